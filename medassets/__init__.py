@@ -1,0 +1,3 @@
+"""medassets: medical volumes and video turned into training-ready shards, as Dagster assets."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,15 @@
+"""Names for the arrays that pass between rooms; axes are named in their order."""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+BytesLike: TypeAlias = bytes | bytearray | memoryview | npt.NDArray[Any]
+"""Anything C-contiguous that can be written to a file as it stands."""
+
+VolumeArray: TypeAlias = npt.NDArray[Any]
+"""One CT volume, axes (i, j, k) as stored, any real dtype."""
+
+Affine: TypeAlias = npt.NDArray[np.float64]
+"""float64 (4, 4), voxel index (i, j, k, 1) -> mm in RAS+ world coordinates."""

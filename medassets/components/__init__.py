@@ -1,0 +1,1 @@
+"""Dagster components: dataset declarations in YAML."""

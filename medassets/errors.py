@@ -1,0 +1,74 @@
+"""The errors medassets raises, and the one vocabulary of reasons for a lost sample."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a source item did not become a sample.
+
+    The codes are part of the shard record and the manifest; a code is never renamed.
+    """
+
+    MISSING_UPSTREAM = "missing_upstream"
+    CHECKSUM_MISMATCH = "checksum_mismatch"
+    CORRUPT_GZIP = "corrupt_gzip"
+    BAD_HEADER = "bad_header"
+    BAD_NAME = "bad_name"
+    DUPLICATE_ROW = "duplicate_row"
+    MISSING_LABELS = "missing_labels"
+    MISSING_REPORT = "missing_report"
+    SPACING_MISSING = "spacing_missing"
+    SPACING_MISMATCH = "spacing_mismatch"
+    TOO_FEW_SLICES = "too_few_slices"
+    CONSTANT_VOLUME = "constant_volume"
+    NOT_FINITE = "not_finite"
+    HU_RULE_MISSING = "hu_rule_missing"
+    HU_IMPLAUSIBLE = "hu_implausible"
+    NO_CHEST = "no_chest"
+    PRECISION = "precision"
+
+
+class MedassetsError(Exception):
+    """Base of every error raised on purpose by medassets."""
+
+
+class SpecError(MedassetsError, ValueError):
+    """A dataset declaration is wrong; the message names the field."""
+
+
+class CatalogError(MedassetsError, ValueError):
+    """A source table or a stored catalog cannot be used; the message names file, row and column."""
+
+
+class SampleRejectedError(MedassetsError, ValueError):
+    """One source item cannot become a sample; the shard goes on without it.
+
+    Attributes:
+        reason: Code of the vocabulary, kept in the shard record.
+        detail: One sentence for a person; deterministic, free of paths of this machine.
+    """
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class SourceAccessError(MedassetsError, PermissionError):
+    """The source refuses access (401, 403); no retry can help."""
+
+
+class SourceUnavailableError(MedassetsError, ConnectionError):
+    """The source did not answer within the allowed number of retries."""
+
+
+class DiskSpaceError(MedassetsError, OSError):
+    """Not enough free disk or staging budget; the message says how much is needed."""
+
+
+class ShardIntegrityError(MedassetsError, ValueError):
+    """A shard on disk is not what its record says; the message names the shard and the sample."""
+
+
+class TooManyRejectedError(MedassetsError, RuntimeError):
+    """More samples of a shard were rejected than the declaration allows; nothing was published."""

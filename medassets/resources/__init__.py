@@ -1,0 +1,1 @@
+"""Dagster resources: storage roots and the Hub."""

@@ -1,0 +1,71 @@
+"""What flows from a source to a shard: items, staged files, encoded samples."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medassets.arrays import BytesLike
+
+
+def _keep() -> None:
+    """Release nothing: the sample owns its buffers."""
+
+
+@dataclass(frozen=True)
+class SourceItem:
+    """One row of the catalog, as the processing of one sample sees it.
+
+    Attributes:
+        key: Sample key, ``[A-Za-z0-9_-]+``.
+        split: Split as the source names it.
+        path: Path of the file inside the source, with forward slashes.
+        revision: Pinned revision (commit sha) of the source, None where it has none.
+        row: All columns of the catalog row, the kind's own among them; JSON-like values.
+    """
+
+    key: str
+    split: str
+    path: str
+    revision: str | None
+    row: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """One checked source file on a local disk.
+
+    Attributes:
+        path: Where the bytes are.
+        uri: Where they came from, without credentials or machine paths.
+        revision: Revision they belong to, None where the source has none.
+        num_bytes: Size of the file.
+        sha256: Lower-case hex digest of the file's bytes.
+    """
+
+    path: Path
+    uri: str
+    revision: str | None
+    num_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class EncodedSample:
+    """One training example, ready to be written to a shard.
+
+    Attributes:
+        key: Sample key, ``[A-Za-z0-9_-]+`` (a dot would end the key in a tar member name).
+        members: (suffix without dot, content) in the order they stand in the shard. A content is
+            any C-contiguous buffer.
+        facts: Small JSON-like facts for the shard record. Deterministic: no clock, no paths.
+        seconds: Wall seconds per stage, for metadata only; never written to a shard or record.
+        release: Called once by the shard writer when the members are on disk; a buffer that came
+            from a pool goes back there and must not be touched afterwards.
+    """
+
+    key: str
+    members: tuple[tuple[str, BytesLike], ...] = field(repr=False)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    release: Callable[[], None] = field(default=_keep, repr=False, compare=False)

@@ -1,0 +1,1 @@
+"""Where raw bytes come from: the Hugging Face Hub or a folder, and the staging area."""

@@ -1,0 +1,1 @@
+"""Paths, atomic publication, locks and checksums on a local filesystem."""

@@ -1,0 +1,1 @@
+"""Helpers for tests and demos: synthetic data and a local Hub."""

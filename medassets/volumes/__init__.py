@@ -1,0 +1,1 @@
+"""CT volumes: reading, geometry, Hounsfield units, resampling."""
