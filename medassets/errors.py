@@ -72,3 +72,7 @@ class ShardIntegrityError(MedassetsError, ValueError):
 
 class TooManyRejectedError(MedassetsError, RuntimeError):
     """More samples of a shard were rejected than the declaration allows; nothing was published."""
+
+
+class LockTimeoutError(MedassetsError, TimeoutError):
+    """Another process held a lock for longer than the caller would wait."""

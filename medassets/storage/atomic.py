@@ -1,0 +1,122 @@
+"""Make files visible whole or not at all, and durable before they are visible."""
+
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from medassets.errors import DiskSpaceError
+
+# RLIMIT_FSIZE and quotas are the same trouble for the user as a full disk.
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@contextmanager
+def explain_no_space(path: Path, needed: int) -> Iterator[None]:
+    """Turn "no space left" from the block into an error that says how much is needed.
+
+    Args:
+        path: The file that was to be written, under its final name.
+        needed: Bytes that must be free for the write to succeed.
+
+    Raises:
+        DiskSpaceError: If the block failed for lack of disk space, quota or allowed file size.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, DiskSpaceError) or error.errno not in _NO_SPACE:
+            raise
+        msg = (
+            f"no space left to write {path} ({error.strerror}): {needed:,} more bytes are needed. "
+            f"Free them and run again; what is published is whole"
+        )
+        raise DiskSpaceError(msg) from error
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make names added to or removed from a folder survive a power cut."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
+    """Write a whole buffer at the position of a file descriptor, without a copy."""
+    view = memoryview(data).cast("B")
+    while len(view):
+        view = view[os.write(fd, view) :]
+
+
+def publish_bytes(path: Path, data: bytes) -> None:
+    """Write a small file so that readers see the old content or the new, never a part.
+
+    Leftovers of killed writers of the same file are removed; living writers are left alone.
+
+    Args:
+        path: Final name; its folder is made where it is missing.
+        data: The whole content.
+
+    Raises:
+        DiskSpaceError: If there is no room; the old content stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep_private(path)
+    private, fd = _open_private(path)
+    try:
+        with explain_no_space(path, len(data)):
+            write_all(fd, data)
+            os.fsync(fd)
+        private.replace(path)
+    except BaseException:
+        private.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(fd)
+    fsync_folder(path.parent)
+
+
+def publish_file(private: Path, final: Path) -> None:
+    """Give a finished private file its final name, durably.
+
+    Args:
+        private: Complete file in the same filesystem, better in the same folder.
+        final: Name under which readers find it; replaced if it exists.
+
+    Raises:
+        DiskSpaceError: If delayed allocation finds the disk full.
+    """
+    with explain_no_space(final, private.stat().st_size), private.open("rb") as file:
+        os.fsync(file.fileno())
+    private.replace(final)
+    fsync_folder(final.parent)
+
+
+def sweep_private(path: Path) -> None:
+    """Remove what killed writers of `path` left beside it.
+
+    A living writer holds a lock on its private file, so nothing it still needs is removed.
+    """
+    for leftover in sorted(path.parent.glob(f".{path.name}.*.tmp")):
+        with suppress(FileNotFoundError), leftover.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            leftover.unlink(missing_ok=True)
+
+
+def _open_private(path: Path) -> tuple[Path, int]:
+    """Open a locked private file; try again if a sweep took it before it was locked."""
+    while True:
+        private = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+        fd = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if os.fstat(fd).st_nlink:
+            return private, fd
+        os.close(fd)

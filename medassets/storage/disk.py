@@ -1,0 +1,35 @@
+"""How much room a filesystem has left."""
+
+import os
+from pathlib import Path
+
+from medassets.errors import DiskSpaceError
+
+
+def free_bytes(path: Path) -> int:
+    """Return the bytes an unprivileged user may still write where `path` is or will be."""
+    there = path.absolute()
+    while not there.exists():
+        there = there.parent
+    stats = os.statvfs(there)
+    return stats.f_bavail * stats.f_frsize
+
+
+def require_free_bytes(path: Path, needed: int, *, purpose: str) -> None:
+    """Fail before the work if the disk cannot hold its result.
+
+    Args:
+        path: File or folder to be written; it need not exist yet.
+        needed: Bytes the work will write.
+        purpose: What the bytes are for, as the message says it.
+
+    Raises:
+        DiskSpaceError: If less is free; the message has both numbers.
+    """
+    free = free_bytes(path)
+    if free < needed:
+        msg = (
+            f"{path}: {purpose} needs {needed:,} bytes, {free:,} are free. "
+            f"Free {needed - free:,} bytes or choose another disk"
+        )
+        raise DiskSpaceError(msg)

@@ -1,0 +1,128 @@
+"""Where things lie: the folders of a dataset, the names of its shards, the home of an instance."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from medassets.errors import CatalogError
+
+_PARTITION_KEY = re.compile(r"([a-z0-9]+)-([0-9]{6})")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def split_partition_key(key: str) -> tuple[str, int]:
+    """Take a partition key apart into split and shard index.
+
+    Raises:
+        CatalogError: If the key is not ``<split>-<six digits>``.
+    """
+    match = _PARTITION_KEY.fullmatch(key)
+    if match is None:
+        msg = f"partition key: expected '<split>-<six digits>' such as valid-000000, got {key!r}"
+        raise CatalogError(msg)
+    return match[1], int(match[2])
+
+
+def format_partition_key(split: str, index: int) -> str:
+    """Return the partition key of one shard, ``<split>-<six digits>``.
+
+    Raises:
+        CatalogError: If split or index cannot stand in a partition key.
+    """
+    key = f"{split}-{index:06d}"
+    if split_partition_key(key) != (split, index):
+        msg = f"partition key: {split = } and {index = } do not make a partition key"
+        raise CatalogError(msg)
+    return key
+
+
+def check_member_path(path: str) -> str:
+    """Return a path inside a source if it is safe to join to a local folder.
+
+    Args:
+        path: Path as a table or a listing of the source names it; hostile until checked here.
+
+    Raises:
+        CatalogError: If the path is empty or absolute, has a part ``.``, ``..`` or nothing, or holds a
+            backslash or a control character.
+    """
+    parts = path.split("/")
+    if _CONTROL.search(path) or "\\" in path or any(part in ("", ".", "..") for part in parts):
+        msg = f"path in source: expected relative parts joined by '/', got {path!r}"
+        raise CatalogError(msg)
+    return path
+
+
+def medassets_home() -> Path:
+    """Return the folder of data, staging and the Dagster instance: $MEDASSETS_HOME or ~/medassets.
+
+    Read at every call, so that importing the package never touches the environment.
+    """
+    return Path(os.environ.get("MEDASSETS_HOME") or Path.home() / "medassets").absolute()
+
+
+def data_home() -> Path:
+    """Return the default root of published datasets."""
+    return medassets_home() / "data"
+
+
+def staging_home() -> Path:
+    """Return the default folder of staged source files."""
+    return medassets_home() / "staging"
+
+
+def dagster_home() -> Path:
+    """Return the default folder of the Dagster instance."""
+    return medassets_home() / "dagster"
+
+
+@dataclass(frozen=True)
+class DatasetPaths:
+    """Names of every file of one published dataset.
+
+    Attributes:
+        root: Folder that holds datasets.
+        dataset: Name of the dataset; its folder in `root`.
+    """
+
+    root: Path
+    dataset: str
+
+    def __post_init__(self) -> None:
+        """Refuse a name that would leave the root."""
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", self.dataset):
+            msg = f"dataset: expected letters, digits, _ and -, got {self.dataset!r}"
+            raise CatalogError(msg)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the dataset."""
+        return self.root / self.dataset
+
+    @property
+    def catalog(self) -> Path:
+        """The catalog, one Parquet file."""
+        return self.folder / "catalog.parquet"
+
+    def split_folder(self, split: str) -> Path:
+        """Return the folder of one split's shards."""
+        split_partition_key(f"{split}-000000")
+        return self.folder / split
+
+    def shard(self, partition_key: str) -> Path:
+        """Return the path of a published shard."""
+        split, index = split_partition_key(partition_key)
+        return self.folder / split / f"shard-{index:06d}.tar"
+
+    def record(self, partition_key: str) -> Path:
+        """Return the path of the record beside a shard."""
+        return self.shard(partition_key).with_suffix(".json")
+
+    def manifest(self, split: str) -> Path:
+        """Return the path of a split's manifest."""
+        return self.split_folder(split) / "manifest.json"
+
+    def wids_index(self, split: str) -> Path:
+        """Return the path of a split's `wids-shard-index-v1` index."""
+        return self.split_folder(split) / "index.json"

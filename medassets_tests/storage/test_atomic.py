@@ -1,0 +1,98 @@
+import resource
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from medassets.errors import DiskSpaceError
+from medassets.storage.atomic import publish_bytes, publish_file, sweep_private
+
+
+@contextmanager
+def _largest_file(num_bytes: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_published_bytes_replace_the_old_and_leave_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "a.json"
+    publish_bytes(target, b"one")
+    publish_bytes(target, b"two")
+    assert target.read_bytes() == b"two"
+    assert [p.name for p in target.parent.iterdir()] == ["a.json"]
+
+
+def test_a_full_disk_keeps_the_old_bytes_and_says_how_much_is_needed(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    publish_bytes(target, b"old")
+    with (
+        _largest_file(1000),
+        pytest.raises(DiskSpaceError, match=r"a\.json.*5,000 more bytes are needed"),
+    ):
+        publish_bytes(target, bytes(5000))
+    assert target.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_leftovers_of_a_killed_writer_are_swept(tmp_path: Path) -> None:
+    (tmp_path / ".a.json.0123456789abcdef.tmp").write_bytes(b"half")
+    (tmp_path / ".b.json.0123456789abcdef.tmp").write_bytes(b"other file")
+    publish_bytes(tmp_path / "a.json", b"new")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        ".b.json.0123456789abcdef.tmp",
+        "a.json",
+    ]
+
+
+def test_a_living_writer_is_not_swept(tmp_path: Path) -> None:
+    private = tmp_path / ".a.json.feed.tmp"
+    code = (
+        "import fcntl, sys; f = open(sys.argv[1], 'wb'); fcntl.flock(f, fcntl.LOCK_EX);"
+        "print('locked', flush=True); sys.stdin.read()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(private)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"locked\n"
+        sweep_private(tmp_path / "a.json")
+        assert private.exists()
+        process.communicate()
+    sweep_private(tmp_path / "a.json")
+    assert not private.exists()
+
+
+def test_many_writers_of_one_file_leave_one_whole_winner(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    contents = [bytes([i]) * 50_000 for i in range(8)]
+
+    def publish_often(data: bytes) -> None:
+        for _ in range(5):
+            publish_bytes(target, data)
+
+    threads = [threading.Thread(target=publish_often, args=(data,)) for data in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert target.read_bytes() in contents
+    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_a_finished_file_gets_its_final_name(tmp_path: Path) -> None:
+    private = tmp_path / ".x.partial"
+    private.write_bytes(b"whole")
+    publish_file(private, tmp_path / "x")
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+    assert (tmp_path / "x").read_bytes() == b"whole"
