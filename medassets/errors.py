@@ -17,6 +17,7 @@ class Reason(StrEnum):
     DUPLICATE_ROW = "duplicate_row"
     MISSING_LABELS = "missing_labels"
     MISSING_REPORT = "missing_report"
+    MISSING_METADATA = "missing_metadata"
     SPACING_MISSING = "spacing_missing"
     SPACING_MISMATCH = "spacing_mismatch"
     TOO_FEW_SLICES = "too_few_slices"

@@ -1,0 +1,85 @@
+"""Volumes with one fault each, as they come in the wild, and what must become of them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from medassets.arrays import Affine, VolumeArray
+from medassets.errors import Reason
+from medassets.testing.nifti import compress, encode_nifti
+from medassets.testing.phantoms import make_affine
+
+
+@dataclass(frozen=True)
+class BadVolume:
+    """One kind of trouble.
+
+    Attributes:
+        encode: (HU int16, affine) -> bytes of the `.nii.gz`.
+        reason: Why the sample must be rejected; None if it must come out right all the same.
+    """
+
+    encode: Callable[[VolumeArray, Affine], bytes]
+    reason: Reason | None
+
+
+def _encode(hu: np.ndarray, affine: Affine, **options: Any) -> bytes:
+    return compress(encode_nifti(hu, affine=affine, **options))
+
+
+def _truncate(hu: VolumeArray, affine: Affine) -> bytes:
+    content = _encode(hu, affine)
+    return content[: len(content) * 2 // 3]
+
+
+def _flip_bit(hu: VolumeArray, affine: Affine) -> bytes:
+    content = bytearray(_encode(hu, affine))
+    content[len(content) * 3 // 4] ^= 0x10
+    return bytes(content)
+
+
+def _claim_absurd_shape(hu: VolumeArray, affine: Affine) -> bytes:
+    return _encode(hu, affine, header_changes={"dim": [3, 30000, 30000, 30000, 1, 1, 1, 1]})
+
+
+def _lose_spacing(hu: VolumeArray, affine: Affine) -> bytes:
+    nowhere = np.full(4, np.nan)
+    changes = {
+        "pixdim": [1, np.nan, np.nan, np.nan, 0, 0, 0, 0],
+        "srow_x": nowhere,
+        "srow_y": nowhere,
+        "srow_z": nowhere,
+    }
+    return _encode(hu, affine, header_changes=changes)
+
+
+def _rescale_twice(hu: VolumeArray, affine: Affine) -> bytes:
+    return _encode((hu.astype(np.int32) - 1024).clip(-32768).astype(np.int16), affine)
+
+
+def _stack_two(hu: VolumeArray, affine: Affine) -> bytes:
+    return _encode(np.stack([hu, hu], axis=-1), affine)
+
+
+def _tilt(hu: VolumeArray, affine: Affine) -> bytes:
+    spacing_mm = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+    return _encode(hu, make_affine(hu.shape, spacing_mm=spacing_mm, oblique=True))
+
+
+BAD_VOLUMES: Mapping[str, BadVolume] = {
+    "truncated_gzip": BadVolume(_truncate, Reason.CORRUPT_GZIP),
+    "flipped_bit": BadVolume(_flip_bit, Reason.CORRUPT_GZIP),
+    "absurd_shape": BadVolume(_claim_absurd_shape, Reason.BAD_HEADER),
+    "nan_spacing": BadVolume(_lose_spacing, Reason.SPACING_MISSING),
+    "constant": BadVolume(lambda hu, a: _encode(np.full_like(hu, 40), a), Reason.CONSTANT_VOLUME),
+    "rescaled_twice": BadVolume(_rescale_twice, Reason.HU_IMPLAUSIBLE),
+    "four_dimensions": BadVolume(_stack_two, Reason.BAD_HEADER),
+    "one_slice": BadVolume(lambda hu, a: _encode(hu[:, :, :1], a), Reason.TOO_FEW_SLICES),
+    "big_endian": BadVolume(lambda hu, a: _encode(hu, a, big_endian=True), None),
+    "float64": BadVolume(lambda hu, a: _encode(hu.astype(np.float64), a), None),
+    "int32": BadVolume(lambda hu, a: _encode(hu.astype(np.int32), a), None),
+    "oblique": BadVolume(_tilt, None),
+}
+"""Name of a fault -> how it is made and what must become of the sample."""

@@ -1,0 +1,167 @@
+"""Read a CSV table strictly: whatever is wrong is named by file, row and column."""
+
+import csv
+import io
+import math
+import re
+from dataclasses import dataclass, field
+
+from medassets.errors import CatalogError
+
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_MISSING = frozenset({"", "nan", "none", "null"})
+
+
+def parse_csv(content: bytes, path: str) -> "CsvTable":
+    """Parse a whole CSV file.
+
+    Args:
+        content: The file; UTF-8, with or without byte order mark, any line ends.
+        path: Name of the file inside the source, for messages.
+
+    Raises:
+        CatalogError: If the bytes are no UTF-8, a quote is left open, a column name occurs twice,
+            a row has more or fewer cells than the header, or there is no header.
+    """
+    reader = csv.reader(io.StringIO(_decode(content, path), newline=""), strict=True)
+    rows: list[list[str]] = []
+    row_numbers: list[int] = []
+    try:
+        columns = tuple(name.strip() for name in next(reader, []))
+        _check_columns(columns, path)
+        for row_number, row in enumerate(reader, start=2):
+            if not row:
+                continue
+            if len(row) != len(columns):
+                _refuse_width(row, columns, path=path, row_number=row_number)
+            rows.append(row)
+            row_numbers.append(row_number)
+    except csv.Error as error:
+        row_number = row_numbers[-1] + 1 if row_numbers else 1
+        msg = f"{path}, row {row_number} or after (line {reader.line_num}): {error}"
+        raise CatalogError(msg) from error
+    return CsvTable(path=path, columns=columns, rows=rows, row_numbers=row_numbers)
+
+
+def parse_number(text: str) -> float | None:
+    """Read a finite number; None stands for an empty cell or NaN.
+
+    Raises:
+        ValueError: If the text is something else.
+    """
+    stripped = text.strip()
+    if stripped.lower() in _MISSING:
+        return None
+    if not _NUMBER.fullmatch(stripped) or not math.isfinite(value := float(stripped)):
+        msg = f"not a finite number: {text!r}"
+        raise ValueError(msg)
+    return value
+
+
+def _decode(content: bytes, path: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        msg = f"{path}, line {line}: byte {error.start} is not UTF-8 ({error.reason})"
+        raise CatalogError(msg) from error
+
+
+def _check_columns(columns: tuple[str, ...], path: str) -> None:
+    if not any(columns):
+        msg = f"{path}, row 1: expected a header with column names, the file begins without one"
+        raise CatalogError(msg)
+    for name in columns:
+        if columns.count(name) > 1:
+            msg = f"{path}, row 1, column {name}: the name occurs {columns.count(name)} times"
+            raise CatalogError(msg)
+
+
+def _refuse_width(row: list[str], columns: tuple[str, ...], *, path: str, row_number: int) -> None:
+    last = columns[min(len(row), len(columns)) - 1]
+    msg = (
+        f"{path}, row {row_number}, column {last}: expected {len(columns)} cells as in the header, "
+        f"got {len(row)}; this is the last column that both have"
+    )
+    raise CatalogError(msg)
+
+
+@dataclass(frozen=True)
+class CsvTable:
+    """One parsed CSV file; every row has as many cells as there are columns.
+
+    Attributes:
+        path: Name of the file inside the source.
+        columns: Column names, in file order, each once.
+        rows: Cells as text.
+        row_numbers: Number of each row as a spreadsheet shows it; the header is row 1.
+    """
+
+    path: str
+    columns: tuple[str, ...]
+    rows: list[list[str]] = field(repr=False)
+    row_numbers: list[int] = field(repr=False)
+
+    def column_index(self, name: str) -> int:
+        """Return where a column stands in a row.
+
+        Raises:
+            CatalogError: If there is no such column.
+        """
+        if name not in self.columns:
+            msg = f"{self.path}, row 1, column {name}: missing; found {', '.join(self.columns)}"
+            raise CatalogError(msg)
+        return self.columns.index(name)
+
+    def column(self, name: str) -> list[str]:
+        """Return the cells of one column, white space stripped.
+
+        Raises:
+            CatalogError: If there is no such column.
+        """
+        index = self.column_index(name)
+        return [row[index].strip() for row in self.rows]
+
+    def numbers(self, name: str) -> list[float | None]:
+        """Return one column as finite numbers; None where a cell is empty or NaN.
+
+        Raises:
+            CatalogError: If the column is missing or a cell is no number.
+        """
+        values: list[float | None] = []
+        known: dict[str, float | None] = {}
+        for index, text in enumerate(self.column(name)):
+            if text not in known:
+                try:
+                    known[text] = parse_number(text)
+                except ValueError as error:
+                    raise self.cell_error(index, name, expected="a number") from error
+            values.append(known[text])
+        return values
+
+    def integers(self, name: str) -> list[int | None]:
+        """Return one column as integers (`12` or `12.0`); None where a cell is empty.
+
+        Raises:
+            CatalogError: If the column is missing or a cell is no integer.
+        """
+        values = self.numbers(name)
+        for index, value in enumerate(values):
+            if value is not None and value != int(value):
+                raise self.cell_error(index, name, expected="an integer")
+        return [None if value is None else int(value) for value in values]
+
+    def cell_error(self, index: int, name: str, *, expected: str) -> CatalogError:
+        """Make the error that names one cell.
+
+        Args:
+            index: Index into `rows`.
+            name: Column.
+            expected: What should have stood there.
+        """
+        text = self.rows[index][self.columns.index(name)]
+        shown = text if len(text) <= 80 else f"{text[:80]}…"
+        return CatalogError(
+            f"{self.path}, row {self.row_numbers[index]}, column {name}: "
+            f"expected {expected}, got {shown!r}"
+        )
