@@ -1,1 +1,1 @@
-"""Where raw bytes come from: the Hugging Face Hub or a folder, and the staging area."""
+"""Where raw files come from, and how they reach a local disk: checked, resumed, within a budget."""

@@ -1,0 +1,178 @@
+"""How many bytes a staging folder may hold, agreed on by all processes that use it."""
+
+import fcntl
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from medassets.errors import DiskSpaceError
+from medassets.storage.locks import lock_file
+
+_RESERVATIONS = ".reservations"
+_PARTIAL = re.compile(r"(.+)\.[0-9a-f]{40,64}\.part")
+_POLL_S = 0.25
+
+
+@dataclass(frozen=True)
+class StagedEntry:
+    """What a staging folder holds of one source file.
+
+    Attributes:
+        path: Path inside the source.
+        num_bytes: Bytes on disk, finished or not.
+        partials: Files that are still arriving.
+    """
+
+    path: str
+    num_bytes: int
+    partials: tuple[Path, ...]
+
+
+def list_entries(folder: Path) -> dict[str, StagedEntry]:
+    """Return the finished and arriving files of a staging folder, by path inside the source."""
+    sizes: dict[str, int] = {}
+    partials: dict[str, tuple[Path, ...]] = {}
+    for base, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name != _RESERVATIONS)
+        for name in names:
+            if name.startswith("."):
+                continue
+            place = Path(base, name)
+            partial = _PARTIAL.fullmatch(name)
+            path = (Path(base, partial[1]) if partial else place).relative_to(folder).as_posix()
+            with suppress(FileNotFoundError):
+                sizes[path] = sizes.get(path, 0) + place.stat().st_size
+            if partial:
+                partials[path] = (*partials.get(path, ()), place)
+    return {path: StagedEntry(path, n, partials.get(path, ())) for path, n in sizes.items()}
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; it is taken for moments only."""
+    with lock_file(folder / ".budget.lock"):
+        yield
+
+
+def read_reservations(folder: Path) -> dict[str, int]:
+    """Return path and bytes of every file that a living process is fetching.
+
+    Reservations of dead processes are removed. To be called with the folder's lock.
+    """
+    reserved: dict[str, int] = {}
+    for path in sorted((folder / _RESERVATIONS).glob("*.json")):
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                for name, num_bytes in json.loads(file.read()).items():
+                    reserved[name] = max(num_bytes, reserved.get(name, 0))
+            else:
+                # Its owner holds the lock for as long as it lives.
+                path.unlink()
+    return reserved
+
+
+def remove_reservations(folder: Path) -> None:
+    """Remove the place of reservations if it is empty. To be called with the folder's lock."""
+    with suppress(OSError):
+        (folder / _RESERVATIONS).rmdir()
+
+
+@contextmanager
+def reserve_bytes(
+    folder: Path,
+    sizes: Mapping[str, int],
+    *,
+    budget_bytes: int,
+    timeout_s: float,
+    tick: Callable[[], None],
+) -> Iterator[None]:
+    """Hold room for some files while they are fetched; wait until there is enough.
+
+    All files are granted together, so that two processes never each wait for the other's half.
+
+    Args:
+        folder: Staging folder.
+        sizes: Path inside the source and full size of each file.
+        budget_bytes: Most bytes the folder may hold.
+        timeout_s: Longest wait for others to free room.
+        tick: Called several times a second while waiting; what it raises ends the wait.
+
+    Raises:
+        DiskSpaceError: If the files can never fit, or room was not freed in time.
+    """
+    needed = sum(sizes.values())
+    if needed > budget_bytes:
+        msg = (
+            f"{folder}: {len(sizes)} files of {needed:,} bytes are wanted together, the staging "
+            f"budget is {budget_bytes:,}. Raise staging_budget_gb or lower samples_per_shard"
+        )
+        raise DiskSpaceError(msg)
+    deadline = time.monotonic() + timeout_s
+    while (ticket := _try_reserve(folder, sizes, budget_bytes)) is None:
+        if time.monotonic() >= deadline:
+            raise DiskSpaceError(_no_room(folder, sizes, budget_bytes, timeout_s))
+        tick()
+        time.sleep(_POLL_S)
+    path, fd = ticket
+    try:
+        yield
+    finally:
+        # Unlink before the lock goes, or a reader would take the file for a dead process's.
+        path.unlink(missing_ok=True)
+        os.close(fd)
+
+
+def _try_reserve(
+    folder: Path, sizes: Mapping[str, int], budget_bytes: int
+) -> tuple[Path, int] | None:
+    with lock_folder(folder):
+        others = _bytes_of_others(folder, sizes, reclaim=budget_bytes - sum(sizes.values()))
+        if others + sum(sizes.values()) > budget_bytes:
+            return None
+        return _write_reservation(folder, sizes)
+
+
+def _bytes_of_others(folder: Path, sizes: Mapping[str, int], *, reclaim: int) -> int:
+    """Count what others hold; over `reclaim` bytes, what dead downloads left is thrown away."""
+    reserved = read_reservations(folder)
+    held = dict(reserved)
+    orphans: list[tuple[str, Path]] = []
+    for entry in list_entries(folder).values():
+        held[entry.path] = max(entry.num_bytes, held.get(entry.path, 0))
+        if entry.path not in reserved:
+            orphans += [(entry.path, partial) for partial in entry.partials]
+    total = sum(num_bytes for path, num_bytes in held.items() if path not in sizes)
+    for path, partial in orphans:
+        if total > reclaim and path not in sizes:
+            total -= partial.stat().st_size
+            partial.unlink()
+    return total
+
+
+def _write_reservation(folder: Path, sizes: Mapping[str, int]) -> tuple[Path, int]:
+    path = folder / _RESERVATIONS / f"{os.getpid()}-{secrets.token_hex(8)}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    os.write(fd, json.dumps(dict(sizes)).encode())
+    return path, fd
+
+
+def _no_room(folder: Path, sizes: Mapping[str, int], budget_bytes: int, timeout_s: float) -> str:
+    with lock_folder(folder):
+        held = _bytes_of_others(folder, sizes, reclaim=budget_bytes)
+    others = sorted(path for path in list_entries(folder) if path not in sizes)
+    return (
+        f"{folder}: {sum(sizes.values()):,} bytes are needed, {held:,} of the staging budget of "
+        f"{budget_bytes:,} are held by {len(others)} files of other shards (first: "
+        f"{', '.join(others[:3])}) and none were freed within {timeout_s:g} s. Make those shards, "
+        f"delete their files, or raise staging_budget_gb"
+    )

@@ -1,0 +1,108 @@
+"""A tree of files on a disk of this machine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medassets.errors import CatalogError, Reason, SampleRejectedError
+from medassets.samples import StagedFile
+from medassets.sources.base import OnBytes, RemoteFile
+from medassets.storage.checksums import sha256_file
+from medassets.storage.paths import check_member_path
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """Files of one folder, read where they are.
+
+    Names of files in records are `file:<path inside the folder>`: the folder itself may lie
+    elsewhere on the next machine, and equal inputs must make equal shards. A file that is
+    reached through a link out of the folder does not belong to the source.
+
+    Attributes:
+        folder: Top of the tree.
+    """
+
+    folder: Path
+
+    @property
+    def uri(self) -> str:
+        """Name of the source for records; says nothing of this machine."""
+        return "file:"
+
+    @property
+    def pinned(self) -> bool:
+        """False: a file may change under its name."""
+        return False
+
+    @property
+    def is_local(self) -> bool:
+        """True: files need no staging."""
+        return True
+
+    def resolve_revision(self) -> None:
+        """Return None: a folder has no revisions.
+
+        Raises:
+            CatalogError: If the folder does not exist.
+        """
+        if not self.folder.is_dir():
+            msg = f"{self.folder}: the source folder does not exist or is no folder"
+            raise CatalogError(msg)
+
+    def read_table(self, path: str, *, revision: str | None = None) -> bytes:
+        """Return the whole content of a file.
+
+        Raises:
+            CatalogError: If the folder does not have it.
+        """
+        place = self._find(path)
+        if place is None:
+            msg = f"{path}: no such table in {self.folder}"
+            raise CatalogError(msg)
+        return place.read_bytes()
+
+    def describe(
+        self, paths: Sequence[str], *, revision: str | None = None
+    ) -> dict[str, RemoteFile]:
+        """Return the sizes of files; their digests only come with `fetch`.
+
+        Raises:
+            CatalogError: If a path leaves the folder, by its parts or by a link.
+        """
+        places = {path: self._find(path) for path in paths}
+        return {
+            path: RemoteFile(path, place.stat().st_size, None, None, f"file:{path}")
+            for path, place in places.items()
+            if place is not None
+        }
+
+    def fetch(
+        self, file: RemoteFile, target: Path | None = None, *, on_bytes: OnBytes | None = None
+    ) -> StagedFile:
+        """Hash one file and return it where it is; `target` is not used.
+
+        Raises:
+            SampleRejectedError: If the folder does not have the file.
+            CatalogError: If its path leaves the folder, by its parts or by a link.
+        """
+        place = self._find(file.path)
+        if place is None:
+            raise SampleRejectedError(
+                Reason.MISSING_UPSTREAM, f"{file.path} does not exist in the source"
+            )
+        sha256 = sha256_file(place)
+        num_bytes = place.stat().st_size
+        if on_bytes is not None:
+            on_bytes(num_bytes)
+        return StagedFile(place, f"file:{file.path}", None, num_bytes, sha256)
+
+    def _find(self, path: str) -> Path | None:
+        """Return where a file is, None if there is none."""
+        place = self.folder / check_member_path(path)
+        if not place.is_file():
+            return None
+        if not place.resolve().is_relative_to(self.folder.resolve()):
+            msg = f"{path}: a link leads out of {self.folder}"
+            raise CatalogError(msg)
+        return place

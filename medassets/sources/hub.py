@@ -1,0 +1,164 @@
+"""A dataset repository on the Hugging Face Hub, or on a hub that speaks its language."""
+
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medassets.errors import CatalogError, SampleRejectedError, SourceUnavailableError
+from medassets.samples import StagedFile
+from medassets.sources.base import OnBytes, RemoteFile
+from medassets.sources.hub_client import HubClient
+from medassets.sources.hub_download import download_file, missing_file_error
+from medassets.sources.retries import HubPolicy
+from medassets.storage.paths import check_member_path
+
+if TYPE_CHECKING:
+    from huggingface_hub import RepoFile
+
+__all__ = ["HubPolicy", "HubSource"]
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """Files of one dataset repository, by our own download loop on the client's public calls.
+
+    The client checks no digest, does not resume after a kill and does not retry a reset; this
+    does. Making one touches neither network nor environment.
+
+    Attributes:
+        repo_id: `<org>/<name>`.
+        revision: Branch, tag or commit.
+        endpoint: Base URL of the hub; None means $HF_ENDPOINT or the public hub.
+        token: Token; None means $HF_TOKEN or the stored login, False means none.
+        cache_folder: Where tables are kept between reads, by digest; None keeps none.
+        policy: Timeouts and patience.
+    """
+
+    repo_id: str
+    revision: str = "main"
+    endpoint: str | None = None
+    token: str | bool | None = field(default=None, repr=False)
+    cache_folder: Path | None = None
+    policy: HubPolicy = field(default_factory=HubPolicy)
+
+    @property
+    def uri(self) -> str:
+        """Name of the source for records: the same on every mirror."""
+        return f"hf://datasets/{self.repo_id}"
+
+    @property
+    def pinned(self) -> bool:
+        """True: a commit names the same bytes for ever."""
+        return True
+
+    @property
+    def is_local(self) -> bool:
+        """False: files have to be fetched."""
+        return False
+
+    @property
+    def client(self) -> HubClient:
+        """The repository, for single requests."""
+        return HubClient(
+            self.repo_id, chosen_endpoint=self.endpoint, token=self.token, policy=self.policy
+        )
+
+    def resolve_revision(self) -> str:
+        """Return the commit sha; a revision that is one already is not asked for.
+
+        Raises:
+            SourceAccessError: If the hub refuses access, or knows no such repository or revision.
+            SourceUnavailableError: If the hub does not answer, however often it is asked.
+        """
+        if _COMMIT.fullmatch(self.revision):
+            return self.revision
+        return self.client.read_commit(self.revision)
+
+    def read_table(self, path: str, *, revision: str | None) -> bytes:
+        """Return the whole content of a small file, checked.
+
+        Raises:
+            CatalogError: If the repository does not have it, or never sends what it promised.
+            SourceAccessError: If the hub refuses access.
+            SourceUnavailableError: If the hub does not answer, however often it is asked.
+        """
+        found = self.describe([path], revision=revision).get(path)
+        if found is None:
+            msg = f"{path}: no such table in {self.uri} at revision {revision or self.revision}"
+            raise CatalogError(msg)
+        with tempfile.TemporaryDirectory(prefix="medassets-") as folder:
+            target = (self.cache_folder or Path(folder)) / f"{found.sha256 or found.git_sha1}"
+            try:
+                download_file(self.client, found, target)
+            except SampleRejectedError as error:
+                msg = f"{path}: the table cannot be read from {self.uri}: {error.detail}"
+                raise CatalogError(msg) from error
+            return target.read_bytes()
+
+    def describe(self, paths: Sequence[str], *, revision: str | None) -> dict[str, RemoteFile]:
+        """Return size and digest of files, some hundreds per request.
+
+        Raises:
+            CatalogError: If a path could leave the repository.
+            SourceAccessError: If the hub refuses access, or knows no such repository or revision.
+            SourceUnavailableError: If the hub does not answer, however often it is asked.
+        """
+        wanted = list(dict.fromkeys(check_member_path(path) for path in paths))
+        step = self.policy.paths_per_request
+        at = revision or self.revision
+        files: dict[str, RemoteFile] = {}
+        for i in range(0, len(wanted), step):
+            asked = set(wanted[i : i + step])
+            for row in self.client.read_paths_info(wanted[i : i + step], revision=at):
+                if row.path in asked:
+                    files[row.path] = self._describe_one(row, at)
+        return {path: files[path] for path in wanted if path in files}
+
+    def _describe_one(self, row: "RepoFile", revision: str) -> RemoteFile:
+        sha256 = row.lfs.sha256 if row.lfs is not None else None
+        git_sha1 = None if sha256 is not None else row.blob_id
+        # Digests become part of file names, so a hub may not put anything else there.
+        right = (
+            _SHA256.fullmatch(sha256) if sha256 is not None else _COMMIT.fullmatch(git_sha1 or "")
+        )
+        if not right or not isinstance(row.size, int) or row.size < 0:
+            msg = f"{row.path}: {self.uri} states no usable size and digest ({row.size = })"
+            raise SourceUnavailableError(msg)
+        return RemoteFile(
+            path=row.path,
+            num_bytes=row.size,
+            sha256=sha256,
+            revision=revision,
+            uri=f"{self.uri}@{revision}/{row.path}",
+            git_sha1=git_sha1,
+        )
+
+    def fetch(
+        self, file: RemoteFile, target: Path, *, on_bytes: OnBytes | None = None
+    ) -> StagedFile:
+        """Download one file to `target`, going on where a killed process stopped.
+
+        Raises:
+            SampleRejectedError: If the repository does not have the file (`missing_upstream`), or
+                sends other bytes than promised time and again (`checksum_mismatch`).
+            SourceAccessError: If the hub refuses access.
+            SourceUnavailableError: If the hub does not answer, however often it is asked.
+            DiskSpaceError: If the disk is full.
+        """
+        known = file
+        if file.num_bytes is None or (file.sha256 is None and file.git_sha1 is None):
+            found = self.describe([file.path], revision=file.revision).get(file.path)
+            if found is None:
+                raise missing_file_error(file)
+            known = found
+        sha256 = download_file(self.client, known, target, on_bytes=on_bytes)
+        num_bytes = target.stat().st_size
+        return StagedFile(
+            path=target, uri=known.uri, revision=known.revision, num_bytes=num_bytes, sha256=sha256
+        )

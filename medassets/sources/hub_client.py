@@ -1,0 +1,243 @@
+"""Single requests to a hub on the client's public calls: timeouts, one limiter, no secrets out."""
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import medassets
+from medassets.errors import SourceAccessError
+from medassets.sources.hub_errors import (
+    Caller,
+    Failure,
+    FailureKind,
+    clean_text,
+    explain_http_error,
+)
+from medassets.sources.rate_limit import RateLimiter, shared_limiter
+from medassets.sources.retries import Attempts, HubPolicy
+
+if TYPE_CHECKING:
+    import httpx2
+    from huggingface_hub import RepoFile
+
+T = TypeVar("T")
+
+_DEFAULT_ENDPOINT = "https://huggingface.co"
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+def prepare_client_library() -> None:
+    """Set what the client library reads when it is imported; a user's own setting stays.
+
+    Its telemetry asks the hub for more than we need, and its Xet transfer leaves HTTP for a path
+    that knows neither our checks nor our resume.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
+
+
+@dataclass(frozen=True)
+class HubClient:
+    """One dataset repository on one hub.
+
+    Attributes:
+        repo_id: `<org>/<name>`.
+        chosen_endpoint: Base URL; None means $HF_ENDPOINT or the public hub.
+        token: Token; None means $HF_TOKEN or the stored login, False means none.
+        policy: Timeouts and patience.
+    """
+
+    repo_id: str
+    chosen_endpoint: str | None = None
+    token: str | bool | None = field(default=None, repr=False)
+    policy: HubPolicy = field(default_factory=HubPolicy)
+
+    @property
+    def endpoint(self) -> str:
+        """Base URL of the hub, without a slash at its end."""
+        chosen = self.chosen_endpoint or os.environ.get("HF_ENDPOINT") or _DEFAULT_ENDPOINT
+        return chosen.rstrip("/")
+
+    @property
+    def limiter(self) -> RateLimiter:
+        """The process's limiter of this hub."""
+        return shared_limiter(self.endpoint)
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of a request, the token among them.
+
+        Raises:
+            SourceAccessError: If the token cannot stand in a header, or one is required and
+                there is none.
+        """
+        prepare_client_library()
+        from huggingface_hub.errors import LocalTokenNotFoundError
+        from huggingface_hub.utils import build_hf_headers
+
+        token = self.token.strip() or None if isinstance(self.token, str) else self.token
+        try:
+            headers = build_hf_headers(
+                token=token, library_name="medassets", library_version=medassets.__version__
+            )
+        except LocalTokenNotFoundError:
+            headers = None
+        if headers is None:
+            msg = f"dataset {self.repo_id}: a token is required and there is none; set HF_TOKEN"
+            raise SourceAccessError(msg)
+        # The HTTP library would print an unusable header value, token and all, in its error.
+        if not _TOKEN.fullmatch(_secret_of(headers) or "-"):
+            msg = f"dataset {self.repo_id}: HF_TOKEN holds a character that no token has"
+            raise SourceAccessError(msg)
+        return headers
+
+    def attempt(self, work: Callable[[dict[str, str]], T]) -> T | Failure:
+        """Run one request; a failure comes back as a value.
+
+        The errors of the client library hold the request with its token, so none of them may be
+        the cause or context of an error of ours.
+
+        Args:
+            work: Gets the headers to send, sends one request and uses its answer.
+        """
+        headers = self.headers()
+        import httpx2
+        from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+        secret = _secret_of(headers)
+        try:
+            return work(headers)
+        except HfHubHTTPError as error:
+            caller = Caller(self.repo_id, self.endpoint, has_token=bool(secret))
+            return explain_http_error(error, caller, secret=secret)
+        except httpx2.TimeoutException as error:
+            words = f"no byte for {self.policy.stall_timeout_s:g} s ({type(error).__name__})"
+            return Failure(FailureKind.BROKEN, f"{self.endpoint}: {words}")
+        except (httpx2.RequestError, httpx2.InvalidURL) as error:
+            words = clean_text(f"{type(error).__name__}: {error}", secret=secret)
+            return Failure(FailureKind.BROKEN, f"{self.endpoint}: connection failed ({words})")
+        except OfflineModeIsEnabled:
+            return Failure(
+                FailureKind.REFUSED, f"{self.endpoint} is not asked: HF_HUB_OFFLINE is set"
+            )
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            words = "the answer is not JSON; is a proxy or a login page in between?"
+            return Failure(FailureKind.BROKEN, f"{self.endpoint}: {words}")
+
+    def call(self, work: Callable[[dict[str, str]], T], *, what: str) -> T:
+        """Run a small request until it succeeds.
+
+        Args:
+            work: Gets the headers to send, sends one request and returns what it wants of the
+                answer.
+            what: What is asked for, as messages say it.
+
+        Raises:
+            SourceAccessError: If the hub refuses access.
+            SourceUnavailableError: If the hub does not answer, however often it is asked.
+        """
+        attempts = Attempts(self.policy, self.limiter, what=what)
+        while True:
+            attempts.wait_for_turn()
+            result = self.attempt(work)
+            if not isinstance(result, Failure):
+                return result
+            attempts.wait_after(result)
+
+    def read_commit(self, revision: str) -> str:
+        """Return the commit sha that a branch, tag or commit stands for.
+
+        Raises:
+            SourceAccessError: If the hub refuses access, or knows no such repository or revision.
+            SourceUnavailableError: If the hub does not answer, however often it is asked.
+        """
+
+        def work(_headers: dict[str, str]) -> str | None:
+            from huggingface_hub import HfApi
+
+            token = self.token.strip() or None if isinstance(self.token, str) else self.token
+            api = HfApi(self.endpoint, token=token)
+            wanted = self.policy.stall_timeout_s
+            info = api.dataset_info(self.repo_id, revision=revision, timeout=wanted, expand=["sha"])
+            return info.sha
+
+        what = f"revision {revision} of dataset {self.repo_id}"
+        sha = self.call(work, what=what)
+        if sha is None or not re.fullmatch(r"[0-9a-f]{40}", sha):
+            failure = Failure(FailureKind.REFUSED, f"{what}: {self.endpoint} names no commit")
+            raise failure.to_error()
+        return sha
+
+    def read_paths_info(self, paths: Sequence[str], *, revision: str) -> "list[RepoFile]":
+        """Return what the hub knows of files; unknown ones and folders are left out.
+
+        The client's own `get_paths_info` takes no timeout, so its request is sent from here.
+
+        Raises:
+            SourceAccessError: If the hub refuses access, or knows no such repository or revision.
+            SourceUnavailableError: If the hub does not answer, however often it is asked.
+        """
+        from urllib.parse import quote
+
+        url = f"{self.endpoint}/api/datasets/{self.repo_id}/paths-info/{quote(revision, safe='')}"
+
+        def work(headers: dict[str, str]) -> Any:
+            from huggingface_hub.utils import get_session, hf_raise_for_status
+
+            response = get_session().post(
+                url,
+                data={"paths": list(paths), "expand": False},
+                headers=headers,
+                timeout=self._timeout(),
+            )
+            hf_raise_for_status(response)
+            return response.json()
+
+        rows = self.call(work, what=f"sizes of {len(paths)} files of dataset {self.repo_id}")
+        return self._parse_files(rows, url)
+
+    def _parse_files(self, rows: Any, url: str) -> "list[RepoFile]":
+        from huggingface_hub import RepoFile
+
+        try:
+            return [RepoFile(**row) for row in rows if row["type"] == "file"]
+        except (KeyError, TypeError):
+            failure = Failure(FailureKind.REFUSED, f"{url}: the answer is not a list of files")
+        raise failure.to_error()
+
+    @contextlib.contextmanager
+    def open_file(
+        self, path: str, *, revision: str, offset: int, headers: dict[str, str]
+    ) -> Iterator["httpx2.Response"]:
+        """Open the bytes of a file from an offset on; to be used inside `attempt`.
+
+        Yields:
+            An answer with status 200 (whole file), 206 or 416.
+        """
+        from huggingface_hub import hf_hub_url
+        from huggingface_hub.utils import get_session, hf_raise_for_status
+
+        url = hf_hub_url(
+            self.repo_id, path, repo_type="dataset", revision=revision, endpoint=self.endpoint
+        )
+        headers = {**headers, "Accept-Encoding": "identity"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+        with get_session().stream(
+            "GET", url, headers=headers, timeout=self._timeout(), follow_redirects=True
+        ) as response:
+            if response.status_code != 416:
+                hf_raise_for_status(response)
+            yield response
+
+    def _timeout(self) -> "httpx2.Timeout":
+        import httpx2
+
+        return httpx2.Timeout(self.policy.stall_timeout_s, connect=self.policy.connect_timeout_s)
+
+
+def _secret_of(headers: dict[str, str]) -> str:
+    return headers.get("authorization", "").removeprefix("Bearer ")

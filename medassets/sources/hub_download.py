@@ -1,0 +1,193 @@
+"""Download of one file: resumed across processes, checked, bounded in patience."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medassets.errors import LockTimeoutError, Reason, SampleRejectedError
+from medassets.sources.base import OnBytes, RemoteFile
+from medassets.sources.hub_client import HubClient
+from medassets.sources.hub_errors import Failure, FailureKind
+from medassets.sources.partial import PartialFile, open_partial, partial_path
+from medassets.sources.retries import Attempts
+from medassets.storage.atomic import publish_file
+from medassets.storage.locks import lock_file
+
+if TYPE_CHECKING:
+    import httpx2
+
+_LOOK_UP_S = 1.0
+
+
+def download_file(
+    client: HubClient, file: RemoteFile, target: Path, *, on_bytes: OnBytes | None = None
+) -> str:
+    """Bring one file of a repository to `target` and return its sha256.
+
+    Bytes gather in `<target>.<digest>.part`; a killed download goes on from there. One process
+    at a time works on a target, and a target that is already right is taken as it is.
+
+    Args:
+        client: The repository.
+        file: Description with revision, size and a digest.
+        target: Final name; appears only when size and digest are right.
+        on_bytes: Told of every piece; what it raises ends the download.
+
+    Raises:
+        SampleRejectedError: If the file is missing, or arrives wrong time and again.
+        SourceAccessError: If the hub refuses access.
+        SourceUnavailableError: If the hub does not answer, however often it is asked.
+        DiskSpaceError: If the disk is full.
+        LockTimeoutError: If another process works on the same target for too long.
+    """
+    tick = (lambda: on_bytes(0)) if on_bytes is not None else None
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = target.with_name(f".{target.name}.lock")
+    with _lock_ticking(lock, client.policy.lock_timeout_s, tick):
+        adopted = _adopt_target(target, file, on_bytes)
+        if adopted is not None:
+            return adopted
+        part_path = partial_path(target, file)
+        remove_partials(target, keep=part_path)
+        with open_partial(part_path, file, on_bytes=on_bytes) as part:
+            _fill(client, file, part, tick)
+            sha256 = part.sha256
+        publish_file(part_path, target)
+    return sha256
+
+
+def remove_partials(target: Path, *, keep: Path | None = None) -> None:
+    """Remove what earlier downloads of a target left behind; `keep` is spared."""
+    pattern = re.compile(re.escape(target.name) + r"\.[0-9a-f]{40,64}\.part")
+    if not target.parent.is_dir():
+        return
+    for path in sorted(target.parent.iterdir()):
+        if pattern.fullmatch(path.name) and path != keep:
+            path.unlink(missing_ok=True)
+
+
+def _fill(
+    client: HubClient, file: RemoteFile, part: PartialFile, tick: Callable[[], None] | None
+) -> None:
+    """Ask for the missing bytes until they are all there and right."""
+    attempts = Attempts(client.policy, client.limiter, what=file.path, tick=tick)
+    num_wrong = 0
+    while not part.is_right():
+        failure: Failure | None = None
+        best = part.best_bytes
+        if not part.is_complete:
+            attempts.wait_for_turn()
+            failure = client.attempt(lambda headers: _receive(client, file, part, headers))
+        if part.is_complete and not part.is_right():
+            part.restart()
+            failure = Failure(FailureKind.WRONG_BYTES, "the digest is not the promised one")
+        if failure is None:
+            continue
+        if failure.kind is FailureKind.MISSING_FILE:
+            raise missing_file_error(file)
+        num_wrong += failure.kind is FailureKind.WRONG_BYTES
+        if num_wrong >= client.policy.max_wrong_bytes:
+            raise _wrong_bytes_error(file, num_wrong)
+        progressed = part.best_bytes - best >= client.policy.progress_bytes
+        attempts.wait_after(failure, progressed=progressed)
+
+
+def _receive(
+    client: HubClient, file: RemoteFile, part: PartialFile, headers: dict[str, str]
+) -> Failure | None:
+    """Take in one answer; None if it ran to its end."""
+    revision = file.revision or "main"
+    with client.open_file(
+        file.path, revision=revision, offset=part.num_bytes, headers=headers
+    ) as response:
+        failure = _align(response, file, part)
+        if failure is not None:
+            return failure
+        # Raw: a stored .gz must not be inflated, and the digest is that of the stored bytes.
+        for piece in response.iter_raw():
+            if not part.append(piece):
+                part.restart()
+                words = f"more than the promised {file.num_bytes:,} bytes arrived"
+                return Failure(FailureKind.WRONG_BYTES, words)
+    if part.is_complete:
+        return None
+    words = f"the answer ended after {part.num_bytes:,} of {file.num_bytes:,} bytes"
+    return Failure(FailureKind.BROKEN, words)
+
+
+def _align(response: "httpx2.Response", file: RemoteFile, part: PartialFile) -> Failure | None:
+    """Make the partial file end where the answer begins."""
+    if response.headers.get("content-type", "").startswith("text/html") and not any(
+        "x-repo-commit" in answer.headers for answer in (*response.history, response)
+    ):
+        words = "a web page came instead of the file; is a proxy or a login page in between?"
+        return Failure(FailureKind.BROKEN, words)
+    if response.status_code == 200:
+        if part.num_bytes:
+            part.restart()
+        return None
+    content_range = response.headers.get("content-range", "")
+    total = re.search(r"/(\d+)$", content_range)
+    if total and int(total[1]) != file.num_bytes:
+        part.restart()
+        words = f"the stored file has {total[1]} bytes, {file.num_bytes} were promised"
+        return Failure(FailureKind.WRONG_BYTES, words)
+    start = re.match(r"bytes (\d+)-", content_range)
+    if response.status_code == 206 and start and int(start[1]) == part.num_bytes:
+        return None
+    part.restart()
+    words = f"the answer is not the range asked for (HTTP {response.status_code})"
+    return Failure(FailureKind.BROKEN, words)
+
+
+def missing_file_error(file: RemoteFile) -> SampleRejectedError:
+    """Return the rejection of a file that its source does not have."""
+    at = f" at revision {file.revision}" if file.revision else ""
+    return SampleRejectedError(
+        Reason.MISSING_UPSTREAM, f"{file.path} does not exist in the source{at}"
+    )
+
+
+def _wrong_bytes_error(file: RemoteFile, num_wrong: int) -> SampleRejectedError:
+    digest = f"sha256 {file.sha256}" if file.sha256 else f"git blob {file.git_sha1}"
+    return SampleRejectedError(
+        Reason.CHECKSUM_MISMATCH,
+        f"{file.path} arrived {num_wrong} times with other bytes than the promised "
+        f"{file.num_bytes:,} of {digest}",
+    )
+
+
+def _adopt_target(target: Path, file: RemoteFile, on_bytes: OnBytes | None) -> str | None:
+    """Return the sha256 of a target that is already right, None if there is work to do."""
+    try:
+        if target.stat().st_size != file.num_bytes:
+            return None
+    except FileNotFoundError:
+        return None
+    with open_partial(target, file) as whole:
+        if not whole.is_right():
+            return None
+        if on_bytes is not None:
+            on_bytes(whole.num_bytes)
+        return whole.sha256
+
+
+@contextmanager
+def _lock_ticking(path: Path, timeout_s: float, tick: Callable[[], None] | None) -> Iterator[None]:
+    """Hold a lock; while it is another's, `tick` can end the wait."""
+    waited = 0.0
+    with ExitStack() as stack:
+        while True:
+            pause = min(_LOOK_UP_S, timeout_s - waited)
+            try:
+                stack.enter_context(lock_file(path, timeout_s=pause))
+                break
+            except LockTimeoutError:
+                waited += pause
+                if waited >= timeout_s:
+                    raise
+            if tick is not None:
+                tick()
+        yield

@@ -1,0 +1,161 @@
+"""What went wrong between us and a hub, and whether asking again can help."""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from medassets.errors import MedassetsError, SourceAccessError, SourceUnavailableError
+
+if TYPE_CHECKING:
+    from huggingface_hub.errors import HfHubHTTPError
+
+_QUERY = re.compile(r"\?[^\s'\"<>]*")
+_LONGEST_TEXT = 300
+
+
+class FailureKind(StrEnum):
+    """How a failed request is to be met."""
+
+    ACCESS = "access"
+    MISSING_FILE = "missing_file"
+    REFUSED = "refused"
+    BUSY = "busy"
+    BROKEN = "broken"
+    WRONG_BYTES = "wrong_bytes"
+
+
+RETRYABLE = frozenset({FailureKind.BUSY, FailureKind.BROKEN, FailureKind.WRONG_BYTES})
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failed attempt, in words that hold no secret.
+
+    Attributes:
+        kind: What to do about it.
+        message: One sentence for a person.
+        retry_after_s: Pause the hub asked for, in seconds.
+    """
+
+    kind: FailureKind
+    message: str
+    retry_after_s: float | None = None
+
+    def to_error(self) -> MedassetsError:
+        """Return the error to raise when no further attempt is made."""
+        if self.kind is FailureKind.ACCESS:
+            return SourceAccessError(self.message)
+        return SourceUnavailableError(self.message)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asked, for messages that tell the user what to do.
+
+    Attributes:
+        repo_id: Dataset that was asked for.
+        endpoint: Base URL of the hub.
+        has_token: Whether a token was sent.
+    """
+
+    repo_id: str
+    endpoint: str
+    has_token: bool
+
+    @property
+    def page(self) -> str:
+        """Page of the dataset, where access is asked for."""
+        return f"{self.endpoint}/datasets/{self.repo_id}"
+
+    @property
+    def token_hint(self) -> str:
+        """What there is to say about the token that was or was not sent."""
+        if self.has_token:
+            return "the token that was sent (HF_TOKEN or the stored login) may not read it"
+        return "no token was sent: set HF_TOKEN to a token of an account that may read it"
+
+
+def clean_text(text: str, *, secret: str = "") -> str:
+    """Return text without the token, without query strings of signed links, on one short line."""
+    if secret:
+        text = text.replace(secret, "<token>")
+    text = " ".join(_QUERY.sub("", text).split())
+    return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "..."
+
+
+def read_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the pause a hub asks for in seconds, None if it names none.
+
+    Args:
+        headers: Response headers, looked up in lower case.
+
+    Source: RFC 9110 10.2.3 (seconds or a date); draft-ietf-httpapi-ratelimit-headers-09, as the
+    Hugging Face Hub sends it (`ratelimit: "api";r=0;t=55`).
+    """
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,9}", value):
+        return float(value)
+    if value:
+        try:
+            return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        except ValueError:
+            return None
+    limit = re.search(r";\s*r=0\s*;\s*t=(\d{1,9})", headers.get("ratelimit", ""))
+    return float(limit[1]) if limit else None
+
+
+def explain_http_error(error: "HfHubHTTPError", caller: Caller, *, secret: str) -> Failure:
+    """Turn an error answer into a failure; gated, bad token and missing repository told apart."""
+    status = error.response.status_code
+    said = clean_text(f"HTTP {status}. {error.server_message or ''}", secret=secret).rstrip(". ")
+    access = _explain_refusal(error, caller, said)
+    if access is not None:
+        return Failure(FailureKind.ACCESS, access)
+    where = clean_text(str(error.response.url), secret=secret)
+    if status in (404, 410):
+        return Failure(FailureKind.MISSING_FILE, f"{where} does not exist ({said})")
+    pause = read_retry_after(error.response.headers)
+    if status == 429:
+        return Failure(FailureKind.BUSY, f"{where} asks to slow down ({said})", pause)
+    if status in (401, 403, 408, 425) or status >= 500:
+        # A 401 or 403 that comes this far is not the hub's: a signed link to its storage ran out.
+        return Failure(FailureKind.BROKEN, f"{where} failed ({said})", pause)
+    return Failure(FailureKind.REFUSED, f"{where} gave an answer no retry can mend ({said})")
+
+
+def _explain_refusal(error: "HfHubHTTPError", caller: Caller, said: str) -> str | None:
+    from huggingface_hub.errors import (
+        DisabledRepoError,
+        GatedRepoError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    repo, page, hint = caller.repo_id, caller.page, caller.token_hint
+    # GatedRepoError is a RepositoryNotFoundError too, so it is asked for first.
+    if isinstance(error, GatedRepoError):
+        return f"dataset {repo} is gated: ask for access at {page}; {hint} ({said})"
+    if isinstance(error, RevisionNotFoundError):
+        return f"dataset {repo} does not have this revision: see {page}/commits ({said})"
+    if isinstance(error, RepositoryNotFoundError):
+        return f"dataset {repo} does not exist at {page}, or it is private and {hint} ({said})"
+    if isinstance(error, DisabledRepoError):
+        return f"dataset {repo} is disabled by the hub: see {page} ({said})"
+    status = error.response.status_code
+    if status not in (401, 403) or not _is_same_origin(str(error.response.url), caller.endpoint):
+        return None
+    if status == 401:
+        new = f"{caller.endpoint}/settings/tokens"
+        return (
+            f"the hub does not accept the login for dataset {repo} ({page}): HF_TOKEN is wrong or "
+            f"expired, make a new one at {new} ({said})"
+        )
+    return f"the hub forbids reading dataset {repo} ({page}): {hint} ({said})"
+
+
+def _is_same_origin(url: str, endpoint: str) -> bool:
+    return url == endpoint or url.startswith(endpoint.rstrip("/") + "/")

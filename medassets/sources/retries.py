@@ -1,0 +1,119 @@
+"""How often and how patiently a hub is asked again."""
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from medassets.errors import MedassetsError, SourceUnavailableError
+from medassets.sources.hub_errors import RETRYABLE, Failure, FailureKind
+from medassets.sources.rate_limit import RateLimiter, sleep_ticking
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class HubPolicy:
+    """Patience towards a hub.
+
+    Attributes:
+        max_attempts: Failures in a row, without progress between them, that end a request.
+        max_wrong_bytes: Times a whole file may arrive with wrong bytes before it is given up.
+        first_backoff_s: Pause after the first failure; doubled after each further one.
+        longest_backoff_s: Longest such pause.
+        max_retry_after_s: A longer pause asked for by the hub is cut to this.
+        connect_timeout_s: Time to reach the hub.
+        stall_timeout_s: A connection without a byte for this long counts as broken.
+        progress_bytes: So many new bytes of a file count as progress.
+        paths_per_request: Files described by one request.
+        lock_timeout_s: Longest wait for another process that downloads the same file.
+    """
+
+    max_attempts: int = 8
+    max_wrong_bytes: int = 3
+    first_backoff_s: float = 1.0
+    longest_backoff_s: float = 60.0
+    # The Hugging Face Hub counts requests in windows of five minutes.
+    max_retry_after_s: float = 300.0
+    connect_timeout_s: float = 10.0
+    stall_timeout_s: float = 60.0
+    progress_bytes: int = 1 << 20
+    paths_per_request: int = 500
+    lock_timeout_s: float = 3600.0
+
+    def backoff_s(self, num_failed: int) -> float:
+        """Return the pause after so many failures in a row, in seconds, spread by a quarter."""
+        pause = self.first_backoff_s * 2.0 ** min(num_failed - 1, 30)
+        return min(pause, self.longest_backoff_s) * random.uniform(0.75, 1.25)
+
+
+class Attempts:
+    """Counts the failures of one request, waits between attempts, and ends a hopeless one."""
+
+    def __init__(
+        self,
+        policy: HubPolicy,
+        limiter: RateLimiter,
+        *,
+        what: str,
+        tick: Callable[[], None] | None = None,
+    ) -> None:
+        """Start with no failure.
+
+        Args:
+            policy: When to give up.
+            limiter: Door of the process; a pause asked for by the hub shuts it for all.
+            what: What is asked for, as messages say it.
+            tick: Called several times a second while waiting; what it raises ends the wait.
+        """
+        self._policy = policy
+        self._limiter = limiter
+        self._what = what
+        self._tick = tick
+        self._num_failed = 0
+
+    def wait_for_turn(self) -> None:
+        """Return when the hub may be asked."""
+        self._limiter.wait(tick=self._tick)
+
+    def wait_after(self, failure: Failure, *, progressed: bool = False) -> None:
+        """Wait until the next attempt is due.
+
+        Args:
+            failure: How the last attempt ended.
+            progressed: Whether it brought the request forward all the same.
+
+        Raises:
+            SourceAccessError: If access was refused.
+            SourceUnavailableError: If no further attempt can help, or all are used up.
+        """
+        self._num_failed = 1 if progressed else self._num_failed + 1
+        if failure.kind not in RETRYABLE:
+            raise failure.to_error()
+        if self._num_failed >= self._policy.max_attempts:
+            raise self._give_up(failure)
+        pause = self._pause_s(failure)
+        logger.warning(
+            "%s: %s; trying again in %.1f s (failure %d of at most %d)",
+            self._what,
+            failure.message,
+            pause,
+            self._num_failed,
+            self._policy.max_attempts,
+        )
+        if failure.kind is FailureKind.BUSY or failure.retry_after_s is not None:
+            self._limiter.pause(pause)
+        else:
+            sleep_ticking(pause, tick=self._tick)
+
+    def _pause_s(self, failure: Failure) -> float:
+        if failure.retry_after_s is None:
+            return self._policy.backoff_s(self._num_failed)
+        return min(failure.retry_after_s, self._policy.max_retry_after_s)
+
+    def _give_up(self, failure: Failure) -> MedassetsError:
+        msg = (
+            f"{self._what}: given up after {self._num_failed} failures in a row, the last: "
+            f"{failure.message}. Run again later; what has arrived is kept"
+        )
+        return SourceUnavailableError(msg)

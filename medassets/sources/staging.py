@@ -1,0 +1,271 @@
+"""The folder where remote files wait on a local disk until their shard is made."""
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from medassets.errors import SampleRejectedError
+from medassets.samples import StagedFile
+from medassets.sources.base import OnBytes, RemoteFile, Source
+from medassets.sources.budget import (
+    list_entries,
+    lock_folder,
+    read_reservations,
+    remove_reservations,
+    reserve_bytes,
+)
+from medassets.sources.hub_download import remove_partials
+from medassets.storage.atomic import publish_bytes
+from medassets.storage.checksums import canonical_json
+from medassets.storage.disk import require_free_bytes
+from medassets.storage.paths import check_member_path
+
+Staged = StagedFile | SampleRejectedError
+
+_REPORT_S = 0.2
+
+
+@dataclass(frozen=True)
+class StagingUsage:
+    """What a staging folder holds.
+
+    Attributes:
+        num_files: Source files, finished or still arriving.
+        num_bytes: Their bytes on disk.
+        budget_bytes: Most bytes the folder may hold.
+    """
+
+    num_files: int
+    num_bytes: int
+    budget_bytes: int
+
+
+@dataclass(frozen=True)
+class Staging:
+    """Checked copies of remote files, under one budget for all processes.
+
+    A finished file lies at `<folder>/<path>`, its digest beside it in `.<name>.staged.json`, so
+    that a later process takes it over without hashing it as long as size and mtime are the same.
+
+    Attributes:
+        folder: Where files are staged; one per dataset.
+        budget_bytes: Most bytes they may occupy, finished or not.
+        wait_timeout_s: Longest wait for other processes to free room.
+    """
+
+    folder: Path
+    budget_bytes: int
+    wait_timeout_s: float = 3600.0
+
+    def stage(
+        self,
+        source: Source,
+        files: Sequence[RemoteFile],
+        *,
+        num_workers: int = 4,
+        on_bytes: OnBytes | None = None,
+    ) -> dict[str, Staged]:
+        """Bring files to the local disk, checked; those that are there are not fetched again.
+
+        Files of a local source stay where they are and use none of the budget.
+
+        Args:
+            source: Where the files come from.
+            files: What the source said of them.
+            num_workers: Files fetched at the same time.
+            on_bytes: Told now and then, in the calling thread, how many bytes have come; what it
+                raises stops the staging.
+
+        Returns:
+            By path, the file on disk or the rejection of that file alone.
+
+        Raises:
+            SourceAccessError: If the source refuses access.
+            SourceUnavailableError: If the source stays silent.
+            DiskSpaceError: If the files do not fit the budget or the disk.
+            CatalogError: If a path could leave the folder.
+        """
+        wanted = {check_member_path(file.path): file for file in files}
+        if source.is_local:
+            return _run_all(
+                wanted,
+                lambda file, note: _fetch(source, file, self.folder, note),
+                num_workers=num_workers,
+                on_bytes=on_bytes,
+            )
+        sizes = {path: file.num_bytes or 0 for path, file in wanted.items()}
+        with reserve_bytes(
+            self.folder,
+            sizes,
+            budget_bytes=self.budget_bytes,
+            timeout_s=self.wait_timeout_s,
+            tick=lambda: on_bytes(0) if on_bytes is not None else None,
+        ):
+            self._require_free(sizes)
+            return _run_all(
+                wanted,
+                lambda file, note: self._stage_one(source, file, note),
+                num_workers=num_workers,
+                on_bytes=on_bytes,
+            )
+
+    def lookup(self, paths: Iterable[str], *, revision: str | None) -> dict[str, StagedFile]:
+        """Return the files that are staged at a revision, without asking the source."""
+        found = {path: self._read_note(path) for path in paths}
+        return {
+            path: staged
+            for path, staged in found.items()
+            if staged is not None and staged.revision == revision
+        }
+
+    def release(self, paths: Iterable[str]) -> None:
+        """Remove staged files and whatever belongs to them.
+
+        A file that another process is staging at this moment is left to it.
+
+        Args:
+            paths: Paths inside the source; those that are not staged are passed over.
+        """
+        checked = [check_member_path(path) for path in paths]
+        if not self.folder.is_dir():
+            return
+        with lock_folder(self.folder):
+            reserved = read_reservations(self.folder)
+            for path in checked:
+                if path not in reserved:
+                    self._remove(path)
+            self._prune(checked, reserved)
+
+    def usage(self) -> StagingUsage:
+        """Return what the folder holds now."""
+        entries = list_entries(self.folder)
+        total = sum(entry.num_bytes for entry in entries.values())
+        return StagingUsage(len(entries), total, self.budget_bytes)
+
+    def _require_free(self, sizes: Mapping[str, int]) -> None:
+        entries = list_entries(self.folder)
+        there = sum(min(entries[path].num_bytes, n) for path, n in sizes.items() if path in entries)
+        require_free_bytes(self.folder, sum(sizes.values()) - there, purpose="staging")
+
+    def _stage_one(self, source: Source, file: RemoteFile, note: OnBytes) -> Staged:
+        known = self._read_note(file.path)
+        if known is not None and known.sha256 == file.sha256:
+            note(known.num_bytes)
+            return StagedFile(known.path, file.uri, file.revision, known.num_bytes, known.sha256)
+        staged = _fetch(source, file, self.folder / file.path, note)
+        if isinstance(staged, StagedFile):
+            self._write_note(file.path, staged)
+        return staged
+
+    def _note_path(self, path: str) -> Path:
+        place = self.folder / path
+        return place.with_name(f".{place.name}.staged.json")
+
+    def _read_note(self, path: str) -> StagedFile | None:
+        """Return a staged file if it still is the one that was checked."""
+        place = self.folder / path
+        try:
+            note = json.loads(self._note_path(path).read_bytes())
+            stat = place.stat()
+            if (stat.st_size, stat.st_mtime_ns) != (note["num_bytes"], note["mtime_ns"]):
+                return None
+            return StagedFile(
+                place, note["uri"], note["revision"], note["num_bytes"], note["sha256"]
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            # A note that cannot be read costs one hashing of the file, nothing more.
+            return None
+
+    def _write_note(self, path: str, staged: StagedFile) -> None:
+        note = {
+            "uri": staged.uri,
+            "revision": staged.revision,
+            "num_bytes": staged.num_bytes,
+            "sha256": staged.sha256,
+            "mtime_ns": staged.path.stat().st_mtime_ns,
+        }
+        publish_bytes(self._note_path(path), canonical_json(note))
+
+    def _remove(self, path: str) -> None:
+        place = self.folder / path
+        # The note goes first: a file without a note is checked again, the reverse is litter.
+        self._note_path(path).unlink(missing_ok=True)
+        place.unlink(missing_ok=True)
+        remove_partials(place)
+        place.with_name(f".{place.name}.lock").unlink(missing_ok=True)
+
+    def _prune(self, paths: Sequence[str], reserved: Mapping[str, int]) -> None:
+        """Remove folders that are empty now, unless a file is about to arrive in them."""
+        busy = {parent for path in reserved for parent in Path(path).parents}
+        parents = {parent for path in paths for parent in Path(path).parents} - busy - {Path()}
+        for parent in sorted(parents, key=lambda p: len(p.parts), reverse=True):
+            with suppress(OSError):
+                (self.folder / parent).rmdir()
+        if not reserved:
+            remove_reservations(self.folder)
+
+
+class _StoppedError(Exception):
+    """Ends a fetch whose result nobody waits for any more."""
+
+
+def _fetch(source: Source, file: RemoteFile, target: Path, note: OnBytes) -> Staged:
+    try:
+        return source.fetch(file, target, on_bytes=note)
+    except SampleRejectedError as error:
+        # Its traceback would keep the frames of the fetch alive as long as the result.
+        return error.with_traceback(None)
+
+
+class _Meter:
+    """Adds up bytes from many threads, and stops them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._num_bytes = 0
+        self.stopped = threading.Event()
+
+    def note(self, num_bytes: int) -> None:
+        if self.stopped.is_set():
+            raise _StoppedError
+        with self._lock:
+            self._num_bytes += num_bytes
+
+    def take(self) -> int:
+        with self._lock:
+            num_bytes, self._num_bytes = self._num_bytes, 0
+        return num_bytes
+
+
+def _run_all(
+    files: Mapping[str, RemoteFile],
+    work: Callable[[RemoteFile, OnBytes], Staged],
+    *,
+    num_workers: int,
+    on_bytes: OnBytes | None,
+) -> dict[str, Staged]:
+    """Run the work for every file on threads; the first error stops all of them."""
+    meter = _Meter()
+    with ThreadPoolExecutor(max_workers=num_workers, thread_name_prefix="stage") as pool:
+        futures = {path: pool.submit(work, file, meter.note) for path, file in files.items()}
+        try:
+            _watch(futures.values(), meter, on_bytes)
+        except BaseException:
+            meter.stopped.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return {path: future.result() for path, future in futures.items()}
+
+
+def _watch(futures: Iterable[Future[Staged]], meter: _Meter, on_bytes: OnBytes | None) -> None:
+    pending = set(futures)
+    while pending:
+        done, pending = wait(pending, timeout=_REPORT_S, return_when=FIRST_COMPLETED)
+        for future in done:
+            future.result()
+        if on_bytes is not None:
+            on_bytes(meter.take())

@@ -1,0 +1,147 @@
+"""A hub on this machine: serves a folder as a dataset repository, and fails on demand."""
+
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from medassets.testing.hub_faults import Fault, FaultKind, FaultPlan, HubRequest, Place
+from medassets.testing.hub_files import read_commit
+from medassets.testing.hub_server import CdnHandler, HubHandler, HubServer, HubState
+
+__all__ = ["Fault", "FaultKind", "HubRequest", "LocalHub", "Place"]
+
+
+class LocalHub:
+    """Serves a folder to the real client over HTTP on 127.0.0.1, for tests and the demo.
+
+    Two servers, as in life: the hub itself, and a CDN on another port for the bytes of large
+    files. The commit sha is made of the contents, so equal folders have equal commits.
+
+        with LocalHub(folder, "org/name") as hub:
+            source = HubSource("org/name", endpoint=hub.endpoint)
+            hub.fail("reset", "*.nii.gz", at_byte=1000)
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        repo_id: str,
+        *,
+        token: str | None = None,
+        gated: bool = False,
+        lfs_min_bytes: int = 1024,
+        page_size: int = 1000,
+    ) -> None:
+        """Hash the folder; serving begins with `start` or on entering the context.
+
+        Args:
+            folder: The repository.
+            repo_id: `<org>/<name>`.
+            token: The one token that is accepted; None accepts callers with any and with none.
+            gated: Whether files are for callers with the token only.
+            lfs_min_bytes: Files of this size and above are served by the CDN.
+            page_size: Rows of one page of a listing.
+        """
+        self._folder = folder
+        self._lfs_min_bytes = lfs_min_bytes
+        commit = read_commit(folder, lfs_min_bytes=lfs_min_bytes)
+        self._state = HubState(
+            repo_id=repo_id,
+            plan=FaultPlan(),
+            commits={commit.sha: commit},
+            head=commit.sha,
+            token=token,
+            gated=gated,
+            page_size=page_size,
+        )
+        self._servers: list[HubServer] = []
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def endpoint(self) -> str:
+        """Base URL of the hub, as `HF_ENDPOINT` wants it."""
+        return self._servers[0].url
+
+    @property
+    def cdn_url(self) -> str:
+        """Base URL of the server of large files."""
+        return self._state.cdn_url
+
+    @property
+    def sha(self) -> str:
+        """Commit that `main` stands for."""
+        return self._state.head
+
+    def start(self) -> Self:
+        """Begin to serve, on threads of this process."""
+        state = self._state
+        self._servers = [HubServer(HubHandler, state), HubServer(CdnHandler, state)]
+        state.cdn_url = self._servers[1].url
+        state.closing.clear()
+        for server in self._servers:
+            # The default poll of half a second would be added to every test.
+            thread = threading.Thread(
+                target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
+        return self
+
+    def close(self) -> None:
+        """Stop serving and end every connection."""
+        self._state.closing.set()
+        for server in self._servers:
+            server.shutdown()
+            server.close_connections()
+            server.server_close()
+        for thread in self._threads:
+            thread.join()
+        self._servers, self._threads = [], []
+
+    def __enter__(self) -> Self:
+        """Begin to serve."""
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop serving."""
+        self.close()
+
+    def refresh(self) -> str:
+        """Make the folder's state of now the head, and return its commit sha.
+
+        Earlier commits stay: their descriptions are kept, their bytes are read from the folder.
+        """
+        known = self._state.commits[self._state.head]
+        commit = read_commit(self._folder, lfs_min_bytes=self._lfs_min_bytes, known=known)
+        self._state.commits[commit.sha] = commit
+        self._state.head = commit.sha
+        return commit.sha
+
+    def fail(self, kind: FaultKind, path: str = "*", **changes: object) -> None:
+        """Plan a fault; see `Fault` for what can be changed (`times`, `skip`, `at_byte`, ...).
+
+        Without a `place`, faults that are an answer of the hub happen at `resolve`, the others in
+        the `body` of the file.
+
+        Raises:
+            ValueError: If there is no such kind of fault.
+        """
+        self._state.plan.add(kind, path, **changes)
+
+    def heal(self) -> None:
+        """Forget all planned faults."""
+        self._state.plan.clear()
+
+    def requests(self, place: Place | None = None) -> list[HubRequest]:
+        """Return the requests so far, of one place or of all."""
+        return self._state.plan.requests(place)
+
+    def forget_requests(self) -> None:
+        """Start counting requests anew."""
+        self._state.plan.forget_requests()
