@@ -1,0 +1,188 @@
+"""Encode one CT volume with its report and labels as the members of a sample."""
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from medassets.errors import Reason, SampleRejectedError
+from medassets.samples import EncodedSample, SourceItem, StagedFile
+from medassets.specs import CTPreprocessing, VolumeDatasetSpec
+from medassets.volumes.buffers import BufferPool
+from medassets.volumes.ct_rate import REPORT_SECTIONS
+from medassets.volumes.hu import HuDeclaration
+from medassets.volumes.preprocessing import PreprocessedVolume, VolumeLimits, preprocess_volume
+
+MEMBER_SUFFIXES = ("bin", "txt", "cls", "json")
+"""Members of a volume sample, in the order they stand in a shard."""
+
+
+def encode_volume_sample(
+    item: SourceItem,
+    staged: StagedFile,
+    *,
+    spec: VolumeDatasetSpec,
+    fingerprint: str,
+    buffers: BufferPool,
+) -> EncodedSample:
+    """Preprocess one volume and encode its four members.
+
+    - `bin`: float16 little-endian, C order, axes (i, j, k), shape of the preset;
+    - `txt`: findings and impressions, UTF-8;
+    - `cls`: float32 little-endian, one value per label, in the order of the labels table;
+    - `json`: what `describe_sample` returns.
+
+    The bytes depend on the arguments only. The voxels stay in a buffer of `buffers` until the
+    sample's `release` is called.
+
+    Args:
+        item: Catalog row of the volume.
+        staged: The checked source file.
+        spec: Declaration of the dataset.
+        fingerprint: What the shard's preprocessing is known by; stored with the sample.
+        buffers: Where the voxels are kept.
+
+    Raises:
+        SampleRejectedError: If no sample can come of the file or the row.
+    """
+    labels = read_labels(item)
+    preset = spec.preset()
+    with ExitStack() as stack:
+        voxels = buffers.acquire(preset.shape, np.float16)
+        stack.callback(buffers.release, voxels)
+        volume = preprocess_volume(
+            staged.path,
+            preset=preset,
+            hu=declare_hu(item, spec),
+            spacing_mm=_read_spacing(item),
+            limits=_read_limits(spec),
+            out=voxels,
+            buffers=buffers,
+        )
+        started = time.perf_counter()
+        described = describe_sample(
+            item, staged, volume, labels=labels, spec=spec, fingerprint=fingerprint
+        )
+        members = (
+            ("bin", volume.array),
+            ("txt", (item.row["report"] or "").encode()),
+            ("cls", np.array(list(labels.values()), "<f4").tobytes()),
+            ("json", _encode_json(described)),
+        )
+        # From here on the buffer is the sample's; before, an error gives it back.
+        release = stack.pop_all().close
+    return EncodedSample(
+        key=item.key,
+        members=members,
+        facts=_collect_facts(described),
+        seconds={**volume.seconds, "encode": time.perf_counter() - started},
+        release=release,
+    )
+
+
+def describe_sample(
+    item: SourceItem,
+    staged: StagedFile,
+    volume: PreprocessedVolume,
+    *,
+    labels: Mapping[str, float],
+    spec: VolumeDatasetSpec,
+    fingerprint: str,
+) -> dict[str, Any]:
+    """Return the `json` member: everything known of a sample, in a fixed order.
+
+    `shape` and `dtype` are those of the `bin` member, and so are `volume_shape` and
+    `volume_dtype`, the names that existing readers look for. Missing values are null.
+    """
+    row, shape = item.row, list(volume.array.shape)
+    source = {"dtype": volume.dtype, **volume.geometry["source"]}
+    return {
+        "study_id": item.key,
+        "shape": shape,
+        "dtype": volume.array.dtype.name,
+        "volume_shape": shape,
+        "volume_dtype": volume.array.dtype.name,
+        "num_classes": len(labels),
+        "labels": dict(labels),
+        "report": {section: row[f"report_{section}"] for section in REPORT_SECTIONS},
+        "split": item.split,
+        "patient": row["patient"],
+        "scan": row["scan"],
+        "reconstruction": row["reconstruction"],
+        "source": {
+            "uri": staged.uri,
+            "revision": staged.revision,
+            "sha256": staged.sha256,
+            "bytes": staged.num_bytes,
+        },
+        "geometry": {**volume.geometry, "source": source},
+        "hu": dict(volume.hu),
+        "preprocessing": _describe_preset(spec.preset(), name=spec.preprocessing),
+        "metadata": json.loads(row["metadata"]),
+        "fingerprint": fingerprint,
+    }
+
+
+def read_labels(item: SourceItem) -> dict[str, float]:
+    """Return label name -> value, in the order of the labels table.
+
+    Raises:
+        SampleRejectedError: MISSING_LABELS if the row has none, or another number than names.
+    """
+    values, names = item.row["labels"], item.row["label_names"]
+    if values is None or names is None or len(values) != len(names):
+        raise SampleRejectedError(Reason.MISSING_LABELS, "the catalog row has no usable labels")
+    return dict(zip(names, map(float, values), strict=True))
+
+
+def declare_hu(item: SourceItem, spec: VolumeDatasetSpec) -> HuDeclaration:
+    """Return the dataset's HU rule with the values that the table gives for this volume."""
+    if spec.hu_rule != "table":
+        return HuDeclaration(rule=spec.hu_rule)
+    slope, intercept = item.row["rescale_slope"], item.row["rescale_intercept"]
+    return HuDeclaration(rule="table", slope=slope, intercept=intercept)
+
+
+def _read_spacing(item: SourceItem) -> tuple[float, float, float]:
+    steps = [item.row[f"spacing_{axis}"] for axis in "ijk"]
+    if None in steps:
+        raise SampleRejectedError(Reason.SPACING_MISSING, "the catalog row has no spacing")
+    return steps[0], steps[1], steps[2]
+
+
+def _read_limits(spec: VolumeDatasetSpec) -> VolumeLimits:
+    return VolumeLimits(
+        min_slices=spec.min_slices,
+        min_plausible_share=spec.min_plausible_share,
+        max_plausible_share=spec.max_plausible_share,
+    )
+
+
+def _describe_preset(preset: CTPreprocessing, *, name: str) -> dict[str, Any]:
+    return {
+        "preset": name,
+        "spacing_mm": list(preset.spacing_mm),
+        "clip_hu": list(preset.clip_hu),
+        "scale": preset.scale,
+        "pad_value": preset.pad_value,
+        "orientation": preset.orientation,
+        "layout": preset.layout,
+    }
+
+
+def _collect_facts(described: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "patient": described["patient"],
+        "source_sha256": described["source"]["sha256"],
+        "source_bytes": described["source"]["bytes"],
+        "plausible_share": described["hu"]["plausible_share"],
+        "cropped_share": described["geometry"]["cropped_share"],
+    }
+
+
+def _encode_json(described: Mapping[str, Any]) -> bytes:
+    text = json.dumps(described, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode()
