@@ -24,6 +24,7 @@ class Reason(StrEnum):
     CONSTANT_VOLUME = "constant_volume"
     NOT_FINITE = "not_finite"
     HU_RULE_MISSING = "hu_rule_missing"
+    HU_RULE_CONFLICT = "hu_rule_conflict"
     HU_IMPLAUSIBLE = "hu_implausible"
     NO_CHEST = "no_chest"
     PRECISION = "precision"

@@ -1,7 +1,7 @@
 """Frozen declarations of datasets; each checks itself when it is made."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from medassets.errors import SpecError
@@ -15,6 +15,37 @@ Automation = Literal["off", "drain"]
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _SPLIT = re.compile(r"[a-z0-9]+")
 _RUNS = re.compile(r"per-shard|single|batch: ?[1-9][0-9]*")
+
+
+def _check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        msg = f"{field}: expected one of {', '.join(choices)}, got {value!r}"
+        raise SpecError(msg)
+
+
+def _check_types(spec: Any) -> None:
+    # Dagster resolves YAML for dataclasses without checking the types of plain values.
+    for field in fields(spec):
+        value = getattr(spec, field.name)
+        plain = {int: int, float: (int, float), str: str, bool: bool}.get(field.type)  # pyright: ignore[reportArgumentType]
+        if plain is None:
+            continue
+        if not isinstance(value, plain) or (field.type is not bool and isinstance(value, bool)):
+            words = getattr(field.type, "__name__", str(field.type))
+            msg = f"{field.name}: expected {words}, got {value!r}"
+            raise SpecError(msg)
+
+
+def _check_pattern(field: str, value: str, pattern: re.Pattern[str], words: str) -> None:
+    if not pattern.fullmatch(value):
+        msg = f"{field}: expected {words}, got {value!r}"
+        raise SpecError(msg)
+
+
+def _check_range(field: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        msg = f"{field}: expected a number in {low}..{high}, got {value}"
+        raise SpecError(msg)
 
 
 @dataclass(frozen=True)
@@ -112,6 +143,7 @@ class DatasetSpec:
 
     def __post_init__(self) -> None:
         """Refuse a declaration that cannot work; the message begins with the field."""
+        _check_types(self)
         _check_pattern("name", self.name, _NAME, "lower-case letters, digits and _")
         _check_choice("source", self.source, get_args(SourceKind))
         _check_choice("automation", self.automation, get_args(Automation))
@@ -203,21 +235,3 @@ class VolumeDatasetSpec(DatasetSpec):
         if self.target_shape:
             changes["shape"] = tuple(self.target_shape)
         return replace(PRESETS[self.preprocessing], **changes)
-
-
-def _check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        msg = f"{field}: expected one of {', '.join(choices)}, got {value!r}"
-        raise SpecError(msg)
-
-
-def _check_pattern(field: str, value: str, pattern: re.Pattern[str], words: str) -> None:
-    if not pattern.fullmatch(value):
-        msg = f"{field}: expected {words}, got {value!r}"
-        raise SpecError(msg)
-
-
-def _check_range(field: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        msg = f"{field}: expected a number in {low}..{high}, got {value}"
-        raise SpecError(msg)

@@ -32,6 +32,7 @@ class LocalHub:
         gated: bool = False,
         lfs_min_bytes: int = 1024,
         page_size: int = 1000,
+        port: int = 0,
     ) -> None:
         """Hash the folder; serving begins with `start` or on entering the context.
 
@@ -42,7 +43,9 @@ class LocalHub:
             gated: Whether files are for callers with the token only.
             lfs_min_bytes: Files of this size and above are served by the CDN.
             page_size: Rows of one page of a listing.
+            port: Port of the hub on 127.0.0.1; 0 takes a free one.
         """
+        self._port = port
         self._folder = folder
         self._lfs_min_bytes = lfs_min_bytes
         commit = read_commit(folder, lfs_min_bytes=lfs_min_bytes)
@@ -76,7 +79,7 @@ class LocalHub:
     def start(self) -> Self:
         """Begin to serve, on threads of this process."""
         state = self._state
-        self._servers = [HubServer(HubHandler, state), HubServer(CdnHandler, state)]
+        self._servers = [HubServer(HubHandler, state, self._port), HubServer(CdnHandler, state)]
         state.cdn_url = self._servers[1].url
         state.closing.clear()
         for server in self._servers:

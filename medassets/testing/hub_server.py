@@ -62,9 +62,9 @@ class HubServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, handler: type["BaseHubHandler"], state: HubState) -> None:
-        """Listen on a free port of 127.0.0.1."""
-        super().__init__(("127.0.0.1", 0), handler)
+    def __init__(self, handler: type["BaseHubHandler"], state: HubState, port: int = 0) -> None:
+        """Listen on a port of 127.0.0.1; 0 takes a free one."""
+        super().__init__(("127.0.0.1", port), handler)
         self.state = state
         self._open: set[socket.socket] = set()
         self._open_lock = threading.Lock()

@@ -1,0 +1,48 @@
+# The two commands a new user needs: `make demo` and `make test`. Both install what they need.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO_HOME ?= $(CURDIR)/demo
+
+.PHONY: install demo ui test lint format bench clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "medassets needs Python 3.11 or later")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# Synthetic CT-RATE-like data, a local Hub, and the whole way to shards through Dagster.
+demo: install
+	MEDASSETS_HOME=$(DEMO_HOME) $(BIN)/medassets demo
+
+# The Dagster UI on what `make demo` made, at http://127.0.0.1:3000.
+ui: install
+	MEDASSETS_HOME=$(DEMO_HOME) $(BIN)/medassets ui
+
+test: install
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/basedpyright
+	$(BIN)/medassets validate
+	$(BIN)/dg check yaml
+	$(BIN)/dg check defs
+	$(BIN)/dagster definitions validate -w workspace.yaml
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Prints the tables of docs/benchmarks.md; needs the peers, which users never install.
+bench: install
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt '.[bench]'
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) $(DEMO_HOME) build dist *.egg-info

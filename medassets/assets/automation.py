@@ -1,0 +1,58 @@
+"""Jobs for the terminal and the launchpad, and the schedule that looks for new source files."""
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from medassets.assets.partitions import shard_partitions
+from medassets.specs import DatasetSpec
+
+if TYPE_CHECKING:
+    # Dagster exports the function but not the type of what it returns.
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
+
+
+def build_automation(spec: DatasetSpec, *, raw_stage: str | None) -> dg.Definitions:
+    """Return jobs `<dataset>_catalog`, `<dataset>_build`, `<dataset>_manifest` and a schedule.
+
+    A build runs in process: a step of its own process costs two seconds a shard, and outlives a
+    killed run as an orphan.
+    """
+    stages = [raw_stage, "shards"] if raw_stage else ["shards"]
+    catalog = _job(spec, "catalog", ["catalog"])
+    schedule = dg.ScheduleDefinition(
+        name=f"{spec.name}_catalog_schedule",
+        job=catalog,
+        cron_schedule=spec.catalog_cron,
+        description="Looks for new source files; switch it on in the UI.",
+    )
+    return dg.Definitions(
+        jobs=[catalog, _job(spec, "build", stages), _job(spec, "manifest", ["manifest"])],
+        schedules=[schedule],
+        sensors=_sensors(spec),
+    )
+
+
+def _job(spec: DatasetSpec, name: str, stages: list[str]) -> "UnresolvedAssetJobDefinition":
+    keys = [dg.AssetKey([spec.name, stage]) for stage in stages]
+    return dg.define_asset_job(
+        name=f"{spec.name}_{name}",
+        selection=dg.AssetSelection.assets(*keys),
+        partitions_def=shard_partitions(spec) if name == "build" else None,
+        executor_def=dg.in_process_executor,
+        tags={"medassets/dataset": spec.name},
+    )
+
+
+def _sensors(spec: DatasetSpec) -> list[dg.AutomationConditionSensorDefinition]:
+    if spec.automation == "off":
+        return []
+    return [
+        dg.AutomationConditionSensorDefinition(
+            name=f"{spec.name}_drain",
+            target=dg.AssetSelection.groups(spec.name),
+            run_tags={"medassets/dataset": spec.name},
+        )
+    ]

@@ -1,0 +1,72 @@
+"""Asset checks: they report; a shard is validated before it is published, never after."""
+
+import dagster as dg
+
+from medassets.assets.metadata import problems_metadata
+from medassets.assets.partitions import shard_partitions
+from medassets.datasets.build import read_matching_record
+from medassets.datasets.kind import DatasetKind
+from medassets.datasets.manifests import find_problems
+from medassets.resources.workspace import WorkspaceResource
+
+
+def build_checks(kind: DatasetKind) -> list[dg.AssetChecksDefinition]:
+    """Return the checks of one dataset: catalog, shard statistics, complete manifest."""
+    return [_catalog_check(kind), _shards_check(kind), _manifest_check(kind)]
+
+
+def _catalog_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=[kind.spec.name, "catalog"],
+        name="every_row_has_a_place",
+        description="Planned, held and excluded rows add up to the catalog; each sample once.",
+    )
+    def check(workspace: WorkspaceResource) -> dg.AssetCheckResult:
+        plan = workspace.open(kind).read_plan()
+        placed = sum(plan.partitions.values()) + plan.num_held + sum(plan.excluded.values())
+        return dg.AssetCheckResult(
+            passed=placed == plan.num_rows,
+            metadata={"rows": plan.num_rows, "placed": placed},
+        )
+
+    return check
+
+
+def _shards_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=[kind.spec.name, "shards"],
+        name="few_samples_rejected",
+        partitions_def=shard_partitions(kind.spec),
+        description="Share of the shard's samples that were rejected; statistics only.",
+    )
+    def check(
+        context: dg.AssetCheckExecutionContext, workspace: WorkspaceResource
+    ) -> dg.AssetCheckResult:
+        paths = workspace.open(kind).paths
+        records = [read_matching_record(paths, key) for key in sorted(context.partition_keys)]
+        rejected = sum(len(record.rejected) for record in records if record)
+        samples = sum(record.num_samples for record in records if record)
+        return dg.AssetCheckResult(
+            passed=rejected == 0 and None not in records,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"samples": samples, "rejected": rejected},
+        )
+
+    return check
+
+
+def _manifest_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=[kind.spec.name, "manifest"],
+        name="all_shards_present",
+        description="Every planned shard is on disk with the size its manifest says.",
+    )
+    def check(workspace: WorkspaceResource) -> dg.AssetCheckResult:
+        problems = find_problems(workspace.open(kind))
+        return dg.AssetCheckResult(
+            passed=not problems,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata=problems_metadata(problems),
+        )
+
+    return check

@@ -1,0 +1,171 @@
+"""The assets every kind of dataset has: catalog, raw files, shards, manifest."""
+
+import dagster as dg
+
+from medassets.assets.metadata import catalog_metadata, manifest_metadata, stage_metadata
+from medassets.assets.partitions import backfill_policy, shard_partitions
+from medassets.datasets.build import plan_shard, stage_partition
+from medassets.datasets.kind import DatasetKind
+from medassets.datasets.manifests import build_manifests
+from medassets.datasets.refresh import draft_catalog
+from medassets.io_managers.catalog import CatalogFile
+from medassets.io_managers.failures import permanent_failures
+from medassets.io_managers.tar_shards import ShardBatch
+from medassets.progress import report
+from medassets.resources.workspace import WorkspaceResource
+
+# A silent hub or a full disk passes; the third try comes a minute and a half after the first.
+_RETRIES = dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL)
+_DRAIN = (
+    dg.AutomationCondition.missing()
+    & ~dg.AutomationCondition.in_progress()
+    & ~dg.AutomationCondition.execution_failed()
+)
+
+
+class CatalogConfig(dg.Config):
+    """Settings of one refresh.
+
+    Attributes:
+        limit: Plan at most so many samples in all; the others wait for a refresh without limit.
+        samples_per_shard: Replaces the declared number; before the first plan only.
+    """
+
+    limit: int | None = None
+    samples_per_shard: int | None = None
+
+
+class ShardsConfig(dg.Config):
+    """Settings of one build.
+
+    Attributes:
+        num_workers: Threads that preprocess samples; 0 takes the declaration's number.
+        force: Make shards again even when they are whole.
+    """
+
+    num_workers: int = 0
+    force: bool = False
+
+
+def build_catalog_asset(kind: DatasetKind) -> dg.AssetsDefinition:
+    """Return the unpartitioned asset `[<dataset>, catalog]`."""
+    spec = kind.spec
+
+    @dg.asset(
+        key=[spec.name, "catalog"],
+        group_name=spec.name,
+        kinds={"parquet"},
+        io_manager_key="catalog_io_manager",
+        retry_policy=_RETRIES,
+        description="One row per source item: where it is, which shard it belongs to, or why not.",
+    )
+    def catalog(
+        context: dg.AssetExecutionContext, config: CatalogConfig, workspace: WorkspaceResource
+    ) -> dg.MaterializeResult:
+        with permanent_failures():
+            draft = draft_catalog(
+                workspace.open(kind),
+                limit=config.limit,
+                samples_per_shard=config.samples_per_shard,
+            )
+        return dg.MaterializeResult(
+            value=draft,
+            metadata=catalog_metadata(draft),
+            data_version=dg.DataVersion(draft.version),
+        )
+
+    return catalog
+
+
+def build_raw_asset(kind: DatasetKind, *, stage: str = "raw_volumes") -> dg.AssetsDefinition:
+    """Return the partitioned asset that brings a remote source's files to the local disk."""
+    spec = kind.spec
+
+    @dg.asset(
+        key=[spec.name, stage],
+        group_name=spec.name,
+        kinds={"huggingface"},
+        partitions_def=shard_partitions(spec),
+        backfill_policy=backfill_policy(spec),
+        deps=[[spec.name, "catalog"]],
+        pool="hf_download",
+        retry_policy=_RETRIES,
+        automation_condition=_DRAIN if spec.automation == "drain" else None,
+        description="Source files of one shard, checked; released when the shard is verified.",
+    )
+    def raw(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> None:
+        opened = workspace.open(kind)
+        for key in sorted(context.partition_keys):
+            with permanent_failures():
+                done = stage_partition(opened, key, on_bytes=report)
+            context.add_asset_metadata(stage_metadata(done), partition_key=key)
+
+    return raw
+
+
+def build_shards_asset(kind: DatasetKind, *, raw_stage: str | None) -> dg.AssetsDefinition:
+    """Return the partitioned asset `[<dataset>, shards]`.
+
+    Args:
+        kind: The declared dataset.
+        raw_stage: Stage that holds the source files, None when the source is a local folder.
+    """
+    spec = kind.spec
+
+    @dg.asset(
+        key=[spec.name, "shards"],
+        group_name=spec.name,
+        kinds={"webdataset"},
+        partitions_def=shard_partitions(spec),
+        backfill_policy=backfill_policy(spec),
+        ins={"catalog": dg.AssetIn([spec.name, "catalog"])},
+        deps=[[spec.name, raw_stage]] if raw_stage else [],
+        io_manager_key="tar_shard_io_manager",
+        code_version=kind.fingerprint()[:12],
+        retry_policy=_RETRIES,
+        automation_condition=_DRAIN if spec.automation == "drain" else None,
+        description="WebDataset tar shards, verified before they are published.",
+    )
+    def shards(
+        context: dg.AssetExecutionContext,
+        config: ShardsConfig,
+        workspace: WorkspaceResource,
+        catalog: CatalogFile,
+    ) -> dg.MaterializeResult:
+        opened = workspace.open(kind)
+        with permanent_failures():
+            works = {
+                key: plan_shard(opened, key, num_workers=config.num_workers, force=config.force)
+                for key in sorted(context.partition_keys)
+            }
+        versions = [work.plan_fingerprint for work in works.values()]
+        return dg.MaterializeResult(
+            value=ShardBatch(opened, works),
+            data_version=dg.DataVersion(versions[0]) if len(versions) == 1 else None,
+        )
+
+    return shards
+
+
+def build_manifest_asset(kind: DatasetKind) -> dg.AssetsDefinition:
+    """Return the unpartitioned asset `[<dataset>, manifest]`, one file per split."""
+    spec = kind.spec
+
+    @dg.asset(
+        key=[spec.name, "manifest"],
+        group_name=spec.name,
+        kinds={"json"},
+        deps=[[spec.name, "shards"]],
+        ins={"catalog": dg.AssetIn([spec.name, "catalog"])},
+        io_manager_key="manifest_io_manager",
+        automation_condition=(
+            dg.AutomationCondition.eager() if spec.automation == "drain" else None
+        ),
+        description="What training reads first: the shards of each split, sizes and checksums.",
+    )
+    def manifest(workspace: WorkspaceResource, catalog: CatalogFile) -> dg.MaterializeResult:
+        with permanent_failures():
+            manifests = build_manifests(workspace.open(kind))
+        return dg.MaterializeResult(value=manifests, metadata=manifest_metadata(manifests))
+
+    return manifest

@@ -1,0 +1,79 @@
+"""What Dagster shows of catalogs, staged files and manifests."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from medassets.datasets.build import StageReport
+from medassets.datasets.refresh import CatalogDraft
+from medassets.shards.manifest import Manifest
+
+# Rows past this many go unsaid: an event row stays under 32 KB.
+_MOST_ROWS = 100
+
+
+def catalog_metadata(draft: CatalogDraft) -> dict[str, Any]:
+    """Return counts by state, split and reason, the revision, and what is new."""
+    plan = draft.plan
+    previous = draft.previous_plan
+    splits: dict[str, list[int]] = {}
+    for key, count in plan.partitions.items():
+        splits.setdefault(key.rpartition("-")[0], []).append(count)
+    table = [
+        dg.TableRecord({"split": s, "shards": len(counts), "samples": sum(counts)})
+        for s, counts in splits.items()
+    ]
+    return {
+        "dagster/row_count": plan.num_rows,
+        "medassets/planned": sum(plan.partitions.values()),
+        "medassets/held": plan.num_held,
+        "medassets/excluded": dg.MetadataValue.json(dict(plan.excluded)),
+        "medassets/splits": dg.MetadataValue.table(table) if table else "none",
+        "medassets/shards": len(plan.partitions),
+        "medassets/new_shards": len(draft.new_partitions),
+        "medassets/new_rows": plan.num_rows - (previous.num_rows if previous else 0),
+        "medassets/source": draft.source_uri,
+        "medassets/revision": draft.revision or "none",
+    }
+
+
+def stage_metadata(report: StageReport) -> dict[str, Any]:
+    """Return what lies in staging for one shard, or that nothing is needed."""
+    return {
+        "medassets/files": report.num_files,
+        "medassets/bytes": report.num_bytes,
+        "medassets/needed": report.needed,
+        "medassets/rejected": dg.MetadataValue.json(dict(list(report.rejected.items())[:_MOST_ROWS])),
+    }
+
+
+def manifest_metadata(manifests: Mapping[str, Manifest]) -> dict[str, Any]:
+    """Return totals and a table of shards."""
+    rows = [
+        dg.TableRecord(
+            {
+                "split": split,
+                "shard": shard["filename"],
+                "samples": shard["num_samples"],
+                "bytes": shard["size_bytes"],
+            }
+        )
+        for split, manifest in manifests.items()
+        for shard in manifest["shards"]
+    ]
+    totals = {
+        split: {k: m[k] for k in ("total_shards", "total_samples", "total_size_bytes", "complete")}
+        for split, m in manifests.items()
+    }
+    return {
+        "dagster/row_count": sum(m["total_samples"] for m in manifests.values()),
+        "medassets/totals": dg.MetadataValue.json(totals),
+        "medassets/shards": dg.MetadataValue.table(rows[:_MOST_ROWS]) if rows else "none",
+    }
+
+
+def problems_metadata(problems: Sequence[str]) -> dict[str, Any]:
+    """Return how many problems there are and the first of them."""
+    lines = "\n".join(f"- {problem}" for problem in problems[:_MOST_ROWS])
+    return {"problems": len(problems), "first": dg.MetadataValue.md(lines or "none")}

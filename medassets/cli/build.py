@@ -1,0 +1,55 @@
+"""`medassets build`: catalog, source files, shards and manifest, through Dagster."""
+
+import click
+
+from medassets.cli.console import Output
+from medassets.cli.runner import BuildOptions, build_dataset
+from medassets.cli.session import Session
+
+
+@click.command(name="build")
+@click.argument("dataset")
+@click.option("--split", multiple=True, help="Only shards of this split; may be repeated.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many samples: a trial.")
+@click.option(
+    "--samples-per-shard", type=click.IntRange(1), help="Shard size; before the first plan only."
+)
+@click.option("--num-workers", type=click.IntRange(0), default=0, help="Threads; 0: one per core.")
+@click.option(
+    "--partitions", help="Shards by key or range: valid-000000,train-000003..train-000009."
+)
+@click.option("--missing", is_flag=True, help="Only shards that were never made (or got lost).")
+@click.option("--failed", is_flag=True, help="Only shards whose last try failed.")
+@click.option("--force", is_flag=True, help="Make shards again even when they are whole.")
+@click.option("--no-refresh", is_flag=True, help="Keep the catalog as it is.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(
+    dataset: str,
+    split: tuple[str, ...],
+    limit: int | None,
+    samples_per_shard: int | None,
+    num_workers: int,
+    partitions: str | None,
+    *,
+    missing: bool,
+    failed: bool,
+    force: bool,
+    no_refresh: bool,
+    as_json: bool,
+) -> int:
+    """Build DATASET: whatever is missing, failed, stale or lost; what is whole is kept.
+
+    Interrupt it at any time: the next build continues after the last whole sample.
+    """
+    options = BuildOptions(
+        splits=split,
+        limit=limit,
+        samples_per_shard=samples_per_shard,
+        num_workers=num_workers,
+        partitions=partitions,
+        missing=missing,
+        failed=failed,
+        force=force,
+        refresh=not no_refresh,
+    )
+    return build_dataset(Session(), Output(as_json), dataset, options)

@@ -1,0 +1,147 @@
+"""What the command prints: tables and a progress bar for people, JSON for programs."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from medassets.progress import listening
+
+# One plain line at most so often when the output is not a terminal.
+_PLAIN_LINE_S = 10.0
+
+
+def format_bytes(count: float) -> str:
+    """Return bytes as people read them, in powers of ten."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration as hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
+
+
+@dataclass
+class Output:
+    """Where a command's result goes.
+
+    Attributes:
+        as_json: One JSON document on standard output, nothing else.
+    """
+
+    as_json: bool = False
+
+    def __post_init__(self) -> None:
+        """Open the consoles: results on standard output, everything else on standard error."""
+        self.out = Console(soft_wrap=True, highlight=False)
+        self.err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+    def say(self, text: str) -> None:
+        """Tell a person something; silent with --json."""
+        if not self.as_json:
+            self.out.print(text, markup=False)
+
+    def warn(self, text: str) -> None:
+        """Tell a person what is wrong, on standard error."""
+        self.err.print(text, markup=False)
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Print a table; silent with --json."""
+        if self.as_json:
+            return
+        table = Table(title=title, title_justify="left")
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*(str(cell) for cell in row))
+        self.out.print(table)
+
+    def result(self, document: Mapping[str, Any]) -> None:
+        """Print the command's result as JSON when that was asked for."""
+        if self.as_json:
+            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def showing_progress(output: Output, title: str, total: int) -> Iterator["ProgressView"]:
+    """Show how samples become shards: a bar on a terminal, plain lines elsewhere.
+
+    Args:
+        output: The command's output; nothing is shown with --json.
+        title: What is being built.
+        total: Samples to make.
+    """
+    if sys.stderr.isatty() and not output.as_json:
+        bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=output.err,
+        )
+        with bar:
+            view = ProgressView(output, title, total, bar, bar.add_task(title, total=total, note=""))
+            with listening(view.hear):
+                yield view
+        return
+    view = ProgressView(output, title, total, None, None)
+    with listening(view.hear):
+        yield view
+
+
+@dataclass
+class ProgressView:
+    """Listens to the steps' reports and draws them."""
+
+    output: Output
+    title: str
+    total: int
+    bar: Progress | None
+    task: TaskID | None
+    done_before: int = 0
+    staged_bytes: int = 0
+    last_line_s: float = 0.0
+
+    def finish_shard(self, num_samples: int) -> None:
+        """Count a finished shard's samples."""
+        self.done_before += num_samples
+        self._draw(self.done_before, "")
+
+    def hear(self, event: Any) -> None:
+        """Take one report: bytes that were fetched, or a sample that was written."""
+        if isinstance(event, int):
+            self.staged_bytes += event
+            self._draw(self.done_before, f"fetched {format_bytes(self.staged_bytes)}")
+            return
+        self._draw(self.done_before + event.done, f"{event.partition_key} {event.key}")
+
+    def _draw(self, done: int, note: str) -> None:
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, completed=done, note=note)
+            return
+        now = time.monotonic()
+        if not self.output.as_json and now - self.last_line_s >= _PLAIN_LINE_S:
+            self.last_line_s = now
+            self.output.warn(f"{self.title}: {done} of {self.total} samples  {note}")

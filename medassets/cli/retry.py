@@ -1,0 +1,17 @@
+"""`medassets retry`: the shards whose last try failed."""
+
+import click
+
+from medassets.cli.console import Output
+from medassets.cli.runner import BuildOptions, build_dataset
+from medassets.cli.session import Session
+
+
+@click.command(name="retry")
+@click.argument("dataset")
+@click.option("--num-workers", type=click.IntRange(0), default=0, help="Threads; 0: one per core.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(dataset: str, num_workers: int, *, as_json: bool) -> int:
+    """Try the failed and lost shards of DATASET again."""
+    options = BuildOptions(num_workers=num_workers, failed=True, refresh=False)
+    return build_dataset(Session(), Output(as_json), dataset, options)

@@ -1,0 +1,66 @@
+"""What a kind of dataset must be able to do; everything else is the same for all kinds."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from medassets.samples import EncodedSample, SourceItem, StagedFile
+from medassets.shards.record import ShardRecord
+from medassets.sources.base import Source
+from medassets.specs import DatasetSpec
+
+Encoder = Callable[[SourceItem, StagedFile], EncodedSample]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one sample is expected to cost, before anything was downloaded.
+
+    Attributes:
+        raw_bytes: Bytes of one source file.
+        sample_bytes: Bytes of one sample inside a shard.
+        seconds: Wall seconds of one sample on one core.
+    """
+
+    raw_bytes: int
+    sample_bytes: int
+    seconds: float
+
+
+class DatasetKind(Protocol):
+    """One declared dataset: its spec and the processing that belongs to its kind."""
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """The declaration."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return the hash of everything in the declaration that changes the bytes of a sample."""
+        ...
+
+    def read_rows(self, source: Source, split: str, *, revision: str | None) -> pa.Table:
+        """Return one row per source item of a split, excluded ones among them.
+
+        The table has the generic columns of `medassets.shards.catalog` and the kind's own.
+        """
+        ...
+
+    def encoder(self) -> Encoder:
+        """Return the function that turns one checked source file into a sample; thread-safe."""
+        ...
+
+    def estimate(self, row: Mapping[str, Any]) -> Estimate:
+        """Guess the cost of one planned row of the catalog."""
+        ...
+
+    def manifest_fields(self) -> Mapping[str, Any]:
+        """Return what the manifest says of every sample: shape, dtype, classes."""
+        ...
+
+    def draw_preview(self, shard: Path, record: ShardRecord) -> bytes | None:
+        """Return a small JPEG of the shard's first sample, None when the shard is empty."""
+        ...

@@ -1,0 +1,110 @@
+"""The catalog: what the source holds today, laid into a plan that only grows."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from medassets.datasets.workspace import Workspace
+from medassets.errors import CatalogError
+from medassets.shards.catalog import (
+    CatalogPlan,
+    catalog_version,
+    plan_catalog,
+    read_catalog,
+    summarize_plan,
+    write_catalog,
+)
+from medassets.storage.locks import lock_file
+
+
+@dataclass(frozen=True)
+class CatalogDraft:
+    """A planned catalog that is not written yet.
+
+    Attributes:
+        table: All rows, see `medassets.shards.catalog`.
+        version: Digest of the rows; the same as before when nothing changed.
+        previous_version: Digest of the catalog it grew from, None for the first one.
+        plan: Counts per partition, state and reason.
+        previous_plan: The same of the catalog it grew from.
+        source_uri: Where the rows come from.
+        revision: Revision the source stands at now.
+        partitions_name: Dynamic partitions definition that takes the plan's keys.
+    """
+
+    table: pa.Table
+    version: str
+    previous_version: str | None
+    plan: CatalogPlan
+    previous_plan: CatalogPlan | None
+    source_uri: str
+    revision: str | None
+    partitions_name: str
+
+    @property
+    def new_partitions(self) -> list[str]:
+        """Partition keys that the previous plan did not have, in order."""
+        known = self.previous_plan.partitions if self.previous_plan else {}
+        return [key for key in self.plan.partitions if key not in known]
+
+
+def draft_catalog(
+    workspace: Workspace,
+    *,
+    limit: int | None = None,
+    samples_per_shard: int | None = None,
+) -> CatalogDraft:
+    """Read the source's tables and grow the plan by what is new.
+
+    Args:
+        workspace: The dataset.
+        limit: Plan at most so many samples in all; the others are held for a later refresh.
+        samples_per_shard: Replaces the declared number, before the first plan only.
+
+    Raises:
+        CatalogError: If a table is malformed, or the plan was made with another shard size.
+        SourceAccessError: If the source refuses access.
+        SourceUnavailableError: If the source stays silent.
+    """
+    spec = workspace.kind.spec
+    revision = workspace.source.resolve_revision()
+    previous = workspace.read_catalog()
+    rows = pa.concat_tables(
+        [workspace.kind.read_rows(workspace.source, s, revision=revision) for s in spec.splits],
+        promote_options="default",
+    )
+    table = plan_catalog(
+        rows,
+        previous,
+        samples_per_shard=samples_per_shard or spec.samples_per_shard,
+        limit=limit,
+        pinned=workspace.source.pinned,
+    )
+    return CatalogDraft(
+        table=table,
+        version=catalog_version(table),
+        previous_version=catalog_version(previous) if previous is not None else None,
+        plan=summarize_plan(table),
+        previous_plan=summarize_plan(previous) if previous is not None else None,
+        source_uri=workspace.source.uri,
+        revision=revision,
+        partitions_name=spec.partitions_name,
+    )
+
+
+def publish_catalog(path: Path, draft: CatalogDraft) -> None:
+    """Write a catalog, unless another refresh was quicker.
+
+    Raises:
+        CatalogError: If the catalog on disk is not the one the draft grew from; two plans that
+            grew apart would give one sample to two shards.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with lock_file(path.with_name(".catalog.lock")):
+        current = catalog_version(read_catalog(path)) if path.exists() else None
+        if current != draft.previous_version:
+            msg = f"{path}: another refresh wrote the catalog meanwhile; run the refresh again"
+            raise CatalogError(msg)
+        if current != draft.version:
+            write_catalog(draft.table, path)

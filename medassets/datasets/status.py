@@ -1,0 +1,65 @@
+"""What is done and what is left: Dagster's record and the bytes on disk, never one alone."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+
+from medassets.datasets.build import is_whole, read_matching_record
+from medassets.datasets.workspace import Workspace
+
+
+class ShardState(StrEnum):
+    """State of one planned shard."""
+
+    DONE = "done"
+    """Materialized, on disk with its recorded size, made from today's inputs."""
+
+    MISSING = "missing"
+    """Never made."""
+
+    FAILED = "failed"
+    """The last try failed and nothing was published."""
+
+    STALE = "stale"
+    """On disk, but made from other inputs or by other settings."""
+
+    ORPHANED = "orphaned"
+    """On disk and whole, but unknown to Dagster; a build records it without computing."""
+
+    LOST = "lost"
+    """Dagster knows it, the disk does not hold it."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What Dagster knows of a dataset's shards.
+
+    Attributes:
+        materialized: Partition keys with a materialization.
+        failed: Partition keys whose latest run failed.
+    """
+
+    materialized: Collection[str]
+    failed: Collection[str]
+
+
+def shard_states(workspace: Workspace, recorded: Recorded) -> dict[str, ShardState]:
+    """Return the state of every planned shard, in the order of the plan.
+
+    Raises:
+        CatalogError: If there is no catalog yet.
+    """
+    return {
+        key: _state(workspace, key, recorded) for key in workspace.read_plan().partitions
+    }
+
+
+def _state(workspace: Workspace, key: str, recorded: Recorded) -> ShardState:
+    known = key in recorded.materialized
+    if read_matching_record(workspace.paths, key) is None:
+        if key in recorded.failed:
+            return ShardState.FAILED
+        return ShardState.LOST if known else ShardState.MISSING
+    if not is_whole(workspace, key, workspace.read_partition(key)):
+        return ShardState.STALE
+    return ShardState.DONE if known and key not in recorded.failed else ShardState.ORPHANED

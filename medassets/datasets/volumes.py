@@ -1,0 +1,116 @@
+"""CT volumes as a kind of dataset."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from medassets.datasets.kind import Encoder, Estimate
+from medassets.samples import EncodedSample, SourceItem, StagedFile
+from medassets.shards.fingerprint import FORMAT_VERSION
+from medassets.shards.record import ShardRecord
+from medassets.sources.base import Source
+from medassets.specs import VolumeDatasetSpec
+from medassets.storage.checksums import fingerprint
+
+# Of 50 chest CTs of CT-RATE: a gzipped int16 volume takes about 0.58 of its voxels' bytes.
+_GZIP_SHARE = 0.58
+# 512 x 512 x 336 takes about 0.5 s on one core of an AMD EPYC; it grows with the voxels read.
+_SECONDS_PER_RAW_BYTE = 0.5 / 176e6
+_MATRIX = 512
+_SLICES = 336
+
+
+@dataclass(frozen=True)
+class VolumeDataset:
+    """One declared dataset of CT volumes."""
+
+    spec: VolumeDatasetSpec
+
+    def fingerprint(self) -> str:
+        """Return the hash of everything in the declaration that changes the bytes of a sample."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        spec = self.spec
+        return fingerprint(
+            {
+                "kind": "ct_volume",
+                "format_version": FORMAT_VERSION,
+                "preprocessing": asdict(spec.preset()),
+                "hu_rule": spec.hu_rule,
+                "min_slices": spec.min_slices,
+                "plausible_share": [spec.min_plausible_share, spec.max_plausible_share],
+            }
+        )
+
+    def read_rows(self, source: Source, split: str, *, revision: str | None) -> pa.Table:
+        """Return one row per line of the split's metadata table; see `volumes.ct_rate`."""
+        from medassets.volumes.ct_rate import read_rows
+
+        return read_rows(source, self.spec, split, revision)
+
+    def encoder(self) -> Encoder:
+        """Return the function that preprocesses one NIfTI file; numba is imported here."""
+        from medassets.volumes.buffers import BufferPool
+        from medassets.volumes.samples import encode_volume_sample
+
+        buffers = BufferPool()
+
+        def encode(item: SourceItem, staged: StagedFile) -> EncodedSample:
+            return encode_volume_sample(
+                item,
+                staged,
+                spec=self.spec,
+                fingerprint=self.sample_fingerprint(item, staged),
+                buffers=buffers,
+            )
+
+        return encode
+
+    def sample_fingerprint(self, item: SourceItem, staged: StagedFile) -> str:
+        """Return the hash that says "same voxels, same table row, same processing"."""
+        return fingerprint(
+            {"spec": self.fingerprint(), "sha256": staged.sha256, "metadata": item.row["metadata"]}
+        )
+
+    def estimate(self, row: Mapping[str, Any]) -> Estimate:
+        """Guess sizes from the table's number of slices and a 512 x 512 matrix."""
+        slices = row.get("num_slices") or _SLICES
+        voxel_bytes = 2 * _MATRIX * _MATRIX * int(slices)
+        return Estimate(
+            raw_bytes=int(_GZIP_SHARE * voxel_bytes),
+            sample_bytes=2 * math.prod(self.spec.preset().shape) + 16 * 1024,
+            seconds=_SECONDS_PER_RAW_BYTE * voxel_bytes,
+        )
+
+    def manifest_fields(self) -> Mapping[str, Any]:
+        """Return shape and dtype of every sample, and the number of classes."""
+        from medassets.volumes.ct_rate import LABEL_NAMES
+
+        preset = self.spec.preset()
+        return {
+            "preprocessed": True,
+            "sample_shape": list(preset.shape),
+            "sample_dtype": preset.dtype,
+            "num_classes": len(LABEL_NAMES),
+        }
+
+    def draw_preview(self, shard: Path, record: ShardRecord) -> bytes | None:
+        """Return the middle slices of the shard's first volume in a lung window, as JPEG."""
+        from medassets.volumes.preview import draw_volume_preview
+
+        if not record.samples:
+            return None
+        preset = self.spec.preset()
+        members = {member.suffix: member for member in record.samples[0].members}
+        member = members["bin"]
+        count = math.prod(preset.shape)
+        volume = np.fromfile(shard, np.float16, count, offset=member.offset).reshape(preset.shape)
+        return draw_volume_preview(volume, spacing_mm=preset.spacing_mm, scale=preset.scale)

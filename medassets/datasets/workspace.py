@@ -1,0 +1,145 @@
+"""Where one dataset's bytes come from, wait and end: source, staging, shards."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from medassets.datasets.kind import DatasetKind
+from medassets.errors import CatalogError, Reason, SampleRejectedError
+from medassets.samples import SourceItem, StagedFile
+from medassets.shards.catalog import read_catalog, read_partition
+from medassets.sources.base import Source
+from medassets.sources.folder import FolderSource
+from medassets.sources.hub import HubSource
+from medassets.sources.staging import Staging
+from medassets.specs import DatasetSpec
+from medassets.storage.paths import DatasetPaths, data_home, staging_home
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Everything outside the process that a dataset touches.
+
+    Attributes:
+        kind: The declared dataset.
+        source: Where raw files come from.
+        staging: Where remote files wait on a local disk.
+        paths: Where catalog, shards and manifests lie.
+        num_downloads: Files fetched at the same time.
+    """
+
+    kind: DatasetKind
+    source: Source
+    staging: Staging
+    paths: DatasetPaths
+    num_downloads: int = 4
+
+    def read_catalog(self) -> pa.Table | None:
+        """Return the whole catalog, None before the first refresh."""
+        return read_catalog(self.paths.catalog) if self.paths.catalog.exists() else None
+
+    def read_partition(self, partition_key: str) -> list[SourceItem]:
+        """Return the planned samples of one shard, reading its own rows only.
+
+        Raises:
+            CatalogError: If there is no catalog yet, or it does not know the partition.
+        """
+        if not self.paths.catalog.exists():
+            name = self.kind.spec.name
+            msg = f"{name}: there is no catalog yet; materialize {name}/catalog first"
+            raise CatalogError(msg)
+        return read_partition(self.paths.catalog, partition_key)
+
+    def stage(
+        self,
+        items: Sequence[SourceItem],
+        *,
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> Mapping[str, StagedFile | SampleRejectedError]:
+        """Bring the items' files to the local disk, checked; by sample key.
+
+        A file that the source does not have, or that never matches its checksum, is a rejection
+        of that sample alone.
+
+        Raises:
+            SourceAccessError: If the source refuses access.
+            SourceUnavailableError: If the source stays silent.
+            DiskSpaceError: If the staging budget cannot hold the files.
+        """
+        staged: dict[str, StagedFile | SampleRejectedError] = {}
+        for revision, group in _by_revision(items).items():
+            staged |= self._stage_group(group, revision, on_bytes)
+        return {item.key: staged.get(item.path) or _missing(item) for item in items}
+
+    def _stage_group(
+        self,
+        paths: Sequence[str],
+        revision: str | None,
+        on_bytes: Callable[[int], None] | None,
+    ) -> dict[str, StagedFile | SampleRejectedError]:
+        # What is staged needs no word from the source: a build goes on while the hub is away.
+        found = self.staging.lookup(paths, revision=revision) if self.source.pinned else {}
+        wanted = [path for path in paths if path not in found]
+        files = self.source.describe(wanted, revision=revision) if wanted else {}
+        fetched = self.staging.stage(
+            self.source, list(files.values()), num_workers=self.num_downloads, on_bytes=on_bytes
+        )
+        return {**found, **fetched}
+
+    def release(self, items: Sequence[SourceItem]) -> None:
+        """Empty the staging area of the items' files, unless the declaration keeps them."""
+        if not self.kind.spec.keep_raw:
+            self.staging.release([item.path for item in items])
+
+
+def _by_revision(items: Sequence[SourceItem]) -> dict[str | None, list[str]]:
+    groups: dict[str | None, list[str]] = {}
+    for item in items:
+        groups.setdefault(item.revision, []).append(item.path)
+    return groups
+
+
+def _missing(item: SourceItem) -> SampleRejectedError:
+    revision = f" at revision {item.revision}" if item.revision else ""
+    return SampleRejectedError(
+        Reason.MISSING_UPSTREAM, f"{item.path} does not exist in the source{revision}"
+    )
+
+
+def open_workspace(
+    kind: DatasetKind,
+    *,
+    data_root: str = "",
+    staging_root: str = "",
+    num_downloads: int = 4,
+) -> Workspace:
+    """Return the workspace of a dataset; touches neither network nor disk.
+
+    Args:
+        kind: The declared dataset.
+        data_root: Folder of published datasets; empty means `$MEDASSETS_HOME/data`.
+        staging_root: Folder of staged files; empty means `$MEDASSETS_HOME/staging`.
+        num_downloads: Files fetched at the same time.
+    """
+    spec = kind.spec
+    staging = Path(staging_root) if staging_root else staging_home()
+    return Workspace(
+        kind=kind,
+        source=_open_source(spec),
+        staging=Staging(staging / spec.name, budget_bytes=int(spec.staging_budget_gb * 1e9)),
+        paths=dataset_paths(spec.name, data_root=data_root),
+        num_downloads=num_downloads,
+    )
+
+
+def dataset_paths(dataset: str, *, data_root: str = "") -> DatasetPaths:
+    """Return where a dataset's files lie; an empty root means `$MEDASSETS_HOME/data`."""
+    return DatasetPaths(Path(data_root) if data_root else data_home(), dataset)
+
+
+def _open_source(spec: DatasetSpec) -> Source:
+    if spec.source == "folder":
+        return FolderSource(Path(spec.folder).expanduser())
+    return HubSource(spec.repo_id, revision=spec.revision, endpoint=spec.endpoint or None)

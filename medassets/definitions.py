@@ -1,0 +1,64 @@
+"""The code location: every declared dataset, the resources they share."""
+
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from medassets.components.loading import LoadedDatasets, load_datasets
+from medassets.io_managers.catalog import CatalogIOManager
+from medassets.io_managers.manifests import ManifestIOManager
+from medassets.io_managers.tar_shards import TarShardIOManager
+from medassets.resources.workspace import WorkspaceResource
+
+# backfill_policy and partitioned checks are beta; one warning per asset and command helps nobody.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+
+
+def declaration_folders() -> list[Path]:
+    """Return the shipped declarations and the user's own.
+
+    `MEDASSETS_DEFS` names folders of `<dataset>/defs.yaml`, parted as in PATH, so that a dataset
+    can be added to an installed package by YAML alone.
+    """
+    own = os.environ.get("MEDASSETS_DEFS", "").split(os.pathsep)
+    return [Path(__file__).parent / "defs", *(Path(folder) for folder in own if folder)]
+
+
+def load_declared() -> LoadedDatasets:
+    """Load all declarations; those that are broken are listed, the others work."""
+    return load_datasets(declaration_folders())
+
+
+def build_resources() -> dict[str, Any]:
+    """Return the resources that every dataset's assets ask for."""
+    workspace = WorkspaceResource()
+    return {
+        "workspace": workspace,
+        "catalog_io_manager": CatalogIOManager(workspace=workspace),
+        "tar_shard_io_manager": TarShardIOManager(workspace=workspace),
+        "manifest_io_manager": ManifestIOManager(workspace=workspace),
+    }
+
+
+def build_definitions(loaded: LoadedDatasets) -> dg.Definitions:
+    """Return the datasets' definitions with the resources they share.
+
+    Runs are in process by default: a step of its own process costs two seconds a shard, and
+    outlives a killed run as an orphan.
+    """
+    shared = dg.Definitions(resources=build_resources(), executor=dg.in_process_executor)
+    return dg.Definitions.merge(loaded.definitions, shared)
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Return the definitions of the code location."""
+    loaded = load_declared()
+    for problem in loaded.problems:
+        sys.stderr.write(f"medassets: {problem}\n")
+    return build_definitions(loaded)

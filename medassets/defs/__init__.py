@@ -1,0 +1,1 @@
+"""Declared datasets: values, no logic."""

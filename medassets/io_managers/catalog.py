@@ -1,0 +1,48 @@
+"""The catalog as one Parquet file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from medassets.datasets.refresh import CatalogDraft, publish_catalog
+from medassets.resources.workspace import WorkspaceResource
+
+
+@dataclass(frozen=True)
+class CatalogFile:
+    """A catalog on disk, not read yet: a partition's run reads its own rows only.
+
+    Attributes:
+        path: The Parquet file.
+    """
+
+    path: Path
+
+
+class CatalogIOManager(dg.ConfigurableIOManager):
+    """Writes the catalog and makes the plan's partitions known to Dagster, in this order."""
+
+    workspace: dg.ResourceDependency[WorkspaceResource]
+
+    def handle_output(self, context: dg.OutputContext, obj: CatalogDraft) -> None:
+        """Publish the catalog, then add the keys that are new.
+
+        Raises:
+            CatalogError: If another refresh published a catalog meanwhile.
+        """
+        path = self._path(context)
+        publish_catalog(path, obj)
+        instance = context.step_context.instance
+        known = set(instance.get_dynamic_partitions(obj.partitions_name))
+        new = [key for key in obj.plan.partitions if key not in known]
+        if new:
+            instance.add_dynamic_partitions(obj.partitions_name, new)
+        context.add_output_metadata({"dagster/uri": str(path)})
+
+    def load_input(self, context: dg.InputContext) -> CatalogFile:
+        """Return the place of the catalog without reading it."""
+        return CatalogFile(self._path(context))
+
+    def _path(self, context: dg.OutputContext | dg.InputContext) -> Path:
+        return self.workspace.paths(context.asset_key.path[0]).catalog

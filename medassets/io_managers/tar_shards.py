@@ -1,0 +1,97 @@
+"""Shards as tar files: the asset hands over what to make, this makes it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from medassets.datasets.build import build_shard, read_matching_record
+from medassets.datasets.workspace import Workspace
+from medassets.errors import MedassetsError
+from medassets.io_managers.failures import as_failure, permanent_failures
+from medassets.io_managers.metadata import shard_metadata
+from medassets.progress import report
+from medassets.resources.workspace import WorkspaceResource
+from medassets.shards.writer import ShardResult, ShardWork
+from medassets.storage.paths import DatasetPaths
+
+
+@dataclass(frozen=True)
+class ShardBatch:
+    """The shards one run has to make.
+
+    Attributes:
+        workspace: The dataset.
+        works: Partition key -> what to make; nothing is computed until it is written.
+    """
+
+    workspace: Workspace
+    works: Mapping[str, ShardWork]
+
+
+class TarShardIOManager(dg.ConfigurableIOManager):
+    """Writes each shard of a run, atomically and in the order of the partition keys."""
+
+    workspace: dg.ResourceDependency[WorkspaceResource]
+
+    def handle_output(self, context: dg.OutputContext, obj: ShardBatch) -> Iterator[dict]:
+        """Make the shards; with several, each is on Dagster's record as soon as it is durable.
+
+        Raises:
+            dg.Failure: If a shard could not be made; the others of the run are made before.
+        """
+        paths = self._paths(context)
+        if len(obj.works) == 1:
+            ((key, work),) = obj.works.items()
+            with permanent_failures():
+                context.add_output_metadata(self._build(context, obj, work, paths))
+            return
+        yield from self._build_range(context, obj, paths)
+
+    def _build_range(
+        self, context: dg.OutputContext, batch: ShardBatch, paths: DatasetPaths
+    ) -> Iterator[dict]:
+        failed: dict[str, MedassetsError] = {}
+        for key, work in sorted(batch.works.items()):
+            try:
+                metadata = self._build(context, batch, work, paths)
+            except MedassetsError as error:
+                context.log.error(f"{key}: {error}")
+                failed[key] = error
+                continue
+            # The closing event of the step repeats every partition: without its own copy of the
+            # metadata it would hide this one's.
+            context.step_context.add_asset_metadata(
+                metadata, asset_key=context.asset_key, partition_key=key
+            )
+            version = {"dagster/data_version": work.plan_fingerprint}
+            context.log_event(
+                dg.AssetMaterialization(
+                    context.asset_key, partition=key, metadata=metadata, tags=version
+                )
+            )
+            yield {}
+        if failed:
+            raise as_failure(failed)
+
+    def _build(
+        self, context: dg.OutputContext, batch: ShardBatch, work: ShardWork, paths: DatasetPaths
+    ) -> dict[str, dg.MetadataValue]:
+        result: ShardResult = build_shard(batch.workspace, paths, work, observe=report)
+        verb = "adopted" if result.adopted else "published"
+        context.log.info(f"{work.partition_key}: {verb} {result.record.num_samples} samples")
+        return shard_metadata(batch.workspace.kind, paths.shard(work.partition_key), result)
+
+    def load_input(self, context: dg.InputContext) -> dict[str, Path]:
+        """Return the shards that are on disk whole, by partition key, sorted.
+
+        A downstream asset compares them with the plan itself: Dagster asks for every key of the
+        definition, made or not.
+        """
+        paths = self._paths(context)
+        keys = sorted(context.asset_partition_keys)
+        return {k: paths.shard(k) for k in keys if read_matching_record(paths, k) is not None}
+
+    def _paths(self, context: dg.OutputContext | dg.InputContext) -> DatasetPaths:
+        return self.workspace.paths(context.asset_key.path[0])

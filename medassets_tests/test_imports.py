@@ -1,0 +1,48 @@
+"""A training job pays nothing for the orchestrator, and definitions load without heavy modules."""
+
+import subprocess
+import sys
+
+import pytest
+
+PURE_ROOMS = (
+    "medassets",
+    "medassets.errors",
+    "medassets.arrays",
+    "medassets.specs",
+    "medassets.samples",
+    "medassets.storage",
+    "medassets.sources.hub",
+    "medassets.sources.folder",
+    "medassets.sources.staging",
+    "medassets.volumes.ct_rate",
+    "medassets.volumes.samples",
+    "medassets.shards.writer",
+    "medassets.shards.catalog",
+    "medassets.shards.manifest",
+    "medassets.datasets.volumes",
+    "medassets.datasets.build",
+    "medassets.testing.hub",
+)
+
+
+def modules_after(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("room", PURE_ROOMS)
+def test_a_pure_room_does_not_import_dagster(room: str) -> None:
+    assert "dagster" not in modules_after(f"import {room}")
+
+
+def test_definitions_load_without_the_heavy_modules() -> None:
+    loaded = modules_after("from medassets.definitions import defs; defs()")
+    assert "dagster" in loaded
+    assert not {"torch", "webdataset", "numba", "av", "huggingface_hub", "pandas"} & loaded
+
+
+def test_the_help_of_the_command_needs_neither_dagster_nor_torch() -> None:
+    loaded = modules_after("from medassets.cli.main import run; run(['--version'])")
+    assert not {"dagster", "torch"} & loaded

@@ -1,0 +1,66 @@
+"""Declarations check themselves; the message begins with the field."""
+
+import pytest
+
+from medassets.errors import SpecError
+from medassets.specs import CTPreprocessing, VolumeDatasetSpec
+
+
+def make_spec(**changes: object) -> VolumeDatasetSpec:
+    return VolumeDatasetSpec(**{"name": "ct", "repo_id": "org/name", **changes})  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"name": "CT Rate"}, "^name: expected lower-case"),
+        ({"source": "ftp"}, "^source: expected one of huggingface, folder, got 'ftp'"),
+        ({"source": "folder"}, "^folder: source folder needs the path"),
+        ({"repo_id": "no-org"}, "^repo_id: expected '<org>/<name>'"),
+        ({"endpoint": "127.0.0.1"}, r"^endpoint: expected an http\(s\) URL"),
+        ({"splits": ()}, "^splits: expected at least one"),
+        ({"splits": ("train", "train")}, "^splits: .* each once"),
+        ({"splits": ("tr-ain",)}, "^splits: expected lower-case"),
+        ({"samples_per_shard": 0}, "^samples_per_shard: expected a number in 1"),
+        ({"samples_per_shard": "many"}, "^samples_per_shard: expected int, got 'many'"),
+        ({"keep_raw": "yes"}, "^keep_raw: expected bool"),
+        ({"num_workers": True}, "^num_workers: expected int"),
+        ({"max_rejected_share": 1.5}, "^max_rejected_share"),
+        ({"runs": "often"}, "^runs: expected per-shard, single or 'batch: N'"),
+        ({"hu_rule": "twice"}, "^hu_rule: expected one of none, table, header"),
+        ({"preprocessing": "magic"}, "^preprocessing: expected one of ct_clip"),
+        ({"target_shape": (1, 2)}, "^target_shape: expected three sides"),
+        ({"target_spacing_mm": (0.0, 1.0, 1.0)}, "^target_spacing_mm: expected three steps"),
+        ({"orientation": "up"}, "^orientation: expected one of"),
+        ({"volumes_dir": "dataset/fixed"}, r"^volumes_dir: expected a path with '\{split\}'"),
+        ({"min_plausible_share": 0.9, "max_plausible_share": 0.1}, "^max_plausible_share"),
+    ],
+)
+def test_a_wrong_field_is_named(changes: dict[str, object], match: str) -> None:
+    with pytest.raises(SpecError, match=match):
+        make_spec(**changes)
+
+
+def test_the_preset_ct_clip_is_the_published_grid() -> None:
+    preset = make_spec().preset()
+    assert preset == CTPreprocessing(
+        spacing_mm=(0.75, 0.75, 1.5),
+        clip_hu=(-1000.0, 1000.0),
+        scale=1000.0,
+        shape=(480, 480, 240),
+        pad_value=-1.0,
+    )
+
+
+def test_replacements_change_only_their_field() -> None:
+    preset = make_spec(target_shape=(7, 5, 3), orientation="LPS").preset()
+    assert preset.shape == (7, 5, 3)
+    assert preset.orientation == "LPS"
+    assert preset.spacing_mm == (0.75, 0.75, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("runs", "expected"), [("per-shard", 1), ("single", None), ("batch: 64", 64), ("batch:8", 8)]
+)
+def test_runs_say_how_many_shards_one_run_may_make(runs: str, expected: int | None) -> None:
+    assert make_spec(runs=runs).max_partitions_per_run == expected
