@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medassets.volumes.ct_rate import REPORT_SECTIONS, table_paths
+from medassets.volumes.ct_rate import LABEL_NAMES, REPORT_SECTIONS, table_paths
 
 METADATA_COLUMNS: tuple[str, ...] = (
     "VolumeName",
@@ -57,28 +57,6 @@ METADATA_COLUMNS: tuple[str, ...] = (
     "StudyDate",
 )
 """Columns of CT-RATE's metadata tables, in their order. Source: validation_metadata.csv."""
-
-LABEL_NAMES: tuple[str, ...] = (
-    "Medical material",
-    "Arterial wall calcification",
-    "Cardiomegaly",
-    "Pericardial effusion",
-    "Coronary artery wall calcification",
-    "Hiatal hernia",
-    "Lymphadenopathy",
-    "Emphysema",
-    "Atelectasis",
-    "Lung nodule",
-    "Lung opacity",
-    "Pulmonary fibrotic sequela",
-    "Pleural effusion",
-    "Mosaic attenuation pattern",
-    "Peribronchial thickening",
-    "Consolidation",
-    "Bronchiectasis",
-    "Interlobular septal thickening",
-)
-"""The 18 abnormalities of CT-RATE, in column order. Source: valid_predicted_labels.csv."""
 
 NUM_CT_RATE_VOLUMES = 50_188
 _NUM_VALID_VOLUMES = 3_039

@@ -26,9 +26,32 @@ REPORT_SECTIONS: Mapping[str, str] = {
 }
 """Name of a report section in a sample -> column of the reports table."""
 
+LABEL_NAMES: tuple[str, ...] = (
+    "Medical material",
+    "Arterial wall calcification",
+    "Cardiomegaly",
+    "Pericardial effusion",
+    "Coronary artery wall calcification",
+    "Hiatal hernia",
+    "Lymphadenopathy",
+    "Emphysema",
+    "Atelectasis",
+    "Lung nodule",
+    "Lung opacity",
+    "Pulmonary fibrotic sequela",
+    "Pleural effusion",
+    "Mosaic attenuation pattern",
+    "Peribronchial thickening",
+    "Consolidation",
+    "Bronchiectasis",
+    "Interlobular septal thickening",
+)
+"""The 18 abnormalities of CT-RATE, in column order. Source: valid_predicted_labels.csv."""
+
 LABEL_NAMES_KEY = b"label_names"
 """Key of the schema metadata that holds the label names, a JSON list, in column order."""
 
+_LARGEST_LABEL = 3.4e38
 _STRING, _FLOAT, _INT = pa.string(), pa.float64(), pa.int64()
 ROW_SCHEMA = pa.schema(
     [
@@ -84,7 +107,7 @@ def volume_path(name: "VolumeName", *, volumes_dir: str, split: str) -> str:
 
 
 def read_rows(
-    source: "TableSource", spec: VolumeDatasetSpec, *, split: str, revision: str | None
+    source: "TableSource", spec: VolumeDatasetSpec, split: str, revision: str | None
 ) -> pa.Table:
     """Read the tables of one split and join them: one row per row of the metadata table.
 
@@ -253,7 +276,7 @@ def _read_split(source: "TableSource", *, split: str, revision: str | None) -> "
         section_columns={s: reports.column_index(name) for s, name in REPORT_SECTIONS.items()},
         labels=_index_by_name(labels),
         label_names=label_names,
-        label_cells=[labels.numbers(name) for name in label_names],
+        label_cells=[_read_label_cells(labels, name) for name in label_names],
         no_chest=_read_no_chest(source, paths.no_chest, split=split, revision=revision),
     )
 
@@ -269,6 +292,14 @@ def _read_metadata_cells(table: CsvTable) -> dict[str, list[Any]]:
         "rescale_intercept": table.numbers("RescaleIntercept"),
         "metadata": encode_metadata_rows(table, without="VolumeName"),
     }
+
+
+def _read_label_cells(table: CsvTable, name: str) -> list[float | None]:
+    values = table.numbers(name)
+    for index, value in enumerate(values):
+        if value is not None and abs(value) > _LARGEST_LABEL:
+            raise table.cell_error(index, name, expected="a number that fits float32")
+    return values
 
 
 def _read_no_chest(
