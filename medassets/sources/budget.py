@@ -97,6 +97,7 @@ def reserve_bytes(
     """Hold room for some files while they are fetched; wait until there is enough.
 
     All files are granted together, so that two processes never each wait for the other's half.
+    Files that are there already are granted at once: using them is what frees room.
 
     Args:
         folder: Staging folder.
@@ -109,7 +110,7 @@ def reserve_bytes(
         DiskSpaceError: If the files can never fit, or room was not freed in time.
     """
     needed = sum(sizes.values())
-    if needed > budget_bytes:
+    if needed > budget_bytes and _bytes_missing(folder, sizes):
         msg = (
             f"{folder}: {len(sizes)} files of {needed:,} bytes are wanted together, the staging "
             f"budget is {budget_bytes:,}. Raise staging_budget_gb or lower samples_per_shard"
@@ -134,10 +135,20 @@ def _try_reserve(
     folder: Path, sizes: Mapping[str, int], budget_bytes: int
 ) -> tuple[Path, int] | None:
     with lock_folder(folder):
-        others = _bytes_of_others(folder, sizes, reclaim=budget_bytes - sum(sizes.values()))
-        if others + sum(sizes.values()) > budget_bytes:
+        needed = sum(sizes.values())
+        others = _bytes_of_others(folder, sizes, reclaim=budget_bytes - needed)
+        if others + needed > budget_bytes and _bytes_missing(folder, sizes):
             return None
         return _write_reservation(folder, sizes)
+
+
+def _bytes_missing(folder: Path, sizes: Mapping[str, int]) -> int:
+    """Return how many bytes of the files are not on the disk in finished files."""
+    return sum(
+        num_bytes
+        for path, num_bytes in sizes.items()
+        if not (folder / path).is_file() or (folder / path).stat().st_size != num_bytes
+    )
 
 
 def _bytes_of_others(folder: Path, sizes: Mapping[str, int], *, reclaim: int) -> int:

@@ -105,7 +105,11 @@ class HubClient:
         """
         headers = self.headers()
         import httpx2
-        from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+        from huggingface_hub.errors import (
+            HfHubHTTPError,
+            HFValidationError,
+            OfflineModeIsEnabled,
+        )
 
         secret = _secret_of(headers)
         try:
@@ -119,6 +123,9 @@ class HubClient:
         except (httpx2.RequestError, httpx2.InvalidURL) as error:
             words = clean_text(f"{type(error).__name__}: {error}", secret=secret)
             return Failure(FailureKind.BROKEN, f"{self.endpoint}: connection failed ({words})")
+        except HFValidationError:
+            words = f"repo_id: {self.repo_id!r} is no name of a dataset on a hub"
+            return Failure(FailureKind.REFUSED, words)
         except OfflineModeIsEnabled:
             return Failure(
                 FailureKind.REFUSED, f"{self.endpoint} is not asked: HF_HUB_OFFLINE is set"

@@ -72,7 +72,7 @@ def _fill(
     client: HubClient, file: RemoteFile, part: PartialFile, tick: Callable[[], None] | None
 ) -> None:
     """Ask for the missing bytes until they are all there and right."""
-    attempts = Attempts(client.policy, client.limiter, what=file.path, tick=tick)
+    attempts = Attempts(client.policy, client.limiter, what=file.uri, tick=tick)
     num_wrong = 0
     while not part.is_right():
         failure: Failure | None = None
@@ -87,10 +87,12 @@ def _fill(
             continue
         if failure.kind is FailureKind.MISSING_FILE:
             raise missing_file_error(file)
-        num_wrong += failure.kind is FailureKind.WRONG_BYTES
+        is_wrong = failure.kind is FailureKind.WRONG_BYTES
+        num_wrong += is_wrong
         if num_wrong >= client.policy.max_wrong_bytes:
             raise _wrong_bytes_error(file, num_wrong)
-        progressed = part.best_bytes - best >= client.policy.progress_bytes
+        # Wrong bytes have their own count, so that they end as what they are.
+        progressed = is_wrong or part.best_bytes - best >= client.policy.progress_bytes
         attempts.wait_after(failure, progressed=progressed)
 
 

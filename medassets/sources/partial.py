@@ -27,7 +27,7 @@ class PartialFile:
     """
 
     def __init__(self, path: Path, file: RemoteFile, *, on_bytes: OnBytes | None = None) -> None:
-        """Open the file and hash what an earlier process left in it.
+        """Open the file; `take_over` counts what an earlier process left in it.
 
         Args:
             path: Private name; made where it is missing.
@@ -44,7 +44,6 @@ class PartialFile:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         self._start_digests()
         self.best_bytes = 0
-        self._take_over()
 
     def _start_digests(self) -> None:
         self.num_bytes = 0
@@ -52,7 +51,8 @@ class PartialFile:
         # A git blob id is the SHA-1 of this header and the bytes.
         self._git = hashlib.sha1(b"blob %d\0" % self._expected, usedforsecurity=False)
 
-    def _take_over(self) -> None:
+    def take_over(self) -> None:
+        """Hash what is there already; more than was promised is thrown away."""
         if os.fstat(self._fd).st_size > self._expected:
             os.ftruncate(self._fd, 0)
         while piece := os.read(self._fd, _READ_BYTES):
@@ -110,6 +110,7 @@ def open_partial(
     """Open a partial file for the length of a block."""
     part = PartialFile(path, file, on_bytes=on_bytes)
     try:
+        part.take_over()
         yield part
     finally:
         part.close()

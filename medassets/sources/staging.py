@@ -19,7 +19,7 @@ from medassets.sources.budget import (
     reserve_bytes,
 )
 from medassets.sources.hub_download import remove_partials
-from medassets.storage.atomic import publish_bytes
+from medassets.storage.atomic import publish_bytes, sweep_private
 from medassets.storage.checksums import canonical_json
 from medassets.storage.disk import require_free_bytes
 from medassets.storage.paths import check_member_path
@@ -192,6 +192,7 @@ class Staging:
 
     def _remove(self, path: str) -> None:
         place = self.folder / path
+        sweep_private(self._note_path(path))
         # The note goes first: a file without a note is checked again, the reverse is litter.
         self._note_path(path).unlink(missing_ok=True)
         place.unlink(missing_ok=True)

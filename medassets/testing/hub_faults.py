@@ -60,6 +60,7 @@ class Fault:
             claims no more than that); of `wrong_bytes`, the byte of the file that is changed.
         retry_after_s: Seconds of a `rate_limit` answer's Retry-After.
         bytes_per_s: Speed of a `slow` body.
+        message: Words of an error answer; empty means the usual ones.
     """
 
     kind: FaultKind
@@ -70,6 +71,7 @@ class Fault:
     at_byte: int = 0
     retry_after_s: int = 1
     bytes_per_s: int = 1 << 20
+    message: str = ""
 
 
 @dataclass(frozen=True)

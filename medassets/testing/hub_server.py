@@ -180,7 +180,7 @@ class BaseHubHandler(BaseHTTPRequestHandler):
         }
         if fault.kind in answers:
             status, code, message, headers = answers[fault.kind]
-            self.send_failure(status, code, message, headers)
+            self.send_failure(status, code, fault.message or message, headers)
         elif fault.kind == "web_page":
             self.send_bytes(200, b"<html>please log in</html>", {}, kind="text/html")
         elif fault.kind == "reset" and fault.at_byte < 0:

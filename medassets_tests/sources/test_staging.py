@@ -1,0 +1,387 @@
+import contextlib
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from medassets.errors import DiskSpaceError, Reason, SampleRejectedError, SourceUnavailableError
+from medassets.samples import StagedFile
+from medassets.sources.base import RemoteFile
+from medassets.sources.budget import list_entries
+from medassets.sources.hub import HubSource
+from medassets.sources.staging import Staging
+from medassets.testing.hub import FaultKind, LocalHub
+
+A, B = "vol/a.nii.gz", "vol/b c.nii.gz"
+
+CHILD = """
+import sys
+from pathlib import Path
+from medassets.sources.hub import HubPolicy, HubSource
+from medassets.sources.staging import Staging
+endpoint, revision, folder, budget, *paths = sys.argv[1:]
+source = HubSource("org/ct-small", revision=revision, endpoint=endpoint, token=False)
+staging = Staging(Path(folder), budget_bytes=int(budget))
+for _ in range(1 if "once" in paths else 3):
+    wanted = [path for path in paths if path != "once"]
+    staged = staging.stage(source, list(source.describe(wanted, revision=None).values()))
+    assert all(hasattr(file, "sha256") for file in staged.values()), staged
+    print("staged", flush=True)
+    if "once" in paths:
+        sys.stdin.readline()
+    staging.release(wanted)
+"""
+
+
+@contextlib.contextmanager
+def child(hub: LocalHub, staging: Staging, *paths: str) -> Iterator["subprocess.Popen[str]"]:
+    """Run another process that stages paths, holds them until it is told to go on, releases."""
+    arguments = [hub.endpoint, hub.sha, str(staging.folder), str(staging.budget_bytes), *paths]
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def read_line(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def go_on(process: "subprocess.Popen[str]") -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def describe(source: HubSource, *paths: str) -> list[RemoteFile]:
+    return list(source.describe(paths, revision=None).values())
+
+
+def list_files(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Staging:
+    return Staging(tmp_path / "staging", budget_bytes=1_100_000, wait_timeout_s=0.3)
+
+
+def test_staged_files_equal_the_originals(source: HubSource, staging: Staging, repo: Path) -> None:
+    staged = staging.stage(source, describe(source, A, B))
+    for path, file in staged.items():
+        assert isinstance(file, StagedFile)
+        assert file.path == staging.folder / path
+        assert file.path.read_bytes() == (repo / path).read_bytes()
+
+
+def test_second_staging_asks_for_nothing(
+    hub: LocalHub, source: HubSource, staging: Staging
+) -> None:
+    files = describe(source, A, B)
+    first = staging.stage(source, files)
+    hub.forget_requests()
+    assert staging.stage(source, files) == first
+    assert not hub.requests()
+
+
+def test_staged_files_are_found_without_the_source(
+    hub: LocalHub, source: HubSource, staging: Staging
+) -> None:
+    staged = staging.stage(source, describe(source, A))
+    assert staging.lookup([A, B], revision=hub.sha) == staged
+    assert staging.lookup([A], revision="0" * 40) == {}
+
+
+def test_new_revision_of_equal_bytes_is_not_fetched(
+    hub: LocalHub, source: HubSource, staging: Staging, repo: Path
+) -> None:
+    staging.stage(source, describe(source, A))
+    (repo / "vol" / "new.nii.gz").write_bytes(b"new" * 1000)
+    newer = replace(source, revision=hub.refresh())
+    hub.forget_requests()
+    staged = staging.stage(newer, describe(newer, A))[A]
+    assert isinstance(staged, StagedFile)
+    assert staged.revision == hub.sha
+    assert not hub.requests("body")
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut"])
+def test_damaged_staged_file_is_fetched_again(
+    source: HubSource, staging: Staging, repo: Path, damage: str
+) -> None:
+    files = describe(source, A)
+    staging.stage(source, files)
+    place = staging.folder / A
+    content = bytearray(place.read_bytes())
+    content[99] ^= 1
+    place.write_bytes(content if damage == "flip" else content[:99])
+    staging.stage(source, files)
+    assert place.read_bytes() == (repo / A).read_bytes()
+
+
+def test_file_without_a_note_is_taken_over_when_its_digest_is_right(
+    hub: LocalHub, source: HubSource, staging: Staging
+) -> None:
+    files = describe(source, A)
+    first = staging.stage(source, files)
+    (staging.folder / "vol" / ".a.nii.gz.staged.json").write_text("{not json")
+    hub.forget_requests()
+    assert staging.stage(source, files) == first
+    assert not hub.requests()
+
+
+def test_rejections_are_values_and_the_rest_is_staged(
+    hub: LocalHub, source: HubSource, staging: Staging
+) -> None:
+    files = describe(source, A, B)
+    hub.fail("missing", A)
+    staged = staging.stage(source, files)
+    rejected = staged[A]
+    assert isinstance(rejected, SampleRejectedError)
+    assert rejected.reason is Reason.MISSING_UPSTREAM
+    assert isinstance(staged[B], StagedFile)
+
+
+def test_first_error_stops_all(hub: LocalHub, source: HubSource, staging: Staging) -> None:
+    files = describe(source, A, B)
+    hub.fail("slow", A, bytes_per_s=100_000)
+    hub.fail("unavailable", B, times=None)
+    start = time.monotonic()
+    with pytest.raises(SourceUnavailableError, match="given up"):
+        staging.stage(source, files, num_workers=2)
+    assert time.monotonic() - start < 3
+
+
+def test_callback_is_called_in_the_calling_thread_and_can_stop(
+    hub: LocalHub, source: HubSource, staging: Staging
+) -> None:
+    files = describe(source, A)
+    hub.fail("slow", bytes_per_s=200_000)
+    threads: set[int] = set()
+
+    def stop(num_bytes: int) -> None:
+        threads.add(threading.get_ident())
+        if num_bytes:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        staging.stage(source, files, on_bytes=stop)
+    assert threads == {threading.get_ident()}
+
+
+def test_callback_sums_up_to_all_bytes(source: HubSource, staging: Staging) -> None:
+    seen: list[int] = []
+    staging.stage(source, describe(source, A, B), on_bytes=seen.append)
+    assert sum(seen) == 1_000_008
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_storm_of_passing_faults_ends_byte_identical(
+    hub: LocalHub, source: HubSource, staging: Staging, repo: Path, seed: int
+) -> None:
+    chance = random.Random(seed)
+    kinds: tuple[FaultKind, ...] = (
+        *("reset", "truncate", "short", "long", "ignore_range", "stall", "wrong_bytes"),
+        *("rate_limit", "unavailable", "web_page", "expired_link"),
+    )
+    files = describe(source, A, B)
+    for kind in chance.choices(kinds, k=12):
+        at_byte = chance.randrange(300_000)
+        hub.fail(kind, skip=chance.randrange(8), at_byte=at_byte, retry_after_s=0)
+    policy = replace(source.policy, max_attempts=20, max_wrong_bytes=20, stall_timeout_s=0.2)
+    for path, staged in staging.stage(replace(source, policy=policy), files).items():
+        assert isinstance(staged, StagedFile)
+        assert staged.path.read_bytes() == (repo / path).read_bytes()
+    assert not list(staging.folder.rglob("*.part"))
+
+
+def test_release_leaves_nothing_behind(source: HubSource, staging: Staging) -> None:
+    staging.stage(source, describe(source, A, B))
+    assert staging.usage().num_bytes == 1_000_008
+    staging.release([A, B, "vol/never/staged.nii.gz"])
+    assert list(staging.folder.iterdir()) == []
+
+
+def test_release_of_nothing_makes_no_folder(staging: Staging) -> None:
+    staging.release([A])
+    assert not staging.folder.exists()
+
+
+def test_what_can_never_fit_fails_at_once(
+    hub: LocalHub, source: HubSource, staging: Staging
+) -> None:
+    small = replace(staging, budget_bytes=1_000_007)
+    with pytest.raises(DiskSpaceError, match=r"1,000,008 bytes.*budget is 1,000,007"):
+        small.stage(source, describe(source, A, B))
+    assert not hub.requests("resolve")
+
+
+def test_lowered_budget_does_not_lock_out_what_is_there(
+    source: HubSource, staging: Staging
+) -> None:
+    files = describe(source, A, B)
+    staged = staging.stage(source, files)
+    assert replace(staging, budget_bytes=1).stage(source, files) == staged
+
+
+def test_full_budget_is_explained_after_the_wait(source: HubSource, staging: Staging) -> None:
+    tight = replace(staging, budget_bytes=800_000)
+    tight.stage(source, describe(source, A))
+    with pytest.raises(DiskSpaceError, match=r"300,007 bytes are needed, 700,001 of.*800,000") as e:
+        tight.stage(source, describe(source, B))
+    assert A in str(e.value)
+
+
+def test_wait_ends_when_room_is_freed(source: HubSource, staging: Staging) -> None:
+    tight = replace(staging, budget_bytes=800_000, wait_timeout_s=30.0)
+    tight.stage(source, describe(source, A))
+    timer = threading.Timer(0.5, tight.release, [[A]])
+    timer.start()
+    start = time.monotonic()
+    assert isinstance(tight.stage(source, describe(source, B))[B], StagedFile)
+    assert 0.4 < time.monotonic() - start < 10
+    timer.join()
+
+
+def test_budget_holds_for_two_processes(hub: LocalHub, source: HubSource, staging: Staging) -> None:
+    tight = replace(staging, budget_bytes=800_000)
+    with child(hub, tight, A, "once") as other:
+        assert read_line(other) == "staged"
+        with pytest.raises(DiskSpaceError, match="held by 1 files of other shards"):
+            tight.stage(source, describe(source, B))
+        go_on(other)
+        patient = replace(tight, wait_timeout_s=30.0)
+        assert isinstance(patient.stage(source, describe(source, B))[B], StagedFile)
+
+
+def test_files_still_arriving_count_in_full(
+    hub: LocalHub, source: HubSource, staging: Staging
+) -> None:
+    tight = replace(staging, budget_bytes=800_000)
+    hub.fail("stall", A, at_byte=1000, times=None)
+    with child(hub, tight, A, "once") as other:
+        wait_for(lambda: list(tight.folder.rglob("*.part")))
+        files = describe(source, B)
+        with pytest.raises(DiskSpaceError, match="700,001 of the staging budget"):
+            tight.stage(source, files)
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+        # Room that only a dead process held is free; the piece it left is thrown away if needed.
+        assert isinstance(tight.stage(source, files)[B], StagedFile)
+
+
+def test_budget_is_never_exceeded_by_competing_processes(
+    hub: LocalHub, source: HubSource, staging: Staging
+) -> None:
+    tight = replace(staging, budget_bytes=750_000)
+    most = 0
+    with child(hub, tight, A) as one, child(hub, tight, B) as two:
+        while one.poll() is None or two.poll() is None:
+            held = sum(entry.num_bytes for entry in list_entries(tight.folder).values())
+            most = max(most, held)
+            time.sleep(0.002)
+        assert (one.returncode, two.returncode) == (0, 0)
+    assert 0 < most <= 750_000
+    assert list_files(tight.folder) == []
+
+
+def test_release_spares_what_another_process_is_staging(
+    hub: LocalHub, source: HubSource, staging: Staging
+) -> None:
+    hub.fail("slow", A, bytes_per_s=400_000)
+    with child(hub, staging, A, "once") as other:
+        wait_for(lambda: list(staging.folder.rglob("*.part")))
+        staging.release([A])
+        assert read_line(other) == "staged"
+        assert (staging.folder / A).exists()
+
+
+def test_two_processes_download_one_file_once(
+    hub: LocalHub, source: HubSource, staging: Staging
+) -> None:
+    hub.fail("slow", A, bytes_per_s=1_000_000)
+    with child(hub, staging, A, "once") as other:
+        wait_for(lambda: list(staging.folder.rglob("*.part")))
+        staging.stage(source, describe(source, A))
+        assert read_line(other) == "staged"
+    assert len(hub.requests("body")) == 1
+
+
+def test_killed_download_goes_on_where_it_stopped(
+    hub: LocalHub, source: HubSource, staging: Staging, repo: Path
+) -> None:
+    hub.fail("slow", A, bytes_per_s=500_000)
+    with child(hub, staging, A, "once") as other:
+        wait_for(lambda: any(p.stat().st_size for p in staging.folder.rglob("*.part")))
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+    kept = next(staging.folder.rglob("*.part")).stat().st_size
+    assert 0 < kept < 700_001
+    hub.forget_requests()
+    staged = staging.stage(source, describe(source, A))[A]
+    assert isinstance(staged, StagedFile)
+    assert [r.range_start for r in hub.requests("body")] == [kept]
+    assert staged.path.read_bytes() == (repo / A).read_bytes()
+    assert list_files(staging.folder) == ["vol/.a.nii.gz.staged.json", A]
+
+
+def test_kills_at_any_instant_leave_right_bytes_and_no_litter(
+    hub: LocalHub, source: HubSource, staging: Staging, repo: Path
+) -> None:
+    instants = random.Random(3)
+    for _ in range(6):
+        hub.heal()
+        hub.fail("slow", times=None, bytes_per_s=2_000_000)
+        with child(hub, staging, A, B, "once") as other:
+            wait_for(lambda: staging.folder.exists())
+            time.sleep(instants.uniform(0, 0.5))
+            other.send_signal(signal.SIGKILL)
+            other.wait()
+    hub.heal()
+    for path, staged in staging.stage(source, describe(source, A, B)).items():
+        assert isinstance(staged, StagedFile)
+        assert staged.path.read_bytes() == (repo / path).read_bytes()
+    staging.release([A, B])
+    assert list_files(staging.folder) == []
+
+
+def test_full_disk_is_explained_and_keeps_what_arrived(
+    hub: LocalHub, source: HubSource, staging: Staging
+) -> None:
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
+    arguments = [hub.endpoint, hub.sha, str(staging.folder), "1000000", A, "once"]
+    done = subprocess.run(
+        [sys.executable, "-c", limited + CHILD, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "DiskSpaceError: no space left to write" in done.stderr
+    hub.forget_requests()
+    assert isinstance(staging.stage(source, describe(source, A))[A], StagedFile)
+    kept = hub.requests("body")[0].range_start
+    assert kept is not None
+    assert 0 < kept <= 200_000
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Wait until a condition holds, ten seconds at most."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
