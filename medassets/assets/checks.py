@@ -4,10 +4,10 @@ import dagster as dg
 
 from medassets.assets.metadata import problems_metadata
 from medassets.assets.partitions import shard_partitions
-from medassets.datasets.build import read_matching_record
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.manifests import find_problems
 from medassets.resources.workspace import WorkspaceResource
+from medassets.shards.writer import read_whole_record
 
 
 def build_checks(kind: DatasetKind) -> list[dg.AssetChecksDefinition]:
@@ -23,7 +23,9 @@ def _catalog_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
     )
     def check(workspace: WorkspaceResource) -> dg.AssetCheckResult:
         plan = workspace.open(kind).read_plan()
-        placed = sum(plan.partitions.values()) + plan.num_held + sum(plan.excluded.values())
+        placed = (
+            sum(plan.partitions.values()) + plan.num_held + sum(plan.excluded_by_reason().values())
+        )
         return dg.AssetCheckResult(
             passed=placed == plan.num_rows,
             metadata={"rows": plan.num_rows, "placed": placed},
@@ -43,7 +45,7 @@ def _shards_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
         context: dg.AssetCheckExecutionContext, workspace: WorkspaceResource
     ) -> dg.AssetCheckResult:
         paths = workspace.open(kind).paths
-        records = [read_matching_record(paths, key) for key in sorted(context.partition_keys)]
+        records = [read_whole_record(paths, key) for key in sorted(context.partition_keys)]
         rejected = sum(len(record.rejected) for record in records if record)
         samples = sum(record.num_samples for record in records if record)
         return dg.AssetCheckResult(

@@ -71,7 +71,7 @@ def build_catalog_asset(kind: DatasetKind) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             value=draft,
             metadata=catalog_metadata(draft),
-            data_version=dg.DataVersion(draft.version),
+            data_version=dg.DataVersion(draft.plan.version),
         )
 
     return catalog

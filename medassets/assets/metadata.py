@@ -17,18 +17,17 @@ def catalog_metadata(draft: CatalogDraft) -> dict[str, Any]:
     """Return counts by state, split and reason, the revision, and what is new."""
     plan = draft.plan
     previous = draft.previous_plan
-    splits: dict[str, list[int]] = {}
-    for key, count in plan.partitions.items():
-        splits.setdefault(key.rpartition("-")[0], []).append(count)
     table = [
-        dg.TableRecord({"split": s, "shards": len(counts), "samples": sum(counts)})
-        for s, counts in splits.items()
+        dg.TableRecord(
+            {"split": split, "shards": len(keys), "samples": sum(plan.partitions[k] for k in keys)}
+        )
+        for split, keys in plan.splits().items()
     ]
     return {
         "dagster/row_count": plan.num_rows,
         "medassets/planned": sum(plan.partitions.values()),
         "medassets/held": plan.num_held,
-        "medassets/excluded": dg.MetadataValue.json(dict(plan.excluded)),
+        "medassets/excluded": dg.MetadataValue.json(plan.excluded_by_reason()),
         "medassets/splits": dg.MetadataValue.table(table) if table else "none",
         "medassets/shards": len(plan.partitions),
         "medassets/new_shards": len(draft.new_partitions),
@@ -44,7 +43,9 @@ def stage_metadata(report: StageReport) -> dict[str, Any]:
         "medassets/files": report.num_files,
         "medassets/bytes": report.num_bytes,
         "medassets/needed": report.needed,
-        "medassets/rejected": dg.MetadataValue.json(dict(list(report.rejected.items())[:_MOST_ROWS])),
+        "medassets/rejected": dg.MetadataValue.json(
+            dict(list(report.rejected.items())[:_MOST_ROWS])
+        ),
     }
 
 

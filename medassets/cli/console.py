@@ -102,7 +102,9 @@ def showing_progress(output: Output, title: str, total: int) -> Iterator["Progre
             console=output.err,
         )
         with bar:
-            view = ProgressView(output, title, total, bar, bar.add_task(title, total=total, note=""))
+            view = ProgressView(
+                output, title, total, bar, bar.add_task(title, total=total, note="")
+            )
             with listening(view.hear):
                 yield view
         return

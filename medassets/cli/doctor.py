@@ -42,7 +42,9 @@ def command(dataset: str | None, *, as_json: bool) -> int:
     output, session = Output(as_json), Session()
     findings = list(examine(session, dataset))
     output.table(
-        "medassets doctor", ["what", "verdict", "detail"], [list(vars(f).values()) for f in findings]
+        "medassets doctor",
+        ["what", "verdict", "detail"],
+        [list(vars(f).values()) for f in findings],
     )
     output.result({"findings": [asdict(finding) for finding in findings]})
     return EXIT_FAILED if any(finding.verdict == "bad" for finding in findings) else 0
@@ -92,7 +94,7 @@ def _check_disks() -> Iterator[Finding]:
 
 
 def _check_codecs() -> Finding:
-    import av  # noqa: PLC0415
+    import av
 
     missing = [name for name in _CODECS if name not in av.codecs_available]
     if missing:
@@ -103,7 +105,7 @@ def _check_codecs() -> Finding:
 def _check_gpu() -> Finding:
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
-        found = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)  # noqa: S603
+        found = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return Finding("GPU", "note", "none; CT preprocessing needs none")
     return Finding("GPU", "ok", "; ".join(found.stdout.strip().splitlines()))

@@ -54,7 +54,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="medassets")
 def cli() -> None:
-    """Turn CT volumes into training-ready shards.
+    r"""Turn CT volumes into training-ready shards.
 
     Everything runs through Dagster: the UI shows what this command does, and the other way round.
 

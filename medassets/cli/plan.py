@@ -23,7 +23,7 @@ def command(
     estimates = estimate_plan(workspace.kind, draft.table)
     free = free_bytes(workspace.paths.folder)
     _show(output, dataset, draft.source_uri, estimates, free)
-    for reason, count in sorted(draft.plan.excluded.items()):
+    for reason, count in draft.plan.excluded_by_reason().items():
         output.say(f"  excluded {count}: {reason}")
     if draft.plan.num_held:
         output.say(f"  held for a build without --limit: {draft.plan.num_held}")
@@ -34,7 +34,7 @@ def command(
             "revision": draft.revision,
             "rows": draft.plan.num_rows,
             "held": draft.plan.num_held,
-            "excluded": dict(draft.plan.excluded),
+            "excluded": draft.plan.excluded_by_reason(),
             "new_shards": draft.new_partitions,
             "free_bytes": free,
             "splits": {split: vars(estimate) for split, estimate in estimates.items()},

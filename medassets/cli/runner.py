@@ -7,9 +7,9 @@ from typing import Any
 from medassets.cli.console import Output, format_bytes, format_seconds, showing_progress
 from medassets.cli.main import EXIT_FAILED, EXIT_SOURCE
 from medassets.cli.session import RunResult, Session
-from medassets.datasets.build import read_matching_record
 from medassets.datasets.status import ShardState, shard_states
 from medassets.errors import SpecError
+from medassets.shards.writer import read_whole_record
 from medassets.storage.paths import split_partition_key
 
 _UNFINISHED = frozenset(ShardState) - {ShardState.DONE}
@@ -150,15 +150,13 @@ def _build_shards(
     dataset = report.dataset
     workspace = session.workspace(dataset)
     report.kept = len(workspace.read_plan().partitions) - len(keys)
-    config = {
-        f"{dataset}__shards": {"num_workers": options.num_workers, "force": options.force}
-    }
+    config = {f"{dataset}__shards": {"num_workers": options.num_workers, "force": options.force}}
     with showing_progress(output, dataset, sum(keys.values())) as progress:
         for key, count in keys.items():
             result = session.run(f"{dataset}_build", partition=key, config=config)
             progress.finish_shard(count)
             if result.ok:
-                _count(report, key, read_matching_record(workspace.paths, key))
+                _count(report, key, read_whole_record(workspace.paths, key))
                 continue
             report.failed[key] = result.error
             output.warn(f"{key}: {result.error}")

@@ -106,9 +106,7 @@ class Session:
         for key, status in (statuses or {}).items():
             by_status.setdefault(status, set()).add(key)
         failed = by_status.get(AssetPartitionStatus.FAILED, set())
-        materialized = self.instance.get_materialized_partitions(
-            dg.AssetKey([dataset, "shards"])
-        )
+        materialized = self.instance.get_materialized_partitions(dg.AssetKey([dataset, "shards"]))
         return Recorded(materialized=materialized, failed=failed)
 
     def run(
@@ -146,7 +144,7 @@ def _as_result(result: dg.ExecuteInProcessResult) -> RunResult:
     for error in errors:
         while error is not None:
             chain.append(error)
-            error = error.cause  # noqa: PLW2901
+            error = error.cause
     message = chain[-1].message.strip() if chain else ""
     for link in chain:
         if link.cls_name and link.cls_name.endswith("Error") and "Dagster" not in link.cls_name:

@@ -40,7 +40,7 @@ def command(dataset: str, split: tuple[str, ...], *, as_json: bool) -> int:
         {
             "dataset": dataset,
             "samples": {"planned": sum(plan.partitions.values()), "held": plan.num_held},
-            "excluded": dict(plan.excluded),
+            "excluded": plan.excluded_by_reason(),
             "shards": dict(states),
         }
     )

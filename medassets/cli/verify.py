@@ -12,7 +12,9 @@ from medassets.datasets.verify import verify_dataset
 @click.command(name="verify")
 @click.argument("dataset")
 @click.option("--quick/--full", default=False, help="Sizes only, or every byte (the default).")
-@click.option("--partitions", help="Shards by key or range: valid-000000,train-000003..train-000009.")
+@click.option(
+    "--partitions", help="Shards by key or range: valid-000000,train-000003..train-000009."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(dataset: str, partitions: str | None, *, quick: bool, as_json: bool) -> int:
     """Check the published shards of DATASET; exit code 1 and a remedy for each that is damaged."""

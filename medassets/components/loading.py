@@ -103,7 +103,9 @@ def _load_file(file: Path) -> tuple[dg.Definitions, list[DatasetSpec], list[Prob
         tree = dg.ComponentTree.from_module(module, file.parent)
         definitions = tree.build_defs()
         components = tree.get_all_components(of_type=dg.Component)
-        return definitions, [c for c in components if isinstance(c, DatasetSpec)], []
+        # The tree lists a component once for each way that leads to it.
+        unique = {id(c): c for c in components if isinstance(c, DatasetSpec)}
+        return definitions, list(unique.values()), []
     except (ComponentTreeException, yaml.YAMLError, dg.DagsterError, OSError) as error:
         return dg.Definitions(), [], _explain(file, error)
     finally:
@@ -117,7 +119,9 @@ def _taken(
     twice = sorted({name for name in names if names.count(name) > 1})
     others = [name for name in names if name in datasets]
     return [
-        Problem(file, _line_of(file, "name"), "name", f"dataset {name!r} is already declared{where}")
+        Problem(
+            file, _line_of(file, "name"), "name", f"dataset {name!r} is already declared{where}"
+        )
         for name, where in [(name, " in this file") for name in twice]
         + [(name, f" in {datasets[name].file}") for name in others]
     ]

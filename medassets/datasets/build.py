@@ -1,14 +1,20 @@
 """One partition from catalog rows to a published shard."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from medassets.datasets.workspace import Workspace
 from medassets.errors import SampleRejectedError
-from medassets.samples import SourceItem
-from medassets.shards.fingerprint import plan_fingerprint
-from medassets.shards.record import ShardRecord
-from medassets.shards.writer import Progress, ShardResult, ShardWork, ensure_shard
+from medassets.shards.catalog import CatalogPlan
+from medassets.shards.fingerprint import plan_fingerprint, rows_fingerprint
+from medassets.shards.writer import (
+    Progress,
+    ShardResult,
+    ShardWork,
+    ensure_shard,
+    missing_bytes,
+    read_whole_record,
+)
 from medassets.storage.disk import require_free_bytes
 from medassets.storage.paths import DatasetPaths
 
@@ -56,10 +62,12 @@ def plan_shard(
         dataset=spec.name,
         partition_key=partition_key,
         items=items,
-        plan_fingerprint=plan_fingerprint(workspace.kind.fingerprint(), items),
+        plan_fingerprint=plan_fingerprint(workspace.kind.fingerprint(), rows_fingerprint(items)),
         stage=workspace.stage,
+        stage_each=workspace.source.is_local,
         encode=workspace.kind.encoder(),
         source={"uri": workspace.source.uri, "revision": items[0].revision},
+        expected_bytes=sum(workspace.kind.estimate(item.row).sample_bytes for item in items),
         max_rejected_share=spec.max_rejected_share,
         num_workers=num_workers or spec.num_workers,
         force=force,
@@ -80,7 +88,9 @@ def stage_partition(
         DiskSpaceError: If the staging budget cannot hold the files.
     """
     items = workspace.read_partition(partition_key)
-    if not workspace.kind.spec.keep_raw and is_whole(workspace, partition_key, items):
+    today = plan_fingerprint(workspace.kind.fingerprint(), rows_fingerprint(items))
+    whole = read_whole_record(workspace.paths, partition_key, today)
+    if whole is not None and not workspace.kind.spec.keep_raw:
         return StageReport(num_files=0, num_bytes=0, rejected={}, needed=False)
     staged = workspace.stage(items, on_bytes=on_bytes)
     rejected = {k: str(s) for k, s in staged.items() if isinstance(s, SampleRejectedError)}
@@ -93,21 +103,9 @@ def stage_partition(
     )
 
 
-def is_whole(workspace: Workspace, partition_key: str, items: Sequence[SourceItem]) -> bool:
-    """Say whether the shard is on disk with its recorded size and today's fingerprint."""
-    record = read_matching_record(workspace.paths, partition_key)
-    today = plan_fingerprint(workspace.kind.fingerprint(), items)
-    return record is not None and record.plan_fingerprint == today
-
-
-def read_matching_record(paths: DatasetPaths, partition_key: str) -> ShardRecord | None:
-    """Return a shard's record if the shard is there with the recorded size, else None."""
-    try:
-        record = ShardRecord.read(paths.record(partition_key))
-        size = paths.shard(partition_key).stat().st_size
-    except FileNotFoundError:
-        return None
-    return record if record.size_bytes == size else None
+def today_fingerprint(workspace: Workspace, plan: CatalogPlan, partition_key: str) -> str:
+    """Return the fingerprint that a shard made today would have."""
+    return plan_fingerprint(workspace.kind.fingerprint(), plan.digests[partition_key])
 
 
 def build_shard(
@@ -125,22 +123,10 @@ def build_shard(
         SourceAccessError: If the source refuses access.
         SourceUnavailableError: If the source stays silent.
     """
-    if work.force or not is_whole(workspace, work.partition_key, work.items):
-        estimate = workspace.kind.estimate
-        needed = sum(estimate(item.row).sample_bytes for item in work.items)
-        needed -= partial_bytes(paths, work.partition_key)
+    whole = read_whole_record(paths, work.partition_key, work.plan_fingerprint)
+    if work.force or whole is None:
+        needed = missing_bytes(paths, work)
         require_free_bytes(paths.folder, needed, purpose=f"shard {work.partition_key}")
     result = ensure_shard(paths, work, observe=observe)
     workspace.release(work.items)
     return result
-
-
-def partial_bytes(paths: DatasetPaths, partition_key: str) -> int:
-    """Return the bytes an interrupted run has already written of a shard."""
-    shard = paths.shard(partition_key)
-    try:
-        return shard.with_name(f".{shard.name}.partial").stat().st_size
-    except FileNotFoundError:
-        return 0
-
-

@@ -9,10 +9,9 @@ from medassets.datasets.workspace import Workspace
 from medassets.errors import CatalogError
 from medassets.shards.catalog import (
     CatalogPlan,
-    catalog_version,
     plan_catalog,
-    read_catalog,
-    summarize_plan,
+    plan_of,
+    read_plan,
     write_catalog,
 )
 from medassets.storage.locks import lock_file
@@ -24,18 +23,14 @@ class CatalogDraft:
 
     Attributes:
         table: All rows, see `medassets.shards.catalog`.
-        version: Digest of the rows; the same as before when nothing changed.
-        previous_version: Digest of the catalog it grew from, None for the first one.
-        plan: Counts per partition, state and reason.
-        previous_plan: The same of the catalog it grew from.
+        plan: Its plan.
+        previous_plan: Plan of the catalog it grew from, None for the first one.
         source_uri: Where the rows come from.
         revision: Revision the source stands at now.
         partitions_name: Dynamic partitions definition that takes the plan's keys.
     """
 
     table: pa.Table
-    version: str
-    previous_version: str | None
     plan: CatalogPlan
     previous_plan: CatalogPlan | None
     source_uri: str
@@ -77,16 +72,15 @@ def draft_catalog(
     table = plan_catalog(
         rows,
         previous,
-        samples_per_shard=samples_per_shard or spec.samples_per_shard,
+        samples_per_shard=samples_per_shard
+        or (None if previous is not None else spec.samples_per_shard),
         limit=limit,
         pinned=workspace.source.pinned,
     )
     return CatalogDraft(
         table=table,
-        version=catalog_version(table),
-        previous_version=catalog_version(previous) if previous is not None else None,
-        plan=summarize_plan(table),
-        previous_plan=summarize_plan(previous) if previous is not None else None,
+        plan=plan_of(table),
+        previous_plan=plan_of(previous) if previous is not None else None,
         source_uri=workspace.source.uri,
         revision=revision,
         partitions_name=spec.partitions_name,
@@ -102,9 +96,10 @@ def publish_catalog(path: Path, draft: CatalogDraft) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with lock_file(path.with_name(".catalog.lock")):
-        current = catalog_version(read_catalog(path)) if path.exists() else None
-        if current != draft.previous_version:
+        current = read_plan(path).version if path.exists() else None
+        grown_from = draft.previous_plan.version if draft.previous_plan else None
+        if current != grown_from:
             msg = f"{path}: another refresh wrote the catalog meanwhile; run the refresh again"
             raise CatalogError(msg)
-        if current != draft.version:
+        if current != draft.plan.version:
             write_catalog(draft.table, path)

@@ -14,5 +14,7 @@ def open_kind(spec: DatasetSpec) -> DatasetKind:
     """
     if isinstance(spec, VolumeDatasetSpec):
         return VolumeDataset(spec)
-    msg = f"name: {spec.name!r} is declared as {type(spec).__name__}, which no kind of dataset takes"
+    msg = (
+        f"name: {spec.name!r} is declared as {type(spec).__name__}, which no kind of dataset takes"
+    )
     raise SpecError(msg)

@@ -4,8 +4,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
-from medassets.datasets.build import is_whole, read_matching_record
+from medassets.datasets.build import today_fingerprint
 from medassets.datasets.workspace import Workspace
+from medassets.shards.catalog import CatalogPlan
+from medassets.shards.writer import read_whole_record
 
 
 class ShardState(StrEnum):
@@ -49,17 +51,17 @@ def shard_states(workspace: Workspace, recorded: Recorded) -> dict[str, ShardSta
     Raises:
         CatalogError: If there is no catalog yet.
     """
-    return {
-        key: _state(workspace, key, recorded) for key in workspace.read_plan().partitions
-    }
+    plan = workspace.read_plan()
+    return {key: _state(workspace, plan, key, recorded) for key in plan.partitions}
 
 
-def _state(workspace: Workspace, key: str, recorded: Recorded) -> ShardState:
+def _state(workspace: Workspace, plan: CatalogPlan, key: str, recorded: Recorded) -> ShardState:
     known = key in recorded.materialized
-    if read_matching_record(workspace.paths, key) is None:
+    record = read_whole_record(workspace.paths, key)
+    if record is None:
         if key in recorded.failed:
             return ShardState.FAILED
         return ShardState.LOST if known else ShardState.MISSING
-    if not is_whole(workspace, key, workspace.read_partition(key)):
+    if record.plan_fingerprint != today_fingerprint(workspace, plan, key):
         return ShardState.STALE
     return ShardState.DONE if known and key not in recorded.failed else ShardState.ORPHANED

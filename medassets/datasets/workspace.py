@@ -9,7 +9,7 @@ import pyarrow as pa
 from medassets.datasets.kind import DatasetKind
 from medassets.errors import CatalogError, Reason, SampleRejectedError
 from medassets.samples import SourceItem, StagedFile
-from medassets.shards.catalog import read_catalog, read_partition
+from medassets.shards.catalog import CatalogPlan, read_catalog, read_partition, read_plan
 from medassets.sources.base import Source
 from medassets.sources.folder import FolderSource
 from medassets.sources.hub import HubSource
@@ -40,17 +40,29 @@ class Workspace:
         """Return the whole catalog, None before the first refresh."""
         return read_catalog(self.paths.catalog) if self.paths.catalog.exists() else None
 
+    def read_plan(self) -> CatalogPlan:
+        """Return the plan, reading the catalog's footer only.
+
+        Raises:
+            CatalogError: If there is no catalog yet.
+        """
+        self._require_catalog()
+        return read_plan(self.paths.catalog)
+
     def read_partition(self, partition_key: str) -> list[SourceItem]:
         """Return the planned samples of one shard, reading its own rows only.
 
         Raises:
             CatalogError: If there is no catalog yet, or it does not know the partition.
         """
+        self._require_catalog()
+        return read_partition(self.paths.catalog, partition_key)
+
+    def _require_catalog(self) -> None:
         if not self.paths.catalog.exists():
             name = self.kind.spec.name
             msg = f"{name}: there is no catalog yet; materialize {name}/catalog first"
             raise CatalogError(msg)
-        return read_partition(self.paths.catalog, partition_key)
 
     def stage(
         self,

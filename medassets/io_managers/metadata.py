@@ -48,6 +48,4 @@ def _picture(jpeg: bytes | None) -> dict[str, dg.MetadataValue]:
     if jpeg is None or len(jpeg) > _LARGEST_PICTURE_BYTES:
         return {}
     text = base64.b64encode(jpeg).decode("ascii")
-    return {
-        "medassets/preview": dg.MetadataValue.md(f"![preview](data:image/jpeg;base64,{text})")
-    }
+    return {"medassets/preview": dg.MetadataValue.md(f"![preview](data:image/jpeg;base64,{text})")}

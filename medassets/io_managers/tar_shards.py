@@ -6,14 +6,14 @@ from pathlib import Path
 
 import dagster as dg
 
-from medassets.datasets.build import build_shard, read_matching_record
+from medassets.datasets.build import build_shard
 from medassets.datasets.workspace import Workspace
 from medassets.errors import MedassetsError
 from medassets.io_managers.failures import as_failure, permanent_failures
 from medassets.io_managers.metadata import shard_metadata
 from medassets.progress import report
 from medassets.resources.workspace import WorkspaceResource
-from medassets.shards.writer import ShardResult, ShardWork
+from medassets.shards.writer import ShardResult, ShardWork, read_whole_record
 from medassets.storage.paths import DatasetPaths
 
 
@@ -43,7 +43,7 @@ class TarShardIOManager(dg.ConfigurableIOManager):
         """
         paths = self._paths(context)
         if len(obj.works) == 1:
-            ((key, work),) = obj.works.items()
+            (work,) = obj.works.values()
             with permanent_failures():
                 context.add_output_metadata(self._build(context, obj, work, paths))
             return
@@ -91,7 +91,7 @@ class TarShardIOManager(dg.ConfigurableIOManager):
         """
         paths = self._paths(context)
         keys = sorted(context.asset_partition_keys)
-        return {k: paths.shard(k) for k in keys if read_matching_record(paths, k) is not None}
+        return {k: paths.shard(k) for k in keys if read_whole_record(paths, k) is not None}
 
     def _paths(self, context: dg.OutputContext | dg.InputContext) -> DatasetPaths:
         return self.workspace.paths(context.asset_key.path[0])

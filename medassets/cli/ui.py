@@ -1,0 +1,135 @@
+"""`medassets ui`: the Dagster web interface and daemon, for this machine's user only."""
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+import dagster as dg
+import uvicorn
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster_webserver.app import create_app_from_workspace_process_context
+from starlette.types import ASGIApp
+
+from medassets.cli.session import ensure_dagster_home
+from medassets.cli.web_guard import WebGuard
+
+_ADDRESS = "127.0.0.1"
+# Open pages hold a websocket each; they reconnect, so nothing is lost by not waiting for them.
+_GRACE_S = 2
+_DAEMON_STOP_S = 20.0
+
+
+@click.command(name="ui")
+@click.option("--port", type=click.IntRange(0, 65535), default=3000, help="0 takes a free one.")
+@click.option("--read-only", is_flag=True, help="Refuse every change; starts no daemon.")
+@click.option("--no-daemon", is_flag=True, help="Another one serves this instance already.")
+def command(port: int, *, read_only: bool, no_daemon: bool) -> int:
+    """Open the Dagster UI at http://127.0.0.1:3000, with the daemon that runs what it queues.
+
+    Only this machine can connect; from another one, use ssh -L 3000:127.0.0.1:3000. Ctrl-C stops
+    both; a shard that is being made is finished first.
+    """
+    ensure_dagster_home()
+    with ExitStack() as stack:
+        listener = stack.enter_context(_listening_socket(port))
+        workspace = stack.enter_context(as_file(files("medassets.cli") / "workspace.yaml"))
+        stack.enter_context(_terminate_as_interrupt())
+        if not (read_only or no_daemon):
+            stack.enter_context(running_daemon(workspace))
+        app = stack.enter_context(guarded_app(workspace, read_only=read_only))
+        click.echo(f"medassets ui: http://{_ADDRESS}:{listener.getsockname()[1]}  (Ctrl-C stops)")
+        _serve(app, listener)
+    return 0
+
+
+@contextmanager
+def guarded_app(workspace: Path, *, read_only: bool = False) -> Iterator[ASGIApp]:
+    """Yield Dagster's web application behind the guard.
+
+    Args:
+        workspace: The `workspace.yaml` to serve.
+        read_only: Refuse every mutation.
+    """
+    with (
+        dg.DagsterInstance.get() as instance,
+        WorkspaceProcessContext(
+            instance,
+            workspace_load_target=WorkspaceFileTarget([str(workspace)]),
+            read_only=read_only,
+            code_server_log_level="warning",
+        ) as context,
+    ):
+        instance.optimize_for_webserver(
+            statement_timeout=15_000, pool_recycle=3_600, max_overflow=20
+        )
+        yield WebGuard(create_app_from_workspace_process_context(context))
+
+
+@contextmanager
+def running_daemon(workspace: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the Dagster daemon in a process of its own until the block is left."""
+    arguments = [sys.executable, "-m", "medassets.cli.ui_daemon", "--workspace", str(workspace)]
+    # A session of its own: Ctrl-C in the terminal must not reach the runs the daemon started.
+    daemon = subprocess.Popen(arguments, stdin=subprocess.PIPE, start_new_session=True)
+    try:
+        yield daemon
+    finally:
+        _stop(daemon)
+
+
+def _stop(daemon: subprocess.Popen[bytes]) -> None:
+    if daemon.poll() is not None:
+        click.echo(f"the daemon had ended by itself, exit code {daemon.returncode}", err=True)
+    if daemon.stdin:
+        daemon.stdin.close()
+    try:
+        daemon.wait(_DAEMON_STOP_S)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        daemon.kill()
+        daemon.wait()
+
+
+@contextmanager
+def _listening_socket(port: int) -> Iterator[socket.socket]:
+    """Yield a socket bound to the loopback address, before anything slow is started."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((_ADDRESS, port))
+        except OSError as error:
+            msg = (
+                f"--port {port}: cannot listen on {_ADDRESS}: {error.strerror}; 0 takes a free one"
+            )
+            raise click.UsageError(msg) from error
+        yield listener
+
+
+def _serve(app: ASGIApp, listener: socket.socket) -> None:
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_GRACE_S)
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    except KeyboardInterrupt:
+        click.echo("medassets ui: stopping", err=True)
+
+
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM unwind the stack as Ctrl-C does; its default would leave the daemon behind."""
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

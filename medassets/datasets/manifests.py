@@ -1,0 +1,58 @@
+"""Manifests of a dataset's splits, and what keeps them from being complete."""
+
+from collections.abc import Mapping
+
+from medassets.datasets.workspace import Workspace
+from medassets.shards.catalog import CatalogPlan
+from medassets.shards.manifest import Manifest, build_manifest
+from medassets.shards.record import ShardRecord
+from medassets.shards.verify import verify_shard
+from medassets.shards.writer import read_whole_record
+
+
+def build_manifests(workspace: Workspace) -> dict[str, Manifest]:
+    """Return the manifest of every split: the shards that are on disk whole, and what is missing.
+
+    Raises:
+        CatalogError: If there is no catalog yet.
+    """
+    plan = workspace.read_plan()
+    splits = plan.splits()
+    return {
+        split: _build(workspace, plan, split, splits.get(split, []))
+        for split in workspace.kind.spec.splits
+    }
+
+
+def _build(workspace: Workspace, plan: CatalogPlan, split: str, keys: list[str]) -> Manifest:
+    found = (read_whole_record(workspace.paths, key) for key in keys)
+    records = [record for record in found if record is not None]
+    return build_manifest(
+        split,
+        records,
+        dataset=workspace.kind.spec.name,
+        sample_fields=workspace.kind.manifest_fields(),
+        source=_source(workspace, records),
+        excluded=plan.excluded.get(split, {}),
+        planned=keys,
+        num_held=plan.num_held,
+    )
+
+
+def _source(workspace: Workspace, records: list[ShardRecord]) -> Mapping[str, object]:
+    # Shards that were planned later may stand at a later revision.
+    revisions = list(dict.fromkeys(record.source["revision"] for record in records))
+    latest = revisions[-1] if revisions else None
+    more = {"revisions": revisions} if len(revisions) > 1 else {}
+    return {"uri": workspace.source.uri, "revision": latest, **more}
+
+
+def find_problems(workspace: Workspace) -> list[str]:
+    """Return what keeps the dataset from being complete: shards missing or of another size."""
+    problems: list[str] = []
+    for key in workspace.read_plan().partitions:
+        if not workspace.paths.record(key).exists():
+            problems.append(f"{key}: not made yet")
+            continue
+        problems += [str(problem) for problem in verify_shard(workspace.paths, key, full=False)]
+    return problems

@@ -1,0 +1,98 @@
+"""The manifest of a split, and the index that `wids` opens."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from medassets.shards.record import ShardRecord
+from medassets.storage.atomic import publish_bytes
+from medassets.storage.checksums import fingerprint
+from medassets.storage.paths import DatasetPaths, split_partition_key
+
+Manifest = Mapping[str, Any]
+
+
+def build_manifest(
+    split: str,
+    records: Sequence[ShardRecord],
+    *,
+    dataset: str,
+    sample_fields: Mapping[str, Any],
+    source: Mapping[str, Any],
+    excluded: Mapping[str, int],
+    planned: Sequence[str],
+    num_held: int,
+) -> Manifest:
+    """Return the manifest of one split.
+
+    Member offsets stand in the record that each shard names; everything else a reader needs to
+    choose and check shards is here.
+
+    Args:
+        split: The split.
+        records: Records of the shards that are on disk whole, in order.
+        dataset: Dataset name.
+        sample_fields: `preprocessed, sample_shape, sample_dtype, num_classes` of the kind.
+        source: `uri` and `revision` of the source.
+        excluded: Reason -> rows of the split excluded by rule.
+        planned: Partition keys of the whole plan of the split.
+        num_held: Rows of the dataset that no shard was planned for yet.
+    """
+    samples = sum(record.num_samples for record in records)
+    total = sum(record.size_bytes for record in records)
+    there = {record.partition for record in records}
+    return {
+        "dataset": dataset,
+        "split": split,
+        "format": "webdataset",
+        **sample_fields,
+        "total_shards": len(records),
+        "total_samples": samples,
+        "total_size_bytes": total,
+        "average_sample_size_mb": round(total / samples / 1e6, 3) if samples else 0.0,
+        "complete": len(records) == len(planned) and not num_held,
+        "missing_partitions": [key for key in planned if key not in there],
+        "held_samples": num_held,
+        "source": dict(source),
+        "excluded": dict(sorted(excluded.items())),
+        "rejected": sum(len(record.rejected) for record in records),
+        "fingerprint": fingerprint([record.fingerprint for record in records]),
+        "shards": [_describe_shard(record) for record in records],
+    }
+
+
+def build_wids_index(manifest: Manifest) -> dict[str, Any]:
+    """Return the index of a split for `wids.ShardListDataset`.
+
+    Source: `wids-shard-index-v1`, as `widsindex create` of webdataset 1.0 writes it.
+    """
+    shards = [
+        {"url": s["filename"], "nsamples": s["num_samples"], "filesize": s["size_bytes"]}
+        for s in manifest["shards"]
+    ]
+    name = f"{manifest['dataset']}-{manifest['split']}"
+    return {"__kind__": "wids-shard-index-v1", "wids_version": 1, "name": name, "shardlist": shards}
+
+
+def write_manifest(paths: DatasetPaths, split: str, manifest: Manifest) -> None:
+    """Publish a split's manifest and `wids` index, each atomically."""
+    publish_bytes(paths.manifest(split), _encode(manifest))
+    publish_bytes(paths.wids_index(split), _encode(build_wids_index(manifest)))
+
+
+def _describe_shard(record: ShardRecord) -> dict[str, Any]:
+    rejected = [{"key": r.key, "reason": r.reason, "detail": r.detail} for r in record.rejected]
+    return {
+        "shard_index": split_partition_key(record.partition)[1],
+        "filename": record.filename,
+        "num_samples": record.num_samples,
+        "size_bytes": record.size_bytes,
+        "sha256": record.sha256,
+        "record": record.filename.removesuffix(".tar") + ".json",
+        "keys": [sample.key for sample in record.samples],
+        "rejected": rejected,
+    }
+
+
+def _encode(document: Mapping[str, Any]) -> bytes:
+    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()

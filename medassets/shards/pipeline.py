@@ -1,0 +1,48 @@
+"""Work on threads, results in order, memory bounded."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def iter_in_order(
+    items: Iterable[Item],
+    work: Callable[[Item], Result],
+    *,
+    num_workers: int,
+    window: int | None = None,
+) -> Iterator[Result]:
+    """Yield `work(item)` of every item in order, computed by threads ahead of the reader.
+
+    Args:
+        items: Taken one by one, as threads become free.
+        work: Called on a thread; what it raises is raised here, at its item's turn.
+        num_workers: Threads.
+        window: Most results alive, those in work included; None is one more than the threads, so
+            that no thread waits while the reader is busy with a result.
+
+    Closing the iterator early drops what was not begun and waits for what was.
+    """
+    stopped = Event()
+
+    def guarded(item: Item) -> Result | None:
+        return None if stopped.is_set() else work(item)
+
+    pending: deque[Future[Result | None]] = deque()
+    source = iter(items)
+    pool = ThreadPoolExecutor(num_workers, thread_name_prefix="medassets-worker")
+    try:
+        for item in source:
+            pending.append(pool.submit(guarded, item))
+            if len(pending) > (window or num_workers + 1) - 1:
+                yield pending.popleft().result()  # pyright: ignore[reportReturnType]
+        while pending:
+            yield pending.popleft().result()  # pyright: ignore[reportReturnType]
+    finally:
+        stopped.set()
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,122 @@
+"""The record of one shard: what it holds, what it lacks, and how to check it."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medassets.errors import ShardIntegrityError
+from medassets.shards.tar import Member
+from medassets.storage.atomic import publish_bytes
+
+RECORD_VERSION = 1
+
+
+@dataclass(frozen=True)
+class SampleEntry:
+    """One sample of a shard.
+
+    Attributes:
+        key: Sample key.
+        offset: Where its first tar header begins, in bytes.
+        size_bytes: Headers, contents and padding together.
+        members: Its members in order.
+        facts: What the processing noted of it.
+    """
+
+    key: str
+    offset: int
+    size_bytes: int
+    members: tuple[Member, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """One source item that did not become a sample.
+
+    Attributes:
+        key: Its sample key.
+        reason: Code of the one vocabulary.
+        detail: One sentence for a person.
+    """
+
+    key: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardRecord:
+    """One shard, as the JSON beside it says; deterministic, without clock or machine paths.
+
+    Attributes:
+        dataset: Dataset name.
+        split: Split.
+        partition: Partition key.
+        filename: Name of the tar in the record's folder.
+        num_samples: Samples in the tar.
+        size_bytes: Size of the tar.
+        sha256: Digest of the tar.
+        plan_fingerprint: Hash of rows and declaration, known before the shard was made.
+        fingerprint: Hash of the bytes' origin: plan, digest, rejections.
+        source: `uri` and `revision` of the source.
+        samples: In the order of the tar.
+        rejected: In the order of the plan.
+    """
+
+    dataset: str
+    split: str
+    partition: str
+    filename: str
+    num_samples: int
+    size_bytes: int
+    sha256: str
+    plan_fingerprint: str
+    fingerprint: str
+    source: Mapping[str, Any]
+    samples: tuple[SampleEntry, ...] = field(repr=False)
+    rejected: tuple[Rejected, ...]
+    record_version: int = RECORD_VERSION
+
+    def rejected_by_reason(self) -> dict[str, int]:
+        """Return the number of rejected items by reason."""
+        return dict(sorted(Counter(item.reason for item in self.rejected).items()))
+
+    def encode(self) -> bytes:
+        """Return the record as JSON, a line per sample, so that people can read and diff it."""
+        document = asdict(self)
+        lists = {name: document.pop(name) for name in ("samples", "rejected")}
+        head = json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True)[:-2]
+        for name, entries in lists.items():
+            lines = ",\n  ".join(json.dumps(e, ensure_ascii=False, sort_keys=True) for e in entries)
+            head += f',\n "{name}": [\n  {lines}\n ]' if entries else f',\n "{name}": []'
+        return (head + "\n}\n").encode()
+
+    def write(self, path: Path) -> None:
+        """Publish the record atomically."""
+        publish_bytes(path, self.encode())
+
+    @classmethod
+    def read(cls, path: Path) -> "ShardRecord":
+        """Read a record.
+
+        Raises:
+            FileNotFoundError: If there is none.
+            ShardIntegrityError: If the file is not a record.
+        """
+        try:
+            document = json.loads(path.read_bytes())
+            samples = tuple(_read_sample(entry) for entry in document.pop("samples"))
+            rejected = tuple(Rejected(**entry) for entry in document.pop("rejected"))
+            return cls(samples=samples, rejected=rejected, **document)
+        except (ValueError, KeyError, TypeError) as error:
+            msg = f"{path}: not a shard record ({error}); remove it and build the shard again"
+            raise ShardIntegrityError(msg) from error
+
+
+def _read_sample(entry: dict[str, Any]) -> SampleEntry:
+    members = tuple(Member(**member) for member in entry.pop("members"))
+    return SampleEntry(members=members, **entry)

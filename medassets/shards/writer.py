@@ -1,0 +1,330 @@
+"""One shard, from its plan to a verified file under its final name."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medassets.errors import (
+    SampleRejectedError,
+    ShardIntegrityError,
+    TooManyRejectedError,
+)
+from medassets.samples import EncodedSample, SourceItem, StagedFile
+from medassets.shards.ledger import PartialShard, Written, iter_chunks
+from medassets.shards.pipeline import iter_in_order
+from medassets.shards.record import Rejected, SampleEntry, ShardRecord
+from medassets.shards.tar import encode_sample
+from medassets.storage.atomic import explain_no_space, publish_file
+from medassets.storage.checksums import crc32, fingerprint
+from medassets.storage.locks import lock_file
+from medassets.storage.paths import DatasetPaths, split_partition_key
+
+Staged = StagedFile | SampleRejectedError
+
+_NAMED_REJECTIONS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardWork:
+    """What has to be made; nothing is computed before `ensure_shard`.
+
+    Attributes:
+        dataset: Dataset name.
+        partition_key: Shard to make.
+        items: Its catalog rows, in order.
+        plan_fingerprint: Hash of everything that decides its bytes.
+        stage: Brings items' files to the local disk; by sample key.
+        stage_each: Call `stage` for one item at a time, on the thread that encodes it (a local
+            source), instead of once for all that is left to do (a remote one).
+        encode: Turns a file into a sample; called on several threads.
+        source: `uri` and `revision`, for the record.
+        expected_bytes: What the finished tar is expected to take.
+        max_rejected_share: A larger share of rejected items fails the shard.
+        num_workers: Threads; 0 means one per core.
+        force: Make the shard again even when it is whole.
+    """
+
+    dataset: str
+    partition_key: str
+    items: tuple[SourceItem, ...] = field(repr=False)
+    plan_fingerprint: str
+    stage: Callable[[Sequence[SourceItem]], Mapping[str, Staged]]
+    encode: Callable[[SourceItem, StagedFile], EncodedSample]
+    source: Mapping[str, Any]
+    expected_bytes: int = 0
+    max_rejected_share: float = 0.05
+    num_workers: int = 0
+    stage_each: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One more item is done.
+
+    Attributes:
+        partition_key: Shard in the making.
+        key: Sample key of the item.
+        done: Items done so far, rejected ones among them.
+        total: Items of the shard.
+        rejected: Rejected so far.
+        size_bytes: Bytes written so far.
+    """
+
+    partition_key: str
+    key: str
+    done: int
+    total: int
+    rejected: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """How a shard came to be there.
+
+    Attributes:
+        record: Its record.
+        adopted: It was whole already; nothing was computed.
+        resumed: Items taken over from an interrupted run.
+        seconds: Seconds per stage, summed over threads; empty when adopted.
+        wall_s: Seconds from lock to publication.
+    """
+
+    record: ShardRecord
+    adopted: bool
+    resumed: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    wall_s: float = 0.0
+
+
+def ensure_shard(
+    paths: DatasetPaths,
+    work: ShardWork,
+    *,
+    observe: Callable[[Progress], None] | None = None,
+) -> ShardResult:
+    """Make sure that a shard is there, whole and made from today's inputs.
+
+    A whole shard is returned as it is. An interrupted one goes on after its last whole sample. A
+    second process waits for the first and then finds its shard. What is published was read back
+    from the disk and compared with what was in memory.
+
+    Args:
+        paths: Where the dataset lies.
+        work: What to make.
+        observe: Told of every item, in the calling thread.
+
+    Raises:
+        TooManyRejectedError: If more items are rejected than allowed; nothing is published, and
+            the next run begins anew.
+        ShardIntegrityError: If the disk does not give back what was written.
+        DiskSpaceError: If the disk is full; what is whole stays for the next run.
+        SourceAccessError: If the source refuses access.
+        SourceUnavailableError: If the source stays silent.
+    """
+    shard = paths.shard(work.partition_key)
+    shard.parent.mkdir(parents=True, exist_ok=True)
+    with lock_file(shard.with_name(f".{shard.stem}.lock")):
+        record = read_whole_record(paths, work.partition_key, work.plan_fingerprint)
+        if work.force or record is None:
+            with explain_no_space(shard, missing_bytes(paths, work)):
+                return _Maker(paths, work, observe).make()
+        remove_leftovers(shard)
+        return ShardResult(record, adopted=True)
+
+
+def read_whole_record(
+    paths: DatasetPaths, partition_key: str, plan_fingerprint: str | None = None
+) -> ShardRecord | None:
+    """Return the record of a shard that is on disk with its recorded size, else None.
+
+    Args:
+        paths: Where the dataset lies.
+        partition_key: The shard.
+        plan_fingerprint: Also require that the shard was made from this plan.
+    """
+    try:
+        record = ShardRecord.read(paths.record(partition_key))
+        size = paths.shard(partition_key).stat().st_size
+    except (FileNotFoundError, ShardIntegrityError):
+        return None
+    fresh = plan_fingerprint is None or record.plan_fingerprint == plan_fingerprint
+    return record if fresh and record.size_bytes == size else None
+
+
+def partial_paths(shard: Path) -> tuple[Path, Path]:
+    """Return the private names of a shard in the making: partial tar and ledger."""
+    return shard.with_name(f".{shard.name}.partial"), shard.with_name(f".{shard.stem}.ledger")
+
+
+def missing_bytes(paths: DatasetPaths, work: ShardWork) -> int:
+    """Return the bytes that are still to be written of a shard, as far as can be told before."""
+    partial, _ = partial_paths(paths.shard(work.partition_key))
+    written = partial.stat().st_size if partial.exists() else 0
+    return max(work.expected_bytes - written, 0)
+
+
+def remove_leftovers(shard: Path) -> None:
+    """Remove what interrupted runs of this shard left; the caller holds its lock."""
+    tar, ledger = partial_paths(shard)
+    for path in (tar, ledger, *shard.parent.glob(f".{shard.stem}.*.tmp")):
+        path.unlink(missing_ok=True)
+
+
+class _Maker:
+    """The making of one shard, under its lock."""
+
+    def __init__(
+        self, paths: DatasetPaths, work: ShardWork, observe: Callable[[Progress], None] | None
+    ) -> None:
+        self.paths, self.work, self.observe = paths, work, observe
+        self.shard = paths.shard(work.partition_key)
+        self.seconds: dict[str, float] = {}
+        self.workers = work.num_workers or os.cpu_count() or 1
+
+    def make(self) -> ShardResult:
+        start = time.perf_counter()
+        if self.work.force:
+            remove_leftovers(self.shard)
+        tar, ledger = partial_paths(self.shard)
+        with PartialShard(tar, ledger, self.work.plan_fingerprint) as partial:
+            resumed = len(partial.outcomes)
+            with self._timed("resume"):
+                self._check_rejected(partial)
+            self._fill(partial)
+            with self._timed("publish"):
+                partial.add_end()
+                os.fsync(partial.fd)
+            with self._timed("verify"):
+                self._read_back(partial)
+            record = self._describe(partial)
+        with self._timed("publish"):
+            # Record first: a record without its tar is work to do, never a half-known shard.
+            record.write(self.paths.record(self.work.partition_key))
+            publish_file(tar, self.shard)
+        remove_leftovers(self.shard)
+        wall = time.perf_counter() - start
+        return ShardResult(
+            record, adopted=False, resumed=resumed, seconds=self.seconds, wall_s=wall
+        )
+
+    def _fill(self, partial: PartialShard) -> None:
+        todo = self.work.items[len(partial.outcomes) :]
+        with self._timed("stage"):
+            staged = {} if self.work.stage_each or not todo else self.work.stage(todo)
+
+        def encode(item: SourceItem) -> EncodedSample | Rejected:
+            try:
+                file = staged.get(item.key) or self.work.stage([item])[item.key]
+                if isinstance(file, SampleRejectedError):
+                    raise file
+                return self.work.encode(item, file)
+            except SampleRejectedError as error:
+                return Rejected(item.key, str(error.reason), error.detail)
+
+        results = iter_in_order(todo, encode, num_workers=self.workers)
+        with ThreadPoolExecutor(1, thread_name_prefix="medassets-sync") as syncer:
+            synced = syncer.submit(lambda: None)
+            for result in results:
+                self._take(partial, result)
+                if synced.done():
+                    # Writing back meanwhile keeps the last fsync from being one long wait.
+                    synced = syncer.submit(os.fdatasync, partial.fd)
+
+    def _take(self, partial: PartialShard, result: EncodedSample | Rejected) -> None:
+        if isinstance(result, Rejected):
+            partial.add_rejected(result)
+            self._check_rejected(partial)
+        else:
+            with self._timed("write"):
+                pieces, members = encode_sample(
+                    result.key, result.members, offset=partial.size_bytes
+                )
+                size = sum(len(piece) for piece in pieces)
+                partial.add_sample(
+                    SampleEntry(
+                        result.key, partial.size_bytes, size, tuple(members), dict(result.facts)
+                    ),
+                    pieces,
+                )
+            for stage, seconds in result.seconds.items():
+                self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+            result.release()
+        if self.observe is not None:
+            rejected = sum(isinstance(outcome, Rejected) for outcome in partial.outcomes)
+            done, total = len(partial.outcomes), len(self.work.items)
+            self.observe(
+                Progress(
+                    self.work.partition_key, result.key, done, total, rejected, partial.size_bytes
+                )
+            )
+
+    def _check_rejected(self, partial: PartialShard) -> None:
+        rejected = [outcome for outcome in partial.outcomes if isinstance(outcome, Rejected)]
+        if len(rejected) <= self.work.max_rejected_share * len(self.work.items):
+            return
+        partial.remove()
+        named = "; ".join(f"{r.key}: {r.reason}: {r.detail}" for r in rejected[:_NAMED_REJECTIONS])
+        msg = (
+            f"{self.work.partition_key}: {len(rejected)} of {len(self.work.items)} samples were "
+            f"rejected, more than max_rejected_share = {self.work.max_rejected_share} allows; "
+            f"nothing was published. First: {named}"
+        )
+        raise TooManyRejectedError(msg)
+
+    def _read_back(self, partial: PartialShard) -> None:
+        def check(written: Written) -> str | None:
+            crc = 0
+            for chunk in iter_chunks(partial.fd, written.entry.offset, written.entry.size_bytes):
+                crc = crc32(chunk, crc)
+            return None if crc == written.crc32 else written.entry.key
+
+        samples = [outcome for outcome in partial.outcomes if isinstance(outcome, Written)]
+        damaged = [k for k in iter_in_order(samples, check, num_workers=self.workers) if k]
+        if damaged or os.fstat(partial.fd).st_size != partial.size_bytes:
+            partial.remove()
+            msg = (
+                f"{self.shard}: read back from disk, samples {damaged[:_NAMED_REJECTIONS]} are not "
+                f"what was written; nothing was published. Check the disk, then build again"
+            )
+            raise ShardIntegrityError(msg)
+
+    def _describe(self, partial: PartialShard) -> ShardRecord:
+        work = self.work
+        samples = tuple(o.entry for o in partial.outcomes if isinstance(o, Written))
+        rejected = tuple(o for o in partial.outcomes if isinstance(o, Rejected))
+        digest = partial.sha256.hexdigest()
+        origin = {
+            "plan": work.plan_fingerprint,
+            "sha256": digest,
+            "rejected": [[r.key, r.reason] for r in rejected],
+        }
+        return ShardRecord(
+            dataset=work.dataset,
+            split=split_partition_key(work.partition_key)[0],
+            partition=work.partition_key,
+            filename=self.shard.name,
+            num_samples=len(samples),
+            size_bytes=partial.size_bytes,
+            sha256=digest,
+            plan_fingerprint=work.plan_fingerprint,
+            fingerprint=fingerprint(origin),
+            source=dict(work.source),
+            samples=samples,
+            rejected=rejected,
+        )
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            passed = time.perf_counter() - start
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + passed

@@ -1,0 +1,60 @@
+"""Small datasets for the tests of every room; a home of its own for every test."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from medassets.datasets.volumes import VolumeDataset
+from medassets.datasets.workspace import Workspace, open_workspace
+from medassets.specs import VolumeDatasetSpec
+from medassets.testing.ct_rate import SyntheticRepository, make_ct_rate_repository
+
+# Read when huggingface_hub is imported, in this process and in those the tests start.
+os.environ.update(
+    HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_XET="1", HF_HUB_DISABLE_PROGRESS_BARS="1"
+)
+os.environ.pop("HF_TOKEN", None)
+
+TINY = {
+    "target_spacing_mm": (4.0, 4.0, 8.0),
+    "target_shape": (24, 20, 12),
+    "samples_per_shard": 3,
+    "max_rejected_share": 1.0,
+}
+"""A grid so small that a shard takes milliseconds."""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A MEDASSETS_HOME of the test's own, with no declarations or instance of the machine."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("MEDASSETS_HOME", str(home))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    for name in ("DAGSTER_HOME", "MEDASSETS_DEFS", "HF_ENDPOINT", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    return home
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRepository:
+    """A synthetic CT-RATE repository of a dozen small volumes; read only."""
+    return make_ct_rate_repository(tmp_path_factory.mktemp("repository"), num_patients=3)
+
+
+@pytest.fixture
+def open_folder(home: Path) -> Callable[..., Workspace]:
+    """Return a function that opens a folder as a declared dataset of tiny samples."""
+
+    def open_it(folder: Path, **changes: object) -> Workspace:
+        fields = {"name": "tiny", "source": "folder", "folder": str(folder), **TINY, **changes}
+        return open_workspace(VolumeDataset(VolumeDatasetSpec(**fields)))  # pyright: ignore[reportArgumentType]
+
+    return open_it
+
+
+@pytest.fixture
+def workspace(open_folder: Callable[..., Workspace], repository: SyntheticRepository) -> Workspace:
+    """The synthetic repository as a declared dataset with source `folder`."""
+    return open_folder(repository.folder)
