@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from medassets.errors import CatalogError
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+# Beyond it, float64 no longer tells neighbouring integers apart.
+_LARGEST_INTEGER = 2**53
 _MISSING = frozenset({"", "nan", "none", "null"})
 
 
@@ -147,7 +149,7 @@ class CsvTable:
         """
         values = self.numbers(name)
         for index, value in enumerate(values):
-            if value is not None and value != int(value):
+            if value is not None and (value != int(value) or abs(value) > _LARGEST_INTEGER):
                 raise self.cell_error(index, name, expected="an integer")
         return [None if value is None else int(value) for value in values]
 

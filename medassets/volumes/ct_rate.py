@@ -88,7 +88,8 @@ def table_paths(split: str) -> "TablePaths":
 
 def parse_volume_name(filename: str, *, split: str) -> "VolumeName | None":
     """Take a file name apart; None if it is no name of a volume of this split."""
-    match = re.fullmatch(rf"({re.escape(split)}_\d+)_([a-z]+)_(\d+)\.nii\.gz", filename, re.ASCII)
+    pattern = rf"({re.escape(split)}_\d{{1,9}})_([a-z]{{1,9}})_(\d{{1,9}})\.nii\.gz"
+    match = re.fullmatch(pattern, filename, re.ASCII)
     if match is None:
         return None
     patient, scan, reconstruction = match.groups()
@@ -268,6 +269,9 @@ def _read_split(source: "TableSource", *, split: str, revision: str | None) -> "
 
     metadata, reports, labels = read(paths.metadata), read(paths.reports), read(paths.labels)
     label_names = tuple(name for name in labels.columns if name != "VolumeName")
+    if not all(label_names) or not label_names:
+        msg = f"{paths.labels}, row 1: expected a name for every label, got {labels.columns}"
+        raise CatalogError(msg)
     return _Split(
         split=split,
         metadata=_index_by_name(metadata),

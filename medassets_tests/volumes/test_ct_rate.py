@@ -222,6 +222,7 @@ def test_unusable_spacing_excludes_the_row(tables: Path, column: str, text: str)
         "train_3_A_1.nii.gz",
         "train_\u0663_a_1.nii.gz",
         "train_3_a_1.nii.gz.exe",
+        "train_3_a_99999999999999999999.nii.gz",
         "",
     ],
 )
@@ -294,6 +295,7 @@ def test_missing_rescale_values_matter_only_for_the_rule_table(tables: Path, col
         (PATHS.metadata, "XYSpacing", "[0.75]"),
         (PATHS.metadata, "XYSpacing", "[0.75, x]"),
         (PATHS.metadata, "NumberofSlices", "10.5"),
+        (PATHS.metadata, "NumberofSlices", "99999999999999999999"),
         (PATHS.metadata, "RescaleSlope", "one"),
         (PATHS.labels, "Cardiomegaly", "yes"),
         (PATHS.labels, "Cardiomegaly", "1e39"),
@@ -327,6 +329,7 @@ def test_a_missing_column_is_named(tables: Path, path: str, column: str) -> None
         (lambda lines: [*lines[:3], "train_3_a_1.nii.gz,1"], "row 4, column Medical .*got 2"),
         (lambda lines: [*lines[:5], '"train_5'], "row 6 or after .line 6.: unexpected end"),
         (lambda lines: [lines[0] + ",Emphysema", *lines[1:]], "row 1, column Emphysema: .*2 times"),
+        (lambda lines: [lines[0] + ",", *(line + ",0" for line in lines[1:])], "row 1: .*a name"),
         (lambda lines: [], "row 1: expected a header"),
     ],
 )
