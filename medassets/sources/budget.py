@@ -67,7 +67,8 @@ def read_reservations(folder: Path) -> dict[str, int]:
     """
     reserved: dict[str, int] = {}
     for path in sorted((folder / _RESERVATIONS).glob("*.json")):
-        with path.open("rb") as file:
+        # A reservation ends without the folder's lock, so it may be gone at any moment.
+        with suppress(FileNotFoundError), path.open("rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -75,7 +76,7 @@ def read_reservations(folder: Path) -> dict[str, int]:
                     reserved[name] = max(num_bytes, reserved.get(name, 0))
             else:
                 # Its owner holds the lock for as long as it lives.
-                path.unlink()
+                path.unlink(missing_ok=True)
     return reserved
 
 
@@ -144,11 +145,13 @@ def _try_reserve(
 
 def _bytes_missing(folder: Path, sizes: Mapping[str, int]) -> int:
     """Return how many bytes of the files are not on the disk in finished files."""
-    return sum(
-        num_bytes
-        for path, num_bytes in sizes.items()
-        if not (folder / path).is_file() or (folder / path).stat().st_size != num_bytes
-    )
+    missing = 0
+    for path, num_bytes in sizes.items():
+        there = -1
+        with suppress(FileNotFoundError):
+            there = (folder / path).stat().st_size
+        missing += 0 if there == num_bytes else num_bytes
+    return missing
 
 
 def _bytes_of_others(folder: Path, sizes: Mapping[str, int], *, reclaim: int) -> int:

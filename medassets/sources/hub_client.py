@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 import medassets
 from medassets.errors import SourceAccessError
@@ -161,21 +162,23 @@ class HubClient:
             SourceAccessError: If the hub refuses access, or knows no such repository or revision.
             SourceUnavailableError: If the hub does not answer, however often it is asked.
         """
+        url = f"{self.endpoint}/api/datasets/{self.repo_id}/revision/{quote(revision, safe='')}"
 
-        def work(_headers: dict[str, str]) -> str | None:
-            from huggingface_hub import HfApi
+        def work(headers: dict[str, str]) -> Any:
+            from huggingface_hub.utils import get_session, hf_raise_for_status
 
-            token = self.token.strip() or None if isinstance(self.token, str) else self.token
-            api = HfApi(self.endpoint, token=token)
-            wanted = self.policy.stall_timeout_s
-            info = api.dataset_info(self.repo_id, revision=revision, timeout=wanted, expand=["sha"])
-            return info.sha
+            # Without `expand`, the answer lists every file of the repository.
+            response = get_session().get(
+                url, params={"expand": "sha"}, headers=headers, timeout=self._timeout()
+            )
+            hf_raise_for_status(response)
+            return response.json()
 
         what = f"revision {revision} of dataset {self.repo_id}"
-        sha = self.call(work, what=what)
-        if sha is None or not re.fullmatch(r"[0-9a-f]{40}", sha):
-            failure = Failure(FailureKind.REFUSED, f"{what}: {self.endpoint} names no commit")
-            raise failure.to_error()
+        answer = self.call(work, what=what)
+        sha = answer.get("sha") if isinstance(answer, dict) else None
+        if not isinstance(sha, str) or not re.fullmatch(r"[0-9a-f]{40}", sha):
+            raise Failure(FailureKind.REFUSED, f"{what}: {url} names no commit").to_error()
         return sha
 
     def read_paths_info(self, paths: Sequence[str], *, revision: str) -> "list[RepoFile]":
@@ -187,8 +190,6 @@ class HubClient:
             SourceAccessError: If the hub refuses access, or knows no such repository or revision.
             SourceUnavailableError: If the hub does not answer, however often it is asked.
         """
-        from urllib.parse import quote
-
         url = f"{self.endpoint}/api/datasets/{self.repo_id}/paths-info/{quote(revision, safe='')}"
 
         def work(headers: dict[str, str]) -> Any:
@@ -211,9 +212,9 @@ class HubClient:
 
         try:
             return [RepoFile(**row) for row in rows if row["type"] == "file"]
-        except (KeyError, TypeError):
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             failure = Failure(FailureKind.REFUSED, f"{url}: the answer is not a list of files")
-        raise failure.to_error()
+            raise failure.to_error() from error
 
     @contextlib.contextmanager
     def open_file(

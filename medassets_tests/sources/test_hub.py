@@ -10,6 +10,7 @@ import pytest
 
 from medassets.errors import (
     CatalogError,
+    LockTimeoutError,
     MedassetsError,
     Reason,
     SampleRejectedError,
@@ -18,7 +19,10 @@ from medassets.errors import (
 )
 from medassets.samples import StagedFile
 from medassets.sources.hub import HubSource
+from medassets.storage.locks import lock_file
 from medassets.testing.hub import FaultKind, LocalHub
+from medassets.testing.hub_files import HubFile
+from medassets.testing.hub_server import HubHandler
 
 VOLUME = "vol/a.nii.gz"
 TOKEN = "hf_ThisMustStaySecret"
@@ -307,9 +311,15 @@ def test_offline_mode_is_said(source: HubSource, monkeypatch: pytest.MonkeyPatch
         replace(source, revision="main").resolve_revision()
 
 
-def test_impossible_repository_name_is_said(source: HubSource) -> None:
+def test_impossible_repository_name_is_said(source: HubSource, tmp_path: Path) -> None:
+    described = source.describe([VOLUME], revision=None)[VOLUME]
     with pytest.raises(SourceUnavailableError, match="no name of a dataset"):
-        replace(source, repo_id="org/-x-", revision="main").resolve_revision()
+        replace(source, repo_id="org/-x-").fetch(described, tmp_path / "file")
+
+
+def test_unknown_repository_is_named(source: HubSource) -> None:
+    with pytest.raises(SourceAccessError, match="dataset org/other does not exist at http"):
+        replace(source, repo_id="org/other", revision="main").resolve_revision()
 
 
 def test_right_file_at_the_target_is_taken_over(
@@ -394,6 +404,64 @@ def test_unusable_token_is_refused_unseen(source: HubSource, token: str) -> None
     with pytest.raises(SourceAccessError, match="HF_TOKEN holds a character") as caught:
         replace(source, token=token).describe([VOLUME], revision=None)
     assert TOKEN not in read_chain(caught.value)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"size": -1},
+        {"size": "1"},
+        {"lfs": {"oid": "../../evil", "size": 1, "pointerSize": 1}},
+        {"lfs": {"oid": "A" * 64, "size": 1, "pointerSize": 1}},
+        {"oid": "no git blob id", "lfs": None},
+        {"lfs": "no object"},
+        {"type": 7, "path": None},
+    ],
+)
+def test_hostile_descriptions_are_no_descriptions(
+    source: HubSource, monkeypatch: pytest.MonkeyPatch, row: dict[str, object]
+) -> None:
+    real = HubFile.describe
+    monkeypatch.setattr(HubFile, "describe", lambda file: real(file) | row)
+    if "path" in row:
+        assert source.describe([VOLUME], revision=None) == {}
+    else:
+        with pytest.raises(SourceUnavailableError, match=r"no usable size|not a list of files"):
+            source.describe([VOLUME], revision=None)
+
+
+def test_unasked_descriptions_are_passed_over(
+    source: HubSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = HubFile.describe
+    monkeypatch.setattr(HubFile, "describe", lambda file: real(file) | {"path": "../evil"})
+    assert source.describe([VOLUME], revision=None) == {}
+
+
+@pytest.mark.parametrize("answer", [[], {"id": "org/x"}, {"sha": "../evil"}, {"sha": 3}, None])
+def test_hostile_revisions_are_refused(
+    source: HubSource, monkeypatch: pytest.MonkeyPatch, answer: object
+) -> None:
+    monkeypatch.setattr(HubHandler, "_send_info", lambda handler, _: handler.send_json(answer))
+    with pytest.raises(SourceUnavailableError, match="names no commit"):
+        replace(source, revision="main").resolve_revision()
+
+
+def test_wait_for_another_process_can_be_ended(source: HubSource, tmp_path: Path) -> None:
+    described = source.describe([VOLUME], revision=None)[VOLUME]
+
+    def stop(_: int) -> None:
+        raise InterruptedError
+
+    with lock_file(tmp_path / ".file.lock"), pytest.raises(InterruptedError):
+        source.fetch(described, tmp_path / "file", on_bytes=stop)
+
+
+def test_wait_for_another_process_is_bounded(source: HubSource, tmp_path: Path) -> None:
+    hasty = replace(source, policy=replace(source.policy, lock_timeout_s=0.1))
+    described = source.describe([VOLUME], revision=None)[VOLUME]
+    with lock_file(tmp_path / ".file.lock"), pytest.raises(LockTimeoutError, match="held this"):
+        hasty.fetch(described, tmp_path / "file")
 
 
 def test_source_survives_pickling(source: HubSource) -> None:
