@@ -1,6 +1,6 @@
 """Compiled loops over voxels; they hold no GIL and are compiled once per machine.
 
-Imported only by the function that runs them: importing numba costs a quarter of a second.
+Imported only by the functions that run them: importing numba costs a quarter of a second.
 No fused multiply-add and no fast-math: the same volume gives the same bytes on every machine.
 """
 
@@ -10,22 +10,16 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-BLOCK_VOXELS = 32
+from medassets.volumes.lanes import (
+    LANES,
+    blend_to_half,
+    count_trailing_zeros,
+    round_to_half,
+    transpose_tile,
+)
+
+BLOCK_VOXELS = 2 * LANES
 """Output voxels of one block along k: 32 float16 fill one cache line."""
-
-# Below 2**-11 a float16 step is smaller than what float32 arithmetic can lose.
-_NEAR_ZERO = np.float32(2.0**-11)
-
-_SIGN = np.uint32(0x8000)
-_MAGNITUDE = np.uint32(0x7FFFFFFF)
-_ROUND = np.uint32(0x0FFF)
-_ONE = np.uint32(1)
-_REBIAS = np.uint32(112 << 23)
-_LEAST_NORMAL = np.uint32(0x38800000)
-_HALF_BITS = np.uint32(0x3F000000)
-_SHIFT_MANTISSA = np.uint32(13)
-_SHIFT_SIGN = np.uint32(16)
-_HALF = np.float32(0.5)
 
 
 @njit(nogil=True, cache=True)
@@ -77,26 +71,28 @@ def measure_int16_slice(
 @njit(nogil=True, cache=True)
 def clip_slice(
     stored: npt.NDArray[Any],
-    slope: float,
-    intercept: float,
-    low: float,
-    high: float,
+    j_start: int,
+    i_start: int,
+    scaling: tuple[float, float],
+    clip_hu: tuple[float, float],
     target: npt.NDArray[Any],
 ) -> None:
     """Write clipped HU of the kept part of one slice.
 
     Args:
-        stored: Kept part, shape (j, i), any real dtype.
-        slope: HU per stored unit.
-        intercept: HU of a stored zero.
-        low: Lower clip in HU.
-        high: Upper clip in HU.
-        target: Shape (j, i); of a dtype that holds these HU exactly.
+        stored: Whole slice, shape (j, i), any real dtype, C-contiguous.
+        j_start: First kept row.
+        i_start: First kept voxel of a row.
+        scaling: HU per stored unit, HU of a stored zero.
+        clip_hu: Lower and upper clip.
+        target: Kept part, shape (j, i), C-contiguous; of a dtype that holds these HU exactly.
     """
-    for j in range(stored.shape[0]):
-        source_row = stored[j]
+    slope, intercept = scaling
+    low, high = clip_hu
+    for j in range(target.shape[0]):
+        source_row = stored[j_start + j][i_start : i_start + target.shape[1]]
         target_row = target[j]
-        for i in range(source_row.size):
+        for i in range(target_row.size):
             hu = np.float64(source_row[i]) * slope + intercept
             target_row[i] = min(max(hu, low), high)
 
@@ -104,75 +100,124 @@ def clip_slice(
 @njit(nogil=True, cache=True)
 def clip_int16_slice(
     stored: npt.NDArray[np.int16],
-    low: np.int16,
-    high: np.int16,
-    intercept: np.int16,
+    j_start: int,
+    i_start: int,
+    limits: tuple[np.int16, np.int16, np.int16],
     target: npt.NDArray[np.int16],
 ) -> None:
-    """Do the work of `clip_slice` for int16; `low` and `high` in stored units."""
-    for j in range(stored.shape[0]):
-        source_row = stored[j]
+    """Do the work of `clip_slice` for int16; limits are low, high (stored units), intercept."""
+    low, high, intercept = limits
+    for j in range(target.shape[0]):
+        source_row = stored[j_start + j][i_start : i_start + target.shape[1]]
         target_row = target[j]
-        for i in range(source_row.size):
-            target_row[i] = min(max(source_row[i], low), high) + intercept
+        for i in range(target_row.size):
+            value = min(max(source_row[i], low), high)
+            target_row[i] = np.int16(value + intercept)
 
 
 @njit(nogil=True, cache=True)
-def _half_bits(value: np.float32) -> np.uint16:
-    """Round to float16, ties to even; |value| < 65520. Source: IEEE 754-2019, binary16."""
-    bits = np.float32(value).view(np.uint32)
-    magnitude = bits & _MAGNITUDE
-    odd = (magnitude >> _SHIFT_MANTISSA) & _ONE
-    normal = (magnitude + _ROUND + odd - _REBIAS) >> _SHIFT_MANTISSA
-    # The unit of float32 in [0.5, 1) is the step of float16 subnormals: the sum rounds them.
-    subnormal = np.float32(abs(value) + _HALF).view(np.uint32) - _HALF_BITS
-    rounded = subnormal if magnitude < _LEAST_NORMAL else normal
-    return np.uint16(rounded | ((bits >> _SHIFT_SIGN) & _SIGN))
+def _interpolate_rows(
+    slab: npt.NDArray[Any],
+    k_axis: Any,
+    j_axis: Any,
+    j: int,
+    inverse_scale: float,
+    rows: npt.NDArray[np.float32],
+) -> None:
+    """Interpolate along k and j: rows[k, i] for one output row j and all k of a block."""
+    k0, k1, k_weight = k_axis
+    a, b = j_axis[0][j], j_axis[1][j]
+    b_weight = j_axis[2][j]
+    for k in range(k0.size):
+        p, q = k0[k], k1[k]
+        near = (1.0 - k_weight[k]) * inverse_scale
+        far = k_weight[k] * inverse_scale
+        pa, pb = np.float32(near * (1.0 - b_weight)), np.float32(near * b_weight)
+        qa, qb = np.float32(far * (1.0 - b_weight)), np.float32(far * b_weight)
+        for i in range(slab.shape[2]):
+            rows[k, i] = (pa * np.float32(slab[p, a, i]) + pb * np.float32(slab[p, b, i])) + (
+                qa * np.float32(slab[q, a, i]) + qb * np.float32(slab[q, b, i])
+            )
 
 
 @njit(nogil=True, cache=True)
-def _exact_value(slab, p, q, wk, a, b, wj, c, d, wi, inverse_scale):
+def _interpolate_voxel(
+    slab: npt.NDArray[Any],
+    k_axis: Any,
+    k: int,
+    j_axis: Any,
+    j: int,
+    i_axis: Any,
+    i: int,
+    inverse_scale: float,
+) -> float:
     """Interpolate one voxel in float64."""
-    front = (slab[p, a, c] * (1.0 - wi) + slab[p, a, d] * wi) * (1.0 - wj) + (
-        slab[p, b, c] * (1.0 - wi) + slab[p, b, d] * wi
-    ) * wj
-    back = (slab[q, a, c] * (1.0 - wi) + slab[q, a, d] * wi) * (1.0 - wj) + (
-        slab[q, b, c] * (1.0 - wi) + slab[q, b, d] * wi
-    ) * wj
-    return (front * (1.0 - wk) + back * wk) * inverse_scale
+    value = 0.0
+    for k_side in range(2):
+        wk = k_axis[2][k] if k_side else 1.0 - k_axis[2][k]
+        plane = slab[k_axis[1][k] if k_side else k_axis[0][k]]
+        for j_side in range(2):
+            wj = j_axis[2][j] if j_side else 1.0 - j_axis[2][j]
+            row = plane[j_axis[1][j] if j_side else j_axis[0][j]]
+            ends = row[i_axis[0][i]] * (1.0 - i_axis[2][i]) + row[i_axis[1][i]] * i_axis[2][i]
+            value += wk * wj * ends
+    return value * inverse_scale
 
 
 @njit(nogil=True, cache=True)
-def resample_block(slab, k0, k1, wk, j0, j1, wj, i0, i1, wi, inverse_scale, rows, out) -> None:
-    for j in range(j0.size):
-        a = j0[j]
-        b = j1[j]
-        for k in range(k0.size):
-            p = k0[k]
-            q = k1[k]
-            w00 = np.float32((1.0 - wk[k]) * (1.0 - wj[j]) * inverse_scale)
-            w01 = np.float32((1.0 - wk[k]) * wj[j] * inverse_scale)
-            w10 = np.float32(wk[k] * (1.0 - wj[j]) * inverse_scale)
-            w11 = np.float32(wk[k] * wj[j] * inverse_scale)
-            for i in range(slab.shape[2]):
-                rows[i, k] = (w00 * np.float32(slab[p, a, i]) + w01 * np.float32(slab[p, b, i])) + (
-                    w10 * np.float32(slab[q, a, i]) + w11 * np.float32(slab[q, b, i])
+def resample_block(
+    slab: npt.NDArray[Any],
+    k_axis: Any,
+    j_axis: Any,
+    i_axis: Any,
+    inverse_scale: float,
+    scratch: Any,
+    out: npt.NDArray[np.uint16],
+    corner: tuple[int, int, int],
+) -> None:
+    """Resample one block of at most 32 output voxels along k, all j, all i.
+
+    Args:
+        slab: Clipped HU of the slices needed, shape (slot, j, i), C-contiguous.
+        k_axis: Lower slot, upper slot, weight of the upper one, per output voxel along k.
+        j_axis: The same along j.
+        i_axis: The same along i.
+        inverse_scale: Factor on the result.
+        scratch: float32 (32, n), float32 (n, 32) and uint16 (32,), with n the width of the slab
+            rounded up to a multiple of 16.
+        out: float16 bits of the whole output, axes (i, j, k), C-contiguous.
+        corner: Where the block begins in `out`.
+    """
+    rows, columns, line = scratch
+    rows_at, columns_at, line_at = rows.ctypes.data, columns.ctypes.data, line.ctypes.data
+    num_k = k_axis[0].size
+    whole = num_k == BLOCK_VOXELS
+    inside = (1 << num_k) - 1
+    i_corner, j_corner, k_corner = corner
+    i_stride, j_stride = out.shape[1] * out.shape[2] * 2, out.shape[2] * 2
+    for j in range(j_axis[0].size):
+        _interpolate_rows(slab, k_axis, j_axis, j, inverse_scale, rows)
+        for k in range(0, BLOCK_VOXELS, LANES):
+            for i in range(0, columns.shape[0], LANES):
+                transpose_tile(
+                    rows_at + k * rows.shape[1] * 4 + i * 4,
+                    rows.shape[1] * 4,
+                    columns_at + i * BLOCK_VOXELS * 4 + k * 4,
+                    BLOCK_VOXELS * 4,
                 )
-        for i in range(i0.size):
-            c = i0[i]
-            d = i1[i]
-            u1 = np.float32(wi[i])
-            u0 = np.float32(1.0 - wi[i])
-            near_zero = False
-            for k in range(k0.size):
-                value = u0 * rows[c, k] + u1 * rows[d, k]
-                near_zero |= abs(value) < _NEAR_ZERO
-                out[i, j, k] = _half_bits(value)
-            if near_zero:
-                for k in range(k0.size):
-                    value = u0 * rows[c, k] + u1 * rows[d, k]
-                    if abs(value) < _NEAR_ZERO:
-                        exact = _exact_value(
-                            slab, k0[k], k1[k], wk[k], a, b, wj[j], c, d, wi[i], inverse_scale
-                        )
-                        out[i, j, k] = _half_bits(np.float32(exact))
+        first_at = out.ctypes.data + i_corner * i_stride + (j_corner + j) * j_stride + k_corner * 2
+        for i in range(i_axis[0].size):
+            near_zero = inside & blend_to_half(
+                columns_at + i_axis[0][i] * BLOCK_VOXELS * 4,
+                columns_at + i_axis[1][i] * BLOCK_VOXELS * 4,
+                np.float32(1.0 - i_axis[2][i]),
+                np.float32(i_axis[2][i]),
+                first_at + i * i_stride if whole else line_at,
+            )
+            if not whole:
+                out[i_corner + i, j_corner + j, k_corner : k_corner + num_k] = line[:num_k]
+            while near_zero:
+                k = count_trailing_zeros(near_zero)
+                near_zero &= near_zero - 1
+                exact = _interpolate_voxel(slab, k_axis, k, j_axis, j, i_axis, i, inverse_scale)
+                out[i_corner + i, j_corner + j, k_corner + k] = round_to_half(np.float32(exact))

@@ -34,6 +34,15 @@ class _Block:
 
 
 @dataclass(frozen=True)
+class _Int16Limits:
+    """What int16 voxels are compared with, in stored units; the intercept in HU."""
+
+    plausible: tuple[np.int16, np.int16]
+    clip: tuple[np.int16, np.int16]
+    intercept: np.int16
+
+
+@dataclass(frozen=True)
 class _Window:
     """Stored rows [start, stop) along one axis that the output needs, and tables within it."""
 
@@ -98,7 +107,8 @@ class _VolumePass:
         self._dtype = _choose_dtype(reader.header.dtype, scaling, preset.clip_hu)
         slice_bytes = (self._j.stop - self._j.start) * (self._i.stop - self._i.start)
         self._blocks = _plan_blocks(plan.axes[2], slice_bytes * self._dtype.itemsize)
-        self._thresholds = _int16_thresholds(reader.header.dtype, scaling, preset.clip_hu)
+        self._limits = _find_int16_limits(reader.header.dtype, scaling, preset.clip_hu)
+        self._scratch = _make_scratch(self._i.stop - self._i.start)
         self._num_within = self._num_unlike = self._num_not_finite = 0
         self._first: Any = None
         self._next_slice = 0
@@ -166,9 +176,10 @@ class _VolumePass:
         if self._first is None:
             self._first = voxels[0, 0]
         low, high = PLAUSIBLE_HU
-        if self._thresholds is not None:
-            limits = self._thresholds
-            within, unlike = kernel.measure_int16_slice(voxels, limits[0], limits[1], self._first)
+        if self._limits is not None:
+            within, unlike = kernel.measure_int16_slice(
+                voxels, *self._limits.plausible, self._first
+            )
         else:
             slope, intercept = self._scaling.slope, self._scaling.intercept
             first = np.float64(self._first)
@@ -181,14 +192,13 @@ class _VolumePass:
     def _clip_slice(self, voxels: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
         from medassets.volumes import kernel
 
-        kept = voxels[self._j.start : self._j.stop, self._i.start : self._i.stop]
-        if self._thresholds is not None:
-            _, _, low, high, intercept = self._thresholds
-            kernel.clip_int16_slice(kept, low, high, intercept, target)
+        j_start, i_start = self._j.start, self._i.start
+        if self._limits is not None:
+            limits = (*self._limits.clip, self._limits.intercept)
+            kernel.clip_int16_slice(voxels, j_start, i_start, limits, target)
         else:
-            slope, intercept = self._scaling.slope, self._scaling.intercept
-            low, high = self._preset.clip_hu
-            kernel.clip_slice(kept, slope, intercept, low, high, target)
+            scaling = (self._scaling.slope, self._scaling.intercept)
+            kernel.clip_slice(voxels, j_start, i_start, scaling, self._preset.clip_hu, target)
 
     def _write_block(self, block: _Block, slab: npt.NDArray[Any], slots: dict[int, int]) -> None:
         from medassets.volumes import kernel
@@ -197,19 +207,27 @@ class _VolumePass:
         voxels = slice(block.start, block.stop)
         slot0 = np.array([slots[index] for index in k_axis.index0[voxels].tolist()])
         slot1 = np.array([slots[index] for index in k_axis.index1[voxels].tolist()])
-        first = k_axis.pad_before + block.start
-        rows = np.empty((slab.shape[2], kernel.BLOCK_VOXELS), np.float32)
         kernel.resample_block(
             slab,
-            *(slot0, slot1, k_axis.weight[voxels]),
-            *(self._j.index0, self._j.index1, self._j.weight),
-            *(self._i.index0, self._i.index1, self._i.weight),
+            (slot0, slot1, k_axis.weight[voxels]),
+            (self._j.index0, self._j.index1, self._j.weight),
+            (self._i.index0, self._i.index1, self._i.weight),
             1.0 / self._preset.scale,
-            rows,
-            self._out.view(np.uint16)[
-                i_axis.kept, j_axis.kept, first : first + block.stop - block.start
-            ],
+            self._scratch,
+            self._out.view(np.uint16),
+            (i_axis.pad_before, j_axis.pad_before, k_axis.pad_before + block.start),
         )
+
+
+def _make_scratch(width: int) -> tuple[npt.NDArray[Any], ...]:
+    from medassets.volumes import kernel
+
+    size, rounded = kernel.BLOCK_VOXELS, -(-width // kernel.LANES) * kernel.LANES
+    return (
+        np.zeros((size, rounded), np.float32),
+        np.zeros((rounded, size), np.float32),
+        np.zeros(size, np.uint16),
+    )
 
 
 def _find_window(axis: AxisPlan) -> _Window:
@@ -219,18 +237,13 @@ def _find_window(axis: AxisPlan) -> _Window:
 
 
 def _plan_blocks(axis: AxisPlan, slice_bytes: int) -> list[_Block]:
-    """Cut the kept voxels along k into blocks, in the order in which slices arrive.
-
-    Blocks end where output cache lines of 32 float16 do, and no block needs more than two slices
-    per voxel.
-    """
+    """Cut the kept voxels along k into blocks, in the order in which slices arrive."""
     from medassets.volumes import kernel
 
     size = kernel.BLOCK_VOXELS
     while size > 1 and 2 * size * slice_bytes > _MAX_SLAB_BYTES:
         size //= 2
-    cuts = [cut - axis.pad_before for cut in range(0, axis.num_out + size, size)]
-    cuts = sorted({min(max(cut, 0), axis.num_kept) for cut in cuts})
+    cuts = [*range(0, axis.num_kept, size), axis.num_kept]
     blocks = [_make_block(axis, start, stop) for start, stop in pairwise(cuts)]
     is_flipped = axis.index0[0] > axis.index0[-1]
     return blocks[::-1] if is_flipped else blocks
@@ -254,17 +267,18 @@ def _choose_dtype(
     return np.dtype(np.float32 if single else np.float64)
 
 
-def _int16_thresholds(
+def _find_int16_limits(
     stored: np.dtype[Any], scaling: HuScaling, clip_hu: tuple[float, float]
-) -> tuple[np.int16, ...] | None:
-    """Return plausible range, clip range (stored units) and intercept if all fit int16."""
+) -> _Int16Limits | None:
+    """Return the limits of the fast path if stored values are int16 and all limits fit it."""
     if stored.newbyteorder("=") != np.int16 or scaling.slope != 1 or not scaling.is_integral:
         return None
-    limits = [hu - scaling.intercept for hu in (*PLAUSIBLE_HU, *clip_hu)]
+    limits = [*(hu - scaling.intercept for hu in (*PLAUSIBLE_HU, *clip_hu)), *clip_hu]
     limits.append(scaling.intercept)
     if not all(_INT16.min <= limit <= _INT16.max and limit.is_integer() for limit in limits):
         return None
-    return tuple(np.int16(limit) for limit in limits)
+    values = [np.int16(limit) for limit in limits]
+    return _Int16Limits((values[0], values[1]), (values[2], values[3]), values[-1])
 
 
 def _fill_padding(out: npt.NDArray[np.float16], axes: tuple[AxisPlan, ...], value: float) -> None:

@@ -40,9 +40,19 @@ def test_a_second_release_and_a_view_are_refused() -> None:
 def test_borrowing_gives_back_after_an_error() -> None:
     pool = BufferPool()
     msg = "no such key"
-    with pytest.raises(KeyError, match=msg), pool.borrow((8,), np.uint8):
+    with pytest.raises(KeyError, match=msg), pool.borrow((7,), np.uint8):
         raise KeyError(msg)
     assert pool.free_bytes == 8
+
+
+def test_borrowed_scratch_serves_other_shapes() -> None:
+    pool = BufferPool()
+    with pool.borrow((5, 7), np.int16) as first:
+        assert first.shape == (5, 7)
+        assert first.flags.c_contiguous
+    with pool.borrow((4, 5), np.float32) as second:
+        assert np.shares_memory(first, second)
+    assert pool.free_bytes == 128
 
 
 def test_threads_never_hold_the_same_array() -> None:

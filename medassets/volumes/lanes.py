@@ -1,0 +1,157 @@
+"""Operations on vectors of 16 floats that numba cannot say, as portable LLVM instructions.
+
+Written as loops, numba's compiler takes twice (interpolation, rounding) to four times (transpose)
+as long, because it guards every short loop against overlapping arrays. No instruction set is
+named here: LLVM splits the vectors into what the machine has.
+
+Addresses are plain integers in bytes; nothing is checked.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic as numba_intrinsic
+
+LANES = 16
+"""Floats in one vector."""
+
+# Typed as Any: callers leave out the typing context, which no type checker can see.
+intrinsic: Any = numba_intrinsic
+
+_I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
+_FLOATS = ir.VectorType(ir.FloatType(), LANES)
+_WORDS = ir.VectorType(_I32, LANES)
+_HALVES = ir.VectorType(_I16, LANES)
+
+_MAGNITUDE = 0x7FFFFFFF
+_LEAST_NORMAL_HALF = 0x38800000
+_REBIAS = 112 << 23
+# Below 2**-11 a float16 step is smaller than what float32 arithmetic can lose.
+_NEAR_ZERO = 0x3A000000
+
+
+def _constant(value: int) -> ir.Constant:
+    return ir.Constant(_WORDS, [value & 0xFFFFFFFF] * LANES)
+
+
+def _address(builder: Any, base: Any, offset: Any, kind: Any) -> Any:
+    return builder.inttoptr(builder.add(base, offset), kind.as_pointer())
+
+
+def _splat(builder: Any, value: Any) -> Any:
+    undefined = ir.Constant(_FLOATS, ir.Undefined)
+    first = builder.insert_element(undefined, value, _I32(0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(_WORDS, [0] * LANES))
+
+
+def _interleave(builder: Any, one: Any, other: Any) -> list[Any]:
+    """Return the lower and the upper half of one0 other0 one1 other1 ..."""
+    order = [
+        lane for pair in zip(range(LANES), range(LANES, 2 * LANES), strict=True) for lane in pair
+    ]
+    return [
+        builder.shuffle_vector(one, other, ir.Constant(_WORDS, half))
+        for half in (order[:LANES], order[LANES:])
+    ]
+
+
+def _round_to_half(builder: Any, values: Any) -> tuple[Any, Any]:
+    """Return float16 bits, ties to even, and the float32 bits of the magnitudes.
+
+    Right for magnitudes below 65520. Source: IEEE 754-2019, binary16.
+    """
+    bits = builder.bitcast(values, _WORDS)
+    magnitude = builder.and_(bits, _constant(_MAGNITUDE))
+    odd = builder.and_(builder.lshr(magnitude, _constant(13)), _constant(1))
+    raised = builder.add(builder.add(magnitude, odd), _constant(0x0FFF - _REBIAS))
+    normal = builder.lshr(raised, _constant(13))
+    # The unit of float32 in [0.5, 1) is the step of float16 subnormals: the sum rounds them.
+    halves = ir.Constant(_FLOATS, [0.5] * LANES)
+    sum_ = builder.bitcast(builder.fadd(builder.bitcast(magnitude, _FLOATS), halves), _WORDS)
+    subnormal = builder.sub(sum_, _constant(0x3F000000))
+    is_subnormal = builder.icmp_unsigned("<", magnitude, _constant(_LEAST_NORMAL_HALF))
+    rounded = builder.select(is_subnormal, subnormal, normal)
+    sign = builder.and_(builder.lshr(bits, _constant(16)), _constant(0x8000))
+    return builder.trunc(builder.or_(rounded, sign), _HALVES), magnitude
+
+
+@intrinsic
+def transpose_tile(
+    typing_context: Any, source: Any, source_stride: Any, target: Any, target_stride: Any
+) -> Any:
+    """Transpose 16 x 16 float32 (source, source_stride, target, target_stride)."""
+    signature = types.void(types.int64, types.int64, types.int64, types.int64)
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        source, source_stride, target, target_stride = arguments
+        rows = []
+        for lane in range(LANES):
+            offset = builder.mul(source_stride, _I64(lane))
+            rows.append(builder.load(_address(builder, source, offset, _FLOATS), align=4))
+        # Four perfect shuffles of 16 rows are a transpose.
+        for _ in range(4):
+            pairs = zip(rows[:8], rows[8:], strict=True)
+            rows = [half for pair in pairs for half in _interleave(builder, *pair)]
+        for lane, row in enumerate(rows):
+            offset = builder.mul(target_stride, _I64(lane))
+            builder.store(row, _address(builder, target, offset, _FLOATS), align=4)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def blend_to_half(
+    typing_context: Any, one: Any, other: Any, one_weight: Any, other_weight: Any, target: Any
+) -> Any:
+    """Write float16(one * one_weight + other * other_weight) of 32 float32.
+
+    Arguments: (one, other, one_weight, other_weight, target). Returns an int64 whose bit n
+    says that value n lies so near to zero that float32 arithmetic may have lost a float16 step.
+    """
+    signature = types.int64(types.int64, types.int64, types.float32, types.float32, types.int64)
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        one, other, one_weight, other_weight, target = arguments
+        one_weights, other_weights = _splat(builder, one_weight), _splat(builder, other_weight)
+        near_zero = _I64(0)
+        for part in range(2):
+            offset = _I64(part * LANES * 4)
+            ones = builder.load(_address(builder, one, offset, _FLOATS), align=4)
+            others = builder.load(_address(builder, other, offset, _FLOATS), align=4)
+            values = builder.fadd(
+                builder.fmul(one_weights, ones), builder.fmul(other_weights, others)
+            )
+            bits, magnitude = _round_to_half(builder, values)
+            place = _address(builder, target, _I64(part * LANES * 2), _HALVES)
+            builder.store(bits, place, align=2)
+            is_near = builder.icmp_unsigned("<", magnitude, _constant(_NEAR_ZERO))
+            mask = builder.zext(builder.bitcast(is_near, _I16), _I64)
+            near_zero = builder.or_(near_zero, builder.shl(mask, _I64(part * LANES)))
+        return near_zero
+
+    return signature, generate
+
+
+@intrinsic
+def count_trailing_zeros(typing_context: Any, bits: Any) -> Any:
+    """Return the number of the lowest bit set in an int64."""
+    signature = types.int64(types.int64)
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return signature, generate
+
+
+@intrinsic
+def round_to_half(typing_context: Any, value: Any) -> Any:
+    """Return the float16 bits of one float32 below 65520."""
+    signature = types.uint16(types.float32)
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        bits, _ = _round_to_half(builder, _splat(builder, arguments[0]))
+        return builder.extract_element(bits, _I32(0))
+
+    return signature, generate
