@@ -9,13 +9,11 @@ from medassets.datasets.kind import DatasetKind
 from medassets.datasets.manifests import build_manifests
 from medassets.datasets.refresh import draft_catalog
 from medassets.io_managers.catalog import CatalogFile
-from medassets.io_managers.failures import permanent_failures
+from medassets.io_managers.failures import explained_failures
 from medassets.io_managers.tar_shards import ShardBatch
 from medassets.progress import report
 from medassets.resources.workspace import WorkspaceResource
 
-# A silent hub or a full disk passes; the third try comes a minute and a half after the first.
-_RETRIES = dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL)
 _DRAIN = (
     dg.AutomationCondition.missing()
     & ~dg.AutomationCondition.in_progress()
@@ -56,13 +54,12 @@ def build_catalog_asset(kind: DatasetKind) -> dg.AssetsDefinition:
         group_name=spec.name,
         kinds={"parquet"},
         io_manager_key="catalog_io_manager",
-        retry_policy=_RETRIES,
         description="One row per source item: where it is, which shard it belongs to, or why not.",
     )
     def catalog(
         context: dg.AssetExecutionContext, config: CatalogConfig, workspace: WorkspaceResource
     ) -> dg.MaterializeResult:
-        with permanent_failures():
+        with explained_failures(context.run.tags):
             draft = draft_catalog(
                 workspace.open(kind),
                 limit=config.limit,
@@ -89,14 +86,13 @@ def build_raw_asset(kind: DatasetKind, *, stage: str = "raw_volumes") -> dg.Asse
         backfill_policy=backfill_policy(spec),
         deps=[[spec.name, "catalog"]],
         pool="hf_download",
-        retry_policy=_RETRIES,
         automation_condition=_DRAIN if spec.automation == "drain" else None,
         description="Source files of one shard, checked; released when the shard is verified.",
     )
     def raw(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> None:
         opened = workspace.open(kind)
         for key in sorted(context.partition_keys):
-            with permanent_failures():
+            with explained_failures(context.run.tags):
                 done = stage_partition(opened, key, on_bytes=report)
             context.add_asset_metadata(stage_metadata(done), partition_key=key)
 
@@ -122,7 +118,6 @@ def build_shards_asset(kind: DatasetKind, *, raw_stage: str | None) -> dg.Assets
         deps=[[spec.name, raw_stage]] if raw_stage else [],
         io_manager_key="tar_shard_io_manager",
         code_version=kind.fingerprint()[:12],
-        retry_policy=_RETRIES,
         automation_condition=_DRAIN if spec.automation == "drain" else None,
         description="WebDataset tar shards, verified before they are published.",
     )
@@ -133,7 +128,7 @@ def build_shards_asset(kind: DatasetKind, *, raw_stage: str | None) -> dg.Assets
         catalog: CatalogFile,
     ) -> dg.MaterializeResult:
         opened = workspace.open(kind)
-        with permanent_failures():
+        with explained_failures(context.run.tags):
             works = {
                 key: plan_shard(opened, key, num_workers=config.num_workers, force=config.force)
                 for key in sorted(context.partition_keys)
@@ -163,8 +158,10 @@ def build_manifest_asset(kind: DatasetKind) -> dg.AssetsDefinition:
         ),
         description="What training reads first: the shards of each split, sizes and checksums.",
     )
-    def manifest(workspace: WorkspaceResource, catalog: CatalogFile) -> dg.MaterializeResult:
-        with permanent_failures():
+    def manifest(
+        context: dg.AssetExecutionContext, workspace: WorkspaceResource, catalog: CatalogFile
+    ) -> dg.MaterializeResult:
+        with explained_failures(context.run.tags):
             manifests = build_manifests(workspace.open(kind))
         return dg.MaterializeResult(value=manifests, metadata=manifest_metadata(manifests))
 

@@ -19,6 +19,7 @@ from medassets.datasets.status import Recorded
 from medassets.datasets.workspace import Workspace
 from medassets.definitions import build_definitions, build_resources, load_declared
 from medassets.errors import MedassetsError, SpecError
+from medassets.io_managers.failures import LAUNCHED_BY_TAG
 from medassets.storage.paths import dagster_home
 
 # The terminal shows progress and errors; the full log is in the run, for the UI.
@@ -129,7 +130,7 @@ class Session:
             partition_key=partition,
             run_config={**_QUIET, "ops": ops},
             raise_on_error=False,
-            tags={"medassets/launched_by": "medassets"},
+            tags={LAUNCHED_BY_TAG: "medassets"},
         )
         return _as_result(result)
 

@@ -17,6 +17,7 @@ import uvicorn
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster_webserver.app import create_app_from_workspace_process_context
+from dagster_webserver.version import __version__ as webserver_version
 from starlette.types import ASGIApp
 
 from medassets.cli.session import ensure_dagster_home
@@ -64,6 +65,7 @@ def guarded_app(workspace: Path, *, read_only: bool = False) -> Iterator[ASGIApp
         WorkspaceProcessContext(
             instance,
             workspace_load_target=WorkspaceFileTarget([str(workspace)]),
+            version=webserver_version,
             read_only=read_only,
             code_server_log_level="warning",
         ) as context,

@@ -8,14 +8,18 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 
 from dagster._daemon.cli import run_command
 
 
 def main() -> None:
     """Run the daemon on the workspace files named by the arguments."""
+    # A shell's background job inherits an ignored SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
-    run_command.main(args=["--log-level", "warning", *sys.argv[1:]], prog_name="medassets-daemon")
+    with suppress(KeyboardInterrupt):
+        run_command.main(["--log-level", "warning", *sys.argv[1:]], prog_name="medassets-daemon")
 
 
 def _interrupt_at_end_of_input() -> None:

@@ -47,8 +47,6 @@ def carries_only_queries(document: str) -> bool:
         definitions = parse(document).definitions
     except GraphQLError:
         return True
-    except RecursionError:
-        return False
     operations = (node for node in definitions if isinstance(node, OperationDefinitionNode))
     return all(node.operation is OperationType.QUERY for node in operations)
 

@@ -105,11 +105,24 @@ def _load_file(file: Path) -> tuple[dg.Definitions, list[DatasetSpec], list[Prob
         components = tree.get_all_components(of_type=dg.Component)
         # The tree lists a component once for each way that leads to it.
         unique = {id(c): c for c in components if isinstance(c, DatasetSpec)}
-        return definitions, list(unique.values()), []
+        return _without_tree(definitions), list(unique.values()), []
     except (ComponentTreeException, yaml.YAMLError, dg.DagsterError, OSError) as error:
         return dg.Definitions(), [], _explain(file, error)
     finally:
         del sys.modules[name]
+
+
+def _without_tree(definitions: dg.Definitions) -> dg.Definitions:
+    """Return the same definitions free of their component tree; merging allows only one."""
+    return dg.Definitions(
+        assets=definitions.assets,
+        asset_checks=definitions.asset_checks,
+        jobs=definitions.jobs,
+        schedules=definitions.schedules,
+        sensors=definitions.sensors,
+        resources=definitions.resources,
+        loggers=definitions.loggers,
+    )
 
 
 def _taken(

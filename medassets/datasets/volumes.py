@@ -1,18 +1,18 @@
 """CT volumes as a kind of dataset."""
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from medassets.datasets.kind import Encoder, Estimate
 from medassets.samples import EncodedSample, SourceItem, StagedFile
-from medassets.shards.fingerprint import FORMAT_VERSION
+from medassets.shards.fingerprint import FORMAT_VERSION, rows_fingerprint
 from medassets.shards.record import ShardRecord
 from medassets.sources.base import Source
 from medassets.specs import VolumeDatasetSpec
@@ -77,7 +77,11 @@ class VolumeDataset:
     def sample_fingerprint(self, item: SourceItem, staged: StagedFile) -> str:
         """Return the hash that says "same voxels, same table row, same processing"."""
         return fingerprint(
-            {"spec": self.fingerprint(), "sha256": staged.sha256, "metadata": item.row["metadata"]}
+            {
+                "spec": self.fingerprint(),
+                "sha256": staged.sha256,
+                "row": rows_fingerprint([item]),
+            }
         )
 
     def estimate(self, row: Mapping[str, Any]) -> Estimate:
@@ -104,13 +108,12 @@ class VolumeDataset:
 
     def draw_preview(self, shard: Path, record: ShardRecord) -> bytes | None:
         """Return the middle slices of the shard's first volume in a lung window, as JPEG."""
-        from medassets.volumes.preview import draw_volume_preview
+        from medassets.volumes.preview import draw_sample_preview
 
         if not record.samples:
             return None
-        preset = self.spec.preset()
-        members = {member.suffix: member for member in record.samples[0].members}
-        member = members["bin"]
-        count = math.prod(preset.shape)
-        volume = np.fromfile(shard, np.float16, count, offset=member.offset).reshape(preset.shape)
-        return draw_volume_preview(volume, spacing_mm=preset.spacing_mm, scale=preset.scale)
+        wanted = [m for m in record.samples[0].members if m.suffix in ("bin", "json")]
+        with shard.open("rb") as file:
+            return draw_sample_preview(
+                {m.suffix: os.pread(file.fileno(), m.size_bytes, m.offset) for m in wanted}
+            )

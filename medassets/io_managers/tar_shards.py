@@ -9,7 +9,7 @@ import dagster as dg
 from medassets.datasets.build import build_shard
 from medassets.datasets.workspace import Workspace
 from medassets.errors import MedassetsError
-from medassets.io_managers.failures import as_failure, permanent_failures
+from medassets.io_managers.failures import as_failure, explained_failures
 from medassets.io_managers.metadata import shard_metadata
 from medassets.progress import report
 from medassets.resources.workspace import WorkspaceResource
@@ -44,7 +44,7 @@ class TarShardIOManager(dg.ConfigurableIOManager):
         paths = self._paths(context)
         if len(obj.works) == 1:
             (work,) = obj.works.values()
-            with permanent_failures():
+            with explained_failures(context.step_context.run_tags):
                 context.add_output_metadata(self._build(context, obj, work, paths))
             return
         yield from self._build_range(context, obj, paths)
