@@ -14,6 +14,7 @@ from medassets.shards.catalog import (
     read_plan,
     write_catalog,
 )
+from medassets.sources.base import Source
 from medassets.storage.locks import lock_file
 
 
@@ -69,6 +70,8 @@ def draft_catalog(
         [workspace.kind.read_rows(workspace.source, s, revision=revision) for s in spec.splits],
         promote_options="default",
     )
+    if not workspace.source.pinned:
+        rows = _with_file_stats(rows, workspace.source)
     table = plan_catalog(
         rows,
         previous,
@@ -85,6 +88,17 @@ def draft_catalog(
         revision=revision,
         partitions_name=spec.partitions_name,
     )
+
+
+def _with_file_stats(rows: pa.Table, source: Source) -> pa.Table:
+    """Add size and mtime: without a revision they alone tell that a file is another one."""
+    paths = rows["path"].to_pylist()
+    wanted = zip(paths, rows["excluded"].to_pylist(), strict=True)
+    files = source.describe([p for p, excluded in wanted if excluded is None], revision=None)
+    for name in ("num_bytes", "mtime_ns"):
+        values = [getattr(files.get(path), name, None) for path in paths]
+        rows = rows.append_column(name, pa.array(values, pa.int64()))
+    return rows
 
 
 def publish_catalog(path: Path, draft: CatalogDraft) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from medassets.datasets.kind import Encoder, Estimate
 from medassets.samples import EncodedSample, SourceItem, StagedFile
-from medassets.shards.fingerprint import FORMAT_VERSION, rows_fingerprint
+from medassets.shards.fingerprint import FORMAT_VERSION, content_fingerprint
 from medassets.shards.record import ShardRecord
 from medassets.sources.base import Source
 from medassets.specs import VolumeDatasetSpec
@@ -80,7 +80,7 @@ class VolumeDataset:
             {
                 "spec": self.fingerprint(),
                 "sha256": staged.sha256,
-                "row": rows_fingerprint([item]),
+                "row": content_fingerprint(item),
             }
         )
 

@@ -9,6 +9,7 @@ FORMAT_VERSION = 1
 """Version of the shard's bytes; it is part of every fingerprint."""
 
 _PLACE_COLUMNS = frozenset(("partition", "state"))
+_STAT_COLUMNS = frozenset(("num_bytes", "mtime_ns"))
 
 
 def rows_fingerprint(items: Iterable[SourceItem]) -> str:
@@ -16,6 +17,12 @@ def rows_fingerprint(items: Iterable[SourceItem]) -> str:
     return fingerprint(
         [{k: v for k, v in item.row.items() if k not in _PLACE_COLUMNS} for item in items]
     )
+
+
+def content_fingerprint(item: SourceItem) -> str:
+    """Return the hash of one row's content without size and mtime: the same on every machine."""
+    left_out = _PLACE_COLUMNS | _STAT_COLUMNS
+    return fingerprint({k: v for k, v in item.row.items() if k not in left_out})
 
 
 def plan_fingerprint(spec_fingerprint: str, rows_digest: str) -> str:

@@ -25,6 +25,7 @@ class RemoteFile:
         revision: Revision the description belongs to, None where the source has none.
         uri: Name of the file for records, without credentials, hosts or machine paths.
         git_sha1: Git blob id of the bytes, where that is the only digest the source knows.
+        mtime_ns: When the file was last changed, where files can change under one name.
     """
 
     path: str
@@ -33,6 +34,7 @@ class RemoteFile:
     revision: str | None
     uri: str
     git_sha1: str | None = None
+    mtime_ns: int | None = None
 
 
 class Source(Protocol):

@@ -65,16 +65,18 @@ class FolderSource:
     def describe(
         self, paths: Sequence[str], *, revision: str | None = None
     ) -> dict[str, RemoteFile]:
-        """Return the sizes of files; their digests only come with `fetch`.
+        """Return sizes and mtimes of files; their digests only come with `fetch`.
 
         Raises:
             CatalogError: If a path leaves the folder, by its parts or by a link.
         """
         places = {path: self._find(path) for path in paths}
+        stats = {path: place.stat() for path, place in places.items() if place is not None}
         return {
-            path: RemoteFile(path, place.stat().st_size, None, None, f"file:{path}")
-            for path, place in places.items()
-            if place is not None
+            path: RemoteFile(
+                path, stat.st_size, None, None, f"file:{path}", mtime_ns=stat.st_mtime_ns
+            )
+            for path, stat in stats.items()
         }
 
     def fetch(
