@@ -2,9 +2,9 @@
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from medassets.datasets.kind import DatasetKind
 from medassets.shards.catalog import STATE_PLANNED
@@ -36,17 +36,19 @@ def estimate_plan(kind: DatasetKind, table: pa.Table) -> dict[str, PlanEstimate]
         kind: The declared dataset.
         table: The catalog; see `medassets.shards.catalog`.
     """
-    planned = table.filter(pc.equal(table["state"], STATE_PLANNED))
-    cores = os.cpu_count() or 1
-    found: dict[str, PlanEstimate] = {}
-    for split in kind.spec.splits:
-        rows = planned.filter(pc.equal(planned["split"], split))
-        costs = [kind.estimate(row) for row in rows.to_pylist()]
-        found[split] = PlanEstimate(
-            num_samples=rows.num_rows,
-            num_shards=pc.count_distinct(rows["partition"]).as_py(),
-            raw_bytes=sum(cost.raw_bytes for cost in costs),
-            shard_bytes=sum(cost.sample_bytes for cost in costs),
-            seconds=sum(cost.seconds for cost in costs) / cores,
-        )
-    return found
+    rows: dict[str, list[dict[str, Any]]] = {split: [] for split in kind.spec.splits}
+    for row in table.to_pylist():
+        if row["state"] == STATE_PLANNED:
+            rows[row["split"]].append(row)
+    return {split: _estimate(kind, planned) for split, planned in rows.items()}
+
+
+def _estimate(kind: DatasetKind, rows: list[dict[str, Any]]) -> PlanEstimate:
+    costs = [kind.estimate(row) for row in rows]
+    return PlanEstimate(
+        num_samples=len(rows),
+        num_shards=len({row["partition"] for row in rows}),
+        raw_bytes=sum(cost.raw_bytes for cost in costs),
+        shard_bytes=sum(cost.sample_bytes for cost in costs),
+        seconds=sum(cost.seconds for cost in costs) / (os.cpu_count() or 1),
+    )

@@ -35,7 +35,10 @@ class TarShardIOManager(dg.ConfigurableIOManager):
 
     workspace: dg.ResourceDependency[WorkspaceResource]
 
-    def handle_output(self, context: dg.OutputContext, obj: ShardBatch) -> Iterator[dict]:
+    # Dagster drives a generator and records what it logged at each step; its stub says None.
+    def handle_output(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, context: dg.OutputContext, obj: ShardBatch
+    ) -> Iterator[dict[str, dg.MetadataValue]]:
         """Make the shards; with several, each is on Dagster's record as soon as it is durable.
 
         Raises:
@@ -51,7 +54,7 @@ class TarShardIOManager(dg.ConfigurableIOManager):
 
     def _build_range(
         self, context: dg.OutputContext, batch: ShardBatch, paths: DatasetPaths
-    ) -> Iterator[dict]:
+    ) -> Iterator[dict[str, dg.MetadataValue]]:
         failed: dict[str, MedassetsError] = {}
         for key, work in sorted(batch.works.items()):
             try:

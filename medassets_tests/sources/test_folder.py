@@ -17,9 +17,11 @@ def folder_source(repo: Path) -> FolderSource:
     return FolderSource(repo)
 
 
-def test_files_are_described_by_size(folder_source: FolderSource) -> None:
+def test_files_are_described_by_size_and_mtime(folder_source: FolderSource, repo: Path) -> None:
     files = folder_source.describe([VOLUME, "vol/none.nii.gz", "vol"], revision=None)
-    assert files == {VOLUME: RemoteFile(VOLUME, 700_001, None, None, f"file:{VOLUME}")}
+    mtime_ns = (repo / VOLUME).stat().st_mtime_ns
+    described = RemoteFile(VOLUME, 700_001, None, None, f"file:{VOLUME}", mtime_ns=mtime_ns)
+    assert files == {VOLUME: described}
 
 
 def test_file_is_hashed_and_left_where_it_is(
