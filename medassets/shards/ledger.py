@@ -3,35 +3,21 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from medassets.arrays import BytesLike
+from medassets.shards.readback import find_damage, iter_slices
 from medassets.shards.record import Rejected, SampleEntry
-from medassets.shards.tar import Member, encode_end
+from medassets.shards.tar import Member, check_names, encode_end, encode_header, padding_bytes
 from medassets.storage.atomic import write_all
-from medassets.storage.checksums import byte_view, crc32
+from medassets.storage.checksums import byte_view, canonical_json, crc32
 
 _LEDGER_VERSION = 1
-_CHUNK_BYTES = 1 << 20
 
-
-@dataclass(frozen=True)
-class Written:
-    """A sample in the partial tar.
-
-    Attributes:
-        entry: What the record will say of it.
-        crc32: CRC-32 of all its bytes, headers and padding among them, taken from memory.
-    """
-
-    entry: SampleEntry
-    crc32: int
-
-
-Outcome = Written | Rejected
+Outcome = SampleEntry | Rejected
 
 
 @dataclass
@@ -42,9 +28,10 @@ class PartialShard:
 
     Attributes:
         tar: The partial tar.
-        ledger: One JSON line per outcome behind a header line.
+        ledger: One checksummed JSON line per outcome behind a header line.
         plan: Fingerprint of what is being made; a ledger of another plan is thrown away.
         outcomes: What is done, in the order of the plan.
+        num_rejected: Rejected items among them.
         size_bytes: Length of the partial tar.
         sha256: Running digest of its bytes.
     """
@@ -53,6 +40,7 @@ class PartialShard:
     ledger: Path
     plan: str
     outcomes: list[Outcome] = field(default_factory=list)
+    num_rejected: int = 0
     size_bytes: int = 0
     sha256: Any = field(default_factory=hashlib.sha256)
     _tar_fd: int = -1
@@ -60,8 +48,10 @@ class PartialShard:
 
     def __enter__(self) -> "PartialShard":
         """Open both files behind the last whole sample, or begin anew."""
-        self._tar_fd = os.open(self.tar, os.O_RDWR | os.O_CREAT, 0o644)
-        self._ledger_fd = os.open(self.ledger, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._tar_fd = os.open(self.tar, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        self._ledger_fd = os.open(
+            self.ledger, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644
+        )
         end = self._resume()
         os.ftruncate(self._ledger_fd, end)
         os.ftruncate(self._tar_fd, self.size_bytes)
@@ -80,43 +70,68 @@ class PartialShard:
         """Descriptor of the partial tar."""
         return self._tar_fd
 
-    def add_sample(self, entry: SampleEntry, pieces: Sequence[BytesLike]) -> None:
-        """Append a sample's bytes, then note it as whole.
+    @property
+    def samples(self) -> tuple[SampleEntry, ...]:
+        """The samples in the tar, in order."""
+        return tuple(o for o in self.outcomes if isinstance(o, SampleEntry))
+
+    @property
+    def rejected(self) -> tuple[Rejected, ...]:
+        """The items that will not become samples, in order."""
+        return tuple(o for o in self.outcomes if isinstance(o, Rejected))
+
+    def add_sample(
+        self, key: str, members: Sequence[tuple[str, BytesLike]], facts: Mapping[str, Any]
+    ) -> None:
+        """Append a sample's bytes straight from their buffers, then note it as whole.
 
         Raises:
+            ShardIntegrityError: If the names do not make a readable sample.
             OSError: If the disk does not take the bytes; the ledger then does not know the sample.
         """
-        crc = 0
-        for piece in pieces:
-            view = byte_view(piece)
-            write_all(self._tar_fd, view)
-            self.sha256.update(view)
-            crc = crc32(view, crc)
-        self.size_bytes += entry.size_bytes
-        self._append({"sample": asdict(entry), "crc32": crc})
-        self.outcomes.append(Written(entry, crc))
+        check_names(key, (suffix for suffix, _ in members))
+        start = self.size_bytes
+        described = tuple(self._write_member(key, suffix, data) for suffix, data in members)
+        # As it will be read back by a later run, so that both write the same record.
+        plain = json.loads(canonical_json(dict(facts)))
+        entry = SampleEntry(key, start, self.size_bytes - start, described, plain)
+        self._append({"sample": asdict(entry)})
+        self.outcomes.append(entry)
 
     def add_rejected(self, rejected: Rejected) -> None:
         """Note an item that will not become a sample."""
         self._append({"rejected": asdict(rejected)})
         self.outcomes.append(rejected)
+        self.num_rejected += 1
 
     def add_end(self) -> None:
         """Append the end of the archive; a later run cuts it off again if nothing was published."""
-        end = encode_end(self.size_bytes)
-        write_all(self._tar_fd, end)
-        self.sha256.update(end)
-        self.size_bytes += len(end)
+        self._write(encode_end(self.size_bytes))
 
     def remove(self) -> None:
         """Remove both files."""
         self.tar.unlink(missing_ok=True)
         self.ledger.unlink(missing_ok=True)
 
+    def _write_member(self, key: str, suffix: str, content: BytesLike) -> Member:
+        view = byte_view(content)
+        self._write(encode_header(f"{key}.{suffix}", view.nbytes))
+        offset, crc = self.size_bytes, 0
+        for piece in iter_slices(view):
+            crc = crc32(piece, crc)
+            self._write(piece)
+        self._write(bytes(padding_bytes(view.nbytes)))
+        return Member(suffix, offset, view.nbytes, crc)
+
+    def _write(self, data: bytes | memoryview) -> None:
+        write_all(self._tar_fd, data)
+        self.sha256.update(data)
+        self.size_bytes += len(data)
+
     def _append(self, line: dict[str, Any]) -> None:
-        # One write: a kill leaves the line or a part of it, and a part is not JSON.
-        text = json.dumps(line, ensure_ascii=False) + "\n"
-        write_all(self._ledger_fd, text.encode())
+        # One write: a kill leaves the line or a part of it, and a part fails its checksum.
+        body = canonical_json(line)
+        write_all(self._ledger_fd, b"%08x %s\n" % (crc32(body), body))
 
     def _resume(self) -> int:
         """Take over what is whole; return the length of the ledger that describes it."""
@@ -127,61 +142,38 @@ class PartialShard:
         end = header[1]
         for line, line_end in lines:
             outcome = _parse(line)
-            if outcome is None or (isinstance(outcome, Written) and not self._is_whole(outcome)):
+            if isinstance(outcome, SampleEntry) and not self._is_whole(outcome):
                 break
             self.outcomes.append(outcome)
+            self.num_rejected += isinstance(outcome, Rejected)
             end = line_end
         return end
 
-    def _is_whole(self, written: Written) -> bool:
-        """Check a sample's bytes, and feed the running digest if they are right."""
-        entry, digest, crc = written.entry, self.sha256.copy(), 0
-        if entry.offset != self.size_bytes:
-            return False
-        for chunk in iter_chunks(self._tar_fd, entry.offset, entry.size_bytes):
-            digest.update(chunk)
-            crc = crc32(chunk, crc)
-        if crc != written.crc32:
+    def _is_whole(self, entry: SampleEntry) -> bool:
+        """Check a sample's bytes, and keep the running digest that saw them if they are right."""
+        digest = self.sha256.copy()
+        if entry.offset != self.size_bytes or find_damage(self._tar_fd, entry, feed=digest.update):
             return False
         self.sha256 = digest
         self.size_bytes += entry.size_bytes
         return True
 
 
-def iter_chunks(fd: int, offset: int, size_bytes: int) -> Iterator[memoryview]:
-    """Yield a range of a file piece by piece, in one buffer that stays in the cache.
-
-    Ends early where the file does.
-    """
-    buffer = memoryview(bytearray(_CHUNK_BYTES))
-    end = offset + size_bytes
-    while offset < end:
-        got = os.preadv(fd, [buffer[: min(_CHUNK_BYTES, end - offset)]], offset)
-        if not got:
-            return
-        yield buffer[:got]
-        offset += got
-
-
-def _iter_lines(ledger: Path) -> Iterator[tuple[Any, int]]:
+def _iter_lines(ledger: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield lines and their ends until the first one that is not whole."""
     end = 0
     with ledger.open("rb") as file:
         for line in file:
+            checksum, _, body = line.removesuffix(b"\n").partition(b" ")
+            if not line.endswith(b"\n") or checksum != b"%08x" % crc32(body):
+                return
             end += len(line)
-            if not line.endswith(b"\n"):
-                return
-            try:
-                yield json.loads(line), end
-            except ValueError:
-                return
+            yield json.loads(body), end
 
 
-def _parse(line: Any) -> Outcome | None:
-    try:
-        if "rejected" in line:
-            return Rejected(**line["rejected"])
-        sample = dict(line["sample"])
-        members = tuple(Member(**member) for member in sample.pop("members"))
-        return Written(SampleEntry(members=members, **sample), line["crc32"])
-    except (TypeError, KeyError):
-        return None
+def _parse(line: dict[str, Any]) -> Outcome:
+    if "rejected" in line:
+        return Rejected(**line["rejected"])
+    sample = line["sample"]
+    members = tuple(Member(**member) for member in sample.pop("members"))
+    return SampleEntry(members=members, **sample)

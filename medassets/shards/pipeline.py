@@ -1,7 +1,7 @@
 """Work on threads, results in order, memory bounded."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
 from typing import TypeVar
@@ -16,15 +16,15 @@ def iter_in_order(
     *,
     num_workers: int,
     window: int | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """Yield `work(item)` of every item in order, computed by threads ahead of the reader.
 
     Args:
         items: Taken one by one, as threads become free.
         work: Called on a thread; what it raises is raised here, at its item's turn.
         num_workers: Threads.
-        window: Most results alive, those in work included; None is one more than the threads, so
-            that no thread waits while the reader is busy with a result.
+        window: Most results alive, those in work and the reader's own included; None is two per
+            thread, so that one slow item does not leave the other threads idle.
 
     Closing the iterator early drops what was not begun and waits for what was.
     """
@@ -35,11 +35,12 @@ def iter_in_order(
 
     pending: deque[Future[Result | None]] = deque()
     source = iter(items)
+    limit = window or 2 * num_workers
     pool = ThreadPoolExecutor(num_workers, thread_name_prefix="medassets-worker")
     try:
         for item in source:
             pending.append(pool.submit(guarded, item))
-            if len(pending) > (window or num_workers + 1) - 1:
+            if len(pending) >= limit:
                 yield pending.popleft().result()  # pyright: ignore[reportReturnType]
         while pending:
             yield pending.popleft().result()  # pyright: ignore[reportReturnType]

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medassets.errors import ShardIntegrityError
-from medassets.shards.ledger import iter_chunks
-from medassets.shards.record import SampleEntry, ShardRecord
-from medassets.shards.tar import encode_header
-from medassets.storage.checksums import crc32
+from medassets.shards.readback import find_damage, iter_chunks
+from medassets.shards.record import ShardRecord
 from medassets.storage.paths import DatasetPaths
 
 
@@ -72,23 +70,9 @@ def _read_through(shard: Path, record: ShardRecord) -> list[Problem]:
         found = [
             Problem(record.partition, shard, sample.key, what)
             for sample in record.samples
-            for what in _check_sample(fd, sample)
+            for what in find_damage(fd, sample)
         ]
     finally:
         os.close(fd)
     what = "its sha256 is not that of the record, though every member's content is right"
     return found or [Problem(record.partition, shard, "", what)]
-
-
-def _check_sample(fd: int, sample: SampleEntry) -> list[str]:
-    found = []
-    for member in sample.members:
-        header = encode_header(f"{sample.key}.{member.suffix}", member.size_bytes)
-        if os.pread(fd, len(header), member.offset - len(header)) != header:
-            found.append(f"member .{member.suffix} has another header than the record says")
-        crc = 0
-        for chunk in iter_chunks(fd, member.offset, member.size_bytes):
-            crc = crc32(chunk, crc)
-        if crc != member.crc32:
-            found.append(f"member .{member.suffix} is damaged (CRC-32 differs)")
-    return found

@@ -2,9 +2,10 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ from medassets.errors import (
     TooManyRejectedError,
 )
 from medassets.samples import EncodedSample, SourceItem, StagedFile
-from medassets.shards.ledger import PartialShard, Written, iter_chunks
+from medassets.shards.ledger import PartialShard
 from medassets.shards.pipeline import iter_in_order
+from medassets.shards.readback import find_damage
 from medassets.shards.record import Rejected, SampleEntry, ShardRecord
-from medassets.shards.tar import encode_sample
-from medassets.storage.atomic import explain_no_space, publish_file
-from medassets.storage.checksums import crc32, fingerprint
+from medassets.storage.atomic import explain_no_space, fsync_folder, publish_bytes, publish_file
+from medassets.storage.checksums import fingerprint, sha256_file
 from medassets.storage.locks import lock_file
 from medassets.storage.paths import DatasetPaths, split_partition_key
 
@@ -123,7 +124,8 @@ def ensure_shard(
     Raises:
         TooManyRejectedError: If more items are rejected than allowed; nothing is published, and
             the next run begins anew.
-        ShardIntegrityError: If the disk does not give back what was written.
+        ShardIntegrityError: If the disk does not give back what was written, or an encoder
+            returns something that is no sample of its item.
         DiskSpaceError: If the disk is full; what is whole stays for the next run.
         SourceAccessError: If the source refuses access.
         SourceUnavailableError: If the source stays silent.
@@ -131,9 +133,10 @@ def ensure_shard(
     shard = paths.shard(work.partition_key)
     shard.parent.mkdir(parents=True, exist_ok=True)
     with lock_file(shard.with_name(f".{shard.stem}.lock")):
+        _settle(paths, work.partition_key)
         record = read_whole_record(paths, work.partition_key, work.plan_fingerprint)
         if work.force or record is None:
-            with explain_no_space(shard, missing_bytes(paths, work)):
+            with explain_no_space(shard, lambda: missing_bytes(paths, work)):
                 return _Maker(paths, work, observe).make()
         remove_leftovers(shard)
         return ShardResult(record, adopted=True)
@@ -166,15 +169,50 @@ def partial_paths(shard: Path) -> tuple[Path, Path]:
 def missing_bytes(paths: DatasetPaths, work: ShardWork) -> int:
     """Return the bytes that are still to be written of a shard, as far as can be told before."""
     partial, _ = partial_paths(paths.shard(work.partition_key))
-    written = partial.stat().st_size if partial.exists() else 0
+    try:
+        written = partial.stat().st_size
+    except FileNotFoundError:
+        written = 0
     return max(work.expected_bytes - written, 0)
 
 
 def remove_leftovers(shard: Path) -> None:
     """Remove what interrupted runs of this shard left; the caller holds its lock."""
     tar, ledger = partial_paths(shard)
-    for path in (tar, ledger, *shard.parent.glob(f".{shard.stem}.*.tmp")):
+    leftovers = shard.parent.glob(f".{shard.stem}.*.tmp")
+    for path in (_pending_record(shard), tar, ledger, *leftovers):
         path.unlink(missing_ok=True)
+
+
+def _pending_record(shard: Path) -> Path:
+    return shard.with_name(f".{shard.stem}.record")
+
+
+def _publish(paths: DatasetPaths, tar: Path, record: ShardRecord) -> None:
+    """Replace shard and record so that no crash leaves one beside the other's predecessor.
+
+    A shard made anew often has its predecessor's size, so a record may never lie beside a tar it
+    does not describe. The new record waits under a private name for the tar it belongs to.
+    """
+    shard, final = paths.shard(record.partition), paths.record(record.partition)
+    publish_bytes(_pending_record(shard), record.encode())
+    final.unlink(missing_ok=True)
+    publish_file(tar, shard)
+    publish_file(_pending_record(shard), final)
+
+
+def _settle(paths: DatasetPaths, partition_key: str) -> None:
+    """Finish a publication that a kill cut between tar and record, or forget it."""
+    shard = paths.shard(partition_key)
+    pending = _pending_record(shard)
+    if not pending.exists():
+        return
+    record = ShardRecord.read(pending)
+    if shard.exists() and sha256_file(shard) == record.sha256:
+        publish_file(pending, paths.record(partition_key))
+    else:
+        pending.unlink()
+        fsync_folder(pending.parent)
 
 
 class _Maker:
@@ -205,9 +243,7 @@ class _Maker:
                 self._read_back(partial)
             record = self._describe(partial)
         with self._timed("publish"):
-            # Record first: a record without its tar is work to do, never a half-known shard.
-            record.write(self.paths.record(self.work.partition_key))
-            publish_file(tar, self.shard)
+            _publish(self.paths, tar, record)
         remove_leftovers(self.shard)
         wall = time.perf_counter() - start
         return ShardResult(
@@ -229,76 +265,81 @@ class _Maker:
                 return Rejected(item.key, str(error.reason), error.detail)
 
         results = iter_in_order(todo, encode, num_workers=self.workers)
-        with ThreadPoolExecutor(1, thread_name_prefix="medassets-sync") as syncer:
-            synced = syncer.submit(lambda: None)
+        with (
+            ThreadPoolExecutor(1, thread_name_prefix="medassets-sync") as syncer,
+            # Closed on every way out: a failed shard leaves no thread at work behind its back.
+            closing(results),
+        ):
+            synced = syncer.submit(os.fdatasync, partial.fd)
             for result in results:
                 self._take(partial, result)
                 if synced.done():
-                    # Writing back meanwhile keeps the last fsync from being one long wait.
+                    # Writing back meanwhile keeps the last fsync from being one long wait. The
+                    # kernel tells of a failed write once only, so each answer is heard.
+                    synced.result()
                     synced = syncer.submit(os.fdatasync, partial.fd)
+            synced.result()
 
     def _take(self, partial: PartialShard, result: EncodedSample | Rejected) -> None:
+        item = self.work.items[len(partial.outcomes)]
         if isinstance(result, Rejected):
             partial.add_rejected(result)
             self._check_rejected(partial)
         else:
+            if result.key != item.key:
+                msg = f"{item.key}: its encoder returned sample {result.key!r}"
+                raise ShardIntegrityError(msg)
             with self._timed("write"):
-                pieces, members = encode_sample(
-                    result.key, result.members, offset=partial.size_bytes
-                )
-                size = sum(len(piece) for piece in pieces)
-                partial.add_sample(
-                    SampleEntry(
-                        result.key, partial.size_bytes, size, tuple(members), dict(result.facts)
-                    ),
-                    pieces,
-                )
+                partial.add_sample(result.key, result.members, result.facts)
+            result.release()
             for stage, seconds in result.seconds.items():
                 self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
-            result.release()
         if self.observe is not None:
-            rejected = sum(isinstance(outcome, Rejected) for outcome in partial.outcomes)
-            done, total = len(partial.outcomes), len(self.work.items)
             self.observe(
                 Progress(
-                    self.work.partition_key, result.key, done, total, rejected, partial.size_bytes
+                    partition_key=self.work.partition_key,
+                    key=item.key,
+                    done=len(partial.outcomes),
+                    total=len(self.work.items),
+                    rejected=partial.num_rejected,
+                    size_bytes=partial.size_bytes,
                 )
             )
 
     def _check_rejected(self, partial: PartialShard) -> None:
-        rejected = [outcome for outcome in partial.outcomes if isinstance(outcome, Rejected)]
-        if len(rejected) <= self.work.max_rejected_share * len(self.work.items):
+        total = len(self.work.items)
+        if partial.num_rejected <= self.work.max_rejected_share * total:
             return
         partial.remove()
-        named = "; ".join(f"{r.key}: {r.reason}: {r.detail}" for r in rejected[:_NAMED_REJECTIONS])
+        rejected = partial.rejected
+        counts = Counter(r.reason for r in rejected)
+        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
+        first = "; ".join(f"{r.key}: {r.reason}: {r.detail}" for r in rejected[:_NAMED_REJECTIONS])
         msg = (
-            f"{self.work.partition_key}: {len(rejected)} of {len(self.work.items)} samples were "
-            f"rejected, more than max_rejected_share = {self.work.max_rejected_share} allows; "
-            f"nothing was published. First: {named}"
+            f"{self.work.partition_key}: {len(rejected)} of the first {len(partial.outcomes)} of "
+            f"{total} samples were rejected ({reasons}), more than max_rejected_share = "
+            f"{self.work.max_rejected_share} allows; nothing was published. First: {first}"
         )
         raise TooManyRejectedError(msg)
 
     def _read_back(self, partial: PartialShard) -> None:
-        def check(written: Written) -> str | None:
-            crc = 0
-            for chunk in iter_chunks(partial.fd, written.entry.offset, written.entry.size_bytes):
-                crc = crc32(chunk, crc)
-            return None if crc == written.crc32 else written.entry.key
+        def check(sample: SampleEntry) -> list[str]:
+            return [f"{sample.key}: {what}" for what in find_damage(partial.fd, sample)]
 
-        samples = [outcome for outcome in partial.outcomes if isinstance(outcome, Written)]
-        damaged = [k for k in iter_in_order(samples, check, num_workers=self.workers) if k]
+        checks = iter_in_order(partial.samples, check, num_workers=self.workers)
+        damaged = [what for found in checks for what in found]
         if damaged or os.fstat(partial.fd).st_size != partial.size_bytes:
             partial.remove()
             msg = (
-                f"{self.shard}: read back from disk, samples {damaged[:_NAMED_REJECTIONS]} are not "
-                f"what was written; nothing was published. Check the disk, then build again"
+                f"{self.shard}: read back from disk, samples are not what was written "
+                f"{damaged[:_NAMED_REJECTIONS]}; nothing was published. Check the disk, then build "
+                f"again"
             )
             raise ShardIntegrityError(msg)
 
     def _describe(self, partial: PartialShard) -> ShardRecord:
         work = self.work
-        samples = tuple(o.entry for o in partial.outcomes if isinstance(o, Written))
-        rejected = tuple(o for o in partial.outcomes if isinstance(o, Rejected))
+        samples, rejected = partial.samples, partial.rejected
         digest = partial.sha256.hexdigest()
         origin = {
             "plan": work.plan_fingerprint,

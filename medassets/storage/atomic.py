@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,12 +15,13 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @contextmanager
-def explain_no_space(path: Path, needed: int) -> Iterator[None]:
+def explain_no_space(path: Path, needed: int | Callable[[], int]) -> Iterator[None]:
     """Turn "no space left" from the block into an error that says how much is needed.
 
     Args:
         path: The file that was to be written, under its final name.
-        needed: Bytes that must be free for the write to succeed.
+        needed: Bytes that must be free for the write to succeed, or a function that tells them
+            when it has failed.
 
     Raises:
         DiskSpaceError: If the block failed for lack of disk space, quota or allowed file size.
@@ -30,8 +31,9 @@ def explain_no_space(path: Path, needed: int) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, DiskSpaceError) or error.errno not in _NO_SPACE:
             raise
+        missing = needed() if callable(needed) else needed
         msg = (
-            f"no space left to write {path} ({error.strerror}): {needed:,} more bytes are needed. "
+            f"no space left to write {path} ({error.strerror}): {missing:,} more bytes are needed. "
             f"Free them and run again; what is published is whole"
         )
         raise DiskSpaceError(msg) from error

@@ -1,0 +1,408 @@
+import hashlib
+import json
+import os
+import resource
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from medassets.errors import (
+    DiskSpaceError,
+    Reason,
+    SampleRejectedError,
+    ShardIntegrityError,
+    TooManyRejectedError,
+)
+from medassets.samples import EncodedSample, SourceItem, StagedFile
+from medassets.shards import writer
+from medassets.shards.record import ShardRecord
+from medassets.shards.writer import Progress, ShardWork, ensure_shard, read_whole_record
+from medassets.storage.paths import DatasetPaths
+
+MakeWork = Callable[..., ShardWork]
+KEY = "train-000000"
+PINNED = "8bb41f1c985902d229ec00a4fa1ae27afca6ec314692849d7ed5cc22de63b30a"
+
+
+def _files(paths: DatasetPaths) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(paths.split_folder("train").iterdir())}
+
+
+def _counting(work: ShardWork, calls: list[str]) -> ShardWork:
+    def encode(item: SourceItem, staged: StagedFile) -> EncodedSample:
+        calls.append(item.key)
+        return work.encode(item, staged)
+
+    return replace(work, encode=encode)
+
+
+def _failing_at(work: ShardWork, key: str, error: Exception) -> ShardWork:
+    def encode(item: SourceItem, staged: StagedFile) -> EncodedSample:
+        if item.key == key:
+            raise error
+        return work.encode(item, staged)
+
+    return replace(work, encode=encode)
+
+
+@contextmanager
+def _largest_file(num_bytes: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_shard_holds_its_samples_and_says_what_it_lacks(
+    paths: DatasetPaths, make_work: MakeWork
+) -> None:
+    result = ensure_shard(paths, make_work())
+    assert (result.adopted, result.resumed) == (False, 0)
+    record = ShardRecord.read(paths.record(KEY))
+    assert record == result.record
+    assert [s.key for s in record.samples] == [f"a_{i:03d}" for i in range(12) if i not in (3, 7)]
+    assert [(r.key, r.reason, r.detail) for r in record.rejected] == [
+        ("a_003", "bad_header", "data/a_003.raw is bad"),
+        ("a_007", "missing_upstream", "data/a_007.raw is gone"),
+    ]
+    assert record.num_samples + len(record.rejected) == 12
+    data = paths.shard(KEY).read_bytes()
+    assert record.size_bytes == len(data)
+    assert record.sha256 == hashlib.sha256(data).hexdigest()
+    assert sorted(_files(paths)) == ["shard-000000.json", "shard-000000.tar"]
+
+
+def test_the_bytes_of_a_tiny_shard_are_pinned(paths: DatasetPaths, make_work: MakeWork) -> None:
+    """A new digest here means that every published shard would be made again."""
+    record = ensure_shard(paths, make_work()).record
+    assert record.sha256 == PINNED
+
+
+def test_bytes_do_not_depend_on_workers_or_order_of_completion(
+    tmp_path: Path, make_work: MakeWork
+) -> None:
+    found = []
+    for num_workers in (1, 2, 4):
+        work = make_work(num_workers=num_workers)
+
+        def encode(item: SourceItem, staged: StagedFile, work: ShardWork = work) -> EncodedSample:
+            time.sleep(0.005 * (item.row["index"] % 3 == 0))
+            return work.encode(item, staged)
+
+        paths = DatasetPaths(tmp_path / str(num_workers), "tiny")
+        ensure_shard(paths, replace(work, encode=encode))
+        found.append(_files(paths))
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_whole_shard_is_adopted_without_work(paths: DatasetPaths, make_work: MakeWork) -> None:
+    first = ensure_shard(paths, make_work())
+    calls: list[str] = []
+    second = ensure_shard(paths, _counting(make_work(), calls))
+    assert second.adopted
+    assert second.record == first.record
+    assert calls == []
+
+
+@pytest.mark.parametrize("damage", ["shorter", "gone", "no record", "bad record", "other plan"])
+def test_a_shard_that_is_not_whole_is_made_again(
+    paths: DatasetPaths, make_work: MakeWork, damage: str
+) -> None:
+    ensure_shard(paths, make_work())
+    good, work = _files(paths), make_work()
+    shard, record = paths.shard(KEY), paths.record(KEY)
+    if damage == "shorter":
+        os.truncate(shard, 5120)
+    elif damage == "gone":
+        shard.unlink()
+    elif damage == "no record":
+        record.unlink()
+    elif damage == "bad record":
+        record.write_bytes(b"{}")
+    else:
+        work = replace(work, plan_fingerprint="another")
+    assert not ensure_shard(paths, work).adopted
+    if damage == "other plan":
+        assert read_whole_record(paths, KEY, "another") is not None
+    else:
+        assert _files(paths) == good
+
+
+def test_force_makes_a_whole_shard_again(paths: DatasetPaths, make_work: MakeWork) -> None:
+    ensure_shard(paths, make_work())
+    good = _files(paths)
+    calls: list[str] = []
+    assert not ensure_shard(paths, replace(_counting(make_work(), calls), force=True)).adopted
+    assert len(calls) == 11
+    assert _files(paths) == good
+
+
+def test_a_failed_run_goes_on_after_its_last_whole_sample(
+    tmp_path: Path, paths: DatasetPaths, make_work: MakeWork
+) -> None:
+    with pytest.raises(RuntimeError, match="out of luck"):
+        ensure_shard(paths, _failing_at(make_work(), "a_008", RuntimeError("out of luck")))
+    calls: list[str] = []
+    result = ensure_shard(paths, _counting(make_work(), calls))
+    assert result.resumed == 8
+    assert sorted(calls) == ["a_008", "a_009", "a_010", "a_011"]
+    undisturbed = DatasetPaths(tmp_path / "undisturbed", "tiny")
+    ensure_shard(undisturbed, make_work())
+    assert _files(paths) == _files(undisturbed)
+
+
+@pytest.mark.parametrize("place", ["content", "header", "padding", "ledger", "short", "no tar"])
+def test_a_doubtful_partial_is_found_and_made_again(
+    tmp_path: Path, paths: DatasetPaths, make_work: MakeWork, place: str
+) -> None:
+    with pytest.raises(RuntimeError, match="out of luck"):
+        ensure_shard(paths, _failing_at(make_work(), "a_008", RuntimeError("out of luck")))
+    folder = paths.split_folder("train")
+    tar, ledger = folder / ".shard-000000.tar.partial", folder / ".shard-000000.ledger"
+    target = ledger if place == "ledger" else tar
+    data = bytearray(target.read_bytes())
+    # The third sample begins at 2 * (3 headers, 3040..3072 and 18 bytes of content in blocks).
+    offsets = {"content": 2 * 5632 + 600, "header": 2 * 5632 + 5, "padding": 2 * 5632 + 3583}
+    if place == "short":
+        os.truncate(target, 2 * 5632 + 700)
+    elif place == "no tar":
+        target.unlink()
+    else:
+        data[offsets.get(place, len(data) // 2)] ^= 1
+        target.write_bytes(data)
+    calls: list[str] = []
+    result = ensure_shard(paths, _counting(make_work(), calls))
+    assert "a_011" in calls
+    assert result.resumed == (0 if place == "no tar" else 2) or place == "ledger"
+    undisturbed = DatasetPaths(tmp_path / "undisturbed", "tiny")
+    ensure_shard(undisturbed, make_work())
+    assert _files(paths) == _files(undisturbed)
+
+
+def test_a_partial_of_another_plan_is_thrown_away(paths: DatasetPaths, make_work: MakeWork) -> None:
+    with pytest.raises(RuntimeError, match="out of luck"):
+        ensure_shard(paths, _failing_at(make_work(), "a_008", RuntimeError("out of luck")))
+    calls: list[str] = []
+    ensure_shard(paths, replace(_counting(make_work(), calls), plan_fingerprint="another"))
+    assert len(calls) == 11
+
+
+@pytest.mark.parametrize("renames_done", [0, 1, 2])
+def test_a_kill_inside_publication_never_pairs_a_record_with_another_tar(
+    paths: DatasetPaths,
+    make_work: MakeWork,
+    monkeypatch: pytest.MonkeyPatch,
+    renames_done: int,
+) -> None:
+    """Old and new shard have the same size, so that only their bytes tell them apart."""
+    ensure_shard(paths, make_work())
+
+    def encode_anew(item: SourceItem, staged: StagedFile) -> EncodedSample:
+        sample = make_work().encode(item, staged)
+        (suffix, data), *others = sample.members
+        return replace(sample, members=((suffix, bytes(len(data))), *others))
+
+    calls: list[str] = []
+    work = _counting(make_work(encode=encode_anew, plan_fingerprint="another"), calls)
+    done = 0
+
+    def publish_or_die(private: Path, final: Path) -> None:
+        nonlocal done
+        if done == renames_done:
+            raise KeyboardInterrupt
+        private.replace(final)
+        done += 1
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "publish_file", publish_or_die)
+        if renames_done < 2:
+            with pytest.raises(KeyboardInterrupt):
+                ensure_shard(paths, work)
+            assert read_whole_record(paths, KEY) is None
+    ensure_shard(paths, work)
+    record = read_whole_record(paths, KEY, "another")
+    assert record is not None
+    assert record.sha256 == hashlib.sha256(paths.shard(KEY).read_bytes()).hexdigest()
+    assert sorted(_files(paths)) == ["shard-000000.json", "shard-000000.tar"]
+    assert len(calls) == 11
+
+
+def test_too_many_rejected_publishes_nothing_and_names_reasons_and_keys(
+    paths: DatasetPaths, make_work: MakeWork
+) -> None:
+    with pytest.raises(
+        TooManyRejectedError,
+        match=r"train-000000: 2 of .*12 samples.*bad_header 1, missing_upstream 1.*a_003.*a_007",
+    ):
+        ensure_shard(paths, make_work(max_rejected_share=0.1))
+    assert _files(paths) == {}
+
+
+def test_rejections_up_to_the_share_are_no_failure(
+    paths: DatasetPaths, make_work: MakeWork
+) -> None:
+    assert len(ensure_shard(paths, make_work(max_rejected_share=2 / 12)).record.rejected) == 2
+
+
+def test_a_shard_without_any_sample_is_still_a_tar(
+    paths: DatasetPaths, make_work: MakeWork
+) -> None:
+    def reject(item: SourceItem, staged: StagedFile) -> EncodedSample:
+        raise SampleRejectedError(Reason.PRECISION, item.key)
+
+    result = ensure_shard(paths, make_work(encode=reject, max_rejected_share=1.0))
+    assert result.record.num_samples == 0
+    with tarfile.open(paths.shard(KEY)) as archive:
+        assert archive.getnames() == []
+
+
+def test_a_full_disk_leaves_the_old_shard_whole_and_says_how_much_is_needed(
+    paths: DatasetPaths, make_work: MakeWork
+) -> None:
+    ensure_shard(paths, make_work())
+    old = _files(paths)
+    work = make_work(plan_fingerprint="another", expected_bytes=100_000)
+    with (
+        _largest_file(30_000),
+        pytest.raises(DiskSpaceError, match=r"shard-000000\.tar.*: 70,000 more bytes are needed"),
+    ):
+        ensure_shard(paths, work)
+    assert {k: v for k, v in _files(paths).items() if not k.startswith(".")} == old
+    calls: list[str] = []
+    result = ensure_shard(paths, _counting(work, calls))
+    assert result.resumed == 6
+    assert len(calls) == 5
+    assert sorted(_files(paths)) == ["shard-000000.json", "shard-000000.tar"]
+
+
+def test_only_what_is_left_is_staged(paths: DatasetPaths, make_work: MakeWork) -> None:
+    asked: list[list[str]] = []
+    work = make_work()
+
+    def stage(
+        items: Sequence[SourceItem],
+    ) -> Mapping[str, StagedFile | SampleRejectedError]:
+        asked.append([item.key for item in items])
+        return work.stage(items)
+
+    counted = replace(work, stage=stage)
+    with pytest.raises(RuntimeError, match="out of luck"):
+        ensure_shard(paths, _failing_at(counted, "a_010", RuntimeError("out of luck")))
+    ensure_shard(paths, counted)
+    ensure_shard(paths, counted)
+    assert [len(keys) for keys in asked] == [12, 2]
+    asked.clear()
+    ensure_shard(paths, replace(counted, stage_each=True, force=True))
+    assert sorted(asked) == [[f"a_{i:03d}"] for i in range(12)]
+
+
+def test_an_unpublished_error_of_the_source_reaches_the_caller(
+    paths: DatasetPaths, make_work: MakeWork
+) -> None:
+    def stage(items: Sequence[SourceItem]) -> Mapping[str, StagedFile | SampleRejectedError]:
+        msg = "403"
+        raise PermissionError(msg)
+
+    with pytest.raises(PermissionError, match="403"):
+        ensure_shard(paths, make_work(stage=stage))
+    assert not paths.shard(KEY).exists()
+
+
+def test_memory_does_not_grow_with_the_shard(
+    paths: DatasetPaths, make_work: MakeWork, make_items: Callable[..., tuple[SourceItem, ...]]
+) -> None:
+    alive, most = 0, 0
+    lock = threading.Lock()
+    work = make_work(items=make_items(60))
+
+    def change(by: int) -> None:
+        nonlocal alive, most
+        with lock:
+            alive += by
+            most = max(most, alive)
+
+    def encode(item: SourceItem, staged: StagedFile) -> EncodedSample:
+        change(1)
+        return replace(work.encode(item, staged), release=lambda: change(-1))
+
+    ensure_shard(paths, replace(work, encode=encode))
+    assert alive == 0
+    assert most <= 2 * 2 + 1
+
+
+def test_progress_counts_every_item_in_the_calling_thread(
+    paths: DatasetPaths, make_work: MakeWork
+) -> None:
+    seen: list[Progress] = []
+    threads: set[int] = set()
+
+    def observe(progress: Progress) -> None:
+        seen.append(progress)
+        threads.add(threading.get_ident())
+
+    ensure_shard(paths, make_work(), observe=observe)
+    assert [p.done for p in seen] == list(range(1, 13))
+    assert (seen[-1].total, seen[-1].rejected) == (12, 2)
+    assert threads == {threading.get_ident()}
+
+
+def test_an_encoder_that_mixes_up_samples_is_found_out(
+    paths: DatasetPaths, make_work: MakeWork
+) -> None:
+    def encode(item: SourceItem, staged: StagedFile) -> EncodedSample:
+        return EncodedSample("a_000", (("bin", b"x"),))
+
+    with pytest.raises(ShardIntegrityError, match=r"a_001: its encoder returned sample 'a_000'"):
+        ensure_shard(paths, make_work(encode=encode))
+
+
+def test_a_disk_that_returns_other_bytes_publishes_nothing(
+    paths: DatasetPaths, make_work: MakeWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.fsync
+
+    def flip_then_sync(fd: int) -> None:
+        if Path(f"/proc/self/fd/{fd}").readlink().suffix == ".partial":
+            os.pwrite(fd, b"\xff", 700)
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", flip_then_sync)
+    with pytest.raises(ShardIntegrityError, match=r"a_000: member \.bin is damaged"):
+        ensure_shard(paths, make_work())
+    assert _files(paths) == {}
+
+
+def test_two_threads_that_build_one_shard_do_the_work_once(
+    paths: DatasetPaths, make_work: MakeWork
+) -> None:
+    calls: list[str] = []
+    adopted: list[bool] = []
+    work = _counting(make_work(), calls)
+    threads = [
+        threading.Thread(target=lambda: adopted.append(ensure_shard(paths, work).adopted))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(adopted) == [False, True, True]
+    assert len(calls) == 11
+
+
+def test_a_record_knows_where_every_member_lies(paths: DatasetPaths, make_work: MakeWork) -> None:
+    record = ensure_shard(paths, make_work()).record
+    data = paths.shard(KEY).read_bytes()
+    sample = record.samples[-1]
+    member = {m.suffix: m for m in sample.members}["json"]
+    content = data[member.offset : member.offset + member.size_bytes]
+    assert json.loads(content) == {"key": "a_011"}
+    assert sample.facts == {"index": 11, "share": 0.1}
