@@ -164,7 +164,7 @@ class _VolumePass:
             self._clip_slice(voxels, slab[slots[index]])
 
     def _read_slice(self, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        from medassets.volumes import kernel
+        from medassets.volumes import slice_kernel
 
         begin = time.perf_counter()
         self._reader.read_slice_into(stored)
@@ -177,28 +177,30 @@ class _VolumePass:
             self._first = voxels[0, 0]
         low, high = PLAUSIBLE_HU
         if self._limits is not None:
-            within, unlike = kernel.measure_int16_slice(
+            within, unlike = slice_kernel.measure_int16_slice(
                 voxels, *self._limits.plausible, self._first
             )
         else:
             slope, intercept = self._scaling.slope, self._scaling.intercept
             first = np.float64(self._first)
-            within, unlike, bad = kernel.measure_slice(voxels, slope, intercept, low, high, first)
+            within, unlike, bad = slice_kernel.measure_slice(
+                voxels, slope, intercept, low, high, first
+            )
             self._num_not_finite += bad
         self._num_within += within
         self._num_unlike += unlike
         return voxels
 
     def _clip_slice(self, voxels: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
-        from medassets.volumes import kernel
+        from medassets.volumes import slice_kernel
 
         j_start, i_start = self._j.start, self._i.start
         if self._limits is not None:
             limits = (*self._limits.clip, self._limits.intercept)
-            kernel.clip_int16_slice(voxels, j_start, i_start, limits, target)
+            slice_kernel.clip_int16_slice(voxels, j_start, i_start, limits, target)
         else:
             scaling = (self._scaling.slope, self._scaling.intercept)
-            kernel.clip_slice(voxels, j_start, i_start, scaling, self._preset.clip_hu, target)
+            slice_kernel.clip_slice(voxels, j_start, i_start, scaling, self._preset.clip_hu, target)
 
     def _write_block(self, block: _Block, slab: npt.NDArray[Any], slots: dict[int, int]) -> None:
         from medassets.volumes import kernel

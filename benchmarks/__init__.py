@@ -1,0 +1,4 @@
+"""Measurements of speed and memory, beside other tools and beside the floor.
+
+`python -m benchmarks` prints all tables. Needs `pip install -e '.[bench]'`.
+"""
