@@ -1,6 +1,10 @@
 """Voxels against torch, stored forms against each other, bad volumes against their reasons."""
 
 import gzip
+import hashlib
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -199,6 +203,24 @@ def test_reorienting_equals_reorienting_the_stored_volume_first(
     expected = oracle(turned, tuple(spacing), preset).astype(np.float16)
     assert ulps(made.array, expected).max() <= 1
     assert made.geometry["output"]["axis_codes"] == orientation
+
+
+def test_another_processor_gives_the_same_bytes(
+    tmp_path: Path, write_volume: Any, phantom: Any
+) -> None:
+    path = write_volume(phantom((60, 50, 40)), np.diag([*STEPS, 1.0]))
+    code = (
+        "import sys, pathlib, hashlib; from medassets.specs import PRESETS; "
+        "from medassets.volumes.preprocessing import preprocess_volume; "
+        "made = preprocess_volume(pathlib.Path(sys.argv[1]), preset=PRESETS['ct_clip']); "
+        "print(hashlib.sha256(made.array).hexdigest())"
+    )
+    # The plainest x86-64 or ARM: no AVX, no fused multiply-add, no float16 conversion.
+    plain = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": "cache"}
+    environment = {**os.environ, **plain}
+    command = [sys.executable, "-c", code, str(path)]
+    digest = subprocess.check_output(command, env=environment, cwd=tmp_path, text=True).strip()
+    assert digest == hashlib.sha256(run(path, PRESETS["ct_clip"]).array).hexdigest()
 
 
 def test_a_given_output_and_reused_buffers_change_nothing(
