@@ -220,7 +220,7 @@ def test_another_processor_gives_the_same_bytes(
     environment = {**os.environ, **plain}
     command = [sys.executable, "-c", code, str(path)]
     digest = subprocess.check_output(command, env=environment, cwd=tmp_path, text=True).strip()
-    assert digest == hashlib.sha256(run(path, PRESETS["ct_clip"]).array).hexdigest()
+    assert digest == hashlib.sha256(run(path, PRESETS["ct_clip"]).array.data).hexdigest()
 
 
 def test_a_given_output_and_reused_buffers_change_nothing(
