@@ -11,6 +11,7 @@ import json
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from medassets.samples import SourceItem
 from medassets.shards.fingerprint import rows_fingerprint
 from medassets.storage.atomic import publish_file, sweep_private
 from medassets.storage.checksums import canonical_json, fingerprint
-from medassets.storage.paths import format_partition_key, split_partition_key
+from medassets.storage.paths import check_member_path, format_partition_key, split_partition_key
 
 STATE_PLANNED = "planned"
 STATE_HELD = "held"
@@ -82,27 +83,29 @@ def read_plan(path: Path) -> "CatalogPlan":
     Raises:
         CatalogError: If the file is not a catalog.
     """
-    try:
+    with _reading(path):
         metadata = pq.read_schema(path).metadata or {}
-    except (OSError, pa.ArrowInvalid) as error:
-        msg = f"{path}: not a readable catalog ({error}); remove it and refresh the catalog"
-        raise CatalogError(msg) from error
     return _parse_plan(metadata, str(path))
 
 
 def read_catalog(path: Path) -> pa.Table:
-    """Return the whole catalog."""
-    return pq.read_table(path)
+    """Return the whole catalog.
+
+    Raises:
+        CatalogError: If the file is not a catalog.
+    """
+    with _reading(path):
+        return pq.read_table(path)
 
 
 def read_partition(path: Path, partition_key: str) -> list[SourceItem]:
     """Return the samples of one shard in order, reading their own row group only.
 
     Raises:
-        CatalogError: If the plan does not know the partition.
+        CatalogError: If the plan does not know the partition, or the file is not a catalog.
     """
     split_partition_key(partition_key)
-    with pq.ParquetFile(path) as file:
+    with _reading(path), pq.ParquetFile(path) as file:
         plan = _parse_plan(file.schema_arrow.metadata or {}, str(path))
         group = plan.row_group(partition_key)
         if group is None:
@@ -123,7 +126,10 @@ def write_catalog(catalog: pa.Table, path: Path) -> None:
     sweep_private(path)
     private = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        with pq.ParquetWriter(private, catalog.schema, compression="zstd") as writer:
+        # Every run reads the footer: smallest and largest texts of every shard would double it.
+        with pq.ParquetWriter(
+            private, catalog.schema, compression="zstd", write_statistics=False
+        ) as writer:
             start = 0
             for count in plan_of(catalog).partitions.values():
                 writer.write_table(catalog.slice(start, count))
@@ -193,20 +199,33 @@ class _Growth:
     held: set[str]
 
 
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        msg = f"{path}: not a readable catalog ({error}); remove it and refresh the catalog"
+        raise CatalogError(msg) from error
+
+
 def _check_rows(rows: pa.Table) -> None:
     missing = [name for name in REQUIRED_COLUMNS if name not in rows.column_names]
     if missing:
         msg = f"catalog rows: columns {missing} are missing; a kind's read_rows must give them"
         raise CatalogError(msg)
     seen: set[str] = set()
-    for key, excluded in zip(rows["key"].to_pylist(), rows["excluded"].to_pylist(), strict=True):
+    columns = (rows[name].to_pylist() for name in ("key", "path", "excluded"))
+    for key, path, excluded in zip(*columns, strict=True):
         if key in seen:
             msg = f"catalog rows: key {key!r} stands twice; keys must differ"
             raise CatalogError(msg)
         seen.add(key)
-        if excluded is None and not _KEY.fullmatch(key or ""):
+        if excluded is not None:
+            continue
+        if not _KEY.fullmatch(key or ""):
             msg = f"catalog rows: key {key!r} is not 1 to 90 of A-Z a-z 0-9 _ -"
             raise CatalogError(msg)
+        check_member_path(path or "")
 
 
 def _check_size(asked: int | None, before: CatalogPlan | None) -> int:
@@ -346,7 +365,7 @@ def _summarize(table: pa.Table, size: int) -> CatalogPlan:
     for place, rows in _iter_groups(table):
         if place is not None:
             partitions[place] = len(rows)
-            digests[place] = rows_fingerprint([_as_item(row) for row in rows])
+            digests[place] = _digest(place, rows)
             continue
         for row in rows:
             rest.append([row["key"], row["split"], row["excluded"]])
@@ -364,6 +383,18 @@ def _summarize(table: pa.Table, size: int) -> CatalogPlan:
         excluded={split: dict(sorted(reasons.items())) for split, reasons in excluded.items()},
         version=version,
     )
+
+
+def _digest(partition: str, rows: list[dict[str, Any]]) -> str:
+    try:
+        return rows_fingerprint([_as_item(row) for row in rows])
+    except (ValueError, TypeError) as error:
+        first, last = rows[0]["key"], rows[-1]["key"]
+        msg = (
+            f"catalog rows of {partition} ({first} to {last}): a value is no plain JSON ({error}); "
+            f"a kind's read_rows must give null for what is not known"
+        )
+        raise CatalogError(msg) from error
 
 
 def _iter_groups(table: pa.Table) -> Iterator[tuple[str | None, list[dict[str, Any]]]]:

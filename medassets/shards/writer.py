@@ -1,5 +1,6 @@
 """One shard, from its plan to a verified file under its final name."""
 
+import itertools
 import os
 import time
 from collections import Counter
@@ -26,6 +27,8 @@ from medassets.storage.locks import lock_file
 from medassets.storage.paths import DatasetPaths, split_partition_key
 
 Staged = StagedFile | SampleRejectedError
+Encoded = EncodedSample | SampleRejectedError
+Encode = Callable[[Sequence[SourceItem], StagedFile], Sequence[Encoded]]
 
 _NAMED_REJECTIONS = 5
 
@@ -42,7 +45,10 @@ class ShardWork:
         stage: Brings items' files to the local disk; by sample key.
         stage_each: Call `stage` for one item at a time, on the thread that encodes it (a local
             source), instead of once for all that is left to do (a remote one).
-        encode: Turns a file into a sample; called on several threads.
+        encode: Turns a file into the samples of its items, in order; called on several threads.
+            Consecutive items of one path come together, so that a file with many samples is
+            opened once. An item that cannot become a sample is answered, or all are by raising,
+            with the rejection.
         source: `uri` and `revision`, for the record.
         expected_bytes: What the finished tar is expected to take.
         max_rejected_share: A larger share of rejected items fails the shard.
@@ -55,7 +61,7 @@ class ShardWork:
     items: tuple[SourceItem, ...] = field(repr=False)
     plan_fingerprint: str
     stage: Callable[[Sequence[SourceItem]], Mapping[str, Staged]]
-    encode: Callable[[SourceItem, StagedFile], EncodedSample]
+    encode: Encode
     source: Mapping[str, Any]
     expected_bytes: int = 0
     max_rejected_share: float = 0.05
@@ -102,6 +108,18 @@ class ShardResult:
     resumed: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
     wall_s: float = 0.0
+
+
+def each_item(encode: Callable[[SourceItem, StagedFile], EncodedSample]) -> Encode:
+    """Return an `Encode` that takes the items of a file one by one, each with its own fate."""
+
+    def encode_one(item: SourceItem, staged: StagedFile) -> Encoded:
+        try:
+            return encode(item, staged)
+        except SampleRejectedError as error:
+            return error
+
+    return lambda items, staged: [encode_one(item, staged) for item in items]
 
 
 def ensure_shard(
@@ -255,24 +273,25 @@ class _Maker:
         with self._timed("stage"):
             staged = {} if self.work.stage_each or not todo else self.work.stage(todo)
 
-        def encode(item: SourceItem) -> EncodedSample | Rejected:
+        def encode(group: list[SourceItem]) -> Sequence[Encoded]:
             try:
-                file = staged.get(item.key) or self.work.stage([item])[item.key]
+                file = staged.get(group[0].key) or self.work.stage(group)[group[0].key]
                 if isinstance(file, SampleRejectedError):
                     raise file
-                return self.work.encode(item, file)
+                return self.work.encode(group, file)
             except SampleRejectedError as error:
-                return Rejected(item.key, str(error.reason), error.detail)
+                return [error] * len(group)
 
-        results = iter_in_order(todo, encode, num_workers=self.workers)
+        groups = [list(group) for _, group in itertools.groupby(todo, key=lambda item: item.path)]
+        results = iter_in_order(groups, encode, num_workers=self.workers)
         with (
             ThreadPoolExecutor(1, thread_name_prefix="medassets-sync") as syncer,
             # Closed on every way out: a failed shard leaves no thread at work behind its back.
             closing(results),
         ):
             synced = syncer.submit(os.fdatasync, partial.fd)
-            for result in results:
-                self._take(partial, result)
+            for group, encoded in zip(groups, results, strict=True):
+                self._take_group(partial, group, encoded)
                 if synced.done():
                     # Writing back meanwhile keeps the last fsync from being one long wait. The
                     # kernel tells of a failed write once only, so each answer is heard.
@@ -280,10 +299,18 @@ class _Maker:
                     synced = syncer.submit(os.fdatasync, partial.fd)
             synced.result()
 
-    def _take(self, partial: PartialShard, result: EncodedSample | Rejected) -> None:
-        item = self.work.items[len(partial.outcomes)]
-        if isinstance(result, Rejected):
-            partial.add_rejected(result)
+    def _take_group(
+        self, partial: PartialShard, group: list[SourceItem], encoded: Sequence[Encoded]
+    ) -> None:
+        if len(encoded) != len(group):
+            msg = f"{group[0].key}: its encoder returned {len(encoded)} of {len(group)} samples"
+            raise ShardIntegrityError(msg)
+        for item, result in zip(group, encoded, strict=True):
+            self._take(partial, item, result)
+
+    def _take(self, partial: PartialShard, item: SourceItem, result: Encoded) -> None:
+        if isinstance(result, SampleRejectedError):
+            partial.add_rejected(Rejected(item.key, str(result.reason), result.detail))
             self._check_rejected(partial)
         else:
             if result.key != item.key:
@@ -341,11 +368,9 @@ class _Maker:
         work = self.work
         samples, rejected = partial.samples, partial.rejected
         digest = partial.sha256.hexdigest()
-        origin = {
-            "plan": work.plan_fingerprint,
-            "sha256": digest,
-            "rejected": [[r.key, r.reason] for r in rejected],
-        }
+        # Without the plan: size and mtime of a folder's files are part of that, and differ
+        # between machines that make the same bytes.
+        origin = {"sha256": digest, "rejected": [[r.key, r.reason] for r in rejected]}
         return ShardRecord(
             dataset=work.dataset,
             split=split_partition_key(work.partition_key)[0],

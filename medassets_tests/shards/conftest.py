@@ -9,7 +9,7 @@ import pytest
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import EncodedSample, SourceItem, StagedFile
-from medassets.shards.writer import ShardWork
+from medassets.shards.writer import ShardWork, each_item
 from medassets.storage.paths import DatasetPaths
 
 MakeItems = Callable[..., tuple[SourceItem, ...]]
@@ -69,7 +69,7 @@ def make_work(make_items: MakeItems) -> Callable[..., ShardWork]:
             "items": make_items(12, bad=(3,), gone=(7,)),
             "plan_fingerprint": "plan",
             "stage": stage_items,
-            "encode": encode_item,
+            "encode": each_item(encode_item),
             "source": {"uri": "test://source", "revision": "rev"},
             "max_rejected_share": 0.5,
             "num_workers": 2,

@@ -19,7 +19,7 @@ import os, random, sys, time
 from pathlib import Path
 from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import EncodedSample, SourceItem, StagedFile
-from medassets.shards.writer import ShardWork, ensure_shard
+from medassets.shards.writer import ShardWork, each_item, ensure_shard
 from medassets.storage.paths import DatasetPaths
 
 root, log, plan = Path(sys.argv[1]), os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND), sys.argv[3]
@@ -38,7 +38,7 @@ items = tuple(
 work = ShardWork(
     dataset="tiny", partition_key="train-000000", items=items, plan_fingerprint=plan,
     stage=lambda items: {i.key: StagedFile(Path(i.path), i.path, None, 1, "00") for i in items},
-    encode=encode, source={"uri": "test://source", "revision": None},
+    encode=each_item(encode), source={"uri": "test://source", "revision": None},
     max_rejected_share=0.5, num_workers=2,
 )
 print("ready", flush=True)

@@ -22,7 +22,14 @@ from medassets.errors import (
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.shards import writer
 from medassets.shards.record import ShardRecord
-from medassets.shards.writer import Progress, ShardWork, ensure_shard, read_whole_record
+from medassets.shards.writer import (
+    Encoded,
+    Progress,
+    ShardWork,
+    each_item,
+    ensure_shard,
+    read_whole_record,
+)
 from medassets.storage.paths import DatasetPaths
 
 MakeWork = Callable[..., ShardWork]
@@ -35,18 +42,18 @@ def _files(paths: DatasetPaths) -> dict[str, bytes]:
 
 
 def _counting(work: ShardWork, calls: list[str]) -> ShardWork:
-    def encode(item: SourceItem, staged: StagedFile) -> EncodedSample:
-        calls.append(item.key)
-        return work.encode(item, staged)
+    def encode(items: Sequence[SourceItem], staged: StagedFile) -> Sequence[Encoded]:
+        calls.extend(item.key for item in items)
+        return work.encode(items, staged)
 
     return replace(work, encode=encode)
 
 
 def _failing_at(work: ShardWork, key: str, error: Exception) -> ShardWork:
-    def encode(item: SourceItem, staged: StagedFile) -> EncodedSample:
-        if item.key == key:
+    def encode(items: Sequence[SourceItem], staged: StagedFile) -> Sequence[Encoded]:
+        if key in [item.key for item in items]:
             raise error
-        return work.encode(item, staged)
+        return work.encode(items, staged)
 
     return replace(work, encode=encode)
 
@@ -98,7 +105,7 @@ def test_bytes_do_not_depend_on_workers_or_order_of_completion(
             return work.encode(item, staged)
 
         paths = DatasetPaths(tmp_path / str(num_workers), "tiny")
-        ensure_shard(paths, replace(work, encode=encode))
+        ensure_shard(paths, replace(work, encode=each_item(encode)))
         found.append(_files(paths))
     assert found[0] == found[1] == found[2]
 
@@ -211,7 +218,7 @@ def test_a_kill_inside_publication_never_pairs_a_record_with_another_tar(
         return replace(sample, members=((suffix, bytes(len(data))), *others))
 
     calls: list[str] = []
-    work = _counting(make_work(encode=encode_anew, plan_fingerprint="another"), calls)
+    work = _counting(make_work(encode=each_item(encode_anew), plan_fingerprint="another"), calls)
     done = 0
 
     def publish_or_die(private: Path, final: Path) -> None:
@@ -258,7 +265,7 @@ def test_a_shard_without_any_sample_is_still_a_tar(
     def reject(item: SourceItem, staged: StagedFile) -> EncodedSample:
         raise SampleRejectedError(Reason.PRECISION, item.key)
 
-    result = ensure_shard(paths, make_work(encode=reject, max_rejected_share=1.0))
+    result = ensure_shard(paths, make_work(encode=each_item(reject), max_rejected_share=1.0))
     assert result.record.num_samples == 0
     with tarfile.open(paths.shard(KEY)) as archive:
         assert archive.getnames() == []
@@ -333,7 +340,7 @@ def test_memory_does_not_grow_with_the_shard(
         change(1)
         return replace(work.encode(item, staged), release=lambda: change(-1))
 
-    ensure_shard(paths, replace(work, encode=encode))
+    ensure_shard(paths, replace(work, encode=each_item(encode)))
     assert alive == 0
     assert most <= 2 * 2 + 1
 
@@ -361,7 +368,7 @@ def test_an_encoder_that_mixes_up_samples_is_found_out(
         return EncodedSample("a_000", (("bin", b"x"),))
 
     with pytest.raises(ShardIntegrityError, match=r"a_001: its encoder returned sample 'a_000'"):
-        ensure_shard(paths, make_work(encode=encode))
+        ensure_shard(paths, make_work(encode=each_item(encode)))
 
 
 def test_a_disk_that_returns_other_bytes_publishes_nothing(
