@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.phantom import SPACING_MM, make_chest
 from benchmarks.worker import measure, read_peak_bytes
 from medassets.samples import SourceItem, StagedFile
-from medassets.shards.writer import ShardWork, ensure_shard
+from medassets.shards.writer import ShardWork, each_item, ensure_shard
 from medassets.sources.folder import FolderSource
 from medassets.specs import PRESETS, VolumeDatasetSpec
 from medassets.storage.paths import DatasetPaths
@@ -26,8 +26,8 @@ from medassets.volumes.samples import encode_volume_sample
 NUM_FILES = 2
 SPEC = VolumeDatasetSpec(name="bench", source="folder", folder="unused")
 HEADER = (
-    "| workers | samples | shard s | floor s | share of the floor's speed | volumes/s | peak MB | "
-    "slowest stages (s, summed over threads) |"
+    "| workers | samples | shard s | floor s | share of the floor's speed | CPU s per sample, shard "
+    "| CPU s per sample, floor | volumes/s | peak MB | stages (wall s, summed over threads) |"
 )
 
 
@@ -44,7 +44,7 @@ def compare(folder: Path, *, num_rounds: int, num_samples: int = 12) -> list[str
     """
     for index in range(NUM_FILES):
         make_chest(folder / f"chest_{index}.nii.gz", seed=index)
-    lines = [HEADER, "|" + "---|" * 8]
+    lines = [HEADER, "|" + "---|" * 10]
     for num_workers in (1, 2):
         runs: dict[str, list[dict[str, Any]]] = {"floor": [], "shard": []}
         for _ in range(num_rounds):
@@ -57,12 +57,13 @@ def compare(folder: Path, *, num_rounds: int, num_samples: int = 12) -> list[str
 def _line(num_workers: int, num_samples: int, runs: dict[str, list[dict[str, Any]]]) -> str:
     wall = {kind: median(run["wall_s"] for run in done) for kind, done in runs.items()}
     shares = (a["wall_s"] / b["wall_s"] for a, b in zip(runs["floor"], runs["shard"], strict=True))
+    cpu = {kind: median(run["cpu_s"] for run in done) / num_samples for kind, done in runs.items()}
     peak = max(run["peak_bytes"] for run in runs["shard"])
     stages = sorted(runs["shard"][-1]["seconds"].items(), key=lambda item: -item[1])
-    named = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in stages)
+    named = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in stages if seconds >= 0.01)
     return (
         f"| {num_workers} | {num_samples} | {wall['shard']:.2f} | {wall['floor']:.2f} | "
-        f"{median(shares):.2f} | {num_samples / wall['shard']:.2f} | {peak / 1e6:.0f} | {named} |"
+        f"{median(shares):.2f} | {cpu['shard']:.3f} | {cpu['floor']:.3f} | {num_samples / wall['shard']:.2f} | {peak / 1e6:.0f} | {named} |"
     )
 
 
@@ -104,7 +105,9 @@ def _run_shard(folder: Path, num_workers: int, num_samples: int, buffers: Buffer
         plan_fingerprint="0" * 64,
         stage=stage,
         stage_each=True,
-        encode=partial(encode_volume_sample, spec=SPEC, fingerprint="0" * 64, buffers=buffers),
+        encode=each_item(
+            partial(encode_volume_sample, spec=SPEC, fingerprint="0" * 64, buffers=buffers)
+        ),
         source={"uri": source.uri, "revision": None},
         num_workers=num_workers,
         force=True,

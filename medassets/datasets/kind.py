@@ -1,18 +1,16 @@
 """What a kind of dataset must be able to do; everything else is the same for all kinds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
 
-from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.shards.record import ShardRecord
+from medassets.shards.writer import Encode
 from medassets.sources.base import Source
 from medassets.specs import DatasetSpec
-
-Encoder = Callable[[SourceItem, StagedFile], EncodedSample]
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,11 @@ class DatasetKind(Protocol):
         """
         ...
 
-    def encoder(self) -> Encoder:
-        """Return the function that turns one checked source file into a sample; thread-safe."""
+    def encoder(self) -> Encode:
+        """Return the function that turns one checked source file into samples; thread-safe.
+
+        It is given all items of the file that stand together in the shard, for a video has many.
+        """
         ...
 
     def estimate(self, row: Mapping[str, Any]) -> Estimate:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from medassets.datasets.kind import Encoder, Estimate
+from medassets.datasets.kind import Estimate
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.shards.fingerprint import FORMAT_VERSION, content_fingerprint
 from medassets.shards.record import ShardRecord
+from medassets.shards.writer import Encode, each_item
 from medassets.sources.base import Source
 from medassets.specs import VolumeDatasetSpec
 from medassets.storage.checksums import fingerprint
@@ -56,7 +57,7 @@ class VolumeDataset:
 
         return read_rows(source, self.spec, split, revision)
 
-    def encoder(self) -> Encoder:
+    def encoder(self) -> Encode:
         """Return the function that preprocesses one NIfTI file; numba is imported here."""
         from medassets.volumes.buffers import BufferPool
         from medassets.volumes.samples import encode_volume_sample
@@ -72,7 +73,7 @@ class VolumeDataset:
                 buffers=buffers,
             )
 
-        return encode
+        return each_item(encode)
 
     def sample_fingerprint(self, item: SourceItem, staged: StagedFile) -> str:
         """Return the hash that says "same voxels, same table row, same processing"."""

@@ -59,8 +59,11 @@ def _start(root: Path, log: Path, plan: str) -> subprocess.Popen[str]:
 
 
 def _finish(process: subprocess.Popen[str]) -> str:
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
+    # Not communicate(): it would lose what readline() has already taken from the pipe.
+    assert process.stdout is not None
+    with process.stdout:
+        out = process.stdout.read()
+    assert process.wait(timeout=60) == 0
     return out.strip()
 
 

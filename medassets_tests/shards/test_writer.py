@@ -41,6 +41,13 @@ def _files(paths: DatasetPaths) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in sorted(paths.split_folder("train").iterdir())}
 
 
+def _encode_one(work: ShardWork, item: SourceItem, staged: StagedFile) -> EncodedSample:
+    (encoded,) = work.encode([item], staged)
+    if isinstance(encoded, SampleRejectedError):
+        raise encoded
+    return encoded
+
+
 def _counting(work: ShardWork, calls: list[str]) -> ShardWork:
     def encode(items: Sequence[SourceItem], staged: StagedFile) -> Sequence[Encoded]:
         calls.extend(item.key for item in items)
@@ -100,9 +107,12 @@ def test_bytes_do_not_depend_on_workers_or_order_of_completion(
     for num_workers in (1, 2, 4):
         work = make_work(num_workers=num_workers)
 
-        def encode(item: SourceItem, staged: StagedFile, work: ShardWork = work) -> EncodedSample:
+        def encode(item: SourceItem, staged: StagedFile) -> EncodedSample:
             time.sleep(0.005 * (item.row["index"] % 3 == 0))
-            return work.encode(item, staged)
+            (encoded,) = make_work().encode([item], staged)
+            if not isinstance(encoded, EncodedSample):
+                raise encoded
+            return encoded
 
         paths = DatasetPaths(tmp_path / str(num_workers), "tiny")
         ensure_shard(paths, replace(work, encode=each_item(encode)))
@@ -213,7 +223,7 @@ def test_a_kill_inside_publication_never_pairs_a_record_with_another_tar(
     ensure_shard(paths, make_work())
 
     def encode_anew(item: SourceItem, staged: StagedFile) -> EncodedSample:
-        sample = make_work().encode(item, staged)
+        sample = _encode_one(make_work(), item, staged)
         (suffix, data), *others = sample.members
         return replace(sample, members=((suffix, bytes(len(data))), *others))
 
@@ -338,7 +348,7 @@ def test_memory_does_not_grow_with_the_shard(
 
     def encode(item: SourceItem, staged: StagedFile) -> EncodedSample:
         change(1)
-        return replace(work.encode(item, staged), release=lambda: change(-1))
+        return replace(_encode_one(work, item, staged), release=lambda: change(-1))
 
     ensure_shard(paths, replace(work, encode=each_item(encode)))
     assert alive == 0
@@ -413,3 +423,63 @@ def test_a_record_knows_where_every_member_lies(paths: DatasetPaths, make_work: 
     content = data[member.offset : member.offset + member.size_bytes]
     assert json.loads(content) == {"key": "a_011"}
     assert sample.facts == {"index": 11, "share": 0.1}
+
+
+def _of_one_file(make_items: Callable[..., tuple[SourceItem, ...]]) -> tuple[SourceItem, ...]:
+    """Nine items, three of each file."""
+    items = make_items(9)
+    return tuple(replace(item, path=f"video_{i // 3}.raw") for i, item in enumerate(items))
+
+
+def test_items_of_one_file_are_encoded_together_and_rejected_one_by_one(
+    paths: DatasetPaths, make_work: MakeWork, make_items: Callable[..., tuple[SourceItem, ...]]
+) -> None:
+    groups: list[list[str]] = []
+
+    def encode(items: Sequence[SourceItem], staged: StagedFile) -> list[Encoded]:
+        groups.append([item.key for item in items])
+        if items[0].path == "video_1.raw":
+            raise SampleRejectedError(Reason.BAD_HEADER, "no video")
+        found: list[Encoded] = [EncodedSample(item.key, (("bin", b"x"),)) for item in items]
+        found[1] = SampleRejectedError(Reason.PRECISION, "no clip")
+        return found
+
+    work = make_work(items=_of_one_file(make_items), encode=encode, max_rejected_share=0.9)
+    record = ensure_shard(paths, work).record
+    assert sorted(groups) == [[f"a_{i + j:03d}" for j in range(3)] for i in (0, 3, 6)]
+    assert [sample.key for sample in record.samples] == ["a_000", "a_002", "a_006", "a_008"]
+    assert [(r.key, r.detail) for r in record.rejected] == [
+        ("a_001", "no clip"),
+        ("a_003", "no video"),
+        ("a_004", "no video"),
+        ("a_005", "no video"),
+        ("a_007", "no clip"),
+    ]
+
+
+def test_a_file_cut_in_the_middle_of_its_samples_goes_on_with_the_rest(
+    paths: DatasetPaths, make_work: MakeWork, make_items: Callable[..., tuple[SourceItem, ...]]
+) -> None:
+    groups: list[list[str]] = []
+    work = make_work(items=_of_one_file(make_items))
+
+    def encode(items: Sequence[SourceItem], staged: StagedFile) -> Sequence[Encoded]:
+        groups.append([item.key for item in items])
+        return work.encode(items, staged)
+
+    def stop_at_five(progress: Progress) -> None:
+        if progress.done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ensure_shard(paths, replace(work, encode=encode), observe=stop_at_five)
+    groups.clear()
+    assert ensure_shard(paths, replace(work, encode=encode)).resumed == 5
+    assert sorted(groups) == [["a_005"], ["a_006", "a_007", "a_008"]]
+
+
+def test_an_encoder_that_forgets_a_sample_is_found_out(
+    paths: DatasetPaths, make_work: MakeWork
+) -> None:
+    with pytest.raises(ShardIntegrityError, match=r"a_000: its encoder returned 0 of 1 samples"):
+        ensure_shard(paths, make_work(encode=lambda items, staged: []))
