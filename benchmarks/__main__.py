@@ -9,19 +9,22 @@ from pathlib import Path
 
 from benchmarks import phantom, preprocessing, shards
 
+TABLES = {"volume": preprocessing, "shard": shards}
+
 
 def main() -> None:
     """Parse the command line and print the tables as Markdown."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="measured rounds per method")
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
     parser.add_argument("--folder", type=Path, help="keep volumes here and use them again")
     arguments = parser.parse_args()
     with _folder(arguments.folder) as folder:
         path = phantom.make_chest(folder / "chest_0.nii.gz")
         print(f"{phantom.describe(path)}; {platform.processor() or platform.machine()}\n")
-        for title, table in (("One volume", preprocessing), ("Whole shard", shards)):
-            print(f"### {title}\n")
-            print("\n".join(table.compare(folder, num_rounds=arguments.rounds)), end="\n\n")
+        for name in arguments.tables:
+            print(f"### {name}\n")
+            print("\n".join(TABLES[name].compare(folder, num_rounds=arguments.rounds)), end="\n\n")
 
 
 @contextmanager
