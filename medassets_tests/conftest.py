@@ -1,8 +1,11 @@
 """Small datasets for the tests of every room; a home of its own for every test."""
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +13,9 @@ from medassets.datasets.volumes import VolumeDataset
 from medassets.datasets.workspace import Workspace, open_workspace
 from medassets.specs import VolumeDatasetSpec
 from medassets.testing.ct_rate import SyntheticRepository, make_ct_rate_repository
+
+if TYPE_CHECKING:
+    from medassets_tests.location import Location, Shell
 
 # Read when huggingface_hub is imported, in this process and in those the tests start.
 os.environ.update(
@@ -58,3 +64,50 @@ def open_folder(home: Path) -> Callable[..., Workspace]:
 def workspace(open_folder: Callable[..., Workspace], repository: SyntheticRepository) -> Workspace:
     """The synthetic repository as a declared dataset with source `folder`."""
     return open_folder(repository.folder)
+
+
+@pytest.fixture
+def tiny() -> dict[str, object]:
+    """Fields of a declaration whose shards take milliseconds."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in TINY.items()}
+
+
+@pytest.fixture
+def locate(home: Path) -> "Iterator[Callable[..., Location]]":
+    """Return a function that declares a folder of tiny samples, with an ephemeral instance."""
+    # Dagster is imported by the rooms that need it, not by every test process.
+    import dagster as dg
+
+    from medassets_tests.location import Location
+
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def locate_it(folder: Path | None = None, **changes: object) -> Location:
+            fields = {"name": "tiny", "source": "folder", "folder": str(folder), **TINY, **changes}
+            return Location(VolumeDatasetSpec(**fields), instance)  # pyright: ignore[reportArgumentType]
+
+        yield locate_it
+
+
+@pytest.fixture
+def location(locate: "Callable[..., Location]", repository: SyntheticRepository) -> "Location":
+    """The synthetic repository, declared with source `folder`."""
+    return locate(repository.folder)
+
+
+@pytest.fixture
+def own_repository(tmp_path: Path, repository: SyntheticRepository) -> Path:
+    """A copy of the synthetic repository that a test may change."""
+    return Path(shutil.copytree(repository.folder, tmp_path / "own_repository"))
+
+
+@pytest.fixture
+def shell(home: Path) -> "Shell":
+    """A terminal with a persistent Dagster instance of our settings."""
+    from medassets_tests.location import Shell
+
+    shell = Shell(home.parent)
+    shell.dagster_home.mkdir(parents=True)
+    settings = (files("medassets.cli") / "dagster.yaml").read_text()
+    (shell.dagster_home / "dagster.yaml").write_text(settings)
+    return shell

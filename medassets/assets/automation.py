@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from medassets.assets.partitions import shard_partitions
 from medassets.specs import DatasetSpec
 
 if TYPE_CHECKING:
@@ -40,7 +39,6 @@ def _job(spec: DatasetSpec, name: str, stages: list[str]) -> "UnresolvedAssetJob
     return dg.define_asset_job(
         name=f"{spec.name}_{name}",
         selection=dg.AssetSelection.assets(*keys),
-        partitions_def=shard_partitions(spec) if name == "build" else None,
         executor_def=dg.in_process_executor,
         tags={"medassets/dataset": spec.name},
     )

@@ -99,17 +99,20 @@ def build_raw_asset(kind: DatasetKind, *, stage: str = "raw_volumes") -> dg.Asse
     return raw
 
 
-def build_shards_asset(kind: DatasetKind, *, raw_stage: str | None) -> dg.AssetsDefinition:
-    """Return the partitioned asset `[<dataset>, shards]`.
+def build_shards_asset(
+    kind: DatasetKind, *, raw_stage: str | None, stage: str = "shards"
+) -> dg.AssetsDefinition:
+    """Return a partitioned asset of tar shards, `[<dataset>, <stage>]`.
 
     Args:
         kind: The declared dataset.
         raw_stage: Stage that holds the source files, None when the source is a local folder.
+        stage: Name of the stage.
     """
     spec = kind.spec
 
     @dg.asset(
-        key=[spec.name, "shards"],
+        key=[spec.name, stage],
         group_name=spec.name,
         kinds={"webdataset"},
         partitions_def=shard_partitions(spec),

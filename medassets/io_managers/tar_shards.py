@@ -68,10 +68,13 @@ class TarShardIOManager(dg.ConfigurableIOManager):
             context.step_context.add_asset_metadata(
                 metadata, asset_key=context.asset_key, partition_key=key
             )
-            version = {"dagster/data_version": work.plan_fingerprint}
+            versions = {
+                "dagster/data_version": work.plan_fingerprint,
+                "dagster/code_version": context.asset_spec.code_version or "",
+            }
             context.log_event(
                 dg.AssetMaterialization(
-                    context.asset_key, partition=key, metadata=metadata, tags=version
+                    context.asset_key, partition=key, metadata=metadata, tags=versions
                 )
             )
             yield {}
@@ -97,4 +100,5 @@ class TarShardIOManager(dg.ConfigurableIOManager):
         return {k: paths.shard(k) for k in keys if read_whole_record(paths, k) is not None}
 
     def _paths(self, context: dg.OutputContext | dg.InputContext) -> DatasetPaths:
-        return self.workspace.paths(context.asset_key.path[0])
+        dataset, stage = context.asset_key.path
+        return self.workspace.paths(dataset, stage=stage)
