@@ -2,13 +2,12 @@
 
 import re
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from medassets.errors import SpecError
 
 Orientation = Literal["as_stored", "LPS", "RAS"]
 HuRule = Literal["none", "table", "header"]
-SourceKind = Literal["huggingface", "folder"]
 VolumeLayout = Literal["ct_rate"]
 Automation = Literal["off", "drain"]
 
@@ -109,7 +108,7 @@ class DatasetSpec:
 
     Attributes:
         name: Dataset name; first part of every asset key and folder name.
-        source: Where raw bytes come from.
+        source: Where raw bytes come from; one of the kind's `SOURCES`.
         repo_id: `<org>/<name>` of the Hugging Face dataset (source `huggingface`).
         revision: Branch, tag or commit; resolved to a commit sha when the plan is made.
         endpoint: Base URL of the Hub; empty means the client's own default.
@@ -125,8 +124,10 @@ class DatasetSpec:
         catalog_cron: Cron line of the catalog schedule (UTC).
     """
 
+    SOURCES: ClassVar[tuple[str, ...]] = ("huggingface", "folder")
+
     name: str
-    source: SourceKind = "huggingface"
+    source: str = "huggingface"
     repo_id: str = ""
     revision: str = "main"
     endpoint: str = ""
@@ -145,7 +146,7 @@ class DatasetSpec:
         """Refuse a declaration that cannot work; the message begins with the field."""
         _check_types(self)
         _check_pattern("name", self.name, _NAME, "lower-case letters, digits and _")
-        _check_choice("source", self.source, get_args(SourceKind))
+        _check_choice("source", self.source, self.SOURCES)
         _check_choice("automation", self.automation, get_args(Automation))
         _check_pattern("runs", self.runs, _RUNS, "per-shard, single or 'batch: N'")
         if not self.splits or len(set(self.splits)) != len(self.splits):

@@ -146,9 +146,9 @@ def open_workspace(
     )
 
 
-def dataset_paths(dataset: str, *, data_root: str = "") -> DatasetPaths:
+def dataset_paths(dataset: str, *, data_root: str = "", stage: str = "shards") -> DatasetPaths:
     """Return where a dataset's files lie; an empty root means `$MEDASSETS_HOME/data`."""
-    return DatasetPaths(Path(data_root) if data_root else data_home(), dataset)
+    return DatasetPaths(Path(data_root) if data_root else data_home(), dataset, stage)
 
 
 def _open_source(spec: DatasetSpec) -> Source:

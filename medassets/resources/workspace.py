@@ -29,6 +29,6 @@ class WorkspaceResource(dg.ConfigurableResource):
             num_downloads=self.num_downloads,
         )
 
-    def paths(self, dataset: str) -> DatasetPaths:
+    def paths(self, dataset: str, *, stage: str = "shards") -> DatasetPaths:
         """Return where a dataset's files lie."""
-        return dataset_paths(dataset, data_root=self.data_root)
+        return dataset_paths(dataset, data_root=self.data_root, stage=stage)

@@ -84,16 +84,20 @@ class DatasetPaths:
     Attributes:
         root: Folder that holds datasets.
         dataset: Name of the dataset; its folder in `root`.
+        stage: Stage whose shards are meant. Those of `shards` lie right in the dataset's folder,
+            as training code expects them; any other stage has a folder of its own.
     """
 
     root: Path
     dataset: str
+    stage: str = "shards"
 
     def __post_init__(self) -> None:
         """Refuse a name that would leave the root."""
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", self.dataset):
-            msg = f"dataset: expected letters, digits, _ and -, got {self.dataset!r}"
-            raise CatalogError(msg)
+        for field, name in (("dataset", self.dataset), ("stage", self.stage)):
+            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", name):
+                msg = f"{field}: expected letters, digits, _ and -, got {name!r}"
+                raise CatalogError(msg)
 
     @property
     def folder(self) -> Path:
@@ -108,12 +112,13 @@ class DatasetPaths:
     def split_folder(self, split: str) -> Path:
         """Return the folder of one split's shards."""
         split_partition_key(f"{split}-000000")
-        return self.folder / split
+        folder = self.folder if self.stage == "shards" else self.folder / self.stage
+        return folder / split
 
     def shard(self, partition_key: str) -> Path:
         """Return the path of a published shard."""
         split, index = split_partition_key(partition_key)
-        return self.folder / split / f"shard-{index:06d}.tar"
+        return self.split_folder(split) / f"shard-{index:06d}.tar"
 
     def record(self, partition_key: str) -> Path:
         """Return the path of the record beside a shard."""

@@ -74,3 +74,12 @@ def test_home_is_read_when_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     )
     monkeypatch.delenv("MEDASSETS_HOME")
     assert medassets_home() == Path.home() / "medassets"
+
+
+def test_shards_of_another_stage_have_a_folder_of_their_own(tmp_path: Path) -> None:
+    assert (
+        DatasetPaths(tmp_path, "ct").shard("train-000001") == tmp_path / "ct/train/shard-000001.tar"
+    )
+    frames = DatasetPaths(tmp_path, "video", "frames")
+    assert frames.shard("train-000001") == tmp_path / "video/frames/train/shard-000001.tar"
+    assert frames.catalog == tmp_path / "video/catalog.parquet"
