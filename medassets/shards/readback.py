@@ -8,7 +8,7 @@ from medassets.shards.record import SampleEntry
 from medassets.shards.tar import HEADER_BYTES, Member, encode_header, padding_bytes
 from medassets.storage.checksums import crc32
 
-_CHUNK_BYTES = 1 << 18
+_CHUNK_BYTES = 1 << 20
 """Pieces that stay in the cache between the hash, the checksum and the copy."""
 
 
