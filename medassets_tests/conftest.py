@@ -82,7 +82,7 @@ def locate(home: Path) -> "Iterator[Callable[..., Location]]":
 
     with dg.DagsterInstance.ephemeral() as instance:
 
-        def locate_it(folder: Path | None = None, **changes: object) -> Location:
+        def locate_it(folder: Path | str = "", **changes: object) -> Location:
             fields = {"name": "tiny", "source": "folder", "folder": str(folder), **TINY, **changes}
             return Location(VolumeDatasetSpec(**fields), instance)  # pyright: ignore[reportArgumentType]
 

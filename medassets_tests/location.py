@@ -96,6 +96,18 @@ class Location:
             self.materialize("shards", partition=key)
         self.materialize("manifest")
 
+    def check(self, stage: str, name: str) -> dg.AssetCheckEvaluation:
+        """Execute one check of an unpartitioned asset, and nothing else."""
+        wanted = dg.AssetSelection.checks(dg.AssetCheckKey(self.key(stage), name))
+        defs = dg.Definitions.merge(
+            self.definitions, dg.Definitions(jobs=[dg.define_asset_job("one_check", wanted)])
+        )
+        result = defs.resolve_job_def("one_check").execute_in_process(
+            instance=self.instance, run_config=QUIET
+        )
+        (evaluation,) = result.get_asset_check_evaluations()
+        return evaluation
+
     def events(self, stage: str, partition: str | None = None) -> list[dg.AssetMaterialization]:
         """Return the materializations of an asset, oldest first."""
         return events_of(self.instance, self.key(stage), partition)

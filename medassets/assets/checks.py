@@ -6,6 +6,7 @@ from medassets.assets.metadata import problems_metadata
 from medassets.assets.partitions import shard_partitions
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.manifests import find_problems
+from medassets.datasets.verify import find_catalog_problems
 from medassets.resources.workspace import WorkspaceResource
 from medassets.shards.writer import read_whole_record
 
@@ -22,13 +23,17 @@ def _catalog_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
         description="Planned, held and excluded rows add up to the catalog; each sample once.",
     )
     def check(workspace: WorkspaceResource) -> dg.AssetCheckResult:
-        plan = workspace.open(kind).read_plan()
-        placed = (
-            sum(plan.partitions.values()) + plan.num_held + sum(plan.excluded_by_reason().values())
-        )
+        opened = workspace.open(kind)
+        plan, problems = opened.read_plan(), find_catalog_problems(opened)
         return dg.AssetCheckResult(
-            passed=placed == plan.num_rows,
-            metadata={"rows": plan.num_rows, "placed": placed},
+            passed=not problems,
+            metadata={
+                "rows": plan.num_rows,
+                "planned": sum(plan.partitions.values()),
+                "held": plan.num_held,
+                "excluded": dg.MetadataValue.json(plan.excluded_by_reason()),
+                **problems_metadata(problems),
+            },
         )
 
     return check
@@ -61,7 +66,7 @@ def _manifest_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=[kind.spec.name, "manifest"],
         name="all_shards_present",
-        description="Every planned shard is on disk with the size its manifest says.",
+        description="Every planned shard is on disk whole, made from today's inputs; no sample is held.",
     )
     def check(workspace: WorkspaceResource) -> dg.AssetCheckResult:
         problems = find_problems(workspace.open(kind))

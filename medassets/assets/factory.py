@@ -90,10 +90,11 @@ def build_raw_asset(kind: DatasetKind, *, stage: str = "raw_volumes") -> dg.Asse
         description="Source files of one shard, checked; released when the shard is verified.",
     )
     def raw(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> None:
-        opened = workspace.open(kind)
-        for key in sorted(context.partition_keys):
+        opened, keys = workspace.open(kind), sorted(context.partition_keys)
+        for key in keys:
             with explained_failures(context.run.tags):
-                done = stage_partition(opened, key, on_bytes=report)
+                # Only the shards, later in this run, free the room that a range would wait for.
+                done = stage_partition(opened, key, may_wait=len(keys) == 1, on_bytes=report)
             context.add_asset_metadata(stage_metadata(done), partition_key=key)
 
     return raw

@@ -38,7 +38,8 @@ def catalog_metadata(draft: CatalogDraft) -> dict[str, Any]:
 
 
 def stage_metadata(report: StageReport) -> dict[str, Any]:
-    """Return what lies in staging for one shard, or that nothing is needed."""
+    """Return what lies in staging for one shard, or why nothing does."""
+    left = {"medassets/left_to_shards": report.left} if report.left else {}
     return {
         "medassets/files": report.num_files,
         "medassets/bytes": report.num_bytes,
@@ -46,6 +47,7 @@ def stage_metadata(report: StageReport) -> dict[str, Any]:
         "medassets/rejected": dg.MetadataValue.json(
             dict(list(report.rejected.items())[:_MOST_ROWS])
         ),
+        **left,
     }
 
 

@@ -1,10 +1,10 @@
 """One partition from catalog rows to a published shard."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from medassets.datasets.workspace import Workspace
-from medassets.errors import SampleRejectedError
+from medassets.errors import DiskSpaceError, SampleRejectedError
 from medassets.shards.catalog import CatalogPlan
 from medassets.shards.fingerprint import plan_fingerprint, rows_fingerprint
 from medassets.shards.writer import (
@@ -30,12 +30,14 @@ class StageReport:
         num_bytes: Their bytes.
         rejected: Sample key to the reason why its file could not be had.
         needed: False if the shard is already whole, so that nothing was fetched.
+        left: Why the files were left to the making of the shard, empty if they were not.
     """
 
     num_files: int
     num_bytes: int
     rejected: dict[str, str]
     needed: bool
+    left: str = ""
 
 
 def plan_shard(
@@ -78,9 +80,17 @@ def stage_partition(
     workspace: Workspace,
     partition_key: str,
     *,
+    may_wait: bool = True,
     on_bytes: Callable[[int], None] | None = None,
 ) -> StageReport:
     """Fetch and check the source files of one shard that is still to be made.
+
+    Args:
+        workspace: The dataset.
+        partition_key: The shard.
+        may_wait: Wait until other runs free room in the staging area. If not, files that find no
+            room are left to the making of the shard.
+        on_bytes: Told of the bytes that have come.
 
     Raises:
         SourceAccessError: If the source refuses access.
@@ -92,7 +102,14 @@ def stage_partition(
     whole = read_whole_record(workspace.paths, partition_key, today)
     if whole is not None and not workspace.kind.spec.keep_raw:
         return StageReport(num_files=0, num_bytes=0, rejected={}, needed=False)
-    staged = workspace.stage(items, on_bytes=on_bytes)
+    if not may_wait:
+        workspace = replace(workspace, staging=replace(workspace.staging, wait_timeout_s=0.0))
+    try:
+        staged = workspace.stage(items, on_bytes=on_bytes)
+    except DiskSpaceError as error:
+        if may_wait:
+            raise
+        return StageReport(num_files=0, num_bytes=0, rejected={}, needed=True, left=str(error))
     rejected = {k: str(s) for k, s in staged.items() if isinstance(s, SampleRejectedError)}
     files = [s for s in staged.values() if not isinstance(s, SampleRejectedError)]
     return StageReport(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from medassets.datasets.build import today_fingerprint
 from medassets.datasets.workspace import Workspace
 from medassets.shards.catalog import CatalogPlan
 from medassets.shards.manifest import Manifest, build_manifest
@@ -12,6 +13,9 @@ from medassets.shards.writer import read_whole_record
 
 def build_manifests(workspace: Workspace) -> dict[str, Manifest]:
     """Return the manifest of every split: the shards that are on disk whole, and what is missing.
+
+    A shard made from other inputs than today's plan and declaration is as good as missing: the
+    manifest states one shape for all samples, and a short shard that was planned anew lacks some.
 
     Raises:
         CatalogError: If there is no catalog yet.
@@ -25,7 +29,10 @@ def build_manifests(workspace: Workspace) -> dict[str, Manifest]:
 
 
 def _build(workspace: Workspace, plan: CatalogPlan, split: str, keys: list[str]) -> Manifest:
-    found = (read_whole_record(workspace.paths, key) for key in keys)
+    found = (
+        read_whole_record(workspace.paths, key, today_fingerprint(workspace, plan, key))
+        for key in keys
+    )
     records = [record for record in found if record is not None]
     return build_manifest(
         split,
@@ -44,15 +51,24 @@ def _source(workspace: Workspace, records: list[ShardRecord]) -> Mapping[str, ob
     revisions = list(dict.fromkeys(record.source["revision"] for record in records))
     latest = revisions[-1] if revisions else None
     more = {"revisions": revisions} if len(revisions) > 1 else {}
-    return {"uri": workspace.source.uri, "revision": latest, **more}
+    uri = workspace.source.uri
+    repo = workspace.kind.spec.repo_id or uri
+    return {"repo": repo, "uri": uri, "revision": latest, **more}
 
 
 def find_problems(workspace: Workspace) -> list[str]:
-    """Return what keeps the dataset from being complete: shards missing or of another size."""
+    """Return what keeps the dataset from being complete: shards missing, damaged or outdated."""
+    plan = workspace.read_plan()
     problems: list[str] = []
-    for key in workspace.read_plan().partitions:
+    for key in plan.partitions:
         if not workspace.paths.record(key).exists():
             problems.append(f"{key}: not made yet")
             continue
-        problems += [str(problem) for problem in verify_shard(workspace.paths, key, full=False)]
+        found = [str(problem) for problem in verify_shard(workspace.paths, key, full=False)]
+        today = today_fingerprint(workspace, plan, key)
+        if not found and read_whole_record(workspace.paths, key, today) is None:
+            found = [f"{key}: made from other inputs or settings than today's; build it again"]
+        problems += found
+    if plan.num_held:
+        problems.append(f"{plan.num_held} samples are held; refresh the catalog without limit")
     return problems

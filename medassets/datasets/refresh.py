@@ -104,6 +104,8 @@ def _with_file_stats(rows: pa.Table, source: Source) -> pa.Table:
 def publish_catalog(path: Path, draft: CatalogDraft) -> None:
     """Write a catalog, unless another refresh was quicker.
 
+    A catalog that already says the same is left as it is.
+
     Raises:
         CatalogError: If the catalog on disk is not the one the draft grew from; two plans that
             grew apart would give one sample to two shards.
@@ -111,9 +113,10 @@ def publish_catalog(path: Path, draft: CatalogDraft) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with lock_file(path.with_name(".catalog.lock")):
         current = read_plan(path).version if path.exists() else None
+        if current == draft.plan.version:
+            return
         grown_from = draft.previous_plan.version if draft.previous_plan else None
         if current != grown_from:
             msg = f"{path}: another refresh wrote the catalog meanwhile; run the refresh again"
             raise CatalogError(msg)
-        if current != draft.plan.version:
-            write_catalog(draft.table, path)
+        write_catalog(draft.table, path)

@@ -1,9 +1,11 @@
-"""All shards of a dataset against their records."""
+"""The catalog against its plan, and all shards of a dataset against their records."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from medassets.datasets.workspace import Workspace
+from medassets.shards.catalog import STATE_EXCLUDED, STATE_HELD, STATE_PLANNED
 from medassets.shards.verify import Problem, verify_shard
 
 
@@ -38,3 +40,37 @@ def verify_dataset(workspace: Workspace, keys: Iterable[str], *, full: bool) -> 
         report.checked.append(key)
         report.problems += verify_shard(workspace.paths, key, full=full)
     return report
+
+
+def find_catalog_problems(workspace: Workspace) -> list[str]:
+    """Return what is wrong with the catalog on disk: every row must have exactly one place.
+
+    Raises:
+        CatalogError: If there is no catalog yet.
+    """
+    plan = workspace.read_plan()
+    table = workspace.read_catalog()
+    if table is None:
+        return []
+    keys, states, places = (table[name].to_pylist() for name in ("key", "state", "partition"))
+    expected = Counter(
+        {
+            STATE_PLANNED: sum(plan.partitions.values()),
+            STATE_HELD: plan.num_held,
+            STATE_EXCLUDED: sum(plan.excluded_by_reason().values()),
+        }
+    )
+    problems = [
+        f"row {key!r} stands {count} times" for key, count in Counter(keys).items() if count > 1
+    ]
+    if +expected != Counter(states):
+        problems.append(f"the plan says {dict(+expected)}, the rows say {dict(Counter(states))}")
+    if plan.num_rows != table.num_rows:
+        problems.append(f"the plan says {plan.num_rows} rows, there are {table.num_rows}")
+    samples = Counter(place for place in places if place is not None)
+    problems += [
+        f"{key}: {samples[key]} rows, its plan says {plan.partitions.get(key, 0)}"
+        for key in sorted(samples.keys() | plan.partitions.keys())
+        if samples[key] != plan.partitions.get(key, 0)
+    ]
+    return problems

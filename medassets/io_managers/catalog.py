@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from medassets.datasets.refresh import CatalogDraft, publish_catalog
+from medassets.io_managers.failures import explained_failures
 from medassets.resources.workspace import WorkspaceResource
 
 
@@ -29,10 +30,12 @@ class CatalogIOManager(dg.ConfigurableIOManager):
         """Publish the catalog, then add the keys that are new.
 
         Raises:
-            CatalogError: If another refresh published a catalog meanwhile.
+            dg.Failure: If another refresh published another catalog meanwhile.
+            dg.RetryRequested: If the disk is full, or another refresh holds the catalog.
         """
         path = self._path(context)
-        publish_catalog(path, obj)
+        with explained_failures(context.step_context.run_tags):
+            publish_catalog(path, obj)
         instance = context.step_context.instance
         known = set(instance.get_dynamic_partitions(obj.partitions_name))
         new = [key for key in obj.plan.partitions if key not in known]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import NoReturn
 
 import dagster as dg
 
@@ -18,6 +19,10 @@ LAUNCHED_BY_TAG = "medassets/launched_by"
 _PASSING = (DiskSpaceError, LockTimeoutError, SourceUnavailableError)
 _MAX_RETRIES = 2
 _RETRY_DELAY_S = 60.0
+
+# An event row stays under 32 KB; the log has every message whole.
+_MOST_SHARDS = 40
+_MOST_CHARACTERS = 500
 
 
 @contextmanager
@@ -41,11 +46,30 @@ def explained_failures(run_tags: Mapping[str, str]) -> Iterator[None]:
         raise dg.Failure(str(error), allow_retries=False) from error
 
 
-def as_failure(failed: Mapping[str, MedassetsError]) -> dg.Failure:
-    """Return one failure that names each shard and why it was not made."""
-    lines = [f"- {key}: {error}" for key, error in failed.items()]
+def fail_range(failed: Mapping[str, MedassetsError], run_tags: Mapping[str, str]) -> NoReturn:
+    """Fail a run of several shards, naming each that was not made and why.
+
+    Args:
+        failed: Partition key -> what stopped it.
+        run_tags: Tags of the run.
+
+    Raises:
+        dg.RetryRequested: If another try may make at least one of them; the others are adopted.
+        dg.Failure: If none can be helped, or the run may not be retried.
+    """
+    failure = _as_failure(failed)
+    passing = any(isinstance(error, _PASSING) for error in failed.values())
+    if passing and LAUNCHED_BY_TAG not in run_tags:
+        raise dg.RetryRequested(_MAX_RETRIES, seconds_to_wait=_RETRY_DELAY_S) from failure
+    raise failure
+
+
+def _as_failure(failed: Mapping[str, MedassetsError]) -> dg.Failure:
+    shown = list(failed)[:_MOST_SHARDS]
+    lines = [f"- {key}: {str(failed[key])[:_MOST_CHARACTERS]}" for key in shown]
+    more = f" and {len(failed) - len(shown)} more" if len(failed) > len(shown) else ""
     return dg.Failure(
-        f"{len(failed)} of the run's shards were not made: {', '.join(failed)}",
-        metadata={"medassets/failed": dg.MetadataValue.md("\n".join(lines))},
+        f"{len(failed)} of the run's shards were not made: {', '.join(shown)}{more}",
+        metadata={"medassets/failed": dg.MetadataValue.md("\n".join(lines) + more)},
         allow_retries=False,
     )

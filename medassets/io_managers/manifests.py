@@ -5,6 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from medassets.io_managers.failures import explained_failures
 from medassets.resources.workspace import WorkspaceResource
 from medassets.shards.manifest import Manifest, write_manifest
 from medassets.storage.paths import DatasetPaths
@@ -16,10 +17,15 @@ class ManifestIOManager(dg.ConfigurableIOManager):
     workspace: dg.ResourceDependency[WorkspaceResource]
 
     def handle_output(self, context: dg.OutputContext, obj: Mapping[str, Manifest]) -> None:
-        """Publish the files of every split."""
+        """Publish the files of every split.
+
+        Raises:
+            dg.RetryRequested: If the disk is full.
+        """
         paths = self._paths(context)
-        for split, manifest in obj.items():
-            write_manifest(paths, split, manifest)
+        with explained_failures(context.step_context.run_tags):
+            for split, manifest in obj.items():
+                write_manifest(paths, split, manifest)
         context.add_output_metadata({"dagster/uri": str(paths.folder)})
 
     def load_input(self, context: dg.InputContext) -> dict[str, Path]:

@@ -9,7 +9,7 @@ import dagster as dg
 from medassets.datasets.build import build_shard
 from medassets.datasets.workspace import Workspace
 from medassets.errors import MedassetsError
-from medassets.io_managers.failures import as_failure, explained_failures
+from medassets.io_managers.failures import explained_failures, fail_range
 from medassets.io_managers.metadata import shard_metadata
 from medassets.progress import report
 from medassets.resources.workspace import WorkspaceResource
@@ -43,6 +43,7 @@ class TarShardIOManager(dg.ConfigurableIOManager):
 
         Raises:
             dg.Failure: If a shard could not be made; the others of the run are made before.
+            dg.RetryRequested: The same, where another try may succeed.
         """
         paths = self._paths(context)
         if len(obj.works) == 1:
@@ -79,7 +80,7 @@ class TarShardIOManager(dg.ConfigurableIOManager):
             )
             yield {}
         if failed:
-            raise as_failure(failed)
+            fail_range(failed, context.step_context.run_tags)
 
     def _build(
         self, context: dg.OutputContext, batch: ShardBatch, work: ShardWork, paths: DatasetPaths
