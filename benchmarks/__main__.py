@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import phantom, preprocessing, shards
+from benchmarks import orchestration, phantom, preprocessing, shards
 
-TABLES = {"volume": preprocessing, "shard": shards}
+TABLES = {"volume": preprocessing, "shard": shards, "dagster": orchestration}
 
 
 def main() -> None:
