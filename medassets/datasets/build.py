@@ -66,6 +66,7 @@ def plan_shard(
         items=items,
         plan_fingerprint=plan_fingerprint(workspace.kind.fingerprint(), rows_fingerprint(items)),
         stage=workspace.stage,
+        release=workspace.release,
         stage_each=workspace.source.is_local,
         encode=workspace.kind.encoder(),
         source={"uri": workspace.source.uri, "revision": items[0].revision},
@@ -144,6 +145,4 @@ def build_shard(
     if work.force or whole is None:
         needed = missing_bytes(paths, work)
         require_free_bytes(paths.folder, needed, purpose=f"shard {work.partition_key}")
-    result = ensure_shard(paths, work, observe=observe)
-    workspace.release(work.items)
-    return result
+    return ensure_shard(paths, work, observe=observe)

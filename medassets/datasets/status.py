@@ -7,7 +7,7 @@ from enum import StrEnum
 from medassets.datasets.build import today_fingerprint
 from medassets.datasets.workspace import Workspace
 from medassets.shards.catalog import CatalogPlan
-from medassets.shards.writer import read_whole_record
+from medassets.shards.writer import find_touched, read_whole_record
 
 
 class ShardState(StrEnum):
@@ -26,7 +26,8 @@ class ShardState(StrEnum):
     """On disk, but made from other inputs or by other settings."""
 
     ORPHANED = "orphaned"
-    """On disk and whole, but unknown to Dagster; a build records it without computing."""
+    """On disk and whole, but unknown to Dagster, or a run was killed at it; a build settles that
+    without computing."""
 
     LOST = "lost"
     """Dagster knows it, the disk does not hold it."""
@@ -52,7 +53,19 @@ def shard_states(workspace: Workspace, recorded: Recorded) -> dict[str, ShardSta
         CatalogError: If there is no catalog yet.
     """
     plan = workspace.read_plan()
-    return {key: _state(workspace, plan, key, recorded) for key in plan.partitions}
+    states = {key: _state(workspace, plan, key, recorded) for key in plan.partitions}
+    for key in _touched(workspace, plan):
+        if states[key] is ShardState.DONE:
+            states[key] = ShardState.ORPHANED
+    return states
+
+
+def _touched(workspace: Workspace, plan: CatalogPlan) -> list[str]:
+    found: list[str] = []
+    for split, keys in plan.splits().items():
+        names = find_touched(workspace.paths.split_folder(split))
+        found += [key for key in keys if workspace.paths.shard(key).stem in names]
+    return found
 
 
 def _state(workspace: Workspace, plan: CatalogPlan, key: str, recorded: Recorded) -> ShardState:

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +22,13 @@ from medassets.shards.ledger import PartialShard
 from medassets.shards.pipeline import iter_in_order
 from medassets.shards.readback import find_damage
 from medassets.shards.record import Rejected, SampleEntry, ShardRecord
-from medassets.storage.atomic import explain_no_space, fsync_folder, publish_bytes, publish_file
+from medassets.storage.atomic import (
+    explain_no_space,
+    fsync_folder,
+    publish_bytes,
+    publish_file,
+    sweep_private,
+)
 from medassets.storage.checksums import fingerprint, sha256_file
 from medassets.storage.locks import lock_file
 from medassets.storage.paths import DatasetPaths, split_partition_key
@@ -31,6 +38,11 @@ Encoded = EncodedSample | SampleRejectedError
 Encode = Callable[[Sequence[SourceItem], StagedFile], Sequence[Encoded]]
 
 _NAMED_REJECTIONS = 5
+_PRIVATE = re.compile(r"\.+(shard-\d{6})\..+")
+
+
+def _keep(_: Sequence[SourceItem]) -> None:
+    """Release nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +57,7 @@ class ShardWork:
         stage: Brings items' files to the local disk; by sample key.
         stage_each: Call `stage` for one item at a time, on the thread that encodes it (a local
             source), instead of once for all that is left to do (a remote one).
+        release: Called with all items when the shard is published, still under its lock.
         encode: Turns a file into the samples of its items, in order; called on several threads.
             Consecutive items of one path come together, so that a file with many samples is
             opened once. An item that cannot become a sample is answered, or all are by raising,
@@ -63,6 +76,7 @@ class ShardWork:
     stage: Callable[[Sequence[SourceItem]], Mapping[str, Staged]]
     encode: Encode
     source: Mapping[str, Any]
+    release: Callable[[Sequence[SourceItem]], None] = _keep
     expected_bytes: int = 0
     max_rejected_share: float = 0.05
     num_workers: int = 0
@@ -151,13 +165,23 @@ def ensure_shard(
     shard = paths.shard(work.partition_key)
     shard.parent.mkdir(parents=True, exist_ok=True)
     with lock_file(shard.with_name(f".{shard.stem}.lock")):
-        _settle(paths, work.partition_key)
-        record = read_whole_record(paths, work.partition_key, work.plan_fingerprint)
-        if work.force or record is None:
-            with explain_no_space(shard, lambda: missing_bytes(paths, work)):
-                return _Maker(paths, work, observe).make()
-        remove_leftovers(shard)
-        return ShardResult(record, adopted=True)
+        result = _ensure_locked(paths, work, observe)
+        # The lock's file outlives a kill, so that a release cut short is not forgotten.
+        work.release(work.items)
+    return result
+
+
+def _ensure_locked(
+    paths: DatasetPaths, work: ShardWork, observe: Callable[[Progress], None] | None
+) -> ShardResult:
+    shard = paths.shard(work.partition_key)
+    _settle(paths, work.partition_key)
+    record = read_whole_record(paths, work.partition_key, work.plan_fingerprint)
+    if work.force or record is None:
+        with explain_no_space(shard, lambda: missing_bytes(paths, work)):
+            return _Maker(paths, work, observe).make()
+    remove_leftovers(shard)
+    return ShardResult(record, adopted=True)
 
 
 def read_whole_record(
@@ -197,9 +221,16 @@ def missing_bytes(paths: DatasetPaths, work: ShardWork) -> int:
 def remove_leftovers(shard: Path) -> None:
     """Remove what interrupted runs of this shard left; the caller holds its lock."""
     tar, ledger = partial_paths(shard)
-    leftovers = shard.parent.glob(f".{shard.stem}.*.tmp")
-    for path in (_pending_record(shard), tar, ledger, *leftovers):
+    pending = _pending_record(shard)
+    sweep_private(pending)
+    for path in (pending, tar, ledger):
         path.unlink(missing_ok=True)
+
+
+def find_touched(folder: Path) -> set[str]:
+    """Return the names, without suffix, of shards that a run is making or was killed at."""
+    names = (_PRIVATE.fullmatch(path.name) for path in folder.glob(".*"))
+    return {name[1] for name in names if name}
 
 
 def _pending_record(shard: Path) -> Path:
