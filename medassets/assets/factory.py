@@ -1,6 +1,7 @@
 """The assets every kind of dataset has: catalog, raw files, shards, manifest."""
 
 import dagster as dg
+from pydantic import Field
 
 from medassets.assets.metadata import catalog_metadata, manifest_metadata, stage_metadata
 from medassets.assets.partitions import backfill_policy, shard_partitions
@@ -26,10 +27,12 @@ class CatalogConfig(dg.Config):
 
     Attributes:
         limit: Plan at most so many samples in all; the others wait for a refresh without limit.
+        limit_splits: Count the limit in these splits only, and hold the others.
         samples_per_shard: Replaces the declared number; before the first plan only.
     """
 
     limit: int | None = None
+    limit_splits: list[str] = Field(default_factory=list)
     samples_per_shard: int | None = None
 
 
@@ -63,6 +66,7 @@ def build_catalog_asset(kind: DatasetKind) -> dg.AssetsDefinition:
             draft = draft_catalog(
                 workspace.open(kind),
                 limit=config.limit,
+                limit_splits=config.limit_splits,
                 samples_per_shard=config.samples_per_shard,
             )
         return dg.MaterializeResult(

@@ -3,14 +3,15 @@
 import click
 
 from medassets.cli.console import Output
-from medassets.cli.runner import BuildOptions, build_dataset
+from medassets.cli.runner import build_dataset
+from medassets.cli.selection import BuildOptions
 from medassets.cli.session import Session
 
 
 @click.command(name="build")
 @click.argument("dataset")
 @click.option("--split", multiple=True, help="Only shards of this split; may be repeated.")
-@click.option("--limit", type=click.IntRange(1), help="At most so many samples: a trial.")
+@click.option("--limit", type=click.IntRange(1), help="A trial: the first so many samples only.")
 @click.option(
     "--samples-per-shard", type=click.IntRange(1), help="Shard size; before the first plan only."
 )
@@ -18,10 +19,10 @@ from medassets.cli.session import Session
 @click.option(
     "--partitions", help="Shards by key or range: valid-000000,train-000003..train-000009."
 )
-@click.option("--missing", is_flag=True, help="Only shards that were never made (or got lost).")
-@click.option("--failed", is_flag=True, help="Only shards whose last try failed.")
+@click.option("--missing", is_flag=True, help="Only shards that were never made, or got lost.")
+@click.option("--failed", is_flag=True, help="Only shards whose last try failed, or got lost.")
 @click.option("--force", is_flag=True, help="Make shards again even when they are whole.")
-@click.option("--no-refresh", is_flag=True, help="Keep the catalog as it is.")
+@click.option("--no-refresh", is_flag=True, help="Keep the catalog; do not ask for new files.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     dataset: str,

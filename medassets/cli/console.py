@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
@@ -20,26 +20,11 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from medassets.cli.words import count_words, format_bytes
 from medassets.progress import listening
 
 # One plain line at most so often when the output is not a terminal.
 _PLAIN_LINE_S = 10.0
-
-
-def format_bytes(count: float) -> str:
-    """Return bytes as people read them, in powers of ten."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(count) < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def format_seconds(seconds: float) -> str:
-    """Return a duration as hours, minutes and seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"
 
 
 @dataclass
@@ -124,12 +109,12 @@ class ProgressView:
     task: TaskID | None
     done_before: int = 0
     staged_bytes: int = 0
-    last_line_s: float = 0.0
+    last_line_s: float = field(default_factory=time.monotonic)
 
-    def finish_shard(self, num_samples: int) -> None:
-        """Count a finished shard's samples."""
+    def finish_shard(self, num_samples: int, note: str) -> None:
+        """Count a finished shard's samples; a line each where there is no bar."""
         self.done_before += num_samples
-        self._draw(self.done_before, "")
+        self._draw(self.done_before, note, always=True)
 
     def hear(self, event: Any) -> None:
         """Take one report: bytes that were fetched, or a sample that was written."""
@@ -139,11 +124,12 @@ class ProgressView:
             return
         self._draw(self.done_before + event.done, f"{event.partition_key} {event.key}")
 
-    def _draw(self, done: int, note: str) -> None:
+    def _draw(self, done: int, note: str, *, always: bool = False) -> None:
         if self.bar is not None and self.task is not None:
             self.bar.update(self.task, completed=done, note=note)
             return
         now = time.monotonic()
-        if not self.output.as_json and now - self.last_line_s >= _PLAIN_LINE_S:
+        if not self.output.as_json and (always or now - self.last_line_s >= _PLAIN_LINE_S):
             self.last_line_s = now
-            self.output.warn(f"{self.title}: {done} of {self.total} samples  {note}")
+            samples = count_words(self.total, "sample")
+            self.output.warn(f"{self.title}: {done} of {samples}  {note}")

@@ -1,13 +1,19 @@
 """`medassets demo`: the whole way on data made on the spot, from a local Hub to a manifest."""
 
 import os
+import shlex
+import shutil
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from medassets.cli.console import Output
-from medassets.cli.runner import BuildOptions, build_dataset
+from medassets.cli.runner import build_dataset
+from medassets.cli.selection import BuildOptions
 from medassets.cli.session import Session, ensure_dagster_home
 from medassets.storage.paths import medassets_home
 from medassets.testing.ct_rate import make_ct_rate_repository
@@ -24,16 +30,18 @@ _PORT = 8751
 def command(num_patients: int, *, serve: bool, as_json: bool) -> int:
     """Make a small CT-RATE-like dataset, serve it from a local Hub, and build it through Dagster."""
     output = Output(as_json)
+    ensure_dagster_home()
     folder = make_demo_repository(num_patients=num_patients)
     # 0 lets the system choose: two demos on one machine do not meet.
-    with LocalHub(folder, "medassets/demo-ct", port=_PORT if serve else 0) as hub:
+    with _open_hub(folder, _PORT if serve else 0) as hub:
         os.environ["MEDASSETS_DEMO_HUB"] = hub.endpoint
         output.say(f"local Hub: {hub.endpoint}, commit {hub.sha[:12]}, files in {folder}")
         session = Session()
         code = build_dataset(session, output, DATASET, BuildOptions())
-        _tell_where(output, session)
-        if serve:
-            _wait(output, hub)
+        if code == 0:
+            _tell_where(output, session, serve=serve)
+            if serve:
+                _wait(output, hub)
     return code
 
 
@@ -49,22 +57,55 @@ def make_demo_repository(*, num_patients: int) -> Path:
     return folder
 
 
-def _tell_where(output: Output, session: Session) -> None:
+@contextmanager
+def _open_hub(folder: Path, port: int) -> Iterator[LocalHub]:
+    hub = LocalHub(folder, "medassets/demo-ct", port=port)
+    try:
+        hub.start()
+    except OSError as error:
+        msg = f"--serve: cannot listen on 127.0.0.1:{port}: {error.strerror}; does one run already?"
+        raise click.UsageError(msg) from error
+    try:
+        yield hub
+    finally:
+        hub.close()
+
+
+def _tell_where(output: Output, session: Session, *, serve: bool) -> None:
     paths = session.workspace(DATASET).paths
-    home = ensure_dagster_home()
+    program = _program()
     output.say("")
-    output.say(f"shards, manifests, catalog:  {paths.folder}")
+    output.say(f"catalog, shards, manifests in {paths.folder}:")
     for shard in sorted(paths.folder.glob("*/shard-*.tar")):
         output.say(f"  {shard.relative_to(paths.folder)}  {shard.stat().st_size:,} bytes")
-    output.say("")
-    output.say("look into one:    medassets inspect " + str(paths.shard("train-000000")))
-    output.say("see the states:   medassets status " + DATASET)
-    output.say(f"open the UI:      MEDASSETS_HOME={medassets_home()} medassets ui")
-    output.say(f"                  then http://127.0.0.1:3000 (Dagster instance: {home})")
-    output.say("build from the UI as well:  medassets demo --serve  (keeps the local Hub running)")
+    first = shlex.quote(str(paths.shard("train-000000")))
+    output.say("\nlook at it:")
+    for line in (
+        f"export MEDASSETS_HOME={shlex.quote(str(medassets_home()))}",
+        f"{program} status {DATASET}",
+        f"{program} verify {DATASET}",
+        f"{program} inspect {first}",
+        f"{program} ui   # then http://127.0.0.1:3000",
+    ):
+        output.say(f"  {line}")
+    if not serve:
+        output.say("\nbuild from the UI as well, with the local Hub kept running:")
+        output.say(f"  {program} demo --serve")
+
+
+def _program() -> str:
+    """Return how to call this very program: an environment need not be activated."""
+    if found := shutil.which("medassets"):
+        own = Path(sys.executable).with_name("medassets")
+        if not own.exists() or Path(found).samefile(own):
+            return "medassets"
+    return f"{shlex.quote(sys.executable)} -m medassets"
 
 
 def _wait(output: Output, hub: LocalHub) -> None:
-    output.say(f"serving {hub.endpoint} until Ctrl-C")
-    while True:
-        time.sleep(3600)
+    output.say(f"\nserving {hub.endpoint}; Ctrl-C stops")
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        output.say("stopped")

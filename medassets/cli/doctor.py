@@ -8,9 +8,10 @@ from typing import Literal
 
 import click
 
-from medassets.cli.console import Output, format_bytes
+from medassets.cli.console import Output
 from medassets.cli.main import EXIT_FAILED
 from medassets.cli.session import Session, ensure_dagster_home
+from medassets.cli.words import count_words, format_bytes
 from medassets.errors import MedassetsError
 from medassets.storage.disk import free_bytes
 from medassets.storage.paths import data_home, staging_home
@@ -72,7 +73,7 @@ def _check_declarations(session: Session) -> Finding:
 def _check_instance(session: Session) -> Finding:
     home = ensure_dagster_home()
     runs = session.instance.get_runs_count()
-    return Finding("Dagster instance", "ok", f"{home}, {runs} runs")
+    return Finding("Dagster instance", "ok", f"{home}, {count_words(runs, 'run')}")
 
 
 def _check_token() -> Finding:

@@ -1,11 +1,15 @@
 """`medassets inspect`: the first samples of a shard."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from medassets.cli.console import Output, format_bytes
+from medassets.cli.console import Output
+from medassets.cli.words import count_words, format_bytes
 from medassets.shards.inspection import describe_samples
+
+_MOST_NAMES = 12
 
 
 @click.command(name="inspect")
@@ -23,18 +27,29 @@ def command(shard: Path, num_samples: int, *, as_json: bool) -> int:
         ]
         output.table(sample["key"], ["member", "size", "content"], rows)
         if sample.get("spacing_mm"):
-            source = sample.get("source_spacing_mm")
-            output.say(f"  spacing {sample['spacing_mm']} mm (source {source})")
+            source = _steps(sample.get("source_spacing_mm"))
+            output.say(f"  spacing {_steps(sample['spacing_mm'])} mm, in the source {source}")
     output.result({"shard": str(shard), "samples": samples})
     return 0
 
 
-def _words(facts: dict) -> str:
+def _words(facts: dict[str, Any]) -> str:
     if "shape" in facts:
-        shape = " x ".join(str(n) for n in facts["shape"])
-        return f"{shape} {facts['dtype']}, {facts['min']:.4g} to {facts['max']:.4g}"
+        shape = " x ".join(str(n) for n in facts["shape"]) or "scalar"
+        extent = f", {facts['min']:.4g} to {facts['max']:.4g}" if "min" in facts else ""
+        odd = f", {facts['not_finite']:,} not finite" if "not_finite" in facts else ""
+        return f"{shape} {facts['dtype']}{extent}{odd}"
     if "values" in facts:
-        return " ".join(f"{value:g}" for value in facts["values"])
+        return " ".join("nan" if v is None else f"{v:g}" for v in facts["values"])
     if "start" in facts:
-        return f"{facts['start']!r}, {facts['characters']} characters"
-    return facts.get("problem") or ", ".join(facts.get("fields", ()))
+        return f"{facts['start']!r}, {count_words(facts['characters'], 'character')}"
+    if "fields" in facts:
+        names, more = facts["fields"][:_MOST_NAMES], len(facts["fields"]) - _MOST_NAMES
+        return ", ".join(names) + (f" and {more} more" if more > 0 else "")
+    return str(facts.get("problem") or facts.get("value") or "")
+
+
+def _steps(spacing: Any) -> str:
+    if not isinstance(spacing, list):
+        return "unknown"
+    return " x ".join(f"{step:.4g}" if isinstance(step, float) else str(step) for step in spacing)

@@ -1,5 +1,7 @@
 """Entry point of the `medassets` command: commands, and what their exit codes mean."""
 
+import json
+import logging
 import sys
 
 import click
@@ -19,6 +21,29 @@ EXIT_SOURCE = 3
 EXIT_DISK = 4
 EXIT_INTERRUPTED = 130
 
+# Next to the names, so that `medassets --help` need not import Dagster for ten docstrings.
+COMMANDS = {
+    "plan": "Samples, shards, bytes and hours of a build; writes nothing.",
+    "build": "Build what is missing, failed, stale or lost.",
+    "status": "The state of every shard.",
+    "retry": "Try failed and lost shards again.",
+    "verify": "Every byte of every shard against its record.",
+    "inspect": "What the first samples of a shard hold.",
+    "validate": "Check every declaration: file, line, field.",
+    "doctor": "What this machine lacks for a build.",
+    "demo": "The whole way on synthetic data.",
+    "ui": "Dagster's UI and daemon, for this machine only.",
+}
+_EXIT_CODES = """\b
+Exit codes:
+    0  done
+    1  something failed, and is named
+    2  wrong usage or declaration
+    3  the source refuses or stays silent
+    4  not enough disk
+  130  interrupted; the next run continues
+"""
+
 
 class LazyGroup(click.Group):
     """A group that imports a command's module when the command is called.
@@ -26,41 +51,33 @@ class LazyGroup(click.Group):
     Dagster takes half a second to import; `medassets --help` need not wait for it.
     """
 
-    commands_by_module = (
-        "plan",
-        "build",
-        "status",
-        "retry",
-        "verify",
-        "inspect",
-        "validate",
-        "doctor",
-        "demo",
-        "ui",
-    )
-
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order of a user's work."""
-        return list(self.commands_by_module)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return one command."""
-        if cmd_name not in self.commands_by_module:
+        if cmd_name not in COMMANDS:
             return None
         module = __import__(f"medassets.cli.{cmd_name}", fromlist=["command"])
         return module.command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with one line each, importing none of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EXIT_CODES,
+)
 @click.version_option(__version__, prog_name="medassets")
 def cli() -> None:
-    r"""Turn CT volumes into training-ready shards.
+    """Turn CT volumes into training-ready shards.
 
     Everything runs through Dagster: the UI shows what this command does, and the other way round.
-
-    \b
-    Exit codes: 0 done · 1 something failed, it is named · 2 wrong usage or declaration ·
-    3 the source refuses or stays silent · 4 not enough disk · 130 interrupted
     """
 
 
@@ -71,24 +88,36 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command on a list of arguments and return its exit code."""
+    as_json = "--json" in arguments
+    if logging.lastResort is not None:
+        # It looks up sys.stderr at each line, which a progress bar replaces while it is shown.
+        logging.lastResort.setFormatter(logging.Formatter("medassets: %(message)s"))
     try:
         code = cli.main(args=arguments, prog_name="medassets", standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        return error.exit_code
+        return _report(error.format_message(), error.exit_code, as_json=as_json)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; the next run continues where this one stopped", err=True)
-        return EXIT_INTERRUPTED
+        message = "interrupted; the next run continues where this one stopped"
+        click.echo(f"medassets: {message}", err=True)
+        return _report(message, EXIT_INTERRUPTED, as_json=as_json)
     except MedassetsError as error:
         click.echo(f"medassets: {error}", err=True)
-        return exit_code_of(error)
+        return _report(str(error), exit_code_of(type(error)), as_json=as_json)
     return code if isinstance(code, int) else 0
 
 
-def exit_code_of(error: MedassetsError) -> int:
+def _report(message: str, code: int, *, as_json: bool) -> int:
+    """Give a program its one document even when there is no result."""
+    if as_json:
+        click.echo(json.dumps({"error": message, "exit_code": code}, ensure_ascii=False))
+    return code
+
+
+def exit_code_of(kind: type[BaseException]) -> int:
     """Return the exit code that tells a program what sort of error it was."""
-    if isinstance(error, SourceAccessError | SourceUnavailableError):
+    if issubclass(kind, SourceAccessError | SourceUnavailableError):
         return EXIT_SOURCE
-    if isinstance(error, DiskSpaceError):
+    if issubclass(kind, DiskSpaceError):
         return EXIT_DISK
-    return EXIT_USAGE if isinstance(error, SpecError) else EXIT_FAILED
+    return EXIT_USAGE if issubclass(kind, SpecError) else EXIT_FAILED

@@ -2,8 +2,10 @@
 
 import click
 
-from medassets.cli.console import Output, format_bytes, format_seconds
+from medassets.cli.console import Output
+from medassets.cli.selection import check_shard_size
 from medassets.cli.session import Session
+from medassets.cli.words import count_words, format_bytes, format_seconds
 from medassets.datasets.estimates import PlanEstimate, estimate_plan
 from medassets.datasets.refresh import draft_catalog
 from medassets.storage.disk import free_bytes
@@ -11,7 +13,7 @@ from medassets.storage.disk import free_bytes
 
 @click.command(name="plan")
 @click.argument("dataset")
-@click.option("--limit", type=click.IntRange(1), help="At most so many samples: a trial.")
+@click.option("--limit", type=click.IntRange(1), help="A trial: the first so many samples only.")
 @click.option("--samples-per-shard", type=click.IntRange(1), help="Shard size.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
@@ -19,14 +21,16 @@ def command(
 ) -> int:
     """Read the tables of DATASET and say how many samples, bytes and hours a build takes."""
     output, workspace = Output(as_json), Session().workspace(dataset)
+    check_shard_size(workspace, samples_per_shard)
     draft = draft_catalog(workspace, limit=limit, samples_per_shard=samples_per_shard)
     estimates = estimate_plan(workspace.kind, draft.table)
     free = free_bytes(workspace.paths.folder)
     _show(output, dataset, draft.source_uri, estimates, free)
     for reason, count in draft.plan.excluded_by_reason().items():
-        output.say(f"  excluded {count}: {reason}")
+        output.say(f"excluded: {count_words(count, 'sample')} ({reason})")
     if draft.plan.num_held:
-        output.say(f"  held for a build without --limit: {draft.plan.num_held}")
+        held = count_words(draft.plan.num_held, "sample")
+        output.say(f"held for a build without --limit: {held}")
     output.result(
         {
             "dataset": dataset,

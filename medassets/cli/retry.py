@@ -3,7 +3,8 @@
 import click
 
 from medassets.cli.console import Output
-from medassets.cli.runner import BuildOptions, build_dataset
+from medassets.cli.runner import build_dataset
+from medassets.cli.selection import BuildOptions
 from medassets.cli.session import Session
 
 

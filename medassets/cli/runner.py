@@ -1,59 +1,56 @@
 """The work behind `build`, `retry` and `demo`: which shards, one run each, what came of it."""
 
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from medassets.cli.console import Output, format_bytes, format_seconds, showing_progress
-from medassets.cli.main import EXIT_FAILED, EXIT_SOURCE
-from medassets.cli.session import RunResult, Session
-from medassets.datasets.status import ShardState, shard_states
-from medassets.errors import SpecError
+from medassets.cli.console import Output, ProgressView, showing_progress
+from medassets.cli.main import EXIT_INTERRUPTED, exit_code_of
+from medassets.cli.outcome import RunResult
+from medassets.cli.selection import BuildOptions, Selection, check_options, select_shards
+from medassets.cli.session import Session
+from medassets.cli.words import count_words, format_bytes, format_seconds
+from medassets.errors import DiskSpaceError, SourceAccessError, SourceUnavailableError
 from medassets.shards.writer import read_whole_record
-from medassets.storage.paths import split_partition_key
 
-_UNFINISHED = frozenset(ShardState) - {ShardState.DONE}
-_FATAL = frozenset({"SourceAccessError"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildOptions:
-    """What the user asked for; see the options of `medassets build`."""
-
-    splits: tuple[str, ...] = ()
-    limit: int | None = None
-    samples_per_shard: int | None = None
-    num_workers: int = 0
-    partitions: str | None = None
-    missing: bool = False
-    failed: bool = False
-    force: bool = False
-    refresh: bool = True
-
-    def states(self) -> frozenset[ShardState]:
-        """Return the states of the shards to build."""
-        asked = set()
-        if self.missing:
-            asked |= {ShardState.MISSING, ShardState.LOST}
-        if self.failed:
-            asked |= {ShardState.FAILED, ShardState.LOST}
-        if self.force:
-            return frozenset(ShardState)
-        return frozenset(asked) or _UNFINISHED
+# Every further shard would meet the same refusal, or the same full disk.
+_FATAL = (SourceAccessError, DiskSpaceError)
+# One shard's files may be beyond reach; three in a row are a source that is down.
+_MOST_SILENT = 3
 
 
 @dataclass
 class BuildReport:
-    """What a build did."""
+    """What a build did.
+
+    Attributes:
+        dataset: Dataset name.
+        built: Shards made.
+        recorded: Shards that lay on disk whole and are on Dagster's record now.
+        failed: Shards, or `catalog` or `manifest`, and why.
+        kept: Shards that were done already, of those asked for.
+        left: Other shards that are still to be made.
+        held: Samples that wait for a build without `--limit`.
+        num_samples: Samples of the shards made.
+        rejected: Their rejected items, by reason.
+        num_bytes: Bytes of the shards made.
+        seconds: Wall seconds of it all.
+        interrupted: The user stopped it.
+    """
 
     dataset: str
     built: list[str] = field(default_factory=list)
+    recorded: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     kept: int = 0
+    left: int = 0
+    held: int = 0
     num_samples: int = 0
-    num_rejected: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
     num_bytes: int = 0
     seconds: float = 0.0
+    interrupted: bool = False
 
 
 def build_dataset(session: Session, output: Output, dataset: str, options: BuildOptions) -> int:
@@ -63,132 +60,144 @@ def build_dataset(session: Session, output: Output, dataset: str, options: Build
         Exit code: 0, or that of the first thing that failed; every failed shard is named.
 
     Raises:
-        SpecError: If the dataset, a split or a partition is unknown.
+        SpecError: If the dataset, a split or a partition is unknown, or the shard size another.
+        CatalogError: If there is no catalog and none is to be made.
     """
     start = time.monotonic()
-    report = BuildReport(dataset)
-    session.kind(dataset)
-    if options.refresh:
-        refreshed = session.run(f"{dataset}_catalog", config=_catalog_config(dataset, options))
-        if not refreshed.ok:
-            output.warn(f"{dataset}: the catalog could not be refreshed: {refreshed.error}")
-            output.result({"dataset": dataset, "error": refreshed.error})
-            return _exit_code(refreshed)
-    keys = select_partitions(session, dataset, options)
-    fatal = _build_shards(session, output, keys, options, report)
-    if report.built or options.refresh:
-        written = session.run(f"{dataset}_manifest")
-        if not written.ok:
-            report.failed["manifest"] = written.error
-    report.seconds = time.monotonic() - start
-    _tell(output, report)
-    return fatal or (EXIT_FAILED if report.failed else 0)
+    build = _Build(session, output, BuildReport(dataset), options)
+    try:
+        code = build.run()
+    except KeyboardInterrupt:
+        build.report.interrupted = True
+        code = EXIT_INTERRUPTED
+    build.report.seconds = round(time.monotonic() - start, 3)
+    _tell(output, build.report)
+    return code
 
 
-def select_partitions(session: Session, dataset: str, options: BuildOptions) -> dict[str, int]:
-    """Return the shards to build with their planned number of samples, in order.
+@dataclass
+class _Build:
+    """One build in progress."""
 
-    Raises:
-        SpecError: If a named split or partition is not in the plan.
-    """
-    workspace = session.workspace(dataset)
-    planned = workspace.read_plan().partitions
-    known = {split_partition_key(key)[0] for key in planned} | set(workspace.kind.spec.splits)
-    for split in options.splits:
-        if split not in known:
-            msg = f"split: {dataset} has no split {split!r}; it has {', '.join(sorted(known))}"
-            raise SpecError(msg)
-    keys = parse_partitions(options.partitions, list(planned)) or list(planned)
-    if options.splits:
-        keys = [key for key in keys if split_partition_key(key)[0] in options.splits]
-    states = shard_states(workspace, session.recorded(dataset, list(planned)))
-    chosen = {key: planned[key] for key in keys if states[key] in options.states()}
-    return _cut(chosen, planned, options.limit)
+    session: Session
+    output: Output
+    report: BuildReport
+    options: BuildOptions
+    code: int = 0
 
+    def run(self) -> int:
+        dataset, options = self.report.dataset, self.options
+        check_options(self.session.workspace(dataset), options)
+        if options.refresh:
+            refreshed = self._execute("catalog", config=_catalog_config(dataset, options))
+            if not refreshed.ok:
+                self._note_failure("catalog", refreshed)
+                return self.code
+        selection = select_shards(self.session, dataset, options)
+        self.report.kept, self.report.left = selection.num_kept, selection.num_left
+        self.report.held = selection.num_held
+        self._make_shards(selection)
+        if self.report.built or self.report.recorded or options.refresh:
+            written = self._execute("manifest")
+            if not written.ok:
+                self._note_failure("manifest", written)
+        return self.code
 
-def _cut(chosen: dict[str, int], planned: dict[str, int], limit: int | None) -> dict[str, int]:
-    """Keep the shards that hold the first `limit` samples of the plan."""
-    if limit is None:
-        return chosen
-    first, seen = set(), 0
-    for key, count in planned.items():
-        if seen >= limit:
-            break
-        first.add(key)
-        seen += count
-    return {key: count for key, count in chosen.items() if key in first}
+    def _make_shards(self, selection: Selection) -> None:
+        """Run the build job once per shard, until going on is pointless."""
+        num_silent = 0
+        total = sum(selection.chosen.values())
+        with showing_progress(self.output, self.report.dataset, total) as progress:
+            for key, count in selection.chosen.items():
+                result = self._make_shard(key, count, progress)
+                num_silent = (
+                    num_silent + 1 if issubclass(result.kind, SourceUnavailableError) else 0
+                )
+                if issubclass(result.kind, _FATAL) or num_silent == _MOST_SILENT:
+                    self.output.warn("stopped here: the other shards would meet the same")
+                    return
 
+    def _make_shard(self, key: str, count: int, progress: ProgressView) -> RunResult:
+        dataset, options = self.report.dataset, self.options
+        settings = {"num_workers": options.num_workers, "force": options.force}
+        result = self._execute("build", partition=key, config={f"{dataset}__shards": settings})
+        if not result.ok:
+            self._note_failure(key, result)
+            progress.finish_shard(count, f"{key} failed")
+            return result
+        if result.adopted:
+            self.report.recorded.append(key)
+        else:
+            self._count_built(key)
+        progress.finish_shard(count, f"{key} {'recorded' if result.adopted else 'built'}")
+        if result.interrupted:
+            raise KeyboardInterrupt
+        return result
 
-def parse_partitions(text: str | None, planned: list[str]) -> list[str]:
-    """Turn `a,b..c` into keys of the plan; a range follows the shard numbers of its split."""
-    keys: list[str] = []
-    for part in (text or "").replace(" ", "").split(","):
-        if not part:
-            continue
-        low, _, high = part.partition("..")
-        (split, first), (other, last) = split_partition_key(low), split_partition_key(high or low)
-        found = [
-            key
-            for key in planned
-            if split_partition_key(key)[0] == split and first <= split_partition_key(key)[1] <= last
-        ]
-        if split != other or not found:
-            msg = f"partitions: {part!r} names no shard of the plan ({planned[0]} to {planned[-1]})"
-            raise SpecError(msg)
-        keys += found
-    return keys
+    def _execute(self, job: str, **settings: Any) -> RunResult:
+        result = self.session.run(f"{self.report.dataset}_{job}", **settings)
+        if result.interrupted and (job != "build" or not result.ok):
+            raise KeyboardInterrupt
+        return result
 
+    def _note_failure(self, what: str, result: RunResult) -> None:
+        self.report.failed[what] = result.error
+        self.code = self.code or exit_code_of(result.kind)
+        self.output.warn(f"{what}: {result.error}")
+        if result.trace:
+            self.output.warn(result.trace)
 
-def _build_shards(
-    session: Session,
-    output: Output,
-    keys: dict[str, int],
-    options: BuildOptions,
-    report: BuildReport,
-) -> int:
-    """Run the build job once per shard; return an exit code when going on is pointless."""
-    dataset = report.dataset
-    workspace = session.workspace(dataset)
-    report.kept = len(workspace.read_plan().partitions) - len(keys)
-    config = {f"{dataset}__shards": {"num_workers": options.num_workers, "force": options.force}}
-    with showing_progress(output, dataset, sum(keys.values())) as progress:
-        for key, count in keys.items():
-            result = session.run(f"{dataset}_build", partition=key, config=config)
-            progress.finish_shard(count)
-            if result.ok:
-                _count(report, key, read_whole_record(workspace.paths, key))
-                continue
-            report.failed[key] = result.error
-            output.warn(f"{key}: {result.error}")
-            if _FATAL & set(result.causes):
-                return EXIT_SOURCE
-    return 0
-
-
-def _count(report: BuildReport, key: str, record: Any) -> None:
-    report.built.append(key)
-    if record is not None:
-        report.num_samples += record.num_samples
-        report.num_rejected += len(record.rejected)
-        report.num_bytes += record.size_bytes
+    def _count_built(self, key: str) -> None:
+        report = self.report
+        report.built.append(key)
+        record = read_whole_record(self.session.workspace(report.dataset).paths, key)
+        if record is not None:
+            report.num_samples += record.num_samples
+            report.rejected.update(record.rejected_by_reason())
+            report.num_bytes += record.size_bytes
 
 
 def _catalog_config(dataset: str, options: BuildOptions) -> dict[str, Any]:
-    settings = {"limit": options.limit, "samples_per_shard": options.samples_per_shard}
+    settings = {
+        "limit": options.limit,
+        "limit_splits": list(options.splits) or None if options.limit else None,
+        "samples_per_shard": options.samples_per_shard,
+    }
     return {f"{dataset}__catalog": {k: v for k, v in settings.items() if v is not None}}
 
 
-def _exit_code(result: RunResult) -> int:
-    source = {"SourceAccessError", "SourceUnavailableError"}
-    return EXIT_SOURCE if source & set(result.causes) else EXIT_FAILED
-
-
 def _tell(output: Output, report: BuildReport) -> None:
-    output.say(
-        f"{report.dataset}: {len(report.built)} shards built ({report.num_samples} samples, "
-        f"{format_bytes(report.num_bytes)}, {report.num_rejected} rejected), {report.kept} kept, "
-        f"{len(report.failed)} failed, in {format_seconds(report.seconds)}"
-    )
-    for key, error in report.failed.items():
-        output.say(f"  failed {key}: {error}")
     output.result(asdict(report))
+    for line in _summarize(report):
+        output.say(line)
+    shards = [name for name in report.failed if name not in ("catalog", "manifest")]
+    if shards:
+        again = f"`medassets retry {report.dataset}`"
+        output.warn(f"failed: {', '.join(shards)}; {again} tries them again")
+    if report.interrupted:
+        num_done = len(report.built) + len(report.recorded)
+        output.warn(
+            f"interrupted after {count_words(num_done, 'shard')}; `medassets build "
+            f"{report.dataset}` continues after the last whole sample"
+        )
+
+
+def _summarize(report: BuildReport) -> list[str]:
+    if "catalog" in report.failed:
+        return [f"{report.dataset}: nothing built, the catalog could not be refreshed"]
+    made = f"{report.num_samples} samples, {format_bytes(report.num_bytes)}"
+    parts = [f"{count_words(len(report.built), 'shard')} built" + f" ({made})" * bool(report.built)]
+    if report.recorded:
+        parts.append(f"{len(report.recorded)} recorded without computing")
+    parts.append(f"{report.kept} kept")
+    if report.failed:
+        parts.append(f"{len(report.failed)} failed")
+    lines = [f"{report.dataset}: {', '.join(parts)}, in {format_seconds(report.seconds)}"]
+    if report.rejected:
+        reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(report.rejected.items()))
+        lines.append(f"  rejected: {count_words(report.rejected.total(), 'sample')} ({reasons})")
+    if report.left:
+        lines.append(f"  not asked for and still to be made: {count_words(report.left, 'shard')}")
+    if report.held:
+        lines.append(f"  held for a build without --limit: {count_words(report.held, 'sample')}")
+    return lines

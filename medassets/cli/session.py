@@ -1,24 +1,26 @@
 """The command's way into Dagster: its instance, the declared datasets, runs in this process."""
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import yaml
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
+from medassets.cli.outcome import RunResult, hearing_interrupts, read_result
 from medassets.components.loading import LoadedDatasets
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.registry import open_kind
 from medassets.datasets.status import Recorded
 from medassets.datasets.workspace import Workspace
 from medassets.definitions import build_definitions, build_resources, load_declared
-from medassets.errors import MedassetsError, SpecError
+from medassets.errors import SpecError
 from medassets.io_managers.failures import LAUNCHED_BY_TAG
 from medassets.storage.paths import dagster_home
 
@@ -26,34 +28,25 @@ from medassets.storage.paths import dagster_home
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
-class RunFailedError(MedassetsError, RuntimeError):
-    """A Dagster run of this command failed; the message is the cause as the step told it."""
-
-    def __init__(self, message: str, *, causes: tuple[str, ...]) -> None:
-        super().__init__(message)
-        self.causes = causes
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How one run ended."""
-
-    run_id: str
-    ok: bool
-    error: str
-    causes: tuple[str, ...]
-
-
 def ensure_dagster_home() -> Path:
     """Return the instance's folder, made with our `dagster.yaml` where there is none.
 
     `DAGSTER_HOME` of the environment wins; the variable is set for this process and its children.
+
+    Raises:
+        SpecError: If the folder cannot be written.
     """
-    home = Path(os.environ.get("DAGSTER_HOME") or dagster_home())
-    home.mkdir(parents=True, exist_ok=True)
-    if not (home / "dagster.yaml").exists():
-        with as_file(files("medassets.cli") / "dagster.yaml") as shipped:
-            shutil.copyfile(shipped, home / "dagster.yaml")
+    own = os.environ.get("DAGSTER_HOME")
+    home = Path(own).absolute() if own else dagster_home()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not (home / "dagster.yaml").exists():
+            with as_file(files("medassets.cli") / "dagster.yaml") as shipped:
+                shutil.copyfile(shipped, home / "dagster.yaml")
+    except OSError as error:
+        variable = "DAGSTER_HOME" if own else "MEDASSETS_HOME"
+        msg = f"{variable}: cannot keep a Dagster instance in {home}: {error.strerror}"
+        raise SpecError(msg) from error
     os.environ["DAGSTER_HOME"] = str(home)
     return home
 
@@ -68,9 +61,17 @@ class Session:
 
     @cached_property
     def instance(self) -> dg.DagsterInstance:
-        """The persistent Dagster instance that the UI shows."""
-        ensure_dagster_home()
-        return dg.DagsterInstance.get()
+        """The persistent Dagster instance that the UI shows.
+
+        Raises:
+            SpecError: If its folder cannot be written, or its `dagster.yaml` is wrong.
+        """
+        home = ensure_dagster_home()
+        try:
+            return dg.DagsterInstance.get()
+        except (dg.DagsterError, yaml.YAMLError) as error:
+            msg = f"{home / 'dagster.yaml'}: Dagster cannot use it: {error}"
+            raise SpecError(msg) from error
 
     @cached_property
     def definitions(self) -> dg.Definitions:
@@ -85,7 +86,7 @@ class Session:
         """
         declared = self.loaded.datasets.get(dataset)
         if declared is None:
-            broken = [str(p) for p in self.loaded.problems if dataset in str(p.file)]
+            broken = [str(p) for p in self.loaded.problems if _names(p.file, dataset)]
             known = ", ".join(sorted(self.loaded.datasets)) or "none"
             msg = f"dataset: {dataset!r} is not declared; declared: {known}"
             raise SpecError("; ".join([msg, *broken]))
@@ -125,35 +126,23 @@ class Session:
             config: Config of its ops, by op name.
         """
         ops = {name: {"config": value} for name, value in (config or {}).items()}
-        result = self.definitions.resolve_job_def(job).execute_in_process(
-            instance=self.instance,
-            partition_key=partition,
-            run_config={**_QUIET, "ops": ops},
-            raise_on_error=False,
-            tags={LAUNCHED_BY_TAG: "medassets"},
-        )
-        return _as_result(result)
+        definition, instance = self.definitions.resolve_job_def(job), self.instance
+        with hearing_interrupts() as interrupted:
+            result = definition.execute_in_process(
+                instance=instance,
+                partition_key=partition,
+                run_config={**_QUIET, "ops": ops},
+                raise_on_error=False,
+                tags={LAUNCHED_BY_TAG: "medassets"},
+            )
+            stopped = interrupted()
+        return read_result(result, interrupted=stopped)
 
 
-def _as_result(result: dg.ExecuteInProcessResult) -> RunResult:
-    errors = [
-        event.step_failure_data.error
-        for event in result.all_events
-        if event.is_step_failure and event.step_failure_data.error
-    ]
-    chain: list[Any] = []
-    for error in errors:
-        while error is not None:
-            chain.append(error)
-            error = error.cause
-    message = chain[-1].message.strip() if chain else ""
-    for link in chain:
-        if link.cls_name and link.cls_name.endswith("Error") and "Dagster" not in link.cls_name:
-            message = link.message.strip()
-            break
-    return RunResult(
-        run_id=result.run_id,
-        ok=result.success,
-        error=message.partition(": ")[2] or message,
-        causes=tuple(link.cls_name or "" for link in chain),
-    )
+def _names(file: Path, dataset: str) -> bool:
+    """Tell whether a broken declaration is the one of a dataset, as far as it can be read."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return bool(re.search(rf"^\s*name:\s*[\"']?{re.escape(dataset)}\b", text, re.MULTILINE))

@@ -1,14 +1,27 @@
 """`medassets status`: what is done, and what is left to do."""
 
 from collections import Counter
+from collections.abc import Iterable
 
 import click
 
 from medassets.cli.console import Output
 from medassets.cli.main import EXIT_FAILED
+from medassets.cli.selection import check_splits
 from medassets.cli.session import Session
+from medassets.cli.words import count_words
 from medassets.datasets.status import ShardState, shard_states
 from medassets.storage.paths import split_partition_key
+
+_MOST_LINES = 20
+_BAD = frozenset({ShardState.FAILED, ShardState.LOST, ShardState.STALE})
+_MEANING = {
+    ShardState.MISSING: "never made",
+    ShardState.FAILED: "the last try failed or was interrupted; nothing was published",
+    ShardState.STALE: "on disk, but made from other files or settings",
+    ShardState.ORPHANED: "on disk and whole, unknown to Dagster",
+    ShardState.LOST: "made once, no longer whole on disk",
+}
 
 
 @click.command(name="status")
@@ -22,27 +35,49 @@ def command(dataset: str, split: tuple[str, ...], *, as_json: bool) -> int:
     """
     output, session = Output(as_json), Session()
     workspace = session.workspace(dataset)
+    if not workspace.paths.catalog.exists():
+        check_splits(workspace, split, ())
+        output.say(f"{dataset}: nothing planned yet; `medassets build {dataset}` begins")
+        output.result({"dataset": dataset, "planned": False, "shards": {}})
+        return 0
     plan = workspace.read_plan()
+    check_splits(workspace, split, plan.partitions)
     states = shard_states(workspace, session.recorded(dataset, list(plan.partitions)))
     if split:
         states = {k: s for k, s in states.items() if split_partition_key(k)[0] in split}
+    _show(output, dataset, states)
+    if plan.num_held:
+        output.say(f"held for a build without --limit: {count_words(plan.num_held, 'sample')}")
+    output.result(
+        {
+            "dataset": dataset,
+            "planned": True,
+            "samples": {"planned": sum(plan.partitions.values()), "held": plan.num_held},
+            "excluded": plan.excluded_by_reason(),
+            "counts": dict(Counter(states.values())),
+            "shards": dict(states),
+        }
+    )
+    return EXIT_FAILED if _BAD & set(states.values()) else 0
+
+
+def _show(output: Output, dataset: str, states: dict[str, ShardState]) -> None:
     counts: dict[str, Counter[ShardState]] = {}
     for key, state in states.items():
         counts.setdefault(split_partition_key(key)[0], Counter())[state] += 1
     rows = [[name, *(count[state] for state in ShardState)] for name, count in counts.items()]
     output.table(f"{dataset}: shards", ["split", *ShardState], rows)
     left = {key: state for key, state in states.items() if state is not ShardState.DONE}
-    for key, state in list(left.items())[:20]:
-        output.say(f"  {key}: {state}")
-    if len(left) > 20:
-        output.say(f"  ... and {len(left) - 20} more; --json lists all")
-    output.result(
-        {
-            "dataset": dataset,
-            "samples": {"planned": sum(plan.partitions.values()), "held": plan.num_held},
-            "excluded": plan.excluded_by_reason(),
-            "shards": dict(states),
-        }
-    )
-    bad = {ShardState.FAILED, ShardState.LOST, ShardState.STALE}
-    return EXIT_FAILED if bad & set(states.values()) else 0
+    for line in _lines(left):
+        output.say(line)
+    if left:
+        output.say(f"`medassets build {dataset}` makes them whole")
+
+
+def _lines(left: dict[str, ShardState]) -> Iterable[str]:
+    for state, meaning in _MEANING.items():
+        keys = [key for key, its in left.items() if its is state]
+        if keys:
+            named = ", ".join(keys[:_MOST_LINES])
+            more = f" and {len(keys) - _MOST_LINES} more (--json lists all)"
+            yield f"{state} ({meaning}): {named}{more if len(keys) > _MOST_LINES else ''}"

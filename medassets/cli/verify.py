@@ -4,9 +4,11 @@ import click
 
 from medassets.cli.console import Output
 from medassets.cli.main import EXIT_FAILED
-from medassets.cli.runner import parse_partitions
+from medassets.cli.selection import parse_partitions
 from medassets.cli.session import Session
+from medassets.cli.words import count_words
 from medassets.datasets.verify import verify_dataset
+from medassets.shards.verify import Problem
 
 
 @click.command(name="verify")
@@ -20,20 +22,35 @@ def command(dataset: str, partitions: str | None, *, quick: bool, as_json: bool)
     """Check the published shards of DATASET; exit code 1 and a remedy for each that is damaged."""
     output, workspace = Output(as_json), Session().workspace(dataset)
     planned = list(workspace.read_plan().partitions)
-    keys = parse_partitions(partitions, planned) or planned
-    report = verify_dataset(workspace, keys, full=not quick)
+    report = verify_dataset(workspace, parse_partitions(partitions, planned), full=not quick)
+    damaged = list(dict.fromkeys(problem.partition for problem in report.problems))
+    remedy = f"medassets build {dataset} --partitions {','.join(damaged)} --force"
     for problem in report.problems:
         output.warn(str(problem))
+    how = "sizes only" if quick else "every byte"
     output.say(
-        f"{dataset}: {len(report.checked)} shards checked, {len(report.absent)} not made yet, "
-        f"{len(report.problems)} problems"
+        f"{dataset}: {count_words(len(report.checked), 'shard')} checked ({how}), "
+        f"{len(damaged)} damaged, {len(report.absent)} not made yet"
     )
+    if damaged:
+        output.warn(f"make them again:  {remedy}")
     output.result(
         {
             "dataset": dataset,
             "checked": report.checked,
             "absent": report.absent,
-            "problems": [str(problem) for problem in report.problems],
+            "damaged": damaged,
+            "problems": [_as_dict(problem) for problem in report.problems],
+            "remedy": remedy if damaged else None,
         }
     )
     return EXIT_FAILED if report.problems else 0
+
+
+def _as_dict(problem: Problem) -> dict[str, str]:
+    return {
+        "partition": problem.partition,
+        "path": str(problem.path),
+        "sample": problem.sample,
+        "what": problem.what,
+    }

@@ -1,5 +1,6 @@
 """The catalog: what the source holds today, laid into a plan that only grows."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def draft_catalog(
     workspace: Workspace,
     *,
     limit: int | None = None,
+    limit_splits: Collection[str] = (),
     samples_per_shard: int | None = None,
 ) -> CatalogDraft:
     """Read the source's tables and grow the plan by what is new.
@@ -56,6 +58,7 @@ def draft_catalog(
     Args:
         workspace: The dataset.
         limit: Plan at most so many samples in all; the others are held for a later refresh.
+        limit_splits: Count the limit in these splits and hold the others; empty means all.
         samples_per_shard: Replaces the declared number, before the first plan only.
 
     Raises:
@@ -78,6 +81,7 @@ def draft_catalog(
         samples_per_shard=samples_per_shard
         or (None if previous is not None else spec.samples_per_shard),
         limit=limit,
+        limit_splits=limit_splits,
         pinned=workspace.source.pinned,
     )
     return CatalogDraft(

@@ -61,7 +61,10 @@ class Workspace:
     def _require_catalog(self) -> None:
         if not self.paths.catalog.exists():
             name = self.kind.spec.name
-            msg = f"{name}: there is no catalog yet; materialize {name}/catalog first"
+            msg = (
+                f"{name}: there is no catalog yet; `medassets build {name}` makes it, or "
+                f"materialize {name}/catalog"
+            )
             raise CatalogError(msg)
 
     def stage(

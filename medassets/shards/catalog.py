@@ -10,7 +10,7 @@ only; the plan itself stands in the file's footer.
 import json
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +42,7 @@ def plan_catalog(
     *,
     samples_per_shard: int | None = None,
     limit: int | None = None,
+    limit_splits: Collection[str] = (),
     pinned: bool = True,
 ) -> pa.Table:
     """Lay rows into shards; a plan only grows.
@@ -54,6 +55,8 @@ def plan_catalog(
         previous: The catalog this one grows from.
         samples_per_shard: Samples of a full shard; None keeps the previous plan's number.
         limit: Plan at most so many samples in all splits together; the rest is held.
+        limit_splits: Count the limit in these splits only and hold every new sample of the
+            others; empty means all.
         pinned: Whether a revision names the same bytes for ever. If not, planned rows take the
             content of today, for the old bytes are gone.
 
@@ -67,7 +70,7 @@ def plan_catalog(
     _check_rows(rows)
     before = plan_of(previous) if previous is not None else None
     size = _check_size(samples_per_shard, before)
-    growth = _grow(rows, previous, size=size, limit=limit)
+    growth = _grow(rows, previous, size=size, limit=limit, limit_splits=limit_splits)
     table = _assemble(rows, previous, growth, pinned=pinned)
     return _with_plan(table, size)
 
@@ -243,14 +246,28 @@ def _check_size(asked: int | None, before: CatalogPlan | None) -> int:
     return before.samples_per_shard
 
 
-def _grow(rows: pa.Table, previous: pa.Table | None, *, size: int, limit: int | None) -> _Growth:
+def _grow(
+    rows: pa.Table,
+    previous: pa.Table | None,
+    *,
+    size: int,
+    limit: int | None,
+    limit_splits: Collection[str],
+) -> _Growth:
     partitions = _planned_keys(previous)
     known = {key for keys in partitions.values() for key in keys}
-    room = None if limit is None else max(limit - len(known), 0)
+    counted = sum(
+        len(keys)
+        for partition, keys in partitions.items()
+        if not limit_splits or split_partition_key(partition)[0] in limit_splits
+    )
+    room = None if limit is None else max(limit - counted, 0)
     growth = _Growth(partitions={}, touched=set(), held=set())
     for split, keys in _new_keys(rows, known).items():
-        taken = keys if room is None else keys[:room]
-        room = None if room is None else room - len(taken)
+        taken = keys
+        if room is not None:
+            taken = keys[:room] if not limit_splits or split in limit_splits else []
+            room -= len(taken)
         growth.held.update(keys[len(taken) :])
         _grow_split(growth, split, _of_split(partitions, split), taken, size)
     for split in _splits_in_order(partitions):

@@ -1,10 +1,12 @@
 """A look at the first samples of any shard, ours or another's."""
 
+import io
 import itertools
 import json
 import math
+import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,79 +15,128 @@ import numpy as np
 from medassets.errors import ShardIntegrityError
 
 _TEXT_START = 80
+# As webdataset splits names: the key ends at the first dot of the last part of the path.
+_NAME = re.compile(r"(?P<key>(?:.*/)?[^./][^./]*)\.(?P<suffix>[^/]*)")
+# A member is held in memory; what is larger is named with its size only.
+_MOST_BYTES = 4 << 30
 
 
 def describe_samples(shard: Path, *, num_samples: int) -> list[dict[str, Any]]:
     """Return what the first samples of a shard hold.
 
     Args:
-        shard: A WebDataset tar.
+        shard: A WebDataset tar, plain or compressed.
         num_samples: Samples to describe.
 
     Returns:
         Per sample its key and, per member suffix, size in bytes and what could be read of it:
         `shape`, `dtype`, `min`, `max`, `mean` of an array, `start` of a text, `values` of labels,
-        `spacing_mm` of the geometry.
+        `fields` of a JSON object, `spacing_mm` of the geometry; `problem` where it is not what
+        its suffix says.
 
     Raises:
-        ShardIntegrityError: If the file is not a tar, or ends in the middle of a member.
+        ShardIntegrityError: If the file is not a tar, ends in the middle of a member, or holds no
+            sample.
     """
     try:
-        return [_describe(k, m) for k, m in itertools.islice(_iter_raw(shard), num_samples)]
-    except (tarfile.TarError, EOFError) as error:
-        msg = f"{shard}: not a whole tar file ({error}); build the shard again"
+        found = [_describe(k, m) for k, m in itertools.islice(_iter_raw(shard), num_samples)]
+    except (tarfile.TarError, EOFError, OSError) as error:
+        msg = f"{shard}: not a whole tar file ({error})"
         raise ShardIntegrityError(msg) from error
+    if not found:
+        msg = f"{shard}: a tar file without a single sample (<key>.<suffix>)"
+        raise ShardIntegrityError(msg)
+    return found
 
 
-def _iter_raw(shard: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    with tarfile.open(shard, "r:") as archive:
-        files = (info for info in archive if info.isfile())
-        for key, infos in itertools.groupby(files, key=lambda info: info.name.partition(".")[0]):
-            members = {}
-            for info in infos:
-                content = archive.extractfile(info)
-                members[info.name.partition(".")[2]] = content.read() if content else b""
+def _iter_raw(shard: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    with tarfile.open(shard, "r:*") as archive:
+        named = ((_NAME.fullmatch(info.name), info) for info in archive if info.isfile())
+        pairs = ((match, info) for match, info in named if match is not None)
+        for key, group in itertools.groupby(pairs, key=lambda pair: pair[0]["key"]):
+            members: dict[str, Any] = {}
+            for match, info in group:
+                content = archive.extractfile(info) if info.size <= _MOST_BYTES else None
+                members[match["suffix"]] = content.read() if content else info.size
             yield key, members
 
 
-def _describe(key: str, members: dict[str, bytes]) -> dict[str, Any]:
-    facts = _read_json(members.get("json", b"{}"))
+def _describe(key: str, members: Mapping[str, Any]) -> dict[str, Any]:
+    facts = _read_json(members.get("json", b""))
     described: dict[str, Any] = {"key": key, "members": {}}
     for suffix, content in members.items():
+        if isinstance(content, int):
+            described["members"][suffix] = {"bytes": content, "problem": "too large to look into"}
+            continue
         described["members"][suffix] = {"bytes": len(content)} | _read(suffix, content, facts)
-    if "geometry" in facts:
-        described["spacing_mm"] = facts["geometry"].get("output_spacing_mm")
-        described["source_spacing_mm"] = facts["geometry"].get("source_spacing_mm")
+    for name, side in (("spacing_mm", "output"), ("source_spacing_mm", "source")):
+        spacing = _at(facts, "geometry", side, "spacing_mm")
+        if spacing is not None:
+            described[name] = spacing
     return described
 
 
-def _read_json(content: bytes) -> dict[str, Any]:
+def _at(facts: Any, *names: str) -> Any:
+    for name in names:
+        facts = facts.get(name) if isinstance(facts, dict) else None
+    return facts
+
+
+def _read_json(content: Any) -> dict[str, Any]:
     try:
         value = json.loads(content)
-    except ValueError:
+    except (TypeError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
 
 
-def _read(suffix: str, content: bytes, facts: dict[str, Any]) -> dict[str, Any]:
-    if suffix == "txt":
-        text = content.decode("utf-8", errors="replace")
-        return {"start": text[:_TEXT_START].replace("\n", " "), "characters": len(text)}
-    if suffix == "cls" and len(content) % 4 == 0:
-        return {"values": np.frombuffer(content, "<f4").tolist()}
-    if suffix == "bin" and "shape" in facts and "dtype" in facts:
-        return _read_array(content, facts["shape"], facts["dtype"])
-    return {"fields": sorted(facts)} if suffix == "json" else {}
+def _read(suffix: str, content: bytes, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a member as its last suffix says; a foreign one may lie about itself."""
+    kind = suffix.rpartition(".")[2].lower()
+    try:
+        if kind in ("txt", "text", "transcript"):
+            text = content.decode("utf-8")
+            return {"start": text[:_TEXT_START].replace("\n", " "), "characters": len(text)}
+        if kind in ("cls", "cls2", "index", "id", "count"):
+            return {"values": _read_labels(content)}
+        if kind == "npy":
+            return _summarize(np.load(io.BytesIO(content), allow_pickle=False))
+        if kind == "json":
+            value = json.loads(content)
+            return {"fields": sorted(value)} if isinstance(value, dict) else {"value": repr(value)}
+        if kind == "bin" and "shape" in facts and "dtype" in facts:
+            return _read_array(content, facts["shape"], facts["dtype"])
+    except (EOFError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        return {"problem": f"not readable as .{kind}: {error}"}
+    return {}
+
+
+def _read_labels(content: bytes) -> list[float | None]:
+    # webdataset writes a class as decimal digits; ours are one float32 per label.
+    if re.fullmatch(rb"\s*[+-]?[0-9]{1,18}\s*", content):
+        return [int(content)]
+    return [_number(value) for value in np.frombuffer(content, "<f4")]
 
 
 def _read_array(content: bytes, shape: list[int], dtype: str) -> dict[str, Any]:
     if math.prod(shape) * np.dtype(dtype).itemsize != len(content):
         return {"problem": f"{len(content)} bytes are not {shape} of {dtype}"}
-    array = np.frombuffer(content, dtype)
-    return {
-        "shape": shape,
-        "dtype": dtype,
-        "min": float(array.min()),
-        "max": float(array.max()),
-        "mean": float(array.mean(dtype=np.float64)),
-    }
+    return _summarize(np.frombuffer(content, dtype).reshape(shape))
+
+
+def _summarize(array: np.ndarray) -> dict[str, Any]:
+    facts: dict[str, Any] = {"shape": list(array.shape), "dtype": str(array.dtype)}
+    if array.dtype.kind not in "biuf":
+        return facts
+    finite = array if array.dtype.kind != "f" else array[np.isfinite(array)]
+    if finite.size < array.size:
+        facts["not_finite"] = array.size - finite.size
+    if finite.size:
+        facts |= {"min": float(finite.min()), "max": float(finite.max())}
+        facts["mean"] = float(finite.mean(dtype=np.float64))
+    return facts
+
+
+def _number(value: Any) -> float | None:
+    """Return a float, None for what JSON cannot say."""
+    return float(value) if np.isfinite(value) else None

@@ -114,8 +114,11 @@ class HubClient:
 
         secret = _secret_of(headers)
         try:
-            return work(headers)
+            result = work(headers)
+            self.limiter.reached = True
+            return result
         except HfHubHTTPError as error:
+            self.limiter.reached = True
             caller = Caller(self.repo_id, self.endpoint, has_token=bool(secret))
             return explain_http_error(error, caller, secret=secret)
         except httpx2.TimeoutException as error:
@@ -123,7 +126,9 @@ class HubClient:
             return Failure(FailureKind.BROKEN, f"{self.endpoint}: {words}")
         except (httpx2.RequestError, httpx2.InvalidURL) as error:
             words = clean_text(f"{type(error).__name__}: {error}", secret=secret)
-            return Failure(FailureKind.BROKEN, f"{self.endpoint}: connection failed ({words})")
+            unreached = isinstance(error, httpx2.ConnectError)
+            kind = FailureKind.UNREACHED if unreached else FailureKind.BROKEN
+            return Failure(kind, f"{self.endpoint}: connection failed ({words})")
         except HFValidationError:
             words = f"repo_id: {self.repo_id!r} is no name of a dataset on a hub"
             return Failure(FailureKind.REFUSED, words)

@@ -25,10 +25,13 @@ class FailureKind(StrEnum):
     REFUSED = "refused"
     BUSY = "busy"
     BROKEN = "broken"
+    UNREACHED = "unreached"
     WRONG_BYTES = "wrong_bytes"
 
 
-RETRYABLE = frozenset({FailureKind.BUSY, FailureKind.BROKEN, FailureKind.WRONG_BYTES})
+RETRYABLE = frozenset(
+    {FailureKind.BUSY, FailureKind.BROKEN, FailureKind.UNREACHED, FailureKind.WRONG_BYTES}
+)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,17 @@ _LOOK_UP_S = 0.25
 
 
 class RateLimiter:
-    """Holds back all threads of a process while a hub asks for a pause."""
+    """Holds back all threads of a process while a hub asks for a pause.
+
+    Attributes:
+        reached: Whether the hub ever answered this process.
+    """
 
     def __init__(self) -> None:
         """Start without a pause."""
         self._lock = threading.Lock()
         self._open_at = 0.0
+        self.reached = False
 
     def pause(self, seconds: float) -> None:
         """Let no request through for some seconds; a longer pause under way stays."""

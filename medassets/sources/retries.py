@@ -18,6 +18,8 @@ class HubPolicy:
 
     Attributes:
         max_attempts: Failures in a row, without progress between them, that end a request.
+        max_unreached: The same, while no request of this process ever got an answer: the address
+            is wrong or nobody is there, and somebody waits at the terminal.
         max_wrong_bytes: Times a whole file may arrive with wrong bytes before it is given up.
         first_backoff_s: Pause after the first failure; doubled after each further one.
         longest_backoff_s: Longest such pause.
@@ -30,6 +32,7 @@ class HubPolicy:
     """
 
     max_attempts: int = 8
+    max_unreached: int = 3
     max_wrong_bytes: int = 3
     first_backoff_s: float = 1.0
     longest_backoff_s: float = 60.0
@@ -90,7 +93,8 @@ class Attempts:
         self._num_failed = 1 if progressed else self._num_failed + 1
         if failure.kind not in RETRYABLE:
             raise failure.to_error()
-        if self._num_failed >= self._policy.max_attempts:
+        most = self._most_failures(failure)
+        if self._num_failed >= most:
             raise self._give_up(failure)
         pause = self._pause_s(failure)
         logger.warning(
@@ -99,12 +103,17 @@ class Attempts:
             failure.message,
             pause,
             self._num_failed,
-            self._policy.max_attempts,
+            most,
         )
         if failure.kind is FailureKind.BUSY or failure.retry_after_s is not None:
             self._limiter.pause(pause)
         else:
             sleep_ticking(pause, tick=self._tick)
+
+    def _most_failures(self, failure: Failure) -> int:
+        if failure.kind is FailureKind.UNREACHED and not self._limiter.reached:
+            return min(self._policy.max_unreached, self._policy.max_attempts)
+        return self._policy.max_attempts
 
     def _pause_s(self, failure: Failure) -> float:
         if failure.retry_after_s is None:

@@ -1,0 +1,198 @@
+"""Which shards a build makes: what the user asked for, laid over the plan and its states."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from medassets.cli.session import Session
+from medassets.datasets.status import ShardState, shard_states
+from medassets.datasets.workspace import Workspace
+from medassets.errors import CatalogError, SpecError
+from medassets.storage.paths import split_partition_key
+
+_UNFINISHED = frozenset(ShardState) - {ShardState.DONE}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """What the user asked for; see the options of `medassets build`."""
+
+    splits: tuple[str, ...] = ()
+    limit: int | None = None
+    samples_per_shard: int | None = None
+    num_workers: int = 0
+    partitions: str | None = None
+    missing: bool = False
+    failed: bool = False
+    force: bool = False
+    refresh: bool = True
+
+    def states(self) -> frozenset[ShardState]:
+        """Return the states of the shards to build."""
+        asked: set[ShardState] = set()
+        if self.missing:
+            asked |= {ShardState.MISSING, ShardState.LOST}
+        if self.failed:
+            asked |= {ShardState.FAILED, ShardState.LOST}
+        if self.force:
+            return frozenset(ShardState)
+        return frozenset(asked) or _UNFINISHED
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The shards to make.
+
+    Attributes:
+        chosen: Partition key -> number of samples, in the order of the plan.
+        num_kept: Shards that were asked for and are done.
+        num_left: Shards that are not done and not chosen.
+        num_held: Samples that no shard of the plan holds yet.
+    """
+
+    chosen: dict[str, int]
+    num_kept: int
+    num_left: int
+    num_held: int
+
+
+def check_options(workspace: Workspace, options: BuildOptions) -> None:
+    """Refuse what cannot work before the source is asked for anything.
+
+    Raises:
+        SpecError: If a split is unknown, a partition is no partition key, or the plan was made
+            with another shard size.
+    """
+    plan = workspace.read_plan() if workspace.paths.catalog.exists() else None
+    check_splits(workspace, options.splits, plan.partitions if plan else ())
+    if options.partitions is not None:
+        _parse_ranges(options.partitions)
+    check_shard_size(workspace, options.samples_per_shard)
+
+
+def check_splits(workspace: Workspace, asked: Iterable[str], planned: Collection[str]) -> None:
+    """Refuse a split that neither the declaration nor the plan knows.
+
+    Raises:
+        SpecError: If there is one.
+    """
+    declared = workspace.kind.spec.splits
+    known = dict.fromkeys([*declared, *(split_partition_key(key)[0] for key in planned)])
+    for split in asked:
+        if split not in known:
+            name = workspace.kind.spec.name
+            msg = f"--split: {name} has no split {split!r}; it has {', '.join(known)}"
+            raise SpecError(msg)
+
+
+def check_shard_size(workspace: Workspace, asked: int | None) -> None:
+    """Refuse another number of samples per shard than the plan was made with.
+
+    Raises:
+        SpecError: If it differs.
+    """
+    if asked is None or not workspace.paths.catalog.exists():
+        return
+    planned = workspace.read_plan().samples_per_shard
+    if asked != planned:
+        msg = (
+            f"--samples-per-shard: the plan of {workspace.kind.spec.name} was made with {planned}, "
+            f"got {asked}. A plan only grows: leave the option out, or build in another "
+            f"MEDASSETS_HOME"
+        )
+        raise SpecError(msg)
+
+
+def select_shards(session: Session, dataset: str, options: BuildOptions) -> Selection:
+    """Return the shards to build, in order.
+
+    Raises:
+        SpecError: If a named partition is not in the plan.
+        CatalogError: If there is no catalog yet.
+    """
+    workspace = session.workspace(dataset)
+    plan = workspace.read_plan()
+    asked = parse_partitions(options.partitions, list(plan.partitions))
+    if options.splits:
+        asked = [key for key in asked if split_partition_key(key)[0] in options.splits]
+    recorded = session.recorded(dataset, list(plan.partitions))
+    states = shard_states(workspace, recorded)
+    wanted = options.states()
+    # A stale shard whose rebuild failed is as much a failed one as a shard that never was.
+    tried = set(recorded.failed) if options.failed else set()
+    asked = _cut(asked, plan.partitions, options)
+    chosen = {
+        key: plan.partitions[key]
+        for key in asked
+        if states[key] in wanted or (key in tried and states[key] is not ShardState.DONE)
+    }
+    done = {key for key, state in states.items() if state is ShardState.DONE}
+    return Selection(
+        chosen=chosen,
+        num_kept=len(done & set(asked) - set(chosen)),
+        num_left=len(set(states) - done - set(chosen)),
+        num_held=plan.num_held,
+    )
+
+
+def _cut(asked: list[str], planned: dict[str, int], options: BuildOptions) -> list[str]:
+    """Keep the shards that hold the first samples of the plan, or of the splits asked for."""
+    if options.limit is None:
+        return asked
+    first, seen = set(), 0
+    for key, count in planned.items():
+        if options.splits and split_partition_key(key)[0] not in options.splits:
+            continue
+        if seen >= options.limit:
+            break
+        first.add(key)
+        seen += count
+    return [key for key in asked if key in first]
+
+
+def parse_partitions(text: str | None, planned: list[str]) -> list[str]:
+    """Turn `a,b..c` into keys of the plan, in its order, each once; None takes all.
+
+    A range follows the shard numbers of its split and ends where the plan ends.
+
+    Raises:
+        SpecError: If a part is no key or range, or names no shard of the plan.
+    """
+    if text is None:
+        return planned
+    chosen: set[str] = set()
+    for part, (split, first, last) in _parse_ranges(text).items():
+        indices = {key: split_partition_key(key) for key in planned}
+        found = {k for k, (s, i) in indices.items() if s == split and first <= i <= last}
+        if not found:
+            extent = f"{planned[0]} to {planned[-1]}" if planned else "empty"
+            msg = f"--partitions: {part!r} names no shard of the plan ({extent})"
+            raise SpecError(msg)
+        chosen |= found
+    return [key for key in planned if key in chosen]
+
+
+def _parse_ranges(text: str) -> dict[str, tuple[str, int, int]]:
+    parts = [part for part in text.replace(" ", "").split(",") if part]
+    if not parts:
+        # An empty variable of a script must not mean all.
+        msg = (
+            "--partitions: expected keys or ranges such as valid-000000,train-000003..train-000009"
+        )
+        raise SpecError(msg)
+    return {part: _parse_range(part) for part in parts}
+
+
+def _parse_range(part: str) -> tuple[str, int, int]:
+    low, dots, high = part.partition("..")
+    try:
+        (split, first), (other, last) = (
+            split_partition_key(low),
+            split_partition_key(high if dots else low),
+        )
+    except CatalogError as error:
+        msg = f"--partitions: {part!r}: {error}"
+        raise SpecError(msg) from error
+    if split != other or first > last:
+        msg = f"--partitions: {part!r}: a range goes upwards inside one split"
+        raise SpecError(msg)
+    return split, first, last
