@@ -2,42 +2,45 @@
 
 import re
 import sys
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import dagster as dg
 import yaml
+from dagster._check import CheckError
 from dagster.components.core.component_tree import ComponentTreeException
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
+from medassets.components.documents import (
+    Document,
+    Problem,
+    check_document,
+    check_values,
+    read_documents,
+)
 from medassets.errors import MedassetsError
 from medassets.specs import DatasetSpec
 
-_AT = re.compile(r"`(?P<path>[^`]*) at (?P<file>[^`]*?):(?P<line>\d+)`\s*\n\s*(?P<what>[^\n\[]*)")
+__all__ = ["Declared", "LoadedDatasets", "Problem", "load_datasets"]
 
-
-@dataclass(frozen=True)
-class Problem:
-    """Why one declaration cannot be used.
-
-    Attributes:
-        file: The YAML file.
-        line: Line of the field, counted from 1; 0 when it is the file as a whole.
-        field: Field of the declaration, empty when it is the file as a whole.
-        what: What is wrong and what was expected.
-    """
-
-    file: Path
-    line: int
-    field: str
-    what: str
-
-    def __str__(self) -> str:
-        """Return `file:line: field: what`, as editors and terminals link it."""
-        where = f"{self.file}:{self.line}" if self.line else str(self.file)
-        return f"{where}: {self.field}: {self.what}" if self.field else f"{where}: {self.what}"
+# A component may be anybody's code; whatever it raises must not hurt the other declarations.
+_TROUBLE = (
+    ComponentTreeException,
+    dg.DagsterError,
+    CheckError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    yaml.YAMLError,
+)
 
 
 @dataclass(frozen=True)
@@ -81,35 +84,71 @@ def load_datasets(folders: Iterable[Path]) -> LoadedDatasets:
         if not folder.is_dir():
             problems.append(Problem(folder, 0, "", "there is no such folder of declarations"))
         for file in sorted(folder.rglob("defs.yaml")):
-            definitions, specs, found = _load_file(file)
-            problems += found or _taken(file, specs, datasets)
-            if not found and not _taken(file, specs, datasets):
-                loaded.append(definitions)
-                datasets |= {spec.name: Declared(file, spec) for spec in specs}
+            documents, found = _read(file)
+            problems += found
+            for document in documents:
+                definitions, specs, found = _load(document)
+                found = found or _taken(document, specs, datasets)
+                problems += found
+                if not found:
+                    loaded.append(definitions)
+                    datasets |= {spec.name: Declared(file, spec) for spec in specs}
     return LoadedDatasets(dg.Definitions.merge(*loaded), tuple(problems), datasets)
 
 
-def _load_file(file: Path) -> tuple[dg.Definitions, list[DatasetSpec], list[Problem]]:
+def _read(file: Path) -> tuple[list[Document], list[Problem]]:
+    try:
+        documents = read_documents(file)
+    except yaml.MarkedYAMLError as error:
+        return [], [_explain_syntax(file, error)]
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        return [], [Problem(file, 0, "", f"not readable as YAML: {error}")]
+    if not documents:
+        return [], [Problem(file, 0, "", "the file declares nothing")]
+    return documents, []
+
+
+def _explain_syntax(file: Path, error: yaml.MarkedYAMLError) -> Problem:
+    line = error.problem_mark.line + 1 if error.problem_mark else 0
+    return Problem(file, line, "", f"not valid YAML: {error.problem}")
+
+
+def _load(document: Document) -> tuple[dg.Definitions, list[DatasetSpec], list[Problem]]:
+    problems = check_document(document)
+    if problems:
+        return dg.Definitions(), [], problems
+    try:
+        if document.alone:
+            definitions, specs = _load_folder(document.file.parent)
+        else:
+            # Dagster reads whole files only, and one broken document would stop its neighbours.
+            with tempfile.TemporaryDirectory(prefix="medassets-") as folder:
+                (Path(folder) / "defs.yaml").write_text(document.text, encoding="utf-8")
+                definitions, specs = _load_folder(Path(folder))
+    except _TROUBLE as error:
+        return dg.Definitions(), [], _explain(document, error)
+    return definitions, specs, [p for spec in specs for p in check_values(document, spec)]
+
+
+def _load_folder(folder: Path) -> tuple[dg.Definitions, list[DatasetSpec]]:
     """Build the definitions of one YAML file in a component tree of its own.
 
-    One tree for all files would let a syntax error in one of them stop every other.
+    One tree for all files would let a mistake in one of them stop every other.
     """
-    name = "medassets_declared_" + re.sub(r"\W", "_", str(file.parent))
+    name = "medassets_declared_" + re.sub(r"\W", "_", str(folder))
     module = ModuleType(name)
-    module.__path__ = [str(file.parent)]
-    module.__file__ = str(file.parent / "__init__.py")
+    module.__path__ = [str(folder)]
+    module.__file__ = str(folder / "__init__.py")
     sys.modules[name] = module
     try:
-        tree = dg.ComponentTree.from_module(module, file.parent)
+        tree = dg.ComponentTree.from_module(module, folder)
         definitions = tree.build_defs()
         components = tree.get_all_components(of_type=dg.Component)
-        # The tree lists a component once for each way that leads to it.
-        unique = {id(c): c for c in components if isinstance(c, DatasetSpec)}
-        return _without_tree(definitions), list(unique.values()), []
-    except (ComponentTreeException, yaml.YAMLError, dg.DagsterError, OSError) as error:
-        return dg.Definitions(), [], _explain(file, error)
     finally:
         del sys.modules[name]
+    # The tree lists a component once for each way that leads to it.
+    unique = {id(c): c for c in components if isinstance(c, DatasetSpec)}
+    return _without_tree(definitions), list(unique.values())
 
 
 def _without_tree(definitions: dg.Definitions) -> dg.Definitions:
@@ -126,63 +165,59 @@ def _without_tree(definitions: dg.Definitions) -> dg.Definitions:
 
 
 def _taken(
-    file: Path, specs: Sequence[DatasetSpec], datasets: dict[str, Declared]
+    document: Document, specs: Iterable[DatasetSpec], datasets: dict[str, Declared]
 ) -> list[Problem]:
-    names = [spec.name for spec in specs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    others = [name for name in names if name in datasets]
     return [
-        Problem(
-            file, _line_of(file, "name"), "name", f"dataset {name!r} is already declared{where}"
+        document.problem(
+            "name", f"dataset {spec.name!r} is already declared in {datasets[spec.name].file}"
         )
-        for name, where in [(name, " in this file") for name in twice]
-        + [(name, f" in {datasets[name].file}") for name in others]
+        for spec in specs
+        if spec.name in datasets
     ]
 
 
-def _explain(file: Path, error: BaseException) -> list[Problem]:
+def _explain(document: Document, error: BaseException) -> list[Problem]:
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in causes:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
     for cause in reversed(causes):
-        if isinstance(cause, ValidationError):
-            return _explain_validation(file, cause)
         if isinstance(cause, MedassetsError):
             field, _, what = str(cause).partition(": ")
-            return [Problem(file, _line_of(file, field), field, what)]
-        if isinstance(cause, yaml.MarkedYAMLError) and cause.problem_mark:
-            what = f"not valid YAML: {cause.problem}"
-            return [Problem(file, cause.problem_mark.line + 1, "", what)]
-    return [Problem(file, 0, "", f"{type(causes[-1]).__name__}: {causes[-1]}")]
+            return [document.problem(field, what + _unset_variable(document, field))]
+        if isinstance(cause, ValidationError):
+            return _explain_validation(document, cause)
+        if isinstance(cause, yaml.MarkedYAMLError):
+            return [_explain_syntax(document.file, cause)]
+    last = causes[-1]
+    what = f"{type(last).__name__}: {last}"
+    if isinstance(last, ImportError | dg.DagsterError) and "cron" not in str(last):
+        return [document.problem("type", what)]
+    return [document.problem("catalog_cron" if "cron" in str(last) else "", what)]
 
 
-def _explain_validation(file: Path, error: ValidationError) -> list[Problem]:
-    found = [
-        Problem(
-            Path(match["file"]),
-            int(match["line"]),
-            match["path"].removeprefix("attributes."),
-            _plainly(match["what"].strip()),
-        )
-        for match in _AT.finditer(str(error))
-    ]
-    return found or [Problem(file, 0, "", str(error))]
+def _unset_variable(document: Document, field: str) -> str:
+    node = document.attributes.get(field)
+    if isinstance(node, yaml.ScalarNode) and "env" in node.value:
+        return f"; is the variable of {node.value} set?"
+    return ""
 
 
-def _plainly(what: str) -> str:
-    if what.startswith("Extra inputs"):
+def _explain_validation(document: Document, error: ValidationError) -> list[Problem]:
+    found: dict[str, Problem] = {}
+    for detail in error.errors():
+        path = [str(part) for part in detail["loc"] if part != "attributes"]
+        field = path[0] if path else ""
+        # A field that also takes a template has one error for each of the two.
+        found.setdefault(field, document.problem(field, _plainly(detail)))
+    return list(found.values())
+
+
+def _plainly(detail: ErrorDetails) -> str:
+    if detail["type"] == "extra_forbidden":
         return "no such field; see the fields of the component's class"
-    return what[:1].lower() + what[1:]
-
-
-def _line_of(file: Path, field: str) -> int:
-    """Return the line of `attributes.<field>`, 0 if the file does not write it."""
-    for document in yaml.compose_all(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader):
-        for key, value in getattr(document, "value", ()):
-            if key.value == "attributes":
-                for name, _ in getattr(value, "value", ()):
-                    if name.value == field:
-                        return name.start_mark.line + 1
-    return 0
+    if detail["type"] == "missing":
+        return "the field is missing"
+    what = detail["msg"].removeprefix("Input should be ").partition(",")[0]
+    return f"expected {what}, got {detail['input']!r}"
