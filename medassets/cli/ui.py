@@ -39,13 +39,14 @@ def command(port: int, *, read_only: bool, no_daemon: bool) -> int:
     Only this machine can connect; from another one, use ssh -L 3000:127.0.0.1:3000. Ctrl-C stops
     both; a shard that is being made is finished first.
     """
-    ensure_dagster_home()
+    daemon_log = ensure_dagster_home() / "daemon.log"
     with ExitStack() as stack:
         listener = stack.enter_context(_listening_socket(port))
         workspace = stack.enter_context(as_file(files("medassets.cli") / "workspace.yaml"))
         stack.enter_context(_terminate_as_interrupt())
         if not (read_only or no_daemon):
-            stack.enter_context(running_daemon(workspace))
+            stack.enter_context(running_daemon(workspace, daemon_log))
+            click.echo(f"medassets ui: the daemon and its runs write to {daemon_log}", err=True)
         app = stack.enter_context(guarded_app(workspace, read_only=read_only))
         click.echo(f"medassets ui: http://{_ADDRESS}:{listener.getsockname()[1]}  (Ctrl-C stops)")
         _serve(app, listener)
@@ -77,11 +78,23 @@ def guarded_app(workspace: Path, *, read_only: bool = False) -> Iterator[ASGIApp
 
 
 @contextmanager
-def running_daemon(workspace: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the Dagster daemon in a process of its own until the block is left."""
+def running_daemon(workspace: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the Dagster daemon in a process of its own until the block is left.
+
+    Args:
+        workspace: The `workspace.yaml` to serve.
+        log: File of its output and that of the runs it starts; begun anew.
+    """
     arguments = [sys.executable, "-m", "medassets.cli.ui_daemon", "--workspace", str(workspace)]
-    # A session of its own: Ctrl-C in the terminal must not reach the runs the daemon started.
-    daemon = subprocess.Popen(arguments, stdin=subprocess.PIPE, start_new_session=True)
+    with log.open("wb") as output:
+        daemon = subprocess.Popen(
+            arguments,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            # Ctrl-C in the terminal must not reach the runs the daemon started.
+            start_new_session=True,
+        )
     try:
         yield daemon
     finally:

@@ -1,7 +1,9 @@
-"""A real `medassets ui`: webserver, code server and daemon in processes of their own."""
+"""The command in this process, on tiny datasets; and a real `medassets ui`."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +16,125 @@ from typing import Any
 import httpx2
 import psutil
 import pytest
+
+from medassets.cli.main import run
+from medassets.testing.ct_rate import SyntheticRepository
+from medassets.testing.hub import LocalHub
+
+Medassets = Callable[..., "Ran"]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left behind.
+
+    Attributes:
+        code: Exit code.
+        out: Standard output.
+        err: Standard error.
+    """
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The one JSON document that is all of standard output."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def medassets(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Medassets:
+    """Return a function that runs the command in this process."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: str) -> Ran:
+        capsys.readouterr()
+        code = run(list(arguments))
+        out, err = capsys.readouterr()
+        return Ran(code, out, err)
+
+    return call
+
+
+@pytest.fixture
+def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Return a function that declares a dataset of tiny samples and returns its file."""
+    folder = tmp_path / "declared"
+    folder.mkdir()
+    monkeypatch.setenv("MEDASSETS_DEFS", str(folder))
+
+    def write(name: str, **changes: Any) -> Path:
+        fields = {
+            "name": name,
+            "target_spacing_mm": [4.0, 4.0, 8.0],
+            "target_shape": [24, 20, 12],
+            "samples_per_shard": 3,
+            "max_rejected_share": 0.3,
+            "num_workers": 1,
+            **changes,
+        }
+        lines = ["type: medassets.components.VolumeDatasetComponent", "attributes:"]
+        # JSON is YAML, and this keeps one field a line.
+        lines += [f"  {field}: {json.dumps(value)}" for field, value in fields.items()]
+        file = folder / name / "defs.yaml"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("\n".join(lines) + "\n")
+        return file
+
+    return write
+
+
+@pytest.fixture
+def lungs(declare: Callable[..., Path], repository: SyntheticRepository) -> Callable[..., Path]:
+    """Declare the folder dataset `lungs`: 7 samples, 3 shards a split; return how to change it."""
+
+    def write(**changes: Any) -> Path:
+        return declare("lungs", source="folder", folder=str(repository.folder), **changes)
+
+    write()
+    return write
+
+
+@pytest.fixture(scope="session")
+def built_home(
+    tmp_path_factory: pytest.TempPathFactory, repository: SyntheticRepository
+) -> Path:
+    """A home in which `lungs` was built once; copied by those who use it."""
+    folder = tmp_path_factory.mktemp("built")
+    file = folder / "declared" / "lungs" / "defs.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        "type: medassets.components.VolumeDatasetComponent\n"
+        "attributes: {name: lungs, source: folder, samples_per_shard: 3, num_workers: 1,\n"
+        "  target_spacing_mm: [4.0, 4.0, 8.0], target_shape: [24, 20, 12],\n"
+        f"  max_rejected_share: 0.3, folder: {json.dumps(str(repository.folder))}}}\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDASSETS_HOME", str(folder / "home"))
+        patch.setenv("MEDASSETS_DEFS", str(folder / "declared"))
+        patch.delenv("DAGSTER_HOME", raising=False)
+        assert run(["build", "lungs", "--json"]) == 0
+        os.environ.pop("DAGSTER_HOME", None)
+    return folder / "home"
+
+
+@pytest.fixture
+def built(home: Path, lungs: Callable[..., Path], built_home: Path) -> Path:
+    """The folder of `lungs`, built and known to the instance of this test's home."""
+    shutil.copytree(built_home, home)
+    return home / "data" / "lungs"
+
+
+@pytest.fixture
+def hub_dataset(
+    declare: Callable[..., Path], repository: SyntheticRepository
+) -> Iterator[LocalHub]:
+    """Declare `remote`, the same volumes behind a local hub."""
+    with LocalHub(repository.folder, "org/ct") as hub:
+        declare("remote", repo_id="org/ct", endpoint=hub.endpoint)
+        yield hub
 
 
 @dataclass(frozen=True)
