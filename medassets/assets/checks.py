@@ -42,7 +42,7 @@ def _catalog_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
 def _shards_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=[kind.spec.name, "shards"],
-        name="few_samples_rejected",
+        name="no_sample_rejected",
         partitions_def=shard_partitions(kind.spec),
         description="Share of the shard's samples that were rejected; statistics only.",
     )

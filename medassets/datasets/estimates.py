@@ -39,7 +39,8 @@ def estimate_plan(kind: DatasetKind, table: pa.Table) -> dict[str, PlanEstimate]
     rows: dict[str, list[dict[str, Any]]] = {split: [] for split in kind.spec.splits}
     for row in table.to_pylist():
         if row["state"] == STATE_PLANNED:
-            rows[row["split"]].append(row)
+            # A split that is declared no more keeps its place in the plan.
+            rows.setdefault(row["split"], []).append(row)
     return {split: _estimate(kind, planned) for split, planned in rows.items()}
 
 

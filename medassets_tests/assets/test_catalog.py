@@ -175,5 +175,5 @@ def test_another_shard_size_for_a_grown_plan_is_refused(location: Location) -> N
 
 def test_an_asset_that_needs_the_catalog_says_so(location: Location) -> None:
     location.instance.add_dynamic_partitions(location.spec.partitions_name, GROWN[:1])
-    with pytest.raises(dg.Failure, match="no catalog yet; materialize tiny/catalog first"):
+    with pytest.raises(dg.Failure, match=r"no catalog yet; .* materialize tiny/catalog"):
         location.materialize("shards", partition=GROWN[0])
