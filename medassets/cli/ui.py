@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
+from threading import Thread
 from types import FrameType
 from typing import NoReturn
 
@@ -37,7 +38,7 @@ def command(port: int, *, read_only: bool, no_daemon: bool) -> int:
     """Open the Dagster UI at http://127.0.0.1:3000, with the daemon that runs what it queues.
 
     Only this machine can connect; from another one, use ssh -L 3000:127.0.0.1:3000. Ctrl-C stops
-    both; a shard that is being made is finished first.
+    both; runs that have begun go on to their end.
     """
     daemon_log = ensure_dagster_home() / "daemon.log"
     with ExitStack() as stack:
@@ -50,6 +51,7 @@ def command(port: int, *, read_only: bool, no_daemon: bool) -> int:
         app = stack.enter_context(guarded_app(workspace, read_only=read_only))
         click.echo(f"medassets ui: http://{_ADDRESS}:{listener.getsockname()[1]}  (Ctrl-C stops)")
         _serve(app, listener)
+    _tell_of_runs()
     return 0
 
 
@@ -95,15 +97,29 @@ def running_daemon(workspace: Path, log: Path) -> Iterator[subprocess.Popen[byte
             # Ctrl-C in the terminal must not reach the runs the daemon started.
             start_new_session=True,
         )
+    Thread(target=_tell_of_early_end, args=(daemon, log), daemon=True).start()
     try:
         yield daemon
     finally:
         _stop(daemon)
 
 
+def _tell_of_runs() -> None:
+    going = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
+    with dg.DagsterInstance.get() as instance:
+        if count := instance.get_runs_count(going):
+            tail = "they go on to their end; start the UI again to see or to stop them"
+            click.echo(f"medassets ui: runs not finished yet: {count}; {tail}", err=True)
+
+
+def _tell_of_early_end(daemon: subprocess.Popen[bytes], log: Path) -> None:
+    code = daemon.wait()
+    if daemon.stdin and not daemon.stdin.closed:
+        tail = f"nothing runs what the UI queues; its last words are in {log}"
+        click.echo(f"medassets ui: the daemon ended, exit code {code}: {tail}", err=True)
+
+
 def _stop(daemon: subprocess.Popen[bytes]) -> None:
-    if daemon.poll() is not None:
-        click.echo(f"the daemon had ended by itself, exit code {daemon.returncode}", err=True)
     if daemon.stdin:
         daemon.stdin.close()
     try:

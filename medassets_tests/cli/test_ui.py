@@ -50,6 +50,16 @@ def test_the_daemon_ends_when_its_parent_is_killed(running_ui: Start, home: Path
         wait_until(lambda: are_gone([daemon]))
 
 
+@pytest.mark.slow
+def test_a_daemon_that_ends_by_itself_is_reported(running_ui: Start, home: Path) -> None:
+    with running_ui(home) as ui:
+        daemon = next(p for p in ui.descendants() if "medassets.cli.ui_daemon" in p.cmdline())
+        daemon.kill()
+        log = home.parent / "ui.log"
+        wait_until(lambda: f"the daemon ended, exit code -{int(signal.SIGKILL)}" in log.read_text())
+        assert ui.ask("{ version }")["version"]
+
+
 def ui_daemons_are_healthy(ui: Any) -> bool:
     statuses = ui.ask(DAEMONS)["instance"]["daemonHealth"]["allDaemonStatuses"]
     return all(status["healthy"] for status in statuses if status["required"])
