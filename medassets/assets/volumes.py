@@ -18,7 +18,7 @@ def build_volume_assets(spec: VolumeDatasetSpec) -> dg.Definitions:
     """Return everything Dagster needs for one declared dataset of CT volumes.
 
     Touches no disk, network or environment. The resources (`workspace` and the IO managers) are
-    those of `medassets.resources.defaults`; merge both into one `dg.Definitions`.
+    those of `medassets.definitions.build_resources`; merge both into one `dg.Definitions`.
 
     Args:
         spec: The declaration.

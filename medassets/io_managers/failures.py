@@ -46,7 +46,9 @@ def explained_failures(run_tags: Mapping[str, str]) -> Iterator[None]:
         raise dg.Failure(str(error), allow_retries=False) from error
 
 
-def fail_range(failed: Mapping[str, MedassetsError], run_tags: Mapping[str, str]) -> NoReturn:
+def fail_range(
+    failed: Mapping[str, MedassetsError | OSError], run_tags: Mapping[str, str]
+) -> NoReturn:
     """Fail a run of several shards, naming each that was not made and why.
 
     Args:
@@ -64,7 +66,7 @@ def fail_range(failed: Mapping[str, MedassetsError], run_tags: Mapping[str, str]
     raise failure
 
 
-def _as_failure(failed: Mapping[str, MedassetsError]) -> dg.Failure:
+def _as_failure(failed: Mapping[str, MedassetsError | OSError]) -> dg.Failure:
     shown = list(failed)[:_MOST_SHARDS]
     lines = [f"- {key}: {str(failed[key])[:_MOST_CHARACTERS]}" for key in shown]
     more = f" and {len(failed) - len(shown)} more" if len(failed) > len(shown) else ""

@@ -56,11 +56,11 @@ class TarShardIOManager(dg.ConfigurableIOManager):
     def _build_range(
         self, context: dg.OutputContext, batch: ShardBatch, paths: DatasetPaths
     ) -> Iterator[dict[str, dg.MetadataValue]]:
-        failed: dict[str, MedassetsError] = {}
+        failed: dict[str, MedassetsError | OSError] = {}
         for key, work in sorted(batch.works.items()):
             try:
                 metadata = self._build(context, batch, work, paths)
-            except MedassetsError as error:
+            except (MedassetsError, OSError) as error:
                 context.log.error(f"{key}: {error}")
                 failed[key] = error
                 continue

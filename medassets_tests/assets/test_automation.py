@@ -30,7 +30,8 @@ class Daemon:
             defs=self.location.definitions, instance=self.location.instance, cursor=self.cursor
         )
         self.cursor = result.cursor
-        stages = ("shards", "manifest")
+        keys = self.location.definitions.resolve_all_asset_keys()
+        stages = [key.path[-1] for key in keys]
         asked = {s: result.get_requested_partitions(self.location.key(s)) for s in stages}
         return {stage: set(partitions) for stage, partitions in asked.items() if partitions}
 
@@ -49,6 +50,21 @@ def test_missing_shards_are_asked_for_once_and_not_again_after_a_refresh(
     grow()
     draining.materialize("catalog")
     assert daemon.tick()["shards"] == set(draining.keys) - known
+
+
+def test_files_and_shards_of_a_remote_source_are_asked_for_together_and_once(
+    remote: Callable[..., Location],
+) -> None:
+    location = remote(automation="drain", splits=("train",))
+    location.materialize("catalog")
+    daemon, known = Daemon(location), set(location.keys)
+    assert daemon.tick() == {"raw_volumes": known, "shards": known}
+    for key in sorted(known):
+        location.materialize("raw_volumes", "shards", partition=key)
+    # The files are released by now; that alone is no reason to fetch them again.
+    assert location.workspace.staging.usage().num_files == 0
+    location.materialize("catalog")
+    assert set(daemon.tick()) <= {"manifest"}
 
 
 def test_a_shard_that_was_there_before_the_automation_is_asked_for_when_it_is_missing(

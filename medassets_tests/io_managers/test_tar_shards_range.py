@@ -1,5 +1,6 @@
 """Several shards in one run: each on record by itself, none harmed by another."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -7,10 +8,13 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
+from medassets.datasets.build import build_shard
+from medassets.io_managers import tar_shards
 from medassets.progress import listening
 from medassets.shards.writer import Progress
 from medassets.testing.ct_rate import SyntheticRepository
@@ -100,6 +104,21 @@ def test_a_failing_shard_gets_no_event_and_the_others_go_on(broken: Location) ->
     assert "train_2_a_2: corrupt_gzip" in told
     # What the finished shards were told stays the newest word on them.
     assert "medassets/preview" in broken.events("shards", TRAIN[0])[-1].metadata
+
+
+def test_a_shard_that_the_disk_refuses_does_not_stop_the_others(
+    single: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(workspace: Any, paths: Any, work: Any, **more: Any) -> Any:
+        if work.partition_key == TRAIN[1]:
+            raise OSError(errno.EIO, "Input/output error")
+        return build_shard(workspace, paths, work, **more)
+
+    monkeypatch.setattr(tar_shards, "build_shard", refused)
+    with pytest.raises(dg.Failure, match="1 of the run's shards were not made: train-000001"):
+        single.materialize("shards", span=SPAN)
+    made = single.instance.get_materialized_partitions(single.key("shards"))
+    assert made == {TRAIN[0], TRAIN[2]}
 
 
 def test_a_failed_shard_is_shown_as_failed_and_the_others_are_not(broken: Location) -> None:
