@@ -185,7 +185,7 @@ def _tell(output: Output, report: BuildReport) -> None:
 def _summarize(report: BuildReport) -> list[str]:
     if "catalog" in report.failed:
         return [f"{report.dataset}: nothing built, the catalog could not be refreshed"]
-    made = f"{report.num_samples} samples, {format_bytes(report.num_bytes)}"
+    made = f"{count_words(report.num_samples, 'sample')}, {format_bytes(report.num_bytes)}"
     parts = [f"{count_words(len(report.built), 'shard')} built" + f" ({made})" * bool(report.built)]
     if report.recorded:
         parts.append(f"{len(report.recorded)} recorded without computing")

@@ -41,7 +41,8 @@ def describe_samples(shard: Path, *, num_samples: int) -> list[dict[str, Any]]:
     try:
         found = [_describe(k, m) for k, m in itertools.islice(_iter_raw(shard), num_samples)]
     except (tarfile.TarError, EOFError, OSError) as error:
-        msg = f"{shard}: not a whole tar file ({error})"
+        # Of an unreadable file, tarfile lists every compression it tried, a line each.
+        msg = f"{shard}: not a whole tar file ({str(error).partition(':')[0]})"
         raise ShardIntegrityError(msg) from error
     if not found:
         msg = f"{shard}: a tar file without a single sample (<key>.<suffix>)"

@@ -70,7 +70,7 @@ def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
             "name": name,
             "target_spacing_mm": [4.0, 4.0, 8.0],
             "target_shape": [24, 20, 12],
-            "samples_per_shard": 3,
+            "samples_per_shard": 4,
             "max_rejected_share": 0.3,
             "num_workers": 1,
             **changes,
@@ -88,7 +88,7 @@ def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
 
 @pytest.fixture
 def lungs(declare: Callable[..., Path], repository: SyntheticRepository) -> Callable[..., Path]:
-    """Declare the folder dataset `lungs`: 7 samples, 3 shards a split; return how to change it."""
+    """Declare the folder dataset `lungs`: 7 samples, 2 shards a split; return how to change it."""
 
     def write(**changes: Any) -> Path:
         return declare("lungs", source="folder", folder=str(repository.folder), **changes)
@@ -107,7 +107,7 @@ def built_home(
     file.parent.mkdir(parents=True)
     file.write_text(
         "type: medassets.components.VolumeDatasetComponent\n"
-        "attributes: {name: lungs, source: folder, samples_per_shard: 3, num_workers: 1,\n"
+        "attributes: {name: lungs, source: folder, samples_per_shard: 4, num_workers: 1,\n"
         "  target_spacing_mm: [4.0, 4.0, 8.0], target_shape: [24, 20, 12],\n"
         f"  max_rejected_share: 0.3, folder: {json.dumps(str(repository.folder))}}}\n"
     )

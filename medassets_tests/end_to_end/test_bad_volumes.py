@@ -31,7 +31,11 @@ def test_bad_volumes_are_right_or_rejected_and_hurt_no_other_sample(
     )
     declare("good", source="folder", folder=str(good.folder), **many)
     bad = make_ct_rate_repository(
-        tmp_path / "bad", num_patients=2, splits=("train",), shape_range=SIDES, faults=BAD_VOLUMES
+        tmp_path / "bad",
+        num_patients=2,
+        splits=("train",),
+        shape_range=SIDES,
+        faults=tuple(BAD_VOLUMES),
     )
     declare("bad", source="folder", folder=str(bad.folder), **many)
     homes = {name: make_home(name, name) for name in ("good", "bad")}
@@ -62,7 +66,7 @@ def test_bad_volumes_are_right_or_rejected_and_hurt_no_other_sample(
         target_shape=(24, 20, 12),
     ).preset()
     for item in (v for v in faults if v.reason is None):
-        image = nib.nifti1.Nifti1Image.from_filename(bad.folder / item.path)
+        image = nib.Nifti1Image.from_filename(bad.folder / item.path)
         facts = json.loads(made[f"{item.key}.json"])
         voxels = np.frombuffer(made[f"{item.key}.bin"], np.float16).reshape(preset.shape)
         oracle = interpolate(image.get_fdata(), facts["geometry"]["source"]["spacing_mm"], preset)
