@@ -41,6 +41,8 @@ def command(dataset: str | None, *, as_json: bool) -> int:
     Exit code 1 when something is wrong that a build needs.
     """
     output, session = Output(as_json), Session()
+    if dataset is not None:
+        session.kind(dataset)
     findings = list(examine(session, dataset))
     output.table(
         "medassets doctor",

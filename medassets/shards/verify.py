@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,17 +63,29 @@ def verify_shard(paths: DatasetPaths, partition_key: str, *, full: bool) -> list
 def _read_through(shard: Path, record: ShardRecord) -> list[Problem]:
     fd = os.open(shard, os.O_RDONLY)
     try:
-        digest = hashlib.sha256()
-        for chunk in iter_chunks(fd, 0, record.size_bytes):
-            digest.update(chunk)
-        if digest.hexdigest() == record.sha256:
-            return []
-        found = [
-            Problem(record.partition, shard, sample.key, what)
-            for sample in record.samples
-            for what in find_damage(fd, sample)
-        ]
+        found = list(_find_differences(fd, record))
+    except (OSError, OverflowError, TypeError, ValueError) as error:
+        # A disk that cannot be read, or a record whose numbers are none.
+        found = [("", f"it cannot be compared with its record ({error})")]
     finally:
         os.close(fd)
-    what = "its sha256 is not that of the record, though every member's content is right"
-    return found or [Problem(record.partition, shard, "", what)]
+    return [Problem(record.partition, shard, sample, what) for sample, what in found]
+
+
+def _find_differences(fd: int, record: ShardRecord) -> Iterator[tuple[str, str]]:
+    """Yield sample and trouble, reading every byte once."""
+    digest = hashlib.sha256()
+    position, whole = 0, True
+    for sample in record.samples:
+        found = find_damage(fd, sample, feed=digest.update)
+        if sample.offset != position:
+            found.append("it does not begin where the sample before it ends")
+        yield from ((sample.key, what) for what in found)
+        whole = whole and not found
+        position = sample.offset + sample.size_bytes
+    for chunk in iter_chunks(fd, position, record.size_bytes - position):
+        digest.update(chunk)
+    if whole and digest.hexdigest() != record.sha256:
+        yield "", "its sha256 is not that of the record, though every member's content is right"
+    if record.num_samples != len(record.samples):
+        yield "", f"its record counts {record.num_samples} samples and lists {len(record.samples)}"

@@ -98,9 +98,7 @@ def lungs(declare: Callable[..., Path], repository: SyntheticRepository) -> Call
 
 
 @pytest.fixture(scope="session")
-def built_home(
-    tmp_path_factory: pytest.TempPathFactory, repository: SyntheticRepository
-) -> Path:
+def built_home(tmp_path_factory: pytest.TempPathFactory, repository: SyntheticRepository) -> Path:
     """A home in which `lungs` was built once; copied by those who use it."""
     folder = tmp_path_factory.mktemp("built")
     file = folder / "declared" / "lungs" / "defs.yaml"

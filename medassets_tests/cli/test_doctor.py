@@ -1,0 +1,59 @@
+"""`medassets doctor`: what the machine lacks, and never the token."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medassets.testing.hub import LocalHub
+
+Medassets = Callable[..., Any]
+TOKEN = "hf_thisIsASecretOfSomebody"
+
+
+def verdicts(ran: Any) -> dict[str, str]:
+    return {finding["what"]: finding["verdict"] for finding in ran.document["findings"]}
+
+
+def test_a_machine_without_a_dataset_is_looked_at(
+    medassets: Medassets, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    ran = medassets("doctor")
+    assert ran.code == 0
+    for what in ("declarations", "Dagster instance", "data disk", "video codecs", "GPU"):
+        assert what in ran.out
+    found = verdicts(medassets("doctor", "--json"))
+    assert found["Hugging Face token"] == "note"
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    with_token = medassets("doctor", "--json")
+    assert verdicts(with_token)["Hugging Face token"] == "ok"
+    assert TOKEN not in with_token.out + with_token.err
+
+
+def test_a_dataset_is_asked_for_and_its_refusal_is_a_finding(
+    medassets: Medassets,
+    hub_dataset: LocalHub,
+    declare: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran = medassets("doctor", "remote", "--json")
+    assert ran.code == 0
+    assert verdicts(ran)["source of remote"] == "ok"
+    assert hub_dataset.sha[:12] in ran.out
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    declare("other", repo_id="org/none", endpoint=hub_dataset.endpoint)
+    refused = medassets("doctor", "other")
+    assert refused.code == 1
+    assert f"{hub_dataset.endpoint}/datasets/org/none" in refused.out
+    assert TOKEN not in refused.out + refused.err
+
+
+def test_a_broken_declaration_and_an_unknown_dataset(
+    medassets: Medassets, declare: Callable[..., Path]
+) -> None:
+    declare("bad", repo_id="org/bad", shard_sise=3)
+    ran = medassets("doctor", "--json")
+    assert ran.code == 1
+    assert verdicts(ran)["declarations"] == "bad"
+    assert medassets("doctor", "nope").code == 2

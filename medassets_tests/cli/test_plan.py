@@ -1,0 +1,33 @@
+"""`medassets plan`: what a build would cost; nothing is written."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Medassets = Callable[..., Any]
+Declare = Callable[..., Path]
+
+
+def test_a_plan_counts_everything_and_writes_nothing(
+    medassets: Medassets, lungs: Declare, home: Path
+) -> None:
+    ran = medassets("plan", "lungs")
+    assert (ran.code, ran.err) == (0, "")
+    assert "lungs from " in ran.out
+    assert "disk: " in ran.out
+    assert " free: fits" in ran.out
+    assert "excluded: 2 samples (no_chest)" in ran.out
+    assert not home.exists()
+    document = medassets("plan", "lungs", "--json").document
+    assert document["rows"] == 18
+    assert document["excluded"] == {"no_chest": 2, "spacing_missing": 2}
+    assert document["splits"]["train"]["num_samples"] == 7
+    assert document["splits"]["valid"]["num_shards"] == 2
+
+
+def test_a_trial_is_planned_as_it_would_be_built(medassets: Medassets, lungs: Declare) -> None:
+    options = ("--limit", "5", "--samples-per-shard", "2")
+    document = medassets("plan", "lungs", *options, "--json").document
+    assert document["held"] == 9
+    assert document["new_shards"] == ["train-000000", "train-000001", "train-000002"]
+    assert "held for a build without --limit: 9 samples" in medassets("plan", "lungs", *options).out

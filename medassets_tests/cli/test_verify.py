@@ -1,0 +1,94 @@
+"""`medassets verify`: every sort of damage is named, with the command that mends it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Medassets = Callable[..., Any]
+KEY = "train-000001"
+
+
+def flip(shard: Path) -> None:
+    content = bytearray(shard.read_bytes())
+    content[2000] ^= 1
+    shard.write_bytes(content)
+
+
+def truncate(shard: Path) -> None:
+    shard.write_bytes(shard.read_bytes()[:-1024])
+
+
+def lose_record(shard: Path) -> None:
+    shard.with_suffix(".json").unlink()
+
+
+def break_record(shard: Path) -> None:
+    shard.with_suffix(".json").write_text('{"dataset": "lungs"')
+
+
+def edit_record(shard: Path) -> None:
+    record = shard.with_suffix(".json")
+    text = record.read_text()
+    record.write_text(text.replace('"key": "train_', '"key": "other_', 1))
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (flip, "CRC-32 differs"),
+        (truncate, "its record says"),
+        (lose_record, "the record is missing"),
+        (break_record, "not a shard record"),
+        (edit_record, "other_"),
+    ],
+)
+def test_damage_is_named_and_the_remedy_mends_it(
+    medassets: Medassets, built: Path, harm: Callable[[Path], None], words: str
+) -> None:
+    shard = built / "train/shard-000001.tar"
+    files = (shard, shard.with_suffix(".json"))
+    before = [file.read_bytes() for file in files]
+    harm(shard)
+
+    ran = medassets("verify", "lungs")
+    assert ran.code == 1
+    assert words in ran.err
+    assert "Traceback" not in ran.err
+    assert ran.out == "lungs: 4 shards checked (every byte), 1 damaged, 0 not made yet\n"
+
+    as_json = medassets("verify", "lungs", "--json")
+    assert as_json.code == 1
+    assert as_json.document["damaged"] == [KEY]
+    remedy = as_json.document["remedy"]
+    assert f"make them again:  {remedy}" in ran.err
+    assert medassets(*remedy.split()[1:]).code == 0
+    assert [file.read_bytes() for file in files] == before
+    assert medassets("verify", "lungs").code == 0
+
+
+def test_whole_shards_pass(medassets: Medassets, built: Path) -> None:
+    ran = medassets("verify", "lungs")
+    assert (ran.code, ran.err) == (0, "")
+    document = medassets("verify", "lungs", "--json").document
+    assert (len(document["checked"]), document["damaged"], document["remedy"]) == (4, [], None)
+
+
+def test_quick_compares_sizes_and_partitions_choose(medassets: Medassets, built: Path) -> None:
+    flip(built / "train/shard-000001.tar")
+    quick = medassets("verify", "lungs", "--quick")
+    assert quick.code == 0
+    assert "(sizes only)" in quick.out
+    others = "train-000000,valid-000000..valid-000001"
+    assert medassets("verify", "lungs", "--partitions", others).code == 0
+    assert medassets("verify", "lungs", "--partitions", KEY).code == 1
+    assert medassets("verify", "lungs", "--partitions", "test-000000").code == 2
+
+
+def test_shards_that_were_never_made_are_counted_only(medassets: Medassets, built: Path) -> None:
+    for file in built.glob("valid/shard-*"):
+        file.unlink()
+    ran = medassets("verify", "lungs")
+    assert ran.code == 0
+    assert ran.out == "lungs: 2 shards checked (every byte), 0 damaged, 2 not made yet\n"
