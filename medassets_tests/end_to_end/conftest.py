@@ -265,21 +265,28 @@ def fork_server(tmp_path: Path, home: Path) -> Iterator[ForkServer]:
 
 
 @pytest.fixture
-def run_process() -> Callable[..., Outcome]:
-    """Return a function that runs the `medassets` command in an interpreter of its own."""
+def start_process(tmp_path: Path) -> Callable[..., Child]:
+    """Return a function that starts the `medassets` command in an interpreter of its own."""
 
-    def run_it(home: Home, *arguments: str, **environment: str) -> Outcome:
+    def start_it(home: Home, *arguments: str, **environment: str) -> Child:
         start = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-m", "medassets", *arguments],
-            env={**os.environ, "MEDASSETS_HOME": str(home.folder), **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        return Outcome(done.returncode, time.monotonic() - start, done.stdout.decode())
+        log = tmp_path / f"process-{start}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "medassets", *arguments],
+                env={**os.environ, "MEDASSETS_HOME": str(home.folder), **environment},
+                stdout=output,
+                stderr=output,
+            )
+        return Child(process.pid, log, start, process.wait)
 
-    return run_it
+    return start_it
+
+
+@pytest.fixture
+def run_process(start_process: Callable[..., Child]) -> Callable[..., Outcome]:
+    """Return a function that runs the `medassets` command in an interpreter of its own."""
+    return lambda *arguments, **environment: start_process(*arguments, **environment).wait()
 
 
 @pytest.fixture

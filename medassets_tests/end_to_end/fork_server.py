@@ -7,7 +7,7 @@ The parent never runs a thread, so its children begin like fresh processes. Afte
 It reads one JSON request per line: `arguments` of the command, `environment` to set, `log` for
 the child's output, and what to disturb: `encode_log` takes a line per encoded sample,
 `encode_delay_s` slows every sample, `die_at` kills the child at that file operation (`op_log`
-takes the number of them when the child ends by itself). It answers with the child's pid, then
+lists them), and no file may grow beyond `largest_file_bytes`. It answers with the child's pid, then
 with how the child ended.
 """
 
@@ -15,6 +15,7 @@ import faulthandler
 import importlib
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -91,6 +92,8 @@ def _run_command(request: dict[str, Any]) -> int:
 
     if encode_log := request.get("encode_log"):
         _note_encoded(Path(encode_log), request.get("encode_delay_s", 0.0))
+    if largest := request.get("largest_file_bytes"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     if op_log := request.get("op_log"):
         _count_operations(Path(op_log), request.get("die_at"), request["environment"])
     code = run(request["arguments"])

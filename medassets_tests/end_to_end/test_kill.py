@@ -105,10 +105,14 @@ def whole_samples(home: Any) -> set[str]:
     return keys
 
 
-def staged_files(home: Any) -> set[str]:
-    """Return the source files that are whole in staging."""
+def staged_files(home: Any) -> dict[str, list[str]]:
+    """Return the source files that are whole in staging, with the names of what lies beside."""
     folder = home.folder / "staging" / "tiny"
-    return {p.relative_to(folder).as_posix() for p in folder.rglob("*.nii.gz") if p.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): sorted(p.name for p in path.parent.iterdir())
+        for path in folder.rglob("*.nii.gz")
+        if path.is_file()
+    }
 
 
 @dataclass
@@ -118,7 +122,7 @@ class Tally:
     kills: int = 0
     whole_at_kill: int = 0
     encoded_twice: int = 0
-    fetched_twice: list[str] = field(default_factory=list)
+    fetched_twice: list[Any] = field(default_factory=list)
 
 
 @contextmanager
@@ -130,8 +134,8 @@ def counting(bench: Bench, home: Any, tally: Tally) -> Iterator[None]:
     again = Counter(bench.encoded(home)[before:])
     tally.whole_at_kill += len(whole)
     tally.encoded_twice += sum(again[key] for key in whole)
-    fetched = {request.path for request in bench.hub.requests("body")}
-    tally.fetched_twice += [f"{home.folder.name}: {path}" for path in sorted(staged & fetched)]
+    requests = [r for r in bench.hub.requests() if r.path in staged]
+    tally.fetched_twice += [(home.folder.name, staged[r.path], r) for r in requests]
 
 
 def kill_after(bench: Bench, home: Any, tally: Tally, seconds: float) -> None:
