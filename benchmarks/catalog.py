@@ -1,0 +1,79 @@
+"""The plan of CT-RATE's 50,188 rows: made, read by partition, grown by 1,000.
+
+`python -m benchmarks.catalog` prints the table.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from medassets.datasets.refresh import draft_catalog, publish_catalog
+from medassets.datasets.volumes import VolumeDataset
+from medassets.datasets.workspace import Workspace, open_workspace
+from medassets.shards.catalog import read_partition, read_plan
+from medassets.specs import VolumeDatasetSpec
+from medassets.testing.ct_rate_tables import NUM_CT_RATE_VOLUMES, make_ct_rate_tables
+
+Result = TypeVar("Result")
+
+_NEW_ROWS = 1000
+_PARTITIONS_READ = 20
+BUDGET_S = 20.0
+
+
+def main() -> None:
+    """Print the table as Markdown."""
+    with tempfile.TemporaryDirectory(prefix="medassets-bench-") as name:
+        print("\n".join(measure_catalog(Path(name))))
+
+
+def measure_catalog(folder: Path) -> list[str]:
+    """Return the lines of the table.
+
+    Args:
+        folder: Empty folder for tables and catalogs.
+    """
+    source = folder / "repository"
+    make_ct_rate_tables(source)
+    workspace = _open(folder, source)
+    path = workspace.paths.catalog
+    draft, plan_s = _timed(lambda: draft_catalog(workspace))
+    _, write_s = _timed(lambda: publish_catalog(path, draft))
+    _, footer_s = _timed(lambda: read_plan(path))
+    keys = list(draft.plan.partitions)[:: len(draft.plan.partitions) // _PARTITIONS_READ]
+    reads = [_timed(lambda key=key: read_partition(path, key))[1] for key in keys]
+    _, again_s = _timed(lambda: draft_catalog(workspace))
+    make_ct_rate_tables(source, num_rows=NUM_CT_RATE_VOLUMES + _NEW_ROWS)
+    grown, grow_s = _timed(lambda: draft_catalog(workspace))
+    rows = [
+        (f"tables to plan, {draft.plan.num_rows:,} rows", f"{plan_s:.1f} s", f"{BUDGET_S:.0f} s"),
+        (f"catalog written, {path.stat().st_size / 1e6:.1f} MB", f"{write_s:.2f} s", ""),
+        (f"plan read, {len(draft.plan.partitions)} shards", f"{footer_s * 1e3:.0f} ms", ""),
+        ("one partition read", f"{statistics.median(reads) * 1e3:.0f} ms", ""),
+        ("refresh without news", f"{again_s:.1f} s", f"{BUDGET_S:.0f} s"),
+        (
+            f"refresh with {_NEW_ROWS:,} new rows, {len(grown.new_partitions)} new shards",
+            f"{grow_s:.1f} s",
+            f"{BUDGET_S:.0f} s",
+        ),
+    ]
+    lines = [f"| {what} | {took} | {budget} |" for what, took, budget in rows]
+    return ["| catalog of CT-RATE's size | measured | budget |", "| --- | --- | --- |", *lines]
+
+
+def _open(folder: Path, source: Path) -> Workspace:
+    spec = VolumeDatasetSpec(name="scale", source="folder", folder=str(source))
+    return open_workspace(VolumeDataset(spec), data_root=str(folder / "data"))
+
+
+def _timed(work: Callable[[], Result]) -> tuple[Result, float]:
+    start = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
