@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import orchestration, phantom, preprocessing, shards
+from benchmarks import catalog, orchestration, phantom, preprocessing, shards
 
-TABLES = {"volume": preprocessing, "shard": shards, "dagster": orchestration}
+TABLES = {"volume": preprocessing, "shard": shards, "dagster": orchestration, "catalog": catalog}
 
 
 def main() -> None:

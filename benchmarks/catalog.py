@@ -1,6 +1,6 @@
 """The plan of CT-RATE's 50,188 rows: made, read by partition, grown by 1,000.
 
-`python -m benchmarks.catalog` prints the table.
+`python -m benchmarks.catalog` prints this table alone.
 """
 
 import statistics
@@ -27,15 +27,21 @@ BUDGET_S = 20.0
 def main() -> None:
     """Print the table as Markdown."""
     with tempfile.TemporaryDirectory(prefix="medassets-bench-") as name:
-        print("\n".join(measure_catalog(Path(name))))
+        print("\n".join(compare(Path(name), num_rounds=1)))
 
 
-def measure_catalog(folder: Path) -> list[str]:
+def compare(folder: Path, *, num_rounds: int) -> list[str]:
     """Return the lines of the table.
 
     Args:
-        folder: Empty folder for tables and catalogs.
+        folder: Folder for tables and catalogs, which are removed again.
+        num_rounds: Rounds of reading partitions; a plan is made once.
     """
+    with tempfile.TemporaryDirectory(prefix="catalog-", dir=folder) as name:
+        return _measure(Path(name), num_rounds)
+
+
+def _measure(folder: Path, num_rounds: int) -> list[str]:
     source = folder / "repository"
     make_ct_rate_tables(source)
     workspace = _open(folder, source)
@@ -44,7 +50,7 @@ def measure_catalog(folder: Path) -> list[str]:
     _, write_s = _timed(lambda: publish_catalog(path, draft))
     _, footer_s = _timed(lambda: read_plan(path))
     keys = list(draft.plan.partitions)[:: len(draft.plan.partitions) // _PARTITIONS_READ]
-    reads = [_timed(lambda key=key: read_partition(path, key))[1] for key in keys]
+    reads = [_timed(lambda k=key: read_partition(path, k))[1] for key in keys * num_rounds]
     _, again_s = _timed(lambda: draft_catalog(workspace))
     make_ct_rate_tables(source, num_rows=NUM_CT_RATE_VOLUMES + _NEW_ROWS)
     grown, grow_s = _timed(lambda: draft_catalog(workspace))
