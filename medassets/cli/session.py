@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 import yaml
+from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
 from medassets.cli.outcome import RunResult, hearing_interrupts, read_result
@@ -26,6 +27,15 @@ from medassets.storage.paths import dagster_home
 
 # The terminal shows progress and errors; the full log is in the run, for the UI.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+# Dagster would take over standard error during a step, progress bar and all, and start four
+# processes to show it again a second later.
+_NO_CAPTURE = {
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
 
 
 def ensure_dagster_home() -> Path:
@@ -68,7 +78,9 @@ class Session:
         """
         home = ensure_dagster_home()
         try:
-            return dg.DagsterInstance.get()
+            return dg.DagsterInstance.from_ref(
+                InstanceRef.from_dir(str(home), overrides=_NO_CAPTURE)
+            )
         except (dg.DagsterError, yaml.YAMLError) as error:
             msg = f"{home / 'dagster.yaml'}: Dagster cannot use it: {error}"
             raise SpecError(msg) from error

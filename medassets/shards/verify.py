@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from medassets.errors import ShardIntegrityError
 from medassets.shards.readback import find_damage, iter_chunks
@@ -74,7 +75,7 @@ def _read_through(shard: Path, record: ShardRecord) -> list[Problem]:
 
 def _find_differences(fd: int, record: ShardRecord) -> Iterator[tuple[str, str]]:
     """Yield sample and trouble, reading every byte once."""
-    digest = hashlib.sha256()
+    digest: Any = hashlib.sha256()
     position, whole = 0, True
     for sample in record.samples:
         found = find_damage(fd, sample, feed=digest.update)

@@ -354,7 +354,8 @@ def test_an_error_nobody_foresaw_shows_its_traceback(
     medassets: Medassets, lungs: Declare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def explode(*_: Any, **__: Any) -> None:
-        raise ZeroDivisionError("nobody foresaw this")
+        msg = "nobody foresaw this"
+        raise ZeroDivisionError(msg)
 
     monkeypatch.setattr("medassets.volumes.samples.encode_volume_sample", explode)
     ran = medassets("build", "lungs", "--limit", "1")

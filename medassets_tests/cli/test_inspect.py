@@ -41,7 +41,7 @@ def test_our_shard_shows_arrays_labels_texts_and_spacing(medassets: Medassets, b
 
 @pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
 def test_a_shard_written_by_webdataset(medassets: Medassets, tmp_path: Path, suffix: str) -> None:
-    from webdataset import TarWriter
+    from webdataset.writer import TarWriter
 
     shard = tmp_path / f"foreign.{suffix}"
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
