@@ -1,5 +1,6 @@
 """Entry point of the `medassets` command: commands, and what their exit codes mean."""
 
+import gc
 import json
 import logging
 import sys
@@ -83,7 +84,10 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command and leave with its exit code."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    # Else the interpreter's last collections go over all of Dagster: 0.6 of 3.2 s were that.
+    gc.freeze()
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
