@@ -233,17 +233,19 @@ class BaseHubHandler(BaseHTTPRequestHandler):
         at_byte = fault.at_byte if fault is not None else 0
         cut = kind in ("reset", "stall", "truncate")
         num_left = min(at_byte, num_promised) if cut else num_promised
-        pause = _PIECE_BYTES / fault.bytes_per_s if fault is not None and kind == "slow" else 0.0
+        # Slow all along: a wait behind the last byte would only keep the connection busy.
+        speed = fault.bytes_per_s if fault is not None and kind == "slow" else 0
+        size = max(min(_PIECE_BYTES, speed // 20), 1) if speed else _PIECE_BYTES
         flipped = at_byte if kind == "wrong_bytes" else -1
         with file.place.open("rb") as source:
             while num_left > 0:
                 source.seek(start)
-                piece = _read_piece(source, min(num_left, _PIECE_BYTES), flipped - start)
+                piece = _read_piece(source, min(num_left, size), flipped - start)
+                if speed and self.state.closing.wait(len(piece) / speed):
+                    self.hang_up()
                 self.wfile.write(piece)
                 start += len(piece)
                 num_left -= len(piece)
-                if pause and self.state.closing.wait(pause):
-                    self.hang_up()
         if cut:
             self._break_off(kind)
 
