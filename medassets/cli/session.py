@@ -23,6 +23,7 @@ from medassets.datasets.workspace import Workspace
 from medassets.definitions import build_definitions, build_resources, load_declared
 from medassets.errors import SpecError
 from medassets.io_managers.failures import LAUNCHED_BY_TAG
+from medassets.storage.locks import lock_file
 from medassets.storage.paths import dagster_home
 
 # The terminal shows progress and errors; the full log is in the run, for the UI.
@@ -36,6 +37,9 @@ _NO_CAPTURE = {
         "class": "NoOpComputeLogManager",
     }
 }
+
+
+_LOCK_NAME = ".opening.lock"
 
 
 def ensure_dagster_home() -> Path:
@@ -61,6 +65,17 @@ def ensure_dagster_home() -> Path:
     return home
 
 
+def make_instance() -> Path:
+    """Return the instance's folder with its databases made, before several processes open them.
+
+    Dagster's SQLite storage makes its tables when it is first opened; two processes that do so at
+    once leave a database that neither can open again.
+    """
+    home = ensure_dagster_home()
+    with lock_file(home / _LOCK_NAME), dg.DagsterInstance.get():
+        return home
+
+
 class Session:
     """One command's datasets and instance, opened when they are first needed."""
 
@@ -78,9 +93,10 @@ class Session:
         """
         home = ensure_dagster_home()
         try:
-            return dg.DagsterInstance.from_ref(
-                InstanceRef.from_dir(str(home), overrides=_NO_CAPTURE)
-            )
+            with lock_file(home / _LOCK_NAME):
+                return dg.DagsterInstance.from_ref(
+                    InstanceRef.from_dir(str(home), overrides=_NO_CAPTURE)
+                )
         except (dg.DagsterError, yaml.YAMLError) as error:
             msg = f"{home / 'dagster.yaml'}: Dagster cannot use it: {error}"
             raise SpecError(msg) from error

@@ -21,7 +21,7 @@ from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__ as webserver_version
 from starlette.types import ASGIApp
 
-from medassets.cli.session import ensure_dagster_home
+from medassets.cli.session import make_instance
 from medassets.cli.web_guard import WebGuard
 
 _ADDRESS = "127.0.0.1"
@@ -40,7 +40,7 @@ def command(port: int, *, read_only: bool, no_daemon: bool) -> int:
     Only this machine can connect; from another one, use ssh -L 3000:127.0.0.1:3000. Ctrl-C stops
     both; runs that have begun go on to their end.
     """
-    daemon_log = ensure_dagster_home() / "daemon.log"
+    daemon_log = make_instance() / "daemon.log"
     with ExitStack() as stack:
         listener = stack.enter_context(_listening_socket(port))
         workspace = stack.enter_context(as_file(files("medassets.cli") / "workspace.yaml"))
@@ -141,6 +141,8 @@ def _listening_socket(port: int) -> Iterator[socket.socket]:
                 f"--port {port}: cannot listen on {_ADDRESS}: {error.strerror}; 0 takes a free one"
             )
             raise click.UsageError(msg) from error
+        # From here on a browser waits for the server instead of being refused.
+        listener.listen()
         yield listener
 
 
