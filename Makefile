@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_HOME ?= $(CURDIR)/demo
 
-.PHONY: install demo ui test lint format bench clean
+.PHONY: install demo ui test test-slow lint format bench clean
 
 install: $(VENV)/.installed
 
@@ -22,8 +22,13 @@ demo: install
 ui: install
 	MEDASSETS_HOME=$(DEMO_HOME) $(BIN)/medassets ui
 
+# All but the slow ones. More processes than cores, because many tests wait for others.
 test: install
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow"
+
+# The rest: servers and daemons, 50 kills, real volumes at full size, 50,188 rows.
+test-slow: install
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m slow
 
 lint: install
 	$(BIN)/ruff check .
