@@ -26,7 +26,10 @@ def declaration_folders() -> list[Path]:
     can be added to an installed package by YAML alone.
     """
     own = os.environ.get("MEDASSETS_DEFS", "").split(os.pathsep)
-    return [Path(__file__).parent / "defs", *(Path(folder) for folder in own if folder)]
+    return [
+        Path(__file__).parent / "defs",
+        *(Path(folder).expanduser().absolute() for folder in own if folder),
+    ]
 
 
 def load_declared() -> LoadedDatasets:

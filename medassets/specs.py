@@ -112,7 +112,9 @@ class DatasetSpec:
         repo_id: `<org>/<name>` of the Hugging Face dataset (source `huggingface`).
         revision: Branch, tag or commit; resolved to a commit sha when the plan is made.
         endpoint: Base URL of the Hub; empty means the client's own default.
-        folder: Path of the source tree (source `folder`).
+        use_token: Send the user's Hugging Face token to the endpoint; False for a hub that needs
+            none and is not to see it.
+        folder: Absolute path of the source tree (source `folder`); `~` is the home folder.
         splits: Splits, named as the source names them.
         samples_per_shard: Samples in a full shard.
         max_rejected_share: A shard with a larger share of rejected samples fails.
@@ -131,6 +133,7 @@ class DatasetSpec:
     repo_id: str = ""
     revision: str = "main"
     endpoint: str = ""
+    use_token: bool = True
     folder: str = ""
     splits: tuple[str, ...] = ("train", "valid")
     samples_per_shard: int = 128
@@ -166,6 +169,12 @@ class DatasetSpec:
             raise SpecError(msg)
         if self.source == "folder" and not self.folder:
             msg = "folder: source folder needs the path of the source tree"
+            raise SpecError(msg)
+        if self.folder and not self.folder.startswith(("/", "~")):
+            # The UI's daemon and a terminal stand in different folders.
+            msg = (
+                f"folder: expected an absolute path, or one that begins with ~, got {self.folder!r}"
+            )
             raise SpecError(msg)
         if self.endpoint and not re.match(r"https?://", self.endpoint):
             msg = f"endpoint: expected an http(s) URL, got {self.endpoint!r}"
@@ -225,6 +234,9 @@ class VolumeDatasetSpec(DatasetSpec):
         _check_range("max_plausible_share", self.max_plausible_share, self.min_plausible_share, 1)
         if "{split}" not in self.volumes_dir:
             msg = f"volumes_dir: expected a path with '{{split}}' in it, got {self.volumes_dir!r}"
+            raise SpecError(msg)
+        if any(part in ("", ".", "..") for part in self.volumes_dir.rstrip("/").split("/")):
+            msg = f"volumes_dir: expected a path inside the source, got {self.volumes_dir!r}"
             raise SpecError(msg)
         self.preset()
 

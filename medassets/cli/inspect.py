@@ -22,10 +22,10 @@ def command(shard: Path, num_samples: int, *, as_json: bool) -> int:
     samples = describe_samples(shard, num_samples=num_samples)
     for sample in samples:
         rows = [
-            [suffix, format_bytes(facts["bytes"]), _words(facts)]
+            [_printable(suffix), format_bytes(facts["bytes"]), _words(facts)]
             for suffix, facts in sample["members"].items()
         ]
-        output.table(sample["key"], ["member", "size", "content"], rows)
+        output.table(_printable(sample["key"]), ["member", "size", "content"], rows)
         if sample.get("spacing_mm"):
             source = _steps(sample.get("source_spacing_mm"))
             output.say(f"  spacing {_steps(sample['spacing_mm'])} mm, in the source {source}")
@@ -53,3 +53,8 @@ def _steps(spacing: Any) -> str:
     if not isinstance(spacing, list):
         return "unknown"
     return " x ".join(f"{step:.4g}" if isinstance(step, float) else str(step) for step in spacing)
+
+
+def _printable(name: str) -> str:
+    """Return a name from a foreign file without the characters that steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)

@@ -3,13 +3,15 @@
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import sqlalchemy.exc
 import yaml
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
@@ -21,8 +23,9 @@ from medassets.datasets.registry import open_kind
 from medassets.datasets.status import Recorded
 from medassets.datasets.workspace import Workspace
 from medassets.definitions import build_definitions, build_resources, load_declared
-from medassets.errors import SpecError
+from medassets.errors import DiskSpaceError, SpecError
 from medassets.io_managers.failures import LAUNCHED_BY_TAG
+from medassets.storage.disk import free_bytes
 from medassets.storage.locks import lock_file
 from medassets.storage.paths import dagster_home
 
@@ -127,16 +130,15 @@ class Session:
 
     def recorded(self, dataset: str, keys: list[str]) -> Recorded:
         """Return what Dagster knows of the dataset's shards."""
-        statuses = self.instance.get_status_by_partition(
-            dg.AssetKey([dataset, "shards"]),
-            keys,
-            dg.DynamicPartitionsDefinition(name=f"{dataset}_shards"),
-        )
+        asset = dg.AssetKey([dataset, "shards"])
+        definition = dg.DynamicPartitionsDefinition(name=f"{dataset}_shards")
+        with _storage_trouble_explained():
+            statuses = self.instance.get_status_by_partition(asset, keys, definition)
+            materialized = self.instance.get_materialized_partitions(asset)
         by_status: dict[Any, set[str]] = {}
         for key, status in (statuses or {}).items():
             by_status.setdefault(status, set()).add(key)
         failed = by_status.get(AssetPartitionStatus.FAILED, set())
-        materialized = self.instance.get_materialized_partitions(dg.AssetKey([dataset, "shards"]))
         return Recorded(materialized=materialized, failed=failed)
 
     def run(
@@ -155,7 +157,7 @@ class Session:
         """
         ops = {name: {"config": value} for name, value in (config or {}).items()}
         definition, instance = self.definitions.resolve_job_def(job), self.instance
-        with hearing_interrupts() as interrupted:
+        with _storage_trouble_explained(), hearing_interrupts() as interrupted:
             result = definition.execute_in_process(
                 instance=instance,
                 partition_key=partition,
@@ -165,6 +167,20 @@ class Session:
             )
             stopped = interrupted()
         return read_result(result, interrupted=stopped)
+
+
+@contextmanager
+def _storage_trouble_explained() -> Iterator[None]:
+    """Name the instance when its database cannot be used: most often its disk is full."""
+    try:
+        yield
+    except sqlalchemy.exc.OperationalError as error:
+        home = os.environ["DAGSTER_HOME"]
+        msg = (
+            f"{home}: Dagster's database cannot be used ({error.orig}), {free_bytes(Path(home)):,} "
+            f"bytes are free there. Published shards are whole; free room and run again"
+        )
+        raise DiskSpaceError(msg) from error
 
 
 def _names(file: Path, dataset: str) -> bool:

@@ -7,6 +7,7 @@ from medassets.cli.main import EXIT_FAILED
 from medassets.cli.selection import parse_partitions
 from medassets.cli.session import Session
 from medassets.cli.words import count_words
+from medassets.datasets.manifests import find_manifest_problems
 from medassets.datasets.verify import verify_dataset
 from medassets.shards.verify import Problem
 
@@ -27,6 +28,9 @@ def command(dataset: str, partitions: str | None, *, quick: bool, as_json: bool)
     remedy = f"medassets build {dataset} --partitions {','.join(damaged)} --force"
     for problem in report.problems:
         output.warn(str(problem))
+    others = [] if partitions else find_manifest_problems(workspace)
+    for other in others:
+        output.warn(other)
     how = "sizes only" if quick else "every byte"
     output.say(
         f"{dataset}: {count_words(len(report.checked), 'shard')} checked ({how}), "
@@ -41,10 +45,11 @@ def command(dataset: str, partitions: str | None, *, quick: bool, as_json: bool)
             "absent": report.absent,
             "damaged": damaged,
             "problems": [_as_dict(problem) for problem in report.problems],
+            "manifests": others,
             "remedy": remedy if damaged else None,
         }
     )
-    return EXIT_FAILED if report.problems else 0
+    return EXIT_FAILED if report.problems or others else 0
 
 
 def _as_dict(problem: Problem) -> dict[str, str]:

@@ -83,6 +83,9 @@ def load_datasets(folders: Iterable[Path]) -> LoadedDatasets:
     for folder in folders:
         if not folder.is_dir():
             problems.append(Problem(folder, 0, "", "there is no such folder of declarations"))
+        elif not any(folder.rglob("defs.yaml")):
+            what = "no <dataset>/defs.yaml in this folder; that is the name a declaration must have"
+            problems.append(Problem(folder, 0, "", what))
         for file in sorted(folder.rglob("defs.yaml")):
             documents, found = _read(file)
             problems += found

@@ -1,6 +1,6 @@
 """What a kind of dataset must be able to do; everything else is the same for all kinds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -58,8 +58,8 @@ class DatasetKind(Protocol):
         """Guess the cost of one planned row of the catalog."""
         ...
 
-    def manifest_fields(self) -> Mapping[str, Any]:
-        """Return what the manifest says of every sample: shape, dtype, classes."""
+    def manifest_fields(self, records: Sequence[ShardRecord]) -> Mapping[str, Any]:
+        """Return what the manifest says of every sample of a split: shape, dtype, classes."""
         ...
 
     def draw_preview(self, shard: Path, record: ShardRecord) -> bytes | None:

@@ -5,7 +5,12 @@ from collections.abc import Mapping
 from medassets.datasets.build import today_fingerprint
 from medassets.datasets.workspace import Workspace
 from medassets.shards.catalog import CatalogPlan
-from medassets.shards.manifest import Manifest, build_manifest
+from medassets.shards.manifest import (
+    Manifest,
+    build_manifest,
+    build_wids_index,
+    encode_document,
+)
 from medassets.shards.record import ShardRecord
 from medassets.shards.verify import verify_shard
 from medassets.shards.writer import read_whole_record
@@ -38,7 +43,7 @@ def _build(workspace: Workspace, plan: CatalogPlan, split: str, keys: list[str])
         split,
         records,
         dataset=workspace.kind.spec.name,
-        sample_fields=workspace.kind.manifest_fields(),
+        sample_fields=workspace.kind.manifest_fields(records),
         source=_source(workspace, records),
         excluded=plan.excluded.get(split, {}),
         planned=keys,
@@ -54,6 +59,30 @@ def _source(workspace: Workspace, records: list[ShardRecord]) -> Mapping[str, ob
     uri = workspace.source.uri
     repo = workspace.kind.spec.repo_id or uri
     return {"repo": repo, "uri": uri, "revision": latest, **more}
+
+
+def find_manifest_problems(workspace: Workspace) -> list[str]:
+    """Return what manifests and folders say that the shards do not; a build writes both again.
+
+    A shard that no plan knows is one of them: patterns such as `shard-{000000..000314}.tar` and
+    globs read it.
+    """
+    problems: list[str] = []
+    paths = workspace.paths
+    planned = {paths.shard(key) for key in workspace.read_plan().partitions}
+    for split, manifest in build_manifests(workspace).items():
+        folder = paths.split_folder(split)
+        strays = sorted(set(folder.glob("shard-*.tar")) - planned)
+        problems += [f"{stray}: no plan knows this shard; move it away" for stray in strays]
+        if not manifest["shards"]:
+            continue
+        for path, document in (
+            (paths.manifest(split), manifest),
+            (paths.wids_index(split), build_wids_index(manifest)),
+        ):
+            if not path.exists() or path.read_bytes() != encode_document(document):
+                problems.append(f"{path}: missing, or not what the shards say; build the dataset")
+    return problems
 
 
 def find_problems(workspace: Workspace) -> list[str]:

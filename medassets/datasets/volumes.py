@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -95,16 +95,21 @@ class VolumeDataset:
             seconds=_SECONDS_PER_RAW_BYTE * voxel_bytes,
         )
 
-    def manifest_fields(self) -> Mapping[str, Any]:
-        """Return shape and dtype of every sample, and the number of classes."""
+    def manifest_fields(self, records: Sequence[ShardRecord]) -> Mapping[str, Any]:
+        """Return shape and dtype of every sample, and the number of classes.
+
+        The labels' table says how many classes there are; each is four bytes of `.cls`.
+        """
         from medassets.volumes.ct_rate import LABEL_NAMES
 
         preset = self.spec.preset()
+        samples = (sample for record in records for sample in record.samples)
+        sizes = (m.size_bytes for sample in samples for m in sample.members if m.suffix == "cls")
         return {
             "preprocessed": True,
             "sample_shape": list(preset.shape),
             "sample_dtype": preset.dtype,
-            "num_classes": len(LABEL_NAMES),
+            "num_classes": next(sizes, 4 * len(LABEL_NAMES)) // 4,
         }
 
     def draw_preview(self, shard: Path, record: ShardRecord) -> bytes | None:

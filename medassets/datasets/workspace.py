@@ -119,7 +119,8 @@ def _by_revision(items: Sequence[SourceItem]) -> dict[str | None, list[str]]:
 def _missing(item: SourceItem) -> SampleRejectedError:
     revision = f" at revision {item.revision}" if item.revision else ""
     return SampleRejectedError(
-        Reason.MISSING_UPSTREAM, f"{item.path} does not exist in the source{revision}"
+        Reason.MISSING_UPSTREAM,
+        f"{item.path} does not exist in the source{revision}, or is a link that leads out of it",
     )
 
 
@@ -157,4 +158,9 @@ def dataset_paths(dataset: str, *, data_root: str = "", stage: str = "shards") -
 def _open_source(spec: DatasetSpec) -> Source:
     if spec.source == "folder":
         return FolderSource(Path(spec.folder).expanduser())
-    return HubSource(spec.repo_id, revision=spec.revision, endpoint=spec.endpoint or None)
+    return HubSource(
+        spec.repo_id,
+        revision=spec.revision,
+        endpoint=spec.endpoint or None,
+        token=None if spec.use_token else False,
+    )

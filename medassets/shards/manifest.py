@@ -33,7 +33,7 @@ def build_manifest(
         records: Records of the shards that are on disk whole, in order.
         dataset: Dataset name.
         sample_fields: `preprocessed, sample_shape, sample_dtype, num_classes` of the kind.
-        source: `uri` and `revision` of the source.
+        source: `repo`, `uri` and `revision` of the source; `revisions` where there are several.
         excluded: Reason -> rows of the split excluded by rule.
         planned: Partition keys of the whole plan of the split.
         num_held: Rows of the dataset that no shard was planned for yet.
@@ -76,8 +76,8 @@ def build_wids_index(manifest: Manifest) -> dict[str, Any]:
 
 def write_manifest(paths: DatasetPaths, split: str, manifest: Manifest) -> None:
     """Publish a split's manifest and `wids` index, each atomically."""
-    publish_bytes(paths.manifest(split), _encode(manifest))
-    publish_bytes(paths.wids_index(split), _encode(build_wids_index(manifest)))
+    publish_bytes(paths.manifest(split), encode_document(manifest))
+    publish_bytes(paths.wids_index(split), encode_document(build_wids_index(manifest)))
 
 
 def _describe_shard(record: ShardRecord) -> dict[str, Any]:
@@ -94,5 +94,6 @@ def _describe_shard(record: ShardRecord) -> dict[str, Any]:
     }
 
 
-def _encode(document: Mapping[str, Any]) -> bytes:
+def encode_document(document: Mapping[str, Any]) -> bytes:
+    """Return a manifest or index as the bytes that are published."""
     return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()

@@ -68,7 +68,7 @@ class FolderSource:
         """Return sizes and mtimes of files; their digests only come with `fetch`.
 
         Raises:
-            CatalogError: If a path leaves the folder, by its parts or by a link.
+            CatalogError: If a path leaves the folder by its parts.
         """
         places = {path: self._find(path) for path in paths}
         stats = {path: place.stat() for path, place in places.items() if place is not None}
@@ -85,13 +85,14 @@ class FolderSource:
         """Hash one file and return it where it is; `target` is not used.
 
         Raises:
-            SampleRejectedError: If the folder does not have the file.
-            CatalogError: If its path leaves the folder, by its parts or by a link.
+            SampleRejectedError: If the folder does not have the file, or it is a link out of it.
+            CatalogError: If its path leaves the folder by its parts.
         """
         place = self._find(file.path)
         if place is None:
             raise SampleRejectedError(
-                Reason.MISSING_UPSTREAM, f"{file.path} does not exist in the source"
+                Reason.MISSING_UPSTREAM,
+                f"{file.path} does not exist in the source, or is a link that leads out of it",
             )
         sha256 = sha256_file(place)
         num_bytes = place.stat().st_size
@@ -105,6 +106,6 @@ class FolderSource:
         if not place.is_file():
             return None
         if not place.resolve().is_relative_to(self.folder.resolve()):
-            msg = f"{path}: a link leads out of {self.folder}"
-            raise CatalogError(msg)
+            # Not followed, and not fatal: one link does not cost the others their shards.
+            return None
         return place

@@ -92,3 +92,19 @@ def test_shards_that_were_never_made_are_counted_only(medassets: Medassets, buil
     ran = medassets("verify", "lungs")
     assert ran.code == 0
     assert ran.out == "lungs: 2 shards checked (every byte), 0 damaged, 2 not made yet\n"
+
+
+def test_a_manifest_that_is_not_what_the_shards_say_is_named(
+    medassets: Medassets, built: Path
+) -> None:
+    manifest = built / "train" / "manifest.json"
+    manifest.write_text('{"x": 1}')
+    stray = built / "train" / "shard-000099.tar"
+    stray.write_bytes(b"")
+    done = medassets("verify", "lungs")
+    assert done.code == 1
+    assert f"{manifest}: missing, or not what the shards say" in done.err
+    assert f"{stray}: no plan knows this shard" in done.err
+    stray.unlink()
+    assert medassets("build", "lungs").code == 0
+    assert medassets("verify", "lungs").code == 0

@@ -136,6 +136,13 @@ def test_a_broken_document_does_not_hurt_the_others_of_its_file(load: Load) -> N
     assert sorted(loaded.datasets) == ["neighbour", "second"]
 
 
+def test_a_folder_without_declarations_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "ct").mkdir()
+    (tmp_path / "ct" / "defs.yml").write_text("type: x")
+    (problem,) = load_datasets([tmp_path]).problems
+    assert str(problem).startswith(f"{tmp_path}: no <dataset>/defs.yaml in this folder")
+
+
 def test_a_missing_folder_of_declarations_is_reported(tmp_path: Path) -> None:
     (problem,) = load_datasets([tmp_path / "nowhere"]).problems
     assert str(problem) == f"{tmp_path / 'nowhere'}: there is no such folder of declarations"

@@ -1,5 +1,6 @@
 """One partition of a dataset, without Dagster."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from medassets.datasets import build
 from medassets.datasets.build import build_shard, plan_shard, stage_partition
+from medassets.datasets.manifests import build_manifests
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.registry import open_kind
 from medassets.datasets.verify import find_catalog_problems, verify_dataset
@@ -15,6 +17,7 @@ from medassets.datasets.volumes import VolumeDataset
 from medassets.datasets.workspace import Workspace
 from medassets.errors import CatalogError, DiskSpaceError, SpecError
 from medassets.specs import DatasetSpec
+from medassets.testing.ct_rate import SyntheticRepository
 
 KEY = "train-000000"
 
@@ -128,3 +131,17 @@ def test_a_declaration_that_no_kind_takes_is_refused(workspace: Workspace) -> No
     assert isinstance(workspace.kind, VolumeDataset)
     with pytest.raises(SpecError, match="declared as DatasetSpec, which no kind"):
         open_kind(DatasetSpec(name="bare", source="folder", folder="/data"))
+
+
+def test_the_manifest_counts_the_classes_of_the_labels_table(
+    open_folder: Callable[..., Workspace], repository: SyntheticRepository, tmp_path: Path
+) -> None:
+    folder = tmp_path / "three_labels"
+    shutil.copytree(repository.folder, folder)
+    table = folder / "dataset/multi_abnormality_labels/train_predicted_labels.csv"
+    lines = [line.split(",")[:4] for line in table.read_text(encoding="utf-8").splitlines()]
+    table.write_text("\n".join(",".join(cells) for cells in lines) + "\n", encoding="utf-8")
+    workspace = open_folder(folder, splits=("train",))
+    publish_catalog(workspace.paths.catalog, draft_catalog(workspace))
+    build_shard(workspace, workspace.paths, plan_shard(workspace, "train-000000"))
+    assert build_manifests(workspace)["train"]["num_classes"] == 3

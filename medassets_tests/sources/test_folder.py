@@ -72,13 +72,15 @@ def test_paths_out_of_the_folder_are_refused(folder_source: FolderSource, path: 
         folder_source.describe([path], revision=None)
 
 
-def test_link_out_of_the_folder_is_refused(
+def test_link_out_of_the_folder_is_not_followed_and_costs_only_itself(
     folder_source: FolderSource, repo: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "secret").write_text("secret")
     (repo / "vol" / "link.nii.gz").symlink_to(tmp_path / "secret")
-    with pytest.raises(CatalogError, match="a link leads out of"):
-        folder_source.describe(["vol/link.nii.gz"], revision=None)
+    files = folder_source.describe(["vol/link.nii.gz", VOLUME], revision=None)
+    assert list(files) == [VOLUME]
+    with pytest.raises(SampleRejectedError, match="a link that leads out of it"):
+        folder_source.fetch(RemoteFile("vol/link.nii.gz", 6, None, None, "file:x"), tmp_path / "t")
 
 
 def test_link_inside_the_folder_is_followed(folder_source: FolderSource, repo: Path) -> None:
