@@ -28,7 +28,11 @@ def read_with_webdataset(folder: Path) -> int:
     manifest = json.loads((folder / "manifest.json").read_text())
     urls = [str(folder / shard["filename"]) for shard in manifest["shards"]]
     total = 0
-    for sample in wds.WebDataset(urls, shardshuffle=False, empty_check=False):
+    # The package exports its names at run time.
+    streamed = wds.WebDataset(  # pyright: ignore[reportAttributeAccessIssue]
+        urls, shardshuffle=False, empty_check=False
+    )
+    for sample in streamed:
         volume = np.frombuffer(sample["bin"], manifest["sample_dtype"])
         volume = volume.reshape(manifest["sample_shape"])
         labels = np.frombuffer(sample["cls"], "<f4")
