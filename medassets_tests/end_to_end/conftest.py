@@ -222,6 +222,8 @@ class ForkServer:
         """Start a command; see `fork_server.py` for what can be disturbed."""
         self._count += 1
         log = self._scratch / f"command-{self._count}.log"
+        # A child may be killed before it opens its log.
+        log.touch()
         request = {
             "arguments": list(arguments),
             "environment": {

@@ -69,7 +69,7 @@ def test_a_write_that_the_disk_refuses_leaves_published_shards_whole_and_is_take
 ) -> None:
     declare(source="folder", folder=str(repository.folder), num_workers=1, **LARGE)
     undisturbed, home = make_home("undisturbed"), make_home("full")
-    assert fork_server.run(undisturbed, "build", "tiny").code == 0
+    assert fork_server.run(undisturbed, "build", "tiny", warm=tmp_path / "modules").code == 0
     first = fork_server.run(home, "build", "tiny", "--partitions", "train-000000")
     assert first.code == 0, first.text
     published = home.shards()
