@@ -32,7 +32,7 @@ from medassets.volumes.samples import encode_volume_sample
 
 NUM_FILES = 2
 NUM_RAW_BYTES = 352 + 2 * 512 * 512 * 336
-SPEC = VolumeDatasetSpec(name="bench", source="folder", folder="unused")
+SPEC = VolumeDatasetSpec(name="bench", source="folder", folder="/unused")
 KINDS = ("floor", "stream", "staged", "folder")
 HEADER = (
     "| workers | what | wall s per sample | CPU s per sample | speed / floor | speed / stream "

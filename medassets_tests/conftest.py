@@ -39,7 +39,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MEDASSETS_HOME", str(home))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     for name in ("DAGSTER_HOME", "MEDASSETS_DEFS", "HF_ENDPOINT", "HF_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+        # Set first, so that what a command sets in this process is gone after the test.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     return home
 
 

@@ -61,7 +61,7 @@ def test_bad_volumes_are_right_or_rejected_and_hurt_no_other_sample(
     preset = VolumeDatasetSpec(
         name="bad",
         source="folder",
-        folder="x",
+        folder="/x",
         target_spacing_mm=(4.0, 4.0, 8.0),
         target_shape=(24, 20, 12),
     ).preset()

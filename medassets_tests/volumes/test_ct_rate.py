@@ -26,7 +26,7 @@ from medassets.volumes.ct_rate import (
 )
 
 PATHS = table_paths("train")
-SPEC = VolumeDatasetSpec(name="test_ct", source="folder", folder="unused")
+SPEC = VolumeDatasetSpec(name="test_ct", source="folder", folder="/unused")
 
 
 class TreeSource:
@@ -277,7 +277,7 @@ def test_an_empty_label_excludes_the_volume(tables: Path) -> None:
 @pytest.mark.parametrize("column", ["RescaleSlope", "RescaleIntercept"])
 def test_missing_rescale_values_matter_only_for_the_rule_table(tables: Path, column: str) -> None:
     edit_cell(tables / PATHS.metadata, 4, column, "")
-    by_table = VolumeDatasetSpec(name="v1", source="folder", folder="unused", hu_rule="table")
+    by_table = VolumeDatasetSpec(name="v1", source="folder", folder="/unused", hu_rule="table")
     assert exclusion(tables) is None
     assert exclusion(tables, spec=by_table) == "hu_rule_missing"
 

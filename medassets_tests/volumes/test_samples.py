@@ -35,7 +35,7 @@ def make_spec(**changes: Any) -> VolumeDatasetSpec:
     values: dict[str, Any] = {
         "name": "test_ct",
         "source": "folder",
-        "folder": "unused",
+        "folder": "/unused",
         "target_spacing_mm": (11.0, 12.0, 18.0),
         "target_shape": TARGET_SHAPE,
     }
@@ -324,7 +324,7 @@ class Tree:
 
 folder = Path(sys.argv[1])
 spec = VolumeDatasetSpec(
-    name="t", source="folder", folder="x", target_spacing_mm=(9, 9, 9), target_shape=(20, 21, 22)
+    name="t", source="folder", folder="/x", target_spacing_mm=(9, 9, 9), target_shape=(20, 21, 22)
 )
 digest = hashlib.sha256()
 for row in read_rows(Tree(), spec, "train", "c0ffee").to_pylist():
