@@ -207,7 +207,10 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        msg = f"{path}: not a readable catalog ({error}); remove it and refresh the catalog"
+        msg = (
+            f"{path}: not a readable catalog ({error}); restore it from a copy. Without one, "
+            f"remove it and refresh: the plan is made anew, and shards may get other samples"
+        )
         raise CatalogError(msg) from error
 
 
