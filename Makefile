@@ -26,7 +26,8 @@ ui: install
 test: install
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow"
 
-# The rest: servers and daemons, 50 kills, real volumes at full size, 50,188 rows.
+# The rest, five minutes more: servers and daemons, 50 kills, real volumes at full size, 50,188 rows.
+# Run it after any change to the writer, the ledger, staging or the UI, and before a release.
 test-slow: install
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m slow
 
