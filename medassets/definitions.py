@@ -1,8 +1,10 @@
 """The code location: every declared dataset, the resources they share."""
 
 import os
+import re
 import sys
 import warnings
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from medassets.resources.workspace import WorkspaceResource
 # backfill_policy and partitioned checks are beta; one warning per asset and command helps nobody.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+
+_VARIABLE = re.compile(rb"env(?:\.|\(\s*['\"])(\w+)")
 
 
 def declaration_folders() -> list[Path]:
@@ -33,8 +37,30 @@ def declaration_folders() -> list[Path]:
 
 
 def load_declared() -> LoadedDatasets:
-    """Load all declarations; those that are broken are listed, the others work."""
-    return load_datasets(declaration_folders())
+    """Load all declarations; those that are broken are listed, the others work.
+
+    Dagster's own command asks six times in one run: what was loaded is kept as long as the files
+    and the variables that their templates name are the same.
+    """
+    folders = declaration_folders()
+    files = sorted(file for folder in folders for file in folder.rglob("defs.yaml"))
+    texts = [_read(file) for file in files]
+    names = {name.decode() for text in texts for name in _VARIABLE.findall(text)}
+    values = tuple((name, os.environ.get(name)) for name in sorted(names))
+    return _load(tuple(folders), (tuple(files), tuple(texts), values))
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        # Loading it will tell why; the others must not suffer.
+        return b""
+
+
+@lru_cache(maxsize=1)
+def _load(folders: tuple[Path, ...], _state: object) -> LoadedDatasets:
+    return load_datasets(folders)
 
 
 def build_resources() -> dict[str, Any]:
