@@ -138,12 +138,6 @@ def read_rows(
     return table.replace_schema_metadata({LABEL_NAMES_KEY: names})
 
 
-def count_exclusions(rows: pa.Table) -> dict[str, int]:
-    """Count excluded rows by reason, reasons in alphabetical order."""
-    entries = rows.column("excluded").drop_null().value_counts().to_pylist()
-    return dict(sorted((entry["values"], entry["counts"]) for entry in entries))
-
-
 def _iter_rows(tables: "_Split", spec: VolumeDatasetSpec) -> Iterator[Row]:
     """Yield a row per metadata row, then a row per volume that only another table knows."""
     for index, name in enumerate(tables.metadata.names):

@@ -83,7 +83,7 @@ def join_report(sections: Sequence[str | None]) -> str | None:
 
 
 def _parse_pair(text: str) -> tuple[float | None, float | None]:
-    if parse_is_missing(text):
+    if _is_missing(text):
         return None, None
     parts = text.removeprefix("[").removesuffix("]").split(",")
     if not (text.startswith("[") and text.endswith("]") and len(parts) == 2):
@@ -92,7 +92,7 @@ def _parse_pair(text: str) -> tuple[float | None, float | None]:
     return parse_number(parts[0]), parse_number(parts[1])
 
 
-def parse_is_missing(text: str) -> bool:
+def _is_missing(text: str) -> bool:
     """Tell whether a cell is empty or NaN."""
     try:
         return parse_number(text) is None

@@ -19,7 +19,6 @@ from medassets.volumes.ct_rate import (
     LABEL_NAMES,
     LABEL_NAMES_KEY,
     ROW_SCHEMA,
-    count_exclusions,
     parse_volume_name,
     read_rows,
     table_paths,
@@ -27,6 +26,12 @@ from medassets.volumes.ct_rate import (
 
 PATHS = table_paths("train")
 SPEC = VolumeDatasetSpec(name="test_ct", source="folder", folder="/unused")
+
+
+def count_exclusions(rows: pa.Table) -> dict[str, int]:
+    """Count excluded rows by reason, reasons in alphabetical order."""
+    entries = rows.column("excluded").drop_null().value_counts().to_pylist()
+    return dict(sorted((entry["values"], entry["counts"]) for entry in entries))
 
 
 class TreeSource:
