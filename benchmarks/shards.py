@@ -40,7 +40,7 @@ HEADER = (
 )
 
 
-def compare(folder: Path, *, num_rounds: int, num_samples: int = 12) -> list[str]:
+def compare(folder: Path, *, num_rounds: int, num_samples: int = 24) -> list[str]:
     """Build shards and run their floors in turn; return the lines of a table.
 
     Every run is a process of its own that preprocesses one volume first, so that loading compiled

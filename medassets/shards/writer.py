@@ -6,7 +6,6 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +19,8 @@ from medassets.errors import (
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.shards.ledger import PartialShard
 from medassets.shards.pipeline import iter_in_order
-from medassets.shards.readback import find_damage
-from medassets.shards.record import Rejected, SampleEntry, ShardRecord
+from medassets.shards.record import Rejected, ShardRecord
+from medassets.shards.settling import Settler
 from medassets.storage.atomic import (
     explain_no_space,
     fsync_folder,
@@ -285,11 +284,6 @@ class _Maker:
             with self._timed("resume"):
                 self._check_rejected(partial)
             self._fill(partial)
-            with self._timed("publish"):
-                partial.add_end()
-                os.fsync(partial.fd)
-            with self._timed("verify"):
-                self._read_back(partial)
             record = self._describe(partial)
         with self._timed("publish"):
             _publish(self.paths, tar, record)
@@ -315,20 +309,16 @@ class _Maker:
 
         groups = [list(group) for _, group in itertools.groupby(todo, key=lambda item: item.path)]
         results = iter_in_order(groups, encode, num_workers=self.workers)
-        with (
-            ThreadPoolExecutor(1, thread_name_prefix="medassets-sync") as syncer,
-            # Closed on every way out: a failed shard leaves no thread at work behind its back.
-            closing(results),
-        ):
-            synced = syncer.submit(os.fdatasync, partial.fd)
+        settler = Settler(partial.fd, partial.outcomes, num_settled=len(partial.outcomes))
+        # Closed on every way out: a failed shard leaves no thread at work behind its back.
+        with settler, closing(results):
             for group, encoded in zip(groups, results, strict=True):
                 self._take_group(partial, group, encoded)
-                if synced.done():
-                    # Writing back meanwhile keeps the last fsync from being one long wait. The
-                    # kernel tells of a failed write once only, so each answer is heard.
-                    synced.result()
-                    synced = syncer.submit(os.fdatasync, partial.fd)
-            synced.result()
+                settler.follow()
+            with self._timed("publish"):
+                partial.add_end()
+            with self._timed("verify"):
+                self._check_settled(partial, settler.finish())
 
     def _take_group(
         self, partial: PartialShard, group: list[SourceItem], encoded: Sequence[Encoded]
@@ -380,12 +370,7 @@ class _Maker:
         )
         raise TooManyRejectedError(msg)
 
-    def _read_back(self, partial: PartialShard) -> None:
-        def check(sample: SampleEntry) -> list[str]:
-            return [f"{sample.key}: {what}" for what in find_damage(partial.fd, sample)]
-
-        checks = iter_in_order(partial.samples, check, num_workers=self.workers)
-        damaged = [what for found in checks for what in found]
+    def _check_settled(self, partial: PartialShard, damaged: list[str]) -> None:
         if damaged or os.fstat(partial.fd).st_size != partial.size_bytes:
             partial.remove()
             msg = (

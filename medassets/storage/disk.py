@@ -33,3 +33,13 @@ def require_free_bytes(path: Path, needed: int, *, purpose: str) -> None:
             f"Free {needed - free:,} bytes or choose another disk"
         )
         raise DiskSpaceError(msg)
+
+
+def drop_cached(fd: int, offset: int, size_bytes: int) -> None:
+    """Let the system forget its copy in memory of a stretch of a file that is on the disk.
+
+    Only a hint: pages that are not written back yet stay, and so do all where the system has no
+    such call.
+    """
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(fd, offset, size_bytes, os.POSIX_FADV_DONTNEED)
