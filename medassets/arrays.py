@@ -13,3 +13,6 @@ VolumeArray: TypeAlias = npt.NDArray[Any]
 
 Affine: TypeAlias = npt.NDArray[np.float64]
 """float64 (4, 4), voxel index (i, j, k, 1) -> mm in RAS+ world coordinates."""
+
+FrameBatchArray: TypeAlias = npt.NDArray[np.uint8]
+"""Frames of one clip, uint8, axes (t, h, w, c), c = red, green, blue."""

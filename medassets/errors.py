@@ -28,6 +28,18 @@ class Reason(StrEnum):
     HU_IMPLAUSIBLE = "hu_implausible"
     NO_CHEST = "no_chest"
     PRECISION = "precision"
+    MISSING_SOURCE = "missing_source"
+    AMBIGUOUS_SOURCE = "ambiguous_source"
+    BAD_RECORD = "bad_record"
+    NULL_POSITION = "null_position"
+    BAD_POSITION = "bad_position"
+    BAD_SIZE = "bad_size"
+    EMPTY_TEXT = "empty_text"
+    NO_VIDEO_STREAM = "no_video_stream"
+    DECODE_FAILED = "decode_failed"
+    DECODER_TIMEOUT = "decoder_timeout"
+    END_BEYOND_DURATION = "end_beyond_duration"
+    TOO_SHORT = "too_short"
 
 
 class MedassetsError(Exception):

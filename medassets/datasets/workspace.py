@@ -156,8 +156,8 @@ def dataset_paths(dataset: str, *, data_root: str = "", stage: str = "shards") -
 
 
 def _open_source(spec: DatasetSpec) -> Source:
-    if spec.source == "folder":
-        return FolderSource(Path(spec.folder).expanduser())
+    if spec.source != "huggingface":
+        return FolderSource(Path(spec.source_folder).expanduser())
     return HubSource(
         spec.repo_id,
         revision=spec.revision,

@@ -1,0 +1,58 @@
+"""What declarations check their fields with."""
+
+import re
+from dataclasses import fields
+from typing import Any
+
+from medassets.errors import SpecError
+
+
+def check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
+    """Refuse a value that is none of the choices.
+
+    Raises:
+        SpecError: Naming the field.
+    """
+    if value not in choices:
+        msg = f"{field}: expected one of {', '.join(choices)}, got {value!r}"
+        raise SpecError(msg)
+
+
+def check_types(spec: Any) -> None:
+    """Refuse a plain field of another type than declared.
+
+    Raises:
+        SpecError: Naming the field.
+    """
+    # Dagster resolves YAML for dataclasses without checking the types of plain values.
+    for field in fields(spec):
+        value = getattr(spec, field.name)
+        plain = {int: int, float: (int, float), str: str, bool: bool}.get(field.type)  # pyright: ignore[reportArgumentType]
+        if plain is None:
+            continue
+        if not isinstance(value, plain) or (field.type is not bool and isinstance(value, bool)):
+            words = getattr(field.type, "__name__", str(field.type))
+            msg = f"{field.name}: expected {words}, got {value!r}"
+            raise SpecError(msg)
+
+
+def check_pattern(field: str, value: str, pattern: re.Pattern[str], words: str) -> None:
+    """Refuse a text that does not match.
+
+    Raises:
+        SpecError: Naming the field.
+    """
+    if not pattern.fullmatch(value):
+        msg = f"{field}: expected {words}, got {value!r}"
+        raise SpecError(msg)
+
+
+def check_range(field: str, value: float, low: float, high: float) -> None:
+    """Refuse a number outside of [low, high].
+
+    Raises:
+        SpecError: Naming the field.
+    """
+    if not low <= value <= high:
+        msg = f"{field}: expected a number in {low}..{high}, got {value}"
+        raise SpecError(msg)

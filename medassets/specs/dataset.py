@@ -1,0 +1,110 @@
+"""What every declared dataset says, whatever it holds."""
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+from medassets.errors import SpecError
+from medassets.specs.checks import check_choice, check_pattern, check_range, check_types
+
+Automation = Literal["off", "drain"]
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_SPLIT = re.compile(r"[a-z0-9]+")
+_RUNS = re.compile(r"per-shard|single|batch: ?[1-9][0-9]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec:
+    """What every declared dataset says, whatever it holds.
+
+    Attributes:
+        name: Dataset name; first part of every asset key and folder name.
+        source: Where raw bytes come from; one of the kind's `SOURCES`.
+        repo_id: `<org>/<name>` of the Hugging Face dataset (source `huggingface`).
+        revision: Branch, tag or commit; resolved to a commit sha when the plan is made.
+        endpoint: Base URL of the Hub; empty means the client's own default.
+        use_token: Send the user's Hugging Face token to the endpoint; False for a hub that needs
+            none and is not to see it.
+        folder: Absolute path of the source tree (source `folder`); `~` is the home folder.
+        splits: Splits, named as the source names them.
+        samples_per_shard: Samples in a full shard.
+        max_rejected_share: A shard with a larger share of rejected samples fails.
+        runs: One run per shard, `batch: N` shards per run, or one `single` run for a range.
+        keep_raw: Keep staged source files after their shard is verified.
+        staging_budget_gb: Bytes (in 10**9) that staged files of this dataset may occupy.
+        num_workers: Threads that preprocess samples; 0 means one per core.
+        automation: `drain` lets Dagster start missing shards by itself.
+        catalog_cron: Cron line of the catalog schedule (UTC).
+    """
+
+    SOURCES: ClassVar[tuple[str, ...]] = ("huggingface", "folder")
+
+    name: str
+    source: str = "huggingface"
+    repo_id: str = ""
+    revision: str = "main"
+    endpoint: str = ""
+    use_token: bool = True
+    folder: str = ""
+    splits: tuple[str, ...] = ("train", "valid")
+    samples_per_shard: int = 128
+    max_rejected_share: float = 0.05
+    runs: str = "per-shard"
+    keep_raw: bool = False
+    staging_budget_gb: float = 200.0
+    num_workers: int = 0
+    automation: Automation = "off"
+    catalog_cron: str = "0 5 * * *"
+
+    def __post_init__(self) -> None:
+        """Refuse a declaration that cannot work; the message begins with the field."""
+        check_types(self)
+        check_pattern("name", self.name, _NAME, "lower-case letters, digits and _")
+        check_choice("source", self.source, self.SOURCES)
+        check_choice("automation", self.automation, get_args(Automation))
+        check_pattern("runs", self.runs, _RUNS, "per-shard, single or 'batch: N'")
+        if not self.splits or len(set(self.splits)) != len(self.splits):
+            msg = f"splits: expected at least one name, each once, got {self.splits}"
+            raise SpecError(msg)
+        for split in self.splits:
+            check_pattern("splits", split, _SPLIT, "lower-case letters and digits")
+        check_range("samples_per_shard", self.samples_per_shard, 1, 1_000_000)
+        check_range("max_rejected_share", self.max_rejected_share, 0, 1)
+        check_range("staging_budget_gb", self.staging_budget_gb, 0, 1e9)
+        check_range("num_workers", self.num_workers, 0, 1024)
+        self._check_source()
+
+    def _check_source(self) -> None:
+        if self.source == "huggingface" and not re.fullmatch(r"[\w.-]+/[\w.-]+", self.repo_id):
+            msg = f"repo_id: expected '<org>/<name>' for source huggingface, got {self.repo_id!r}"
+            raise SpecError(msg)
+        if self.source == "folder" and not self.folder:
+            msg = "folder: source folder needs the path of the source tree"
+            raise SpecError(msg)
+        if self.folder and not self.folder.startswith(("/", "~")):
+            # The UI's daemon and a terminal stand in different folders.
+            msg = (
+                f"folder: expected an absolute path, or one that begins with ~, got {self.folder!r}"
+            )
+            raise SpecError(msg)
+        if self.endpoint and not re.match(r"https?://", self.endpoint):
+            msg = f"endpoint: expected an http(s) URL, got {self.endpoint!r}"
+            raise SpecError(msg)
+
+    @property
+    def source_folder(self) -> str:
+        """Folder that holds the files of a local source."""
+        return self.folder
+
+    @property
+    def partitions_name(self) -> str:
+        """Name of the dynamic partitions definition that holds this dataset's shards."""
+        return f"{self.name}_shards"
+
+    @property
+    def max_partitions_per_run(self) -> int | None:
+        """Shards one run may make; None means no limit."""
+        if self.runs == "single":
+            return None
+        return int(self.runs.split(":")[1]) if self.runs.startswith("batch") else 1
