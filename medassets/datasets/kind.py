@@ -36,14 +36,36 @@ class DatasetKind(Protocol):
         """The declaration."""
         ...
 
+    @property
+    def stage(self) -> str:
+        """Name of the stage whose shards it makes; kinds of one dataset share its catalog."""
+        ...
+
     def fingerprint(self) -> str:
         """Return the hash of everything in the declaration that changes the bytes of a sample."""
         ...
 
-    def read_rows(self, source: Source, split: str, *, revision: str | None) -> pa.Table:
-        """Return one row per source item of a split, excluded ones among them.
+    def plan_settings(self) -> Mapping[str, Any]:
+        """Return what decides a sample's split or place, JSON-like; the first plan keeps it."""
+        ...
+
+    def read_rows(
+        self,
+        source: Source,
+        *,
+        revision: str | None,
+        previous: pa.Table | None,
+        settings: Mapping[str, Any],
+    ) -> pa.Table:
+        """Return one row per source item of all splits, excluded ones among them.
 
         The table has the generic columns of `medassets.shards.catalog` and the kind's own.
+
+        Args:
+            source: Where the tables are.
+            revision: Revision to read at.
+            previous: The last catalog; what it knows of unchanged files need not be found again.
+            settings: Those of the plan; see `plan_settings`.
         """
         ...
 

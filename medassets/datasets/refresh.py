@@ -1,8 +1,10 @@
 """The catalog: what the source holds today, laid into a plan that only grows."""
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -16,7 +18,10 @@ from medassets.shards.catalog import (
     write_catalog,
 )
 from medassets.sources.base import Source
+from medassets.storage.checksums import canonical_json
 from medassets.storage.locks import lock_file
+
+_SETTINGS_KEY = b"medassets.settings"
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class CatalogDraft:
         source_uri: Where the rows come from.
         revision: Revision the source stands at now.
         partitions_name: Dynamic partitions definition that takes the plan's keys.
+        settings: What decides a sample's split or place; kept from the first plan on.
     """
 
     table: pa.Table
@@ -38,6 +44,7 @@ class CatalogDraft:
     source_uri: str
     revision: str | None
     partitions_name: str
+    settings: Mapping[str, Any]
 
     @property
     def new_partitions(self) -> list[str]:
@@ -52,6 +59,7 @@ def draft_catalog(
     limit: int | None = None,
     limit_splits: Collection[str] = (),
     samples_per_shard: int | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> CatalogDraft:
     """Read the source's tables and grow the plan by what is new.
 
@@ -60,20 +68,24 @@ def draft_catalog(
         limit: Plan at most so many samples in all; the others are held for a later refresh.
         limit_splits: Count the limit in these splits and hold the others; empty means all.
         samples_per_shard: Replaces the declared number, before the first plan only.
+        settings: Replace the kind's own, before the first plan only.
 
     Raises:
-        CatalogError: If a table is malformed, or the plan was made with another shard size.
+        CatalogError: If a table is malformed, or the plan was made with another shard size or
+            other settings.
         SourceAccessError: If the source refuses access.
         SourceUnavailableError: If the source stays silent.
     """
     spec = workspace.kind.spec
     revision = workspace.source.resolve_revision()
     previous = workspace.read_catalog()
-    rows = pa.concat_tables(
-        [workspace.kind.read_rows(workspace.source, s, revision=revision) for s in spec.splits],
-        promote_options="default",
+    decided = settle_settings(workspace, previous, settings or {})
+    rows = workspace.kind.read_rows(
+        workspace.source, revision=revision, previous=previous, settings=decided
     )
-    if not workspace.source.pinned:
+    metadata = {**(rows.schema.metadata or {}), _SETTINGS_KEY: canonical_json(decided)}
+    rows = rows.replace_schema_metadata(metadata)
+    if not workspace.source.pinned and "mtime_ns" not in rows.column_names:
         rows = _with_file_stats(rows, workspace.source)
     table = plan_catalog(
         rows,
@@ -91,14 +103,44 @@ def draft_catalog(
         source_uri=workspace.source.uri,
         revision=revision,
         partitions_name=spec.partitions_name,
+        settings=decided,
     )
+
+
+def settle_settings(
+    workspace: Workspace, previous: pa.Table | None, asked: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the settings of the plan: those it was made with, or for a first one those asked for.
+
+    Raises:
+        CatalogError: If others are asked for than the plan was made with, or the kind has none of
+            that name.
+    """
+    own = dict(workspace.kind.plan_settings())
+    kept = (
+        json.loads((previous.schema.metadata or {}).get(_SETTINGS_KEY, b"{}"))
+        if previous is not None
+        else {}
+    )
+    for name, value in asked.items():
+        if name not in own:
+            msg = f"{name}: {workspace.kind.spec.name} has no such setting"
+            raise CatalogError(msg)
+        if kept.get(name, value) != value:
+            msg = (
+                f"{name}: the plan of {workspace.kind.spec.name} was made with {kept[name]!r}, got "
+                f"{value!r}. A plan only grows; build under another dataset name for another one"
+            )
+            raise CatalogError(msg)
+    return {**own, **asked, **kept}
 
 
 def _with_file_stats(rows: pa.Table, source: Source) -> pa.Table:
     """Add size and mtime: without a revision they alone tell that a file is another one."""
     paths = rows["path"].to_pylist()
     wanted = zip(paths, rows["excluded"].to_pylist(), strict=True)
-    files = source.describe([p for p, excluded in wanted if excluded is None], revision=None)
+    planned = dict.fromkeys(p for p, excluded in wanted if excluded is None)
+    files = source.describe(list(planned), revision=None)
     for name in ("num_bytes", "mtime_ns"):
         values = [getattr(files.get(path), name, None) for path in paths]
         rows = rows.append_column(name, pa.array(values, pa.int64()))

@@ -32,6 +32,7 @@ class VolumeDataset:
     """One declared dataset of CT volumes."""
 
     spec: VolumeDatasetSpec
+    stage: str = "shards"
 
     def fingerprint(self) -> str:
         """Return the hash of everything in the declaration that changes the bytes of a sample."""
@@ -51,11 +52,23 @@ class VolumeDataset:
             }
         )
 
-    def read_rows(self, source: Source, split: str, *, revision: str | None) -> pa.Table:
-        """Return one row per line of the split's metadata table; see `volumes.ct_rate`."""
+    def plan_settings(self) -> Mapping[str, Any]:
+        """Return nothing: the source says which split a volume belongs to."""
+        return {}
+
+    def read_rows(
+        self,
+        source: Source,
+        *,
+        revision: str | None,
+        previous: pa.Table | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> pa.Table:
+        """Return one row per line of the splits' metadata tables; see `volumes.ct_rate`."""
         from medassets.volumes.ct_rate import read_rows
 
-        return read_rows(source, self.spec, split, revision)
+        tables = [read_rows(source, self.spec, split, revision) for split in self.spec.splits]
+        return pa.concat_tables(tables, promote_options="default")
 
     def encoder(self) -> Encode:
         """Return the function that preprocesses one NIfTI file; numba is imported here."""

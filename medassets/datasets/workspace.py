@@ -145,7 +145,7 @@ def open_workspace(
         kind=kind,
         source=_open_source(spec),
         staging=Staging(staging / spec.name, budget_bytes=int(spec.staging_budget_gb * 1e9)),
-        paths=dataset_paths(spec.name, data_root=data_root),
+        paths=dataset_paths(spec.name, data_root=data_root, stage=kind.stage),
         num_downloads=num_downloads,
     )
 
