@@ -1,0 +1,1 @@
+"""From shards to the files that other training code reads."""
