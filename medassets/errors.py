@@ -90,3 +90,7 @@ class TooManyRejectedError(MedassetsError, RuntimeError):
 
 class LockTimeoutError(MedassetsError, TimeoutError):
     """Another process held a lock for longer than the caller would wait."""
+
+
+class DecoderUnavailableError(MedassetsError, RuntimeError):
+    """A decoder that was asked for cannot work here; the message says what is missing."""
