@@ -1,5 +1,6 @@
 """Jobs for the terminal and the launchpad, and the schedule that looks for new source files."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -13,13 +14,20 @@ if TYPE_CHECKING:
     )
 
 
-def build_automation(spec: DatasetSpec, *, raw_stage: str | None) -> dg.Definitions:
-    """Return jobs `<dataset>_catalog`, `<dataset>_build`, `<dataset>_manifest` and a schedule.
+def build_automation(
+    spec: DatasetSpec, *, jobs: Mapping[str, Sequence[str]], manifest: str = "manifest"
+) -> dg.Definitions:
+    """Return jobs `<dataset>_catalog`, `<dataset>_manifest`, those named, and a schedule.
+
+    Args:
+        spec: The declaration.
+        jobs: Name of a job, behind the dataset's, to the partitioned stages it makes; `build`
+            makes all that a dataset needs.
+        manifest: Stage that a build ends with.
 
     A build runs in process: a step of its own process costs two seconds a shard, and outlives a
     killed run as an orphan.
     """
-    stages = [raw_stage, "shards"] if raw_stage else ["shards"]
     catalog = _job(spec, "catalog", ["catalog"])
     schedule = dg.ScheduleDefinition(
         name=f"{spec.name}_catalog_schedule",
@@ -28,7 +36,11 @@ def build_automation(spec: DatasetSpec, *, raw_stage: str | None) -> dg.Definiti
         description="Looks for new source files; switch it on in the UI.",
     )
     return dg.Definitions(
-        jobs=[catalog, _job(spec, "build", stages), _job(spec, "manifest", ["manifest"])],
+        jobs=[
+            catalog,
+            *(_job(spec, name, list(stages)) for name, stages in jobs.items()),
+            _job(spec, "manifest", [manifest]),
+        ],
         schedules=[schedule],
         sensors=_sensors(spec),
     )

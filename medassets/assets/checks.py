@@ -11,9 +11,16 @@ from medassets.resources.workspace import WorkspaceResource
 from medassets.shards.writer import read_whole_record
 
 
-def build_checks(kind: DatasetKind) -> list[dg.AssetChecksDefinition]:
-    """Return the checks of one dataset: catalog, shard statistics, complete manifest."""
-    return [_catalog_check(kind), _shards_check(kind), _manifest_check(kind)]
+def build_checks(
+    kind: DatasetKind, *, manifest: str = "manifest"
+) -> list[dg.AssetChecksDefinition]:
+    """Return the checks of one dataset: catalog, shard statistics, complete manifest.
+
+    Args:
+        kind: The stage that is checked.
+        manifest: Asset that lists its shards.
+    """
+    return [_catalog_check(kind), build_shards_check(kind), _manifest_check(kind, manifest)]
 
 
 def _catalog_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
@@ -39,9 +46,11 @@ def _catalog_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
     return check
 
 
-def _shards_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
+def build_shards_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
+    """Return the check of one stage's shards: how many samples were rejected."""
+
     @dg.asset_check(
-        asset=[kind.spec.name, "shards"],
+        asset=[kind.spec.name, kind.stage],
         name="no_sample_rejected",
         partitions_def=shard_partitions(kind.spec),
         description="Share of the shard's samples that were rejected; statistics only.",
@@ -62,9 +71,9 @@ def _shards_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
     return check
 
 
-def _manifest_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
+def _manifest_check(kind: DatasetKind, manifest: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=[kind.spec.name, "manifest"],
+        asset=[kind.spec.name, manifest],
         name="all_shards_present",
         description="Every planned shard is on disk whole, made from today's inputs; no sample is held.",
     )

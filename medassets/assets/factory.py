@@ -1,5 +1,8 @@
 """The assets every kind of dataset has: catalog, raw files, shards, manifest."""
 
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
 import dagster as dg
 from pydantic import Field
 
@@ -11,15 +14,26 @@ from medassets.datasets.manifests import build_manifests
 from medassets.datasets.refresh import draft_catalog
 from medassets.io_managers.catalog import CatalogFile
 from medassets.io_managers.failures import explained_failures
+from medassets.io_managers.manifests import STAGE_KEY, ManifestSet
 from medassets.io_managers.tar_shards import ShardBatch
 from medassets.progress import report
 from medassets.resources.workspace import WorkspaceResource
+from medassets.shards.manifest import Document, Manifest
 
 _DRAIN = (
     dg.AutomationCondition.missing()
     & ~dg.AutomationCondition.in_progress()
     & ~dg.AutomationCondition.execution_failed()
 )
+
+
+Equip = Callable[[DatasetKind, Any], DatasetKind]
+"""Gives a kind the resources of a run that its processing needs."""
+
+
+def keep_kind(kind: DatasetKind, resources: Any) -> DatasetKind:
+    """Return the kind as it is: it needs no resource."""
+    return kind
 
 
 class CatalogConfig(dg.Config):
@@ -29,11 +43,13 @@ class CatalogConfig(dg.Config):
         limit: Plan at most so many samples in all; the others wait for a refresh without limit.
         limit_splits: Count the limit in these splits only, and hold the others.
         samples_per_shard: Replaces the declared number; before the first plan only.
+        settings: Replace what the kind's declaration says of splits; before the first plan only.
     """
 
     limit: int | None = None
     limit_splits: list[str] = Field(default_factory=list)
     samples_per_shard: int | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
 
 
 class ShardsConfig(dg.Config):
@@ -63,15 +79,17 @@ def build_catalog_asset(kind: DatasetKind) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: CatalogConfig, workspace: WorkspaceResource
     ) -> dg.MaterializeResult:
         with explained_failures(context.run.tags):
+            opened = workspace.open(kind)
             draft = draft_catalog(
-                workspace.open(kind),
+                opened,
                 limit=config.limit,
                 limit_splits=config.limit_splits,
                 samples_per_shard=config.samples_per_shard,
+                settings=config.settings,
             )
         return dg.MaterializeResult(
             value=draft,
-            metadata=catalog_metadata(draft),
+            metadata=catalog_metadata(draft, opened.kind.describe_catalog(draft.table)),
             data_version=dg.DataVersion(draft.plan.version),
         )
 
@@ -105,25 +123,34 @@ def build_raw_asset(kind: DatasetKind, *, stage: str = "raw_volumes") -> dg.Asse
 
 
 def build_shards_asset(
-    kind: DatasetKind, *, raw_stage: str | None, stage: str = "shards"
+    kind: DatasetKind,
+    *,
+    upstream: str | None = None,
+    equip: Equip = keep_kind,
+    resource_keys: Collection[str] = (),
+    pool: str | None = None,
 ) -> dg.AssetsDefinition:
-    """Return a partitioned asset of tar shards, `[<dataset>, <stage>]`.
+    """Return a partitioned asset of tar shards, `[<dataset>, <stage of the kind>]`.
 
     Args:
         kind: The declared dataset.
-        raw_stage: Stage that holds the source files, None when the source is a local folder.
-        stage: Name of the stage.
+        upstream: Partitioned stage it reads, None when it reads a local folder.
+        equip: Gives the kind the resources it needs.
+        resource_keys: Names of those resources.
+        pool: Dagster pool that bounds how many runs make such shards at once.
     """
     spec = kind.spec
 
     @dg.asset(
-        key=[spec.name, stage],
+        key=[spec.name, kind.stage],
         group_name=spec.name,
         kinds={"webdataset"},
         partitions_def=shard_partitions(spec),
         backfill_policy=backfill_policy(spec),
         ins={"catalog": dg.AssetIn([spec.name, "catalog"])},
-        deps=[[spec.name, raw_stage]] if raw_stage else [],
+        deps=[[spec.name, upstream]] if upstream else [],
+        required_resource_keys=set(resource_keys),
+        pool=pool,
         io_manager_key="tar_shard_io_manager",
         code_version=kind.fingerprint()[:12],
         automation_condition=_DRAIN if spec.automation == "drain" else None,
@@ -135,8 +162,8 @@ def build_shards_asset(
         workspace: WorkspaceResource,
         catalog: CatalogFile,
     ) -> dg.MaterializeResult:
-        opened = workspace.open(kind)
         with explained_failures(context.run.tags):
+            opened = workspace.open(equip(kind, context.resources))
             works = {
                 key: plan_shard(opened, key, num_workers=config.num_workers, force=config.force)
                 for key in sorted(context.partition_keys)
@@ -150,15 +177,27 @@ def build_shards_asset(
     return shards
 
 
-def build_manifest_asset(kind: DatasetKind) -> dg.AssetsDefinition:
-    """Return the unpartitioned asset `[<dataset>, manifest]`, one file per split."""
+def build_manifest_asset(
+    kind: DatasetKind,
+    *,
+    name: str = "manifest",
+    document: Callable[[Mapping[str, Manifest]], Document] | None = None,
+) -> dg.AssetsDefinition:
+    """Return the unpartitioned asset that lists a stage's shards, one manifest per split.
+
+    Args:
+        kind: The stage.
+        name: Name of the asset.
+        document: Makes one more document, `<name>.json` in the dataset's folder, of the manifests.
+    """
     spec = kind.spec
 
     @dg.asset(
-        key=[spec.name, "manifest"],
+        key=[spec.name, name],
         group_name=spec.name,
+        metadata={STAGE_KEY: kind.stage},
         kinds={"json"},
-        deps=[[spec.name, "shards"]],
+        deps=[[spec.name, kind.stage]],
         ins={"catalog": dg.AssetIn([spec.name, "catalog"])},
         io_manager_key="manifest_io_manager",
         automation_condition=(
@@ -171,6 +210,9 @@ def build_manifest_asset(kind: DatasetKind) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         with explained_failures(context.run.tags):
             manifests = build_manifests(workspace.open(kind))
-        return dg.MaterializeResult(value=manifests, metadata=manifest_metadata(manifests))
+            documents = {f"{name}.json": document(manifests)} if document else {}
+        return dg.MaterializeResult(
+            value=ManifestSet(manifests, documents), metadata=manifest_metadata(manifests)
+        )
 
     return manifest

@@ -13,8 +13,13 @@ from medassets.shards.manifest import Manifest
 _MOST_ROWS = 100
 
 
-def catalog_metadata(draft: CatalogDraft) -> dict[str, Any]:
-    """Return counts by state, split and reason, the revision, and what is new."""
+def catalog_metadata(draft: CatalogDraft, described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return counts by state, split and reason, the revision, and what is new.
+
+    Args:
+        draft: The catalog.
+        described: What its kind says of it.
+    """
     plan = draft.plan
     previous = draft.previous_plan
     table = [
@@ -34,7 +39,15 @@ def catalog_metadata(draft: CatalogDraft) -> dict[str, Any]:
         "medassets/new_rows": plan.num_rows - (previous.num_rows if previous else 0),
         "medassets/source": draft.source_uri,
         "medassets/revision": draft.revision or "none",
+        **_described(described),
     }
+
+
+def _described(described: Mapping[str, Any]) -> dict[str, Any]:
+    if not described:
+        return {}
+    rows = [dg.TableRecord({"what": name, "value": str(v)}) for name, v in described.items()]
+    return {"medassets/coverage": dg.MetadataValue.table(rows)}
 
 
 def stage_metadata(report: StageReport) -> dict[str, Any]:

@@ -24,12 +24,13 @@ def build_volume_assets(spec: VolumeDatasetSpec) -> dg.Definitions:
         spec: The declaration.
     """
     kind = VolumeDataset(spec)
+    stages = ["raw_volumes", "shards"] if spec.source == "huggingface" else ["shards"]
     raw_stage = "raw_volumes" if spec.source == "huggingface" else None
     assets = [build_catalog_asset(kind)]
     if raw_stage:
         assets.append(build_raw_asset(kind, stage=raw_stage))
-    assets += [build_shards_asset(kind, raw_stage=raw_stage), build_manifest_asset(kind)]
+    assets += [build_shards_asset(kind, upstream=raw_stage), build_manifest_asset(kind)]
     return dg.Definitions.merge(
         dg.Definitions(assets=assets, asset_checks=build_checks(kind)),
-        build_automation(spec, raw_stage=raw_stage),
+        build_automation(spec, jobs={"build": stages}),
     )

@@ -4,14 +4,20 @@ import click
 
 from medassets.cli.console import Output
 from medassets.cli.runner import build_dataset
-from medassets.cli.selection import BuildOptions
+from medassets.cli.selection import BuildOptions, Mode
 from medassets.cli.session import Session
 
 
 @click.command(name="build")
 @click.argument("dataset")
 @click.option("--split", multiple=True, help="Only shards of this split; may be repeated.")
-@click.option("--limit", type=click.IntRange(1), help="A trial: the first so many samples only.")
+@click.option(
+    "--limit",
+    "--max-samples",
+    "limit",
+    type=click.IntRange(1),
+    help="A trial: the first so many samples only.",
+)
 @click.option(
     "--samples-per-shard", type=click.IntRange(1), help="Shard size; before the first plan only."
 )
@@ -23,6 +29,19 @@ from medassets.cli.session import Session
 @click.option("--failed", is_flag=True, help="Only shards whose last try failed, or got lost.")
 @click.option("--force", is_flag=True, help="Make shards again even when they are whole.")
 @click.option("--no-refresh", is_flag=True, help="Keep the catalog; do not ask for new files.")
+@click.option(
+    "--mode",
+    type=click.Choice(["full", "clip", "process"]),
+    default="full",
+    help="Video: everything, clips only, or frames only.",
+)
+@click.option(
+    "--split-mode",
+    type=click.Choice(["random", "all_train", "all_test"]),
+    help="Video: how videos get their split; before the first plan only.",
+)
+@click.option("--seed", type=int, help="Video: seed of random splits; before the first plan only.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Video: what decodes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     dataset: str,
@@ -31,6 +50,10 @@ def command(
     samples_per_shard: int | None,
     num_workers: int,
     partitions: str | None,
+    mode: Mode,
+    split_mode: str | None,
+    seed: int | None,
+    device: str | None,
     *,
     missing: bool,
     failed: bool,
@@ -52,5 +75,12 @@ def command(
         failed=failed,
         force=force,
         refresh=not no_refresh,
+        mode=mode,
+        settings={
+            name: value
+            for name, value in (("split_mode", split_mode), ("seed", seed))
+            if value is not None
+        },
+        device=device or "",
     )
     return build_dataset(Session(), Output(as_json), dataset, options)

@@ -8,7 +8,14 @@ from typing import Any
 from medassets.cli.console import Output, ProgressView, showing_progress
 from medassets.cli.main import EXIT_INTERRUPTED, exit_code_of
 from medassets.cli.outcome import RunResult
-from medassets.cli.selection import BuildOptions, Selection, check_options, select_shards
+from medassets.cli.selection import (
+    BuildOptions,
+    Mode,
+    Selection,
+    check_options,
+    select_shards,
+    select_stages,
+)
 from medassets.cli.session import Session
 from medassets.cli.words import count_words, format_bytes, format_seconds
 from medassets.errors import DiskSpaceError, SourceAccessError, SourceUnavailableError
@@ -18,6 +25,7 @@ from medassets.shards.writer import read_whole_record
 _FATAL = (SourceAccessError, DiskSpaceError)
 # One shard's files may be beyond reach; three in a row are a source that is down.
 _MOST_SILENT = 3
+_JOBS: dict[Mode, str] = {"full": "build", "clip": "clip", "process": "process"}
 
 
 @dataclass
@@ -84,10 +92,12 @@ class _Build:
     report: BuildReport
     options: BuildOptions
     code: int = 0
+    stages: list[str] = field(default_factory=list)
 
     def run(self) -> int:
         dataset, options = self.report.dataset, self.options
         check_options(self.session.workspace(dataset), options)
+        self.stages = select_stages(self.session, dataset, options)
         if options.refresh:
             refreshed = self._execute("catalog", config=_catalog_config(dataset, options))
             if not refreshed.ok:
@@ -97,6 +107,8 @@ class _Build:
         self.report.kept, self.report.left = selection.num_kept, selection.num_left
         self.report.held = selection.num_held
         self._make_shards(selection)
+        if options.mode == "clip":
+            return self.code
         if self.report.built or self.report.recorded or options.refresh:
             written = self._execute("manifest")
             if not written.ok:
@@ -120,7 +132,13 @@ class _Build:
     def _make_shard(self, key: str, count: int, progress: ProgressView) -> RunResult:
         dataset, options = self.report.dataset, self.options
         settings = {"num_workers": options.num_workers, "force": options.force}
-        result = self._execute("build", partition=key, config={f"{dataset}__shards": settings})
+        device = {"video_decoder": {"config": {"device": options.device}}}
+        result = self._execute(
+            _JOBS[options.mode],
+            partition=key,
+            config={f"{dataset}__{stage}": settings for stage in self.stages},
+            resources=device if options.device else {},
+        )
         if not result.ok:
             self._note_failure(key, result)
             progress.finish_shard(count, f"{key} failed")
@@ -136,7 +154,7 @@ class _Build:
 
     def _execute(self, job: str, **settings: Any) -> RunResult:
         result = self.session.run(f"{self.report.dataset}_{job}", **settings)
-        if result.interrupted and (job != "build" or not result.ok):
+        if result.interrupted and (job not in _JOBS.values() or not result.ok):
             raise KeyboardInterrupt
         return result
 
@@ -150,7 +168,9 @@ class _Build:
     def _count_built(self, key: str) -> None:
         report = self.report
         report.built.append(key)
-        record = read_whole_record(self.session.workspace(report.dataset).paths, key)
+        record = read_whole_record(
+            self.session.workspace(report.dataset, self.stages[-1]).paths, key
+        )
         if record is not None:
             report.num_samples += record.num_samples
             report.rejected.update(record.rejected_by_reason())
@@ -162,6 +182,7 @@ def _catalog_config(dataset: str, options: BuildOptions) -> dict[str, Any]:
         "limit": options.limit,
         "limit_splits": list(options.splits) or None if options.limit else None,
         "samples_per_shard": options.samples_per_shard,
+        "settings": dict(options.settings) or None,
     }
     return {f"{dataset}__catalog": {k: v for k, v in settings.items() if v is not None}}
 

@@ -1,7 +1,8 @@
 """Which shards a build makes: what the user asked for, laid over the plan and its states."""
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from medassets.cli.session import Session
 from medassets.datasets.status import ShardState, shard_states
@@ -9,6 +10,12 @@ from medassets.datasets.workspace import Workspace
 from medassets.errors import CatalogError, SpecError
 from medassets.storage.paths import split_partition_key
 
+Mode = Literal["full", "clip", "process"]
+_STAGES: dict[Mode, tuple[str, ...]] = {
+    "full": ("clips", "frames", "shards"),
+    "clip": ("clips",),
+    "process": ("frames",),
+}
 _UNFINISHED = frozenset(ShardState) - {ShardState.DONE}
 
 
@@ -25,6 +32,9 @@ class BuildOptions:
     failed: bool = False
     force: bool = False
     refresh: bool = True
+    mode: Mode = "full"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    device: str = ""
 
     def states(self) -> frozenset[ShardState]:
         """Return the states of the shards to build."""
@@ -102,19 +112,48 @@ def check_shard_size(workspace: Workspace, asked: int | None) -> None:
         raise SpecError(msg)
 
 
+def select_stages(session: Session, dataset: str, options: BuildOptions) -> list[str]:
+    """Return the stages of shards that a build makes, in order.
+
+    Raises:
+        SpecError: If the dataset has none that the mode asks for.
+    """
+    has = session.stages(dataset)
+    stages = [stage for stage in _STAGES[options.mode] if stage in has]
+    if not stages:
+        msg = (
+            f"--mode: {dataset} has no stage for {options.mode!r}; it has {', '.join(has)}. Clips "
+            f"are kept when its declaration says clips: reencode or copy"
+        )
+        raise SpecError(msg)
+    return stages
+
+
 def select_shards(session: Session, dataset: str, options: BuildOptions) -> Selection:
-    """Return the shards to build, in order.
+    """Return the shards to build, in order: those that any stage of the mode lacks.
 
     Raises:
         SpecError: If a named partition is not in the plan.
         CatalogError: If there is no catalog yet.
     """
-    workspace = session.workspace(dataset)
+    stages = select_stages(session, dataset, options)
+    found = [_select(session.workspace(dataset, stage), session, options) for stage in stages]
+    chosen: set[str] = set().union(*(selection.chosen for selection in found))
+    plan = session.workspace(dataset).read_plan()
+    return Selection(
+        chosen={key: count for key, count in plan.partitions.items() if key in chosen},
+        num_kept=min(selection.num_kept for selection in found),
+        num_left=max(selection.num_left for selection in found),
+        num_held=plan.num_held,
+    )
+
+
+def _select(workspace: Workspace, session: Session, options: BuildOptions) -> Selection:
     plan = workspace.read_plan()
     asked = parse_partitions(options.partitions, list(plan.partitions))
     if options.splits:
         asked = [key for key in asked if split_partition_key(key)[0] in options.splits]
-    recorded = session.recorded(dataset, list(plan.partitions))
+    recorded = session.recorded(workspace, list(plan.partitions))
     states = shard_states(workspace, recorded)
     wanted = options.states()
     # A stale shard whose rebuild failed is as much a failed one as a shard that never was.

@@ -19,7 +19,7 @@ from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 from medassets.cli.outcome import RunResult, hearing_interrupts, read_result
 from medassets.components.loading import LoadedDatasets
 from medassets.datasets.kind import DatasetKind
-from medassets.datasets.registry import open_kind
+from medassets.datasets.registry import open_kind, open_kinds
 from medassets.datasets.status import Recorded
 from medassets.datasets.workspace import Workspace
 from medassets.definitions import build_definitions, build_resources, load_declared
@@ -109,11 +109,11 @@ class Session:
         """The code location, as the UI loads it."""
         return build_definitions(self.loaded)
 
-    def kind(self, dataset: str) -> DatasetKind:
-        """Return a declared dataset.
+    def kind(self, dataset: str, stage: str = "") -> DatasetKind:
+        """Return a declared dataset's stage of shards; without a name the one to train on.
 
         Raises:
-            SpecError: If it is not declared, or its declaration is broken.
+            SpecError: If it is not declared, its declaration is broken, or it has no such stage.
         """
         declared = self.loaded.datasets.get(dataset)
         if declared is None:
@@ -121,16 +121,26 @@ class Session:
             known = ", ".join(sorted(self.loaded.datasets)) or "none"
             msg = f"dataset: {dataset!r} is not declared; declared: {known}"
             raise SpecError("; ".join([msg, *broken]))
-        return open_kind(declared.spec)
+        return open_kind(declared.spec, stage)
 
-    def workspace(self, dataset: str) -> Workspace:
+    def stages(self, dataset: str) -> list[str]:
+        """Return the names of a dataset's stages of shards; the one to train on is first.
+
+        Raises:
+            SpecError: If it is not declared, or its declaration is broken.
+        """
+        self.kind(dataset)
+        return list(open_kinds(self.loaded.datasets[dataset].spec))
+
+    def workspace(self, dataset: str, stage: str = "") -> Workspace:
         """Return where a dataset's bytes come from, wait and end, as its assets see it."""
         resource = build_resources()["workspace"]
-        return resource.open(self.kind(dataset))
+        return resource.open(self.kind(dataset, stage))
 
-    def recorded(self, dataset: str, keys: list[str]) -> Recorded:
-        """Return what Dagster knows of the dataset's shards."""
-        asset = dg.AssetKey([dataset, "shards"])
+    def recorded(self, workspace: Workspace, keys: list[str]) -> Recorded:
+        """Return what Dagster knows of the shards of a dataset's stage."""
+        dataset = workspace.kind.spec.name
+        asset = dg.AssetKey([dataset, workspace.kind.stage])
         definition = dg.DynamicPartitionsDefinition(name=f"{dataset}_shards")
         with _storage_trouble_explained():
             statuses = self.instance.get_status_by_partition(asset, keys, definition)
@@ -147,6 +157,7 @@ class Session:
         *,
         partition: str | None = None,
         config: Mapping[str, Any] | None = None,
+        resources: Mapping[str, Any] | None = None,
     ) -> RunResult:
         """Execute one of the dataset's jobs in this process, on the persistent record.
 
@@ -154,6 +165,7 @@ class Session:
             job: Name of the job.
             partition: Partition key, for a partitioned job.
             config: Config of its ops, by op name.
+            resources: Config of its resources, by name.
         """
         ops = {name: {"config": value} for name, value in (config or {}).items()}
         definition, instance = self.definitions.resolve_job_def(job), self.instance
@@ -161,7 +173,7 @@ class Session:
             result = definition.execute_in_process(
                 instance=instance,
                 partition_key=partition,
-                run_config={**_QUIET, "ops": ops},
+                run_config={**_QUIET, "ops": ops, "resources": dict(resources or {})},
                 raise_on_error=False,
                 tags={LAUNCHED_BY_TAG: "medassets"},
             )

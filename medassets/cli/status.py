@@ -11,6 +11,7 @@ from medassets.cli.selection import check_splits
 from medassets.cli.session import Session
 from medassets.cli.words import count_words
 from medassets.datasets.status import ShardState, shard_states
+from medassets.datasets.workspace import Workspace
 from medassets.storage.paths import split_partition_key
 
 _MOST_LINES = 20
@@ -27,14 +28,15 @@ _MEANING = {
 @click.command(name="status")
 @click.argument("dataset")
 @click.option("--split", multiple=True, help="Only shards of this split; may be repeated.")
+@click.option("--stage", default="", help="Stage of shards; the one to train on without it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(dataset: str, split: tuple[str, ...], *, as_json: bool) -> int:
+def command(dataset: str, split: tuple[str, ...], stage: str, *, as_json: bool) -> int:
     """Show the state of every shard of DATASET.
 
     Exit code 1 when a shard failed, is lost or is stale; missing ones are only work to do.
     """
     output, session = Output(as_json), Session()
-    workspace = session.workspace(dataset)
+    workspace = session.workspace(dataset, stage)
     if not workspace.paths.catalog.exists():
         check_splits(workspace, split, ())
         output.say(f"{dataset}: nothing planned yet; `medassets build {dataset}` begins")
@@ -42,15 +44,16 @@ def command(dataset: str, split: tuple[str, ...], *, as_json: bool) -> int:
         return 0
     plan = workspace.read_plan()
     check_splits(workspace, split, plan.partitions)
-    states = shard_states(workspace, session.recorded(dataset, list(plan.partitions)))
+    states = shard_states(workspace, session.recorded(workspace, list(plan.partitions)))
     if split:
         states = {k: s for k, s in states.items() if split_partition_key(k)[0] in split}
-    _show(output, dataset, states)
+    _show(output, workspace, states)
     if plan.num_held:
         output.say(f"held for a build without --limit: {count_words(plan.num_held, 'sample')}")
     output.result(
         {
             "dataset": dataset,
+            "stage": workspace.kind.stage,
             "planned": True,
             "samples": {"planned": sum(plan.partitions.values()), "held": plan.num_held},
             "excluded": plan.excluded_by_reason(),
@@ -61,12 +64,13 @@ def command(dataset: str, split: tuple[str, ...], *, as_json: bool) -> int:
     return EXIT_FAILED if _BAD & set(states.values()) else 0
 
 
-def _show(output: Output, dataset: str, states: dict[str, ShardState]) -> None:
+def _show(output: Output, workspace: Workspace, states: dict[str, ShardState]) -> None:
+    dataset = workspace.kind.spec.name
     counts: dict[str, Counter[ShardState]] = {}
     for key, state in states.items():
         counts.setdefault(split_partition_key(key)[0], Counter())[state] += 1
     rows = [[name, *(count[state] for state in ShardState)] for name, count in counts.items()]
-    output.table(f"{dataset}: shards", ["split", *ShardState], rows)
+    output.table(f"{dataset}: {workspace.kind.stage}", ["split", *ShardState], rows)
     left = {key: state for key, state in states.items() if state is not ShardState.DONE}
     for line in _lines(left):
         output.say(line)

@@ -18,17 +18,18 @@ from medassets.shards.verify import Problem
 @click.option(
     "--partitions", help="Shards by key or range: valid-000000,train-000003..train-000009."
 )
+@click.option("--stage", default="", help="Stage of shards; the one to train on without it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(dataset: str, partitions: str | None, *, quick: bool, as_json: bool) -> int:
+def command(dataset: str, partitions: str | None, stage: str, *, quick: bool, as_json: bool) -> int:
     """Check the published shards of DATASET; exit code 1 and a remedy for each that is damaged."""
-    output, workspace = Output(as_json), Session().workspace(dataset)
+    output, workspace = Output(as_json), Session().workspace(dataset, stage)
     planned = list(workspace.read_plan().partitions)
     report = verify_dataset(workspace, parse_partitions(partitions, planned), full=not quick)
     damaged = list(dict.fromkeys(problem.partition for problem in report.problems))
     remedy = f"medassets build {dataset} --partitions {','.join(damaged)} --force"
     for problem in report.problems:
         output.warn(str(problem))
-    others = [] if partitions else find_manifest_problems(workspace)
+    others = [] if partitions or stage else find_manifest_problems(workspace)
     for other in others:
         output.warn(other)
     how = "sizes only" if quick else "every byte"

@@ -1,5 +1,6 @@
 """Dagster components: dataset declarations in YAML."""
 
+from medassets.components.video_clip_dataset import VideoClipDatasetComponent
 from medassets.components.volume_dataset import VolumeDatasetComponent
 
-__all__ = ["VolumeDatasetComponent"]
+__all__ = ["VideoClipDatasetComponent", "VolumeDatasetComponent"]

@@ -56,21 +56,26 @@ def plan_shard(
         force: Make the shard again even when it is whole.
 
     Raises:
-        CatalogError: If the catalog does not know the partition.
+        CatalogError: If the catalog does not know the partition, or the stage it is made of is
+            not there yet.
     """
-    spec = workspace.kind.spec
+    kind, spec = workspace.kind, workspace.kind.spec
     items = tuple(workspace.read_partition(partition_key))
+    today = plan_fingerprint(kind.fingerprint(), rows_fingerprint(items))
+    # What a whole shard was made of may be gone.
+    needed = force or read_whole_record(workspace.paths, partition_key, today) is None
+    files = kind.open_files(workspace.paths, partition_key) if needed else None
     return ShardWork(
         dataset=spec.name,
         partition_key=partition_key,
-        items=items,
-        plan_fingerprint=plan_fingerprint(workspace.kind.fingerprint(), rows_fingerprint(items)),
-        stage=workspace.stage,
-        release=workspace.release,
-        stage_each=workspace.source.is_local,
-        encode=workspace.kind.encoder(),
+        items=tuple(files.place(items)) if files else items,
+        plan_fingerprint=today,
+        stage=files.stage if files else workspace.stage,
+        release=files.release if files else workspace.release,
+        stage_each=files is not None or workspace.source.is_local,
+        encode=kind.encoder(),
         source={"uri": workspace.source.uri, "revision": items[0].revision},
-        expected_bytes=sum(workspace.kind.estimate(item.row).sample_bytes for item in items),
+        expected_bytes=sum(kind.estimate(item.row).sample_bytes for item in items),
         max_rejected_share=spec.max_rejected_share,
         num_workers=num_workers or spec.num_workers,
         force=force,

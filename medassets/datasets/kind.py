@@ -7,10 +7,12 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from medassets.samples import SourceItem
 from medassets.shards.record import ShardRecord
-from medassets.shards.writer import Encode
+from medassets.shards.writer import Encode, Staged
 from medassets.sources.base import Source
 from medassets.specs import DatasetSpec
+from medassets.storage.paths import DatasetPaths
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,22 @@ class Estimate:
     raw_bytes: int
     sample_bytes: int
     seconds: float
+
+
+class Files(Protocol):
+    """Files of one shard that another stage made."""
+
+    def place(self, items: Sequence[SourceItem]) -> Sequence[SourceItem]:
+        """Return the items as they lie in these files."""
+        ...
+
+    def stage(self, items: Sequence[SourceItem]) -> Mapping[str, Staged]:
+        """Bring the items' files to the local disk; by sample key."""
+        ...
+
+    def release(self, items: Sequence[SourceItem]) -> None:
+        """Let them go again."""
+        ...
 
 
 class DatasetKind(Protocol):
@@ -76,12 +94,35 @@ class DatasetKind(Protocol):
         """
         ...
 
+    def open_files(self, paths: DatasetPaths, partition_key: str) -> "Files | None":
+        """Return where the files of a shard come from, None when it is the dataset's source.
+
+        Args:
+            paths: Where the dataset lies.
+            partition_key: The shard to be made.
+
+        Raises:
+            CatalogError: If the files are not there yet.
+        """
+        ...
+
     def estimate(self, row: Mapping[str, Any]) -> Estimate:
         """Guess the cost of one planned row of the catalog."""
         ...
 
     def manifest_fields(self, records: Sequence[ShardRecord]) -> Mapping[str, Any]:
         """Return what the manifest says of every sample of a split: shape, dtype, classes."""
+        ...
+
+    def describe_catalog(self, table: pa.Table) -> Mapping[str, Any]:
+        """Return what a person should know of a catalog beyond its counts; may be empty."""
+        ...
+
+    def describe_shard(self, record: ShardRecord) -> Mapping[str, Any]:
+        """Return what a person should know of a shard beyond its counts; may be empty.
+
+        `frames`, if there, is also shown as a rate.
+        """
         ...
 
     def draw_preview(self, shard: Path, record: ShardRecord) -> bytes | None:

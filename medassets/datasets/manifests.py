@@ -61,6 +61,14 @@ def _source(workspace: Workspace, records: list[ShardRecord]) -> Mapping[str, ob
     return {"repo": repo, "uri": uri, "revision": latest, **more}
 
 
+def list_keys(manifests: Mapping[str, Manifest]) -> dict[str, list[str]]:
+    """Return the sample keys of every split, in the order of the shards."""
+    return {
+        split: [key for shard in manifest["shards"] for key in shard["keys"]]
+        for split, manifest in manifests.items()
+    }
+
+
 def find_manifest_problems(workspace: Workspace) -> list[str]:
     """Return what manifests and folders say that the shards do not; a build writes both again.
 

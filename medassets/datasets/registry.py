@@ -1,20 +1,41 @@
 """From a declaration to the kind of dataset it declares."""
 
 from medassets.datasets.kind import DatasetKind
+from medassets.datasets.video import VideoClips, VideoFrames
 from medassets.datasets.volumes import VolumeDataset
 from medassets.errors import SpecError
-from medassets.specs import DatasetSpec, VolumeDatasetSpec
+from medassets.specs import DatasetSpec, VideoClipDatasetSpec, VolumeDatasetSpec
 
 
-def open_kind(spec: DatasetSpec) -> DatasetKind:
-    """Return the kind of dataset behind a declaration.
+def open_kinds(spec: DatasetSpec) -> dict[str, DatasetKind]:
+    """Return the stages of shards behind a declaration, by name; the one to train on is first.
 
     Raises:
         SpecError: If no kind takes this sort of declaration.
     """
     if isinstance(spec, VolumeDatasetSpec):
-        return VolumeDataset(spec)
+        return {"shards": VolumeDataset(spec)}
+    if isinstance(spec, VideoClipDatasetSpec):
+        kinds: dict[str, DatasetKind] = {"frames": VideoFrames(spec)}
+        return kinds | ({"clips": VideoClips(spec)} if spec.clips != "off" else {})
     msg = (
         f"name: {spec.name!r} is declared as {type(spec).__name__}, which no kind of dataset takes"
     )
     raise SpecError(msg)
+
+
+def open_kind(spec: DatasetSpec, stage: str = "") -> DatasetKind:
+    """Return one stage of a declared dataset.
+
+    Args:
+        spec: The declaration.
+        stage: Name of the stage; empty means the one to train on.
+
+    Raises:
+        SpecError: If no kind takes this sort of declaration, or it has no such stage.
+    """
+    kinds = open_kinds(spec)
+    if stage and stage not in kinds:
+        msg = f"stage: {spec.name} has no stage {stage!r}; it has {', '.join(kinds)}"
+        raise SpecError(msg)
+    return kinds[stage] if stage else next(iter(kinds.values()))

@@ -18,6 +18,7 @@ from medassets.shards.writer import Encode, each_item
 from medassets.sources.base import Source
 from medassets.specs import VolumeDatasetSpec
 from medassets.storage.checksums import fingerprint
+from medassets.storage.paths import DatasetPaths
 
 # Of 50 chest CTs of CT-RATE: a gzipped int16 volume takes about 0.58 of its voxels' bytes.
 _GZIP_SHARE = 0.58
@@ -98,6 +99,9 @@ class VolumeDataset:
             }
         )
 
+    def open_files(self, paths: DatasetPaths, partition_key: str) -> None:
+        """Return None: volumes come from the source."""
+
     def estimate(self, row: Mapping[str, Any]) -> Estimate:
         """Guess sizes from the table's number of slices and a 512 x 512 matrix."""
         slices = row.get("num_slices") or _SLICES
@@ -124,6 +128,14 @@ class VolumeDataset:
             "sample_dtype": preset.dtype,
             "num_classes": next(sizes, 4 * len(LABEL_NAMES)) // 4,
         }
+
+    def describe_catalog(self, table: pa.Table) -> Mapping[str, Any]:
+        """Return nothing: counts by reason say it all."""
+        return {}
+
+    def describe_shard(self, record: ShardRecord) -> Mapping[str, Any]:
+        """Return nothing: counts by reason say it all."""
+        return {}
 
     def draw_preview(self, shard: Path, record: ShardRecord) -> bytes | None:
         """Return the middle slices of the shard's first volume in a lung window, as JPEG."""

@@ -1,38 +1,62 @@
-"""Manifests and wids indexes as JSON files beside the shards."""
+"""Manifests, wids indexes and what else lists a dataset's samples, as JSON files."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
 from medassets.io_managers.failures import explained_failures
 from medassets.resources.workspace import WorkspaceResource
-from medassets.shards.manifest import Manifest, write_manifest
+from medassets.shards.manifest import Document, Manifest, encode_document, write_manifest
+from medassets.storage.atomic import publish_bytes
 from medassets.storage.paths import DatasetPaths
+
+STAGE_KEY = "medassets/stage"
+"""Metadata of a manifest's asset: the stage whose shards it lists; `shards` without it."""
+
+
+@dataclass(frozen=True)
+class ManifestSet:
+    """What one refresh of the manifests publishes.
+
+    Attributes:
+        manifests: By split.
+        documents: Other documents of the dataset's folder, by file name.
+    """
+
+    manifests: Mapping[str, Manifest]
+    documents: Mapping[str, Document] = field(default_factory=dict)
 
 
 class ManifestIOManager(dg.ConfigurableIOManager):
-    """Writes one manifest and one wids index per split."""
+    """Writes one manifest and one wids index per split, beside the shards they list."""
 
     workspace: dg.ResourceDependency[WorkspaceResource]
 
-    def handle_output(self, context: dg.OutputContext, obj: Mapping[str, Manifest]) -> None:
-        """Publish the files of every split.
+    def handle_output(self, context: dg.OutputContext, obj: ManifestSet) -> None:
+        """Publish the files of every split, and the dataset's documents.
 
         Raises:
             dg.RetryRequested: If the disk is full.
         """
-        paths = self._paths(context)
+        paths = self._paths(context.asset_key, context.definition_metadata)
         with explained_failures(context.step_context.run_tags):
-            for split, manifest in obj.items():
+            for split, manifest in obj.manifests.items():
                 write_manifest(paths, split, manifest)
+            for name, document in obj.documents.items():
+                publish_bytes(paths.folder / name, encode_document(document))
         context.add_output_metadata({"dagster/uri": str(paths.folder)})
 
     def load_input(self, context: dg.InputContext) -> dict[str, Path]:
         """Return the manifest's path by split."""
-        paths = self._paths(context)
-        found = sorted(paths.folder.glob("*/manifest.json"))
-        return {path.parent.name: path for path in found}
+        upstream = context.upstream_output
+        paths = self._paths(context.asset_key, upstream.definition_metadata if upstream else {})
+        # Any split's folder lies in the one that the stage's splits share.
+        folder = paths.split_folder("train").parent
+        return {path.parent.name: path for path in sorted(folder.glob("*/manifest.json"))}
 
-    def _paths(self, context: dg.OutputContext | dg.InputContext) -> DatasetPaths:
-        return self.workspace.paths(context.asset_key.path[0])
+    def _paths(self, key: dg.AssetKey, metadata: Mapping[str, Any] | None) -> DatasetPaths:
+        stage = (metadata or {}).get(STAGE_KEY, "shards")
+        return self.workspace.paths(key.path[0], stage=str(stage))

@@ -41,6 +41,12 @@ def shard_metadata(
     if total and result.wall_s:
         rate = record.num_samples / result.wall_s
         metadata["medassets/samples_per_s"] = dg.MetadataValue.float(round(rate, 3))
+    described = kind.describe_shard(record)
+    if described:
+        metadata["medassets/contents"] = dg.MetadataValue.json(dict(described))
+    if "frames" in described and total and result.wall_s:
+        rate = described["frames"] / result.wall_s
+        metadata["medassets/frames_per_s"] = dg.MetadataValue.float(round(rate, 3))
     return metadata | _picture(kind.draw_preview(shard, record))
 
 

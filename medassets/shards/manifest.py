@@ -10,6 +10,7 @@ from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import DatasetPaths, split_partition_key
 
 Manifest = Mapping[str, Any]
+Document = Mapping[str, Any]
 
 
 def build_manifest(

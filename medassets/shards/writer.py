@@ -36,6 +36,9 @@ Staged = StagedFile | SampleRejectedError
 Encoded = EncodedSample | SampleRejectedError
 Encode = Callable[[Sequence[SourceItem], StagedFile], Sequence[Encoded]]
 
+MOST_ITEMS_PER_CALL = 64
+"""Samples that one call of `encode` may hold in memory at once."""
+
 _NAMED_REJECTIONS = 5
 _PRIVATE = re.compile(r"\.+(shard-\d{6})\..+")
 
@@ -58,8 +61,8 @@ class ShardWork:
             source), instead of once for all that is left to do (a remote one).
         release: Called with all items when the shard is published, still under its lock.
         encode: Turns a file into the samples of its items, in order; called on several threads.
-            Consecutive items of one path come together, so that a file with many samples is
-            opened once. An item that cannot become a sample is answered, or all are by raising,
+            Consecutive items of one path come together, at most `MOST_ITEMS_PER_CALL`, so that
+            a file with many samples is opened once. An item that cannot become a sample is answered, or all are by raising,
             with the rejection.
         source: `uri` and `revision`, for the record.
         expected_bytes: What the finished tar is expected to take.
@@ -236,6 +239,17 @@ def _pending_record(shard: Path) -> Path:
     return shard.with_name(f".{shard.stem}.record")
 
 
+def _group_by_file(items: Sequence[SourceItem]) -> list[list[SourceItem]]:
+    groups: list[list[SourceItem]] = []
+    for _, group in itertools.groupby(items, key=lambda item: item.path):
+        listed = list(group)
+        groups += [
+            listed[start : start + MOST_ITEMS_PER_CALL]
+            for start in range(0, len(listed), MOST_ITEMS_PER_CALL)
+        ]
+    return groups
+
+
 def _publish(paths: DatasetPaths, tar: Path, record: ShardRecord) -> None:
     """Replace shard and record so that no crash leaves one beside the other's predecessor.
 
@@ -307,7 +321,7 @@ class _Maker:
             except SampleRejectedError as error:
                 return [error] * len(group)
 
-        groups = [list(group) for _, group in itertools.groupby(todo, key=lambda item: item.path)]
+        groups = _group_by_file(todo)
         results = iter_in_order(groups, encode, num_workers=self.workers)
         settler = Settler(partial.fd, partial.outcomes, num_settled=len(partial.outcomes))
         # Closed on every way out: a failed shard leaves no thread at work behind its back.

@@ -1,0 +1,65 @@
+"""The assets, checks, jobs and schedule of one dataset of video clips."""
+
+from typing import Any
+
+import dagster as dg
+
+from medassets.assets.automation import build_automation
+from medassets.assets.checks import build_checks, build_shards_check
+from medassets.assets.factory import (
+    build_catalog_asset,
+    build_manifest_asset,
+    build_shards_asset,
+)
+from medassets.datasets.kind import DatasetKind
+from medassets.datasets.manifests import list_keys
+from medassets.datasets.video import VideoClips, VideoFrames
+from medassets.specs import VideoClipDatasetSpec
+
+_POOL = "gpu_decode"
+_DECODER = "video_decoder"
+
+
+def build_video_assets(spec: VideoClipDatasetSpec) -> dg.Definitions:
+    """Return everything Dagster needs for one declared dataset of video clips.
+
+    Touches no disk, network, GPU or environment. The resources (`workspace`, `video_decoder` and
+    the IO managers) are those of `medassets.definitions.build_resources`; merge both into one
+    `dg.Definitions`.
+
+    Args:
+        spec: The declaration.
+    """
+    frames, clips = VideoFrames(spec), VideoClips(spec)
+    upstream = "clips" if spec.frames_from == "clips" else None
+    assets = [
+        build_catalog_asset(frames),
+        _build_stage(frames, upstream=upstream),
+        build_manifest_asset(frames, name="dataset_info", document=list_keys),
+    ]
+    checks = build_checks(frames, manifest="dataset_info")
+    jobs: dict[str, list[str]] = {"build": ["frames"], "process": ["frames"]}
+    if spec.clips != "off":
+        assets.append(_build_stage(clips))
+        checks.append(build_shards_check(clips))
+        jobs |= {"build": ["clips", "frames"], "clip": ["clips"]}
+    return dg.Definitions.merge(
+        dg.Definitions(assets=assets, asset_checks=checks),
+        build_automation(spec, jobs=jobs, manifest="dataset_info"),
+    )
+
+
+def _build_stage(
+    kind: VideoFrames | VideoClips, *, upstream: str | None = None
+) -> dg.AssetsDefinition:
+    return build_shards_asset(
+        kind, upstream=upstream, equip=_give_decoder, resource_keys=[_DECODER], pool=_POOL
+    )
+
+
+def _give_decoder(kind: DatasetKind, resources: Any) -> DatasetKind:
+    """Let a kind decode with the run's own processes, which end with the run."""
+    if not isinstance(kind, VideoFrames | VideoClips):
+        msg = f"expected a kind that decodes video, got {type(kind).__name__}"
+        raise TypeError(msg)
+    return kind.with_decoder(getattr(resources, _DECODER).pool)

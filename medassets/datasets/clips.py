@@ -1,0 +1,179 @@
+"""mp4 clips as samples: cut from a video into a shard, and taken out again to be decoded."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medassets.errors import CatalogError, Reason, SampleRejectedError
+from medassets.samples import EncodedSample, SourceItem, StagedFile
+from medassets.shards.record import SampleEntry, ShardRecord
+from medassets.shards.writer import Encoded, Staged, read_whole_record
+from medassets.storage.checksums import crc32
+from medassets.storage.paths import DatasetPaths
+from medassets.storage.scratch import make_scratch, open_scratch
+
+if TYPE_CHECKING:
+    from medassets.video.clip_files import ClipEncoding, ClipFacts
+    from medassets.video.pool import DecoderPool
+
+
+def cut_clips(
+    items: Sequence[SourceItem],
+    staged: StagedFile,
+    *,
+    decoder: "DecoderPool",
+    encoding: "ClipEncoding",
+    fingerprint: Callable[[SourceItem], str],
+) -> list[Encoded]:
+    """Return the clips of one video as samples: `mp4`, `txt` and `json`.
+
+    A clip is written to scratch space and probed before it counts.
+
+    Args:
+        items: Catalog rows of the clips.
+        staged: Their video.
+        decoder: Processes that cut.
+        encoding: How clips are written.
+        fingerprint: What a clip's making is known by; stored with it.
+    """
+    from medassets.video.timeline import Segment
+
+    made: list[Encoded] = []
+    with open_scratch() as scratch:
+        for item in items:
+            started, target = time.perf_counter(), scratch / f"{item.key}.mp4"
+            segment = Segment(item.row["from_ms"], item.row["to_ms"])
+            try:
+                facts = decoder.make_clip(staged.path, segment, encoding, target)
+            except SampleRejectedError as error:
+                made.append(error)
+                continue
+            sample = _encode(item, staged, facts, target, fingerprint(item))
+            made.append(replace(sample, seconds={"cut": time.perf_counter() - started}))
+            target.unlink()
+    return made
+
+
+def _encode(
+    item: SourceItem, staged: StagedFile, facts: "ClipFacts", clip: Path, fingerprint: str
+) -> EncodedSample:
+    row = item.row
+    described = {
+        "key": item.key,
+        "vid": row["vid"],
+        "split": item.split,
+        "transcript": row["transcript"],
+        "begin_s": row["begin_ms"] / 1000,
+        "end_s": row["end_ms"] / 1000,
+        "duration_s": facts.duration_ms / 1000,
+        "lead_in_ms": facts.lead_in_ms,
+        "num_frames": facts.num_frames,
+        "width": facts.width,
+        "height": facts.height,
+        "codec": facts.codec,
+        "has_audio": facts.has_audio,
+        "size": row["size"],
+        "source": {"uri": staged.uri, "sha256": staged.sha256, "bytes": staged.num_bytes},
+        "row": row["row"],
+        "fingerprint": fingerprint,
+    }
+    text = json.dumps(described, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return EncodedSample(
+        key=item.key,
+        members=(
+            ("mp4", clip.read_bytes()),
+            ("txt", row["transcript"].encode()),
+            ("json", text.encode()),
+        ),
+        facts={
+            "vid": row["vid"],
+            "source_sha256": staged.sha256,
+            "duration_ms": facts.duration_ms,
+            "lead_in_ms": facts.lead_in_ms,
+            "num_frames": facts.num_frames,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class ClipShard:
+    """One published shard of clips, whose clips are wanted as files.
+
+    Attributes:
+        paths: Where the stage `clips` lies.
+        record: Record of the shard.
+        scratch: Folder that takes the files.
+    """
+
+    paths: DatasetPaths
+    record: ShardRecord
+    scratch: Path = field(repr=False)
+
+    def place(self, items: Sequence[SourceItem]) -> list[SourceItem]:
+        """Return the items with the stretch inside their own clips."""
+        samples = {sample.key: sample for sample in self.record.samples}
+        return [_inside_clip(item, samples.get(item.key)) for item in items]
+
+    def stage(self, items: Sequence[SourceItem]) -> Mapping[str, Staged]:
+        """Return the clips as files, by sample key; a clip that was rejected stays so."""
+        samples = {sample.key: sample for sample in self.record.samples}
+        lost = {r.key: r for r in self.record.rejected}
+        staged: dict[str, Staged] = {}
+        for item in items:
+            if item.key in samples:
+                staged[item.key] = self._take_out(samples[item.key])
+            else:
+                r = lost[item.key]
+                staged[item.key] = SampleRejectedError(Reason(r.reason), r.detail)
+        return staged
+
+    def release(self, items: Sequence[SourceItem]) -> None:
+        """Remove the files."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _take_out(self, sample: SampleEntry) -> StagedFile:
+        member = next(m for m in sample.members if m.suffix == "mp4")
+        with self.paths.shard(self.record.partition).open("rb") as file:
+            content = os.pread(file.fileno(), member.size_bytes, member.offset)
+        if crc32(content) != member.crc32:
+            raise SampleRejectedError(
+                Reason.CHECKSUM_MISMATCH, "the clip in its shard is damaged; build clips again"
+            )
+        target = self.scratch / f"{sample.key}.mp4"
+        target.write_bytes(content)
+        name = f"clips/{self.record.partition}/{sample.key}.mp4"
+        sha256 = str(sample.facts["source_sha256"])
+        return StagedFile(target, f"file:{name}", None, member.size_bytes, sha256)
+
+
+def open_clip_shard(paths: DatasetPaths, partition_key: str, fingerprint: str) -> ClipShard:
+    """Return a published shard of clips.
+
+    Args:
+        paths: Where the stage `clips` lies.
+        partition_key: The shard.
+        fingerprint: Plan fingerprint that it must have been made with.
+
+    Raises:
+        CatalogError: If it is not there, or was made from other inputs or settings.
+    """
+    record = read_whole_record(paths, partition_key, fingerprint)
+    if record is None:
+        msg = (
+            f"{partition_key}: frames are to come from clips, but there is no whole, current shard "
+            f"of clips; run `medassets build {paths.dataset} --mode clip` first"
+        )
+        raise CatalogError(msg)
+    return ClipShard(paths, record, make_scratch())
+
+
+def _inside_clip(item: SourceItem, sample: SampleEntry | None) -> SourceItem:
+    begin_ms = int(sample.facts["lead_in_ms"]) if sample is not None else 0
+    # A path of its own: the clips of one video lie in several files here.
+    row = {**item.row, "from_ms": begin_ms, "to_ms": None}
+    return replace(item, path=f"clips/{item.key}.mp4", row=row)

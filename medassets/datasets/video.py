@@ -1,0 +1,340 @@
+"""Video clips as a kind of dataset: frame tensors, and mp4 clips beside them.
+
+Both stages stand on one catalog and one plan; each has shards, records and a status of its own.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import pyarrow as pa
+
+from medassets.datasets.clips import ClipShard, cut_clips, open_clip_shard
+from medassets.datasets.kind import Estimate
+from medassets.errors import SampleRejectedError
+from medassets.samples import SourceItem, StagedFile
+from medassets.shards.catalog import read_partition
+from medassets.shards.fingerprint import (
+    FORMAT_VERSION,
+    content_fingerprint,
+    plan_fingerprint,
+    rows_fingerprint,
+)
+from medassets.shards.record import ShardRecord
+from medassets.shards.writer import Encode, Encoded
+from medassets.sources.base import Source
+from medassets.sources.folder import FolderSource
+from medassets.specs import VideoClipDatasetSpec
+from medassets.storage.checksums import fingerprint
+from medassets.storage.paths import DatasetPaths
+
+if TYPE_CHECKING:
+    from medassets.video.clip_files import ClipEncoding
+    from medassets.video.decoding import FrameRequest
+    from medassets.video.pool import DecoderPool
+
+# 640 x 360 H.264 at 30 frames per second, on one core of an AMD EPYC.
+_DECODED_PER_WALL_S = 100.0
+_GUESSED_CLIP_S = 30.0
+_CLIP_BYTES_PER_S = 120_000
+
+
+@dataclass(frozen=True)
+class _VideoClips:
+    """What both stages share: rows and their plan.
+
+    Attributes:
+        spec: The declaration.
+        decoder: Processes that decode; without one, a pool of this process's own is opened.
+    """
+
+    spec: VideoClipDatasetSpec
+    decoder: "DecoderPool | None" = field(default=None, repr=False, compare=False)
+
+    def with_decoder(self, decoder: "DecoderPool") -> Self:
+        """Return the same kind with processes that another one ends."""
+        return replace(self, decoder=decoder)
+
+    def plan_settings(self) -> Mapping[str, Any]:
+        """Return what gives a video its split."""
+        return {"split_mode": self.spec.split_mode, "seed": self.spec.seed}
+
+    def read_rows(
+        self,
+        source: Source,
+        *,
+        revision: str | None,
+        previous: pa.Table | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> pa.Table:
+        """Return one row per record of the metadata, matched to its file; see `video.rows`."""
+        from medassets.video.rows import read_video_rows
+
+        if not isinstance(source, FolderSource):
+            msg = f"expected a folder of videos, got {type(source).__name__}"
+            raise TypeError(msg)
+        source.resolve_revision()
+        decided = {**self.plan_settings(), **(settings or {})}
+        return read_video_rows(
+            self.spec,
+            source.folder,
+            previous=previous,
+            split_mode=decided["split_mode"],
+            seed=decided["seed"],
+            probe_all=_probe_all,
+        )
+
+    def describe_catalog(self, table: pa.Table) -> Mapping[str, Any]:
+        """Return how much of the metadata has a video, and why the rest has none."""
+        from medassets.video.coverage import summarize_coverage
+
+        return asdict(summarize_coverage(table))
+
+    def _open_decoder(self) -> "DecoderPool":
+        from medassets.video.pool import DecoderPool
+
+        return self.decoder or DecoderPool(device="cpu", num_workers=self.spec.num_workers)
+
+    def _sample_fingerprint(self, own: str, item: SourceItem, staged: StagedFile) -> str:
+        row = content_fingerprint(item)
+        return fingerprint({"spec": own, "sha256": staged.sha256, "row": row})
+
+
+@dataclass(frozen=True)
+class VideoFrames(_VideoClips):
+    """The stage `frames`: tensors of frames, straight from the videos or from their clips."""
+
+    @property
+    def stage(self) -> str:
+        """Name of the stage."""
+        return "frames"
+
+    def fingerprint(self) -> str:
+        """Return the hash of everything in the declaration that changes the bytes of a sample."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        from medassets.video.decoding import RESIZE
+
+        spec = self.spec
+        return fingerprint(
+            {
+                "kind": "video_frames",
+                "format_version": FORMAT_VERSION,
+                "request": asdict(self.request()),
+                "resize": RESIZE,
+                "tokenizer": spec.tokenizer,
+                "clips": asdict(clip_encoding(spec)) if spec.frames_from == "clips" else None,
+            }
+        )
+
+    def request(self) -> "FrameRequest":
+        """Return which frames of a clip are wanted, and how large."""
+        from medassets.video.decoding import FrameRequest
+
+        spec = self.spec
+        return FrameRequest(
+            num_frames=0 if spec.num_frames == "all" else int(spec.num_frames),
+            max_frames=spec.max_frames,
+            height=spec.height,
+            width=spec.width,
+            min_frames=spec.min_frames,
+            end_tolerance_ms=spec.end_tolerance_ms,
+        )
+
+    def encoder(self) -> Encode:
+        """Return the function that decodes all clips of one video in one go."""
+        from medassets.video.samples import encode_clip_sample
+        from medassets.video.timeline import Segment
+        from medassets.video.tokens import open_tokenizer
+
+        decoder, request = self._open_decoder(), self.request()
+        tokenizer = open_tokenizer(self.spec.tokenizer)
+
+        def encode(items: Sequence[SourceItem], staged: StagedFile) -> Sequence[Encoded]:
+            segments = [Segment(item.row["from_ms"], item.row["to_ms"]) for item in items]
+            clips = decoder.decode(staged.path, segments, request)
+            return [
+                _name_row(item, clip)
+                if isinstance(clip, SampleRejectedError)
+                else encode_clip_sample(
+                    item,
+                    staged,
+                    clip,
+                    tokenizer=tokenizer,
+                    fingerprint=self._sample_fingerprint(self._fingerprint, item, staged),
+                )
+                for item, clip in zip(items, clips, strict=True)
+            ]
+
+        return encode
+
+    def open_files(self, paths: DatasetPaths, partition_key: str) -> ClipShard | None:
+        """Return the shard's clips where the declaration takes frames from them.
+
+        Raises:
+            CatalogError: If there are none, or they were made from other inputs or settings.
+        """
+        if self.spec.frames_from == "source":
+            return None
+        clips = replace(paths, stage="clips")
+        rows = rows_fingerprint(read_partition(paths.catalog, partition_key))
+        return open_clip_shard(
+            clips, partition_key, plan_fingerprint(VideoClips(self.spec).fingerprint(), rows)
+        )
+
+    def estimate(self, row: Mapping[str, Any]) -> Estimate:
+        """Guess from the length of the clip; nothing is fetched."""
+        num_frames = self.spec.max_frames if self.spec.num_frames == "all" else self.spec.num_frames
+        frames = int(num_frames) * self.spec.height * self.spec.width * 3
+        return Estimate(
+            raw_bytes=0, sample_bytes=frames + 8192, seconds=_length_s(row) / _DECODED_PER_WALL_S
+        )
+
+    def manifest_fields(self, records: Sequence[ShardRecord]) -> Mapping[str, Any]:
+        """Return shape and dtype of every sample; None frames when they keep their number."""
+        spec = self.spec
+        num_frames = None if spec.num_frames == "all" else spec.num_frames
+        return {
+            "preprocessed": True,
+            "sample_shape": [num_frames, spec.height, spec.width, 3],
+            "sample_dtype": "uint8",
+            "sample_axes": "t h w c",
+            "sample_color": "RGB",
+        }
+
+    def describe_shard(self, record: ShardRecord) -> Mapping[str, Any]:
+        """Return how many frames a shard holds, and what decoded them."""
+        frames = sum(int(sample.facts["num_frames"]) for sample in record.samples)
+        devices = Counter(str(sample.facts["device"]) for sample in record.samples)
+        reasons = Counter(str(s.facts["fallback"]) for s in record.samples if s.facts["fallback"])
+        return {"frames": frames, "decoders": dict(devices), "fallbacks": dict(reasons)}
+
+    def draw_preview(self, shard: Path, record: ShardRecord) -> bytes | None:
+        """Return a contact sheet of the shard's first clips with their texts, as JPEG."""
+        from medassets.video.preview import draw_shard_preview
+
+        return draw_shard_preview(shard, record)
+
+
+@dataclass(frozen=True)
+class VideoClips(_VideoClips):
+    """The stage `clips`: each clip as an mp4 of its own."""
+
+    @property
+    def stage(self) -> str:
+        """Name of the stage."""
+        return "clips"
+
+    def fingerprint(self) -> str:
+        """Return the hash of everything in the declaration that changes the bytes of a clip."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint(
+            {
+                "kind": "video_clips",
+                "format_version": FORMAT_VERSION,
+                "encoding": asdict(clip_encoding(self.spec)),
+            }
+        )
+
+    def encoder(self) -> Encode:
+        """Return the function that cuts the clips of one video."""
+        decoder, encoding = self._open_decoder(), clip_encoding(self.spec)
+
+        def encode(items: Sequence[SourceItem], staged: StagedFile) -> Sequence[Encoded]:
+            return [
+                _name_row(item, clip) if isinstance(clip, SampleRejectedError) else clip
+                for item, clip in zip(
+                    items,
+                    cut_clips(
+                        items,
+                        staged,
+                        decoder=decoder,
+                        encoding=encoding,
+                        fingerprint=lambda item: self._sample_fingerprint(
+                            self._fingerprint, item, staged
+                        ),
+                    ),
+                    strict=True,
+                )
+            ]
+
+        return encode
+
+    def open_files(self, paths: DatasetPaths, partition_key: str) -> None:
+        """Return None: clips are cut from the source's videos."""
+
+    def estimate(self, row: Mapping[str, Any]) -> Estimate:
+        """Guess from the length of the clip; nothing is fetched."""
+        length_s = _length_s(row)
+        return Estimate(
+            raw_bytes=0,
+            sample_bytes=int(_CLIP_BYTES_PER_S * length_s) + 8192,
+            seconds=length_s / 10,
+        )
+
+    def manifest_fields(self, records: Sequence[ShardRecord]) -> Mapping[str, Any]:
+        """Return what a sample is: a clip, not an array."""
+        return {"preprocessed": False, "sample_format": "mp4"}
+
+    def describe_shard(self, record: ShardRecord) -> Mapping[str, Any]:
+        """Return how long the shard's clips are together."""
+        return {"seconds_of_video": sum(s.facts["duration_ms"] for s in record.samples) / 1000}
+
+    def draw_preview(self, shard: Path, record: ShardRecord) -> bytes | None:
+        """Return None: the frames stage shows the pictures."""
+        return None
+
+
+def clip_encoding(spec: VideoClipDatasetSpec) -> "ClipEncoding":
+    """Return how a dataset's clips are written."""
+    from medassets.video.clip_files import ClipEncoding
+
+    return ClipEncoding(
+        mode="copy" if spec.clips == "copy" else "reencode",
+        encoder=spec.clip_encoder,
+        preset=spec.clip_preset,
+        crf=spec.clip_crf,
+        height=spec.clip_height,
+        fps=spec.clip_fps,
+        audio=spec.clip_audio,
+    )
+
+
+def _probe_all(files: Mapping[str, Path]) -> Mapping[str, Any]:
+    """Probe files in processes of their own: a hostile one must not end the catalog's run."""
+    from medassets.shards.pipeline import iter_in_order
+    from medassets.video.pool import DecoderPool
+
+    num_workers = min(os.cpu_count() or 1, max(len(files), 1))
+    with DecoderPool(device="cpu", num_workers=num_workers) as pool:
+        probe = _rejections_as_values(pool.probe)
+        facts = iter_in_order(files.values(), probe, num_workers=num_workers)
+        return dict(zip(files, facts, strict=True))
+
+
+def _rejections_as_values(probe: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    def answer(path: Path) -> Any:
+        try:
+            return probe(path)
+        except SampleRejectedError as error:
+            return error
+
+    return answer
+
+
+def _name_row(item: SourceItem, error: SampleRejectedError) -> SampleRejectedError:
+    return SampleRejectedError(error.reason, f"metadata row {item.row['row']}: {error.detail}")
+
+
+def _length_s(row: Mapping[str, Any]) -> float:
+    begin, end = row.get("from_ms") or 0, row.get("to_ms") or row.get("duration_ms")
+    return max(end - begin, 0) / 1000 if end is not None else _GUESSED_CLIP_S
