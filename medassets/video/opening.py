@@ -1,0 +1,280 @@
+"""A video file, open for decoding: its stream, its clock, and ways to move in it."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+
+import av
+from av.codec.hwaccel import HWAccel
+from av.container import InputContainer
+from av.error import FFmpegError, InvalidDataError
+from av.error import FileNotFoundError as MissingFileError
+from av.packet import Packet
+from av.stream import Discard, Disposition
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from medassets.errors import DecoderUnavailableError, Reason, SampleRejectedError
+from medassets.video.facts import VideoFacts
+from medassets.video.orientation import read_orientation
+from medassets.video.timeline import Clock
+
+# One packet is one shown frame, and every packet has its presentation time.
+_COUNTABLE_CODECS = frozenset({"h264", "hevc", "av1", "vp9"})
+_COUNTABLE_FORMATS = frozenset({"mp4", "matroska"})
+_FIELD_ORDER_UNKNOWN, _FIELD_ORDER_PROGRESSIVE = 0, 1
+_US_PER_S = 1_000_000
+
+
+class VideoReader:
+    """The first video stream of a file that is no attached picture; a context manager.
+
+    Attributes:
+        clock: Times of the stream.
+        codec: Name of the coding, such as `h264`.
+        device: What decodes: `cpu` or `cuda:<index>`.
+    """
+
+    def __init__(self, path: Path, *, device: str = "cpu") -> None:
+        """Open a file.
+
+        Raises:
+            SampleRejectedError: MISSING_SOURCE, DECODE_FAILED if it is no video file,
+                NO_VIDEO_STREAM.
+            DecoderUnavailableError: If the device cannot decode it.
+        """
+        self._path, self.device = path, device
+        self._facts: VideoFacts | None = None
+        self._open()
+        self.clock = make_clock(self._container, self._stream)
+        self.codec = self.context.codec.canonical_name
+
+    def __enter__(self) -> "VideoReader":
+        """Return the open reader."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        self._container.close()
+
+    def _open(self) -> None:
+        self._container = open_container(self._path, device=self.device)
+        try:
+            self._stream = pick_stream(self._container)
+            self.context = _prepare_decoder(self._stream, self.device)
+            for stream in self._container.streams:
+                if stream.index != self._stream.index:
+                    stream.discard = Discard.all
+            self._unread = self._demux()
+            self._first = _identify(packet := next(self._unread, None))
+            self._unread = chain([packet] if packet else [], self._unread)
+        except BaseException:
+            self._container.close()
+            raise
+        self._is_fresh = True
+
+    @property
+    def can_count_packets(self) -> bool:
+        """Whether the packets of the file tell its frames."""
+        return (
+            self.codec in _COUNTABLE_CODECS
+            and not _COUNTABLE_FORMATS.isdisjoint(self._container.format.name.split(","))
+            and self.context.field_order in (_FIELD_ORDER_UNKNOWN, _FIELD_ORDER_PROGRESSIVE)
+        )
+
+    @property
+    def facts(self) -> VideoFacts:
+        """Facts of the video; its first frame is decoded if none was before."""
+        if self._facts is None:
+            self._decode_first()
+        if self._facts is None:
+            msg = "no frame can be decoded"
+            raise SampleRejectedError(Reason.DECODE_FAILED, msg)
+        return self._facts
+
+    def _decode_first(self) -> None:
+        try:
+            for packet in self.iter_packets_at(None):
+                if self.decode(packet):
+                    return
+        except FFmpegError as error:
+            msg = f"the first frame cannot be decoded: {error.strerror}"
+            raise SampleRejectedError(Reason.DECODE_FAILED, msg) from error
+        self.drain()
+
+    def decode(self, packet: Packet | None) -> list[VideoFrame]:
+        """Return the frames that come out when a packet goes in; None says that no more will come.
+
+        Raises:
+            FFmpegError: If the packet cannot be decoded.
+            DecoderUnavailableError: If the device does not even decode a first frame.
+        """
+        try:
+            frames = self.context.decode(packet)
+        except FFmpegError as error:
+            if self.device == "cpu" or self._facts is not None:
+                raise
+            msg = f"{self.device} cannot decode {self.codec} here: {error.strerror}"
+            raise DecoderUnavailableError(msg) from error
+        if frames and self._facts is None:
+            self._facts = _make_facts(self._container, self._stream, frames[0])
+        return frames
+
+    def drain(self) -> list[VideoFrame]:
+        """Return the frames that are still in the decoder, and make it forget all it was given."""
+        depth = self.context.reorder_depth
+        try:
+            frames = self.decode(None)
+        except FFmpegError:
+            frames = []
+        self.context.flush_buffers()
+        # Else pictures of a deeper pyramid than the decoder guesses anew would be lost.
+        self.context.reorder_depth = depth
+        return frames
+
+    def starts_file(self, packet: Packet) -> bool:
+        """Whether a packet is the first of the stream in its file."""
+        return _identify(packet) == self._first
+
+    def iter_packets_at(self, tick: int | None) -> Iterator[Packet]:
+        """Go to a key frame near a time, better before it, and yield packets from there.
+
+        The decoder forgets what it was given before.
+
+        Args:
+            tick: A time of the stream; None starts with the first packet of the file.
+
+        Raises:
+            FFmpegError: If the file cannot be read.
+        """
+        if tick is None:
+            return self._iter_from_start()
+        self._is_fresh = False
+        return self._demux() if self._seek(tick) else self._iter_from_start()
+
+    def _iter_from_start(self) -> Iterator[Packet]:
+        tick = next((time for time in self._first if time is not None), None)
+        if not self._is_fresh and tick is not None and self._seek(tick):
+            packets = self._demux()
+            packet = next(packets, None)
+            if packet is not None and self.starts_file(packet):
+                return chain([packet], packets)
+        if not self._is_fresh:
+            self._container.close()
+            self._open()
+        self._is_fresh = False
+        return self._unread
+
+    def _seek(self, tick: int) -> bool:
+        try:
+            self._container.seek(tick, stream=self._stream)
+        except (FFmpegError, OverflowError):
+            return False
+        return True
+
+    def _demux(self) -> Iterator[Packet]:
+        # An empty packet would end the decoding; AVI has some, and demux ends with one.
+        return (packet for packet in self._container.demux(self._stream) if packet.size)
+
+
+def open_container(path: Path, *, device: str = "cpu") -> InputContainer:
+    """Open a media file.
+
+    Raises:
+        SampleRejectedError: MISSING_SOURCE, or DECODE_FAILED if it is no media file.
+        DecoderUnavailableError: If the device cannot decode it.
+    """
+    try:
+        return av.open(
+            str(path), "r", metadata_errors="replace", hwaccel=_make_acceleration(device)
+        )
+    except MissingFileError as error:
+        msg = "the file is not there"
+        raise SampleRejectedError(Reason.MISSING_SOURCE, msg) from error
+    except InvalidDataError as error:
+        msg = f"the file cannot be opened: {error.strerror}"
+        raise SampleRejectedError(Reason.DECODE_FAILED, msg) from error
+    except (FFmpegError, RuntimeError, NotImplementedError) as error:
+        if device == "cpu":
+            raise
+        msg = f"{device} cannot decode here: {error}"
+        raise DecoderUnavailableError(msg) from error
+
+
+def _make_acceleration(device: str) -> HWAccel | None:
+    if device == "cpu":
+        return None
+    kind, _, index = device.partition(":")
+    if kind != "cuda" or not index.isdecimal():
+        msg = f"expected device 'cpu' or 'cuda:<index>', got {device!r}"
+        raise DecoderUnavailableError(msg)
+    return HWAccel("cuda", index, allow_software_fallback=False)
+
+
+def pick_stream(container: InputContainer) -> VideoStream:
+    """Return the first video stream that is no attached picture, never the "best".
+
+    Raises:
+        SampleRejectedError: NO_VIDEO_STREAM.
+    """
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic and stream.codec_context is not None:
+            return stream
+    msg = "the file has no video stream that can be decoded"
+    raise SampleRejectedError(Reason.NO_VIDEO_STREAM, msg)
+
+
+def _prepare_decoder(stream: VideoStream, device: str) -> VideoCodecContext:
+    context = stream.codec_context
+    if device != "cpu" and not context.is_hwaccel:
+        msg = f"{device} cannot decode {context.codec.canonical_name}"
+        raise DecoderUnavailableError(msg)
+    context.thread_count = 1
+    # dav1d takes a wish to skip frames only when it is opened, and then for good.
+    context.skip_frame = "DEFAULT"
+    context.open(strict=False)
+    return context
+
+
+def make_clock(container: InputContainer, stream: VideoStream) -> Clock:
+    """Return the clock of a stream; 0 is the container's start time."""
+    start_us = container.start_time or 0
+    origin_s = Fraction(start_us, _US_PER_S)
+    for one in (stream, *container.streams):
+        if one.start_time is not None and one.time_base:
+            start_s = one.start_time * one.time_base
+            # The container's start is the earliest stream's, rounded to microseconds.
+            if abs(start_s - origin_s) * _US_PER_S < 1:
+                return Clock(Fraction(stream.time_base or 1), start_s)
+    return Clock(Fraction(stream.time_base or 1), origin_s)
+
+
+def _make_facts(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> VideoFacts:
+    orientation, context = read_orientation(frame), stream.codec_context
+    sides = (frame.width, frame.height)
+    width, height = sides[::-1] if orientation.swaps_sides else sides
+    stored = context.sw_format if context.is_hwaccel else frame.format
+    rate = stream.average_rate
+    return VideoFacts(
+        codec=context.codec.canonical_name,
+        pixel_format=(stored or frame.format).name,
+        width=width,
+        height=height,
+        rotation=orientation.rotation,
+        mirrored=orientation.mirrored,
+        duration_ms=None if container.duration is None else round(container.duration / 1000),
+        fps=float(rate) if rate else None,
+        has_audio=bool(container.streams.audio),
+    )
+
+
+def _identify(packet: Packet | None) -> tuple[int | None, ...]:
+    return () if packet is None else (packet.dts, packet.pts, packet.pos, packet.size)

@@ -1,0 +1,72 @@
+"""How a stored picture is turned and mirrored to be shown."""
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from av.sidedata.sidedata import SideDataContainer
+    from av.video.frame import VideoFrame
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """What is done to a stored picture before it is shown.
+
+    Attributes:
+        rotation: Degrees clockwise, first: 0, 90, 180 or 270.
+        mirrored: Whether left and right are swapped, after that.
+    """
+
+    rotation: int = 0
+    mirrored: bool = False
+
+    @property
+    def swaps_sides(self) -> bool:
+        """Whether width and height of the stored picture change places."""
+        return self.rotation in (90, 270)
+
+    def apply(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return a view of a stored picture as it is shown.
+
+        Args:
+            picture: Axes (h, w, c).
+        """
+        # numpy turns counterclockwise.
+        turned = np.rot90(picture, -(self.rotation // 90) % 4)
+        return turned[:, ::-1] if self.mirrored else turned
+
+
+UPRIGHT = Orientation()
+
+
+def read_orientation(frame: "VideoFrame") -> Orientation:
+    """Return how a decoded frame is to be shown."""
+    # The stub of PyAV calls it a dictionary.
+    for side_data in cast("SideDataContainer", frame.side_data):
+        if side_data.type.name == "DISPLAYMATRIX":
+            return parse_display_matrix(bytes(side_data))
+    return UPRIGHT
+
+
+def parse_display_matrix(matrix: bytes) -> Orientation:
+    """Return the nearest quarter turn, and mirroring, of a display matrix.
+
+    A point (x, y), y downwards, of the stored picture is shown at (a x + c y, b x + d y).
+
+    Args:
+        matrix: Nine native int32: a b u, c d v, x y w.
+
+    Source: ISO/IEC 14496-12, 8.2.2; libavutil/display.h.
+    """
+    a, b, _, c, d = struct.unpack("=9i", matrix)[:5]
+    mirrored = a * d - b * c < 0
+    if mirrored:
+        # What is left before left and right are swapped.
+        a, c = -a, -c
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return Orientation(180 if a + d < 0 else 0, mirrored)
+    return Orientation(90 if b - c > 0 else 270, mirrored)
