@@ -16,6 +16,7 @@ import yaml
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
+from medassets.cli.orphans import PROCESS_TAG, name_process, settle_orphans
 from medassets.cli.outcome import RunResult, hearing_interrupts, read_result
 from medassets.components.loading import LoadedDatasets
 from medassets.datasets.kind import DatasetKind
@@ -97,9 +98,11 @@ class Session:
         home = ensure_dagster_home()
         try:
             with lock_file(home / _LOCK_NAME):
-                return dg.DagsterInstance.from_ref(
+                instance = dg.DagsterInstance.from_ref(
                     InstanceRef.from_dir(str(home), overrides=_NO_CAPTURE)
                 )
+                settle_orphans(instance)
+                return instance
         except (dg.DagsterError, yaml.YAMLError) as error:
             msg = f"{home / 'dagster.yaml'}: Dagster cannot use it: {error}"
             raise SpecError(msg) from error
@@ -175,7 +178,7 @@ class Session:
                 partition_key=partition,
                 run_config={**_QUIET, "ops": ops, "resources": dict(resources or {})},
                 raise_on_error=False,
-                tags={LAUNCHED_BY_TAG: "medassets"},
+                tags={LAUNCHED_BY_TAG: "medassets", PROCESS_TAG: name_process()},
             )
             stopped = interrupted()
         return read_result(result, interrupted=stopped)

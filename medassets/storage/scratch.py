@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from medassets.storage.processes import is_alive
+
 _PREFIX = "medassets-scratch-"
 _NAME = re.compile(rf"{_PREFIX}([0-9]+)-.*")
 
@@ -31,16 +33,6 @@ def open_scratch() -> Iterator[Path]:
 def _sweep(root: Path) -> None:
     for folder in root.glob(f"{_PREFIX}*"):
         match = _NAME.fullmatch(folder.name)
-        if match and not _is_alive(int(match[1])):
+        if match and not is_alive(int(match[1])):
             # Another user's folder stays: its removal fails, and that is right.
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

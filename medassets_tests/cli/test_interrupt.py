@@ -111,3 +111,22 @@ def test_a_terminal_gets_a_bar_and_its_cursor_back(lungs: Declare) -> None:
     hidden, back = text.rfind("\x1b[?25l"), text.rfind("\x1b[?25h")
     assert 0 <= hidden < back
     assert "lungs: 2 shards built (7 samples" in text[back:]
+
+
+def test_a_killed_build_is_on_record_as_failed_once_the_next_command_looks(
+    lungs: Declare, home: Path, tmp_path: Path
+) -> None:
+    import dagster as dg
+
+    lungs()
+    command = [sys.executable, "-c", SLOW, "build", "lungs"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: list(home.glob("data/lungs/*/.*.partial")), process)
+    process.kill()
+    process.communicate()
+    status = [sys.executable, "-m", "medassets", "status", "lungs", "--json"]
+    shown = json.loads(subprocess.run(status, capture_output=True, text=True).stdout)
+    assert "failed" in shown["counts"]
+    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+        statuses = {run.status for run in instance.get_runs()}
+    assert statuses == {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}

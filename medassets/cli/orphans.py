@@ -1,0 +1,37 @@
+"""Runs of this command that were killed: Dagster hears of their end only when somebody says it."""
+
+import os
+import socket
+
+import dagster as dg
+
+from medassets.io_managers.failures import LAUNCHED_BY_TAG
+from medassets.storage.processes import is_alive
+
+PROCESS_TAG = "medassets/process"
+"""Tag of a run: the host and process that execute it."""
+
+
+def name_process() -> str:
+    """Return this process as a tag's value."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def settle_orphans(instance: dg.DagsterInstance) -> list[str]:
+    """Report runs as failed whose process on this machine is gone; return their ids.
+
+    Without it a killed run stays "started" in the UI for ever, and its partition in progress.
+    """
+    unfinished = dg.RunsFilter(
+        tags={LAUNCHED_BY_TAG: "medassets"},
+        statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING],
+    )
+    settled: list[str] = []
+    for run in instance.get_runs(unfinished):
+        host, _, pid = run.tags.get(PROCESS_TAG, "").rpartition(":")
+        if host == socket.gethostname() and pid.isdigit() and not is_alive(int(pid)):
+            instance.report_run_failed(
+                run, f"process {pid} was killed; what was whole is kept, the next build goes on"
+            )
+            settled.append(run.run_id)
+    return settled
