@@ -30,6 +30,8 @@ COMMANDS = {
     "retry": "Try failed and lost shards again.",
     "verify": "Every byte of every shard against its record.",
     "inspect": "What the first samples of a shard hold.",
+    "export": "Shards as the files that other training code reads.",
+    "merge-info": "Several exports as one dataset for the trainer.",
     "validate": "Check every declaration: file, line, field.",
     "doctor": "What this machine lacks for a build.",
     "demo": "The whole way on synthetic data.",
@@ -60,7 +62,8 @@ class LazyGroup(click.Group):
         """Import and return one command."""
         if cmd_name not in COMMANDS:
             return None
-        module = __import__(f"medassets.cli.{cmd_name}", fromlist=["command"])
+        name = cmd_name.replace("-", "_")
+        module = __import__(f"medassets.cli.{name}", fromlist=["command"])
         return module.command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

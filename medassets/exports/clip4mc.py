@@ -1,0 +1,229 @@
+"""The folder that the CLIP4MC trainer reads: pickled frames and tokens, one folder per sample.
+
+Source: PKU-RL/CLIP4MC, `process/static.py`: `video[::N // 16, ::-1]` on axes (t, c, h, w), so B, G, R
+on disk and a number of frames that 16 divides; `pickle.load(...)["tokens"]`; `json.load` of the sizes.
+"""
+
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from medassets.arrays import BytesLike, FrameBatchArray
+from medassets.exports import dataset_info
+from medassets.exports.formats import ExportOptions, ExportResult, Listed
+from medassets.exports.members import OpenShard
+from medassets.exports.pickles import encode_array_pickle, encode_dict_pickle
+from medassets.exports.run import run_export
+from medassets.exports.target import Written, is_same, publish_folder
+from medassets.shards.record import SampleEntry
+from medassets.storage.paths import DatasetPaths
+
+FRAME_MULTIPLE = 16
+"""The trainer takes every N/16-th frame."""
+
+NUM_TOKENS = 77
+MISSING_SIZE = "missing_size"
+"""Reason code: the metadata has no `size` for the sample."""
+
+FrameLayout = Literal["tchw", "thwc"]
+FILES = ("video_input.pkl", "text_input.pkl", "size.json")
+
+_KEY = re.compile(r"(.+)_[0-9]+_[0-9]+(-[0-9]+)?")
+# Blocks of the folder and of its three files.
+_EXTRA_BYTES = 4 * 4096
+_NULL_MOST_BYTES = 16
+
+
+def export_clip4mc(
+    paths: DatasetPaths,
+    partitions: Sequence[str],
+    out: Path,
+    *,
+    options: ExportOptions | None = None,
+    allow_missing_size: bool = False,
+    layout: FrameLayout = "tchw",
+    on_wait: Callable[[], None] | None = None,
+) -> ExportResult:
+    """Write the `frames` of a dataset as the CLIP4MC trainer wants them.
+
+    Args:
+        paths: Where the dataset lies.
+        partitions: All partition keys of its plan, in order; numbers follow them.
+        out: Target folder.
+        options: What the user asked for.
+        allow_missing_size: Export a sample without sizes, with `null` in its `size.json`;
+            otherwise it is left out.
+        layout: Axes of the frames on disk. `tchw` for a loader that slices what it has read,
+            `thwc` for one that transposes it with (0, 3, 1, 2) before.
+        on_wait: Called once if another export of this folder has to be waited for.
+
+    Raises:
+        CatalogError: If no shard is there, or the folder's journal is damaged.
+        SpecError: If the folder holds another export.
+        DiskSpaceError: If the disk cannot hold what is to be written.
+    """
+    form = Clip4mcFormat(allow_missing_size=allow_missing_size, layout=layout)
+    return run_export(
+        paths, partitions, out, form=form, options=options or ExportOptions(), on_wait=on_wait
+    )
+
+
+@dataclass(frozen=True)
+class Clip4mcFormat:
+    """One folder per sample, `sample_000000_<vid>`; see `export_clip4mc`."""
+
+    allow_missing_size: bool = False
+    layout: FrameLayout = "tchw"
+    name: str = "clip4mc"
+    stage: str = "frames"
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Everything but the sample that its files' bytes depend on."""
+        return {"version": 1, "layout": self.layout}
+
+    def place(self, number: int, key: str) -> str:
+        """Return the name of a sample's folder."""
+        match = _KEY.fullmatch(key)
+        return f"sample_{number:06d}_{match[1] if match else key}"
+
+    def files(self, target: Path) -> tuple[Path, ...]:
+        """Return the sample's files."""
+        return tuple(target / name for name in FILES)
+
+    def estimate_bytes(self, sample: SampleEntry) -> int:
+        """Return about what the sample will take."""
+        num_frames = int(sample.facts.get("num_frames", FRAME_MULTIPLE))
+        frames = sum(m.size_bytes for m in sample.members if m.suffix == "npy")
+        exported = max(num_frames // FRAME_MULTIPLE, 1) * FRAME_MULTIPLE
+        return frames * exported // max(num_frames, 1) + _EXTRA_BYTES
+
+    def find_reason_to_skip(self, shard: OpenShard, sample: SampleEntry) -> str | None:
+        """Return why a sample is left out: its size is unknown."""
+        if self.allow_missing_size or shard.find(sample, "size.json").size_bytes > _NULL_MOST_BYTES:
+            return None
+        return MISSING_SIZE if shard.read_json(sample, "size.json") is None else None
+
+    def write(
+        self, shard: OpenShard, sample: SampleEntry, target: Path, *, force: bool
+    ) -> tuple[Written, None]:
+        """Publish a sample's folder.
+
+        Raises:
+            ShardIntegrityError: If the shard does not give frames, tokens and sizes.
+            DiskSpaceError: If there is no room.
+        """
+        contents = self._encode(shard, sample)
+        same = None if force else is_same(self.files(target), contents)
+        return same or publish_folder(target, dict(zip(FILES, contents, strict=True))), None
+
+    def encode_index(self, listed: Iterable[Listed]) -> tuple[str, bytes]:
+        """Return `dataset_info.json`: split -> names of the samples' folders, by number."""
+        splits: dict[str, list[str]] = {}
+        for place, split, _ in listed:
+            splits.setdefault(split, []).append(place)
+        return dataset_info.NAME, dataset_info.encode_dataset_info(splits)
+
+    def _encode(self, shard: OpenShard, sample: SampleEntry) -> list[list[BytesLike]]:
+        frames, tokens = _read_frames(shard, sample), _read_tokens(shard, sample)
+        sizes = _read_sizes(shard, sample)
+        chosen = choose_frames(len(frames))
+        return [
+            encode_array_pickle(arrange_frames(frames, chosen, layout=self.layout)),
+            encode_dict_pickle({"tokens": tokens}),
+            [json.dumps(_resample(sizes, len(chosen))).encode()],
+        ]
+
+
+def choose_frames(num_frames: int) -> list[int]:
+    """Return which frames are exported, as many as 16 divides.
+
+    The largest multiple of 16 that there are frames for, frame k being frame
+    floor(k * num_frames / N); of less than 16 frames some stand there several times, by the same
+    rule.
+
+    Args:
+        num_frames: Frames of the sample, at least 1.
+    """
+    wanted = max(num_frames // FRAME_MULTIPLE, 1) * FRAME_MULTIPLE
+    return [k * num_frames // wanted for k in range(wanted)]
+
+
+def arrange_frames(
+    frames: FrameBatchArray, chosen: Sequence[int], *, layout: FrameLayout
+) -> npt.NDArray[np.uint8]:
+    """Return frames in the trainer's order of axes and colours.
+
+    Args:
+        frames: Shape (t, h, w, c), c = R, G, B.
+        chosen: Indices along t.
+        layout: Axes of the result.
+
+    Returns:
+        uint8, C-contiguous, axes as in `layout`, c = B, G, R.
+    """
+    _, height, width, _ = frames.shape
+    if layout == "thwc":
+        return np.ascontiguousarray(frames[list(chosen)][..., ::-1])
+    arranged = np.empty((len(chosen), 3, height, width), np.uint8)
+    for k, index in enumerate(chosen):
+        for channel in range(3):
+            arranged[k, channel] = frames[index, :, :, 2 - channel]
+    return arranged
+
+
+def _resample(sizes: list[Any] | None, num_frames: int) -> list[Any] | None:
+    """Return one size per exported frame, by floor index as the frames are chosen."""
+    if sizes is None:
+        return None
+    return [sizes[k * len(sizes) // num_frames] for k in range(num_frames)]
+
+
+def _read_frames(shard: OpenShard, sample: SampleEntry) -> FrameBatchArray:
+    facts = shard.read_json(sample, "json")
+    said = (facts.get("axes"), facts.get("color")) if isinstance(facts, dict) else None
+    if said != ("t h w c", "RGB"):
+        raise shard.complain(sample, f"expected frames as t h w c in RGB, its json says {said}")
+    frames = _read_npy(shard, sample, "npy")
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
+        what = f"expected uint8 frames (t, h, w, 3), got {frames.dtype} {frames.shape}"
+        raise shard.complain(sample, what)
+    return frames
+
+
+def _read_tokens(shard: OpenShard, sample: SampleEntry) -> npt.NDArray[np.int64]:
+    tokens = _read_npy(shard, sample, "tokens.npy")
+    if tokens.dtype != np.int64 or tokens.shape != (NUM_TOKENS,):
+        what = f"expected int64 tokens ({NUM_TOKENS},), got {tokens.dtype} {tokens.shape}"
+        raise shard.complain(sample, what)
+    return tokens
+
+
+def _read_sizes(shard: OpenShard, sample: SampleEntry) -> list[Any] | None:
+    sizes = shard.read_json(sample, "size.json")
+    numbers = isinstance(sizes, list) and all(type(size) in (int, float) for size in sizes)
+    if sizes is not None and not (numbers and sizes):
+        raise shard.complain(sample, "expected a list of numbers or null in size.json")
+    return sizes
+
+
+def _read_npy(shard: OpenShard, sample: SampleEntry, suffix: str) -> npt.NDArray[Any]:
+    """Return an array of a `.npy` member; it stays in the member's own bytes."""
+    content = shard.read(sample, suffix)
+    header = io.BytesIO(memoryview(content)[:4096])
+    try:
+        version = np.lib.format.read_magic(header)
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(header)
+        array = np.frombuffer(content, dtype, offset=header.tell()).reshape(shape)
+    except (ValueError, TypeError) as error:
+        raise shard.complain(sample, f"member .{suffix} is no array ({error})") from error
+    if version != (1, 0) or fortran_order:
+        raise shard.complain(sample, f"member .{suffix} is no C-order array of version 1.0")
+    return array

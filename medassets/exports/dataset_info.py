@@ -1,0 +1,56 @@
+"""`dataset_info.json`: which folders of samples belong to which split."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from medassets.errors import CatalogError
+
+NAME = "dataset_info.json"
+SPLITS = ("train", "val", "test")
+
+
+def encode_dataset_info(splits: Mapping[str, Sequence[str]]) -> bytes:
+    """Return the file's content, one folder a line; the three splits are always there."""
+    document = {split: list(splits.get(split, ())) for split in dict.fromkeys([*SPLITS, *splits])}
+    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def read_dataset_info(path: Path) -> dict[str, list[str]]:
+    """Return split -> folders, as the file names them.
+
+    Raises:
+        CatalogError: If the file is missing, or is not three lists of names; the message has file
+            and field.
+    """
+    try:
+        document = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except (OSError, ValueError) as error:
+        msg = f"{path}: cannot be read as JSON ({error})"
+        raise CatalogError(msg) from error
+    if not isinstance(document, dict):
+        msg = f"{path}: expected an object with {', '.join(SPLITS)}, got {_words(document)}"
+        raise CatalogError(msg)
+    for field in document:
+        if field not in SPLITS:
+            msg = f"{path}: field {field!r}: expected only {', '.join(SPLITS)}"
+            raise CatalogError(msg)
+    return {split: _read_split(path, split, document) for split in SPLITS}
+
+
+def _read_split(path: Path, split: str, document: Mapping[str, object]) -> list[str]:
+    folders = document.get(split)
+    if not isinstance(folders, list):
+        found = _words(folders) if split in document else "none"
+        msg = f"{path}: field {split!r}: expected a list of folder names, got {found}"
+        raise CatalogError(msg)
+    for index, folder in enumerate(folders):
+        if not isinstance(folder, str) or not folder or "\0" in folder:
+            msg = f"{path}: field {split!r}[{index}]: expected a folder name, got {_words(folder)}"
+            raise CatalogError(msg)
+    return folders
+
+
+def _words(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."

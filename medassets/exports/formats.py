@@ -1,0 +1,113 @@
+"""What an export is: a format, what the user asked for, and what came of it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from medassets.exports.journal import Exported
+from medassets.exports.members import OpenShard
+from medassets.exports.target import Written
+from medassets.shards.record import SampleEntry
+
+Listed = tuple[str, str, Exported]
+"""One line of an index: name in the folder, split, what was written."""
+
+
+class ExportFormat(Protocol):
+    """How one sample of a shard becomes files of the target folder."""
+
+    @property
+    def name(self) -> str:
+        """Name of the format, kept in the journal."""
+        ...
+
+    @property
+    def stage(self) -> str:
+        """Stage whose shards it reads."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Everything but the sample that its files' bytes depend on."""
+        ...
+
+    def place(self, number: int, key: str) -> str:
+        """Return the name of a sample in the target folder, for ever.
+
+        Args:
+            number: How many samples were named before it.
+            key: Sample key.
+        """
+        ...
+
+    def files(self, target: Path) -> tuple[Path, ...]:
+        """Return the files that stand for a sample under its name."""
+        ...
+
+    def estimate_bytes(self, sample: SampleEntry) -> int:
+        """Return about how much a sample will take on the disk."""
+        ...
+
+    def find_reason_to_skip(self, shard: OpenShard, sample: SampleEntry) -> str | None:
+        """Return the code of a reason why a sample is left out, None for one to export."""
+        ...
+
+    def write(
+        self, shard: OpenShard, sample: SampleEntry, target: Path, *, force: bool
+    ) -> tuple[Written, Mapping[str, Any] | None]:
+        """Publish a sample's files; return what was written, and what the index says of it.
+
+        Called on several threads.
+
+        Raises:
+            ShardIntegrityError: If the shard does not give a sample of this format.
+            DiskSpaceError: If there is no room.
+        """
+        ...
+
+    def encode_index(self, listed: Iterable[Listed]) -> tuple[str, bytes]:
+        """Return name and content of the file that lists all samples."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What the user asked for.
+
+    Attributes:
+        splits: Splits to export; empty takes all. Other splits stay in the index as they are.
+        force: Write again what is whole.
+        num_workers: Threads; 0 means as many as help.
+    """
+
+    splits: tuple[str, ...] = ()
+    force: bool = False
+    num_workers: int = 0
+
+
+@dataclass(kw_only=True)
+class ExportResult:
+    """What an export did.
+
+    Attributes:
+        index: The file that lists the samples.
+        listed: Split -> samples listed.
+        written: Samples written by this run.
+        written_bytes: Bytes of those.
+        kept: Samples that were whole and fresh already.
+        skipped: Reason -> samples left out.
+        absent: Partitions whose shard is not made yet.
+        retired: Samples in the folder that the dataset does not have any more; not listed.
+        problems: Samples that could not be exported, and why.
+    """
+
+    index: Path
+    listed: dict[str, int] = field(default_factory=dict)
+    written: int = 0
+    written_bytes: int = 0
+    kept: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    absent: list[str] = field(default_factory=list)
+    retired: int = 0
+    problems: list[str] = field(default_factory=list)

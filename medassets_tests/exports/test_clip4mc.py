@@ -1,0 +1,338 @@
+"""The trainer's folder, read as the trainer reads it; and what a second export does."""
+
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from medassets.errors import CatalogError, DiskSpaceError, SpecError
+from medassets.exports.clip4mc import choose_frames, export_clip4mc
+from medassets.exports.formats import ExportOptions, ExportResult
+from medassets.storage import disk
+from medassets.storage.paths import DatasetPaths
+from medassets_tests.exports.making import Clip, make_shard, read_tree
+
+TRAIN = [Clip("abc_0_1000"), Clip("abc_1000_2500"), Clip("-x_y_0_900")]
+VAL = [Clip("def_0_1000"), Clip("def_0_1000-2")]
+
+
+def load_as_the_trainer(folder: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any], Any]:
+    """Read a sample as the official loader does.
+
+    Source: PKU-RL/CLIP4MC, `process/static.py`, `load_processed_data_new`, without its transpose.
+    """
+    video = np.array(pickle.loads((folder / "video_input.pkl").read_bytes()))
+    tokens = pickle.loads((folder / "text_input.pkl").read_bytes())["tokens"]
+    k = video.shape[0] // 16
+    return video[::k, ::-1], tokens, json.loads((folder / "size.json").read_bytes())
+
+
+def read_info(out: Path) -> dict[str, list[str]]:
+    return json.loads((out / "dataset_info.json").read_bytes())
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "export"
+
+
+@pytest.fixture
+def exported(paths: DatasetPaths, out: Path) -> ExportResult:
+    make_shard(paths, "train-000000", TRAIN)
+    make_shard(paths, "val-000000", VAL)
+    return export(paths, out)
+
+
+def export(
+    paths: DatasetPaths,
+    out: Path,
+    partitions: Sequence[str] = ("train-000000", "val-000000"),
+    *,
+    splits: tuple[str, ...] = (),
+    force: bool = False,
+    **more: Any,
+) -> ExportResult:
+    options = ExportOptions(splits=splits, force=force, num_workers=2)
+    return export_clip4mc(paths, list(partitions), out, options=options, **more)
+
+
+def test_red_is_red_through_the_official_slicing(paths: DatasetPaths, out: Path) -> None:
+    red = np.zeros((16, 160, 256, 3), np.uint8)
+    red[..., 0] = 255
+    make_shard(paths, "train-000000", [Clip("abc_0_1000", red)])
+    export(paths, out, ["train-000000"])
+    video, tokens, sizes = load_as_the_trainer(out / "sample_000000_abc")
+    assert video.shape == (16, 3, 160, 256)
+    assert video.dtype == np.uint8
+    assert (video[:, 0] == 255).all()
+    assert not video[:, 1:].any()
+    assert np.array_equal(tokens, TRAIN[0].tokens())
+    assert sizes == [k / 4 for k in range(16)]
+
+
+def test_red_is_red_for_a_loader_that_transposes_first(paths: DatasetPaths, out: Path) -> None:
+    make_shard(paths, "train-000000", TRAIN[:1])
+    export(paths, out, ["train-000000"], layout="thwc")
+    stored = pickle.loads((out / "sample_000000_abc/video_input.pkl").read_bytes())
+    video = np.array(stored).transpose(0, 3, 1, 2)[:: len(stored) // 16, ::-1, :, :]
+    assert np.array_equal(video, TRAIN[0].rgb().transpose(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("num_frames", [1, 5, 15, 16, 17, 31, 32, 100])
+def test_the_trainer_sees_frames_spread_over_the_clip(
+    paths: DatasetPaths, out: Path, num_frames: int
+) -> None:
+    frames = np.empty((num_frames, 4, 6, 3), np.uint8)
+    frames[:] = np.arange(num_frames, dtype=np.uint8)[:, None, None, None]
+    clip = Clip("abc_0_1000", frames, size=list(range(num_frames)))
+    make_shard(paths, "train-000000", [clip])
+    export(paths, out, ["train-000000"])
+    stored = pickle.loads((out / "sample_000000_abc/video_input.pkl").read_bytes())
+    video, _, sizes = load_as_the_trainer(out / "sample_000000_abc")
+    assert len(stored) % 16 == 0
+    assert len(stored) == max(num_frames - num_frames % 16, 16)
+    assert len(video) == 16
+    # Frame and size of one index belong together, and the first is the clip's first.
+    assert sizes == stored[:, 0, 0, 0].tolist()
+    seen = video[:, 0, 0, 0].tolist()
+    assert seen == sorted(seen)
+    assert (seen[0], len(set(seen))) == (0, min(num_frames, 16))
+
+
+def test_frames_are_chosen_by_floor_index() -> None:
+    assert choose_frames(3) == [0] * 6 + [1] * 5 + [2] * 5
+    assert choose_frames(16) == list(range(16))
+    assert choose_frames(17) == list(range(16))
+    assert choose_frames(40)[:6] == [0, 1, 2, 3, 5, 6]
+
+
+def test_numbers_follow_the_partitions_and_splits_are_those_of_the_shards(
+    exported: ExportResult, out: Path
+) -> None:
+    assert read_info(out) == {
+        "train": ["sample_000000_abc", "sample_000001_abc", "sample_000002_-x_y"],
+        "val": ["sample_000003_def", "sample_000004_def"],
+        "test": [],
+    }
+    assert (exported.written, exported.kept, exported.listed) == (5, 0, {"train": 3, "val": 2})
+    names = sorted(path.name for path in (out / "sample_000000_abc").iterdir())
+    assert names == ["size.json", "text_input.pkl", "video_input.pkl"]
+    assert sorted(path.name for path in out.iterdir() if path.name.startswith(".")) == []
+
+
+def test_bytes_depend_on_nothing_but_the_shards(
+    exported: ExportResult, paths: DatasetPaths, tmp_path: Path, out: Path
+) -> None:
+    export_clip4mc(
+        paths,
+        ["train-000000", "val-000000"],
+        tmp_path / "other",
+        options=ExportOptions(num_workers=1),
+    )
+    assert read_tree(tmp_path / "other") == read_tree(out)
+
+
+def test_a_second_export_writes_nothing(
+    exported: ExportResult, paths: DatasetPaths, out: Path
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.pkl")}
+    again = export(paths, out)
+    assert (again.written, again.kept, again.listed) == (0, 5, {"train": 3, "val": 2})
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.pkl")} == before
+
+
+def test_a_copied_export_is_still_whole(
+    exported: ExportResult, paths: DatasetPaths, out: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(out, tmp_path / "copy", copy_function=shutil.copyfile)
+    again = export(paths, tmp_path / "copy")
+    assert (again.written, again.kept) == (0, 5)
+
+
+def test_new_samples_take_the_next_numbers(
+    exported: ExportResult, paths: DatasetPaths, out: Path
+) -> None:
+    make_shard(paths, "train-000000", [Clip("aaa_0_1"), *TRAIN])
+    make_shard(paths, "train-000001", [Clip("zzz_0_1")])
+    again = export(paths, out, ["train-000000", "train-000001", "val-000000"])
+    assert (again.written, again.kept) == (2, 5)
+    assert read_info(out)["train"] == [
+        *("sample_000000_abc", "sample_000001_abc", "sample_000002_-x_y"),
+        *("sample_000005_aaa", "sample_000006_zzz"),
+    ]
+
+
+def test_a_sample_that_changed_in_its_shard_is_written_again(
+    exported: ExportResult, paths: DatasetPaths, out: Path
+) -> None:
+    changed = Clip("abc_1000_2500", np.full((16, 4, 6, 3), 7, np.uint8))
+    make_shard(paths, "train-000000", [TRAIN[0], changed, TRAIN[2]])
+    again = export(paths, out)
+    assert (again.written, again.kept) == (1, 4)
+    assert (load_as_the_trainer(out / "sample_000001_abc")[0] == 7).all()
+
+
+def damage_content(folder: Path) -> None:
+    file = folder / "video_input.pkl"
+    content = bytearray(file.read_bytes())
+    content[-100] ^= 1
+    file.write_bytes(content)
+
+
+def lose_a_file(folder: Path) -> None:
+    (folder / "size.json").unlink()
+
+
+def truncate(folder: Path) -> None:
+    os.truncate(folder / "text_input.pkl", 10)
+
+
+@pytest.mark.parametrize("harm", [damage_content, lose_a_file, truncate, shutil.rmtree])
+def test_what_is_no_longer_whole_is_written_again(
+    exported: ExportResult, paths: DatasetPaths, out: Path, harm: Any
+) -> None:
+    before = read_tree(out)
+    harm(out / "sample_000001_abc")
+    again = export(paths, out)
+    assert (again.written, again.kept) == (1, 4)
+    assert read_tree(out) == before
+
+
+def test_force_writes_everything_again(
+    exported: ExportResult, paths: DatasetPaths, out: Path
+) -> None:
+    before = read_tree(out)
+    again = export(paths, out, force=True)
+    assert (again.written, again.kept) == (5, 0)
+    assert read_tree(out) == before
+
+
+def test_one_split_leaves_the_others_listed(paths: DatasetPaths, out: Path) -> None:
+    make_shard(paths, "train-000000", TRAIN)
+    make_shard(paths, "val-000000", VAL)
+    assert export(paths, out, splits=("val",)).listed == {"val": 2}
+    assert export(paths, out, splits=("train",)).listed == {"train": 3, "val": 2}
+    shutil.rmtree(out / "sample_000000_def")
+    third = export(paths, out, splits=("train",))
+    assert third.listed == {"train": 3, "val": 1}
+    assert "sample_000000_def: no longer whole; export val-000000 again" in third.problems[0]
+
+
+def test_a_sample_that_left_the_dataset_is_not_listed(
+    exported: ExportResult, paths: DatasetPaths, out: Path
+) -> None:
+    make_shard(paths, "train-000000", TRAIN[1:])
+    again = export(paths, out)
+    assert (again.retired, again.listed) == (1, {"train": 2, "val": 2})
+    assert (out / "sample_000000_abc").is_dir()
+    assert export(paths, out, ["train-000000"]).retired == 3
+
+
+def test_shards_that_are_not_made_yet_are_named(
+    exported: ExportResult, paths: DatasetPaths, out: Path
+) -> None:
+    paths.shard("val-000000").unlink()
+    again = export(paths, out, ["train-000000", "train-000001", "val-000000"])
+    assert again.absent == ["train-000001", "val-000000"]
+    # They were exported whole, and belong to the dataset as before.
+    assert again.listed == {"train": 3, "val": 2}
+
+
+def test_a_sample_without_size_is_left_out_unless_allowed(paths: DatasetPaths, out: Path) -> None:
+    make_shard(paths, "train-000000", [TRAIN[0], Clip("nosize_0_1", size=None)])
+    first = export(paths, out, ["train-000000"])
+    assert (first.skipped, first.listed) == ({"missing_size": 1}, {"train": 1})
+    allowed = export(paths, out, ["train-000000"], allow_missing_size=True)
+    assert (allowed.skipped, allowed.written, allowed.listed) == ({}, 1, {"train": 2})
+    assert (out / "sample_000001_nosize/size.json").read_text() == "null"
+    assert export(paths, out, ["train-000000"]).listed == {"train": 1}
+
+
+def test_short_sizes_are_no_missing_ones(paths: DatasetPaths, out: Path) -> None:
+    make_shard(paths, "train-000000", [Clip("a_0_1", size=[1]), Clip("b_0_1", size=[10])])
+    assert export(paths, out, ["train-000000"]).listed == {"train": 2}
+    assert load_as_the_trainer(out / "sample_000001_b")[2] == [10] * 16
+
+
+@pytest.mark.parametrize(
+    ("clip", "words"),
+    [
+        (Clip("a_0_1", facts={"color": "BGR"}), "expected frames as t h w c in RGB"),
+        (Clip("a_0_1", np.zeros((16, 3, 4, 5), np.uint8)), r"expected uint8 frames \(t, h, w, 3\)"),
+        (Clip("a_0_1", np.zeros((0, 4, 5, 3), np.uint8)), r"expected uint8 frames \(t, h, w, 3\)"),
+        (Clip("a_0_1", size=["1"]), "expected a list of numbers or null"),
+        (Clip("a_0_1", size=[]), "expected a list of numbers or null"),
+    ],
+)
+def test_a_shard_of_something_else_is_named_and_the_rest_exported(
+    paths: DatasetPaths, out: Path, clip: Clip, words: str
+) -> None:
+    make_shard(paths, "train-000000", [clip, TRAIN[0]])
+    result = export(paths, out, ["train-000000"])
+    assert result.listed == {"train": 1}
+    (problem,) = result.problems
+    with pytest.raises(AssertionError, match=f"shard-000000.tar: a_0_1: {words}"):
+        raise AssertionError(problem)
+
+
+def test_a_damaged_member_is_named_and_never_exported(
+    exported: ExportResult, paths: DatasetPaths, tmp_path: Path
+) -> None:
+    shard = paths.shard("train-000000")
+    content = bytearray(shard.read_bytes())
+    content[3000] ^= 1
+    shard.write_bytes(content)
+    result = export(paths, tmp_path / "fresh")
+    assert "abc_0_1000: member .npy is damaged" in result.problems[0]
+    assert "build partition train-000000 again" in result.problems[0]
+    assert result.listed == {"train": 2, "val": 2}
+    assert not (tmp_path / "fresh" / "sample_000000_abc").exists()
+
+
+def test_an_empty_dataset_is_an_error(paths: DatasetPaths, out: Path) -> None:
+    with pytest.raises(CatalogError, match="tiny: no shard of stage frames is there yet"):
+        export(paths, out)
+
+
+def test_the_folder_of_another_dataset_is_refused(
+    exported: ExportResult, paths: DatasetPaths, out: Path
+) -> None:
+    before = read_tree(out)
+    other = DatasetPaths(paths.root, "other", "frames")
+    make_shard(other, "train-000000", TRAIN)
+    with pytest.raises(SpecError, match="holds an export as clip4mc of tiny"):
+        export(other, out)
+    assert read_tree(out) == before
+
+
+def test_too_little_disk_is_said_before_anything_is_written(
+    paths: DatasetPaths, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_shard(paths, "train-000000", TRAIN)
+    monkeypatch.setattr(disk, "free_bytes", lambda _: 100)
+    with pytest.raises(DiskSpaceError, match=r"the export of 3 samples needs [0-9,]+ bytes"):
+        export(paths, out, ["train-000000"])
+    assert not list(out.glob("sample_*"))
+
+
+def test_a_journal_cut_short_goes_on_and_a_damaged_one_is_named(
+    exported: ExportResult, paths: DatasetPaths, out: Path
+) -> None:
+    before, journal = read_tree(out), out / "export_journal.jsonl"
+    content = journal.read_bytes()
+    *lines, cut, _ = content.splitlines(keepends=True)
+    # The last two samples are on the disk, and the journal does not know of them.
+    journal.write_bytes(b"".join(lines) + cut[:30])
+    again = export(paths, out)
+    assert (again.written, again.kept) == (2, 3)
+    assert read_tree(out) == before
+    journal.write_bytes(content.replace(b"abc_0_1000", b"abd_0_1000", 1))
+    with pytest.raises(CatalogError, match=r"export_journal.jsonl: line 2 is damaged"):
+        export(paths, out)

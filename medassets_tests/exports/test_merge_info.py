@@ -1,0 +1,149 @@
+"""Several exports as one: what is listed is found, and nothing is in two splits."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medassets.errors import CatalogError, SpecError
+from medassets.exports.merge_info import choose_val, merge_infos
+
+
+def write_info(folder: Path, *, make: bool = True, **splits: list[str]) -> Path:
+    """Write an info file with folders that are there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {split: splits.get(split, []) for split in ("train", "val", "test")}
+    for name in [name for names in document.values() for name in names] if make else ():
+        (folder / name).mkdir()
+    info = folder / "dataset_info.json"
+    info.write_text(json.dumps(document))
+    return info
+
+
+def names(count: int, vid: str, first: int = 0) -> list[str]:
+    return [f"sample_{first + k:06d}_{vid}" for k in range(count)]
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> list[Path]:
+    """An export for training in two videos, and one for tests."""
+    train = write_info(tmp_path / "a", train=[*names(3, "one"), *names(4, "-two_x", 3)])
+    return [train, write_info(tmp_path / "b/c", test=names(2, "three"), val=names(1, "four", 2))]
+
+
+def test_entries_are_found_from_the_merged_file(tmp_path: Path, two: list[Path]) -> None:
+    out = tmp_path / "merged" / "dataset_info.json"
+    result = merge_infos(two, out)
+    assert result.listed == {"train": 7, "val": 1, "test": 2}
+    assert (result.repeated, result.absent) == (0, [])
+    merged = json.loads(out.read_bytes())
+    assert merged["train"][0] == "../a/sample_000000_one"
+    assert merged["test"] == [f"../b/c/{name}" for name in names(2, "three")]
+    assert all((out.parent / folder).is_dir() for split in merged.values() for folder in split)
+
+
+def test_absolute_entries_are_found_from_anywhere(
+    tmp_path: Path, two: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = Path("merged.json")
+    merge_infos([path.relative_to(tmp_path) for path in two], out, absolute=True)
+    merged = json.loads(out.read_bytes())
+    assert merged["train"][0] == str(tmp_path / "a/sample_000000_one")
+    # What was merged can be merged again.
+    merge_infos([out], Path("a/again.json"))
+    assert json.loads(Path("a/again.json").read_bytes())["train"][0] == "sample_000000_one"
+
+
+def test_a_linked_folder_does_not_lead_astray(tmp_path: Path, two: list[Path]) -> None:
+    (tmp_path / "deep/er").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep/er")
+    merge_infos(two, tmp_path / "link/out.json")
+    merged = json.loads((tmp_path / "link/out.json").read_bytes())
+    found = tmp_path / "link" / merged["train"][0]
+    assert found.samefile(tmp_path / "a" / names(1, "one")[0])
+
+
+def test_a_repeated_entry_is_listed_once_and_counted(tmp_path: Path, two: list[Path]) -> None:
+    result = merge_infos([*two, two[0]], tmp_path / "out.json")
+    assert (result.repeated, result.listed["train"]) == (7, 7)
+
+
+def test_one_sample_in_two_splits_is_refused(tmp_path: Path, two: list[Path]) -> None:
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({"train": [], "val": ["a/sample_000001_one"], "test": []}))
+    with pytest.raises(CatalogError, match=r"other.json: field 'val': .* is in train already"):
+        merge_infos([*two, other], tmp_path / "out.json")
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_entries_that_are_not_there_are_named(tmp_path: Path) -> None:
+    info = write_info(tmp_path, make=False, train=["sample_000000_x"])
+    assert merge_infos([info], tmp_path / "out.json").absent == [str(tmp_path / "sample_000000_x")]
+
+
+@pytest.mark.parametrize("count", range(7))
+@pytest.mark.parametrize("seed", [0, 1, 42])
+def test_val_is_taken_from_train_by_count(
+    tmp_path: Path, two: list[Path], count: int, seed: int
+) -> None:
+    result = merge_infos(two, tmp_path / "out.json", val_count=count, seed=seed)
+    assert result.listed == {"train": 7 - count, "val": 1 + count, "test": 2}
+    assert result.moved == count
+    merged = json.loads((tmp_path / "out.json").read_bytes())
+    assert not set(merged["train"]) & set(merged["val"])
+    both = {f.split("_", 2)[2] for f in merged["train"]} & {
+        f.split("_", 2)[2] for f in merged["val"]
+    }
+    # Only where no choice of whole videos (3 and 4 clips) has that many is one parted.
+    assert both == ({result.parted} if count not in (0, 3, 4) else set())
+
+
+def test_the_choice_depends_on_the_seed_alone(tmp_path: Path) -> None:
+    train = [f"/x/sample_{k:06d}_v{k % 30}" for k in range(120)]
+    chosen = [choose_val(train, 20, seed=seed)[0] for seed in range(5)]
+    assert chosen[0] == choose_val(list(reversed(train)), 20, seed=0)[0]
+    assert len({frozenset(one) for one in chosen}) == 5
+    # 4 clips a video: 20 are five whole ones.
+    assert all(len({name.rpartition("_")[2] for name in one}) == 5 for one in chosen)
+
+
+def test_val_cannot_take_all_of_train(tmp_path: Path, two: list[Path]) -> None:
+    with pytest.raises(SpecError, match="--val-count: expected less than the 7 samples of train"):
+        merge_infos(two, tmp_path / "out.json", val_count=7)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'{"train": [', "cannot be read as JSON"),
+        (b"\xff\xfe", "cannot be read as JSON"),
+        (b"[1]", r"expected an object with train, val, test, got \[1\]"),
+        (b'{"train": [], "val": []}', "field 'test': expected a list of folder names, got none"),
+        (b'{"train": "x", "val": [], "test": []}', "field 'train': expected a list .* got \"x\""),
+        (b'{"train": [], "val": ["a", 7], "test": []}', r"field 'val'\[1\]: expected a folder"),
+        (b'{"train": [], "val": [""], "test": []}', r"field 'val'\[0\]: expected a folder"),
+        (b'{"train": [], "val": [], "test": [], "tset": []}', "field 'tset': expected only"),
+    ],
+)
+def test_a_malformed_file_is_named_with_its_field(
+    tmp_path: Path, two: list[Path], content: bytes, words: str
+) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_bytes(content)
+    with pytest.raises(CatalogError, match=f"{bad}: {words}"):
+        merge_infos([*two, bad], tmp_path / "out.json")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match=r"nowhere.json: cannot be read"):
+        merge_infos([tmp_path / "nowhere.json"], tmp_path / "out.json")
+
+
+def test_a_byte_order_mark_is_no_trouble(tmp_path: Path) -> None:
+    info = write_info(tmp_path, train=["sample_000000_ü"])
+    info.write_bytes(b"\xef\xbb\xbf" + info.read_bytes())
+    out: Any = tmp_path / "out.json"
+    assert merge_infos([info], out).listed["train"] == 1
+    assert json.loads(out.read_bytes())["train"] == ["sample_000000_ü"]
