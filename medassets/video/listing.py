@@ -1,0 +1,84 @@
+"""List the videos of a folder."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from medassets.errors import CatalogError
+
+VIDEO_EXTENSIONS = (
+    "mp4", "m4v", "mov", "qt", "mkv", "webm", "avi", "divx", "flv", "f4v", "wmv", "asf", "mpg",
+    "mpeg", "m2v", "vob", "ts", "mts", "m2ts", "3gp", "3g2", "ogv", "ogm", "rm", "rmvb", "mxf",
+)  # fmt: skip
+"""Name ends that make a file a video, in any case."""
+
+_EXTENSION = re.compile(rf"\.(?:{'|'.join(VIDEO_EXTENSIONS)})\Z", re.IGNORECASE)
+# What yt-dlp leaves when it is stopped before it joins picture and sound, and what it writes then.
+_PARTIAL = re.compile(r"\.(?:f\d{2,4}(?:-\w+)?|temp|tmp|part|partial)\Z")
+
+
+def list_videos(folder: Path) -> dict[str, "VideoFile"]:
+    """Return all videos below a folder, by path inside it with forward slashes, sorted.
+
+    Hidden and half-written files do not count, nor does what is reached through a link out of the
+    folder; linked folders are not entered.
+
+    Raises:
+        CatalogError: If the folder, or one below it, cannot be read.
+    """
+    prefix = len(str(folder).rstrip("/")) + 1
+    return dict(sorted((path[prefix:], file) for path, file in _iter_files(folder)))
+
+
+def strip_extension(name: str) -> str:
+    """Return a file name without the extension of a video; any other extension stays."""
+    return _EXTENSION.sub("", name)
+
+
+def _is_video(name: str) -> bool:
+    stem = strip_extension(name)
+    return stem not in (name, "") and not name.startswith(".") and not _PARTIAL.search(stem)
+
+
+def _iter_files(folder: Path) -> Iterator[tuple[str, "VideoFile"]]:
+    top = folder.resolve()
+    waiting = [str(folder)]
+    while waiting:
+        for entry in _read_folder(waiting.pop()):
+            if entry.is_dir(follow_symlinks=False):
+                if not entry.name.startswith("."):
+                    waiting.append(entry.path)
+            elif _is_video(entry.name) and entry.is_file() and _is_inside(entry, top):
+                # A download may take its file away meanwhile.
+                with suppress(FileNotFoundError):
+                    stat = entry.stat()
+                    yield entry.path, VideoFile(stat.st_size, stat.st_mtime_ns)
+
+
+def _read_folder(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        msg = f"{folder}: the folder of videos cannot be read ({error.strerror})"
+        raise CatalogError(msg) from error
+
+
+def _is_inside(entry: os.DirEntry[str], top: Path) -> bool:
+    return not entry.is_symlink() or Path(entry.path).resolve().is_relative_to(top)
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """One video of the folder.
+
+    Attributes:
+        num_bytes: Its size.
+        mtime_ns: When it was last changed.
+    """
+
+    num_bytes: int
+    mtime_ns: int
