@@ -99,6 +99,36 @@ def publish_file(private: Path, final: Path) -> None:
     fsync_folder(final.parent)
 
 
+@contextmanager
+def publishing(final: Path) -> Iterator[Path]:
+    """Hand out a private path beside `final`; publish what the block wrote there.
+
+    For writers that open their file themselves. Leftovers of killed writers of the same file are
+    removed first; on any error the private file is.
+
+    Args:
+        final: Final name; its folder is made where it is missing.
+
+    Yields:
+        An empty, locked file to be written in place.
+
+    Raises:
+        DiskSpaceError: If there is no room; the old content stays.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    sweep_private(final)
+    private, fd = _open_private(final)
+    try:
+        with explain_no_space(final, lambda: private.stat().st_size):
+            yield private
+        publish_file(private, final)
+    except BaseException:
+        private.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(fd)
+
+
 def sweep_private(path: Path) -> None:
     """Remove what killed writers of `path` left beside it.
 

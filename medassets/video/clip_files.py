@@ -1,0 +1,146 @@
+"""Clips as mp4 files: encoded again frame by frame, or copied from a key frame on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from medassets.errors import Reason, SampleRejectedError
+from medassets.storage.atomic import publishing
+from medassets.video.timeline import Segment
+
+if TYPE_CHECKING:
+    from medassets.video.clip_source import ClipSource
+
+
+@dataclass(frozen=True)
+class ClipEncoding:
+    """How clips are made.
+
+    Attributes:
+        mode: `reencode` gives exactly the frames of the stretch; `copy` takes the streams as they
+            are, from the last key frame at or before it.
+        encoder: Encoder of `reencode`.
+        preset: Its preset, in the words of libx264.
+        crf: Its constant rate factor; the constant quality of h264_nvenc.
+        height: Height in pixels, 0 keeps the source's; for `reencode`.
+        fps: Frames per second, 0 keeps the source's times; for `reencode`.
+        audio: Keep the sound.
+    """
+
+    mode: Literal["reencode", "copy"] = "reencode"
+    encoder: Literal["libx264", "h264_nvenc"] = "libx264"
+    preset: str = "ultrafast"
+    crf: int = 28
+    height: int = 0
+    fps: float = 0.0
+    audio: bool = False
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """One clip that was written and opened again.
+
+    Attributes:
+        begin_ms: First millisecond of the stretch in the source.
+        end_ms: First millisecond after it: the segment's end, or the video's where that is earlier.
+        lead_in_ms: The clip begins this much earlier: the source's `begin_ms` is at `lead_in_ms`
+            of the clip, and the source's frames of the stretch are those on screen within
+            [lead_in_ms, lead_in_ms + end_ms - begin_ms) of it. 0 when encoded again.
+        duration_ms: From the first frame to the end of the last, rounded.
+        num_frames: Frames that the file shows.
+        width: As displayed, in pixels.
+        height: As displayed, in pixels.
+        codec: Of the picture.
+        has_audio: Whether there is sound.
+        num_bytes: Size of the file.
+    """
+
+    begin_ms: int
+    end_ms: int
+    lead_in_ms: int
+    duration_ms: int
+    num_frames: int
+    width: int
+    height: int
+    codec: str
+    has_audio: bool
+    num_bytes: int
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """What a written file must turn out to hold; the other fields as in `ClipFacts`.
+
+    Attributes:
+        num_packets: Packets of picture that were written.
+        is_copy: Nothing of it was decoded.
+    """
+
+    begin_ms: int
+    end_ms: int
+    lead_in_ms: int
+    num_packets: int
+    codec: str
+    has_audio: bool
+    is_copy: bool
+
+
+def make_clip(
+    video: Path,
+    segment: Segment,
+    encoding: ClipEncoding,
+    target: Path,
+    *,
+    on_progress: Callable[[], None] | None = None,
+) -> ClipFacts:
+    """Write one stretch of a video as an mp4 file.
+
+    The file is written under a private name beside `target`, opened and counted, and only then
+    given its name. The bytes depend on the arguments and the library alone; with h264_nvenc, on
+    the GPU, too.
+
+    Args:
+        video: The source.
+        segment: The stretch.
+        encoding: How to make it.
+        target: Final name; replaced if it exists.
+        on_progress: Called for every packet read.
+
+    Returns:
+        Facts of the file.
+
+    Raises:
+        SampleRejectedError: MISSING_SOURCE; NO_VIDEO_STREAM; END_BEYOND_DURATION if the video ends before the
+            stretch begins; DECODE_FAILED if it cannot be read, encoded or copied.
+        SpecError: If the encoder asked for is not there.
+        DiskSpaceError: If there is no room.
+    """
+    from medassets.video.clip_probe import explain_failure, probe_clip
+    from medassets.video.clip_source import ClipSource
+
+    with publishing(target) as private, explain_failure():
+        with ClipSource(video, audio=encoding.audio, on_progress=on_progress) as source:
+            plan = _write(source, segment, encoding, private)
+        return probe_clip(private, plan, on_progress=on_progress)
+
+
+def reject_empty(segment: Segment, source: "ClipSource") -> SampleRejectedError:
+    """Return why a stretch has no frame: the video ended before it, or holds none at all."""
+    if source.shown_until is None:
+        return SampleRejectedError(Reason.DECODE_FAILED, "not one frame could be decoded")
+    end_ms = source.ruler.ceil_ms(source.shown_until)
+    detail = f"the clip begins at {segment.begin_ms} ms, the video ends at {end_ms} ms"
+    return SampleRejectedError(Reason.END_BEYOND_DURATION, detail)
+
+
+def _write(
+    source: "ClipSource", segment: Segment, encoding: ClipEncoding, target: Path
+) -> ClipPlan:
+    if encoding.mode == "copy":
+        from medassets.video.clip_copy import copy_streams
+
+        return copy_streams(source, segment, target)
+    from medassets.video.clip_reencode import reencode
+
+    return reencode(source, segment, encoding, target)
