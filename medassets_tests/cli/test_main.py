@@ -47,7 +47,7 @@ def test_help_lists_every_command_and_exit_code_without_dagster(medassets: Medas
     ran = medassets("--help")
     assert ran.code == 0
     for name, words in COMMANDS.items():
-        assert f"  {name:<10}{words}" in ran.out
+        assert f"  {name:<12}{words}" in ran.out
     assert "Exit codes:\n" in ran.out
     assert "130  interrupted; the next run continues" in ran.out
     assert "\\b" not in ran.out

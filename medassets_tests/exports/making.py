@@ -17,6 +17,8 @@ from medassets.shards.writer import ShardWork, each_item, ensure_shard
 from medassets.storage.paths import DatasetPaths, split_partition_key
 
 HEIGHT, WIDTH = 6, 10
+MP4_BYTES = 1_300_000
+"""More than is read at a time."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,7 @@ def encode_mp4(clip: Clip) -> EncodedSample:
         "size": clip.sizes(),
         **(clip.facts or {}),
     }
-    # Larger than the pieces that are read at a time.
-    content = random.Random(clip.key).randbytes(2_500_000)
+    content = random.Random(clip.key).randbytes(MP4_BYTES)
     members = (
         ("mp4", content),
         ("txt", f"text of {clip.key} for ½ a second".encode()),

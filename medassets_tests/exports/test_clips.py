@@ -10,7 +10,7 @@ import pytest
 from medassets.exports.clips import export_clips, name_clip
 from medassets.exports.formats import ExportOptions, ExportResult
 from medassets.storage.paths import DatasetPaths
-from medassets_tests.exports.making import Clip, make_shard, read_tree
+from medassets_tests.exports.making import MP4_BYTES, Clip, make_shard, read_tree
 
 TRAIN = [Clip("ab_c_0_1500", size=[0.5, 1]), Clip("ab_c_12345_15000", size=None)]
 TEST = [Clip("-x_100_2000"), Clip("-x_100_2000-2")]
@@ -37,10 +37,10 @@ def test_clips_are_the_bytes_of_the_shards(exported: ExportResult, out: Path) ->
     assert exported.listed == {"test": 2, "train": 2}
     files = {path.name: path.read_bytes() for path in (out / "clips").iterdir()}
     assert files == {
-        "ab_c_0_1.5.mp4": random.Random("ab_c_0_1500").randbytes(2_500_000),
-        "ab_c_12.345_15.mp4": random.Random("ab_c_12345_15000").randbytes(2_500_000),
-        "-x_0.1_2.mp4": random.Random("-x_100_2000").randbytes(2_500_000),
-        "-x_0.1_2-2.mp4": random.Random("-x_100_2000-2").randbytes(2_500_000),
+        "ab_c_0_1.5.mp4": random.Random("ab_c_0_1500").randbytes(MP4_BYTES),
+        "ab_c_12.345_15.mp4": random.Random("ab_c_12345_15000").randbytes(MP4_BYTES),
+        "-x_0.1_2.mp4": random.Random("-x_100_2000").randbytes(MP4_BYTES),
+        "-x_0.1_2-2.mp4": random.Random("-x_100_2000-2").randbytes(MP4_BYTES),
     }
 
 
@@ -93,7 +93,7 @@ def test_a_damaged_clip_is_named_and_not_published(
 ) -> None:
     shard = DatasetPaths(paths.root, "tiny", "clips").shard("train-000000")
     content = bytearray(shard.read_bytes())
-    content[1_600_000] ^= 1
+    content[1_200_000] ^= 1
     shard.write_bytes(content)
     result = export_clips(paths, PARTITIONS, tmp_path / "fresh")
     assert "ab_c_0_1500: member .mp4 is damaged" in result.problems[0]

@@ -1,0 +1,111 @@
+"""`medassets export`: from declared datasets to the folders of other trainers."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from medassets.shards.catalog import plan_catalog, write_catalog
+from medassets.storage.paths import DatasetPaths
+from medassets_tests.exports.making import Clip, make_shard
+
+Medassets = Callable[..., Any]
+CLIPS = {
+    "train-000000": [Clip("abc_0_1000"), Clip("abc_1000_2500", size=None)],
+    "val-000000": [Clip("def_0_1000")],
+}
+
+
+@pytest.fixture
+def films(tmp_path: Path, home: Path, declare: Callable[..., Path]) -> DatasetPaths:
+    """A declared dataset with a catalog, and both stages of its shards."""
+    file = tmp_path / "declared" / "films" / "defs.yaml"
+    file.parent.mkdir()
+    file.write_text(
+        "type: medassets.components.VideoClipDatasetComponent\n"
+        "attributes: {name: films, source: videos, videos_dir: /nowhere, metadata: /nowhere,\n"
+        "  clips: copy, samples_per_shard: 2}\n"
+    )
+    paths = DatasetPaths(home / "data", "films", "frames")
+    keys = [(clip.key, key.partition("-")[0]) for key, clips in CLIPS.items() for clip in clips]
+    rows = {
+        "key": [key for key, _ in keys],
+        "split": [split for _, split in keys],
+        "path": [f"{key}.mp4" for key, _ in keys],
+        **{name: pa.nulls(len(keys), pa.string()) for name in ("revision", "excluded", "detail")},
+    }
+    catalog = plan_catalog(pa.table(rows), None, samples_per_shard=2)
+    paths.folder.mkdir(parents=True)
+    write_catalog(catalog, paths.catalog)
+    for stage in ("frames", "clips"):
+        for key, clips in CLIPS.items():
+            make_shard(replace(paths, stage=stage), key, clips, stage=stage)
+    return paths
+
+
+def test_the_trainers_folder_is_made_and_kept(
+    medassets: Medassets, films: DatasetPaths, home: Path
+) -> None:
+    out = home / "exports" / "films" / "clip4mc"
+    ran = medassets("export", "films")
+    assert ran.code == 0
+    assert "left out: 1 sample (missing_size)" in ran.out
+    assert f"films: 2 samples written (7.8 kB), 0 whole already; {out}/dataset_info" in ran.out
+    assert json.loads((out / "dataset_info.json").read_bytes()) == {
+        "train": ["sample_000000_abc"],
+        "val": ["sample_000001_def"],
+        "test": [],
+    }
+    again = medassets("export", "films", "--allow-missing-size", "--json").document
+    assert (again["written"], again["kept"], again["skipped"]) == (1, 2, {})
+    assert again["listed"] == {"train": 2, "val": 1}
+    assert again["out"] == str(out)
+
+
+def test_clips_are_a_format_of_their_own(
+    medassets: Medassets, films: DatasetPaths, tmp_path: Path
+) -> None:
+    ran = medassets(
+        "export", "films", "--format", "clips", "--out", str(tmp_path / "c"), "--split", "train"
+    )
+    assert ran.code == 0
+    names = sorted(path.name for path in (tmp_path / "c/clips").iterdir())
+    assert names == ["abc_0_1.mp4", "abc_1_2.5.mp4"]
+
+
+def test_what_is_wrong_is_named_with_exit_code_1(medassets: Medassets, films: DatasetPaths) -> None:
+    shard = films.shard("val-000000")
+    content = bytearray(shard.read_bytes())
+    content[2000] ^= 1
+    shard.write_bytes(content)
+    films.shard("train-000000").unlink()
+    ran = medassets("export", "films")
+    assert ran.code == 1
+    assert f"{shard}: def_0_1000: member .npy is damaged" in ran.err
+    assert "not made yet: 1 shard; `medassets build films` makes them" in ran.out
+    assert "lists nothing" in ran.out
+    assert medassets("export", "films", "--json").document["problems"]
+
+
+def test_usage_errors_say_what_there_is(
+    medassets: Medassets, films: DatasetPaths, lungs: Callable[..., Path]
+) -> None:
+    split = medassets("export", "films", "--split", "dev")
+    assert (split.code, "films has no split 'dev'" in split.err) == (2, True)
+    kind = medassets("export", "lungs")
+    assert (kind.code, "lungs has no stage 'frames'" in kind.err) == (2, True)
+    assert medassets("export", "films", "--format", "zip").code == 2
+
+
+def test_a_folder_of_another_export_is_refused(
+    medassets: Medassets, films: DatasetPaths, tmp_path: Path
+) -> None:
+    out = str(tmp_path / "out")
+    assert medassets("export", "films", "--out", out).code == 0
+    ran = medassets("export", "films", "--out", out, "--format", "clips")
+    assert ran.code == 2
+    assert "holds an export as clip4mc of films" in ran.err
