@@ -1,0 +1,214 @@
+"""Which device decodes. Where there is no GPU its failures are real ones: of a device asked for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Barrier, Thread
+
+import numpy as np
+import pytest
+
+from medassets.errors import DecoderUnavailableError, Reason, SampleRejectedError
+from medassets.video.decoding import decode_segments
+from medassets.video.devices import GPU_TOLERANCE, Preflights, count_gpus
+from medassets.video.facts import VideoFacts
+from medassets.video.messages import Outcome
+from medassets.video.pool import DecoderPool
+from medassets.video.requests import DecodedClip, FrameRequest
+from medassets.video.timeline import Segment
+from medassets_tests.gpu import require_gpu
+from medassets_tests.video.moving import make_moving_video
+
+REQUEST = FrameRequest(
+    num_frames=16, max_frames=512, height=160, width=256, min_frames=1, end_tolerance_ms=500
+)
+SEGMENTS = [Segment(0, 1000), Segment(500, 2000), Segment(1500, 60_000)]
+FACTS = VideoFacts("h264", "yuv420p", 96, 64, 0, False, 2000, 25.0, False)
+
+no_gpu = pytest.mark.skipif(count_gpus().num_gpus > 0, reason="there is a GPU here")
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of H.264."""
+    return make_moving_video(tmp_path_factory.mktemp("videos") / "a.mp4")
+
+
+def clips(outcomes: Sequence[Outcome]) -> list[DecodedClip]:
+    return [outcome for outcome in outcomes if isinstance(outcome, DecodedClip)]
+
+
+def assert_same_frames(got: Sequence[Outcome], expected: Sequence[Outcome], atol: int = 0) -> None:
+    assert [isinstance(one, DecodedClip) for one in got] == [
+        isinstance(other, DecodedClip) for other in expected
+    ]
+    for one, other in zip(clips(got), clips(expected), strict=True):
+        assert one.timestamps_s == other.timestamps_s
+        difference = np.abs(one.frames.astype(np.int16) - other.frames)
+        assert difference.max() <= atol
+
+
+@no_gpu
+def test_auto_decodes_on_the_cpu_where_there_is_no_gpu_and_says_so(video: Path) -> None:
+    with DecoderPool("auto", num_workers=1) as pool:
+        got = pool.decode(video, SEGMENTS, REQUEST)
+        assert pool.num_slots == 1
+        assert len(pool.pids) == 1
+    assert_same_frames(got, list(decode_segments(video, SEGMENTS, REQUEST)))
+    assert {(clip.device, clip.fallback) for clip in clips(got)} == {("cpu", "no CUDA device")}
+
+
+@no_gpu
+def test_cuda_fails_where_there_is_no_gpu_and_says_what_to_do(video: Path) -> None:
+    message = r"device 'cuda' cannot decode here: .*(driver|GPU).*; or ask for device auto or cpu"
+    with DecoderPool("cuda") as pool:
+        for _ in range(2):
+            with pytest.raises(DecoderUnavailableError, match=message):
+                pool.decode(video, SEGMENTS, REQUEST)
+        with pytest.raises(DecoderUnavailableError, match=message):
+            _ = pool.num_slots
+
+
+@no_gpu
+def test_auto_falls_back_to_the_same_bytes_when_the_gpu_fails_at_a_video(video: Path) -> None:
+    # A process really asks for cuda:0 and really fails: only the count of GPUs is pretended.
+    with DecoderPool("auto", num_gpus=1) as pool:
+        got = pool.decode(video, SEGMENTS, REQUEST)
+        assert pool.num_slots == 2
+    assert_same_frames(got, list(decode_segments(video, SEGMENTS, REQUEST)))
+    for clip in clips(got):
+        assert clip.device == "cpu"
+        assert clip.fallback is not None
+        assert clip.fallback.startswith("the GPU cannot decode it: ")
+        assert "/" not in clip.fallback
+
+
+@no_gpu
+def test_cuda_fails_when_the_gpu_fails_at_a_video(video: Path) -> None:
+    message = r"a\.mp4: cuda:0 cannot be used for h264 \(yuv420p\): the GPU cannot decode it: .*;"
+    with (
+        DecoderPool("cuda", num_gpus=1) as pool,
+        pytest.raises(DecoderUnavailableError, match=message),
+    ):
+        pool.decode(video, SEGMENTS, REQUEST)
+
+
+@no_gpu
+def test_a_kind_of_video_is_tried_once(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+    find = Preflights.find_problem
+
+    def count(self: Preflights, facts: VideoFacts, gpu: int, compare: object) -> str | None:
+        def counted() -> str | None:
+            tried.append(facts.codec)
+            return compare()  # pyright: ignore[reportCallIssue]
+
+        return find(self, facts, gpu, counted)
+
+    monkeypatch.setattr(Preflights, "find_problem", count)
+    other = make_moving_video(video.with_name("b.avi"), codec="mpeg4", num_frames=10)
+    with DecoderPool("auto", num_gpus=1) as pool:
+        for path in (video, other, video, other):
+            pool.decode(path, SEGMENTS[:1], REQUEST)
+    assert tried == ["h264", "mpeg4"]
+
+
+@no_gpu
+def test_a_video_that_nobody_can_decode_decides_nothing(video: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"\0" * 1000)
+    with DecoderPool("auto", num_gpus=1) as pool:
+        (outcome,) = pool.decode(broken, SEGMENTS[:1], REQUEST)
+        assert isinstance(outcome, SampleRejectedError)
+        assert outcome.reason is Reason.DECODE_FAILED
+
+
+@pytest.mark.parametrize(
+    ("gpu_ids", "expected"),
+    [((), [0, 1, 2, 0, 1, 2]), ((2, 0), [2, 0, 2, 0])],
+)
+def test_each_gpu_has_its_processes(gpu_ids: tuple[int, ...], expected: list[int]) -> None:
+    with DecoderPool("cuda", gpu_ids=gpu_ids, workers_per_gpu=2, num_gpus=3) as pool:
+        assert pool.num_slots == len(expected)
+        assert list(pool._gpus) == expected
+
+
+def test_a_gpu_that_is_not_there_is_named() -> None:
+    with (
+        DecoderPool("cuda", gpu_ids=(0, 3), num_gpus=2) as pool,
+        pytest.raises(DecoderUnavailableError, match=r"gpu_ids \[3\]: there are only 2 GPUs"),
+    ):
+        _ = pool.num_slots
+
+
+def test_a_gpu_that_is_not_there_is_a_reason_for_the_cpu(video: Path) -> None:
+    with DecoderPool("auto", gpu_ids=(3,), num_gpus=2, num_workers=1) as pool:
+        got = pool.decode(video, SEGMENTS[:1], REQUEST)
+    assert clips(got)[0].fallback == "gpu_ids [3]: there are only 2 GPUs"
+
+
+def test_a_hidden_gpu_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with DecoderPool("cuda") as pool, pytest.raises(DecoderUnavailableError, match="cannot decode"):
+        _ = pool.num_slots
+
+
+def test_the_trial_of_a_kind_is_waited_for_and_shared() -> None:
+    preflights, barrier, tried = Preflights(), Barrier(4), []
+    problems: list[str | None] = []
+
+    def compare() -> str | None:
+        tried.append(1)
+        return "a problem"
+
+    def find() -> None:
+        barrier.wait(10)
+        problems.append(preflights.find_problem(FACTS, 0, compare))
+
+    threads = [Thread(target=find) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == ["a problem"] * 4
+    assert len(tried) == 1
+    assert preflights.find_problem(FACTS, 1, lambda: None) is None
+
+
+def test_an_undecided_trial_is_made_again() -> None:
+    def undecided() -> str | None:
+        raise SampleRejectedError(Reason.DECODE_FAILED, "damaged")
+
+    preflights = Preflights()
+    with pytest.raises(SampleRejectedError, match="damaged"):
+        preflights.find_problem(FACTS, 0, undecided)
+    assert preflights.find_problem(FACTS, 0, lambda: None) is None
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("codec", "suffix"),
+    [("libx264", "mp4"), ("libx265", "mp4"), ("libvpx-vp9", "webm"), ("libsvtav1", "mp4")],
+)
+def test_a_gpu_gives_the_frames_of_the_cpu(codec: str, suffix: str, tmp_path: Path) -> None:
+    require_gpu()
+    path = make_moving_video(
+        tmp_path / f"a.{suffix}", codec=codec, width=320, height=192, num_frames=50
+    )
+    with DecoderPool("cuda", workers_per_gpu=1) as pool:
+        got = pool.decode(path, SEGMENTS, REQUEST)
+    assert {clip.device for clip in clips(got)} == {"cuda"}
+    assert_same_frames(got, list(decode_segments(path, SEGMENTS, REQUEST)), atol=GPU_TOLERANCE)
+
+
+@pytest.mark.gpu
+def test_auto_takes_the_gpu_where_it_can_and_the_cpu_where_not(tmp_path: Path) -> None:
+    require_gpu()
+    # NVDEC has no decoder for FFV1.
+    good = make_moving_video(tmp_path / "a.mp4", width=320, height=192)
+    odd = make_moving_video(tmp_path / "a.mkv", codec="ffv1", width=320, height=192)
+    with DecoderPool("auto", workers_per_gpu=1) as pool:
+        (on_gpu,) = clips(pool.decode(good, SEGMENTS[:1], REQUEST))
+        (on_cpu,) = clips(pool.decode(odd, SEGMENTS[:1], REQUEST))
+    assert (on_gpu.device, on_gpu.fallback) == ("cuda", None)
+    assert on_cpu.device == "cpu"
+    assert on_cpu.fallback is not None
