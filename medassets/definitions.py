@@ -14,6 +14,7 @@ from medassets.components.loading import LoadedDatasets, load_datasets
 from medassets.io_managers.catalog import CatalogIOManager
 from medassets.io_managers.manifests import ManifestIOManager
 from medassets.io_managers.tar_shards import TarShardIOManager
+from medassets.resources.video_decoder import VideoDecoderResource
 from medassets.resources.workspace import WorkspaceResource
 
 # backfill_policy and partitioned checks are beta; one warning per asset and command helps nobody.
@@ -68,6 +69,7 @@ def build_resources() -> dict[str, Any]:
     workspace = WorkspaceResource()
     return {
         "workspace": workspace,
+        "video_decoder": VideoDecoderResource(),
         "catalog_io_manager": CatalogIOManager(workspace=workspace),
         "tar_shard_io_manager": TarShardIOManager(workspace=workspace),
         "manifest_io_manager": ManifestIOManager(workspace=workspace),

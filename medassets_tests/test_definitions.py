@@ -52,6 +52,13 @@ keys = defs().resolve_all_asset_keys()
 print(json.dumps([medassets.__file__, sorted(key.to_user_string() for key in keys)]))
 """
 
+SHIPPED = {
+    "clip4mc": ("catalog", "dataset_info", "frames"),
+    "ct_rate": ("catalog", "manifest", "raw_volumes", "shards"),
+    "demo_ct": ("catalog", "manifest", "raw_volumes", "shards"),
+    "demo_video": ("catalog", "clips", "dataset_info", "frames"),
+}
+
 
 def run_here(shell: Shell, *command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
@@ -109,7 +116,7 @@ def test_a_broken_declaration_is_told_and_leaves_the_others(
     done = run_here(shell, sys.executable, "-c", LISTED)
     assert f"medassets: {broken}:6: shard_sise: no such field" in done.stderr
     _, keys = json.loads(done.stdout)
-    assert {key.partition("/")[0] for key in keys} == {"ct_rate", "demo_ct", "mine"}
+    assert {key.partition("/")[0] for key in keys} == {*SHIPPED, "mine"}
 
 
 @pytest.mark.parametrize(
@@ -131,7 +138,8 @@ def test_building_the_definitions_touches_nothing(shell: Shell) -> None:
     seen = json.loads(done.stdout.splitlines()[-1])
     assert seen["network"] == seen["processes"] == seen["written"] == []
     ours = {name for name in seen["variables"] if name.startswith(("MEDASSETS", "HF_", "CUDA"))}
-    assert ours == {"MEDASSETS_DEFS", "MEDASSETS_DEMO_HUB"}
+    # What the shipped declarations name in their templates, and nothing else.
+    assert ours == {"MEDASSETS_DEFS", "MEDASSETS_DEMO_HUB", "MEDASSETS_HOME"}
     assert not (shell.home / "data").exists()
 
 
@@ -160,8 +168,7 @@ def test_an_unpacked_wheel_loads_its_definitions(shell: Shell, tmp_path: Path) -
     assert done.stderr == ""
     origin, keys = json.loads(done.stdout)
     assert Path(origin).is_relative_to(unpacked)
-    stages = ("catalog", "manifest", "raw_volumes", "shards")
-    assert keys == [f"{dataset}/{stage}" for dataset in ("ct_rate", "demo_ct") for stage in stages]
+    assert keys == [f"{dataset}/{stage}" for dataset, stages in SHIPPED.items() for stage in stages]
 
 
 def test_a_token_is_in_no_file_that_dagster_or_medassets_write(

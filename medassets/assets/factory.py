@@ -149,7 +149,8 @@ def build_shards_asset(
         backfill_policy=backfill_policy(spec),
         ins={"catalog": dg.AssetIn([spec.name, "catalog"])},
         deps=[[spec.name, upstream]] if upstream else [],
-        required_resource_keys=set(resource_keys),
+        # By name, since Dagster takes no mixture, and only the kind knows what it needs.
+        required_resource_keys={"workspace", *resource_keys},
         pool=pool,
         io_manager_key="tar_shard_io_manager",
         code_version=kind.fingerprint()[:12],
@@ -157,11 +158,9 @@ def build_shards_asset(
         description="WebDataset tar shards, verified before they are published.",
     )
     def shards(
-        context: dg.AssetExecutionContext,
-        config: ShardsConfig,
-        workspace: WorkspaceResource,
-        catalog: CatalogFile,
+        context: dg.AssetExecutionContext, config: ShardsConfig, catalog: CatalogFile
     ) -> dg.MaterializeResult:
+        workspace: WorkspaceResource = context.resources.workspace
         with explained_failures(context.run.tags):
             opened = workspace.open(equip(kind, context.resources))
             works = {

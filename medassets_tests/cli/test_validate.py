@@ -14,12 +14,17 @@ def test_what_is_declared_well_is_listed(medassets: Medassets, lungs: Declare) -
     ran = medassets("validate")
     assert (ran.code, ran.err) == (0, "")
     assert [line.split()[:2] for line in ran.out.splitlines()] == [
+        ["ok", "clip4mc"],
         ["ok", "ct_rate"],
         ["ok", "demo_ct"],
+        ["ok", "demo_video"],
         ["ok", "lungs"],
     ]
     document = medassets("validate", "--json").document
-    assert document == {"datasets": ["ct_rate", "demo_ct", "lungs"], "problems": []}
+    assert document == {
+        "datasets": ["clip4mc", "ct_rate", "demo_ct", "demo_video", "lungs"],
+        "problems": [],
+    }
 
 
 @pytest.mark.parametrize(

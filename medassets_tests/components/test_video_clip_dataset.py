@@ -1,0 +1,101 @@
+"""The component is the spec; the shipped video declarations load, and mistakes are named."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from medassets import components
+from medassets.components.loading import load_datasets
+from medassets.components.video_clip_dataset import VideoClipDatasetComponent
+from medassets.definitions import build_definitions
+from medassets.errors import SpecError
+from medassets.specs import VideoClipDatasetSpec
+
+SHIPPED = Path(components.__file__).parents[1] / "defs"
+PATHS = {"name": "films", "videos_dir": "/films", "metadata": "/films.json"}
+
+
+def test_the_component_has_the_fields_of_the_spec_and_no_other() -> None:
+    ours = {field.name: field.default for field in fields(VideoClipDatasetComponent)}
+    assert ours == {field.name: field.default for field in fields(VideoClipDatasetSpec)}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "stages"),
+    [
+        ("clip4mc", {"catalog", "frames", "dataset_info"}),
+        ("demo_video", {"catalog", "clips", "frames", "dataset_info"}),
+    ],
+)
+def test_a_shipped_declaration_loads_by_itself(dataset: str, stages: set[str]) -> None:
+    loaded = load_datasets([SHIPPED / dataset])
+    assert loaded.problems == ()
+    assert list(loaded.datasets) == [dataset]
+    definitions = build_definitions(loaded)
+    assert {key.path[1] for key in definitions.resolve_all_asset_keys()} == stages
+
+
+def test_the_three_ways_to_run_are_jobs() -> None:
+    definitions = build_definitions(load_datasets([SHIPPED / "demo_video"]))
+
+    def stages_of(job: str) -> set[str]:
+        nodes = definitions.resolve_job_def(f"demo_video_{job}").graph.node_dict
+        return {name.removeprefix("demo_video__") for name in nodes if "check" not in name} & {
+            "catalog", "clips", "frames", "dataset_info",
+        }  # fmt: skip
+
+    assert stages_of("build") == {"clips", "frames"}
+    assert stages_of("clip") == {"clips"}
+    assert stages_of("process") == {"frames"}
+    assert stages_of("manifest") == {"dataset_info"}
+
+
+def test_decoding_waits_for_its_pool() -> None:
+    definitions = build_definitions(load_datasets([SHIPPED / "demo_video"]))
+    for stage in ("clips", "frames"):
+        asset = definitions.resolve_assets_def(dg.AssetKey(["demo_video", stage]))
+        assert asset.op.pool == "gpu_decode"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"source": "huggingface"}, "source: expected one of videos, clips"),
+        ({"videos_dir": ""}, "videos_dir: source videos needs it"),
+        ({"metadata": "films.json"}, "metadata: expected an absolute path"),
+        ({"source": "clips"}, "clips_dir: source clips needs it"),
+        ({"num_frames": "most"}, "num_frames: expected 1..100000 or 'all'"),
+        ({"num_frames": 0}, "num_frames: expected 1..100000 or 'all'"),
+        ({"num_frames": True}, "num_frames: expected 1..100000 or 'all'"),
+        ({"split_mode": "some"}, "split_mode: expected one of random, all_train, all_test"),
+        ({"frames_from": "clips"}, "frames_from: clips needs source videos"),
+        ({"clip_crf": 99}, "clip_crf: expected a number in 0..51"),
+        ({"clips": "both"}, "clips: expected one of off, reencode, copy"),
+        ({"splits": ("train",)}, "splits: a video dataset has train, val and test"),
+        ({"height": 2}, "height: expected a number in 16..4096"),
+    ],
+)
+def test_a_declaration_that_cannot_work_names_its_field(
+    fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        VideoClipDatasetSpec(**{**PATHS, **fields})
+
+
+def test_yaml_takes_a_number_of_frames_or_all(tmp_path: Path) -> None:
+    for word, expected in (("all", "all"), ("32", 32)):
+        folder = tmp_path / word
+        (folder / "films").mkdir(parents=True)
+        lines = [f"  {name}: {value}" for name, value in PATHS.items()]
+        (folder / "films" / "defs.yaml").write_text(
+            "type: medassets.components.VideoClipDatasetComponent\nattributes:\n"
+            + "\n".join([*lines, f"  num_frames: {word}"])
+        )
+        loaded = load_datasets([folder])
+        assert loaded.problems == ()
+        spec = loaded.datasets["films"].spec
+        assert isinstance(spec, VideoClipDatasetSpec)
+        assert spec.num_frames == expected
