@@ -6,6 +6,7 @@ ever, before anything is written under it; so numbers stay when an export is res
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -122,7 +123,11 @@ class Journal:
     def _take(self, line: Mapping[str, Any]) -> None:
         if "exported" in line:
             fields = line["exported"]
-            exported = Exported(**{**fields, "sizes": tuple(fields["sizes"])})
+            # One text for all samples of a shard, of which there may be a million in memory.
+            partition = sys.intern(fields["partition"])
+            exported = Exported(
+                **{**fields, "sizes": tuple(fields["sizes"]), "partition": partition}
+            )
             self.exported[exported.key] = exported
         else:
             self.places[line["key"]] = line["place"]

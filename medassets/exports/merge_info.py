@@ -9,6 +9,7 @@ from pathlib import Path
 
 from medassets.errors import CatalogError, SpecError
 from medassets.exports.dataset_info import SPLITS, encode_dataset_info, read_dataset_info
+from medassets.exports.target import open_folder
 from medassets.storage.atomic import publish_bytes
 
 _SAMPLE_NAME = re.compile(r"sample_[0-9]+_(.+)")
@@ -56,7 +57,7 @@ def merge_infos(
 
     Raises:
         CatalogError: If a file is malformed, or two name one folder for different splits.
-        SpecError: If train has not more than `val_count` samples.
+        SpecError: If train has not more than `val_count` samples, or `out` cannot be written.
     """
     merged, repeated = _collect(infos)
     splits = {split: [f for f, s in merged.items() if s == split] for split in SPLITS}
@@ -72,6 +73,7 @@ def merge_infos(
         split: [folder if absolute else os.path.relpath(folder, home) for folder in folders]
         for split, folders in splits.items()
     }
+    open_folder(out.parent, "--out")
     publish_bytes(out, encode_dataset_info(written))
     return MergeResult(
         listed={split: len(folders) for split, folders in splits.items()},

@@ -11,7 +11,7 @@ from medassets.errors import CatalogError, ShardIntegrityError
 from medassets.exports.formats import ExportFormat, ExportOptions, ExportResult, Listed
 from medassets.exports.journal import Exported, Journal
 from medassets.exports.members import OpenShard, open_shard
-from medassets.exports.target import is_whole, remove_leftovers
+from medassets.exports.target import is_whole, open_folder, remove_leftovers
 from medassets.progress import report
 from medassets.shards.pipeline import iter_in_order
 from medassets.shards.record import SampleEntry
@@ -52,11 +52,11 @@ def run_export(
 
     Raises:
         CatalogError: If no shard is there, or the folder's journal is damaged.
-        SpecError: If the folder holds another export.
+        SpecError: If the folder holds another export, or cannot be written to.
         DiskSpaceError: If the disk cannot hold what is to be written.
     """
     paths = replace(paths, stage=form.stage)
-    out.mkdir(parents=True, exist_ok=True)
+    open_folder(out, "--out")
     with (
         lock_file(out / ".export.lock", on_wait=on_wait),
         Journal(out, form.name, paths.dataset) as journal,

@@ -1,5 +1,6 @@
 """Files and folders of an export: whole under their final names, or not there."""
 
+import errno
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medassets.arrays import BytesLike
+from medassets.errors import SpecError
 from medassets.exports.journal import Exported
 from medassets.storage.atomic import explain_no_space, fsync_folder, write_all
 from medassets.storage.checksums import byte_view, crc32
@@ -27,6 +29,25 @@ class Written:
     sizes: tuple[int, ...]
     crc32: int
     mtime_ns: int
+
+
+def open_folder(folder: Path, argument: str) -> None:
+    """Make a folder that results can be written to.
+
+    Args:
+        folder: The folder.
+        argument: What the user named it by, for the message.
+
+    Raises:
+        SpecError: If it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        msg = f"{argument}: cannot write to the folder {folder}: {error.strerror}"
+        raise SpecError(msg) from error
 
 
 def publish_folder(folder: Path, files: Mapping[str, Sequence[BytesLike]]) -> Written:

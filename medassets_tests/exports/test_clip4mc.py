@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,21 @@ def test_force_writes_everything_again(
     assert read_tree(out) == before
 
 
+def test_another_layout_writes_every_sample_again(
+    exported: ExportResult, paths: DatasetPaths, out: Path
+) -> None:
+    assert export(paths, out, layout="thwc").written == 5
+    assert export(paths, out, layout="thwc").kept == 5
+
+
+def test_two_exports_at_once_do_the_work_once(paths: DatasetPaths, out: Path) -> None:
+    make_shard(paths, "train-000000", TRAIN)
+    make_shard(paths, "val-000000", VAL)
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: export(paths, out), range(2)))
+    assert sorted((one.written, one.kept) for one in both) == [(0, 5), (5, 0)]
+
+
 def test_one_split_leaves_the_others_listed(paths: DatasetPaths, out: Path) -> None:
     make_shard(paths, "train-000000", TRAIN)
     make_shard(paths, "val-000000", VAL)
@@ -310,6 +326,14 @@ def test_the_folder_of_another_dataset_is_refused(
     with pytest.raises(SpecError, match="holds an export as clip4mc of tiny"):
         export(other, out)
     assert read_tree(out) == before
+
+
+def test_a_target_that_is_no_folder_is_refused(
+    exported: ExportResult, paths: DatasetPaths, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SpecError, match=r"--out: cannot write to the folder .*/file/in: Not a dir"):
+        export(paths, tmp_path / "file" / "in")
 
 
 def test_too_little_disk_is_said_before_anything_is_written(
