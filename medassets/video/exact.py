@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -33,50 +34,100 @@ class LearnedStretch:
     ordinals: npt.NDArray[np.int64] = field(repr=False)
 
 
+@dataclass(frozen=True)
+class _Note:
+    """One frame as it came out of the decoder."""
+
+    pts: int | None
+    dts: int | None
+    duration: int
+    is_key: bool
+    is_corrupt: bool
+
+
 class _Notes:
-    """Times of frames as they come out of the decoder."""
+    """Frames as they come out of the decoder; None stands where some are missing."""
+
+    def __init__(self) -> None:
+        self._notes: list[_Note | None] = []
+
+    def add(self, frame: VideoFrame | None) -> int:
+        """Note a frame, or None; return a time that later frames do not come before."""
+        if frame is None:
+            self._notes.append(None)
+            return NO_TIME
+        note = _Note(frame.pts, frame.dts, frame.duration or 0, frame.key_frame, frame.is_corrupt)
+        self._notes.append(note)
+        return min((time for time in (note.pts, note.dts) if time is not None), default=NO_TIME)
+
+    def finish(self, anchor: int | None, *, is_end: bool) -> LearnedStretch:
+        """Return what was learned; `is_end` says that nothing comes after it."""
+        frames = [note for note in self._notes if note is not None]
+        times = iter(_time_frames(frames))
+        shown, holes = _Shown(), []
+        hole: int | None = None
+        for note in self._notes:
+            pts = None if note is None else next(times)
+            if note is None or pts is None:
+                hole = shown.latest + 1 if hole is None else hole
+                continue
+            if note.is_corrupt:
+                hole = pts if hole is None else hole
+            elif hole is not None and note.is_key:
+                holes.append((hole, pts))
+                hole = None
+            shown.add(pts)
+        if hole is not None:
+            holes.append((hole, _NEVER))
+        end = shown.end(frames[-1].duration) if is_end and hole is None and shown.pts else None
+        timeline = Timeline(np.array(shown.pts, np.int64), end, tuple(holes))
+        return LearnedStretch(anchor, timeline, np.array(shown.ordinals, np.int64))
+
+
+class _Shown:
+    """Frames that a player shows: one that comes too late is not, nor is one for no time."""
 
     def __init__(self) -> None:
         self.pts: list[int] = []
         self.ordinals: list[int] = []
-        self.holes: list[tuple[int, int]] = []
-        self.end: int | None = None
-        self._hole: int | None = None
-        self._num_seen = self._last_duration = 0
+        self._num_seen = 0
 
-    def add(self, frame: VideoFrame | None) -> int:
-        """Note a frame, or None where some are missing; return the latest time."""
-        latest = self.pts[-1] if self.pts else NO_TIME
-        if frame is None:
-            self._hole = latest + 1 if self._hole is None else self._hole
-            return latest
-        pts, ordinal = _time_of(frame), self._num_seen
-        self._num_seen += 1
-        if pts is None or pts < latest:
-            return latest
-        self._note_damage(frame, pts)
-        if pts == latest:
-            self.ordinals[-1] = ordinal
-        else:
+    @property
+    def latest(self) -> int:
+        return self.pts[-1] if self.pts else NO_TIME
+
+    def add(self, pts: int) -> None:
+        if self.pts and pts == self.pts[-1]:
+            self.ordinals[-1] = self._num_seen
+        elif pts > self.latest:
             self.pts.append(pts)
-            self.ordinals.append(ordinal)
-        self._last_duration = frame.duration or 0
-        return pts
+            self.ordinals.append(self._num_seen)
+        self._num_seen += 1
 
-    def _note_damage(self, frame: VideoFrame, pts: int) -> None:
-        if frame.is_corrupt:
-            self._hole = pts if self._hole is None else self._hole
-        elif self._hole is not None and frame.key_frame:
-            self.holes.append((self._hole, pts))
-            self._hole = None
+    def end(self, duration: int) -> int:
+        gap = self.pts[-1] - self.pts[-2] if len(self.pts) > 1 else 1
+        return self.pts[-1] + (duration or gap)
 
-    def close(self, *, is_end: bool) -> None:
-        """Note that no more frames come: the video ends here, or does it go on?"""
-        if self._hole is not None:
-            self.holes.append((self._hole, _NEVER))
-        elif is_end and self.pts:
-            gap = self.pts[-1] - self.pts[-2] if len(self.pts) > 1 else 1
-            self.end = self.pts[-1] + (self._last_duration or gap)
+
+def _time_frames(frames: list[_Note]) -> list[int | None]:
+    """Return when frames appear: by their presentation times, unless those are not in order.
+
+    A container that has no presentation times makes some up; then the times of the packets that
+    frames come out with are better, and one later for each that comes after all packets.
+    """
+    known = [frame.pts for frame in frames if frame.pts is not None]
+    if len(known) == len(frames) and all(a < b for a, b in pairwise(known)):
+        return list(known)
+    if not all(
+        a.dts < b.dts for a, b in pairwise(frames) if a.dts is not None and b.dts is not None
+    ):
+        return [frame.pts for frame in frames]
+    times: list[int | None] = []
+    for frame in frames:
+        before = times[-1] if times else None
+        after = None if before is None else before + max(frame.duration, 1)
+        times.append(after if frame.dts is None else frame.dts)
+    return times
 
 
 def learn_stretch(
@@ -91,26 +142,23 @@ def learn_stretch(
         on_progress: Called for every packet.
     """
     back = round(_BACK_S / reader.clock.time_base)
-    notes = _Notes()
-    for anchor in (first_tick, first_tick - back, None):
-        notes = _learn(reader, anchor, stop_tick, on_progress)
-        if anchor is None or (notes.pts and notes.pts[0] <= first_tick and not notes.holes):
-            break
-    pts = np.array(notes.pts, np.int64)
-    timeline = Timeline(pts, notes.end, tuple(notes.holes))
-    return LearnedStretch(anchor, timeline, np.array(notes.ordinals, np.int64))
+    for anchor in (first_tick, first_tick - back) if reader.can_seek else ():
+        learned = _learn(reader, anchor, stop_tick, on_progress)
+        timeline = learned.timeline
+        if len(timeline.pts) and timeline.pts[0] <= first_tick and not timeline.holes:
+            return learned
+    return _learn(reader, None, stop_tick, on_progress)
 
 
 def _learn(
     reader: VideoReader, anchor: int | None, stop_tick: int | None, on_progress: Progress
-) -> _Notes:
+) -> LearnedStretch:
     notes, is_end = _Notes(), True
     for frame in iter_frames(reader, anchor, on_progress=on_progress):
         if notes.add(frame) >= (_NEVER if stop_tick is None else stop_tick):
             is_end = False
             break
-    notes.close(is_end=is_end)
-    return notes
+    return notes.finish(anchor, is_end=is_end)
 
 
 def iter_frames(
@@ -159,14 +207,8 @@ def decode_learned(
     for ordinal, frame in enumerate(frames):
         index = index_of.pop(ordinal, None)
         if index is not None:
-            is_same = _time_of(frame) == learned.timeline.pts[index] and not frame.is_corrupt
-            yield index, frame if is_same else None
+            yield index, None if frame.is_corrupt else frame
         if not index_of:
             return
     for index in sorted(index_of.values()):
         yield index, None
-
-
-def _time_of(frame: VideoFrame) -> int | None:
-    """Return the presentation time; without one, that of the packet it came out with."""
-    return frame.dts if frame.pts is None else frame.pts

@@ -18,6 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from medassets.errors import DecoderUnavailableError, Reason, SampleRejectedError
+from medassets.video.entry_points import is_entry_point
 from medassets.video.facts import VideoFacts
 from medassets.video.orientation import read_orientation
 from medassets.video.timeline import Clock
@@ -25,6 +26,8 @@ from medassets.video.timeline import Clock
 # One packet is one shown frame, and every packet has its presentation time.
 _COUNTABLE_CODECS = frozenset({"h264", "hevc", "av1", "vp9"})
 _COUNTABLE_FORMATS = frozenset({"mp4", "matroska"})
+# Elsewhere times are not to be trusted after a jump: an MPEG program stream makes them up.
+_SEEKABLE_FORMATS = frozenset({"mp4", "matroska", "avi", "mpegts"})
 _FIELD_ORDER_UNKNOWN, _FIELD_ORDER_PROGRESSIVE = 0, 1
 _US_PER_S = 1_000_000
 
@@ -86,9 +89,19 @@ class VideoReader:
         """Whether the packets of the file tell its frames."""
         return (
             self.codec in _COUNTABLE_CODECS
-            and not _COUNTABLE_FORMATS.isdisjoint(self._container.format.name.split(","))
+            and not _COUNTABLE_FORMATS.isdisjoint(self._formats)
             and self.context.field_order in (_FIELD_ORDER_UNKNOWN, _FIELD_ORDER_PROGRESSIVE)
         )
+
+    @property
+    def can_seek(self) -> bool:
+        """Whether frames and their times are the same after a jump as without."""
+        # What could be counted and still surprised is not trusted any more.
+        return not (self.can_count_packets or _SEEKABLE_FORMATS.isdisjoint(self._formats))
+
+    @property
+    def _formats(self) -> list[str]:
+        return self._container.format.name.split(",")
 
     @property
     def facts(self) -> VideoFacts:
@@ -139,6 +152,12 @@ class VideoReader:
         # Else pictures of a deeper pyramid than the decoder guesses anew would be lost.
         self.context.reorder_depth = depth
         return frames
+
+    def is_entry_point(self, packet: Packet) -> bool:
+        """Whether decoding can begin with a packet."""
+        return packet.is_keyframe and is_entry_point(
+            memoryview(packet), self.codec, self.context.extradata
+        )
 
     def starts_file(self, packet: Packet) -> bool:
         """Whether a packet is the first of the stream in its file."""

@@ -70,11 +70,11 @@ class _Columns:
         self.keys, self.hidden = array("b"), array("b")
         self.starts_file = self.ends_file = self.is_damaged = False
 
-    def add(self, packet: Packet) -> None:
+    def add(self, packet: Packet, *, is_entry_point: bool) -> None:
         self.pts.append(NO_TIME if packet.pts is None else packet.pts)
         self.dts.append(NO_TIME if packet.dts is None else packet.dts)
         self.durations.append(packet.duration or 0)
-        self.keys.append(packet.is_keyframe)
+        self.keys.append(is_entry_point)
         self.hidden.append(packet.is_discard)
 
 
@@ -118,7 +118,7 @@ def _read(
             if packet.is_corrupt:
                 columns.is_damaged = True
                 break
-            columns.add(packet)
+            columns.add(packet, is_entry_point=reader.is_entry_point(packet))
             if len(columns.pts) % _PACKETS_PER_BEAT == 1:
                 on_progress()
             if stop_tick is not None and packet.pts is not None:
@@ -143,7 +143,7 @@ def _make_stretch(anchor: int | None, columns: _Columns) -> Stretch:
     holes: tuple[tuple[int, int], ...] = ()
     if columns.is_damaged:
         # Frames shown before the last packet was due are all there.
-        holes = ((int(dts[-1]) + 1 if len(dts) else NO_TIME, -NO_TIME),)
+        holes = ((int(dts.max(initial=NO_TIME)) + 1, -NO_TIME),)
     return Stretch(
         anchor=anchor,
         pts=pts,

@@ -145,7 +145,7 @@ def _clip_end(timeline: Timeline, segment: Segment, clock: Clock, rules: SpanRul
             raise SampleRejectedError(Reason.DECODE_FAILED, msg)
         return end_ms
     video_end_ms = clock.ceil_ms(end)
-    if clock.ceil_tick(begin_ms) >= end:
+    if clock.floor_tick(begin_ms) >= end:
         msg = f"the segment begins at {begin_ms} ms, but the video ends at {video_end_ms} ms"
         raise SampleRejectedError(Reason.END_BEYOND_DURATION, msg)
     if end_ms is None or clock.ceil_tick(end_ms) <= end:
