@@ -4,7 +4,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +32,10 @@ from medassets.video.tasks import (
 from medassets.video.timeline import Segment
 
 Device = Literal["auto", "cpu", "cuda"]
+
+# Drivers of GeForce cards refuse more, older ones than 3, newer ones than 8; other cards have no
+# limit. Source: NVIDIA, Video Encode and Decode GPU Support Matrix.
+_NVENC_SESSIONS = 3
 
 _REMEDY = "ask for device auto or cpu to decode on the CPU"
 
@@ -76,11 +80,12 @@ class DecoderPool:
         self._device: Device = device
         self._gpu_ids, self._per_gpu = tuple(gpu_ids), workers_per_gpu
         self._num_workers = num_workers or len(os.sched_getaffinity(0))
-        self._num_gpus = num_gpus
+        self._count = None if num_gpus is None else GpuCount(num_gpus, "num_gpus is 0")
         self._fallback: str | None = None
         self._preflights = Preflights()
         self._slots = Slots(timeout_s)
         self._layout = threading.Lock()
+        self._nvenc = threading.BoundedSemaphore(_NVENC_SESSIONS)
         self._gpus: tuple[int | None, ...] = ()
         self._close = weakref.finalize(self, self._slots.close)
 
@@ -104,9 +109,7 @@ class DecoderPool:
         Raises:
             DecoderUnavailableError: If `cuda` was asked for and there is no such GPU.
         """
-        with self._layout:
-            if not self._gpus:
-                self._lay_out()
+        self._lay_out()
         return len(self._gpus)
 
     @property
@@ -166,12 +169,17 @@ class DecoderPool:
     ) -> ClipFacts:
         """Write one segment of a video as a file of its own; see `clip_files.make_clip`.
 
+        At most three clips are encoded by NVENC at a time.
+
         Raises:
             SampleRejectedError: If the video is to blame, or its decoder was lost.
             DecoderUnavailableError: If the encoder cannot work here.
         """
         path, target = Path(path).absolute(), Path(target).absolute()
-        with self._lend() as slot:
+        with (
+            self._nvenc if encoding.encoder == "h264_nvenc" else nullcontext(),
+            self._lend() as slot,
+        ):
             try:
                 return ask_clip(slot, path, segment=segment, encoding=encoding, target=target)
             except DecoderLostError as lost:
@@ -180,32 +188,38 @@ class DecoderPool:
 
     @contextmanager
     def _lend(self) -> Iterator[Slot]:
-        assert self.num_slots
+        self._lay_out()
         with self._slots.lend() as slot:
             yield slot
 
     def _lay_out(self) -> None:
-        if not len(self._slots):
-            self._slots.add(None)
-        with self._slots.lend() as first:
-            gpus = self._choose_gpus(first)
-            first.gpu = gpus[0]
-        for gpu in gpus[1:]:
-            self._slots.add(gpu)
-        self._gpus = gpus
+        """Decide what each slot decodes on, once; one process tells what GPUs there are."""
+        with self._layout:
+            if self._gpus:
+                return
+            if not len(self._slots):
+                self._slots.add(None)
+            with self._slots.lend() as first:
+                gpus = self._choose_gpus(first)
+                first.gpu = gpus[0]
+            for gpu in gpus[1:]:
+                self._slots.add(gpu)
+            self._gpus = gpus
 
     def _choose_gpus(self, slot: Slot) -> tuple[int | None, ...]:
         """Return the GPU of each slot, None for the CPU."""
         on_cpu = (None,) * self._num_workers
         if self._device == "cpu":
             return on_cpu
-        count = GpuCount(self._num_gpus) if self._num_gpus else ask_gpus(slot)
+        count = self._count or ask_gpus(slot)
         wanted = self._gpu_ids or tuple(range(count.num_gpus))
         missing = [gpu for gpu in wanted if gpu >= count.num_gpus]
         if count.num_gpus and not missing:
             # One GPU after the other, so that few threads use all of them.
             return wanted * self._per_gpu
-        problem = count.problem or f"gpu_ids {missing}: there are only {count.num_gpus} GPUs"
+        problem = f"gpu_ids {missing}: there are only {count.num_gpus} GPUs"
+        if not count.num_gpus:
+            problem = count.problem or NO_GPU
         if self._device == "cuda":
             msg = f"device 'cuda' cannot decode here: {problem}; or {_REMEDY}"
             raise DecoderUnavailableError(msg)

@@ -168,6 +168,7 @@ class DecoderProcess:
             raise DecoderLostError(Reason.DECODE_FAILED, detail) from error
 
     def _open(self) -> "_Pipes":
+        self._check_not_ended()
         if self._process is not None and self._process.poll() is not None:
             # It died while it had nothing to do; no video is to blame.
             self.kill()

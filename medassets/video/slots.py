@@ -45,7 +45,8 @@ class Slots:
     @property
     def pids(self) -> tuple[int, ...]:
         """The processes that run now."""
-        return tuple(slot.process.pid for slot in self._all if slot.process.pid is not None)
+        pids = [slot.process.pid for slot in self._all]
+        return tuple(pid for pid in pids if pid is not None)
 
     def add(self, gpu: int | None) -> None:
         """Add room for one more process."""

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from medassets.errors import DecoderUnavailableError, Reason, SampleRejectedError
 from medassets.video.clip_files import ClipEncoding, ClipFacts
-from medassets.video.devices import GpuCount
+from medassets.video.devices import GpuCount, describe_failure
 from medassets.video.facts import VideoFacts
 from medassets.video.messages import Message, Outcome, decode_outcome
 from medassets.video.process import DecoderLostError
@@ -58,20 +58,25 @@ class Task:
         answers: list[Outcome] = []
         try:
             self._fill(answers, slot, device)
-        except (SampleRejectedError, DecoderUnavailableError) as error:
-            answers += [_as_rejection(error)] * (len(self.segments) - len(answers))
+        except SampleRejectedError as error:
+            answers += [plain(error)] * (len(self.segments) - len(answers))
+        except DecoderUnavailableError as error:
+            refusal = SampleRejectedError(Reason.DECODE_FAILED, str(error))
+            answers += [refusal] * (len(self.segments) - len(answers))
         answers = [_note(outcome, None) for outcome in answers]
-        failed = [i for i, answer in enumerate(answers) if _is_failure(answer)]
+        failed = {i: answer for i, answer in enumerate(answers) if _is_failure(answer)}
         if failed:
             again = replace(self, segments=tuple(self.segments[i] for i in failed))
-            for i, outcome in zip(failed, again.decode(slot, CPU), strict=True):
-                answers[i] = _note(outcome, f"the GPU failed: {_detail(answers[i])}")
+            repaired = again.decode(slot, CPU)
+            for (i, failure), outcome in zip(failed.items(), repaired, strict=True):
+                why = describe_failure(failure, device)
+                answers[i] = _note(outcome, f"the GPU failed: {why}")
         return answers
 
     def _fill(self, answers: list[Outcome], slot: Slot, device: str) -> None:
         """Add outcomes in order; what was added before an error stays."""
 
-        def request() -> dict[str, Any]:
+        def unanswered() -> dict[str, Any]:
             return {
                 "call": "decode",
                 "path": str(self.path),
@@ -80,7 +85,7 @@ class Task:
                 "device": device,
             }
 
-        ask(slot, request, lambda message: answers.append(decode_outcome(message)))
+        ask(slot, unanswered, lambda message: answers.append(decode_outcome(message)))
         if len(answers) != len(self.segments):
             detail = f"the decoder answered {len(answers)} of {len(self.segments)} segments"
             raise SampleRejectedError(Reason.DECODE_FAILED, detail)
@@ -163,19 +168,8 @@ def _ignore(_: Message) -> None:
     """Take no messages: the answer is in the last one."""
 
 
-def _as_rejection(error: SampleRejectedError | DecoderUnavailableError) -> SampleRejectedError:
-    if isinstance(error, SampleRejectedError):
-        return plain(error)
-    return SampleRejectedError(Reason.DECODE_FAILED, str(error))
-
-
-def _is_failure(outcome: Outcome) -> bool:
+def _is_failure(outcome: Outcome) -> TypeGuard[SampleRejectedError]:
     return isinstance(outcome, SampleRejectedError) and outcome.reason is Reason.DECODE_FAILED
-
-
-def _detail(outcome: Outcome) -> str:
-    assert isinstance(outcome, SampleRejectedError)
-    return outcome.detail
 
 
 def _note(outcome: Outcome, fallback: str | None) -> Outcome:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,8 @@ def main(arguments: Sequence[str]) -> None:
     answers = Answers(_claim_stdout())
     _follow_parent(int(arguments[0]))
     _step_back()
-    import medassets.video.decoding  # noqa: F401  # before the first video waits for it
-
+    # Before the first video waits for it; and a broken installation shows at once.
+    import_module("medassets.video.opening")
     answers.send(encode_message({"kind": "ready"}))
     for request in _iter_requests():
         answers.begin(request["beat_s"])

@@ -1,6 +1,7 @@
 """Which device decodes. Where there is no GPU its failures are real ones: of a device asked for."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Barrier, Thread
 
@@ -31,6 +32,51 @@ no_gpu = pytest.mark.skipif(count_gpus().num_gpus > 0, reason="there is a GPU he
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds of H.264."""
     return make_moving_video(tmp_path_factory.mktemp("videos") / "a.mp4")
+
+
+STAND_IN = """
+import os, sys, time
+import medassets.video.decoding as decoding
+from dataclasses import replace
+from medassets.errors import DecoderUnavailableError, Reason, SampleRejectedError
+on_cpu = decoding.decode_segments
+
+def fail(how, clip):
+    if how == "crash": os.abort()
+    if how == "hang": time.sleep(60)
+    if how == "reject": return SampleRejectedError(Reason.DECODE_FAILED, "cuda:0 ran out of surfaces")
+    if how == "refuse": raise DecoderUnavailableError("cuda:0 has no decoder for this size")
+    if how == "differ": return replace(clip, frames=clip.frames ^ 3)
+    if how == "shift": return replace(clip, timestamps_s=tuple(t + 0.04 for t in clip.timestamps_s))
+    return clip
+
+def decode(path, segments, request, *, device="cpu", on_progress=None):
+    for i, clip in enumerate(on_cpu(path, segments, request, on_progress=on_progress)):
+        if device.startswith("cuda") and not isinstance(clip, SampleRejectedError):
+            clip = replace(clip, device=device)
+            # The preflight asks for one segment.
+            if i == {at}: clip = fail({how!r}, clip)
+        yield clip
+
+decoding.decode_segments = decode
+from medassets.video.worker import main
+main([str(os.getppid())])
+"""
+"""A process whose `cuda` is the CPU, until it fails as it is told, at the segment it is told."""
+
+StandIn = Callable[[str, int], None]
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """Return a function that puts a stand-in for GPUs into new decoder processes."""
+
+    def use(how: str, at: int) -> None:
+        script = STAND_IN.replace("{how!r}", repr(how)).replace("{at}", str(at))
+        command = [sys.executable, "-c", script]
+        monkeypatch.setattr("medassets.video.process.worker_command", lambda: command)
+
+    return use
 
 
 def clips(outcomes: Sequence[Outcome]) -> list[DecodedClip]:
@@ -88,6 +134,85 @@ def test_cuda_fails_when_the_gpu_fails_at_a_video(video: Path) -> None:
     with (
         DecoderPool("cuda", num_gpus=1) as pool,
         pytest.raises(DecoderUnavailableError, match=message),
+    ):
+        pool.decode(video, SEGMENTS, REQUEST)
+
+
+def test_a_gpu_that_gives_the_same_frames_is_taken(video: Path, stand_in: StandIn) -> None:
+    stand_in("work", 0)
+    expected = list(decode_segments(video, SEGMENTS, REQUEST))
+    for device in ("auto", "cuda"):
+        with DecoderPool(device, num_gpus=1) as pool:
+            got = pool.decode(video, SEGMENTS, REQUEST)
+        assert_same_frames(got, expected)
+        assert {(clip.device, clip.fallback) for clip in clips(got)} == {("cuda", None)}
+
+
+@pytest.mark.parametrize(
+    ("how", "problem"),
+    [
+        ("crash", "the GPU cannot decode it: the decoder process was ended by SIGABRT"),
+        ("hang", "the GPU cannot decode it: the decoder gave no sign of life for 1.5 s"),
+        ("reject", "the GPU cannot decode it: cuda ran out of surfaces"),
+        ("refuse", "the GPU cannot decode it: cuda has no decoder for this size"),
+        ("differ", "frames of the GPU differ from those of the CPU by 3 of 255"),
+        ("shift", "the GPU shows other frames than the CPU"),
+    ],
+)
+def test_a_gpu_that_fails_its_trial_is_not_taken(
+    video: Path, stand_in: StandIn, how: str, problem: str
+) -> None:
+    stand_in(how, 0)
+    with DecoderPool("auto", num_gpus=1, timeout_s=1.5) as pool:
+        got = pool.decode(video, SEGMENTS, REQUEST)
+    assert_same_frames(got, list(decode_segments(video, SEGMENTS, REQUEST)))
+    assert {(clip.device, clip.fallback) for clip in clips(got)} == {("cpu", problem)}
+
+
+@pytest.mark.parametrize(
+    ("how", "problem"),
+    [
+        ("crash", "the GPU failed: the decoder process was ended by SIGABRT"),
+        ("reject", "the GPU failed: cuda ran out of surfaces"),
+        ("refuse", "the GPU failed: cuda has no decoder for this size"),
+    ],
+)
+def test_what_the_gpu_fails_at_later_is_decoded_on_the_cpu(
+    video: Path, stand_in: StandIn, how: str, problem: str
+) -> None:
+    stand_in(how, 1)
+    with DecoderPool("auto", num_gpus=1) as pool:
+        got = pool.decode(video, SEGMENTS, REQUEST)
+    assert_same_frames(got, list(decode_segments(video, SEGMENTS, REQUEST)))
+    first, second = clips(got)
+    assert (first.device, first.fallback) == ("cuda", None)
+    assert (second.device, second.fallback) == ("cpu", problem)
+
+
+def test_a_gpu_that_hangs_later_costs_what_it_did_not_answer(
+    video: Path, stand_in: StandIn
+) -> None:
+    stand_in("hang", 1)
+    with DecoderPool("auto", num_gpus=1, timeout_s=1.5) as pool:
+        got = pool.decode(video, SEGMENTS, REQUEST)
+    assert [getattr(outcome, "reason", None) for outcome in got] == [
+        None, Reason.DECODER_TIMEOUT, Reason.DECODER_TIMEOUT,
+    ]  # fmt: skip
+
+
+def test_cuda_rejects_what_the_gpu_crashes_at_and_fails_where_it_refuses(
+    video: Path, stand_in: StandIn
+) -> None:
+    stand_in("crash", 1)
+    with DecoderPool("cuda", num_gpus=1) as pool:
+        got = pool.decode(video, SEGMENTS, REQUEST)
+    assert [getattr(outcome, "reason", None) for outcome in got] == [
+        None, Reason.DECODE_FAILED, Reason.DECODE_FAILED,
+    ]  # fmt: skip
+    stand_in("refuse", 1)
+    with (
+        DecoderPool("cuda", num_gpus=1) as pool,
+        pytest.raises(DecoderUnavailableError, match="no decoder for this size"),
     ):
         pool.decode(video, SEGMENTS, REQUEST)
 
