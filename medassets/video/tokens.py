@@ -21,7 +21,7 @@ END_TOKEN = 49407
 
 TOKENIZER = (
     "CLIP byte pairs, 77 int64: 49406, text, 49407, zeros; text by ftfy.fix_text, html.unescape "
-    "twice, white space folded, lower case; markers in a text are text"
+    "twice, white space folded, lower case; markers in a text are text; 20,000 characters at most"
 )
 """The arithmetic of the tokens, for the sample's json; every backend gives the same."""
 
@@ -30,6 +30,10 @@ _VOCABULARY_SHA256 = "ee7a4423aea96d705babd8004aa41e3696ffd366e5d8f3227d4fa05776
 
 _NUM_BYTES = 512
 """Tokens of a single byte, inside a word and at its end."""
+
+# Cleaning and merging take seconds, in the square of a word's length, for a megabyte of hostile
+# text; 75 tokens of any language stand within the first hundreds of characters.
+_MOST_CHARACTERS = 20_000
 
 _WORD = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 """Source: clip/simple_tokenizer.py, github.com/openai/CLIP; markers left out."""
@@ -82,13 +86,13 @@ def open_tokenizer(path: str = "") -> Tokenizer:
 
 
 def clean_text(text: str) -> str:
-    """Return a text as CLIP's byte pairs are applied to it.
+    """Return a text, or its first 20,000 characters, as CLIP's byte pairs are applied to it.
 
     Source: `basic_clean` and `whitespace_clean` of clip/simple_tokenizer.py, github.com/openai/CLIP.
     """
     import ftfy
 
-    mended = html.unescape(html.unescape(ftfy.fix_text(text)))
+    mended = html.unescape(html.unescape(ftfy.fix_text(text[:_MOST_CHARACTERS])))
     return _WHITE_SPACE.sub(" ", mended).strip().lower()
 
 

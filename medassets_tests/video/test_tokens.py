@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 import json
 import sys
+import time
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -183,6 +184,13 @@ def test_a_long_text_is_cut_and_still_ends(tokenizer: Tokenizer) -> None:
     assert tokenizer.encode("dog " * 75).tolist() == [49406, *[1929] * 75, 49407]
     assert tokenizer.encode("dog " * 76).tolist() == [49406, *[1929] * 75, 49407]
     assert tokenizer.encode("dog " * 74).tolist() == [49406, *[1929] * 74, 49407, 0]
+
+
+@pytest.mark.parametrize("letters", ["a", "<", "Ã©", "&amp;"])
+def test_a_hostile_text_takes_no_time(letters: str, tokenizer: Tokenizer) -> None:
+    started = time.perf_counter()
+    assert tokenizer.encode(letters * 1_000_000)[76] in (0, 49407)
+    assert time.perf_counter() - started < 2
 
 
 def test_a_marker_in_a_text_does_not_end_it(tokenizer: Tokenizer) -> None:
