@@ -7,24 +7,26 @@ One row group is one shard, in the order of the plan, so that a partition's run 
 only; the plan itself stands in the file's footer.
 """
 
+import hashlib
 import json
-import re
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medassets.errors import CatalogError
 from medassets.samples import SourceItem
-from medassets.shards.fingerprint import rows_fingerprint
+from medassets.shards.growth import Growth, grow_plan, take_rows
+from medassets.storage.arrow import kernels
 from medassets.storage.atomic import publish_file, sweep_private
 from medassets.storage.checksums import canonical_json, fingerprint
-from medassets.storage.paths import check_member_path, format_partition_key, split_partition_key
+from medassets.storage.paths import check_member_path, split_partition_key
 
 STATE_PLANNED = "planned"
 STATE_HELD = "held"
@@ -33,7 +35,9 @@ STATE_EXCLUDED = "excluded"
 REQUIRED_COLUMNS = ("key", "split", "path", "revision", "excluded", "detail")
 
 _PLAN_KEY = b"medassets.plan"
-_KEY = re.compile(r"[A-Za-z0-9_-]{1,90}")
+_KEY_PATTERN = r"\A[A-Za-z0-9_-]{1,90}\z"
+_PLACE_COLUMNS = ("partition", "state")
+_ROWS_AT_A_TIME = 65_536
 
 
 def plan_catalog(
@@ -70,9 +74,16 @@ def plan_catalog(
     _check_rows(rows)
     before = plan_of(previous) if previous is not None else None
     size = _check_size(samples_per_shard, before)
-    growth = _grow(rows, previous, size=size, limit=limit, limit_splits=limit_splits)
-    table = _assemble(rows, previous, growth, pinned=pinned)
-    return _with_plan(table, size)
+    growth = grow_plan(
+        rows,
+        previous,
+        before.partitions if before else {},
+        size=size,
+        limit=limit,
+        limit_splits=limit_splits,
+        pinned=pinned,
+    )
+    return _with_plan(_assemble(rows, previous, growth), growth, size)
 
 
 def plan_of(catalog: pa.Table) -> "CatalogPlan":
@@ -187,21 +198,6 @@ class CatalogPlan:
         return found
 
 
-@dataclass(frozen=True)
-class _Growth:
-    """Which key goes where, and from which table its row is taken.
-
-    Attributes:
-        partitions: Partition key -> sample keys, sorted.
-        touched: Partitions that are new or planned anew.
-        held: Keys beyond the limit.
-    """
-
-    partitions: dict[str, list[str]]
-    touched: set[str]
-    held: set[str]
-
-
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     try:
@@ -219,19 +215,29 @@ def _check_rows(rows: pa.Table) -> None:
     if missing:
         msg = f"catalog rows: columns {missing} are missing; a kind's read_rows must give them"
         raise CatalogError(msg)
+    _check_keys_differ(rows["key"])
+    usable = rows.select(["key", "split", "path"]).filter(kernels.is_null(rows["excluded"]))
+    good = kernels.match_substring_regex(usable["key"], _KEY_PATTERN)
+    wrong = kernels.invert(kernels.fill_null(good, False))
+    if (bad := usable["key"].filter(wrong)).length():
+        msg = f"catalog rows: key {bad[0].as_py()!r} is not 1 to 90 of A-Z a-z 0-9 _ -"
+        raise CatalogError(msg)
+    if usable["split"].null_count:
+        msg = "catalog rows: a row that is not excluded has no split"
+        raise CatalogError(msg)
+    for path in kernels.unique(usable["path"]).to_pylist():
+        check_member_path(path or "")
+
+
+def _check_keys_differ(keys: pa.ChunkedArray) -> None:
+    if kernels.count_distinct(keys, mode="all").as_py() == len(keys):
+        return
     seen: set[str] = set()
-    columns = (rows[name].to_pylist() for name in ("key", "path", "excluded"))
-    for key, path, excluded in zip(*columns, strict=True):
+    for key in keys.to_pylist():
         if key in seen:
             msg = f"catalog rows: key {key!r} stands twice; keys must differ"
             raise CatalogError(msg)
         seen.add(key)
-        if excluded is not None:
-            continue
-        if not _KEY.fullmatch(key or ""):
-            msg = f"catalog rows: key {key!r} is not 1 to 90 of A-Z a-z 0-9 _ -"
-            raise CatalogError(msg)
-        check_member_path(path or "")
 
 
 def _check_size(asked: int | None, before: CatalogPlan | None) -> int:
@@ -249,165 +255,60 @@ def _check_size(asked: int | None, before: CatalogPlan | None) -> int:
     return before.samples_per_shard
 
 
-def _grow(
-    rows: pa.Table,
-    previous: pa.Table | None,
-    *,
-    size: int,
-    limit: int | None,
-    limit_splits: Collection[str],
-) -> _Growth:
-    partitions = _planned_keys(previous)
-    known = {key for keys in partitions.values() for key in keys}
-    counted = sum(
-        len(keys)
-        for partition, keys in partitions.items()
-        if not limit_splits or split_partition_key(partition)[0] in limit_splits
-    )
-    room = None if limit is None else max(limit - counted, 0)
-    growth = _Growth(partitions={}, touched=set(), held=set())
-    for split, keys in _new_keys(rows, known).items():
-        taken = keys
-        if room is not None:
-            taken = keys[:room] if not limit_splits or split in limit_splits else []
-            room -= len(taken)
-        growth.held.update(keys[len(taken) :])
-        _grow_split(growth, split, _of_split(partitions, split), taken, size)
-    for split in _splits_in_order(partitions):
-        if not _of_split(growth.partitions, split):
-            growth.partitions.update(_of_split(partitions, split))
-    return growth
-
-
-def _grow_split(
-    growth: _Growth, split: str, old: dict[str, list[str]], new: list[str], size: int
-) -> None:
-    kept = dict(old)
-    tail: list[str] = []
-    if new and old and len(old[last := next(reversed(old))]) < size:
-        tail = kept.pop(last)
-    growth.partitions.update(kept)
-    # New samples go behind those that already have a place, whatever their names.
-    keys = tail + new
-    for i in range(0, len(keys), size):
-        key = format_partition_key(split, len(kept) + i // size)
-        growth.partitions[key] = keys[i : i + size]
-        growth.touched.add(key)
-
-
-def _planned_keys(previous: pa.Table | None) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    if previous is not None:
-        keys, partitions = previous["key"].to_pylist(), previous["partition"].to_pylist()
-        for key, partition in zip(keys, partitions, strict=True):
-            if partition is not None:
-                found.setdefault(partition, []).append(key)
-    return found
-
-
-def _new_keys(rows: pa.Table, known: set[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    columns = (rows[name].to_pylist() for name in ("split", "key", "excluded"))
-    for split, key, excluded in zip(*columns, strict=True):
-        keys = found.setdefault(split, [])
-        if excluded is None and key not in known:
-            keys.append(key)
-    return {split: sorted(keys) for split, keys in found.items()}
-
-
-def _of_split(partitions: Mapping[str, list[str]], split: str) -> dict[str, list[str]]:
-    return {k: v for k, v in partitions.items() if split_partition_key(k)[0] == split}
-
-
-def _splits_in_order(partitions: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(split_partition_key(key)[0] for key in partitions))
-
-
-def _assemble(
-    rows: pa.Table, previous: pa.Table | None, growth: _Growth, *, pinned: bool
-) -> pa.Table:
+def _assemble(rows: pa.Table, previous: pa.Table | None, growth: Growth) -> pa.Table:
     """Take each row from today's rows or from the previous catalog, in the order of the plan."""
-    today = {k: i for i, k in enumerate(rows["key"].to_pylist())}
-    excluded = rows["excluded"].to_pylist()
-    before: dict[str, int] = {}
-    tables = [_with_places(rows)]
-    if previous is not None:
-        before = {k: i + rows.num_rows for i, k in enumerate(previous["key"].to_pylist())}
-        tables.append(previous.replace_schema_metadata(None))
-    taken: list[int] = []
-    places: list[str | None] = []
-    for partition, keys in growth.partitions.items():
-        for key in keys:
-            # A row that vanished, or that a later table excludes, keeps its place and its words.
-            usable = key in today and excluded[today[key]] is None
-            fresh = usable and (partition in growth.touched or not pinned)
-            taken.append(today[key] if fresh or key not in before else before[key])
-            places.append(partition)
-    planned = set().union(*growth.partitions.values()) if growth.partitions else set()
-    rest = [(excluded[i] is not None, i) for k, i in today.items() if k not in planned]
-    taken += [i for _, i in sorted(rest)]
-    places += [None] * len(rest)
-    whole = pa.concat_tables(tables, promote_options="default").take(pa.array(taken, pa.int64()))
-    return _set_places(whole, places, rows.schema.metadata)
+    numbers = np.concatenate([growth.planned, growth.held, growth.excluded])
+    before = None if previous is None else previous.drop_columns(list(_PLACE_COLUMNS))
+    table = take_rows(rows, before, numbers)
+    counts = list(growth.partitions.values())
+    places = np.repeat(np.arange(len(counts)), counts)
+    partitions = pa.array([*growth.partitions], pa.string()).take(pa.array(places))
+    states = [STATE_PLANNED, STATE_HELD, STATE_EXCLUDED]
+    lengths = [len(growth.planned), len(growth.held), len(growth.excluded)]
+    columns = {
+        "partition": [partitions, pa.nulls(table.num_rows - len(partitions), pa.string())],
+        "state": [pa.repeat(state, n) for state, n in zip(states, lengths, strict=True)],
+    }
+    for name, chunks in columns.items():
+        table = table.append_column(name, pa.chunked_array(chunks, pa.string()))
+    return table.replace_schema_metadata(rows.schema.metadata)
 
 
-def _with_places(rows: pa.Table) -> pa.Table:
-    nothing = pa.nulls(rows.num_rows, pa.string())
-    bare = rows.replace_schema_metadata(None)
-    return bare.append_column("partition", nothing).append_column("state", nothing)
-
-
-def _set_places(
-    table: pa.Table, places: list[str | None], metadata: Mapping[bytes, bytes] | None
-) -> pa.Table:
-    excluded = table["excluded"].to_pylist()
-    states = [
-        STATE_PLANNED if place else STATE_HELD if reason is None else STATE_EXCLUDED
-        for place, reason in zip(places, excluded, strict=True)
-    ]
-    for name, values in (("partition", places), ("state", states)):
-        column = table.schema.get_field_index(name)
-        table = table.set_column(column, name, pa.array(values, pa.string()))
-    return table.replace_schema_metadata(dict(metadata or {})).combine_chunks()
-
-
-def _with_plan(table: pa.Table, size: int) -> pa.Table:
-    plan = _summarize(table, size)
+def _with_plan(table: pa.Table, growth: Growth, size: int) -> pa.Table:
+    plan = _summarize(table, growth, size)
     metadata = {**(table.schema.metadata or {}), _PLAN_KEY: canonical_json(_plan_document(plan))}
     return table.replace_schema_metadata(metadata)
 
 
-def _summarize(table: pa.Table, size: int) -> CatalogPlan:
-    partitions: dict[str, int] = {}
+def _summarize(table: pa.Table, growth: Growth, size: int) -> CatalogPlan:
+    content = table.drop_columns(list(_PLACE_COLUMNS))
     digests: dict[str, str] = {}
+    start = 0
+    for key, count in growth.partitions.items():
+        digests[key] = _digest(key, content.slice(start, count).to_pylist())
+        start += count
+    rest = table.select(["key", "split", "excluded"]).slice(start)
+    dropped = rest.slice(len(growth.held))
     excluded: dict[str, dict[str, int]] = {}
-    held, rest = 0, []
-    for place, rows in _iter_groups(table):
-        if place is not None:
-            partitions[place] = len(rows)
-            digests[place] = _digest(place, rows)
-            continue
-        for row in rows:
-            rest.append([row["key"], row["split"], row["excluded"]])
-            held += row["excluded"] is None
-            if row["excluded"] is not None:
-                reasons = excluded.setdefault(row["split"], {})
-                reasons[row["excluded"]] = reasons.get(row["excluded"], 0) + 1
-    version = fingerprint({"size": size, "digests": digests, "rest": rest})
+    groups = dropped.group_by(["split", "excluded"], use_threads=False).aggregate(
+        [("key", "count")]
+    )
+    for group in groups.sort_by("excluded").to_pylist():
+        excluded.setdefault(group["split"], {})[group["excluded"]] = group["key_count"]
     return CatalogPlan(
         samples_per_shard=size,
-        partitions=partitions,
+        partitions=growth.partitions,
         digests=digests,
         num_rows=table.num_rows,
-        num_held=held,
-        excluded={split: dict(sorted(reasons.items())) for split, reasons in excluded.items()},
-        version=version,
+        num_held=len(growth.held),
+        excluded=excluded,
+        version=_version(size, digests, rest),
     )
 
 
 def _digest(partition: str, rows: list[dict[str, Any]]) -> str:
     try:
-        return rows_fingerprint([_as_item(row) for row in rows])
+        return fingerprint(rows)
     except (ValueError, TypeError) as error:
         first, last = rows[0]["key"], rows[-1]["key"]
         msg = (
@@ -417,13 +318,15 @@ def _digest(partition: str, rows: list[dict[str, Any]]) -> str:
         raise CatalogError(msg) from error
 
 
-def _iter_groups(table: pa.Table) -> Iterator[tuple[str | None, list[dict[str, Any]]]]:
-    places = table["partition"].to_pylist()
-    start = 0
-    for i in range(1, len(places) + 1):
-        if i == len(places) or places[i] != places[start]:
-            yield places[start], table.slice(start, i - start).to_pylist()
-            start = i
+def _version(size: int, digests: dict[str, str], rest: pa.Table) -> str:
+    """Return the fingerprint of `{size, digests, rest}`, rest being a list of the rows' cells."""
+    # Piece by piece: the rest may be a million rows, and their text 100 MB.
+    digest = hashlib.sha256(b'{"digests":' + canonical_json(digests) + b',"rest":[')
+    for number, batch in enumerate(rest.to_batches(max_chunksize=_ROWS_AT_A_TIME)):
+        cells = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        digest.update((b"," if number else b"") + canonical_json(list(cells))[1:-1])
+    digest.update(b'],"size":' + canonical_json(size) + b"}")
+    return digest.hexdigest()
 
 
 def _plan_document(plan: CatalogPlan) -> dict[str, Any]:
