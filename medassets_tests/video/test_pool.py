@@ -33,6 +33,9 @@ REQUEST = FrameRequest(
 SEGMENTS = [Segment(0, 1000), Segment(500, 2000), Segment(1500, 60_000), Segment(200, None)]
 
 
+REAL = Path(__file__).parents[3] / "shared" / "data" / "video"
+
+
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds of H.264."""
@@ -131,6 +134,14 @@ def test_a_process_answers_what_the_function_answers(pool: DecoderPool, video: P
     assert isinstance(got[0], DecodedClip)
     assert (got[0].device, got[0].fallback) == ("cpu", None)
     assert pool.probe(video) == probe_video(video)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the folder of real videos is not there")
+def test_real_videos_with_their_traps_come_out_as_from_the_function(pool: DecoderPool) -> None:
+    segments = [Segment(0, 400), Segment(200, 3000)]
+    for path in sorted(REAL.iterdir()):
+        expected = list(decode_segments(path, segments, REQUEST))
+        assert_same(pool.decode(path, segments, REQUEST), expected)
 
 
 def test_no_segments_have_no_outcomes(pool: DecoderPool, video: Path) -> None:
@@ -324,35 +335,6 @@ def test_a_forgotten_pool_leaves_no_process(video: Path) -> None:
     assert all_gone(pids)
 
 
-def test_a_forked_copy_of_the_pool_does_not_end_its_processes(video: Path) -> None:
-    script = f"""
-        import os
-        from pathlib import Path
-        from medassets.video.pool import DecoderPool
-        pool = DecoderPool("cpu", num_workers=1)
-        pool.probe(Path({str(video)!r}))
-        child = os.fork()
-        if not child:
-            raise SystemExit(0)
-        os.waitpid(child, 0)
-        pids = pool.pids
-        pool.probe(Path({str(video)!r}))
-        assert pool.pids == pids, (pool.pids, pids)
-        """
-    done = run_script(script)
-    assert done.returncode == 0, done.stderr
-
-
-def run_script(script: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 START = """
     import os, signal, sys, threading, time
     from pathlib import Path
@@ -432,6 +414,27 @@ def test_processes_end_with_the_interpreter_without_close(
         pids = read_pids(process)
         assert process.wait(20) == status
         assert all_end_soon(pids)
+
+
+def test_a_forked_copy_of_the_pool_does_not_touch_its_processes(video: Path, fifo: Path) -> None:
+    script = """
+    pids = pool.pids
+    threading.Thread(target=hang, daemon=True).start()
+    time.sleep(0.3)
+    start = time.monotonic()
+    child = os.fork()
+    if not child:
+        raise SystemExit(0)
+    os.waitpid(child, 0)
+    # The copy has nobody at work to wait for.
+    assert time.monotonic() - start < 5
+    pool.probe(video)
+    print(set(pids) < set(pool.pids), flush=True)
+    """
+    with start_script(script, video, fifo) as process:
+        out, err = process.communicate(timeout=60)
+    assert out.splitlines()[0] == "True", err
+    assert process.returncode == 0
 
 
 def test_ctrl_c_while_waiting_leaves_the_pool_in_order(video: Path, fifo: Path) -> None:

@@ -80,6 +80,16 @@ def test_a_process_starts_with_its_first_call_and_stays(make: Make) -> None:
     assert run(process, "say(kind='done', value=os.getpid())") == ([], process.pid)
 
 
+def test_a_process_is_replaced_before_it_has_grown_large(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medassets.video.process._MOST_CALLS", 3)
+    process = make()
+    pids = [run(process, "say(kind='done', value=os.getpid())")[1] for _ in range(7)]
+    assert len(set(pids)) == 3
+    assert pids[0] == pids[2] != pids[3] == pids[5] != pids[6]
+
+
 def test_an_error_over_there_is_raised_here_and_the_process_stays(make: Make) -> None:
     process = make()
     run(process, "say(kind='done')")
@@ -193,6 +203,16 @@ def test_a_process_interrupted_under_its_caller_is_no_verdict_on_the_video(make:
     timer.join()
     with pytest.raises(DecoderUnavailableError, match="closed in the middle"):
         run(process, "say(kind='done')")
+
+
+def test_a_process_interrupted_while_it_starts_is_not_waited_for(make: Make) -> None:
+    process = make("import time; time.sleep(60)")
+    timer = threading.Timer(0.3, process.interrupt)
+    timer.start()
+    with pytest.raises(DecoderUnavailableError, match="closed in the middle"):
+        run(process, "")
+    timer.join()
+    assert process.pid is None
 
 
 def test_a_process_outlives_the_thread_that_first_called_it(make: Make) -> None:
