@@ -14,9 +14,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# Synthetic CT-RATE-like data, a local Hub, and the whole way to shards through Dagster.
+# Synthetic data laid out like CT-RATE and CLIP4MC, and the whole way to shards through Dagster.
 demo: install
-	MEDASSETS_HOME=$(DEMO_HOME) $(BIN)/medassets demo
+	MEDASSETS_HOME=$(DEMO_HOME) $(BIN)/medassets demo demo_video
+	MEDASSETS_HOME=$(DEMO_HOME) $(BIN)/medassets demo demo_ct
 
 # The Dagster UI on what `make demo` made, at http://127.0.0.1:3000.
 ui: install

@@ -79,7 +79,7 @@ class LazyGroup(click.Group):
 )
 @click.version_option(__version__, prog_name="medassets")
 def cli() -> None:
-    """Turn CT volumes into training-ready shards.
+    """Turn CT volumes and videos into training-ready shards.
 
     Everything runs through Dagster: the UI shows what this command does, and the other way round.
     """

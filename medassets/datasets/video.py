@@ -3,6 +3,7 @@
 Both stages stand on one catalog and one plan; each has shards, records and a status of its own.
 """
 
+import io
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,8 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import pyarrow as pa
 
+from medassets.arrays import FrameBatchArray
 from medassets.datasets.clips import ClipShard, cut_clips, open_clip_shard
 from medassets.datasets.kind import Estimate
 from medassets.errors import SampleRejectedError
@@ -24,7 +27,7 @@ from medassets.shards.fingerprint import (
     plan_fingerprint,
     rows_fingerprint,
 )
-from medassets.shards.record import ShardRecord
+from medassets.shards.record import SampleEntry, ShardRecord
 from medassets.shards.writer import Encode, Encoded
 from medassets.sources.base import Source
 from medassets.sources.folder import FolderSource
@@ -217,9 +220,11 @@ class VideoFrames(_VideoClips):
 
     def draw_preview(self, shard: Path, record: ShardRecord) -> bytes | None:
         """Return a contact sheet of the shard's first clips with their texts, as JPEG."""
-        from medassets.video.preview import draw_shard_preview
+        from medassets.video.preview import NUM_CLIPS, draw_contact_sheet
 
-        return draw_shard_preview(shard, record)
+        with shard.open("rb") as file:
+            clips = [_read_clip(file.fileno(), sample) for sample in record.samples[:NUM_CLIPS]]
+        return draw_contact_sheet(clips) if clips else None
 
 
 @dataclass(frozen=True)
@@ -307,6 +312,12 @@ def clip_encoding(spec: VideoClipDatasetSpec) -> "ClipEncoding":
         fps=spec.clip_fps,
         audio=spec.clip_audio,
     )
+
+
+def _read_clip(fd: int, sample: SampleEntry) -> tuple[FrameBatchArray, str]:
+    """Return frames and text of a sample, read where its record says they are."""
+    found = {m.suffix: os.pread(fd, m.size_bytes, m.offset) for m in sample.members[:2]}
+    return np.load(io.BytesIO(found["npy"]), allow_pickle=False), found["txt"].decode()
 
 
 def _probe_all(files: Mapping[str, Path]) -> Mapping[str, Any]:

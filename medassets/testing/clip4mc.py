@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medassets.testing.videos import VideoRecipe, make_video
+from medassets.testing.videos import MadeVideo, VideoRecipe, make_video
 
 _FPS = 20
 _CODECS = ("libx264", "libx265", "libvpx-vp9", "mpeg4")
@@ -24,7 +24,7 @@ class SyntheticVideos:
         info_csv: Table `url,filename`.
         metadata: JSON array of the clips.
         records: The metadata's records, good ones and bad ones.
-        expected: Video id to the name of its file, for those that have one.
+        made: Video id to its file, for those that have one.
         reasons: Index of a record to the reason why it has no clip; the others have one.
     """
 
@@ -33,7 +33,7 @@ class SyntheticVideos:
     info_csv: Path
     metadata: Path
     records: tuple[dict[str, Any], ...]
-    expected: dict[str, str]
+    made: dict[str, MadeVideo]
     reasons: dict[int, str]
 
 
@@ -55,12 +55,11 @@ def make_clip4mc_folder(
     chance = random.Random(seed)
     videos = folder / "videos"
     videos.mkdir(parents=True, exist_ok=True)
-    files: dict[str, str] = {}
+    made: dict[str, MadeVideo] = {}
     rows: list[tuple[str, str]] = []
     for index in range(num_videos):
         vid = _make_id(index, chance)
         title, name = _name_file(index, vid)
-        files[vid] = name
         rows.append((f"https://www.youtube.com/watch?v={vid}", title))
         recipe = VideoRecipe(
             codec=_CODECS[index % len(_CODECS)],
@@ -69,16 +68,16 @@ def make_clip4mc_folder(
             gop_frames=2 * _FPS,
             is_variable=index % 3 == 1,
         )
-        make_video(videos / name, recipe)
-    records = [record for vid in files for record in _iter_clips(vid, num_frames, chance)]
-    bad = _bad_records(next(iter(files)))
+        made[vid] = make_video(videos / name, recipe)
+    records = [record for vid in made for record in _iter_clips(vid, num_frames, chance)]
+    bad = _bad_records(next(iter(made)))
     reasons = {len(records) + index: reason for index, (reason, _) in enumerate(bad)}
     records += [record for _, record in bad]
     info, metadata = folder / "info.csv", folder / "metadata.json"
     with info.open("w", encoding="utf-8-sig", newline="") as file:
         csv.writer(file).writerows([("url", "filename"), *rows])
     metadata.write_text(json.dumps(records, ensure_ascii=False, indent=1), encoding="utf-8")
-    return SyntheticVideos(folder, videos, info, metadata, tuple(records), files, reasons)
+    return SyntheticVideos(folder, videos, info, metadata, tuple(records), made, reasons)
 
 
 def _make_id(index: int, chance: random.Random) -> str:

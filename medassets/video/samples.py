@@ -1,0 +1,130 @@
+"""Encode the frames of one clip with its text and sizes as the members of a sample."""
+
+import io
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from medassets.arrays import BytesLike, FrameBatchArray
+from medassets.samples import EncodedSample, SourceItem, StagedFile
+from medassets.video.conversion import RESIZE
+from medassets.video.requests import DecodedClip
+from medassets.video.sizes import resample_sizes
+from medassets.video.tokens import Tokenizer
+
+MEMBER_SUFFIXES = ("npy", "txt", "tokens.npy", "size.json", "json")
+"""Members of a clip's sample, in the order they stand in a shard."""
+
+
+def encode_clip_sample(
+    item: SourceItem,
+    staged: StagedFile,
+    clip: DecodedClip,
+    *,
+    tokenizer: Tokenizer,
+    fingerprint: str,
+) -> EncodedSample:
+    """Encode the five members of a clip's sample.
+
+    - `npy`: the frames, uint8 (t, h, w, c), c = R, G, B;
+    - `txt`: the transcript, UTF-8;
+    - `tokens.npy`: its tokens, int64 (77,);
+    - `size.json`: one size per frame, or null where the metadata has none;
+    - `json`: what `describe_clip` returns.
+
+    The bytes depend on the arguments only.
+
+    Args:
+        item: Catalog row of the clip.
+        staged: The file it was decoded from.
+        clip: Its frames.
+        tokenizer: Turns the transcript into tokens.
+        fingerprint: What the sample's making is known by; stored with it.
+    """
+    started = time.perf_counter()
+    text, size = item.row["transcript"], item.row["size"]
+    described = describe_clip(
+        item, staged, clip, tokenizer_name=tokenizer.name, fingerprint=fingerprint
+    )
+    resampled = resample_sizes(size, len(clip.frames)) if size else None
+    members: tuple[tuple[str, BytesLike], ...] = (
+        ("npy", _encode_npy(clip.frames)),
+        ("txt", text.encode()),
+        ("tokens.npy", _encode_npy(tokenizer.encode(text))),
+        ("size.json", _encode_json(resampled)),
+        ("json", _encode_json(described)),
+    )
+    facts = {
+        "vid": item.row["vid"],
+        "num_frames": len(clip.frames),
+        "device": clip.device,
+        "fallback": clip.fallback,
+        "source_sha256": staged.sha256,
+    }
+    seconds = {"encode": time.perf_counter() - started}
+    return EncodedSample(key=item.key, members=members, facts=facts, seconds=seconds)
+
+
+def describe_clip(
+    item: SourceItem,
+    staged: StagedFile,
+    clip: DecodedClip,
+    *,
+    tokenizer_name: str,
+    fingerprint: str,
+) -> dict[str, Any]:
+    """Return the `json` member: everything known of a sample, in a fixed order.
+
+    `timestamps_s` are the presentation times of the frames that are shown, in seconds from the
+    start of the file that was decoded.
+    """
+    row, facts = item.row, clip.facts
+    return {
+        "key": item.key,
+        "vid": row["vid"],
+        "split": item.split,
+        "transcript": row["transcript"],
+        "begin_s": row["begin_ms"] / 1000,
+        "end_s": row["end_ms"] / 1000,
+        "shape": list(clip.frames.shape),
+        "dtype": clip.frames.dtype.name,
+        "axes": "t h w c",
+        "color": "RGB",
+        "timestamps_s": list(clip.timestamps_s),
+        "num_segment_frames": clip.num_segment_frames,
+        "size": row["size"],
+        "decoder": {
+            "device": clip.device,
+            "codec": facts.codec,
+            "pixel_format": facts.pixel_format,
+            "fallback": clip.fallback,
+        },
+        "resize": RESIZE,
+        "tokenizer": tokenizer_name,
+        "source": {"uri": staged.uri, "sha256": staged.sha256, "bytes": staged.num_bytes},
+        "video": {
+            "width": facts.width,
+            "height": facts.height,
+            "rotation": facts.rotation,
+            "mirrored": facts.mirrored,
+            "duration_ms": facts.duration_ms,
+            "fps": facts.fps,
+        },
+        "row": row["row"],
+        "fingerprint": fingerprint,
+    }
+
+
+def _encode_npy(array: FrameBatchArray | np.ndarray) -> bytes:
+    """Return an array as a `.npy` file of version 1.0, whatever this numpy would choose."""
+    file = io.BytesIO()
+    np.lib.format.write_array(file, np.ascontiguousarray(array), version=(1, 0))
+    return file.getvalue()
+
+
+def _encode_json(document: Mapping[str, Any] | list[float] | None) -> bytes:
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode()
