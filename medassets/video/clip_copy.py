@@ -1,25 +1,58 @@
 """Cut a clip by copying its streams from a key frame on: quick, and nothing is lost."""
 
-from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
+import numpy as np
+import numpy.typing as npt
 from av.container import OutputContainer
 from av.packet import Packet
 
 from medassets.errors import Reason, SampleRejectedError
-from medassets.video.clip_files import ClipPlan, reject_empty
+from medassets.video.clip_files import ClipEncoding, ClipPlan
+from medassets.video.clip_frames import CLIP_RULES, Ruler, make_ruler, reach
 from medassets.video.clip_reencode import MUXING, choose_rate_hz
-from medassets.video.clip_source import SEEK_BACK_MS, ClipSource, Ruler
-from medassets.video.timeline import Segment
+from medassets.video.clip_sound import SoundReader
+from medassets.video.opening import VideoReader
+from medassets.video.packets import Stretch, plan_decoding, read_stretch
+from medassets.video.requests import Progress
+from medassets.video.timeline import Segment, Span, plan_span
 
-# What players and FFmpeg both read in mp4; it can hold more than that in theory.
-_PICTURES = frozenset({"av1", "h264", "hevc", "mpeg2video", "mpeg4", "vp9"})
+# What players and FFmpeg both read in mp4, and what tells its frames by its packets.
+_PICTURES = frozenset({"av1", "h264", "hevc", "vp9"})
 _SOUNDS = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"})
 
+_NO_TIMES = "the file does not tell by its packets when frames are shown"
+_HIDDEN = "an edit list hides frames within it"
+_TWINS = "two frames of one time"
 
-def copy_streams(source: ClipSource, segment: Segment, target: Path) -> ClipPlan:
+
+@dataclass(frozen=True)
+class _Cut:
+    """What is copied.
+
+    Attributes:
+        span: The frames that are wanted.
+        anchor: Where reading begins.
+        chosen: Which of the packets read from there are copied, bool, shape (n,).
+        key_pts: Timestamp of the first of them.
+        lead_in_ms: How much earlier than the segment the clip begins.
+    """
+
+    span: Span
+    anchor: int | None
+    chosen: npt.NDArray[np.bool_]
+    key_pts: int
+    lead_in_ms: int
+
+
+def copy_streams(
+    video: Path, segment: Segment, encoding: ClipEncoding, target: Path, *, on_progress: Progress
+) -> ClipPlan:
     """Write the packets of a stretch as they are, from the last key frame at or before its begin.
 
     Times are moved so that the segment's begin falls on a whole millisecond of the clip,
@@ -27,135 +60,116 @@ def copy_streams(source: ClipSource, segment: Segment, target: Path) -> ClipPlan
     source. Where frames are stored out of order, some after the end may be in the file, too.
 
     Args:
-        source: The open video.
+        video: The source.
         segment: The stretch.
+        encoding: Whether sound is kept.
         target: File to write.
+        on_progress: Called often.
 
     Returns:
         What the file must turn out to hold.
 
     Raises:
-        SampleRejectedError: DECODE_FAILED if mp4 cannot hold the codecs, or packets have no times;
-            END_BEYOND_DURATION if the video ends before the segment begins.
+        SampleRejectedError: If the stretch is not to be had, or cannot be copied into mp4.
+        av.error.FFmpegError: If FFmpeg fails otherwise.
     """
-    _check_codecs(source)
-    begin = source.span(segment)[0]
-    key_pts = _find_key(source, begin)
-    lead_in_ms = max(source.ruler.ceil_ms(begin - source.ruler.at(key_pts)), 0)
-    with av.open(str(target), "w", format="mp4", container_options=MUXING) as output:
-        copier = _Copier(output, source, segment, lead_in_ms=lead_in_ms)
-        copier.copy(key_pts)
-    if copier.end <= begin:
-        source.shown_until = copier.end
-        raise reject_empty(segment, source)
-    return ClipPlan(
-        begin_ms=segment.begin_ms,
-        end_ms=source.ruler.ceil_ms(copier.end),
-        lead_in_ms=lead_in_ms,
-        num_packets=copier.num_packets,
-        codec=source.video.codec_context.codec.canonical_name,
-        has_audio=copier.has_sound,
-        is_copy=True,
-    )
+    with ExitStack() as stack:
+        reader = stack.enter_context(VideoReader(video))
+        cut = _plan_cut(reader, segment, on_progress)
+        sound: SoundReader | None = None
+        if encoding.audio:
+            begin_s = Fraction(segment.begin_ms - cut.lead_in_ms, 1000)
+            zero_s = reader.clock.origin_s + begin_s
+            sound = SoundReader(video, zero_s=zero_s, on_progress=on_progress)
+            stack.enter_context(sound)
+            _check_sound(sound)
+        output = av.open(str(target), "w", format="mp4", container_options=MUXING)
+        stack.enter_context(output)
+        return _Copier(output, reader, cut).copy(sound, on_progress)
 
 
-def _check_codecs(source: ClipSource) -> None:
-    picture = source.video.codec_context.codec.canonical_name
-    if picture not in _PICTURES:
-        raise _reject_codec(picture, remedy="declare clips: reencode")
-    sound = source.audio and source.audio.codec_context.codec.canonical_name
-    if sound and sound not in _SOUNDS:
-        raise _reject_codec(sound, remedy="declare clip_audio: false, or clips: reencode")
+def _plan_cut(reader: VideoReader, segment: Segment, on_progress: Progress) -> _Cut:
+    if reader.codec not in _PICTURES:
+        raise _reject_codec(reader.codec, remedy="declare clips: reencode")
+    if not reader.can_count_packets:
+        raise _reject_times(_NO_TIMES)
+    bounds = reach(reader.clock, segment)
+    stretch = read_stretch(reader, *bounds, on_progress=on_progress)
+    if stretch.doubt:
+        raise _reject_times(stretch.doubt)
+    span = plan_span(stretch.timeline, segment, clock=reader.clock, rules=CLIP_RULES)
+    chosen, key = _choose_packets(stretch, span)
+    ruler, key_pts = make_ruler(reader.clock), int(stretch.pts[key])
+    lead_in_ms = ruler.ceil_ms(ruler.at_ms(segment.begin_ms) - ruler.at(key_pts))
+    return _Cut(span, stretch.anchor, chosen, key_pts, max(lead_in_ms, 0))
 
 
-def _find_key(source: ClipSource, begin: int) -> int:
-    """Return the timestamp of the last key frame at or before a time; the reading stands before it.
-
-    Where the video begins later, that of its first key frame.
-    """
-    for back_ms in SEEK_BACK_MS:
-        ticks = begin - source.ruler.at_ms(back_ms)
-        if ticks <= 0 or not source.seek(ticks):
-            break
-        if (pts := _scan(source, begin)) is not None:
-            source.seek(ticks)
-            return pts
-    source.rewind()
-    pts = _scan(source, begin)
-    source.rewind()
-    if pts is None:
-        pts = next((p.pts for p in _iter_pictures(source) if p.is_keyframe), None)
-        source.rewind()
-    if pts is None:
-        detail = "the video has no key frame to copy from; declare clips: reencode"
-        raise SampleRejectedError(Reason.DECODE_FAILED, detail)
-    return pts
+def _choose_packets(stretch: Stretch, span: Span) -> tuple[npt.NDArray[np.bool_], int]:
+    """Return which packets are copied, and the index of the key frame they begin with."""
+    wanted: list[int] = stretch.timeline.pts[span.first : span.stop].tolist()
+    plan = plan_decoding(stretch, wanted)
+    key = int(plan.start[plan.wanted].min())
+    chosen = np.zeros(len(stretch.pts), np.bool_)
+    chosen[key : plan.num_packets] = True
+    # Pictures that are shown before the key frame they follow hang on the one before.
+    chosen &= stretch.pts >= stretch.pts[key]
+    hidden = stretch.pts[chosen & stretch.hidden]
+    if (hidden >= wanted[0]).any():
+        raise _reject_times(_HIDDEN)
+    if any(a == b for a, b in pairwise(np.sort(stretch.pts[chosen]).tolist())):
+        raise _reject_times(_TWINS)
+    return chosen, key
 
 
-def _scan(source: ClipSource, begin: int) -> int | None:
-    key = None
-    for packet in _iter_pictures(source):
-        if packet.is_keyframe and source.ruler.at(_pts(packet)) <= begin:
-            key = packet.pts
-        if packet.dts is not None and source.ruler.at(packet.dts) > begin:
-            break
-    return key
-
-
-def _iter_pictures(source: ClipSource) -> Iterator[Packet]:
-    return (p for p in source.iter_packets() if p.stream_index == source.video.index)
+def _check_sound(sound: SoundReader) -> None:
+    codec = sound.stream and sound.stream.codec_context.codec.canonical_name
+    if codec and codec not in _SOUNDS:
+        raise _reject_codec(codec, remedy="declare clip_audio: false, or clips: reencode")
 
 
 class _Copier:
     """Moves packets from one file to another, with the times of the clip."""
 
-    def __init__(
-        self, output: OutputContainer, source: ClipSource, segment: Segment, *, lead_in_ms: int
-    ) -> None:
-        self._output, self._source = output, source
-        begin, self._end = source.span(segment)
-        self._origin = begin - source.ruler.at_ms(lead_in_ms)
-        self._origin_s = Fraction(self._origin, source.ruler.ticks_per_s)
-        self._picture = output.add_stream_from_template(source.video, opaque=True)
-        self._rate_hz = choose_rate_hz(source.time_base)
+    def __init__(self, output: OutputContainer, reader: VideoReader, cut: _Cut) -> None:
+        self._output, self._reader, self._cut = output, reader, cut
+        self._ruler: Ruler = make_ruler(reader.clock)
+        self._origin = self._ruler.at_ms(cut.span.begin_ms - cut.lead_in_ms)
+        self._rate_hz = choose_rate_hz(self._ruler)
+        # With the decoder's own context the display matrix comes along.
+        self._picture = output.add_stream_from_template(reader.stream, opaque=True)
         self._picture.time_base = Fraction(1, self._rate_hz)
-        self._sound = output.add_stream_from_template(source.audio) if source.audio else None
-        self._held: list[Packet] = []
         self._undated: list[Packet] = []
-        self._is_whole = False
-        self.num_packets = 0
-        self.has_sound = False
-        self.end = 0
+        self._num_packets = 0
 
-    def copy(self, key_pts: int) -> None:
-        """Copy everything from a key frame on."""
-        pictures_started = False
-        for packet in self._source.iter_packets():
-            if packet.stream_index != self._source.video.index:
-                if self._take_sound(packet) and self._is_whole:
-                    break
-                continue
-            pictures_started |= packet.is_keyframe and packet.pts == key_pts
-            # Pictures shown before the key frame they follow hang on the one before.
-            if pictures_started and _pts(packet) >= key_pts and not self._is_whole:
-                self._take_picture(packet)
-            if self._is_whole and self._sound is None:
-                break
+    def copy(self, sound: SoundReader | None, on_progress: Progress) -> ClipPlan:
+        """Copy everything."""
+        sounds = _SoundCopier(self._output, sound, self._end_s) if sound is not None else None
+        packets = self._reader.iter_packets_at(self._cut.anchor)
+        for packet, is_chosen in zip(packets, self._cut.chosen.tolist(), strict=False):
+            on_progress()
+            if is_chosen:
+                self._undated.append(packet)
+                if packet.dts is not None:
+                    self._flush()
+                    if sounds is not None:
+                        sounds.copy_until(Fraction(self._place(packet.dts), self._rate_hz))
         self._flush()
+        if sounds is not None:
+            sounds.copy_until(self._end_s)
+        return ClipPlan(
+            begin_ms=self._cut.span.begin_ms,
+            end_ms=self._cut.span.end_ms,
+            lead_in_ms=self._cut.lead_in_ms,
+            num_packets=self._num_packets,
+            codec=self._reader.codec,
+            has_audio=sounds is not None and sounds.has_copied,
+            is_copy=True,
+        )
 
-    def _take_picture(self, packet: Packet) -> None:
-        """Write a picture, or hold it: one after the end is needed if one before it follows."""
-        ruler = self._source.ruler
-        if self._end is not None and ruler.at(_pts(packet)) >= self._end:
-            self._is_whole = packet.dts is not None and ruler.at(packet.dts) >= self._end
-            self.end = self._end
-            self._held.append(packet)
-            return
-        for needed in (*self._held, packet):
-            self._undated.append(needed)
-            if needed.dts is not None:
-                self._flush()
-        self._held.clear()
+    @property
+    def _end_s(self) -> Fraction:
+        span = self._cut.span
+        return Fraction(span.end_ms - span.begin_ms + self._cut.lead_in_ms, 1000)
 
     def _flush(self) -> None:
         """Write the pictures that waited for the first decode time; Matroska stores none.
@@ -166,53 +180,58 @@ class _Copier:
         if not self._undated:
             return
         known = self._undated[-1].dts
-        last = min(map(_pts, self._undated)) if known is None else known
+        last = min(packet.pts or 0 for packet in self._undated) if known is None else known
         for index, packet in enumerate(reversed(self._undated)):
             packet.dts = last - index * max(packet.duration or 0, 1)
         for packet in self._undated:
-            self._mux_picture(packet)
+            self._mux(packet)
         self._undated.clear()
 
-    def _mux_picture(self, packet: Packet) -> None:
-        ruler, is_first = self._source.ruler, not self.num_packets
-        end = ruler.at(_pts(packet)) + (packet.duration or 0) * ruler.step
-        self.end = max(self.end, end if self._end is None else min(end, self._end))
-        pts, dts = self._place(ruler, _pts(packet)), self._place(ruler, packet.dts or 0)
-        packet.duration = self._place(ruler, _pts(packet) + (packet.duration or 0)) - pts
-        packet.pts, packet.dts = (0, min(dts, 0)) if is_first else (pts, dts)
+    def _mux(self, packet: Packet) -> None:
+        stop = (packet.pts or 0) + (packet.duration or 0)
+        pts, dts = self._place(packet.pts or 0), self._place(packet.dts or 0)
+        if not self._num_packets:
+            pts, dts = 0, min(dts, 0)
+        packet.pts, packet.dts, packet.duration = pts, dts, self._place(stop) - pts
         packet.stream, packet.time_base = self._picture, Fraction(1, self._rate_hz)
         self._output.mux(packet)
-        self.num_packets += 1
+        self._num_packets += 1
 
-    def _place(self, ruler: Ruler, pts: int) -> int:
-        return (ruler.at(pts) - self._origin) * self._rate_hz // ruler.ticks_per_s
-
-    def _take_sound(self, packet: Packet) -> bool:
-        """Write a packet of sound that begins in the clip; return whether it is past its end."""
-        if self._sound is None or packet.pts is None:
-            return False
-        ruler = self._source.audio_ruler()
-        seconds = Fraction(ruler.at(packet.pts), ruler.ticks_per_s)
-        if self._end is not None and seconds >= Fraction(self._end, self._source.ruler.ticks_per_s):
-            return True
-        if seconds >= self._origin_s:
-            rate_hz = self._sound.codec_context.sample_rate
-            lasts = Fraction((packet.duration or 0) * ruler.step, ruler.ticks_per_s)
-            packet.pts = packet.dts = round((seconds - self._origin_s) * rate_hz)
-            packet.duration = round(lasts * rate_hz)
-            packet.stream, packet.time_base = self._sound, Fraction(1, rate_hz)
-            self._output.mux(packet)
-            self.has_sound = True
-        return False
+    def _place(self, pts: int) -> int:
+        return (self._ruler.at(pts) - self._origin) * self._rate_hz // self._ruler.ticks_per_s
 
 
-def _pts(packet: Packet) -> int:
-    if packet.pts is None:
-        detail = "the video does not say when its frames are shown; declare clips: reencode"
-        raise SampleRejectedError(Reason.DECODE_FAILED, detail)
-    return packet.pts
+class _SoundCopier:
+    """Moves packets of sound, as far as the picture has come."""
+
+    def __init__(self, output: OutputContainer, sound: SoundReader, end_s: Fraction) -> None:
+        self._output, self._end_s = output, end_s
+        self._packets = sound.iter_packets()
+        self._next = next(self._packets, None)
+        self.has_copied = False
+        if sound.stream is not None:
+            self._stream = output.add_stream_from_template(sound.stream)
+            self._rate_hz = sound.stream.codec_context.sample_rate
+
+    def copy_until(self, seconds: Fraction) -> None:
+        """Copy the packets that begin in the clip and before a time."""
+        while self._next is not None and self._next[1] < min(seconds, self._end_s):
+            packet, begin_s = self._next
+            if begin_s >= 0:
+                lasts_s = (packet.duration or 0) * packet.time_base
+                packet.pts = packet.dts = round(begin_s * self._rate_hz)
+                packet.duration = round(lasts_s * self._rate_hz)
+                packet.stream, packet.time_base = self._stream, Fraction(1, self._rate_hz)
+                self._output.mux(packet)
+                self.has_copied = True
+            self._next = next(self._packets, None)
+
+
+def _reject_times(why: str) -> SampleRejectedError:
+    detail = f"the stretch cannot be copied ({why}); declare clips: reencode"
+    return SampleRejectedError(Reason.DECODE_FAILED, detail)
 
 
 def _reject_codec(codec: str, *, remedy: str) -> SampleRejectedError:
-    detail = f"mp4 does not hold {codec} in a way that players read; {remedy}"
+    detail = f"{codec} cannot be copied into mp4 so that players show it right; {remedy}"
     return SampleRejectedError(Reason.DECODE_FAILED, detail)

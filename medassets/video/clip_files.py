@@ -3,14 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from medassets.errors import Reason, SampleRejectedError
 from medassets.storage.atomic import publishing
 from medassets.video.timeline import Segment
-
-if TYPE_CHECKING:
-    from medassets.video.clip_source import ClipSource
 
 
 @dataclass(frozen=True)
@@ -111,36 +107,22 @@ def make_clip(
         Facts of the file.
 
     Raises:
-        SampleRejectedError: MISSING_SOURCE; NO_VIDEO_STREAM; END_BEYOND_DURATION if the video ends before the
-            stretch begins; DECODE_FAILED if it cannot be read, encoded or copied.
+        SampleRejectedError: MISSING_SOURCE; NO_VIDEO_STREAM; TOO_SHORT if the stretch is empty;
+            END_BEYOND_DURATION if the video ends before it begins; DECODE_FAILED if it cannot be
+            read, encoded or copied.
         SpecError: If the encoder asked for is not there.
         DiskSpaceError: If there is no room.
     """
     from medassets.video.clip_probe import explain_failure, probe_clip
-    from medassets.video.clip_source import ClipSource
 
     with publishing(target) as private, explain_failure():
-        with ClipSource(video, audio=encoding.audio, on_progress=on_progress) as source:
-            plan = _write(source, segment, encoding, private)
-        return probe_clip(private, plan, on_progress=on_progress)
+        if encoding.mode == "copy":
+            from medassets.video.clip_copy import copy_streams as write
+        else:
+            from medassets.video.clip_reencode import reencode as write
+        plan = write(video, segment, encoding, private, on_progress=on_progress or _ignore)
+        return probe_clip(private, plan, on_progress=on_progress or _ignore)
 
 
-def reject_empty(segment: Segment, source: "ClipSource") -> SampleRejectedError:
-    """Return why a stretch has no frame: the video ended before it, or holds none at all."""
-    if source.shown_until is None:
-        return SampleRejectedError(Reason.DECODE_FAILED, "not one frame could be decoded")
-    end_ms = source.ruler.ceil_ms(source.shown_until)
-    detail = f"the clip begins at {segment.begin_ms} ms, the video ends at {end_ms} ms"
-    return SampleRejectedError(Reason.END_BEYOND_DURATION, detail)
-
-
-def _write(
-    source: "ClipSource", segment: Segment, encoding: ClipEncoding, target: Path
-) -> ClipPlan:
-    if encoding.mode == "copy":
-        from medassets.video.clip_copy import copy_streams
-
-        return copy_streams(source, segment, target)
-    from medassets.video.clip_reencode import reencode
-
-    return reencode(source, segment, encoding, target)
+def _ignore() -> None:
+    """Do nothing with a sign of life."""

@@ -1,9 +1,8 @@
 """Cut a clip by decoding and encoding: exactly the frames of the stretch."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from fractions import Fraction
-from math import lcm
 from pathlib import Path
 
 import av
@@ -15,10 +14,13 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from medassets.errors import SpecError
-from medassets.video.clip_files import ClipEncoding, ClipPlan, reject_empty
+from medassets.video.clip_files import ClipEncoding, ClipPlan
+from medassets.video.clip_frames import Ruler, Shown, ShownFrames, make_ruler
 from medassets.video.clip_pictures import PictureShaper
-from medassets.video.clip_sound import SoundCutter
-from medassets.video.clip_source import ClipSource, Shown
+from medassets.video.clip_sound import SoundEncoder, SoundReader
+from medassets.video.opening import VideoReader
+from medassets.video.planned import UnplannedError
+from medassets.video.requests import Progress
 from medassets.video.timeline import Segment
 
 # mp4 counts in 32 bits: at 10 MHz a frame may stay for 7 minutes.
@@ -34,7 +36,7 @@ MUXING = {"fflags": "bitexact", "movflags": "+faststart"}
 
 
 def reencode(
-    source: ClipSource, segment: Segment, encoding: ClipEncoding, target: Path
+    video: Path, segment: Segment, encoding: ClipEncoding, target: Path, *, on_progress: Progress
 ) -> ClipPlan:
     """Write the frames on screen within a segment, times counted from its begin.
 
@@ -42,100 +44,98 @@ def reencode(
     the video ends.
 
     Args:
-        source: The open video.
+        video: The source.
         segment: The stretch.
         encoding: How to encode.
         target: File to write.
+        on_progress: Called often.
 
     Returns:
         What the file must turn out to hold.
 
     Raises:
-        SampleRejectedError: END_BEYOND_DURATION if the video ends before the segment begins,
-            DECODE_FAILED if nothing of it can be decoded.
-        SpecError: If h264_nvenc is asked for where there is none.
+        SampleRejectedError: If the stretch is not to be had.
+        SpecError: If the encoder does not take what is asked of it, or is not there.
+        av.error.FFmpegError: If FFmpeg fails otherwise.
     """
-    with av.open(str(target), "w", format="mp4", container_options=MUXING) as output:
-        writer = _ClipWriter(output, source, segment, encoding)
-        end = writer.write()
-    return ClipPlan(
-        begin_ms=segment.begin_ms,
-        end_ms=source.ruler.ceil_ms(end),
-        lead_in_ms=0,
-        num_packets=writer.num_frames,
-        codec="h264",
-        has_audio=writer.has_sound,
-        is_copy=False,
-    )
+    for counts in (True, False):
+        with suppress(UnplannedError), ExitStack() as stack:
+            reader = stack.enter_context(VideoReader(video))
+            shown = ShownFrames(reader, segment, counts=counts, on_progress=on_progress)
+            sound: SoundReader | None = None
+            if encoding.audio:
+                zero_s = reader.clock.origin_s + Fraction(segment.begin_ms, 1000)
+                sound = SoundReader(video, zero_s=zero_s, on_progress=on_progress)
+                stack.enter_context(sound)
+            output = av.open(str(target), "w", format="mp4", container_options=MUXING)
+            stack.enter_context(output)
+            return _ClipWriter(output, reader, encoding).write(shown, sound)
+    msg = "frames were learned, and yet promised by packets"
+    raise AssertionError(msg)
 
 
 class _ClipWriter:
     """The streams of one clip in the making."""
 
     def __init__(
-        self,
-        output: OutputContainer,
-        source: ClipSource,
-        segment: Segment,
-        encoding: ClipEncoding,
+        self, output: OutputContainer, reader: VideoReader, encoding: ClipEncoding
     ) -> None:
-        self._output, self._source, self._segment = output, source, segment
-        self._encoding = encoding
-        self._begin, self._end = source.span(segment)
+        self._output, self._reader, self._encoding = output, reader, encoding
+        self._ruler = make_ruler(reader.clock)
         self._shaper = PictureShaper(height=encoding.height)
-        self._clock = _Clock(source, self._begin, _read_fps(encoding))
         self._durations: dict[int, int] = {}
         self._picture = _add_picture(output, encoding)
-        self._sound: SoundCutter | None = None
-        if source.audio is not None:
-            ruler, begin = source.audio_ruler(), Fraction(segment.begin_ms, 1000)
-            self._sound = SoundCutter(output, source.audio, ruler=ruler, begin=begin)
-        self.num_frames = 0
+        self._sound: SoundEncoder | None = None
+        self._num_frames = 0
 
-    @property
-    def has_sound(self) -> bool:
-        return self._sound is not None and self._sound.num_samples > 0
-
-    def write(self) -> int:
-        """Encode everything; return the tick at which the last frame leaves the screen."""
-        last = self._begin
-        hear = self._sound.hear if self._sound is not None else None
-        with closing(self._source.iter_shown(self._begin, self._end, hear=hear)) as frames:
-            for shown in frames:
-                last = shown.end if self._end is None else min(shown.end, self._end)
-                self._write_shown(shown, last)
-        if not self.num_frames:
-            raise reject_empty(self._segment, self._source)
+    def write(self, frames: ShownFrames, sound: SoundReader | None) -> ClipPlan:
+        """Encode everything."""
+        if sound is not None and sound.stream is not None:
+            self._sound = SoundEncoder(self._output, sound)
+        self._begin = end = self._ruler.at_ms(frames.span.begin_ms)
+        self._placing = _Placing(self._ruler, end, _read_fps(self._encoding))
+        with closing(frames.decode()) as decoded:
+            for shown in decoded:
+                end = shown.end
+                self._write_shown(shown)
         self._mux(self._picture.encode(None))
         if self._sound is not None:
-            self._output.mux(list(self._sound.finish(self._seconds(last))))
-        return last
+            packets = self._sound.encode_until(self._seconds(end), is_last=True)
+            self._output.mux(list(packets))
+        return ClipPlan(
+            begin_ms=frames.span.begin_ms,
+            end_ms=frames.span.end_ms,
+            lead_in_ms=0,
+            num_packets=self._num_frames,
+            codec="h264",
+            has_audio=self._sound is not None and self._sound.num_samples > 0,
+            is_copy=False,
+        )
 
-    def _write_shown(self, shown: Shown, last: int) -> None:
+    def _write_shown(self, shown: Shown) -> None:
         picture: VideoFrame | None = None
-        for pts, duration in self._clock.place(shown.begin, last, is_first=not self.num_frames):
+        for pts, duration in self._placing.place(shown, is_first=not self._num_frames):
             if picture is None:
                 picture = self._shaper.shape(shown.frame)
-            if not self.num_frames:
+            if not self._num_frames:
                 self._start(picture)
-            picture.pts, picture.time_base = pts, Fraction(1, self._clock.rate_hz)
+            picture.pts, picture.time_base = pts, Fraction(1, self._placing.rate_hz)
             self._durations[pts] = duration
             self._mux(self._picture.encode(picture))
-            self.num_frames += 1
+            self._num_frames += 1
         if self._sound is not None:
-            self._output.mux(list(self._sound.encode_until(self._seconds(last))))
+            self._output.mux(list(self._sound.encode_until(self._seconds(shown.end))))
 
     def _start(self, picture: VideoFrame) -> None:
         """Open the encoder, now that size and colours are known."""
         context = self._picture.codec_context
         context.width, context.height, context.pix_fmt = picture.width, picture.height, "yuv420p"
-        self._picture.time_base = context.time_base = Fraction(1, self._clock.rate_hz)
-        context.framerate = (
-            _read_fps(self._encoding) or self._source.video.average_rate or Fraction(25)
-        )
+        self._picture.time_base = context.time_base = Fraction(1, self._placing.rate_hz)
+        fps = _read_fps(self._encoding) or Fraction(self._reader.facts.fps or 25)
+        context.framerate = fps.limit_denominator(1001)
         for name in ("color_range", "colorspace", "color_primaries", "color_trc"):
             setattr(context, name, int(getattr(picture, name)))
-        ratio = self._source.video.sample_aspect_ratio
+        ratio = self._reader.context.sample_aspect_ratio
         if ratio:
             swaps = self._shaper.orientation.swaps_sides
             context.sample_aspect_ratio = 1 / ratio if swaps else ratio
@@ -151,39 +151,36 @@ class _ClipWriter:
             self._output.mux(packet)
 
     def _seconds(self, ticks: int) -> Fraction:
-        return Fraction(ticks - self._begin, self._source.ruler.ticks_per_s)
+        return Fraction(ticks - self._begin, self._ruler.ticks_per_s)
 
 
-class _Clock:
-    """Places frames in the time of the clip."""
+class _Placing:
+    """Where frames of the source stand in the clip, in units of `rate_hz`."""
 
-    def __init__(self, source: ClipSource, begin: int, fps: Fraction | None) -> None:
-        self._ticks_per_s, self._begin, self._fps = source.ruler.ticks_per_s, begin, fps
-        self._placed = 0
-        self.rate_hz = fps.numerator if fps else choose_rate_hz(source.time_base)
+    def __init__(self, ruler: Ruler, begin: int, fps: Fraction | None) -> None:
+        self._ticks_per_s, self._begin, self._fps = ruler.ticks_per_s, begin, fps
+        self._num_placed = 0
+        self.rate_hz = fps.numerator if fps else choose_rate_hz(ruler)
 
-    def place(self, begin: int, end: int, *, is_first: bool) -> Iterator[tuple[int, int]]:
-        """Yield timestamp and duration of a frame, in units of `rate_hz`, as often as it comes."""
+    def place(self, shown: Shown, *, is_first: bool) -> Iterator[tuple[int, int]]:
+        """Yield timestamp and duration of a frame, as often as it comes."""
         if self._fps is None:
-            pts = 0 if is_first else self._scale(begin)
-            yield pts, max(self._scale(end) - pts, 1)
+            pts = 0 if is_first else self._scale(shown.begin)
+            yield pts, max(self._scale(shown.end) - pts, 1)
             return
         step = self._fps.denominator
-        while self._placed * step * self._ticks_per_s < (end - self._begin) * self.rate_hz:
-            yield self._placed * step, step
-            self._placed += 1
+        lasts = (shown.end - self._begin) * self.rate_hz
+        while self._num_placed * step * self._ticks_per_s < lasts:
+            yield self._num_placed * step, step
+            self._num_placed += 1
 
     def _scale(self, ticks: int) -> int:
         return (ticks - self._begin) * self.rate_hz // self._ticks_per_s
 
 
-def choose_rate_hz(time_base: Fraction) -> int:
-    """Return a time scale of mp4 in which milliseconds and a stream's timestamps are whole.
-
-    Where that would be finer than mp4 can count, microseconds.
-    """
-    rate_hz = lcm(time_base.denominator, 1000)
-    return rate_hz if rate_hz <= _FINEST_HZ else _COARSE_HZ
+def choose_rate_hz(ruler: Ruler) -> int:
+    """Return the time scale of a clip: its source's ticks, if mp4 can count them, or else µs."""
+    return ruler.ticks_per_s if ruler.ticks_per_s <= _FINEST_HZ else _COARSE_HZ
 
 
 def _read_fps(encoding: ClipEncoding) -> Fraction | None:

@@ -85,6 +85,11 @@ class VideoReader:
         self._is_fresh = True
 
     @property
+    def stream(self) -> VideoStream:
+        """The stream that is read."""
+        return self._stream
+
+    @property
     def can_count_packets(self) -> bool:
         """Whether the packets of the file tell its frames."""
         return (
