@@ -1,6 +1,7 @@
 """A contact sheet: the first clips of a shard, a few frames each, with their texts."""
 
 import io
+import unicodedata
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
@@ -12,45 +13,65 @@ NUM_CLIPS = 3
 
 _FRAMES_PER_CLIP = 4
 _FRAME_WIDTH_PX = 96
+_SMALLEST_WIDTH_PX = 16
 _TEXT_HEIGHT_PX = 13
 _GAP_PX = 2
 _LONGEST_TEXT = 62
 _MOST_BYTES = 10_000
+_ASCII = str.maketrans(
+    {"\u2013": "-", "\u2014": "-", "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'}
+    | {"ß": "ss", "æ": "ae", "ø": "o", "œ": "oe", "ł": "l", "Æ": "Ae", "Ø": "O", "Ł": "L"}
+)
+_QUALITIES = (75, 65, 55, 45, 35, 25)
 
 
 def draw_contact_sheet(clips: Sequence[tuple[FrameBatchArray, str]]) -> bytes:
-    """Return a JPEG of about 10 KB at most.
+    """Return a JPEG of at most 10 KB: a row of four frames per clip, its text beneath.
 
     Args:
         clips: Frames, uint8 (t, h, w, c), c = R, G, B, and the text of each clip; at least one.
     """
-    rows = [_draw_clip(frames, text) for frames, text in clips[:NUM_CLIPS]]
-    sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)))
-    top = 0
-    for row in rows:
-        sheet.paste(row, (0, top))
-        top += row.height
-    # Noise needs more bytes than any film; quality goes before size.
-    for quality in (75, 55, 35, 15, 5):
-        jpeg = _encode_jpeg(sheet, quality=quality)
-        if len(jpeg) <= _MOST_BYTES:
-            return jpeg
+    width_px = _FRAME_WIDTH_PX
+    jpeg = _shrink(clips[:NUM_CLIPS], width_px)
+    while len(jpeg) > _MOST_BYTES and width_px > _SMALLEST_WIDTH_PX:
+        width_px = width_px * 4 // 5
+        jpeg = _shrink(clips[:NUM_CLIPS], width_px)
     return jpeg
 
 
-def _draw_clip(frames: FrameBatchArray, text: str) -> Image.Image:
+def _shrink(clips: Sequence[tuple[FrameBatchArray, str]], width_px: int) -> bytes:
+    """Encode at falling quality until the sheet is small enough, or the quality exhausted."""
+    rows = [_draw_clip(frames, text, width_px) for frames, text in clips]
+    sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)))
+    top, content = 0, b""
+    for row in rows:
+        sheet.paste(row, (0, top))
+        top += row.height
+    for quality in _QUALITIES:
+        content = _encode_jpeg(sheet, quality=quality)
+        if len(content) <= _MOST_BYTES:
+            break
+    return content
+
+
+def _draw_clip(frames: FrameBatchArray, text: str, width_px: int) -> Image.Image:
     """Draw frames spread over the clip side by side, the text beneath."""
-    height = max(round(_FRAME_WIDTH_PX * frames.shape[1] / frames.shape[2]), 1)
-    width = _FRAMES_PER_CLIP * (_FRAME_WIDTH_PX + _GAP_PX) - _GAP_PX
+    height = max(round(width_px * frames.shape[1] / frames.shape[2]), 1)
+    width = _FRAMES_PER_CLIP * (width_px + _GAP_PX) - _GAP_PX
     row = Image.new("RGB", (width, height + _TEXT_HEIGHT_PX))
     for place in range(_FRAMES_PER_CLIP):
         frame = Image.fromarray(frames[place * len(frames) // _FRAMES_PER_CLIP])
-        small = frame.resize((_FRAME_WIDTH_PX, height), Image.Resampling.BOX)
-        row.paste(small, (place * (_FRAME_WIDTH_PX + _GAP_PX), 0))
-    shown = " ".join(text.split())[:_LONGEST_TEXT]
-    # The font inside Pillow knows Latin only; what it does not know becomes a box, not an error.
-    ImageDraw.Draw(row).text((1, height), shown, font=ImageFont.load_default(10))
+        small = frame.resize((width_px, height), Image.Resampling.BOX)
+        row.paste(small, (place * (width_px + _GAP_PX), 0))
+    ImageDraw.Draw(row).text((1, height), _simplify(text), font=ImageFont.load_default(10))
     return row
+
+
+def _simplify(text: str) -> str:
+    """Return the begin of a text for a font that knows ASCII; the rest becomes boxes, no error."""
+    letters = unicodedata.normalize("NFKD", text[: 4 * _LONGEST_TEXT]).translate(_ASCII)
+    plain = " ".join("".join(c for c in letters if not unicodedata.combining(c)).split())
+    return plain if len(plain) <= _LONGEST_TEXT else plain[: _LONGEST_TEXT - 3] + "..."
 
 
 def _encode_jpeg(image: Image.Image, *, quality: int) -> bytes:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from medassets.arrays import BytesLike, FrameBatchArray
+from medassets.arrays import BytesLike
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.video.conversion import RESIZE
 from medassets.video.requests import DecodedClip
@@ -51,9 +52,9 @@ def encode_clip_sample(
     )
     resampled = resample_sizes(size, len(clip.frames)) if size else None
     members: tuple[tuple[str, BytesLike], ...] = (
-        ("npy", _encode_npy(clip.frames)),
+        ("npy", encode_npy(clip.frames)),
         ("txt", text.encode()),
-        ("tokens.npy", _encode_npy(tokenizer.encode(text))),
+        ("tokens.npy", encode_npy(tokenizer.encode(text))),
         ("size.json", _encode_json(resampled)),
         ("json", _encode_json(described)),
     )
@@ -118,11 +119,20 @@ def describe_clip(
     }
 
 
-def _encode_npy(array: FrameBatchArray | np.ndarray) -> bytes:
-    """Return an array as a `.npy` file of version 1.0, whatever this numpy would choose."""
+def encode_npy(array: npt.NDArray[Any]) -> memoryview:
+    """Return an array as a `.npy` file of version 1.0; its values are copied once.
+
+    Args:
+        array: Any shape and strides, no objects.
+    """
     file = io.BytesIO()
-    np.lib.format.write_array(file, np.ascontiguousarray(array), version=(1, 0))
-    return file.getvalue()
+    header = np.lib.format.header_data_from_array_1_0(np.empty(array.shape, array.dtype))
+    np.lib.format.write_array_header_1_0(file, header)
+    head = file.getbuffer()
+    content = np.empty(len(head) + array.nbytes, np.uint8)
+    content[: len(head)] = head
+    content[len(head) :].view(array.dtype).reshape(array.shape)[...] = array
+    return content.data
 
 
 def _encode_json(document: Mapping[str, Any] | list[float] | None) -> bytes:

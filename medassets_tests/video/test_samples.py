@@ -1,5 +1,6 @@
 """The members of a clip's sample, read back without our code."""
 
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -10,12 +11,18 @@ import pytest
 from medassets.samples import SourceItem, StagedFile
 from medassets.video.facts import VideoFacts
 from medassets.video.requests import DecodedClip
-from medassets.video.samples import MEMBER_SUFFIXES, encode_clip_sample
+from medassets.video.samples import MEMBER_SUFFIXES, encode_clip_sample, encode_npy
 from medassets.video.sizes import resample_sizes
 from medassets.video.tokens import open_tokenizer
 
 FACTS = VideoFacts("h264", "yuv420p", 640, 360, 0, False, 60_000, 29.97, True)
 STAGED = StagedFile(Path("/nowhere/a.mp4"), "file:a.mp4", None, 5, "ab" * 32)
+
+FIELDS = [
+    "key", "vid", "split", "transcript", "begin_s", "end_s", "shape", "dtype", "axes", "color",
+    "timestamps_s", "num_segment_frames", "size", "decoder", "resize", "tokenizer", "source",
+    "video", "row", "fingerprint",
+]  # fmt: skip
 
 
 def make_item(**changes: object) -> SourceItem:
@@ -69,6 +76,35 @@ def test_every_member_reads_back() -> None:
 
 def test_the_same_clip_gives_the_same_bytes() -> None:
     assert encode(make_item(), make_clip()) == encode(make_item(), make_clip())
+
+
+def test_the_bytes_of_a_sample_are_those_of_format_version_1() -> None:
+    members = encode(make_item(), make_clip(2))
+    described = json.loads(members.pop("json"))
+    digests = {name: hashlib.sha256(content).hexdigest()[:16] for name, content in members.items()}
+    assert digests == {
+        "npy": "362c2e3a86d87be6",
+        "txt": "59d98036797378ea",
+        "tokens.npy": "f19e48337e7dce86",
+        "size.json": "b1957c9ccff6e9ac",
+    }
+    assert list(described) == FIELDS
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(24, dtype=np.uint8).reshape(2, 3, 4)[:, ::-1, ::2],
+        np.asfortranarray(np.arange(6).reshape(2, 3)),
+        np.zeros((0, 3), np.int64),
+        np.float32(7).reshape(()),
+    ],
+    ids=["strides", "fortran", "empty", "scalar"],
+)
+def test_an_array_is_written_as_numpy_does(array: np.ndarray) -> None:
+    file = io.BytesIO()
+    np.save(file, np.asarray(array, order="C"))
+    assert bytes(encode_npy(array)) == file.getvalue()
 
 
 def test_a_clip_without_sizes_has_none() -> None:
