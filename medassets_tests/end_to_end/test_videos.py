@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import yaml
 
+from medassets.loaders import ClipDataset
 from medassets.shards.record import ShardRecord
 from medassets.storage.paths import DatasetPaths
 from medassets.testing.clip4mc import SyntheticVideos, make_clip4mc_folder
@@ -225,6 +226,9 @@ def test_a_red_frame_is_red_in_shard_and_export(
     frames = read_frames(sample).astype(int)
     assert (frames[..., 0] > 240).all()
     assert (frames[..., 1:] < 15).all()
+    loaded = ClipDataset(home.paths.folder / "frames" / "train" / "manifest.json")[0]["frames"]
+    assert loaded[:, 0].min() > 240
+    assert loaded[:, 1:].max() < 15
     out = tmp_path / "export"
     exported = command(home, "export", "films", "--out", str(out))
     assert exported.code == 0, exported.text
