@@ -9,8 +9,8 @@ import pytest
 
 from medassets.errors import SpecError
 from medassets.resources.video_decoder import VideoDecoderResource
+from medassets.testing.videos import VideoRecipe, make_video
 from medassets.video.pool import DecoderPool
-from medassets_tests.video.moving import make_moving_video
 
 
 class _Probing(dg.IOManager):
@@ -54,7 +54,7 @@ def run_two_assets(manager: _Probing, *, fail: bool = False) -> dg.ExecuteInProc
 @pytest.fixture
 def manager(tmp_path: Path) -> _Probing:
     """An IO manager with a video to probe."""
-    return _Probing(make_moving_video(tmp_path / "a.avi", codec="mpeg4", num_frames=5))
+    return _Probing(make_video(tmp_path / "a.avi", VideoRecipe(codec="mpeg4", num_frames=5)).path)
 
 
 def test_the_stages_of_a_run_share_one_pool_that_ends_with_it(manager: _Probing) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from medassets.errors import DecoderUnavailableError, Reason, SampleRejectedError
+from medassets.testing.videos import VideoRecipe, make_video
 from medassets.video.decoding import decode_segments
 from medassets.video.devices import GPU_TOLERANCE, Preflights, count_gpus
 from medassets.video.facts import VideoFacts
@@ -17,7 +18,6 @@ from medassets.video.pool import DecoderPool
 from medassets.video.requests import DecodedClip, FrameRequest
 from medassets.video.timeline import Segment
 from medassets_tests.gpu import require_gpu
-from medassets_tests.video.moving import make_moving_video
 
 REQUEST = FrameRequest(
     num_frames=16, max_frames=512, height=160, width=256, min_frames=1, end_tolerance_ms=500
@@ -26,12 +26,6 @@ SEGMENTS = [Segment(0, 1000), Segment(500, 2000), Segment(1500, 60_000)]
 FACTS = VideoFacts("h264", "yuv420p", 96, 64, 0, False, 2000, 25.0, False)
 
 no_gpu = pytest.mark.skipif(count_gpus().num_gpus > 0, reason="there is a GPU here")
-
-
-@pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two seconds of H.264."""
-    return make_moving_video(tmp_path_factory.mktemp("videos") / "a.mp4")
 
 
 STAND_IN = """
@@ -94,33 +88,33 @@ def assert_same_frames(got: Sequence[Outcome], expected: Sequence[Outcome], atol
 
 
 @no_gpu
-def test_auto_decodes_on_the_cpu_where_there_is_no_gpu_and_says_so(video: Path) -> None:
+def test_auto_decodes_on_the_cpu_where_there_is_no_gpu_and_says_so(short_video: Path) -> None:
     with DecoderPool("auto", num_workers=1) as pool:
-        got = pool.decode(video, SEGMENTS, REQUEST)
+        got = pool.decode(short_video, SEGMENTS, REQUEST)
         assert pool.num_slots == 1
         assert len(pool.pids) == 1
-    assert_same_frames(got, list(decode_segments(video, SEGMENTS, REQUEST)))
+    assert_same_frames(got, list(decode_segments(short_video, SEGMENTS, REQUEST)))
     assert {(clip.device, clip.fallback) for clip in clips(got)} == {("cpu", "no CUDA device")}
 
 
 @no_gpu
-def test_cuda_fails_where_there_is_no_gpu_and_says_what_to_do(video: Path) -> None:
+def test_cuda_fails_where_there_is_no_gpu_and_says_what_to_do(short_video: Path) -> None:
     message = r"device 'cuda' cannot decode here: .*(driver|GPU).*; or ask for device auto or cpu"
     with DecoderPool("cuda") as pool:
         for _ in range(2):
             with pytest.raises(DecoderUnavailableError, match=message):
-                pool.decode(video, SEGMENTS, REQUEST)
+                pool.decode(short_video, SEGMENTS, REQUEST)
         with pytest.raises(DecoderUnavailableError, match=message):
             _ = pool.num_slots
 
 
 @no_gpu
-def test_auto_falls_back_to_the_same_bytes_when_the_gpu_fails_at_a_video(video: Path) -> None:
+def test_auto_falls_back_to_the_same_bytes_when_the_gpu_fails_at_a_video(short_video: Path) -> None:
     # A process really asks for cuda:0 and really fails: only the count of GPUs is pretended.
     with DecoderPool("auto", num_gpus=1) as pool:
-        got = pool.decode(video, SEGMENTS, REQUEST)
+        got = pool.decode(short_video, SEGMENTS, REQUEST)
         assert pool.num_slots == 2
-    assert_same_frames(got, list(decode_segments(video, SEGMENTS, REQUEST)))
+    assert_same_frames(got, list(decode_segments(short_video, SEGMENTS, REQUEST)))
     for clip in clips(got):
         assert clip.device == "cpu"
         assert clip.fallback is not None
@@ -129,21 +123,21 @@ def test_auto_falls_back_to_the_same_bytes_when_the_gpu_fails_at_a_video(video: 
 
 
 @no_gpu
-def test_cuda_fails_when_the_gpu_fails_at_a_video(video: Path) -> None:
+def test_cuda_fails_when_the_gpu_fails_at_a_video(short_video: Path) -> None:
     message = r"a\.mp4: cuda:0 cannot be used for h264 \(yuv420p\): the GPU cannot decode it: .*;"
     with (
         DecoderPool("cuda", num_gpus=1) as pool,
         pytest.raises(DecoderUnavailableError, match=message),
     ):
-        pool.decode(video, SEGMENTS, REQUEST)
+        pool.decode(short_video, SEGMENTS, REQUEST)
 
 
-def test_a_gpu_that_gives_the_same_frames_is_taken(video: Path, stand_in: StandIn) -> None:
+def test_a_gpu_that_gives_the_same_frames_is_taken(short_video: Path, stand_in: StandIn) -> None:
     stand_in("work", 0)
-    expected = list(decode_segments(video, SEGMENTS, REQUEST))
+    expected = list(decode_segments(short_video, SEGMENTS, REQUEST))
     for device in ("auto", "cuda"):
         with DecoderPool(device, num_gpus=1) as pool:
-            got = pool.decode(video, SEGMENTS, REQUEST)
+            got = pool.decode(short_video, SEGMENTS, REQUEST)
         assert_same_frames(got, expected)
         assert {(clip.device, clip.fallback) for clip in clips(got)} == {("cuda", None)}
 
@@ -160,12 +154,12 @@ def test_a_gpu_that_gives_the_same_frames_is_taken(video: Path, stand_in: StandI
     ],
 )
 def test_a_gpu_that_fails_its_trial_is_not_taken(
-    video: Path, stand_in: StandIn, how: str, problem: str
+    short_video: Path, stand_in: StandIn, how: str, problem: str
 ) -> None:
     stand_in(how, 0)
     with DecoderPool("auto", num_gpus=1, timeout_s=1.5) as pool:
-        got = pool.decode(video, SEGMENTS, REQUEST)
-    assert_same_frames(got, list(decode_segments(video, SEGMENTS, REQUEST)))
+        got = pool.decode(short_video, SEGMENTS, REQUEST)
+    assert_same_frames(got, list(decode_segments(short_video, SEGMENTS, REQUEST)))
     assert {(clip.device, clip.fallback) for clip in clips(got)} == {("cpu", problem)}
 
 
@@ -178,34 +172,34 @@ def test_a_gpu_that_fails_its_trial_is_not_taken(
     ],
 )
 def test_what_the_gpu_fails_at_later_is_decoded_on_the_cpu(
-    video: Path, stand_in: StandIn, how: str, problem: str
+    short_video: Path, stand_in: StandIn, how: str, problem: str
 ) -> None:
     stand_in(how, 1)
     with DecoderPool("auto", num_gpus=1) as pool:
-        got = pool.decode(video, SEGMENTS, REQUEST)
-    assert_same_frames(got, list(decode_segments(video, SEGMENTS, REQUEST)))
+        got = pool.decode(short_video, SEGMENTS, REQUEST)
+    assert_same_frames(got, list(decode_segments(short_video, SEGMENTS, REQUEST)))
     first, second = clips(got)
     assert (first.device, first.fallback) == ("cuda", None)
     assert (second.device, second.fallback) == ("cpu", problem)
 
 
 def test_a_gpu_that_hangs_later_costs_what_it_did_not_answer(
-    video: Path, stand_in: StandIn
+    short_video: Path, stand_in: StandIn
 ) -> None:
     stand_in("hang", 1)
     with DecoderPool("auto", num_gpus=1, timeout_s=1.5) as pool:
-        got = pool.decode(video, SEGMENTS, REQUEST)
+        got = pool.decode(short_video, SEGMENTS, REQUEST)
     assert [getattr(outcome, "reason", None) for outcome in got] == [
         None, Reason.DECODER_TIMEOUT, Reason.DECODER_TIMEOUT,
     ]  # fmt: skip
 
 
 def test_cuda_rejects_what_the_gpu_crashes_at_and_fails_where_it_refuses(
-    video: Path, stand_in: StandIn
+    short_video: Path, stand_in: StandIn
 ) -> None:
     stand_in("crash", 1)
     with DecoderPool("cuda", num_gpus=1) as pool:
-        got = pool.decode(video, SEGMENTS, REQUEST)
+        got = pool.decode(short_video, SEGMENTS, REQUEST)
     assert [getattr(outcome, "reason", None) for outcome in got] == [
         None, Reason.DECODE_FAILED, Reason.DECODE_FAILED,
     ]  # fmt: skip
@@ -214,11 +208,13 @@ def test_cuda_rejects_what_the_gpu_crashes_at_and_fails_where_it_refuses(
         DecoderPool("cuda", num_gpus=1) as pool,
         pytest.raises(DecoderUnavailableError, match="no decoder for this size"),
     ):
-        pool.decode(video, SEGMENTS, REQUEST)
+        pool.decode(short_video, SEGMENTS, REQUEST)
 
 
 @no_gpu
-def test_a_kind_of_video_is_tried_once(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kind_of_video_is_tried_once(
+    short_video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tried: list[str] = []
     find = Preflights.find_problem
 
@@ -230,15 +226,15 @@ def test_a_kind_of_video_is_tried_once(video: Path, monkeypatch: pytest.MonkeyPa
         return find(self, facts, gpu, counted)
 
     monkeypatch.setattr(Preflights, "find_problem", count)
-    other = make_moving_video(video.with_name("b.avi"), codec="mpeg4", num_frames=10)
+    other = make_video(tmp_path / "b.avi", VideoRecipe(codec="mpeg4", num_frames=10)).path
     with DecoderPool("auto", num_gpus=1) as pool:
-        for path in (video, other, video, other):
+        for path in (short_video, other, short_video, other):
             pool.decode(path, SEGMENTS[:1], REQUEST)
     assert tried == ["h264", "mpeg4"]
 
 
 @no_gpu
-def test_a_video_that_nobody_can_decode_decides_nothing(video: Path, tmp_path: Path) -> None:
+def test_a_video_that_nobody_can_decode_decides_nothing(short_video: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"\0" * 1000)
     with DecoderPool("auto", num_gpus=1) as pool:
@@ -265,9 +261,9 @@ def test_a_gpu_that_is_not_there_is_named() -> None:
         _ = pool.num_slots
 
 
-def test_a_gpu_that_is_not_there_is_a_reason_for_the_cpu(video: Path) -> None:
+def test_a_gpu_that_is_not_there_is_a_reason_for_the_cpu(short_video: Path) -> None:
     with DecoderPool("auto", gpu_ids=(3,), num_gpus=2, num_workers=1) as pool:
-        got = pool.decode(video, SEGMENTS[:1], REQUEST)
+        got = pool.decode(short_video, SEGMENTS[:1], REQUEST)
     assert clips(got)[0].fallback == "gpu_ids [3]: there are only 2 GPUs"
 
 
@@ -316,9 +312,10 @@ def test_an_undecided_trial_is_made_again() -> None:
 )
 def test_a_gpu_gives_the_frames_of_the_cpu(codec: str, suffix: str, tmp_path: Path) -> None:
     require_gpu()
-    path = make_moving_video(
-        tmp_path / f"a.{suffix}", codec=codec, width=320, height=192, num_frames=50
-    )
+    path = make_video(
+        tmp_path / f"a.{suffix}",
+        VideoRecipe(codec=codec, width=320, height=192, noise=30, num_frames=50),
+    ).path
     with DecoderPool("cuda", workers_per_gpu=1) as pool:
         got = pool.decode(path, SEGMENTS, REQUEST)
     assert {clip.device for clip in clips(got)} == {"cuda"}
@@ -329,8 +326,10 @@ def test_a_gpu_gives_the_frames_of_the_cpu(codec: str, suffix: str, tmp_path: Pa
 def test_auto_takes_the_gpu_where_it_can_and_the_cpu_where_not(tmp_path: Path) -> None:
     require_gpu()
     # NVDEC has no decoder for FFV1.
-    good = make_moving_video(tmp_path / "a.mp4", width=320, height=192)
-    odd = make_moving_video(tmp_path / "a.mkv", codec="ffv1", width=320, height=192)
+    good = make_video(tmp_path / "a.mp4", VideoRecipe(width=320, height=192, noise=30)).path
+    odd = make_video(
+        tmp_path / "a.mkv", VideoRecipe(codec="ffv1", width=320, height=192, noise=30)
+    ).path
     with DecoderPool("auto", workers_per_gpu=1) as pool:
         (on_gpu,) = clips(pool.decode(good, SEGMENTS[:1], REQUEST))
         (on_cpu,) = clips(pool.decode(odd, SEGMENTS[:1], REQUEST))

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from medassets.testing.videos import VideoRecipe, make_video
 from medassets.video.messages import Message, encode_message, read_message
 from medassets.video.requests import FrameRequest
-from medassets_tests.video.moving import make_moving_video
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def ask(process: "subprocess.Popen[bytes]", **request: object) -> None:
 
 
 def test_a_worker_answers_until_its_input_ends(tmp_path: Path) -> None:
-    video = make_moving_video(tmp_path / "a.avi", codec="mpeg4", num_frames=5)
+    video = make_video(tmp_path / "a.avi", VideoRecipe(codec="mpeg4", num_frames=5)).path
     with start_worker() as worker:
         assert answer(worker).header == {"kind": "ready"}
         for _ in range(2):
@@ -65,7 +65,7 @@ def test_a_worker_whose_parent_is_gone_already_ends_at_once() -> None:
 
 
 def test_a_worker_says_that_it_lives_while_it_decodes(tmp_path: Path) -> None:
-    video = make_moving_video(tmp_path / "a.avi", codec="mpeg4", num_frames=500)
+    video = make_video(tmp_path / "a.avi", VideoRecipe(codec="mpeg4", num_frames=500)).path
     request = asdict(FrameRequest(1, 1, 16, 16, 1, 0))
     segments = [[0, None]]
     with start_worker() as worker:
@@ -106,7 +106,7 @@ worker.main([str(os.getppid())])
 
 
 def test_a_worker_imports_only_what_it_needs(tmp_path: Path) -> None:
-    video = make_moving_video(tmp_path / "a.avi", codec="mpeg4", num_frames=5)
+    video = make_video(tmp_path / "a.avi", VideoRecipe(codec="mpeg4", num_frames=5)).path
     code = f"""
 import sys
 from pathlib import Path

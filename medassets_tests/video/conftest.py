@@ -1,0 +1,25 @@
+"""A short video, and one that never gives a byte."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from medassets.testing.videos import VideoRecipe, make_video
+
+
+@pytest.fixture(scope="session")
+def short_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of H.264; read only."""
+    return make_video(tmp_path_factory.mktemp("videos") / "a.mp4", VideoRecipe(noise=30)).path
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Iterator[Path]:
+    """A file that never gives a byte: reading it hangs inside the library."""
+    path = tmp_path / "never.mp4"
+    os.mkfifo(path)
+    fd = os.open(path, os.O_RDWR)
+    yield path
+    os.close(fd)
