@@ -29,6 +29,9 @@ def command(shard: Path, num_samples: int, *, as_json: bool) -> int:
         if sample.get("spacing_mm"):
             source = _steps(sample.get("source_spacing_mm"))
             output.say(f"  spacing {_steps(sample['spacing_mm'])} mm, in the source {source}")
+        if "stretch_s" in sample:
+            begin_s, end_s = sample["stretch_s"]
+            output.say(f"  from {begin_s:g} s to {end_s:g} s of its video")
     output.result({"shard": str(shard), "samples": samples})
     return 0
 
@@ -46,6 +49,8 @@ def _words(facts: dict[str, Any]) -> str:
     if "fields" in facts:
         names, more = facts["fields"][:_MOST_NAMES], len(facts["fields"]) - _MOST_NAMES
         return ", ".join(names) + (f" and {more} more" if more > 0 else "")
+    if facts.get("items"):
+        return f"{count_words(facts['items'], 'item')}: {facts['value']}"
     return str(facts.get("problem") or facts.get("value") or "")
 
 

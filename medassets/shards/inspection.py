@@ -15,6 +15,7 @@ import numpy as np
 from medassets.errors import ShardIntegrityError
 
 _TEXT_START = 80
+_MOST_SECONDS = 1e9
 # As webdataset splits names: the key ends at the first dot of the last part of the path.
 _NAME = re.compile(r"(?P<key>(?:.*/)?[^./][^./]*)\.(?P<suffix>[^/]*)")
 # A member is held in memory; what is larger is named with its size only.
@@ -31,8 +32,8 @@ def describe_samples(shard: Path, *, num_samples: int) -> list[dict[str, Any]]:
     Returns:
         Per sample its key and, per member suffix, size in bytes and what could be read of it:
         `shape`, `dtype`, `min`, `max`, `mean` of an array, `start` of a text, `values` of labels,
-        `fields` of a JSON object, `spacing_mm` of the geometry; `problem` where it is not what
-        its suffix says.
+        `fields` of a JSON object, `value` and `items` of other JSON; `problem` where it is not
+        what its suffix says. Of the sample, `spacing_mm` of a volume, `stretch_s` of a clip.
 
     Raises:
         ShardIntegrityError: If the file is not a tar, ends in the middle of a member, or holds no
@@ -74,6 +75,9 @@ def _describe(key: str, members: Mapping[str, Any]) -> dict[str, Any]:
         spacing = _at(facts, "geometry", side, "spacing_mm")
         if spacing is not None:
             described[name] = spacing
+    stretch = [_at(facts, "begin_s"), _at(facts, "end_s")]
+    if all(type(time) in (int, float) and 0 <= time < _MOST_SECONDS for time in stretch):
+        described["stretch_s"] = stretch
     return described
 
 
@@ -103,13 +107,20 @@ def _read(suffix: str, content: bytes, facts: Mapping[str, Any]) -> dict[str, An
         if kind == "npy":
             return _summarize(np.load(io.BytesIO(content), allow_pickle=False))
         if kind == "json":
-            value = json.loads(content)
-            return {"fields": sorted(value)} if isinstance(value, dict) else {"value": repr(value)}
+            return _describe_json(json.loads(content))
         if kind == "bin" and "shape" in facts and "dtype" in facts:
             return _read_array(content, facts["shape"], facts["dtype"])
     except (EOFError, OverflowError, RecursionError, TypeError, ValueError) as error:
         return {"problem": f"not readable as .{kind}: {error}"}
     return {}
+
+
+def _describe_json(value: Any) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {"fields": sorted(value)}
+    text = json.dumps(value)
+    shown = text if len(text) <= _TEXT_START else text[: _TEXT_START - 3] + "..."
+    return {"value": shown} | ({"items": len(value)} if isinstance(value, list) else {})
 
 
 def _read_labels(content: bytes) -> list[float | None]:

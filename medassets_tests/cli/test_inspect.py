@@ -39,6 +39,36 @@ def test_our_shard_shows_arrays_labels_texts_and_spacing(medassets: Medassets, b
     assert len(members["cls"]["values"]) == 18
 
 
+def encode_npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def test_a_clip_shows_frames_tokens_sizes_and_its_stretch(
+    medassets: Medassets, tmp_path: Path
+) -> None:
+    described = {"begin_s": 1.5, "end_s": 4.0, "vid": "a"}
+    members = {
+        "a_1500_4000__npy": encode_npy(np.zeros((16, 6, 8, 3), np.uint8)),
+        "a_1500_4000__txt": b"dig a tunnel",
+        "a_1500_4000__tokens__npy": encode_npy(np.arange(77)),
+        "a_1500_4000__size__json": json.dumps([k / 64 for k in range(64)]).encode(),
+        "a_1500_4000__json": json.dumps(described).encode(),
+        "b__size__json": b"null",
+        "b__json": b'{"begin_s": NaN, "end_s": "x"}',
+    }
+    shard = write_tar(tmp_path / "clips.tar", **members)
+    ran = medassets("inspect", str(shard))
+    assert ran.code == 0
+    assert "16 x 6 x 8 x 3 uint8, 0 to 0" in ran.out
+    assert "77 int64, 0 to 76" in ran.out
+    assert "64 items: [0.0, 0.015625" in ran.out
+    assert "null" in ran.out
+    assert ran.out.count("of its video") == 1
+    assert "  from 1.5 s to 4 s of its video" in ran.out
+
+
 @pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
 def test_a_shard_written_by_webdataset(medassets: Medassets, tmp_path: Path, suffix: str) -> None:
     from webdataset.writer import TarWriter
