@@ -82,6 +82,18 @@ def read_samples(home: Any, stage: str = "frames") -> dict[str, dict[str, bytes]
     return samples
 
 
+def read_rejected(contents: Mapping[str, bytes]) -> dict[str, str]:
+    """Return why samples were rejected, by key, as the records of a home say it."""
+    records = (
+        json.loads(data)
+        for path, data in contents.items()
+        if "/shard-" in path and path.endswith(".json")
+    )
+    return {
+        r["key"]: f"{r['reason']}: {r['detail']}" for record in records for r in record["rejected"]
+    }
+
+
 def read_frames(sample: Mapping[str, bytes]) -> np.ndarray:
     """Return the frames of a sample."""
     return np.load(io.BytesIO(sample["npy"]), allow_pickle=False)
@@ -324,12 +336,13 @@ def test_builds_killed_at_30_instants_go_on_to_the_same_bytes(
     fork_server: Any,
     tmp_path: Path,
 ) -> None:
-    declare_films(**paths_of(films), clips="copy")
+    declare_films(**paths_of(films), clips="reencode")
     warm = fork_server.run(make_home("warm", "films"), "build", "films", warm=tmp_path / "modules")
     assert warm.code == 0, warm.text
     undisturbed = make_home("undisturbed", "films")
     outcome = fork_server.run(undisturbed, "build", "films")
     assert outcome.code == 0, outcome.text
+    assert read_rejected(undisturbed.contents()) == {}
     expected, instants, kills = undisturbed.contents(), random.Random(SEED), 0
     for number in itertools.count():
         home = make_home(f"killed-{number}", "films")
@@ -343,6 +356,7 @@ def test_builds_killed_at_30_instants_go_on_to_the_same_bytes(
         finished = fork_server.run(home, "build", "films")
         assert finished.code == 0, finished.text
         contents = home.contents()
+        assert read_rejected(contents) == {}
         assert sorted(contents) == sorted(expected)
         assert [path for path, data in contents.items() if data != expected[path]] == []
         if kills >= KILLS:
