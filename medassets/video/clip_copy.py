@@ -108,7 +108,7 @@ def _choose_packets(stretch: Stretch, span: Span) -> tuple[npt.NDArray[np.bool_]
     """Return which packets are copied, and the index of the key frame they begin with."""
     wanted: list[int] = stretch.timeline.pts[span.first : span.stop].tolist()
     plan = plan_decoding(stretch, wanted)
-    key = int(plan.start[plan.wanted].min())
+    key = int(plan.needed.argmax())
     chosen = np.zeros(len(stretch.pts), np.bool_)
     chosen[key : plan.num_packets] = True
     # Pictures that are shown before the key frame they follow hang on the one before.

@@ -99,6 +99,7 @@ class ShownFrames:
             SampleRejectedError: TOO_SHORT, END_BEYOND_DURATION or DECODE_FAILED.
         """
         self._reader, self._on_progress = reader, on_progress
+        self._ruler = make_ruler(reader.clock)
         self._stretch: Stretch | None = None
         bounds = reach(reader.clock, segment)
         if counts and reader.can_count_packets:
@@ -142,7 +143,7 @@ class ShownFrames:
 
     def _show(self, index: int) -> tuple[int, int]:
         """Return begin and end of a frame, within the segment."""
-        ruler, pts = make_ruler(self._reader.clock), self._timeline.pts
+        ruler, pts = self._ruler, self._timeline.pts
         low, high = ruler.at_ms(self.span.begin_ms), ruler.at_ms(self.span.end_ms)
         if index + 1 < len(pts):
             end = ruler.at(int(pts[index + 1]))

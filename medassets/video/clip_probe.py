@@ -9,7 +9,6 @@ from av.error import FFmpegError
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.video.clip_files import ClipFacts, ClipPlan
-from medassets.video.exact import iter_frames
 from medassets.video.opening import VideoReader
 from medassets.video.requests import Progress
 
@@ -84,5 +83,8 @@ def _count(clip: VideoReader, on_progress: Progress) -> tuple[int, int]:
 
 def _decode(clip: VideoReader, on_progress: Progress) -> int:
     """Return how many whole pictures come out of the decoder."""
-    frames = iter_frames(clip, None, on_progress=on_progress)
-    return sum(frame is not None and not frame.is_corrupt for frame in frames)
+    num_frames = 0
+    for packet in clip.iter_packets_at(None):
+        on_progress()
+        num_frames += sum(not frame.is_corrupt for frame in clip.decode(packet))
+    return num_frames + sum(not frame.is_corrupt for frame in clip.drain())

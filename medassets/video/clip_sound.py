@@ -12,7 +12,7 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.codec.context import Flags
 from av.container import OutputContainer
-from av.error import InvalidDataError
+from av.error import FFmpegError, InvalidDataError
 from av.filter import Graph
 from av.packet import Packet
 from av.stream import Discard
@@ -76,10 +76,12 @@ class SoundReader:
         if self.stream is None:
             return
         unit_s = _unit_s(self.stream)
-        for packet in self._container.demux(self.stream):
-            self._on_progress()
-            if packet.size and packet.pts is not None:
-                yield packet, packet.pts * unit_s - self._zero_s
+        # Where the file cannot be read further, the rest is silent; the picture decides.
+        with suppress(FFmpegError):
+            for packet in self._container.demux(self.stream):
+                self._on_progress()
+                if packet.size and packet.pts is not None:
+                    yield packet, packet.pts * unit_s - self._zero_s
 
     def iter_frames(self) -> Iterator[tuple[AudioFrame, Fraction]]:
         """Yield decoded frames with their times in seconds."""
