@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from medassets.errors import DiskSpaceError
-from medassets.storage.atomic import publish_bytes, publish_file, sweep_private
+from medassets.storage.atomic import publish_bytes, publish_file, publishing, sweep_private
 
 
 @contextmanager
@@ -40,6 +40,33 @@ def test_a_full_disk_keeps_the_old_bytes_and_says_how_much_is_needed(tmp_path: P
         publish_bytes(target, bytes(5000))
     assert target.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_writer_that_opens_its_file_itself_is_published_when_it_is_done(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "a.mp4"
+    with publishing(target) as private:
+        private.write_bytes(b"whole")
+        # A second writer of the same file sweeps what is left over, not what is in the making.
+        sweep_private(target)
+        assert private.exists()
+        assert not target.exists()
+    assert [p.name for p in target.parent.iterdir()] == ["a.mp4"]
+    assert target.read_bytes() == b"whole"
+
+
+def test_a_writer_that_fails_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    target = tmp_path / "a.mp4"
+    target.write_bytes(b"old")
+    with pytest.raises(UnicodeEncodeError, match="surrogates"), publishing(target) as private:
+        private.write_text("half \ud800", "utf-8")
+    with (
+        _largest_file(1000),
+        pytest.raises(DiskSpaceError, match=r"a\.mp4.*more bytes are needed"),
+        publishing(target) as private,
+    ):
+        private.write_bytes(bytes(5000))
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
+    assert target.read_bytes() == b"old"
 
 
 def test_leftovers_of_a_killed_writer_are_swept(tmp_path: Path) -> None:
