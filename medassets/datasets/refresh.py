@@ -12,6 +12,7 @@ from medassets.datasets.workspace import Workspace
 from medassets.errors import CatalogError
 from medassets.shards.catalog import (
     CatalogPlan,
+    open_previous,
     plan_catalog,
     plan_of,
     read_plan,
@@ -78,24 +79,25 @@ def draft_catalog(
     """
     spec = workspace.kind.spec
     revision = workspace.source.resolve_revision()
-    previous = workspace.read_catalog()
-    decided = settle_settings(workspace, previous, settings or {})
-    rows = workspace.kind.read_rows(
-        workspace.source, revision=revision, previous=previous, settings=decided
-    )
-    metadata = {**(rows.schema.metadata or {}), _SETTINGS_KEY: canonical_json(decided)}
-    rows = rows.replace_schema_metadata(metadata)
-    if not workspace.source.pinned and "mtime_ns" not in rows.column_names:
-        rows = _with_file_stats(rows, workspace.source)
-    table = plan_catalog(
-        rows,
-        previous,
-        samples_per_shard=samples_per_shard
-        or (None if previous is not None else spec.samples_per_shard),
-        limit=limit,
-        limit_splits=limit_splits,
-        pinned=workspace.source.pinned,
-    )
+    with open_previous(workspace.paths.catalog) as (previous, fetch):
+        decided = settle_settings(workspace, previous, settings or {})
+        rows = workspace.kind.read_rows(
+            workspace.source, revision=revision, previous=previous, settings=decided
+        )
+        metadata = {**(rows.schema.metadata or {}), _SETTINGS_KEY: canonical_json(decided)}
+        rows = rows.replace_schema_metadata(metadata)
+        if not workspace.source.pinned and "mtime_ns" not in rows.column_names:
+            rows = _with_file_stats(rows, workspace.source)
+        table = plan_catalog(
+            rows,
+            previous,
+            samples_per_shard=samples_per_shard
+            or (None if previous is not None else spec.samples_per_shard),
+            limit=limit,
+            limit_splits=limit_splits,
+            pinned=workspace.source.pinned,
+            fetch=fetch,
+        )
     return CatalogDraft(
         table=table,
         plan=plan_of(table),

@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 
 from medassets.errors import CatalogError
 from medassets.samples import SourceItem
-from medassets.shards.growth import Growth, grow_plan, take_rows
-from medassets.storage.arrow import kernels
+from medassets.shards.growth import FetchRows, Growth, Numbers, grow_plan, take_rows
+from medassets.storage.arrow import kernels, release_memory
 from medassets.storage.atomic import publish_file, sweep_private
 from medassets.storage.checksums import canonical_json, fingerprint
 from medassets.storage.paths import check_member_path, split_partition_key
@@ -38,6 +38,7 @@ _PLAN_KEY = b"medassets.plan"
 _KEY_PATTERN = r"\A[A-Za-z0-9_-]{1,90}\z"
 _PLACE_COLUMNS = ("partition", "state")
 _ROWS_AT_A_TIME = 65_536
+_LARGE_BYTES = 1 << 25
 
 
 def plan_catalog(
@@ -48,6 +49,7 @@ def plan_catalog(
     limit: int | None = None,
     limit_splits: Collection[str] = (),
     pinned: bool = True,
+    fetch: FetchRows | None = None,
 ) -> pa.Table:
     """Lay rows into shards; a plan only grows.
 
@@ -63,6 +65,8 @@ def plan_catalog(
             others; empty means all.
         pinned: Whether a revision names the same bytes for ever. If not, planned rows take the
             content of today, for the old bytes are gone.
+        fetch: Returns whole rows of the previous catalog, where `previous` lacks some columns; see
+            `open_previous`.
 
     Returns:
         The catalog: planned rows in the order of the shards, then held, then excluded ones.
@@ -83,7 +87,7 @@ def plan_catalog(
         limit_splits=limit_splits,
         pinned=pinned,
     )
-    return _with_plan(_assemble(rows, previous, growth), growth, size)
+    return _with_plan(_assemble(rows, fetch or _taker(previous), growth), growth, size)
 
 
 def plan_of(catalog: pa.Table) -> "CatalogPlan":
@@ -110,6 +114,70 @@ def read_catalog(path: Path) -> pa.Table:
     """
     with _reading(path):
         return pq.read_table(path)
+
+
+@contextmanager
+def open_previous(
+    path: Path, *, large_bytes: int = _LARGE_BYTES
+) -> "Iterator[tuple[pa.Table | None, FetchRows | None]]":
+    """Open the catalog that a plan grows from, without the kind's large columns.
+
+    The texts of a million clips are needed for the few rows only that the source has no more. The
+    file stays open, so that those rows come from the same catalog even if another takes its place.
+
+    Args:
+        path: The catalog; it need not exist.
+        large_bytes: Leave out columns that take more than this, if they are not among those that
+            every catalog has.
+
+    Yields:
+        The catalog and what returns whole rows of it; None and None where there is none.
+
+    Raises:
+        CatalogError: If the file is not a catalog.
+    """
+    if not path.exists():
+        yield None, None
+        return
+    with _reading(path):
+        file = pq.ParquetFile(path)
+    with file:
+        with _reading(path):
+            sizes = _column_bytes(file.metadata)
+            always = (*REQUIRED_COLUMNS, *_PLACE_COLUMNS)
+            names = [n for n in sizes if sizes[n] <= large_bytes or n in always]
+            slim = file.read(columns=names)
+        release_memory()
+
+        def fetch(numbers: Numbers) -> pa.Table:
+            with _reading(path):
+                return _read_rows(file, numbers)
+
+        yield slim, fetch
+
+
+def _read_rows(file: pq.ParquetFile, numbers: Numbers) -> pa.Table:
+    """Return rows by number, in that order; only the shards that hold them are read."""
+    metadata = file.metadata
+    counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    ends = np.cumsum(counts)
+    wanted, places = np.unique(numbers, return_inverse=True)
+    groups = np.searchsorted(ends, wanted, side="right")
+    pieces = [file.schema_arrow.empty_table()]
+    for group in np.unique(groups).tolist():
+        inside = wanted[groups == group] - (ends[group] - counts[group])
+        pieces.append(file.read_row_group(group).take(pa.array(inside)))
+    return pa.concat_tables(pieces).take(pa.array(places))
+
+
+def _column_bytes(metadata: pq.FileMetaData) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            # A list is stored as its elements, under a path that begins with its name.
+            name = column.path_in_schema.split(".")[0]
+            sizes[name] = sizes.get(name, 0) + column.total_uncompressed_size
+    return sizes
 
 
 def read_partition(path: Path, partition_key: str) -> list[SourceItem]:
@@ -255,11 +323,21 @@ def _check_size(asked: int | None, before: CatalogPlan | None) -> int:
     return before.samples_per_shard
 
 
-def _assemble(rows: pa.Table, previous: pa.Table | None, growth: Growth) -> pa.Table:
+def _taker(previous: pa.Table | None) -> FetchRows:
+    def fetch(numbers: Numbers) -> pa.Table:
+        return previous.take(pa.array(numbers)) if previous is not None else pa.table({})
+
+    return fetch
+
+
+def _without_places(table: pa.Table) -> pa.Table:
+    return table.select([name for name in table.column_names if name not in _PLACE_COLUMNS])
+
+
+def _assemble(rows: pa.Table, fetch: FetchRows, growth: Growth) -> pa.Table:
     """Take each row from today's rows or from the previous catalog, in the order of the plan."""
     numbers = np.concatenate([growth.planned, growth.held, growth.excluded])
-    before = None if previous is None else previous.drop_columns(list(_PLACE_COLUMNS))
-    table = take_rows(rows, before, numbers)
+    table = take_rows(rows, lambda wanted: _without_places(fetch(wanted)), numbers)
     counts = list(growth.partitions.values())
     places = np.repeat(np.arange(len(counts)), counts)
     partitions = pa.array([*growth.partitions], pa.string()).take(pa.array(places))
@@ -281,7 +359,7 @@ def _with_plan(table: pa.Table, growth: Growth, size: int) -> pa.Table:
 
 
 def _summarize(table: pa.Table, growth: Growth, size: int) -> CatalogPlan:
-    content = table.drop_columns(list(_PLACE_COLUMNS))
+    content = _without_places(table)
     digests: dict[str, str] = {}
     start = 0
     for key, count in growth.partitions.items():

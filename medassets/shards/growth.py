@@ -4,7 +4,7 @@ Rows are handled by number, for a catalog may have a million: those of today fir
 those of the previous catalog.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -16,6 +16,8 @@ from medassets.storage.arrow import kernels
 from medassets.storage.paths import format_partition_key, split_partition_key
 
 Numbers: TypeAlias = npt.NDArray[np.int64]
+FetchRows: TypeAlias = Callable[[Numbers], pa.Table]
+"""Returns rows of the previous catalog by their numbers in it, in that order."""
 
 _NOWHERE = -1
 _ROWS_AT_A_TIME = 65_536
@@ -62,33 +64,41 @@ def grow_plan(
     return _settle(shards, touched, today=today, excluded=excluded, pinned=pinned)
 
 
-def take_rows(rows: pa.Table, previous: pa.Table | None, numbers: Numbers) -> pa.Table:
+def take_rows(rows: pa.Table, fetch: FetchRows, numbers: Numbers) -> pa.Table:
     """Return rows by number, those of today before those of the previous catalog.
 
     Stretches that lie together are not copied: a million rows with their texts are half a GB.
+
+    Args:
+        rows: Those of today.
+        fetch: Returns those of the previous catalog.
+        numbers: Which, in order.
     """
-    tables = [rows] if previous is None else [rows, previous]
-    empty = [table.replace_schema_metadata(None).slice(0, 0) for table in tables]
-    schema = pa.concat_tables(empty, promote_options="default").schema
+    num_today = rows.num_rows
+    is_before = numbers >= num_today
+    before = fetch(numbers[is_before] - num_today)
+    numbers = numbers.copy()
+    numbers[is_before] = num_today + np.arange(before.num_rows)
+    rows, before = (table.replace_schema_metadata(None) for table in (rows, before))
     starts = range(0, len(numbers), _ROWS_AT_A_TIME)
-    blocks = [_take_block(tables, numbers[i : i + _ROWS_AT_A_TIME]) for i in starts]
-    return pa.concat_tables([schema.empty_table(), *blocks], promote_options="default")
+    blocks = [_take_block(rows, before, numbers[i : i + _ROWS_AT_A_TIME]) for i in starts]
+    empty = [rows.slice(0, 0), before.slice(0, 0)]
+    return pa.concat_tables([*empty, *blocks], promote_options="default")
 
 
-def _take_block(tables: Sequence[pa.Table], numbers: Numbers) -> pa.Table:
-    num_today = tables[0].num_rows
-    if numbers[-1] < num_today and np.all(np.diff(numbers) == 1):
-        return tables[0].replace_schema_metadata(None).slice(numbers[0], len(numbers))
-    is_today = numbers < num_today
-    taken = [tables[0].take(pa.array(numbers[is_today]))]
-    if not is_today.all():
-        taken.append(tables[1].take(pa.array(numbers[~is_today] - num_today)))
-    together = pa.concat_tables(
-        [table.replace_schema_metadata(None) for table in taken], promote_options="default"
-    )
-    # Where each row came to lie when both were parted.
+def _take_block(rows: pa.Table, before: pa.Table, numbers: Numbers) -> pa.Table:
+    is_today = numbers < rows.num_rows
+    if is_today.all():
+        if np.all(np.diff(numbers) == 1):
+            return rows.slice(numbers[0], len(numbers))
+        return rows.take(pa.array(numbers))
+    parted = [
+        rows.take(pa.array(numbers[is_today])),
+        before.take(pa.array(numbers[~is_today] - rows.num_rows)),
+    ]
+    # Where each row came to lie when they were parted.
     places = np.argsort(np.argsort(~is_today, kind="stable"), kind="stable")
-    return together if is_today.all() else together.take(pa.array(places))
+    return pa.concat_tables(parted, promote_options="default").take(pa.array(places))
 
 
 def _find_today(rows: pa.Table, previous: pa.Table | None, num_planned: int) -> Numbers:

@@ -4,11 +4,12 @@ import hashlib
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from medassets.errors import Reason
 from medassets.storage.arrow import kernels
-from medassets.video.exclusion import Column, Columns, exclude
+from medassets.video.exclusion import Column, Columns, exclude, one_chunk
 
 _LONGEST_KEY = 90
 _VAL_FROM = 0.8
@@ -25,15 +26,23 @@ def name_clips(columns: Columns) -> None:
     Args:
         columns: `row, vid, begin_ms, end_ms, transcript, excluded, detail`; `key` is added.
     """
+    is_clip = kernels.is_null(columns["excluded"])
     stretch = [kernels.cast(columns[name], pa.string()) for name in ("begin_ms", "end_ms")]
     names = kernels.binary_join_element_wise(columns["vid"], *stretch, "_")
-    is_clip = kernels.is_null(columns["excluded"])
-    columns["key"] = _one_chunk(kernels.if_else(is_clip, names, pa.scalar(None, pa.string())))
+    columns["key"] = one_chunk(kernels.if_else(is_clip, names, pa.scalar(None, pa.string())))
     _part_equal_keys(columns)
     _exclude_long_keys(columns)
-    rows = kernels.cast(columns["row"], pa.string())
-    others = kernels.binary_join_element_wise("metadata-row-", rows, "")
-    columns["key"] = kernels.if_else(kernels.is_null(columns["excluded"]), columns["key"], others)
+    is_rest = one_chunk(kernels.is_valid(columns["excluded"]))
+    rows = kernels.cast(kernels.filter(columns["row"], is_rest), pa.string())
+    others = one_chunk(kernels.binary_join_element_wise("metadata-row-", rows, ""))
+    columns["key"] = kernels.replace_with_mask(columns["key"], is_rest, others)
+
+
+def number_values(values: Column) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Return the number of each value, and the values by number; null has the number -1."""
+    encoded = kernels.dictionary_encode(one_chunk(values))
+    codes = kernels.fill_null(encoded.indices, -1).to_numpy().astype(np.int64)
+    return codes, encoded.dictionary.to_pylist()
 
 
 def split_videos(vids: Iterable[str | None], *, mode: str, seed: int) -> list[str]:
@@ -56,7 +65,7 @@ def _draw_split(name: str) -> str:
 
 def _part_equal_keys(columns: Columns) -> None:
     """Count up equal keys, and exclude those that come with an equal text."""
-    equal = _find_equal(columns["key"])
+    equal = _find_equal(columns)
     names = ("key", "transcript", "row")
     cells = [kernels.filter(columns[name], equal).to_pylist() for name in names]
     texts_by_key: dict[str, dict[str, int]] = {}
@@ -71,23 +80,31 @@ def _part_equal_keys(columns: Columns) -> None:
     nothing = pa.nulls(len(equal), pa.string())
     sentences = kernels.replace_with_mask(nothing, equal, pa.array(repeated, pa.string()))
     reason = str(Reason.DUPLICATE_ROW)
-    exclude(columns, kernels.is_valid(sentences), reason=reason, sentence=sentences)
+    exclude(columns, kernels.is_valid(sentences), reason=reason, sentence=[sentences])
 
 
-def _find_equal(keys: Column) -> pa.Array:
-    codes = kernels.fill_null(kernels.dictionary_encode(keys).indices, -1).to_numpy()
-    counts = np.bincount(codes + 1)
-    counts[0] = 0
-    return pa.array(counts[codes + 1] > 1)
+def _find_equal(columns: Columns) -> pa.Array:
+    """Return which clips have the video and the stretch of another one."""
+    codes, _ = number_values(columns["vid"])
+    codes[~kernels.is_valid(columns["key"]).to_numpy(zero_copy_only=False)] = -1
+    begin, end = (
+        kernels.fill_null(columns[name], -1).to_numpy() for name in ("begin_ms", "end_ms")
+    )
+    order = np.lexsort((end, begin, codes))
+    same = codes[order][1:] >= 0
+    for values in (codes, begin, end):
+        placed = values[order]
+        same &= placed[1:] == placed[:-1]
+    equal = np.zeros(len(codes), bool)
+    equal[order[1:][same]] = equal[order[:-1][same]] = True
+    return pa.array(equal)
 
 
 def _exclude_long_keys(columns: Columns) -> None:
-    sentence = kernels.binary_join_element_wise(
-        "its key ", columns["key"], f" is longer than {_LONGEST_KEY} characters", ""
+    keys = columns["key"]
+    exclude(
+        columns,
+        kernels.greater(kernels.binary_length(keys), _LONGEST_KEY),
+        reason=str(Reason.BAD_NAME),
+        sentence=["its key ", keys, f" is longer than {_LONGEST_KEY} characters"],
     )
-    too_long = kernels.greater(kernels.binary_length(columns["key"]), _LONGEST_KEY)
-    exclude(columns, too_long, reason=str(Reason.BAD_NAME), sentence=sentence)
-
-
-def _one_chunk(column: Column) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -71,7 +71,7 @@ def _is_inside(entry: os.DirEntry[str], top: Path) -> bool:
     return not entry.is_symlink() or Path(entry.path).resolve().is_relative_to(top)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VideoFile:
     """One video of the folder.
 

@@ -153,7 +153,7 @@ _LEVELS: tuple[tuple[str, Callable[[str], str], bool], ...] = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Match:
     """The file of a video, or why there is none.
 

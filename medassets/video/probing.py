@@ -83,7 +83,7 @@ def _take_over(facts: VideoFacts) -> "KnownFacts":
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class KnownFacts:
     """Facts of a video that the catalog keeps, see `VideoFacts`; fields as `FACT_COLUMNS`."""
 

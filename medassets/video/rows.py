@@ -1,26 +1,20 @@
 """The catalog rows of a video dataset: records, joined to files and what a probe says of them."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from medassets.errors import Reason, SampleRejectedError
+from medassets.errors import Reason
 from medassets.specs import VideoClipDatasetSpec
-from medassets.storage.arrow import kernels
+from medassets.storage.arrow import kernels, release_memory
 from medassets.video.coverage import VideoCounts, with_video_counts
-from medassets.video.exclusion import Column, Columns, exclude
-from medassets.video.info_table import InfoTable, read_info_table
-from medassets.video.keys import name_clips, split_videos
-from medassets.video.listing import VideoFile, list_videos
-from medassets.video.matching import Match, Matching, match_clips, match_videos
+from medassets.video.exclusion import Column, Columns, exclude, one_chunk
+from medassets.video.found_files import find_files
+from medassets.video.keys import name_clips, number_values, split_videos
 from medassets.video.metadata import read_metadata, read_pairs
-from medassets.video.probing import FACT_COLUMNS, KnownFacts, ProbeAll, find_facts
+from medassets.video.probing import FACT_COLUMNS, ProbeAll
 
 _STRING, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()
 VIDEO_ROW_SCHEMA = pa.schema(
@@ -38,18 +32,6 @@ VIDEO_ROW_SCHEMA = pa.schema(
     ]
 )
 """Columns of `read_video_rows`; begin and end as declared, from and to inside the file."""
-
-_FILE_SCHEMA = pa.schema(
-    [
-        *((name, _STRING) for name in ("path", "matched_by", "reason", "sentence")),
-        ("num_bytes", _INT),
-        ("mtime_ns", _INT),
-        *FACT_COLUMNS,
-    ]
-)
-_NUM_LISTED = 20
-
-Facts = Mapping[str, KnownFacts | SampleRejectedError]
 
 
 def read_video_rows(
@@ -82,19 +64,18 @@ def read_video_rows(
             line.
     """
     columns = _read_records(spec)
+    # What each step needs in between is as much again as the rows.
+    release_memory()
     name_clips(columns)
-    # One value per video: all that follows costs by videos, not by clips.
-    subjects = columns["vid" if spec.source == "videos" else "clip_path"]
-    codes, names = _number(subjects)
-    files = list_videos(folder)
-    info = _read_info(spec)
-    matching = _match(spec, names, files, info)
-    wanted = _find_wanted(codes, names, columns["excluded"], matching)
-    facts = find_facts(wanted, folder, files=files, previous=previous, probe_all=probe_all)
-    described = _describe_files(names, files, matching, facts)
-    _join_files(columns, described.take(pa.array(codes, mask=codes < 0)), spec)
+    release_memory()
+    counts = _join_files(columns, spec, folder, previous=previous, probe_all=probe_all)
+    _place_stretches(columns, spec)
     columns["split"] = _split(columns["vid"], mode=split_mode, seed=seed)
-    return with_video_counts(_lay_out(columns, spec.splits), _count(names, files, matching, info))
+    columns["revision"] = pa.nulls(len(columns["row"]), _STRING)
+    release_memory()
+    rows = with_video_counts(_lay_out(columns, spec.splits), counts)
+    release_memory()
+    return rows
 
 
 def _read_records(spec: VideoClipDatasetSpec) -> Columns:
@@ -103,91 +84,51 @@ def _read_records(spec: VideoClipDatasetSpec) -> Columns:
     else:
         path, read = spec.pairs_json, read_pairs
     table = read(Path(path).expanduser(), size_length=spec.size_length)
-    return dict(zip(table.column_names, table.columns, strict=True))
+    columns: Columns = dict(zip(table.column_names, table.columns, strict=True))
+    del table
+    for name in columns:
+        # Many small pieces waste as much again; each column's are freed before the next.
+        columns[name] = one_chunk(columns[name])
+    return columns
 
 
-def _read_info(spec: VideoClipDatasetSpec) -> InfoTable:
-    if spec.source != "videos" or not spec.info_csv:
-        return InfoTable({}, ())
-    return read_info_table(Path(spec.info_csv).expanduser())
-
-
-def _number(values: Column) -> tuple[npt.NDArray[np.int64], list[str]]:
-    """Return the number of each value and the values by number; null has the number -1."""
-    encoded = kernels.dictionary_encode(values.combine_chunks())
-    codes = kernels.fill_null(encoded.indices, -1).to_numpy().astype(np.int64)
-    return codes, encoded.dictionary.to_pylist()
-
-
-def _match(
+def _join_files(
+    columns: Columns,
     spec: VideoClipDatasetSpec,
-    names: Sequence[str],
-    files: Mapping[str, VideoFile],
-    info: InfoTable,
-) -> Matching:
+    folder: Path,
+    *,
+    previous: pa.Table | None,
+    probe_all: ProbeAll,
+) -> VideoCounts:
+    """Add what is known of each record's file, and exclude the records without a usable one."""
+    found = find_files(columns, spec, folder, previous=previous, probe_all=probe_all)
+    reason, sentence = (found.of_records(name) for name in ("reason", "sentence"))
+    exclude(columns, kernels.is_valid(reason), reason=reason, sentence=[sentence])
+    columns["path"] = kernels.fill_null(found.of_records("path"), "")
+    for name in ("matched_by", "num_bytes", "mtime_ns", *(name for name, _ in FACT_COLUMNS)):
+        columns[name] = found.of_records(name)
+    return found.counts
+
+
+def _place_stretches(columns: Columns, spec: VideoClipDatasetSpec) -> None:
+    """Say where each clip lies inside its file, and exclude those that end behind it."""
     if spec.source == "clips":
-        return match_clips(names, files.keys())
-    return match_videos(names, files.keys(), info.filenames)
-
-
-def _find_wanted(
-    codes: npt.NDArray[np.int64], names: Sequence[str], excluded: Column, matching: Matching
-) -> list[str]:
-    """Return the files that a clip still needs, each once."""
-    is_clip = kernels.is_null(excluded).to_numpy(zero_copy_only=False)
-    numbers: list[int] = np.unique(codes[is_clip & (codes >= 0)]).tolist()
-    paths = (matching.matches[names[number]].path for number in numbers)
-    return [path for path in dict.fromkeys(paths) if path]
-
-
-def _describe_files(
-    names: Sequence[str], files: Mapping[str, VideoFile], matching: Matching, facts: Facts
-) -> pa.Table:
-    """Return one row per name: its file and what is known of it, or why there is none."""
-    cells = [_describe_file(matching.matches[name], files, facts) for name in names]
-    return pa.Table.from_pylist(cells, schema=_FILE_SCHEMA)
-
-
-def _describe_file(match: Match, files: Mapping[str, VideoFile], facts: Facts) -> dict[str, Any]:
-    cells: dict[str, Any] = {"reason": match.reason, "sentence": match.detail}
-    if not match.path:
-        return cells
-    cells |= {"path": match.path, "matched_by": match.matched_by, **asdict(files[match.path])}
-    known = facts.get(match.path)
-    if isinstance(known, SampleRejectedError):
-        cells |= {"reason": str(known.reason), "sentence": f"{match.path!r}: {known.detail}"}
-    elif known is not None:
-        cells |= asdict(known)
-    return cells
-
-
-def _join_files(columns: Columns, files: pa.Table, spec: VideoClipDatasetSpec) -> None:
-    """Add what is known of each row's file, and exclude the rows that have no use of it."""
-    for name in files.column_names:
-        columns[name] = files[name].combine_chunks()
-    columns["path"] = kernels.fill_null(columns["path"], "")
-    reason = columns.pop("reason")
-    exclude(columns, kernels.is_valid(reason), reason=reason, sentence=columns.pop("sentence"))
-    columns["revision"] = pa.nulls(files.num_rows, _STRING)
-    if spec.source == "clips":
-        columns["from_ms"] = pa.repeat(pa.scalar(0, _INT), files.num_rows)
-        columns["to_ms"] = pa.nulls(files.num_rows, _INT)
+        num_rows = len(columns["row"])
+        columns["from_ms"] = pa.repeat(pa.scalar(0, _INT), num_rows)
+        columns["to_ms"] = pa.nulls(num_rows, _INT)
         return
-    columns["from_ms"], columns["to_ms"] = columns["begin_ms"], columns["end_ms"]
     end, duration = columns["end_ms"], columns["duration_ms"]
-    numbers = [kernels.cast(column, _STRING) for column in (end, duration)]
+    columns["from_ms"], columns["to_ms"] = columns["begin_ms"], end
     exclude(
         columns,
         kernels.greater(end, kernels.add(duration, spec.end_tolerance_ms)),
         reason=str(Reason.END_BEYOND_DURATION),
-        sentence=kernels.binary_join_element_wise(
-            "it ends at ", numbers[0], " ms, its video after ", numbers[1], " ms", ""
-        ),
+        sentence=["it ends at ", end, " ms, its video after ", duration, " ms"],
     )
 
 
 def _split(vids: Column, *, mode: str, seed: int) -> pa.Array:
-    codes, names = _number(vids)
+    codes, names = number_values(vids)
     # The last is the place of number -1.
     splits = split_videos([*names, None], mode=mode, seed=seed)
     return pa.array(splits, _STRING).take(pa.array(codes % len(splits)))
@@ -204,31 +145,5 @@ def _lay_out(columns: Columns, splits: Sequence[str]) -> pa.Table:
     groups = (2 * ranks + is_excluded)[by_key]
     order = pa.array(by_key[np.argsort(groups, kind="stable")])
     # Column by column, each old one freed at once: the texts are large.
-    taken = [columns.pop(name).take(order) for name in VIDEO_ROW_SCHEMA.names]
+    taken = [one_chunk(columns.pop(name)).take(order) for name in VIDEO_ROW_SCHEMA.names]
     return pa.Table.from_arrays(taken, schema=VIDEO_ROW_SCHEMA)
-
-
-def _count(
-    names: Sequence[str], files: Mapping[str, VideoFile], matching: Matching, info: InfoTable
-) -> VideoCounts:
-    levels = Counter(match.matched_by for match in matching.matches.values())
-    reasons = Counter(match.reason for match in matching.matches.values())
-    unnamed = [path for path in files if path not in matching.claimed]
-    problems = [f"row {problem.row}: {problem.detail}" for problem in info.problems]
-    return VideoCounts(
-        num_named=len(names),
-        by_id=levels["id"],
-        by_filename=levels["filename"],
-        by_title=levels["title"],
-        by_path=levels["path"],
-        num_missing=reasons[Reason.MISSING_SOURCE],
-        num_ambiguous=reasons[Reason.AMBIGUOUS_SOURCE],
-        num_unusable=reasons[Reason.BAD_NAME],
-        num_files=len(files),
-        num_unnamed=len(unnamed),
-        unnamed=[
-            path.encode("utf-8", "backslashreplace").decode() for path in unnamed[:_NUM_LISTED]
-        ],
-        num_info_problems=len(problems),
-        info_problems=problems[:_NUM_LISTED],
-    )
