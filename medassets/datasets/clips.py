@@ -95,6 +95,7 @@ def _encode(
             "source_sha256": staged.sha256,
             "duration_ms": facts.duration_ms,
             "lead_in_ms": facts.lead_in_ms,
+            "stretch_ms": facts.end_ms - facts.begin_ms,
             "num_frames": facts.num_frames,
         },
     )
@@ -173,7 +174,11 @@ def open_clip_shard(paths: DatasetPaths, partition_key: str, fingerprint: str) -
 
 
 def _inside_clip(item: SourceItem, sample: SampleEntry | None) -> SourceItem:
-    begin_ms = int(sample.facts["lead_in_ms"]) if sample is not None else 0
+    if sample is None:
+        return replace(item, path=f"clips/{item.key}.mp4")
+    # A copied clip begins at a key frame before, and may hold some frames after.
+    begin_ms = int(sample.facts["lead_in_ms"])
+    end_ms = begin_ms + int(sample.facts["stretch_ms"])
     # A path of its own: the clips of one video lie in several files here.
-    row = {**item.row, "from_ms": begin_ms, "to_ms": None}
+    row = {**item.row, "from_ms": begin_ms, "to_ms": end_ms}
     return replace(item, path=f"clips/{item.key}.mp4", row=row)
