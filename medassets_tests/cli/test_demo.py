@@ -68,3 +68,17 @@ def test_a_port_in_use_is_a_clear_error(
         ran = medassets("demo", "--num-patients", "1", "--serve")
     assert ran.code == 2
     assert "--serve: cannot listen on 127.0.0.1:" in ran.err
+
+
+def test_the_video_demo_builds_clips_and_frames_and_exports(medassets: Medassets) -> None:
+    ran = medassets("demo", "demo_video")
+    assert ran.code == 0
+    assert "demo_video: 3 shards built (24 samples, " in ran.out
+    assert "medassets inspect" in ran.out
+    assert medassets("verify", "demo_video", "--json").document["damaged"] == []
+    clips = medassets("status", "demo_video", "--stage", "clips", "--json").document
+    assert clips["counts"] == {"done": 3}
+    exported = medassets("export", "demo_video", "--json").document
+    assert exported["written"] == 24
+    again = medassets("demo", "demo_video")
+    assert "0 shards built, 3 kept" in again.out
