@@ -1,22 +1,21 @@
 """Decoding without a plan: every frame is decoded once to learn its time, and again to be kept."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 from av.error import FFmpegError
-from av.video.frame import VideoFrame
+from av.packet import Packet
+from av.video.frame import PictureType, VideoFrame
 
-from medassets.video.opening import VideoReader
-from medassets.video.packets import NO_TIME
+from medassets.video.learning import DecodedNote, learn_timeline
+from medassets.video.opening import DamagedPacketError, VideoReader
 from medassets.video.requests import Progress
-from medassets.video.timeline import Timeline
+from medassets.video.timeline import FIRST_TICK, LAST_TICK, Timeline
 
 # A group of pictures is hardly longer; else decoding begins with the file.
 _BACK_S = 20
-_NEVER = -NO_TIME
 
 
 @dataclass(frozen=True)
@@ -32,102 +31,6 @@ class LearnedStretch:
     anchor: int | None
     timeline: Timeline
     ordinals: npt.NDArray[np.int64] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class _Note:
-    """One frame as it came out of the decoder."""
-
-    pts: int | None
-    dts: int | None
-    duration: int
-    is_key: bool
-    is_corrupt: bool
-
-
-class _Notes:
-    """Frames as they come out of the decoder; None stands where some are missing."""
-
-    def __init__(self) -> None:
-        self._notes: list[_Note | None] = []
-
-    def add(self, frame: VideoFrame | None) -> int:
-        """Note a frame, or None; return a time that later frames do not come before."""
-        if frame is None:
-            self._notes.append(None)
-            return NO_TIME
-        note = _Note(frame.pts, frame.dts, frame.duration or 0, frame.key_frame, frame.is_corrupt)
-        self._notes.append(note)
-        return min((time for time in (note.pts, note.dts) if time is not None), default=NO_TIME)
-
-    def finish(self, anchor: int | None, *, is_end: bool) -> LearnedStretch:
-        """Return what was learned; `is_end` says that nothing comes after it."""
-        frames = [note for note in self._notes if note is not None]
-        times = iter(_time_frames(frames))
-        shown, holes = _Shown(), []
-        hole: int | None = None
-        for note in self._notes:
-            pts = None if note is None else next(times)
-            if note is None or pts is None:
-                hole = shown.latest + 1 if hole is None else hole
-                continue
-            if note.is_corrupt:
-                hole = pts if hole is None else hole
-            elif hole is not None and note.is_key:
-                holes.append((hole, pts))
-                hole = None
-            shown.add(pts)
-        if hole is not None:
-            holes.append((hole, _NEVER))
-        end = shown.end(frames[-1].duration) if is_end and hole is None and shown.pts else None
-        timeline = Timeline(np.array(shown.pts, np.int64), end, tuple(holes))
-        return LearnedStretch(anchor, timeline, np.array(shown.ordinals, np.int64))
-
-
-class _Shown:
-    """Frames that a player shows: one that comes too late is not, nor is one for no time."""
-
-    def __init__(self) -> None:
-        self.pts: list[int] = []
-        self.ordinals: list[int] = []
-        self._num_seen = 0
-
-    @property
-    def latest(self) -> int:
-        return self.pts[-1] if self.pts else NO_TIME
-
-    def add(self, pts: int) -> None:
-        if self.pts and pts == self.pts[-1]:
-            self.ordinals[-1] = self._num_seen
-        elif pts > self.latest:
-            self.pts.append(pts)
-            self.ordinals.append(self._num_seen)
-        self._num_seen += 1
-
-    def end(self, duration: int) -> int:
-        gap = self.pts[-1] - self.pts[-2] if len(self.pts) > 1 else 1
-        return self.pts[-1] + (duration or gap)
-
-
-def _time_frames(frames: list[_Note]) -> list[int | None]:
-    """Return when frames appear: by their presentation times, unless those are not in order.
-
-    A container that has no presentation times makes some up; then the times of the packets that
-    frames come out with are better, and one later for each that comes after all packets.
-    """
-    known = [frame.pts for frame in frames if frame.pts is not None]
-    if len(known) == len(frames) and all(a < b for a, b in pairwise(known)):
-        return list(known)
-    if not all(
-        a.dts < b.dts for a, b in pairwise(frames) if a.dts is not None and b.dts is not None
-    ):
-        return [frame.pts for frame in frames]
-    times: list[int | None] = []
-    for frame in frames:
-        before = times[-1] if times else None
-        after = None if before is None else before + max(frame.duration, 1)
-        times.append(after if frame.dts is None else frame.dts)
-    return times
 
 
 def learn_stretch(
@@ -153,39 +56,81 @@ def learn_stretch(
 def _learn(
     reader: VideoReader, anchor: int | None, stop_tick: int | None, on_progress: Progress
 ) -> LearnedStretch:
-    notes, is_end = _Notes(), True
-    for frame in iter_frames(reader, anchor, on_progress=on_progress):
-        if notes.add(frame) >= (_NEVER if stop_tick is None else stop_tick):
+    notes: list[DecodedNote | None] = []
+    promised: list[int] = []
+
+    def look(packet: Packet) -> None:
+        on_progress()
+        if packet.pts is not None and not packet.is_discard:
+            promised.append(packet.pts)
+
+    last = LAST_TICK if stop_tick is None else stop_tick
+    latest, is_end = FIRST_TICK, True
+    for frame in iter_frames(reader, anchor, on_packet=look):
+        notes.append(None if frame is None else _note(frame))
+        latest = latest if frame is None else max(latest, _least_time(frame))
+        if latest >= last:
             is_end = False
             break
-    return notes.finish(anchor, is_end=is_end)
+    if not reader.can_count_packets:
+        promised = []
+    if not is_end:
+        # Pictures that are still in the decoder are no loss.
+        promised = [pts for pts in promised if pts < latest]
+    timeline, ordinals = learn_timeline(notes, promised, is_end=is_end)
+    return LearnedStretch(anchor, timeline, ordinals)
+
+
+def _least_time(frame: VideoFrame) -> int:
+    """Return a time that later frames do not come before, whichever of its times is right."""
+    times = (time for time in (frame.pts, frame.dts) if time is not None)
+    return min(times, default=FIRST_TICK)
+
+
+def _note(frame: VideoFrame) -> DecodedNote:
+    return DecodedNote(
+        pts=frame.pts,
+        dts=frame.dts,
+        duration=frame.duration or 0,
+        is_key=frame.key_frame,
+        is_b=frame.pict_type == PictureType.B,
+        is_corrupt=frame.is_corrupt,
+        is_interlaced=frame.interlaced_frame,
+    )
 
 
 def iter_frames(
-    reader: VideoReader, anchor: int | None, *, on_progress: Progress
+    reader: VideoReader, anchor: int | None, *, on_packet: Callable[[Packet], None]
 ) -> Iterator[VideoFrame | None]:
-    """Decode everything from an anchor on; yield None where frames are missing."""
-    reader.context.skip_frame = "DEFAULT"
+    """Decode everything from an anchor on; yield None where a packet cannot be decoded.
+
+    Args:
+        reader: The open video.
+        anchor: Where to begin: a tick to seek to, None for the first packet of the file.
+        on_packet: Called with every packet.
+    """
     is_broken = False
     try:
         for packet in reader.iter_packets_at(anchor):
-            on_progress()
+            on_packet(packet)
             if is_broken and not packet.is_keyframe:
                 continue
             is_broken = False
             try:
                 frames = reader.decode(packet)
-            except FFmpegError:
-                yield from reader.drain()
+            except DamagedPacketError:
+                # Among those still in the decoder may be one that lost frames are shown before.
+                reader.drain()
                 yield None
                 is_broken = True
             else:
                 yield from frames
     except FFmpegError:
-        yield from reader.drain()
+        reader.drain()
         yield None
     else:
-        yield from reader.drain()
+        frames = reader.drain()
+        yield from [None] if reader.is_truncated else frames
 
 
 def decode_learned(
@@ -203,8 +148,10 @@ def decode_learned(
         Index and frame; None if it cannot be decoded.
     """
     index_of = {int(learned.ordinals[index]): index for index in wanted}
-    frames = (f for f in iter_frames(reader, learned.anchor, on_progress=on_progress) if f)
-    for ordinal, frame in enumerate(frames):
+    if not index_of:
+        return
+    every = iter_frames(reader, learned.anchor, on_packet=lambda _: on_progress())
+    for ordinal, frame in enumerate(frame for frame in every if frame is not None):
         index = index_of.pop(ordinal, None)
         if index is not None:
             yield index, None if frame.is_corrupt else frame

@@ -1,7 +1,9 @@
 """A video file, open for decoding: its stream, its clock, and ways to move in it."""
 
+import errno
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -17,19 +19,28 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from medassets.errors import DecoderUnavailableError, Reason, SampleRejectedError
-from medassets.video.entry_points import is_entry_point
+from medassets.errors import DecoderUnavailableError, MedassetsError, Reason, SampleRejectedError
 from medassets.video.facts import VideoFacts
 from medassets.video.orientation import read_orientation
+from medassets.video.pictures import Picture, read_picture
 from medassets.video.timeline import Clock
+from medassets.video.truncation import is_truncated
 
 # One packet is one shown frame, and every packet has its presentation time.
 _COUNTABLE_CODECS = frozenset({"h264", "hevc", "av1", "vp9"})
 _COUNTABLE_FORMATS = frozenset({"mp4", "matroska"})
 # Elsewhere times are not to be trusted after a jump: an MPEG program stream makes them up.
 _SEEKABLE_FORMATS = frozenset({"mp4", "matroska", "avi", "mpegts"})
+# Compressed pictures hold no long runs of zeros: what was never written to the file does. Decoders
+# of arithmetic codes make pictures of it without a word. dav1d notices by itself.
+_DENSE_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "mpeg4"})
+_HOLE = bytes(48)
 _FIELD_ORDER_UNKNOWN, _FIELD_ORDER_PROGRESSIVE = 0, 1
 _US_PER_S = 1_000_000
+
+
+class DamagedPacketError(MedassetsError, ValueError):
+    """A packet that gives no picture, or none to be trusted."""
 
 
 class VideoReader:
@@ -54,6 +65,7 @@ class VideoReader:
         self._open()
         self.clock = make_clock(self._container, self._stream)
         self.codec = self.context.codec.canonical_name
+        self._extradata = self.context.extradata
 
     def __enter__(self) -> "VideoReader":
         """Return the open reader."""
@@ -104,6 +116,11 @@ class VideoReader:
         # What could be counted and still surprised is not trusted any more.
         return not (self.can_count_packets or _SEEKABLE_FORMATS.isdisjoint(self._formats))
 
+    @cached_property
+    def is_truncated(self) -> bool:
+        """Whether the end of the file is missing."""
+        return is_truncated(self._path)
+
     @property
     def _formats(self) -> list[str]:
         return self._container.format.name.split(",")
@@ -123,8 +140,8 @@ class VideoReader:
             for packet in self.iter_packets_at(None):
                 if self.decode(packet):
                     return
-        except FFmpegError as error:
-            msg = f"the first frame cannot be decoded: {error.strerror}"
+        except (DamagedPacketError, FFmpegError) as error:
+            msg = f"the first frame cannot be decoded: {error}"
             raise SampleRejectedError(Reason.DECODE_FAILED, msg) from error
         self.drain()
 
@@ -132,14 +149,17 @@ class VideoReader:
         """Return the frames that come out when a packet goes in; None says that no more will come.
 
         Raises:
-            FFmpegError: If the packet cannot be decoded.
+            DamagedPacketError: If the packet cannot be decoded.
             DecoderUnavailableError: If the device does not even decode a first frame.
         """
+        if packet is not None and self.codec in _DENSE_CODECS and _HOLE in bytes(packet):
+            msg = "a part of the packet is missing"
+            raise DamagedPacketError(msg)
         try:
             frames = self.context.decode(packet)
         except FFmpegError as error:
             if self.device == "cpu" or self._facts is not None:
-                raise
+                raise DamagedPacketError(error.strerror) from error
             msg = f"{self.device} cannot decode {self.codec} here: {error.strerror}"
             raise DecoderUnavailableError(msg) from error
         if frames and self._facts is None:
@@ -151,17 +171,20 @@ class VideoReader:
         depth = self.context.reorder_depth
         try:
             frames = self.decode(None)
-        except FFmpegError:
+        except DamagedPacketError:
             frames = []
         self.context.flush_buffers()
         # Else pictures of a deeper pyramid than the decoder guesses anew would be lost.
         self.context.reorder_depth = depth
         return frames
 
-    def is_entry_point(self, packet: Packet) -> bool:
-        """Whether decoding can begin with a packet."""
-        return packet.is_keyframe and is_entry_point(
-            memoryview(packet), self.codec, self.context.extradata
+    def read_picture(self, packet: Packet) -> Picture:
+        """Return the role of a packet's picture."""
+        return read_picture(
+            memoryview(packet),
+            codec=self.codec,
+            extradata=self._extradata,
+            is_key=packet.is_keyframe,
         )
 
     def starts_file(self, packet: Packet) -> bool:
@@ -223,10 +246,11 @@ def open_container(path: Path, *, device: str = "cpu") -> InputContainer:
     except MissingFileError as error:
         msg = "the file is not there"
         raise SampleRejectedError(Reason.MISSING_SOURCE, msg) from error
-    except InvalidDataError as error:
-        msg = f"the file cannot be opened: {error.strerror}"
-        raise SampleRejectedError(Reason.DECODE_FAILED, msg) from error
     except (FFmpegError, RuntimeError, NotImplementedError) as error:
+        # FFmpeg calls it an input/output error, too, when a file ends early.
+        if isinstance(error, InvalidDataError) or getattr(error, "errno", 0) == errno.EIO:
+            msg = f"the file cannot be opened: {getattr(error, 'strerror', error)}"
+            raise SampleRejectedError(Reason.DECODE_FAILED, msg) from error
         if device == "cpu":
             raise
         msg = f"{device} cannot decode here: {error}"
@@ -264,6 +288,9 @@ def _prepare_decoder(stream: VideoStream, device: str) -> VideoCodecContext:
     context.thread_count = 1
     # dav1d takes a wish to skip frames only when it is opened, and then for good.
     context.skip_frame = "DEFAULT"
+    if context.codec.canonical_name == "av1":
+        # Without it dav1d hands out spoiled pictures of damaged packets without a word.
+        context.options = {"strict": "strict"}
     context.open(strict=False)
     return context
 

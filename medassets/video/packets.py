@@ -10,11 +10,9 @@ from av.error import FFmpegError
 from av.packet import Packet
 
 from medassets.video.opening import VideoReader
+from medassets.video.pictures import Picture
 from medassets.video.requests import Progress
-from medassets.video.timeline import Timeline
-
-NO_TIME = -(2**63)
-"""Stands for a time that a packet does not have."""
+from medassets.video.timeline import FIRST_TICK, LAST_TICK, Timeline
 
 # No coding shows a picture later than this many others that were decoded after it: H.264 and HEVC
 # hold 16 pictures, of two fields.
@@ -31,6 +29,8 @@ class Stretch:
         pts: Presentation times in ticks, int64, shape (n,).
         keys: Whether decoding can begin here, bool, shape (n,).
         hidden: Whether an edit list hides the frame, bool, shape (n,).
+        disposable: Whether no other picture hangs on it, bool, shape (n,).
+        start: Index of the packet that decoding of this one begins with, int64, shape (n,).
         timeline: Frames that are shown.
         doubt: Why packets do not tell the frames; empty if they do.
     """
@@ -39,6 +39,8 @@ class Stretch:
     pts: npt.NDArray[np.int64] = field(repr=False)
     keys: npt.NDArray[np.bool_] = field(repr=False)
     hidden: npt.NDArray[np.bool_] = field(repr=False)
+    disposable: npt.NDArray[np.bool_] = field(repr=False)
+    start: npt.NDArray[np.int64] = field(repr=False)
     timeline: Timeline
     doubt: str = ""
 
@@ -51,14 +53,12 @@ class DecodePlan:
         needed: Whether the packet goes into the decoder.
         restarts: Whether the decoder is emptied before it.
         wanted: Whether its frame is kept.
-        start: Index of the key frame that decoding of a wanted frame begins with, int64.
         num_packets: Packets up to the last one that is needed.
     """
 
     needed: npt.NDArray[np.bool_] = field(repr=False)
     restarts: npt.NDArray[np.bool_] = field(repr=False)
     wanted: npt.NDArray[np.bool_] = field(repr=False)
-    start: npt.NDArray[np.int64] = field(repr=False)
     num_packets: int
 
 
@@ -68,14 +68,17 @@ class _Columns:
     def __init__(self) -> None:
         self.pts, self.dts, self.durations = array("q"), array("q"), array("q")
         self.keys, self.hidden = array("b"), array("b")
+        self.disposable, self.layers = array("b"), array("b")
         self.starts_file = self.ends_file = self.is_damaged = False
 
-    def add(self, packet: Packet, *, is_entry_point: bool) -> None:
-        self.pts.append(NO_TIME if packet.pts is None else packet.pts)
-        self.dts.append(NO_TIME if packet.dts is None else packet.dts)
+    def add(self, packet: Packet, picture: Picture) -> None:
+        self.pts.append(FIRST_TICK if packet.pts is None else packet.pts)
+        self.dts.append(FIRST_TICK if packet.dts is None else packet.dts)
         self.durations.append(packet.duration or 0)
-        self.keys.append(is_entry_point)
+        self.keys.append(picture.is_entry)
         self.hidden.append(packet.is_discard)
+        self.disposable.append(picture.is_disposable)
+        self.layers.append(picture.layer)
 
 
 def read_stretch(
@@ -118,7 +121,7 @@ def _read(
             if packet.is_corrupt:
                 columns.is_damaged = True
                 break
-            columns.add(packet, is_entry_point=reader.is_entry_point(packet))
+            columns.add(packet, reader.read_picture(packet))
             if len(columns.pts) % _PACKETS_PER_BEAT == 1:
                 on_progress()
             if stop_tick is not None and packet.pts is not None:
@@ -126,7 +129,8 @@ def _read(
                 if num_after > _MOST_REORDERED:
                     break
         else:
-            columns.ends_file = True
+            columns.is_damaged = reader.is_truncated
+            columns.ends_file = not columns.is_damaged
     except FFmpegError:
         columns.is_damaged = True
     columns.starts_file |= anchor is None
@@ -136,6 +140,7 @@ def _read(
 def _make_stretch(anchor: int | None, columns: _Columns) -> Stretch:
     pts, dts = (np.array(column, np.int64) for column in (columns.pts, columns.dts))
     keys, hidden = (np.array(column, np.bool_) for column in (columns.keys, columns.hidden))
+    layers = np.array(columns.layers, np.int8)
     shown = np.sort(pts[~hidden])
     end = (
         _find_end(pts, np.array(columns.durations, np.int64), shown) if columns.ends_file else None
@@ -143,22 +148,38 @@ def _make_stretch(anchor: int | None, columns: _Columns) -> Stretch:
     holes: tuple[tuple[int, int], ...] = ()
     if columns.is_damaged:
         # Frames shown before the last packet was due are all there.
-        holes = ((int(dts.max(initial=NO_TIME)) + 1, -NO_TIME),)
+        holes = ((int(dts.max(initial=FIRST_TICK)) + 1, LAST_TICK),)
     return Stretch(
         anchor=anchor,
         pts=pts,
         keys=keys,
         hidden=hidden,
+        disposable=np.array(columns.disposable, np.bool_) & (layers == layers.max(initial=0)),
+        start=_find_starts(pts, keys),
         timeline=Timeline(shown, end, holes),
         doubt=_find_doubt(pts, keys, hidden, shown, starts_file=columns.starts_file),
     )
+
+
+def _find_starts(pts: npt.NDArray[np.int64], keys: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return the last key frame that is decoded and shown no later, for every packet.
+
+    Frames of an open group of pictures that are shown before the group's key frame hang on the key
+    frame before, too.
+    """
+    if not keys.any():
+        return np.zeros(len(pts), np.int64)
+    indices = np.flatnonzero(keys)
+    num_decoded = np.searchsorted(indices, np.arange(len(pts)), side="right")
+    num_shown = np.searchsorted(np.maximum.accumulate(pts[indices]), pts, side="right")
+    return indices[np.maximum(np.minimum(num_decoded, num_shown) - 1, 0)]
 
 
 def _find_end(
     pts: npt.NDArray[np.int64], durations: npt.NDArray[np.int64], shown: npt.NDArray[np.int64]
 ) -> int:
     if not len(shown):
-        return NO_TIME
+        return FIRST_TICK
     last = int(shown[-1])
     lasts = int(durations[pts == last].max()) or (last - int(shown[-2]) if len(shown) > 1 else 1)
     return last + lasts
@@ -174,10 +195,12 @@ def _find_doubt(
 ) -> str:
     if not len(pts):
         return ""
-    if (pts == NO_TIME).any():
+    if (pts == FIRST_TICK).any():
         return "packets without a presentation time"
     if not keys[0]:
         return "a stretch that begins without a key frame"
+    if (np.diff(pts[keys]) <= 0).any():
+        return "key frames that are not shown in the order of decoding"
     if (np.diff(shown) == 0).any():
         return "two frames of one time"
     if starts_file and ((pts < pts[0]) & ~hidden).any():
@@ -188,22 +211,18 @@ def _find_doubt(
 def plan_decoding(stretch: Stretch, wanted_pts: Collection[int]) -> DecodePlan:
     """Decide which packets must be decoded to get a few frames.
 
-    A frame is decoded from the last key frame shown at or before it. Frames of an open group of
-    pictures that are shown before the group's key frame hang on the key frame before.
+    Those from the key frame that a wanted frame begins with up to itself, but for pictures that no
+    other hangs on.
 
     Args:
         stretch: The packets.
         wanted_pts: Presentation times of the frames to keep.
     """
     wanted = np.isin(stretch.pts, np.fromiter(wanted_pts, np.int64)) & ~stretch.hidden
-    start = np.zeros(len(stretch.pts), np.int64)
     needed, restarts = np.zeros_like(wanted), np.zeros_like(wanted)
-    key_indices = np.flatnonzero(stretch.keys)
     for index in np.flatnonzero(wanted).tolist():
-        before = key_indices[: np.searchsorted(key_indices, index, side="right")]
-        shown_before = before[stretch.pts[before] <= stretch.pts[index]]
-        start[index] = shown_before[-1] if len(shown_before) else before[0]
-        needed[start[index] : index + 1] = True
+        needed[stretch.start[index] : index + 1] = True
     restarts[1:] = needed[1:] & ~needed[:-1]
     num_packets = int(np.flatnonzero(needed)[-1]) + 1 if needed.any() else 0
-    return DecodePlan(needed, restarts, wanted, start, num_packets)
+    needed &= wanted | ~stretch.disposable
+    return DecodePlan(needed, restarts, wanted, num_packets)

@@ -8,7 +8,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from medassets.errors import MedassetsError
-from medassets.video.opening import VideoReader
+from medassets.video.opening import DamagedPacketError, VideoReader
 from medassets.video.packets import DecodePlan, Stretch
 from medassets.video.requests import Progress
 
@@ -34,10 +34,13 @@ class PlannedDecoding:
         self._reader, self._stretch, self._plan = reader, stretch, plan
         self._pts: list[int] = stretch.pts[: plan.num_packets].tolist()
         self._latest: list[int] = np.maximum.accumulate(stretch.pts[: plan.num_packets]).tolist()
-        self._index_of: dict[int, int] = {}
         self._missing = set(np.flatnonzero(plan.wanted).tolist())
+        # Sent and not yet come out, by presentation time.
+        self._awaited: dict[int, int] = {}
         self._held: list[tuple[int, VideoFrame]] = []
         self._damages: list[int] = []
+        # Where decoding began, and when that frame is shown.
+        self._key_index, self._key_pts = 0, 0
 
     def run(self, on_progress: Progress) -> Iterator[Delivery]:
         """Decode, and yield every wanted frame once, nearly by presentation time.
@@ -50,24 +53,24 @@ class PlannedDecoding:
         """
         if not self._plan.num_packets:
             return
-        is_broken, key_pts = False, self._pts[0]
+        is_broken = False
+        self._key_index = int(np.flatnonzero(self._plan.needed)[0])
+        self._key_pts = self._pts[self._key_index]
         for index, packet in self._iter_packets():
             on_progress()
             if not self._plan.needed[index]:
                 continue
             if self._plan.restarts[index] or (is_broken and self._stretch.keys[index]):
-                yield from self._take(self._reader.drain(), is_end=True)
-                is_broken, key_pts = False, self._pts[index]
+                yield from self._drain()
+                is_broken, self._key_index, self._key_pts = False, index, self._pts[index]
             if is_broken:
                 continue
             frames = self._decode(index, packet)
-            # Leading pictures of a key frame that decoding began with cannot be decoded.
-            is_broken = frames is None and self._pts[index] >= key_pts
-            if is_broken:
-                self._damages.append(index)
-                yield from self._take(self._reader.drain(), is_end=True)
+            if frames is None:
+                is_broken = True
+                yield from self._drain()
             yield from self._take(frames or [])
-        yield from self._take(self._reader.drain(), is_end=True)
+        yield from self._drain()
         yield from self._give_up()
 
     def _iter_packets(self) -> Iterator[tuple[int, Packet]]:
@@ -84,33 +87,58 @@ class PlannedDecoding:
             raise UnplannedError(msg) from error
 
     def _decode(self, index: int, packet: Packet) -> list[VideoFrame] | None:
-        self._index_of[self._pts[index]] = index
-        # A frame that no other hangs on is not decoded where nobody wants it. MP4 does not mark
-        # such packets; the decoder sees it in their first bytes.
-        self._reader.context.skip_frame = "DEFAULT" if self._plan.wanted[index] else "NONREF"
+        """Return what comes out; None if the packet is damaged."""
+        # Pictures shown before the one that decoding began with cannot be decoded.
+        is_leading = self._pts[index] < self._key_pts
         try:
-            return self._reader.decode(packet)
-        except FFmpegError:
+            frames = self._reader.decode(packet)
+        except DamagedPacketError:
+            if is_leading:
+                return []
+            self._damages.append(index)
             return None
+        if not self._stretch.hidden[index]:
+            self._awaited[self._pts[index]] = index
+        return frames
 
-    def _take(self, frames: list[VideoFrame], *, is_end: bool = False) -> Iterator[Delivery]:
+    def _drain(self) -> Iterator[Delivery]:
+        yield from self._take(self._reader.drain())
+        self._note_lost(None)
+        yield from self._release(None)
+        self._awaited.clear()
+
+    def _take(self, frames: list[VideoFrame]) -> Iterator[Delivery]:
         """Take frames from the decoder and yield those that nothing can spoil any more.
 
         A picture is shown before one that it hangs on, which may turn out to be damaged.
         """
         for frame in frames:
-            index = self._index_of.get(frame.pts if frame.pts is not None else -1)
-            if index is None or frame.interlaced_frame:
+            pts = frame.pts
+            if pts is None or pts not in self._awaited or frame.interlaced_frame:
                 msg = "a frame that no packet promises"
                 raise UnplannedError(msg)
+            index = self._awaited.pop(pts)
             if frame.is_corrupt:
                 self._damages.append(index)
             if index in self._missing:
                 self._missing.remove(index)
                 self._held.append((index, frame))
-            yield from self._release(self._pts[index])
-        if is_end:
-            yield from self._release(None)
+            self._note_lost(pts)
+            yield from self._release(pts)
+
+    def _note_lost(self, shown: int | None) -> None:
+        """Note frames that should have come before the one that is shown now."""
+        lost = [
+            index
+            for pts, index in self._awaited.items()
+            if pts >= self._key_pts and (shown is None or pts < shown)
+        ]
+        if self._key_index in lost:
+            msg = "decoding cannot begin where packets say"
+            raise UnplannedError(msg)
+        self._damages.extend(lost)
+        for index in lost:
+            del self._awaited[self._pts[index]]
 
     def _release(self, shown: int | None) -> Iterator[Delivery]:
         held, self._held = self._held, []
@@ -121,8 +149,8 @@ class PlannedDecoding:
                 yield self._pts[index], None if self._is_spoiled(index) else frame
 
     def _is_spoiled(self, index: int) -> bool:
-        start = self._plan.start[index]
-        return any(start <= damage <= index for damage in self._damages)
+        start = self._stretch.start
+        return any(damage <= index and start[index] <= start[damage] for damage in self._damages)
 
     def _give_up(self) -> Iterator[Delivery]:
         for index in sorted(self._missing):

@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 from medassets.errors import Reason, SampleRejectedError
 
+FIRST_TICK, LAST_TICK = -(2**63), 2**63 - 1
+"""Before and after every time of a stream."""
+
 
 @dataclass(frozen=True)
 class Segment:

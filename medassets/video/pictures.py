@@ -1,0 +1,110 @@
+"""What the first bytes of a packet say of its picture, where containers do not or cannot be trusted."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_START_CODE = b"\x00\x00\x01"
+_H264_SLICES, _H264_IDR = (1, 5), 5
+_H264_SETTINGS = frozenset({7, 8, 13, 15})
+_H264_INTRA_SLICES = frozenset({2, 4, 7, 9})
+_HEVC_LAST_SLICE, _HEVC_ENTRIES = 31, range(16, 24)
+_HEVC_LAST_PLAIN = 14
+_HEVC_SETTINGS = frozenset({32, 33, 34})
+# A slice header says what is asked of it in its first bytes.
+_MOST_HEADER_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The role of a packet's picture among others.
+
+    Attributes:
+        is_entry: It hangs on no other, and pictures after it hang on none before it.
+        is_disposable: No other picture of its layer or a lower one hangs on it.
+        layer: Temporal layer; pictures of a higher one may hang on a disposable one.
+    """
+
+    is_entry: bool
+    is_disposable: bool = False
+    layer: int = 0
+
+
+_PLAIN, _KEY = Picture(is_entry=False), Picture(is_entry=True)
+
+
+def read_picture(data: memoryview, *, codec: str, extradata: bytes | None, is_key: bool) -> Picture:
+    """Return the role of a packet's picture.
+
+    H.264 streams may refresh pictures bit by bit instead of sending whole ones. Their containers
+    call it a key frame where a refresh begins, and a decoder that starts there shows spoiled
+    pictures without a word. And an MP4 file does not say which pictures no other hangs on.
+
+    Args:
+        data: The packet.
+        codec: Name of the coding; others than `h264` and `hevc` are taken at their word.
+        extradata: What the container says of the stream: an avcC or hvcC box, or none.
+        is_key: Whether the container calls it a key frame.
+
+    Source: ITU-T H.264, 7.3.1, 7.3.3, 7.4.1; H.265, 7.3.1.2, 7.4.2.2; ISO/IEC 14496-15, 5.3.3,
+    8.3.3.
+    """
+    if codec == "h264":
+        return _read_h264(data, extradata or b"", is_key=is_key)
+    if codec == "hevc":
+        return _read_hevc(data, extradata or b"", is_key=is_key)
+    return _KEY if is_key else _PLAIN
+
+
+def _read_h264(data: memoryview, extradata: bytes, *, is_key: bool) -> Picture:
+    has_settings = False
+    for start in _find_units(data, extradata, at=4):
+        kind = data[start] & 0x1F
+        if kind in _H264_SLICES:
+            if is_key:
+                is_whole = kind == _H264_IDR or _read_slice_type(data[start:]) in _H264_INTRA_SLICES
+                return _KEY if is_whole else _PLAIN
+            return Picture(False, not data[start] & 0x60 and not has_settings)
+        has_settings |= kind in _H264_SETTINGS
+    return _PLAIN
+
+
+def _read_hevc(data: memoryview, extradata: bytes, *, is_key: bool) -> Picture:
+    has_settings = False
+    for start in _find_units(data, extradata, at=21):
+        kind, layer = data[start] >> 1 & 0x3F, (data[start + 1] & 7) - 1
+        if kind <= _HEVC_LAST_SLICE:
+            is_disposable = kind <= _HEVC_LAST_PLAIN and kind % 2 == 0 and not has_settings
+            return Picture(is_key and kind in _HEVC_ENTRIES, is_disposable, layer)
+        has_settings |= kind in _HEVC_SETTINGS
+    return _PLAIN
+
+
+def _find_units(data: memoryview, extradata: bytes, *, at: int) -> Iterator[int]:
+    """Yield where units of the network abstraction layer start, those with two bytes at least."""
+    end = len(data) - 1
+    if extradata[:1] != b"\x01" or len(extradata) <= at:
+        whole = bytes(data)
+        start = whole.find(_START_CODE) + len(_START_CODE)
+        while len(_START_CODE) <= start < end:
+            yield start
+            start = whole.find(_START_CODE, start) + len(_START_CODE)
+        return
+    num_bytes, start = (extradata[at] & 3) + 1, 0
+    while start + num_bytes < end:
+        size = int.from_bytes(data[start : start + num_bytes])
+        yield start + num_bytes
+        start += num_bytes + size
+
+
+def _read_slice_type(unit: memoryview) -> int:
+    header = bytes(unit[1:_MOST_HEADER_BYTES]).replace(b"\x00\x00\x03", b"\x00\x00")
+    bits = "".join(f"{byte:08b}" for byte in header)
+    _, bits = _read_golomb(bits)
+    return _read_golomb(bits)[0]
+
+
+def _read_golomb(bits: str) -> tuple[int, str]:
+    """Read one ue(v); return it and what follows."""
+    zeros = len(bits) - len(bits.lstrip("0"))
+    stop = 2 * zeros + 1
+    return int(bits[zeros:stop] or "0", 2) - 1, bits[stop:]
