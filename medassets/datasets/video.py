@@ -5,6 +5,7 @@ Both stages stand on one catalog and one plan; each has shards, records and a st
 
 import io
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -19,7 +20,7 @@ from medassets.arrays import FrameBatchArray
 from medassets.datasets.clips import ClipShard, cut_clips, open_clip_shard
 from medassets.datasets.kind import Estimate
 from medassets.errors import SampleRejectedError
-from medassets.samples import SourceItem, StagedFile
+from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.shards.catalog import read_partition
 from medassets.shards.fingerprint import (
     FORMAT_VERSION,
@@ -37,7 +38,7 @@ from medassets.storage.paths import DatasetPaths
 
 if TYPE_CHECKING:
     from medassets.video.clip_files import ClipEncoding
-    from medassets.video.decoding import FrameRequest
+    from medassets.video.decoding import DecodedClip, FrameRequest
     from medassets.video.pool import DecoderPool
 
 # 640 x 360 H.264 at 30 frames per second, on one core of an AMD EPYC.
@@ -138,7 +139,7 @@ class VideoFrames(_VideoClips):
 
     def request(self) -> "FrameRequest":
         """Return which frames of a clip are wanted, and how large."""
-        from medassets.video.decoding import FrameRequest
+        from medassets.video.decoding import DecodedClip, FrameRequest
 
         spec = self.spec
         return FrameRequest(
@@ -161,19 +162,24 @@ class VideoFrames(_VideoClips):
 
         def encode(items: Sequence[SourceItem], staged: StagedFile) -> Sequence[Encoded]:
             segments = [Segment(item.row["from_ms"], item.row["to_ms"]) for item in items]
+            started = time.perf_counter()
             clips = decoder.decode(staged.path, segments, request)
+            decode_s = (time.perf_counter() - started) / len(items)
             return [
                 _name_row(item, clip)
                 if isinstance(clip, SampleRejectedError)
-                else encode_clip_sample(
-                    item,
-                    staged,
-                    clip,
-                    tokenizer=tokenizer,
-                    fingerprint=self._sample_fingerprint(self._fingerprint, item, staged),
-                )
+                else encode_one(item, staged, clip, decode_s)
                 for item, clip in zip(items, clips, strict=True)
             ]
+
+        def encode_one(
+            item: SourceItem, staged: StagedFile, clip: "DecodedClip", decode_s: float
+        ) -> EncodedSample:
+            known_by = self._sample_fingerprint(self._fingerprint, item, staged)
+            sample = encode_clip_sample(
+                item, staged, clip, tokenizer=tokenizer, fingerprint=known_by
+            )
+            return replace(sample, seconds={**sample.seconds, "decode": decode_s})
 
         return encode
 
