@@ -12,12 +12,12 @@ from medassets.datasets.workspace import Workspace
 from medassets.errors import CatalogError
 from medassets.shards.catalog import (
     CatalogPlan,
-    open_previous,
     plan_catalog,
     plan_of,
     read_plan,
     write_catalog,
 )
+from medassets.shards.previous import open_previous
 from medassets.sources.base import Source
 from medassets.storage.checksums import canonical_json
 from medassets.storage.locks import lock_file
@@ -79,10 +79,15 @@ def draft_catalog(
     """
     spec = workspace.kind.spec
     revision = workspace.source.resolve_revision()
-    with open_previous(workspace.paths.catalog) as (previous, fetch):
+    with open_previous(workspace.paths.catalog) as stored:
+        previous = stored.read_keys() if stored is not None else None
         decided = settle_settings(workspace, previous, settings or {})
         rows = workspace.kind.read_rows(
-            workspace.source, revision=revision, previous=previous, settings=decided
+            workspace.source,
+            revision=revision,
+            # Held no longer than the call: of a million clips it is half a GB.
+            previous=stored.read_slim() if stored is not None else None,
+            settings=decided,
         )
         metadata = {**(rows.schema.metadata or {}), _SETTINGS_KEY: canonical_json(decided)}
         rows = rows.replace_schema_metadata(metadata)
@@ -96,7 +101,7 @@ def draft_catalog(
             limit=limit,
             limit_splits=limit_splits,
             pinned=workspace.source.pinned,
-            fetch=fetch,
+            fetch=stored.fetch if stored is not None else None,
         )
     return CatalogDraft(
         table=table,

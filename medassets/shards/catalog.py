@@ -10,8 +10,7 @@ only; the plan itself stands in the file's footer.
 import hashlib
 import json
 import secrets
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,8 @@ import pyarrow.parquet as pq
 from medassets.errors import CatalogError
 from medassets.samples import SourceItem
 from medassets.shards.growth import FetchRows, Growth, Numbers, grow_plan, take_rows
-from medassets.storage.arrow import kernels, release_memory
+from medassets.shards.previous import explain_unreadable
+from medassets.storage.arrow import kernels
 from medassets.storage.atomic import publish_file, sweep_private
 from medassets.storage.checksums import canonical_json, fingerprint
 from medassets.storage.paths import check_member_path, split_partition_key
@@ -38,7 +38,6 @@ _PLAN_KEY = b"medassets.plan"
 _KEY_PATTERN = r"\A[A-Za-z0-9_-]{1,90}\z"
 _PLACE_COLUMNS = ("partition", "state")
 _ROWS_AT_A_TIME = 65_536
-_LARGE_BYTES = 1 << 25
 
 
 def plan_catalog(
@@ -65,8 +64,8 @@ def plan_catalog(
             others; empty means all.
         pinned: Whether a revision names the same bytes for ever. If not, planned rows take the
             content of today, for the old bytes are gone.
-        fetch: Returns whole rows of the previous catalog, where `previous` lacks some columns; see
-            `open_previous`.
+        fetch: Returns whole rows of the previous catalog, where `previous` has its keys only; see
+            `medassets.shards.previous`.
 
     Returns:
         The catalog: planned rows in the order of the shards, then held, then excluded ones.
@@ -101,7 +100,7 @@ def read_plan(path: Path) -> "CatalogPlan":
     Raises:
         CatalogError: If the file is not a catalog.
     """
-    with _reading(path):
+    with explain_unreadable(path):
         metadata = pq.read_schema(path).metadata or {}
     return _parse_plan(metadata, str(path))
 
@@ -112,72 +111,8 @@ def read_catalog(path: Path) -> pa.Table:
     Raises:
         CatalogError: If the file is not a catalog.
     """
-    with _reading(path):
+    with explain_unreadable(path):
         return pq.read_table(path)
-
-
-@contextmanager
-def open_previous(
-    path: Path, *, large_bytes: int = _LARGE_BYTES
-) -> "Iterator[tuple[pa.Table | None, FetchRows | None]]":
-    """Open the catalog that a plan grows from, without the kind's large columns.
-
-    The texts of a million clips are needed for the few rows only that the source has no more. The
-    file stays open, so that those rows come from the same catalog even if another takes its place.
-
-    Args:
-        path: The catalog; it need not exist.
-        large_bytes: Leave out columns that take more than this, if they are not among those that
-            every catalog has.
-
-    Yields:
-        The catalog and what returns whole rows of it; None and None where there is none.
-
-    Raises:
-        CatalogError: If the file is not a catalog.
-    """
-    if not path.exists():
-        yield None, None
-        return
-    with _reading(path):
-        file = pq.ParquetFile(path)
-    with file:
-        with _reading(path):
-            sizes = _column_bytes(file.metadata)
-            always = (*REQUIRED_COLUMNS, *_PLACE_COLUMNS)
-            names = [n for n in sizes if sizes[n] <= large_bytes or n in always]
-            slim = file.read(columns=names)
-        release_memory()
-
-        def fetch(numbers: Numbers) -> pa.Table:
-            with _reading(path):
-                return _read_rows(file, numbers)
-
-        yield slim, fetch
-
-
-def _read_rows(file: pq.ParquetFile, numbers: Numbers) -> pa.Table:
-    """Return rows by number, in that order; only the shards that hold them are read."""
-    metadata = file.metadata
-    counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
-    ends = np.cumsum(counts)
-    wanted, places = np.unique(numbers, return_inverse=True)
-    groups = np.searchsorted(ends, wanted, side="right")
-    pieces = [file.schema_arrow.empty_table()]
-    for group in np.unique(groups).tolist():
-        inside = wanted[groups == group] - (ends[group] - counts[group])
-        pieces.append(file.read_row_group(group).take(pa.array(inside)))
-    return pa.concat_tables(pieces).take(pa.array(places))
-
-
-def _column_bytes(metadata: pq.FileMetaData) -> dict[str, int]:
-    sizes: dict[str, int] = {}
-    for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        for column in map(group.column, range(group.num_columns)):
-            # A list is stored as its elements, under a path that begins with its name.
-            name = column.path_in_schema.split(".")[0]
-            sizes[name] = sizes.get(name, 0) + column.total_uncompressed_size
-    return sizes
 
 
 def read_partition(path: Path, partition_key: str) -> list[SourceItem]:
@@ -187,7 +122,7 @@ def read_partition(path: Path, partition_key: str) -> list[SourceItem]:
         CatalogError: If the plan does not know the partition, or the file is not a catalog.
     """
     split_partition_key(partition_key)
-    with _reading(path), pq.ParquetFile(path) as file:
+    with explain_unreadable(path), pq.ParquetFile(path) as file:
         plan = _parse_plan(file.schema_arrow.metadata or {}, str(path))
         group = plan.row_group(partition_key)
         if group is None:
@@ -264,18 +199,6 @@ class CatalogPlan:
         for key in self.partitions:
             found.setdefault(split_partition_key(key)[0], []).append(key)
         return found
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        msg = (
-            f"{path}: not a readable catalog ({error}); restore it from a copy. Without one, "
-            f"remove it and refresh: the plan is made anew, and shards may get other samples"
-        )
-        raise CatalogError(msg) from error
 
 
 def _check_rows(rows: pa.Table) -> None:
