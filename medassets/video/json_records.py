@@ -19,6 +19,7 @@ _LONGEST_RECORD = 1 << 24
 # So much garbage at the beginning is another kind of file, perhaps one of many gigabytes.
 _LINES_TO_JUDGE = 1000
 _SPACE = re.compile(r"[ \t\n\r]*")
+_GOES_ON = frozenset(["", *"0123456789.eE+-"])
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _DECODER = json.JSONDecoder()
 
@@ -115,7 +116,7 @@ def _parse_line(line: bytes) -> object:
     if len(line) == _LONGEST_RECORD:
         return UnreadableRecord(f"no JSON: longer than {_LONGEST_RECORD:,} bytes")
     try:
-        return _DECODER.decode(line.decode("utf-8", "surrogateescape"))
+        return _DECODER.decode(line.rstrip(b"\r\n").decode("utf-8", "surrogateescape"))
     except json.JSONDecodeError as error:
         return UnreadableRecord(f"no JSON: {error.msg} at column {error.colno}")
     except (ValueError, RecursionError) as error:
@@ -186,7 +187,8 @@ class _ArrayText:
                 raise self.error(msg) from error
             else:
                 # The number 12 may be the beginning of 12.5.
-                if end < len(self._text) or not self._read_on():
+                is_whole = self._text[end : end + 1] not in _GOES_ON
+                if is_whole or self._is_too_long() or not self._read_on():
                     self._position = end
                     return value
 
