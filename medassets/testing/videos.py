@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -299,16 +300,26 @@ def _store(rgb: npt.NDArray[np.uint8], recipe: VideoRecipe) -> npt.NDArray[np.ui
 
 def _add_texture(rgb: npt.NDArray[np.uint8], number: int, recipe: VideoRecipe) -> None:
     """Add a texture that moves, coarse and fine, as a film's pictures do; and grain."""
-    rng = np.random.default_rng([recipe.seed, 1])
     height, width = rgb.shape[:2]
-    moved = np.zeros((height, width, 3))
-    for scale, speed in ((32, 1), (8, 2), (2, 3)):
-        tile = rng.standard_normal((height // scale + 2, width // scale + 2, 3))
+    moved = rgb.astype(np.int16)
+    for index, layer in enumerate(_make_layers(height, width, recipe.noise, recipe.seed)):
+        # Grain jumps, the others drift at their own pace.
+        steps = (number * 7919, number * 104729) if not index else (0, number * index)
+        moved += np.roll(layer, (steps[0] % height, steps[1] % width), axis=(0, 1))
+    rgb[:] = np.clip(moved, 0, 255)
+
+
+@lru_cache(maxsize=1)
+def _make_layers(
+    height: int, width: int, noise: int, seed: int
+) -> tuple[npt.NDArray[np.int16], ...]:
+    rng = np.random.default_rng([seed, 1])
+    layers = [rng.standard_normal((height, width, 1)) * 0.3]
+    for scale in (32, 8, 2):
+        tile = rng.standard_normal((height // scale + 1, width // scale + 1, 3)) * 0.5
         layer = np.repeat(np.repeat(tile, scale, axis=0), scale, axis=1)
-        layer = np.roll(layer, (number * speed) % width, axis=1)[:height, :width]
-        moved += layer
-    grain = np.random.default_rng([recipe.seed, 2, number]).standard_normal((height, width, 1))
-    rgb[:] = np.clip(rgb + recipe.noise * (moved * 0.5 + grain * 0.3), 0, 255).astype(np.uint8)
+        layers.append(layer[:height, :width])
+    return tuple((layer * noise).astype(np.int16) for layer in layers)
 
 
 def _write_tone(container: "OutputContainer", seconds: float) -> None:

@@ -9,7 +9,7 @@ from av.error import FFmpegError
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.video.clip_files import ClipFacts, ClipPlan
-from medassets.video.opening import VideoReader
+from medassets.video.opening import DamagedPacketError, VideoReader
 from medassets.video.requests import Progress
 
 
@@ -26,6 +26,8 @@ def explain_failure() -> Iterator[None]:
         if isinstance(error, OSError) and not isinstance(error, FFmpegEOFError):
             raise
         raise SampleRejectedError(Reason.DECODE_FAILED, f"FFmpeg: {error.strerror}") from error
+    except DamagedPacketError as error:
+        raise SampleRejectedError(Reason.DECODE_FAILED, f"FFmpeg: {error}") from error
 
 
 def probe_clip(path: Path, plan: ClipPlan, *, on_progress: Progress) -> ClipFacts:

@@ -17,7 +17,7 @@ from av.filter import Graph
 from av.packet import Packet
 from av.stream import Discard
 
-from medassets.video.opening import open_container
+from medassets.video.containers import open_container
 from medassets.video.requests import Progress
 
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)

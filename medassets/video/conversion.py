@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, cast
 
-from medassets.arrays import FrameBatchArray
-from medassets.video.orientation import read_orientation
+from medassets.errors import Reason, SampleRejectedError
+from medassets.video.orientation import Orientation, PictureArray, read_orientation
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -38,19 +38,32 @@ class FrameConverter:
             | Interpolation.FULL_CHR_H_INP
         )
 
-    def convert(self, frame: "VideoFrame") -> FrameBatchArray:
+    def convert(self, frame: "VideoFrame", orientation: Orientation | None = None) -> PictureArray:
         """Return a frame as it is shown, stretched to the converter's size.
 
         The picture is shrunk as it is stored and then turned: the small one is cheaper to turn.
 
+        Args:
+            frame: As decoded.
+            orientation: How it is shown; None takes the frame's own word for it.
+
         Returns:
             uint8, axes (h, w, c), c = R, G, B; perhaps a view with negative strides.
+
+        Raises:
+            SampleRejectedError: DECODE_FAILED if its pixel format is not known.
         """
-        orientation = read_orientation(frame)
+        from av.error import FFmpegError
+
+        orientation = read_orientation(frame) if orientation is None else orientation
         height, width = self._height, self._width
         if orientation.swaps_sides:
             height, width = width, height
-        small = self._reformatter.reformat(
-            frame, width, height, "rgb24", interpolation=self._flags, threads=1
-        )
-        return orientation.apply(cast("FrameBatchArray", small.to_ndarray()))
+        try:
+            small = self._reformatter.reformat(
+                frame, width, height, "rgb24", interpolation=self._flags, threads=1
+            )
+        except FFmpegError as error:
+            msg = f"pictures of format {frame.format.name} cannot be converted: {error.strerror}"
+            raise SampleRejectedError(Reason.DECODE_FAILED, msg) from error
+        return orientation.apply(cast("PictureArray", small.to_ndarray()))

@@ -10,6 +10,7 @@ from medassets.arrays import FrameBatchArray
 from medassets.errors import Reason, SampleRejectedError
 from medassets.video.conversion import RESIZE, FrameConverter
 from medassets.video.facts import VideoFacts
+from medassets.video.orientation import PictureArray
 from medassets.video.requests import DecodedClip, FrameRequest, Progress
 from medassets.video.timeline import (
     Segment,
@@ -201,14 +202,16 @@ class _Assembly:
     def take(self, frame_index: int, frame: "VideoFrame | None") -> Iterator[tuple[int, Outcome]]:
         """Put a frame where it is wanted; yield the clips that are ready, or cannot be."""
         places = [place for place in self._places.pop(frame_index) if place[0] in self._num_missing]
-        picture = self._converter.convert(frame) if frame is not None and places else None
+        if not places:
+            return
+        picture = self._convert(frame_index, frame)
         for index, place in places:
             if index not in self._num_missing:
                 continue
-            if picture is None:
+            if isinstance(picture, SampleRejectedError):
                 del self._num_missing[index]
                 self._arrays.pop(index, None)
-                yield index, self._give_up(frame_index)
+                yield index, SampleRejectedError(picture.reason, picture.detail)
                 continue
             self._array(index)[place] = picture
             self._num_missing[index] -= 1
@@ -216,17 +219,23 @@ class _Assembly:
                 del self._num_missing[index]
                 yield index, self._finish(index)
 
+    def _convert(
+        self, frame_index: int, frame: "VideoFrame | None"
+    ) -> PictureArray | SampleRejectedError:
+        try:
+            if frame is not None:
+                return self._converter.convert(frame, self._reader.read_orientation(frame))
+        except SampleRejectedError as error:
+            return error
+        time_s = self._reader.clock.seconds(int(self._timeline.pts[frame_index]))
+        msg = f"the frame at {time_s:.3f} s cannot be decoded"
+        return SampleRejectedError(Reason.DECODE_FAILED, msg)
+
     def _array(self, index: int) -> FrameBatchArray:
         if index not in self._arrays:
             shape = (len(self._chosen[index]), self._request.height, self._request.width, 3)
             self._arrays[index] = np.empty(shape, np.uint8)
         return self._arrays[index]
-
-    def _give_up(self, frame_index: int) -> SampleRejectedError:
-        time_s = self._reader.clock.seconds(int(self._timeline.pts[frame_index]))
-        return SampleRejectedError(
-            Reason.DECODE_FAILED, f"the frame at {time_s:.3f} s cannot be decoded"
-        )
 
     def _finish(self, index: int) -> DecodedClip:
         span, clock = self._spans[index], self._reader.clock

@@ -1,29 +1,23 @@
 """A video file, open for decoding: its stream, its clock, and ways to move in it."""
 
-import errno
 from collections.abc import Iterator
-from fractions import Fraction
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
 
-import av
-from av.codec.hwaccel import HWAccel
-from av.container import InputContainer
-from av.error import FFmpegError, InvalidDataError
-from av.error import FileNotFoundError as MissingFileError
+from av.error import FFmpegError
 from av.packet import Packet
-from av.stream import Discard, Disposition
-from av.video.codeccontext import VideoCodecContext
+from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from medassets.errors import DecoderUnavailableError, MedassetsError, Reason, SampleRejectedError
+from medassets.video.containers import make_clock, open_container, pick_stream
+from medassets.video.decoders import make_decoder
 from medassets.video.facts import VideoFacts
-from medassets.video.orientation import read_orientation
+from medassets.video.orientation import Orientation, read_orientation
 from medassets.video.pictures import Picture, read_picture
-from medassets.video.timeline import Clock
 from medassets.video.truncation import is_truncated
 
 # One packet is one shown frame, and every packet has its presentation time.
@@ -36,7 +30,6 @@ _SEEKABLE_FORMATS = frozenset({"mp4", "matroska", "avi", "mpegts"})
 _DENSE_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "mpeg4"})
 _HOLE = bytes(48)
 _FIELD_ORDER_UNKNOWN, _FIELD_ORDER_PROGRESSIVE = 0, 1
-_US_PER_S = 1_000_000
 
 
 class DamagedPacketError(MedassetsError, ValueError):
@@ -62,10 +55,11 @@ class VideoReader:
         """
         self._path, self.device = path, device
         self._facts: VideoFacts | None = None
+        self._has_decoded = False
         self._open()
         self.clock = make_clock(self._container, self._stream)
-        self.codec = self.context.codec.canonical_name
-        self._extradata = self.context.extradata
+        self.codec = self._stream.codec_context.codec.canonical_name
+        self._extradata = self._stream.codec_context.extradata
 
     def __enter__(self) -> "VideoReader":
         """Return the open reader."""
@@ -81,20 +75,28 @@ class VideoReader:
         self._container.close()
 
     def _open(self) -> None:
-        self._container = open_container(self._path, device=self.device)
+        self._container = open_container(self._path)
         try:
             self._stream = pick_stream(self._container)
-            self.context = _prepare_decoder(self._stream, self.device)
-            for stream in self._container.streams:
-                if stream.index != self._stream.index:
-                    stream.discard = Discard.all
-            self._unread = self._demux()
-            self._first = _identify(packet := next(self._unread, None))
-            self._unread = chain([packet] if packet else [], self._unread)
+            self._first, self._unread = self._read_first()
+            self._is_fresh = True
+            self.context = make_decoder(self._stream, device=self.device)
         except BaseException:
             self._container.close()
             raise
-        self._is_fresh = True
+
+    def _read_first(self) -> tuple[tuple[int | None, ...], Iterator[Packet]]:
+        """Return what the first packet is known by, and all packets."""
+        for stream in self._container.streams:
+            if stream.index != self._stream.index:
+                stream.discard = Discard.all
+        packets = self._demux()
+        try:
+            packet = next(packets, None)
+        except FFmpegError as error:
+            msg = f"the file cannot be read: {error.strerror}"
+            raise SampleRejectedError(Reason.DECODE_FAILED, msg) from error
+        return _identify(packet), chain([] if packet is None else [packet], packets)
 
     @property
     def stream(self) -> VideoStream:
@@ -107,7 +109,8 @@ class VideoReader:
         return (
             self.codec in _COUNTABLE_CODECS
             and not _COUNTABLE_FORMATS.isdisjoint(self._formats)
-            and self.context.field_order in (_FIELD_ORDER_UNKNOWN, _FIELD_ORDER_PROGRESSIVE)
+            and self._stream.codec_context.field_order
+            in (_FIELD_ORDER_UNKNOWN, _FIELD_ORDER_PROGRESSIVE)
         )
 
     @property
@@ -127,7 +130,15 @@ class VideoReader:
 
     @property
     def facts(self) -> VideoFacts:
-        """Facts of the video; its first frame is decoded if none was before."""
+        """Facts of the video; its first frame is decoded if none was before.
+
+        Raises:
+            SampleRejectedError: DECODE_FAILED if no frame can be decoded.
+        """
+        if self._facts is None and self.device != "cpu":
+            # A GPU hands out frames without their orientation, in a format of its own.
+            with VideoReader(self._path) as reader:
+                self._facts = reader.facts
         if self._facts is None:
             self._decode_first()
         if self._facts is None:
@@ -141,9 +152,15 @@ class VideoReader:
                 if self.decode(packet):
                     return
         except (DamagedPacketError, FFmpegError) as error:
-            msg = f"the first frame cannot be decoded: {error}"
+            msg = f"the first frame cannot be decoded: {getattr(error, 'strerror', error)}"
             raise SampleRejectedError(Reason.DECODE_FAILED, msg) from error
         self.drain()
+
+    def read_orientation(self, frame: VideoFrame) -> Orientation:
+        """Return how a frame is to be shown."""
+        if self.device == "cpu":
+            return read_orientation(frame)
+        return Orientation(self.facts.rotation, self.facts.mirrored)
 
     def decode(self, packet: Packet | None) -> list[VideoFrame]:
         """Return the frames that come out when a packet goes in; None says that no more will come.
@@ -158,13 +175,32 @@ class VideoReader:
         try:
             frames = self.context.decode(packet)
         except FFmpegError as error:
-            if self.device == "cpu" or self._facts is not None:
+            if self.device == "cpu" or self._has_decoded:
                 raise DamagedPacketError(error.strerror) from error
             msg = f"{self.device} cannot decode {self.codec} here: {error.strerror}"
             raise DecoderUnavailableError(msg) from error
-        if frames and self._facts is None:
-            self._facts = _make_facts(self._container, self._stream, frames[0])
+        if frames and not self._has_decoded:
+            self._has_decoded = True
+            if self.device == "cpu":
+                self._facts = self._make_facts(frames[0])
         return frames
+
+    def _make_facts(self, frame: VideoFrame) -> VideoFacts:
+        orientation, container = read_orientation(frame), self._container
+        sides = (frame.width, frame.height)
+        width, height = sides[::-1] if orientation.swaps_sides else sides
+        rate, duration_us = self._stream.average_rate, container.duration
+        return VideoFacts(
+            codec=self.codec,
+            pixel_format=frame.format.name,
+            width=width,
+            height=height,
+            rotation=orientation.rotation,
+            mirrored=orientation.mirrored,
+            duration_ms=None if duration_us is None else round(duration_us / 1000),
+            fps=float(rate) if rate else None,
+            has_audio=bool(container.streams.audio),
+        )
 
     def drain(self) -> list[VideoFrame]:
         """Return the frames that are still in the decoder, and make it forget all it was given."""
@@ -225,106 +261,12 @@ class VideoReader:
             self._container.seek(tick, stream=self._stream)
         except (FFmpegError, OverflowError):
             return False
+        self.context.flush_buffers()
         return True
 
     def _demux(self) -> Iterator[Packet]:
         # An empty packet would end the decoding; AVI has some, and demux ends with one.
         return (packet for packet in self._container.demux(self._stream) if packet.size)
-
-
-def open_container(path: Path, *, device: str = "cpu") -> InputContainer:
-    """Open a media file.
-
-    Raises:
-        SampleRejectedError: MISSING_SOURCE, or DECODE_FAILED if it is no media file.
-        DecoderUnavailableError: If the device cannot decode it.
-    """
-    try:
-        return av.open(
-            str(path), "r", metadata_errors="replace", hwaccel=_make_acceleration(device)
-        )
-    except MissingFileError as error:
-        msg = "the file is not there"
-        raise SampleRejectedError(Reason.MISSING_SOURCE, msg) from error
-    except (FFmpegError, RuntimeError, NotImplementedError) as error:
-        # FFmpeg calls it an input/output error, too, when a file ends early.
-        if isinstance(error, InvalidDataError) or getattr(error, "errno", 0) == errno.EIO:
-            msg = f"the file cannot be opened: {getattr(error, 'strerror', error)}"
-            raise SampleRejectedError(Reason.DECODE_FAILED, msg) from error
-        if device == "cpu":
-            raise
-        msg = f"{device} cannot decode here: {error}"
-        raise DecoderUnavailableError(msg) from error
-
-
-def _make_acceleration(device: str) -> HWAccel | None:
-    if device == "cpu":
-        return None
-    kind, _, index = device.partition(":")
-    if kind != "cuda" or not index.isdecimal():
-        msg = f"expected device 'cpu' or 'cuda:<index>', got {device!r}"
-        raise DecoderUnavailableError(msg)
-    return HWAccel("cuda", index, allow_software_fallback=False)
-
-
-def pick_stream(container: InputContainer) -> VideoStream:
-    """Return the first video stream that is no attached picture, never the "best".
-
-    Raises:
-        SampleRejectedError: NO_VIDEO_STREAM.
-    """
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic and stream.codec_context is not None:
-            return stream
-    msg = "the file has no video stream that can be decoded"
-    raise SampleRejectedError(Reason.NO_VIDEO_STREAM, msg)
-
-
-def _prepare_decoder(stream: VideoStream, device: str) -> VideoCodecContext:
-    context = stream.codec_context
-    if device != "cpu" and not context.is_hwaccel:
-        msg = f"{device} cannot decode {context.codec.canonical_name}"
-        raise DecoderUnavailableError(msg)
-    context.thread_count = 1
-    # dav1d takes a wish to skip frames only when it is opened, and then for good.
-    context.skip_frame = "DEFAULT"
-    if context.codec.canonical_name == "av1":
-        # Without it dav1d hands out spoiled pictures of damaged packets without a word.
-        context.options = {"strict": "strict"}
-    context.open(strict=False)
-    return context
-
-
-def make_clock(container: InputContainer, stream: VideoStream) -> Clock:
-    """Return the clock of a stream; 0 is the container's start time."""
-    start_us = container.start_time or 0
-    origin_s = Fraction(start_us, _US_PER_S)
-    for one in (stream, *container.streams):
-        if one.start_time is not None and one.time_base:
-            start_s = one.start_time * one.time_base
-            # The container's start is the earliest stream's, rounded to microseconds.
-            if abs(start_s - origin_s) * _US_PER_S < 1:
-                return Clock(Fraction(stream.time_base or 1), start_s)
-    return Clock(Fraction(stream.time_base or 1), origin_s)
-
-
-def _make_facts(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> VideoFacts:
-    orientation, context = read_orientation(frame), stream.codec_context
-    sides = (frame.width, frame.height)
-    width, height = sides[::-1] if orientation.swaps_sides else sides
-    stored = context.sw_format if context.is_hwaccel else frame.format
-    rate = stream.average_rate
-    return VideoFacts(
-        codec=context.codec.canonical_name,
-        pixel_format=(stored or frame.format).name,
-        width=width,
-        height=height,
-        rotation=orientation.rotation,
-        mirrored=orientation.mirrored,
-        duration_ms=None if container.duration is None else round(container.duration / 1000),
-        fps=float(rate) if rate else None,
-        has_audio=bool(container.streams.audio),
-    )
 
 
 def _identify(packet: Packet | None) -> tuple[int | None, ...]:

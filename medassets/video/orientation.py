@@ -2,10 +2,13 @@
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
+
+PictureArray: TypeAlias = npt.NDArray[np.uint8]
+"""One picture, uint8, axes (h, w, c), c = red, green, blue."""
 
 if TYPE_CHECKING:
     from av.sidedata.sidedata import SideDataContainer
@@ -29,12 +32,8 @@ class Orientation:
         """Whether width and height of the stored picture change places."""
         return self.rotation in (90, 270)
 
-    def apply(self, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Return a view of a stored picture as it is shown.
-
-        Args:
-            picture: Axes (h, w, c).
-        """
+    def apply(self, picture: PictureArray) -> PictureArray:
+        """Return a view of a stored picture as it is shown."""
         # numpy turns counterclockwise.
         turned = np.rot90(picture, -(self.rotation // 90) % 4)
         return turned[:, ::-1] if self.mirrored else turned
