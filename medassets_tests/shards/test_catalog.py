@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from medassets.errors import CatalogError
 from medassets.samples import SourceItem
+from medassets.shards import catalog
 from medassets.shards.catalog import (
     plan_catalog,
     plan_of,
@@ -20,6 +21,7 @@ from medassets.shards.catalog import (
     write_catalog,
 )
 from medassets.shards.fingerprint import plan_fingerprint, rows_fingerprint
+from medassets.storage.checksums import fingerprint
 
 
 def _rows(
@@ -304,6 +306,18 @@ def test_a_digest_in_the_plan_is_that_of_the_rows_on_disk(tmp_path: Path) -> Non
     for key, digest in read_plan(path).digests.items():
         assert rows_fingerprint(read_partition(path, key)) == digest
     assert plan_fingerprint("spec", "rows") != plan_fingerprint("other", "rows")
+
+
+def test_the_version_is_the_hash_of_everything_that_a_plan_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(catalog, "_ROWS_AT_A_TIME", 3)
+    rows = _rows(_keys(20), excluded=_keys(9, start=4))
+    plan = plan_of(plan_catalog(rows, None, samples_per_shard=2, limit=5))
+    rest = [[key, "train", None] for key in _keys(20)[14:]]
+    rest += [[key, "train", "no_chest"] for key in _keys(9, start=4)]
+    everything = {"size": 2, "digests": plan.digests, "rest": rest}
+    assert plan.version == fingerprint(everything)
 
 
 _refreshes = st.lists(
