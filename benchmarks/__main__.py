@@ -7,9 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import catalog, orchestration, phantom, preprocessing, shards
+from benchmarks import catalog, orchestration, phantom, preprocessing, shards, video
 
-TABLES = {"volume": preprocessing, "shard": shards, "dagster": orchestration, "catalog": catalog}
+TABLES = {
+    "volume": preprocessing,
+    "shard": shards,
+    "dagster": orchestration,
+    "catalog": catalog,
+    "video": video,
+}
 
 
 def main() -> None:

@@ -139,7 +139,7 @@ class VideoFrames(_VideoClips):
 
     def request(self) -> "FrameRequest":
         """Return which frames of a clip are wanted, and how large."""
-        from medassets.video.decoding import DecodedClip, FrameRequest
+        from medassets.video.decoding import FrameRequest
 
         spec = self.spec
         return FrameRequest(
