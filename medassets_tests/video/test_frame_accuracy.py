@@ -4,6 +4,7 @@ import random
 from fractions import Fraction
 from math import floor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ REQUEST = FrameRequest(16, 512, 160, 256, 1, 500)
 SEGMENTS_EACH = 9
 
 # At 10 frames a second, 100 frames are a group of pictures of 10 s.
-LONG = {"num_frames": 220, "fps": 10, "gop_frames": 100}
+LONG: dict[str, Any] = {"num_frames": 220, "fps": 10, "gop_frames": 100}
 RECIPES: dict[str, tuple[str, VideoRecipe]] = {
     "h264": ("mp4", VideoRecipe(num_frames=90)),
     "h264 no b": ("mp4", VideoRecipe(num_b_frames=0, num_frames=90)),
@@ -53,10 +54,11 @@ def read_times(path: Path) -> list[Fraction]:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         start = Fraction(container.start_time or 0, av.time_base)
-        times = [
-            Fraction(frame.pts) * stream.time_base - start  # pyright: ignore[reportArgumentType,reportOptionalOperand]
-            for frame in container.decode(stream)
-        ]
+        base, times = stream.time_base, []
+        assert base is not None
+        for frame in container.decode(stream):
+            assert frame.pts is not None
+            times.append(frame.pts * base - start)
     assert times == sorted(times)
     return times
 

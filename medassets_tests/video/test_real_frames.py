@@ -54,7 +54,7 @@ def decode_all(path: Path) -> tuple[list[Fraction], list[Any]]:
         frames = list(container.decode(stream))
         base = stream.time_base
     assert base is not None
-    return [Fraction(frame.pts) * base - start for frame in frames], frames
+    return [Fraction(frame.pts or 0) * base - start for frame in frames], frames
 
 
 def choose(times: list[Fraction], begin: Fraction, end: Fraction) -> list[int]:
