@@ -1,6 +1,6 @@
-"""The plan of CT-RATE's 50,188 rows: made, read by partition, grown by 1,000.
+"""Catalogs at full size: CT-RATE's 50,188 rows, and 1.3 million clips.
 
-`python -m benchmarks.catalog` prints this table alone.
+`python -m benchmarks.catalog` prints these tables alone.
 """
 
 import statistics
@@ -10,11 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from benchmarks.clip_catalog import measure_refresh
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.volumes import VolumeDataset
 from medassets.datasets.workspace import Workspace, open_workspace
 from medassets.shards.catalog import read_partition, read_plan
 from medassets.specs import VolumeDatasetSpec
+from medassets.testing.clip_metadata import (
+    NUM_CLIPS,
+    NUM_VIDEOS,
+    make_clip_metadata,
+    make_empty_videos,
+)
 from medassets.testing.ct_rate_tables import NUM_CT_RATE_VOLUMES, make_ct_rate_tables
 
 Result = TypeVar("Result")
@@ -22,6 +29,8 @@ Result = TypeVar("Result")
 _NEW_ROWS = 1000
 _PARTITIONS_READ = 20
 BUDGET_S = 20.0
+CLIP_BUDGET_S = 180.0
+CLIP_BUDGET_MB = 2000
 
 
 def main() -> None:
@@ -38,7 +47,7 @@ def compare(folder: Path, *, num_rounds: int) -> list[str]:
         num_rounds: Rounds of reading partitions; a plan is made once.
     """
     with tempfile.TemporaryDirectory(prefix="catalog-", dir=folder) as name:
-        return _measure(Path(name), num_rounds)
+        return [*_measure(Path(name), num_rounds), "", *_measure_clips(Path(name), num_rounds)]
 
 
 def _measure(folder: Path, num_rounds: int) -> list[str]:
@@ -68,6 +77,40 @@ def _measure(folder: Path, num_rounds: int) -> list[str]:
     ]
     lines = [f"| {what} | {took} | {budget} |" for what, took, budget in rows]
     return ["| catalog of CT-RATE's size | measured | budget |", "| --- | --- | --- |", *lines]
+
+
+def _measure_clips(folder: Path, num_rounds: int) -> list[str]:
+    metadata, catalog = folder / "metadata.jsonl", folder / "clips.parquet"
+    few, half, whole = (folder / name for name in ("few", "half", "all"))
+    vids = make_clip_metadata(metadata, num_clips=NUM_CLIPS, num_videos=NUM_VIDEOS)
+    for videos, step in ((few, 1000), (half, 2), (whole, 1)):
+        make_empty_videos(videos, vids[::step])
+    costs = {
+        "every thousandth video there": measure_refresh(metadata, few, folder / "few.parquet"),
+        "every second video there": measure_refresh(metadata, half, catalog),
+        "grown by all others": measure_refresh(metadata, whole, catalog),
+        "refresh without news": measure_refresh(metadata, whole, catalog),
+        "all videos there": measure_refresh(metadata, whole, folder / "all.parquet"),
+    }
+    keys = list(read_plan(catalog).partitions)
+    chosen = keys[:: len(keys) // _PARTITIONS_READ] * num_rounds
+    reads = [_timed(lambda k=key: read_partition(catalog, k))[1] for key in chosen]
+    lines = [
+        f"| {what} | {c.num_clips:,} | {c.rows_s:.0f} | {c.plan_s:.0f} | {c.write_s:.0f} | "
+        f"{c.total_s:.0f} | {c.peak_mb:,.0f} |"
+        for what, c in costs.items()
+    ]
+    size_mb = catalog.stat().st_size / 1e6
+    return [
+        f"| catalog of {NUM_CLIPS:,} clips, one core | planned | rows s | plan s | write s | all s "
+        f"(budget {CLIP_BUDGET_S:.0f}) | peak MB (budget {CLIP_BUDGET_MB:,}) |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        *lines,
+        "",
+        f"{metadata.stat().st_size / 1e6:,.0f} MB of JSON, {NUM_VIDEOS:,} videos; a catalog of "
+        f"{size_mb:,.0f} MB, {len(keys):,} shards, one of them read in "
+        f"{statistics.median(reads) * 1e3:.0f} ms.",
+    ]
 
 
 def _open(folder: Path, source: Path) -> Workspace:
