@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _ROWS, _COLUMNS = 4, 6
 _NUM_BITS = _ROWS * _COLUMNS
-# Any turn or mirroring of a number's grid must spell no number: the check bits see to it.
+# So that a picture that is turned, mirrored or spoiled is hardly ever taken for a number.
 _NUM_CHECK_BITS, _CHECK_FACTOR, _CHECK_OFFSET = 8, 167, 93
 _DARK, _LIGHT = 40, 215
 _CLOCK_HZ = 90_000

@@ -65,7 +65,8 @@ def _time_frames(frames: Sequence[DecodedNote]) -> list[int | None]:
     """
     known = [frame.pts for frame in frames if frame.pts is not None]
     packets = [frame.dts for frame in frames if frame.dts is not None]
-    if (len(known) == len(frames) and _is_rising(known)) or not _is_rising(packets):
+    is_sound = len(known) == len(frames) and _is_rising(known)
+    if is_sound or not packets or frames[0].dts is None or not _is_rising(packets):
         return [frame.pts for frame in frames]
     times: list[int | None] = []
     for frame in frames:

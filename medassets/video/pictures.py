@@ -73,8 +73,8 @@ def _read_hevc(data: memoryview, extradata: bytes, *, is_key: bool) -> Picture:
     for start in _find_units(data, extradata, at=21):
         kind, layer = data[start] >> 1 & 0x3F, (data[start + 1] & 7) - 1
         if kind <= _HEVC_LAST_SLICE:
-            is_disposable = kind <= _HEVC_LAST_PLAIN and kind % 2 == 0 and not has_settings
-            return Picture(is_key and kind in _HEVC_ENTRIES, is_disposable, layer)
+            is_plain = layer >= 0 and kind <= _HEVC_LAST_PLAIN and not has_settings
+            return Picture(is_key and kind in _HEVC_ENTRIES, is_plain and kind % 2 == 0, layer)
         has_settings |= kind in _HEVC_SETTINGS
     return _PLAIN
 
