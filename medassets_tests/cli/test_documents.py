@@ -53,7 +53,7 @@ def test_every_command_of_the_documents_can_be_called(call: str, tmp_path: Path)
 
 def test_the_table_of_commands_names_all_and_only_options_there_are() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `medassets (\w+)[^|]*\|([^\n]*)\|$", text, re.MULTILINE)
+    rows = re.findall(r"^\| `medassets ([\w-]+)[^|]*\|([^\n]*)\|$", text, re.MULTILINE)
     # The demo is what `make demo` runs.
     assert {name for name, _ in rows} == set(COMMANDS) - {"demo"}
     for name, words in rows:

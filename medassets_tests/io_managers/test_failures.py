@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from medassets import errors
+from medassets.datasets.volumes import VolumeDataset
 from medassets.datasets.workspace import Workspace
 from medassets.io_managers import failures
 from medassets.io_managers.failures import LAUNCHED_BY_TAG, fail_range
@@ -128,13 +129,13 @@ def test_the_catalog_of_a_silent_source_is_tried_again(
 ) -> None:
     monkeypatch.setattr(failures, "_RETRY_DELAY_S", 0.0)
     planned = [errors.SourceUnavailableError("the hub sleeps")]
-    read = Workspace.read_catalog
+    read = VolumeDataset.read_rows
 
-    def failing(self: Workspace) -> Any:
+    def failing(self: VolumeDataset, *arguments: Any, **options: Any) -> Any:
         if planned:
             raise planned.pop()
-        return read(self)
+        return read(self, *arguments, **options)
 
-    monkeypatch.setattr(Workspace, "read_catalog", failing)
+    monkeypatch.setattr(VolumeDataset, "read_rows", failing)
     result = location.materialize("catalog", check=False)
     assert (result.success, num_retries(result)) == (True, 1)
