@@ -53,7 +53,7 @@ print(json.dumps([medassets.__file__, sorted(key.to_user_string() for key in key
 """
 
 SHIPPED = {
-    "clip4mc": ("catalog", "dataset_info", "frames"),
+    "clip4mc": ("catalog", "clips", "dataset_info", "frames"),
     "ct_rate": ("catalog", "manifest", "raw_volumes", "shards"),
     "demo_ct": ("catalog", "manifest", "raw_volumes", "shards"),
     "demo_video": ("catalog", "clips", "dataset_info", "frames"),

@@ -129,6 +129,7 @@ def build_shards_asset(
     equip: Equip = keep_kind,
     resource_keys: Collection[str] = (),
     pool: str | None = None,
+    is_automated: bool = True,
 ) -> dg.AssetsDefinition:
     """Return a partitioned asset of tar shards, `[<dataset>, <stage of the kind>]`.
 
@@ -138,6 +139,7 @@ def build_shards_asset(
         equip: Gives the kind the resources it needs.
         resource_keys: Names of those resources.
         pool: Dagster pool that bounds how many runs make such shards at once.
+        is_automated: Whether `automation: drain` makes it, or only who asks for it.
     """
     spec = kind.spec
 
@@ -154,7 +156,7 @@ def build_shards_asset(
         pool=pool,
         io_manager_key="tar_shard_io_manager",
         code_version=kind.fingerprint()[:12],
-        automation_condition=_DRAIN if spec.automation == "drain" else None,
+        automation_condition=(_DRAIN if spec.automation == "drain" and is_automated else None),
         description="WebDataset tar shards, verified before they are published.",
     )
     def shards(

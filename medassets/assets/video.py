@@ -13,6 +13,7 @@ from medassets.assets.factory import (
 )
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.manifests import list_keys
+from medassets.datasets.registry import list_build_stages
 from medassets.datasets.video import VideoClips, VideoFrames
 from medassets.specs import VideoClipDatasetSpec
 
@@ -38,11 +39,12 @@ def build_video_assets(spec: VideoClipDatasetSpec) -> dg.Definitions:
         build_manifest_asset(frames, name="dataset_info", document=list_keys),
     ]
     checks = build_checks(frames, manifest="dataset_info")
-    jobs: dict[str, list[str]] = {"build": ["frames"], "process": ["frames"]}
-    if spec.clips != "off":
-        assets.append(_build_stage(clips))
+    stages = list_build_stages(spec)
+    jobs = {"build": stages, "process": ["frames"]}
+    if spec.source == "videos":
+        assets.append(_build_stage(clips, is_automated="clips" in stages))
         checks.append(build_shards_check(clips))
-        jobs |= {"build": ["clips", "frames"], "clip": ["clips"]}
+        jobs["clip"] = ["clips"]
     return dg.Definitions.merge(
         dg.Definitions(assets=assets, asset_checks=checks),
         build_automation(spec, jobs=jobs, manifest="dataset_info"),
@@ -50,10 +52,15 @@ def build_video_assets(spec: VideoClipDatasetSpec) -> dg.Definitions:
 
 
 def _build_stage(
-    kind: VideoFrames | VideoClips, *, upstream: str | None = None
+    kind: VideoFrames | VideoClips, *, upstream: str | None = None, is_automated: bool = True
 ) -> dg.AssetsDefinition:
     return build_shards_asset(
-        kind, upstream=upstream, equip=_give_decoder, resource_keys=[_DECODER], pool=_POOL
+        kind,
+        upstream=upstream,
+        equip=_give_decoder,
+        resource_keys=[_DECODER],
+        pool=_POOL,
+        is_automated=is_automated,
     )
 
 

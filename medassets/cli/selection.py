@@ -11,11 +11,7 @@ from medassets.errors import CatalogError, SpecError
 from medassets.storage.paths import split_partition_key
 
 Mode = Literal["full", "clip", "process"]
-_STAGES: dict[Mode, tuple[str, ...]] = {
-    "full": ("clips", "frames", "shards"),
-    "clip": ("clips",),
-    "process": ("frames",),
-}
+_STAGES: dict[Mode, str] = {"clip": "clips", "process": "frames"}
 _UNFINISHED = frozenset(ShardState) - {ShardState.DONE}
 
 
@@ -118,15 +114,13 @@ def select_stages(session: Session, dataset: str, options: BuildOptions) -> list
     Raises:
         SpecError: If the dataset has none that the mode asks for.
     """
-    has = session.stages(dataset)
-    stages = [stage for stage in _STAGES[options.mode] if stage in has]
-    if not stages:
-        msg = (
-            f"--mode: {dataset} has no stage for {options.mode!r}; it has {', '.join(has)}. Clips "
-            f"are kept when its declaration says clips: reencode or copy"
-        )
+    if options.mode == "full":
+        return session.build_stages(dataset)
+    has, wanted = session.stages(dataset), _STAGES[options.mode]
+    if wanted not in has:
+        msg = f"--mode: {dataset} has no stage for {options.mode!r}; it has {', '.join(has)}"
         raise SpecError(msg)
-    return stages
+    return [wanted]
 
 
 def select_shards(session: Session, dataset: str, options: BuildOptions) -> Selection:

@@ -20,7 +20,7 @@ from medassets.cli.orphans import PROCESS_TAG, name_process, settle_orphans
 from medassets.cli.outcome import RunResult, hearing_interrupts, read_result
 from medassets.components.loading import LoadedDatasets
 from medassets.datasets.kind import DatasetKind
-from medassets.datasets.registry import open_kind, open_kinds
+from medassets.datasets.registry import list_build_stages, open_kind, open_kinds
 from medassets.datasets.status import Recorded
 from medassets.datasets.workspace import Workspace
 from medassets.definitions import build_definitions, build_resources, load_declared
@@ -134,6 +134,15 @@ class Session:
         """
         self.kind(dataset)
         return list(open_kinds(self.loaded.datasets[dataset].spec))
+
+    def build_stages(self, dataset: str) -> list[str]:
+        """Return the stages that a whole build makes, in order.
+
+        Raises:
+            SpecError: If it is not declared, or its declaration is broken.
+        """
+        self.kind(dataset)
+        return list_build_stages(self.loaded.datasets[dataset].spec)
 
     def workspace(self, dataset: str, stage: str = "") -> Workspace:
         """Return where a dataset's bytes come from, wait and end, as its assets see it."""

@@ -17,11 +17,22 @@ def open_kinds(spec: DatasetSpec) -> dict[str, DatasetKind]:
         return {"shards": VolumeDataset(spec)}
     if isinstance(spec, VideoClipDatasetSpec):
         kinds: dict[str, DatasetKind] = {"frames": VideoFrames(spec)}
-        return kinds | ({"clips": VideoClips(spec)} if spec.clips != "off" else {})
+        return kinds | ({"clips": VideoClips(spec)} if spec.source == "videos" else {})
     msg = (
         f"name: {spec.name!r} is declared as {type(spec).__name__}, which no kind of dataset takes"
     )
     raise SpecError(msg)
+
+
+def list_build_stages(spec: DatasetSpec) -> list[str]:
+    """Return the stages of shards that a whole build makes, in order.
+
+    Raises:
+        SpecError: If no kind takes this sort of declaration.
+    """
+    if isinstance(spec, VideoClipDatasetSpec):
+        return ["frames"] if spec.clips == "off" else ["clips", "frames"]
+    return list(open_kinds(spec))
 
 
 def open_kind(spec: DatasetSpec, stage: str = "") -> DatasetKind:

@@ -38,7 +38,8 @@ class VideoClipDatasetSpec(DatasetSpec):
             by less ends with its video.
         size_length: Expected length of the metadata's `size`; 0 takes any.
         tokenizer: A `tokenizer.json` of CLIP's BPE; empty takes the built-in one.
-        clips: Also keep clips as mp4: `reencode` them, `copy` their streams, or `off`.
+        clips: Whether a whole build keeps clips as mp4: `reencode` them or `copy` their streams.
+            With `off` they are re-encoded when they are asked for by name.
         clip_encoder: Encoder of `reencode`.
         clip_preset: Its preset.
         clip_crf: Its constant rate factor.
