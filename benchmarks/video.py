@@ -92,7 +92,7 @@ def decode_and_pick(path: Path) -> np.ndarray:
 
 def decode_with_opencv(path: Path, begin_ms: int = SEGMENT.begin_ms) -> np.ndarray:
     """Return all frames of the segment by OpenCV, each resized."""
-    import cv2
+    import cv2  # pyright: ignore[reportMissingImports]
 
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     capture.set(cv2.CAP_PROP_POS_MSEC, begin_ms)
@@ -121,7 +121,7 @@ def cut_then_decode(path: Path) -> np.ndarray:
 
 def decode_with_decord(path: Path) -> np.ndarray:
     """Return the frames by decord2."""
-    import decord
+    import decord  # pyright: ignore[reportMissingImports]
 
     reader = decord.VideoReader(
         str(path), num_threads=1, width=REQUEST.width, height=REQUEST.height
@@ -133,7 +133,7 @@ def decode_with_decord(path: Path) -> np.ndarray:
 def decode_with_torchcodec(path: Path) -> Any:
     """Return the frames by torchcodec, resized by torch."""
     import torch
-    from torchcodec.decoders import VideoDecoder  # pyright: ignore[reportPrivateImportUsage]
+    from torchcodec.decoders import VideoDecoder  # pyright: ignore[reportMissingImports, reportPrivateImportUsage]
 
     decoder = VideoDecoder(str(path), num_ffmpeg_threads=1, seek_mode="approximate")
     first, last = SEGMENT.begin_ms * FPS // 1000, (SEGMENT.end_ms or 0) * FPS // 1000
@@ -194,7 +194,7 @@ def _ways() -> dict[str, Way]:
 def _has_torchcodec() -> bool:
     """Tell whether torchcodec is here and finds FFmpeg's libraries."""
     try:
-        import torchcodec.decoders  # noqa: F401
+        import torchcodec.decoders  # noqa: F401  # pyright: ignore[reportMissingImports]
     except (ImportError, RuntimeError, OSError):
         return False
     return True
