@@ -113,12 +113,6 @@ def iter_frames(
     try:
         for packet in reader.iter_packets_at(anchor):
             on_packet(packet)
-            if not reader.follows(packet):
-                reader.drain()
-                yield None
-                is_broken = True
-                if not reader.continuity.recovers:
-                    return
             if is_broken and not packet.is_keyframe:
                 continue
             is_broken = False
@@ -136,7 +130,7 @@ def iter_frames(
         yield None
     else:
         frames = reader.drain()
-        yield from frames if reader.ends_well else [None]
+        yield from [None] if reader.is_truncated else frames
 
 
 def decode_learned(

@@ -14,7 +14,6 @@ from av.video.stream import VideoStream
 
 from medassets.errors import DecoderUnavailableError, MedassetsError, Reason, SampleRejectedError
 from medassets.video.containers import make_clock, open_container, pick_stream
-from medassets.video.continuity import AviContinuity, Continuity, MatroskaContinuity
 from medassets.video.decoders import make_decoder
 from medassets.video.facts import VideoFacts
 from medassets.video.orientation import Orientation, read_orientation
@@ -73,7 +72,6 @@ class VideoReader:
         trace: TracebackType | None,
     ) -> None:
         """Close the file."""
-        self.continuity.close()
         self._container.close()
 
     def _open(self) -> None:
@@ -126,27 +124,6 @@ class VideoReader:
         """Whether the end of the file is missing."""
         return is_truncated(self._path)
 
-    @cached_property
-    def continuity(self) -> Continuity:
-        """Watches whether packets follow one another."""
-        if "matroska" in self._formats:
-            return MatroskaContinuity(self._path)
-        if "avi" in self._formats:
-            entries = self._stream.index_entries
-            return AviContinuity((one.pos, one.timestamp) for one in entries if one.size)
-        return Continuity()
-
-    def follows(self, packet: Packet) -> bool:
-        """Whether nothing is missing between a packet and the one that was asked about before."""
-        if self.starts_file(packet):
-            self.continuity.jump(to_start=True)
-        return packet.pos is None or self.continuity.follows(packet.pos, packet.dts)
-
-    @property
-    def ends_well(self) -> bool:
-        """Whether nothing is missing after the packet that was asked about last."""
-        return not self.is_truncated and self.continuity.ends()
-
     @property
     def _formats(self) -> list[str]:
         return self._container.format.name.split(",")
@@ -192,7 +169,7 @@ class VideoReader:
             DamagedPacketError: If the packet cannot be decoded.
             DecoderUnavailableError: If the device does not even decode a first frame.
         """
-        if packet is not None and self._lacks_a_part(packet):
+        if packet is not None and self.codec in _DENSE_CODECS and _HOLE in bytes(packet):
             msg = "a part of the packet is missing"
             raise DamagedPacketError(msg)
         try:
@@ -207,9 +184,6 @@ class VideoReader:
             if self.device == "cpu":
                 self._facts = self._make_facts(frames[0])
         return frames
-
-    def _lacks_a_part(self, packet: Packet) -> bool:
-        return packet.is_corrupt or (self.codec in _DENSE_CODECS and _HOLE in bytes(packet))
 
     def _make_facts(self, frame: VideoFrame) -> VideoFacts:
         orientation, container = read_orientation(frame), self._container
@@ -256,7 +230,7 @@ class VideoReader:
     def iter_packets_at(self, tick: int | None) -> Iterator[Packet]:
         """Go to a key frame near a time, better before it, and yield packets from there.
 
-        The decoder forgets what it was given before, and `follows` what it was asked about.
+        The decoder forgets what it was given before.
 
         Args:
             tick: A time of the stream; None starts with the first packet of the file.
@@ -264,7 +238,6 @@ class VideoReader:
         Raises:
             FFmpegError: If the file cannot be read.
         """
-        self.continuity.jump(to_start=False)
         if tick is None:
             return self._iter_from_start()
         self._is_fresh = False
