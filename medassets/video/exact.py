@@ -113,6 +113,12 @@ def iter_frames(
     try:
         for packet in reader.iter_packets_at(anchor):
             on_packet(packet)
+            if not reader.follows(packet):
+                reader.drain()
+                yield None
+                is_broken = True
+                if not reader.continuity.recovers:
+                    return
             if is_broken and not packet.is_keyframe:
                 continue
             is_broken = False
@@ -130,7 +136,7 @@ def iter_frames(
         yield None
     else:
         frames = reader.drain()
-        yield from [None] if reader.is_truncated else frames
+        yield from frames if reader.ends_well else [None]
 
 
 def decode_learned(

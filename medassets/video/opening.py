@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 
 from medassets.errors import DecoderUnavailableError, MedassetsError, Reason, SampleRejectedError
 from medassets.video.containers import make_clock, open_container, pick_stream
+from medassets.video.continuity import AviContinuity, Continuity, MatroskaContinuity
 from medassets.video.decoders import make_decoder
 from medassets.video.facts import VideoFacts
 from medassets.video.orientation import Orientation, read_orientation
@@ -72,7 +73,13 @@ class VideoReader:
         trace: TracebackType | None,
     ) -> None:
         """Close the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._container.close()
+        if "continuity" in vars(self):
+            self.continuity.close()
 
     def _open(self) -> None:
         self._container = open_container(self._path)
@@ -82,7 +89,7 @@ class VideoReader:
             self._is_fresh = True
             self.context = make_decoder(self._stream, device=self.device)
         except BaseException:
-            self._container.close()
+            self.close()
             raise
 
     def _read_first(self) -> tuple[tuple[int | None, ...], Iterator[Packet]]:
@@ -96,6 +103,10 @@ class VideoReader:
         except FFmpegError as error:
             msg = f"the file cannot be read: {error.strerror}"
             raise SampleRejectedError(Reason.DECODE_FAILED, msg) from error
+        self.continuity.jump(to_start=True)
+        if packet is not None and not self.follows(packet):
+            msg = "the begin of the file is damaged, so that its times cannot be known"
+            raise SampleRejectedError(Reason.DECODE_FAILED, msg)
         return _identify(packet), chain([] if packet is None else [packet], packets)
 
     @property
@@ -123,6 +134,25 @@ class VideoReader:
     def is_truncated(self) -> bool:
         """Whether the end of the file is missing."""
         return is_truncated(self._path)
+
+    @cached_property
+    def continuity(self) -> Continuity:
+        """Watches whether packets follow one another."""
+        if "matroska" in self._formats:
+            return MatroskaContinuity(self._path)
+        if "avi" in self._formats:
+            entries = self._stream.index_entries
+            return AviContinuity((one.pos, one.timestamp) for one in entries if one.size)
+        return Continuity()
+
+    def follows(self, packet: Packet) -> bool:
+        """Whether nothing is missing between a packet and the one that was asked about before."""
+        return packet.pos is None or self.continuity.follows(packet.pos, packet.dts)
+
+    @property
+    def ends_well(self) -> bool:
+        """Whether nothing is missing after the packet that was asked about last."""
+        return not self.is_truncated and self.continuity.ends()
 
     @property
     def _formats(self) -> list[str]:
@@ -169,7 +199,7 @@ class VideoReader:
             DamagedPacketError: If the packet cannot be decoded.
             DecoderUnavailableError: If the device does not even decode a first frame.
         """
-        if packet is not None and self.codec in _DENSE_CODECS and _HOLE in bytes(packet):
+        if packet is not None and self._lacks_a_part(packet):
             msg = "a part of the packet is missing"
             raise DamagedPacketError(msg)
         try:
@@ -184,6 +214,9 @@ class VideoReader:
             if self.device == "cpu":
                 self._facts = self._make_facts(frames[0])
         return frames
+
+    def _lacks_a_part(self, packet: Packet) -> bool:
+        return packet.is_corrupt or (self.codec in _DENSE_CODECS and _HOLE in bytes(packet))
 
     def _make_facts(self, frame: VideoFrame) -> VideoFacts:
         orientation, container = read_orientation(frame), self._container
@@ -230,7 +263,7 @@ class VideoReader:
     def iter_packets_at(self, tick: int | None) -> Iterator[Packet]:
         """Go to a key frame near a time, better before it, and yield packets from there.
 
-        The decoder forgets what it was given before.
+        The decoder forgets what it was given before, and `follows` what it was asked about.
 
         Args:
             tick: A time of the stream; None starts with the first packet of the file.
@@ -238,6 +271,7 @@ class VideoReader:
         Raises:
             FFmpegError: If the file cannot be read.
         """
+        self.continuity.jump(to_start=False)
         if tick is None:
             return self._iter_from_start()
         self._is_fresh = False

@@ -66,14 +66,29 @@ class _Columns:
     """Packets as they are read."""
 
     def __init__(self) -> None:
-        self.pts, self.dts, self.durations = array("q"), array("q"), array("q")
+        self.pts, self.durations = array("q"), array("q")
         self.keys, self.hidden = array("b"), array("b")
         self.disposable, self.layers = array("b"), array("b")
         self.starts_file = self.ends_file = self.is_damaged = False
+        self.holes: list[tuple[int, int]] = []
+        self._hole: int | None = None
+        # Frames shown before it are all there.
+        self._next_due = FIRST_TICK
 
-    def add(self, packet: Packet, picture: Picture) -> None:
+    def close(self) -> tuple[tuple[int, int], ...]:
+        """Return the stretches whose frames are not known, in ticks."""
+        if self._hole is None and self.is_damaged:
+            self._hole = self._next_due
+        return (*self.holes, *([] if self._hole is None else [(self._hole, LAST_TICK)]))
+
+    def add(self, packet: Packet, picture: Picture, *, follows: bool) -> None:
+        if not follows and self._hole is None:
+            self._hole = self._next_due
+        if self._hole is not None and picture.is_entry and packet.pts is not None:
+            self.holes.append((self._hole, packet.pts))
+            self._hole = None
+        self._next_due = max(self._next_due, FIRST_TICK if packet.dts is None else packet.dts + 1)
         self.pts.append(FIRST_TICK if packet.pts is None else packet.pts)
-        self.dts.append(FIRST_TICK if packet.dts is None else packet.dts)
         self.durations.append(packet.duration or 0)
         self.keys.append(picture.is_entry)
         self.hidden.append(packet.is_discard)
@@ -121,7 +136,7 @@ def _read(
             if packet.is_corrupt:
                 columns.is_damaged = True
                 break
-            columns.add(packet, reader.read_picture(packet))
+            columns.add(packet, reader.read_picture(packet), follows=reader.follows(packet))
             if len(columns.pts) % _PACKETS_PER_BEAT == 1:
                 on_progress()
             if stop_tick is not None and packet.pts is not None:
@@ -129,7 +144,7 @@ def _read(
                 if num_after > _MOST_REORDERED:
                     break
         else:
-            columns.is_damaged = reader.is_truncated
+            columns.is_damaged = not reader.ends_well
             columns.ends_file = not columns.is_damaged
     except FFmpegError:
         columns.is_damaged = True
@@ -138,17 +153,13 @@ def _read(
 
 
 def _make_stretch(anchor: int | None, columns: _Columns) -> Stretch:
-    pts, dts = (np.array(column, np.int64) for column in (columns.pts, columns.dts))
+    pts = np.array(columns.pts, np.int64)
     keys, hidden = (np.array(column, np.bool_) for column in (columns.keys, columns.hidden))
     layers = np.array(columns.layers, np.int8)
     shown = np.sort(pts[~hidden])
     end = (
         _find_end(pts, np.array(columns.durations, np.int64), shown) if columns.ends_file else None
     )
-    holes: tuple[tuple[int, int], ...] = ()
-    if columns.is_damaged:
-        # Frames shown before the last packet was due are all there.
-        holes = ((int(dts.max(initial=FIRST_TICK)) + 1, LAST_TICK),)
     return Stretch(
         anchor=anchor,
         pts=pts,
@@ -156,7 +167,7 @@ def _make_stretch(anchor: int | None, columns: _Columns) -> Stretch:
         hidden=hidden,
         disposable=np.array(columns.disposable, np.bool_) & (layers == layers.max(initial=0)),
         start=_find_starts(pts, keys),
-        timeline=Timeline(shown, end, holes),
+        timeline=Timeline(shown, end, columns.close()),
         doubt=_find_doubt(pts, keys, hidden, shown, starts_file=columns.starts_file),
     )
 
