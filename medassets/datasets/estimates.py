@@ -1,13 +1,14 @@
 """What a plan will cost, guessed from the catalog before anything is fetched."""
 
 import os
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from medassets.datasets.kind import DatasetKind
+from medassets.datasets.kind import DatasetKind, Estimate
 from medassets.shards.catalog import STATE_PLANNED
+
+_ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
@@ -36,20 +37,38 @@ def estimate_plan(kind: DatasetKind, table: pa.Table) -> dict[str, PlanEstimate]
         kind: The declared dataset.
         table: The catalog; see `medassets.shards.catalog`.
     """
-    rows: dict[str, list[dict[str, Any]]] = {split: [] for split in kind.spec.splits}
-    for row in table.to_pylist():
-        if row["state"] == STATE_PLANNED:
-            # A split that is declared no more keeps its place in the plan.
-            rows.setdefault(row["split"], []).append(row)
-    return {split: _estimate(kind, planned) for split, planned in rows.items()}
+    # A split that is declared no more keeps its place in the plan.
+    sums = {split: _Sum() for split in kind.spec.splits}
+    # A million rows as Python objects would take gigabytes.
+    for start in range(0, table.num_rows, _ROWS_AT_ONCE):
+        for row in table.slice(start, _ROWS_AT_ONCE).to_pylist():
+            if row["state"] == STATE_PLANNED:
+                sums.setdefault(row["split"], _Sum()).add(row["partition"], kind.estimate(row))
+    return {split: total.as_estimate() for split, total in sums.items()}
 
 
-def _estimate(kind: DatasetKind, rows: list[dict[str, Any]]) -> PlanEstimate:
-    costs = [kind.estimate(row) for row in rows]
-    return PlanEstimate(
-        num_samples=len(rows),
-        num_shards=len({row["partition"] for row in rows}),
-        raw_bytes=sum(cost.raw_bytes for cost in costs),
-        shard_bytes=sum(cost.sample_bytes for cost in costs),
-        seconds=sum(cost.seconds for cost in costs) / (os.cpu_count() or 1),
-    )
+@dataclass
+class _Sum:
+    """The cost of rows, one by one."""
+
+    num_samples: int = 0
+    partitions: set[str] = field(default_factory=set)
+    raw_bytes: int = 0
+    shard_bytes: int = 0
+    seconds: float = 0.0
+
+    def add(self, partition: str, cost: Estimate) -> None:
+        self.num_samples += 1
+        self.partitions.add(partition)
+        self.raw_bytes += cost.raw_bytes
+        self.shard_bytes += cost.sample_bytes
+        self.seconds += cost.seconds
+
+    def as_estimate(self) -> PlanEstimate:
+        return PlanEstimate(
+            num_samples=self.num_samples,
+            num_shards=len(self.partitions),
+            raw_bytes=self.raw_bytes,
+            shard_bytes=self.shard_bytes,
+            seconds=self.seconds / (os.cpu_count() or 1),
+        )
