@@ -92,7 +92,7 @@ def test_a_hole_in_the_file_costs_the_pictures_that_hang_on_it(
 ) -> None:
     path = folder / name
     whole, packets, rng = decode_tenths(path), find_packets(path), random.Random(name)
-    indices = {0, *rng.sample(range(len(packets)), 5)}
+    indices = {0, *rng.sample(range(len(packets)), 3)}
     for index in indices:
         position, size, _ = packets[index]
         outcomes = decode_tenths(spoil_file(path, position, size, spoil))
@@ -130,13 +130,13 @@ def test_flipped_bits_are_noticed_where_the_decoder_can(name: str, folder: Path)
         content[position + size // 2 : position + size] = rng.randbytes(size - size // 2)
 
     num_noticed = 0
-    for position, size, _ in rng.sample(packets, 12):
+    for position, size, _ in rng.sample(packets, 8):
         outcomes = decode_tenths(spoil_file(path, position, size, scramble))
         if name == "av1.mp4":
             num_noticed += bool(assert_right_or_refused(outcomes, whole))
         else:
             num_noticed += any(isinstance(one, SampleRejectedError) for one in outcomes)
-    assert num_noticed >= (12 if name == "av1.mp4" else 4)
+    assert num_noticed >= (8 if name == "av1.mp4" else 2)
 
 
 @pytest.mark.parametrize("name", ["vp9.webm", "h264.mkv", "mpeg4.avi"])
@@ -156,6 +156,29 @@ def test_a_video_without_its_end_is_refused_from_there_on(name: str, folder: Pat
         # From there on, but for pictures that are shown before one that is missing.
         assert refused == list(range(refused[0], len(TENTHS)))
         assert (index * 10 // FPS) - 4 <= refused[0] <= index * 10 // FPS + 1
+
+
+@pytest.mark.parametrize(
+    "options", [{"live": "1"}, {"cluster_time_limit": "200"}, {"cluster_size_limit": "3000"},
+                {"write_crc32": "1"}, {"reserve_index_space": "4096", "cues_to_front": "1"}],
+)  # fmt: skip
+def test_no_sound_matroska_file_is_taken_for_a_damaged_one(
+    options: dict[str, str], tmp_path: Path
+) -> None:
+    import av
+
+    made = make_video(tmp_path / "a.mkv", VideoRecipe(num_frames=90, has_audio=True))
+    path = tmp_path / "b.mkv"
+    with av.open(str(made.path)) as source, av.open(str(path), "w", options=options) as output:
+        streams = [output.add_stream_from_template(one) for one in source.streams]
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                output.mux(packet)
+    for one, other in zip(decode_tenths(path), decode_tenths(made.path), strict=True):
+        assert isinstance(one, DecodedClip)
+        assert isinstance(other, DecodedClip)
+        np.testing.assert_array_equal(one.frames, other.frames)
 
 
 def test_an_mp4_without_its_end_is_refused_from_there_on(folder: Path, tmp_path: Path) -> None:
@@ -194,7 +217,7 @@ def test_a_clip_of_sixteen_frames_survives_damage_that_none_of_them_hangs_on(
     np.testing.assert_array_equal(clip.frames, whole.frames)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_garbage_in_front_or_in_between_never_raises(seed: int, folder: Path) -> None:
     rng = random.Random(seed)
     for name in RECIPES:
