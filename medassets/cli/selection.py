@@ -61,6 +61,12 @@ class Selection:
     num_held: int
 
 
+def name_build(workspace: Workspace) -> str:
+    """Return the command that makes a stage's shards, as a person types it."""
+    mode = " --mode clip" if workspace.kind.stage == _STAGES["clip"] else ""
+    return f"medassets build {workspace.kind.spec.name}{mode}"
+
+
 def check_options(workspace: Workspace, options: BuildOptions) -> None:
     """Refuse what cannot work before the source is asked for anything.
 

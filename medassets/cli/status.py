@@ -7,7 +7,7 @@ import click
 
 from medassets.cli.console import Output
 from medassets.cli.main import EXIT_FAILED
-from medassets.cli.selection import check_splits
+from medassets.cli.selection import check_splits, name_build
 from medassets.cli.session import Session
 from medassets.cli.words import count_words
 from medassets.datasets.status import ShardState, shard_states
@@ -39,7 +39,7 @@ def command(dataset: str, split: tuple[str, ...], stage: str, *, as_json: bool) 
     workspace = session.workspace(dataset, stage)
     if not workspace.paths.catalog.exists():
         check_splits(workspace, split, ())
-        output.say(f"{dataset}: nothing planned yet; `medassets build {dataset}` begins")
+        output.say(f"{dataset}: nothing planned yet; `{name_build(workspace)}` begins")
         output.result({"dataset": dataset, "planned": False, "shards": {}})
         return 0
     plan = workspace.read_plan()
@@ -75,7 +75,7 @@ def _show(output: Output, workspace: Workspace, states: dict[str, ShardState]) -
     for line in _lines(left):
         output.say(line)
     if left:
-        output.say(f"`medassets build {dataset}` makes them whole")
+        output.say(f"`{name_build(workspace)}` makes them whole")
 
 
 def _lines(left: dict[str, ShardState]) -> Iterable[str]:

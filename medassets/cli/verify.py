@@ -4,7 +4,7 @@ import click
 
 from medassets.cli.console import Output
 from medassets.cli.main import EXIT_FAILED
-from medassets.cli.selection import parse_partitions
+from medassets.cli.selection import name_build, parse_partitions
 from medassets.cli.session import Session
 from medassets.cli.words import count_words
 from medassets.datasets.manifests import find_manifest_problems
@@ -26,7 +26,7 @@ def command(dataset: str, partitions: str | None, stage: str, *, quick: bool, as
     planned = list(workspace.read_plan().partitions)
     report = verify_dataset(workspace, parse_partitions(partitions, planned), full=not quick)
     damaged = list(dict.fromkeys(problem.partition for problem in report.problems))
-    remedy = f"medassets build {dataset} --partitions {','.join(damaged)} --force"
+    remedy = f"{name_build(workspace)} --partitions {','.join(damaged)} --force"
     for problem in report.problems:
         output.warn(str(problem))
     others = [] if partitions or stage else find_manifest_problems(workspace)

@@ -13,7 +13,7 @@ from medassets.errors import CatalogError, Reason, SampleRejectedError
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.shards.record import SampleEntry, ShardRecord
 from medassets.shards.writer import Encoded, Staged, read_whole_record
-from medassets.storage.checksums import crc32
+from medassets.storage.checksums import crc32, sha256_file
 from medassets.storage.paths import DatasetPaths
 from medassets.storage.scratch import make_scratch, open_scratch
 
@@ -148,8 +148,7 @@ class ClipShard:
         target = self.scratch / f"{sample.key}.mp4"
         target.write_bytes(content)
         name = f"clips/{self.record.partition}/{sample.key}.mp4"
-        sha256 = str(sample.facts["source_sha256"])
-        return StagedFile(target, f"file:{name}", None, member.size_bytes, sha256)
+        return StagedFile(target, f"file:{name}", None, member.size_bytes, sha256_file(target))
 
 
 def open_clip_shard(paths: DatasetPaths, partition_key: str, fingerprint: str) -> ClipShard:

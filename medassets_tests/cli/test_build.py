@@ -174,7 +174,8 @@ def test_an_unknown_dataset_is_told_with_those_that_are_known(
     for command in ("plan", "build", "status", "retry", "verify"):
         ran = medassets(command, "lung")
         assert ran.code == 2
-        assert "'lung' is not declared; declared: clip4mc, ct_rate, demo_ct, " in ran.err
+        known = "clip4mc, ct_rate, demo_ct, demo_video, lungs"
+        assert f"'lung' is not declared; declared: {known}" in ran.err
 
 
 def test_without_a_catalog_no_refresh_says_what_to_do(medassets: Medassets, lungs: Declare) -> None:

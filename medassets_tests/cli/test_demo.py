@@ -82,3 +82,17 @@ def test_the_video_demo_builds_clips_and_frames_and_exports(medassets: Medassets
     assert exported["written"] == 24
     again = medassets("demo", "demo_video")
     assert "0 shards built, 3 kept" in again.out
+
+
+def test_a_damaged_clip_is_made_again_by_the_command_that_verify_names(
+    medassets: Medassets, home: Path
+) -> None:
+    assert medassets("demo", "demo_video").code == 0
+    shard = home / "data" / "demo_video" / "clips" / "train" / "shard-000000.tar"
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:700] + bytes([whole[700] ^ 1]) + whole[701:])
+    found = medassets("verify", "demo_video", "--stage", "clips", "--json").document
+    expected = "medassets build demo_video --mode clip --partitions train-000000 --force"
+    assert found["remedy"] == expected
+    assert medassets(*found["remedy"].split()[1:]).code == 0
+    assert shard.read_bytes() == whole

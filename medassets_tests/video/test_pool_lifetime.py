@@ -89,7 +89,7 @@ def test_processes_end_with_the_interpreter_without_close(
     """
     with start_script(script, short_video, fifo) as process:
         pids = read_pids(process)
-        assert process.wait(100) == status
+        assert process.wait(20) == status
         assert all_end_soon(pids)
 
 
@@ -128,11 +128,11 @@ def test_ctrl_c_while_waiting_leaves_the_pool_in_order(short_video: Path, fifo: 
     """
     with start_script(script, short_video, fifo) as process:
         (pid,) = read_pids(process)
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + 20
         while not reads_fifo(pid) and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=100)
+        out, err = process.communicate(timeout=20)
     assert out.split() == ["interrupted", "0", "3"], err
     assert process.returncode == 0
     assert all_end_soon([pid])
