@@ -31,7 +31,7 @@ from medassets.testing.hub import LocalHub
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 WIDTH, HEIGHT = 1400, 900
-GROUP = "/locations/__repository__@medassets/asset-groups/demo_ct/lineage"
+GROUP = "/locations/__repository__@medassets/asset-groups/{}/lineage"
 BUILD = "/locations/__repository__@medassets/jobs/demo_ct_build"
 SHARDS = "/assets/demo_ct/shards"
 OPTIONS = (
@@ -51,6 +51,10 @@ CLICK = """(() => {{ const found = [...document.querySelectorAll('button, a, div
   .filter(e => e.offsetParent && e.textContent.trim() === {text} && !e.querySelector('button, a'));
   const last = found.at(-1); if (last) last.click(); return Boolean(last); }})()"""
 
+SHOW = """(() => {{ const found = [...document.querySelectorAll('td, div, span')]
+  .find(e => e.offsetParent && e.textContent.trim() === {text});
+  if (found) found.scrollIntoView({{block: 'center'}}); return Boolean(found); }})()"""
+
 
 def main() -> None:
     """Make all pictures."""
@@ -68,12 +72,18 @@ def main() -> None:
                 take_unfinished(page, address)
                 build()
                 take_finished(page, address)
+                run_command("demo", "demo_video")
+                take_video(page, address)
 
 
 def build(*options: str) -> None:
     """Build the demo's dataset; a shard may fail, for the pictures."""
-    command = [sys.executable, "-m", "medassets", "build", "demo_ct", *options]
-    subprocess.run(command, check=False)
+    run_command("build", "demo_ct", *options)
+
+
+def run_command(*words: str) -> None:
+    """Run the command as a user would."""
+    subprocess.run([sys.executable, "-m", "medassets", *words], check=False)
 
 
 def take_unfinished(page: "Page", address: str) -> None:
@@ -90,7 +100,7 @@ def take_unfinished(page: "Page", address: str) -> None:
 
 def take_finished(page: "Page", address: str) -> None:
     """Show the whole dataset: graph, one shard, its picture, the catalog."""
-    page.open(address + GROUP, "raw_volumes", "manifest", "Materialized")
+    page.open(address + GROUP.format("demo_ct"), "raw_volumes", "manifest", "Materialized")
     page.save("graph")
     page.open(f"{address}{SHARDS}?view=partitions&partition=train-000000", "medassets/preview")
     page.save("shard")
@@ -99,6 +109,22 @@ def take_finished(page: "Page", address: str) -> None:
     page.save("preview")
     page.open(f"{address}/assets/demo_ct/catalog?view=overview", "medassets/revision")
     page.save("catalog")
+
+
+def take_video(page: "Page", address: str) -> None:
+    """Show the video demo: graph, one shard of frames, its contact sheet, coverage."""
+    page.open(address + GROUP.format("demo_video"), "frames", "dataset_info", "Materialized")
+    page.save("video_graph")
+    frames = f"{address}/assets/demo_video/frames?view=partitions&partition=train-000000"
+    page.open(frames, "medassets/preview")
+    page.show("medassets/contents")
+    page.save("video_shard")
+    page.click("[Show Markdown]")
+    page.wait_until("document.querySelector('img[src^=\"data:image/jpeg\"]')?.naturalWidth > 0")
+    page.save("contact_sheet")
+    page.open(f"{address}/assets/demo_video/catalog?view=overview", "medassets/coverage")
+    page.show("medassets/coverage")
+    page.save("coverage")
 
 
 @contextmanager
@@ -188,6 +214,10 @@ class Page:
     def click(self, text: str) -> None:
         """Click the last element that shows exactly this text."""
         self.wait_until(CLICK.format(text=json.dumps(text)))
+
+    def show(self, text: str) -> None:
+        """Scroll to the first element that shows exactly this text."""
+        self.wait_until(SHOW.format(text=json.dumps(text)))
 
     def save(self, name: str) -> None:
         """Save what the page shows, once its animations are over."""

@@ -1,6 +1,6 @@
 """What Dagster shows of catalogs, staged files and manifests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -39,15 +39,25 @@ def catalog_metadata(draft: CatalogDraft, described: Mapping[str, Any]) -> dict[
         "medassets/new_rows": plan.num_rows - (previous.num_rows if previous else 0),
         "medassets/source": draft.source_uri,
         "medassets/revision": draft.revision or "none",
-        **_described(described),
+        **coverage_metadata(described),
     }
 
 
-def _described(described: Mapping[str, Any]) -> dict[str, Any]:
+def coverage_metadata(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a kind says of its catalog, as a table with a row per number."""
     if not described:
         return {}
-    rows = [dg.TableRecord({"what": name, "value": str(v)}) for name, v in described.items()]
+    rows = [dg.TableRecord({"what": name, "value": v}) for name, v in _flatten(described)]
     return {"medassets/coverage": dg.MetadataValue.table(rows)}
+
+
+def _flatten(described: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in described.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{name}: ")
+        else:
+            listed = isinstance(value, list | tuple)
+            yield prefix + name, ", ".join(map(str, value)) if listed else str(value)
 
 
 def stage_metadata(report: StageReport) -> dict[str, Any]:

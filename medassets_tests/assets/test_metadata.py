@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from medassets.assets.metadata import manifest_metadata, problems_metadata, stage_metadata
+from medassets.assets.metadata import (
+    coverage_metadata,
+    manifest_metadata,
+    problems_metadata,
+    stage_metadata,
+)
 from medassets.datasets.build import StageReport
 from medassets.datasets.volumes import VolumeDataset
 from medassets_tests.location import Location, metadata_of, picture_of, size_of
@@ -89,3 +94,14 @@ def test_long_lists_are_cut() -> None:
     for metadata in (staged, problems, manifest):
         assert len(repr(metadata)) < LARGEST
     assert problems["problems"] == 5000
+
+
+def test_coverage_is_a_table_with_a_row_per_number() -> None:
+    described = {"num_clips": 3, "excluded": {"too_short": 1}, "videos": {"unnamed": ("a", "b")}}
+    table = coverage_metadata(described)["medassets/coverage"]
+    assert [tuple(record.data.values()) for record in table.records] == [
+        ("num_clips", "3"),
+        ("excluded: too_short", "1"),
+        ("videos: unnamed", "a, b"),
+    ]
+    assert coverage_metadata({}) == {}
