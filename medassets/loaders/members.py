@@ -1,50 +1,59 @@
-"""Random access to the members of a split's shards, by the offsets of their records."""
+"""Random access to the members of samples: positioned reads into memory of the caller."""
 
-import bisect
-import json
 import os
 import threading
 from collections import OrderedDict
-from itertools import accumulate
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, get_args
 
-from medassets.errors import ShardIntegrityError
-from medassets.shards.record import SampleEntry, ShardRecord
-from medassets.storage.checksums import crc32
+import numpy as np
+
+from medassets.arrays import BytesLike
+from medassets.loaders.index import IndexedSample, ShardIndex
+from medassets.loaders.sources import Source
+from medassets.storage.checksums import byte_view, crc32
+
+Check = Literal["first", "always", "never"]
 
 _MOST_OPEN = 64
+_PIECE_BYTES = 1 << 20
+"""Pieces that are still in the cache when their checksum is taken."""
 
 
 class ShardReader:
-    """The samples of one split, by number.
+    """Reads members of samples, by number.
 
-    Records and files are opened when they are first needed and the least used closed; threads may
-    share a reader, and a copy in another process opens files of its own.
+    Files are opened when they are first needed and the least used closed; threads may share a
+    reader, and a copy in another process, forked or pickled, opens files of its own.
 
     Args:
-        manifest: `manifest.json` of a split.
+        source: A manifest, a folder, patterns or a list of tars.
+        check: When contents are compared with the record's CRC-32: at their `first` read by this
+            process, `always` or `never`. Shards without a record have none to compare with.
+
+    Attributes:
+        index: The samples.
 
     Raises:
-        ShardIntegrityError: If it is no manifest.
+        ShardIntegrityError: If a shard is missing or not what its record says.
+        ValueError: If `check` is unknown.
     """
 
-    def __init__(self, manifest: Path) -> None:
-        self.manifest = manifest
-        document = _read_manifest(manifest)
-        self._shards = [manifest.parent / shard["filename"] for shard in document["shards"]]
-        counts = [int(shard["num_samples"]) for shard in document["shards"]]
-        self._ends = list(accumulate(counts))
+    def __init__(self, source: Source, *, check: Check = "first") -> None:
+        if check not in get_args(Check):
+            msg = f"check: expected one of {', '.join(get_args(Check))}, got {check!r}"
+            raise ValueError(msg)
+        self.index = ShardIndex(source)
+        self._check = check
         self._forget()
 
     def __len__(self) -> int:
         """Return the number of samples."""
-        return self._ends[-1] if self._ends else 0
+        return len(self.index)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process needs: neither files nor locks."""
-        kept = ("manifest", "_shards", "_ends")
-        return {name: self.__dict__[name] for name in kept}
+        return {"index": self.index, "_check": self._check}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over what a pickle holds."""
@@ -52,11 +61,16 @@ class ShardReader:
         self._forget()
 
     def _forget(self) -> None:
-        self._open: OrderedDict[int, tuple[_File, ShardRecord]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._state = _ProcessState(self.index.num_members)
 
-    def read(self, index: int, suffixes: tuple[str, ...]) -> tuple[SampleEntry, list[bytearray]]:
-        """Return a sample's entry and the contents of some of its members, checked.
+    def _here(self) -> "_ProcessState":
+        # Another thread may have held the lock when the process was forked.
+        if self._state.process != os.getpid():
+            self._forget()
+        return self._state
+
+    def read(self, index: int, suffixes: tuple[str, ...]) -> tuple[IndexedSample, list[bytearray]]:
+        """Return a sample and the contents of some of its members, checked.
 
         Args:
             index: Number of the sample; a negative one counts from the end.
@@ -66,60 +80,139 @@ class ShardReader:
             IndexError: If there is no such sample.
             ShardIntegrityError: If the shard is not what its record says; names shard and sample.
         """
-        number = index + len(self) if index < 0 else index
-        if not 0 <= number < len(self):
-            msg = f"{self.manifest}: sample {index} of {len(self)}"
-            raise IndexError(msg)
-        shard = bisect.bisect_right(self._ends, number)
-        file, record = self._open_shard(shard)
-        sample = record.samples[number - (self._ends[shard - 1] if shard else 0)]
-        return sample, [self._read_member(file, shard, sample, suffix) for suffix in suffixes]
+        sample = self.index.locate(index)
+        return sample, [self.read_member(sample, suffix) for suffix in suffixes]
 
-    def _open_shard(self, shard: int) -> "tuple[_File, ShardRecord]":
-        with self._lock:
-            if shard not in self._open:
-                path = self._shards[shard]
-                self._open[shard] = (_File(path), ShardRecord.read(path.with_suffix(".json")))
-                if len(self._open) > _MOST_OPEN:
+    def read_member(self, sample: IndexedSample, suffix: str) -> bytearray:
+        """Return the content of one member.
+
+        Raises:
+            ShardIntegrityError: If it is missing or damaged.
+        """
+        member = sample.members.get(suffix)
+        if member is None:
+            raise self.index.damage(sample, f"has no member .{suffix}")
+        content = bytearray(member.size_bytes)
+        self.fill(sample, suffix, [content])
+        return content
+
+    def read_start(self, sample: IndexedSample, suffix: str, num_bytes: int) -> bytes:
+        """Return the first bytes of a member, unchecked; less where it is shorter.
+
+        Raises:
+            ShardIntegrityError: If they cannot be read.
+        """
+        member = sample.members[suffix]
+        content = bytearray(min(num_bytes, member.size_bytes))
+        self._read_at(sample, suffix, memoryview(content), member.offset)
+        return bytes(content)
+
+    def fill(self, sample: IndexedSample, suffix: str, pieces: Iterable[BytesLike]) -> None:
+        """Read one whole member into buffers, one after the other.
+
+        A piece is full when the next one is asked for, so that a generator can use the same
+        memory for all of them and handle each while it is in the cache.
+
+        Args:
+            sample: The sample.
+            suffix: The member.
+            pieces: Writable C-contiguous buffers; together as long as the member.
+
+        Raises:
+            ShardIntegrityError: If the member is damaged, which may be found after the last piece.
+        """
+        member = sample.members[suffix]
+        checking = member.crc32 is not None and self._is_due(member.number)
+        position, crc = member.offset, 0
+        for piece in pieces:
+            for view in _split(byte_view(piece), checking=checking):
+                self._read_at(sample, suffix, view, position)
+                position += len(view)
+                crc = crc32(view, crc) if checking else 0
+        if position != member.offset + member.size_bytes:
+            read, size = position - member.offset, member.size_bytes
+            raise self.index.damage(sample, f"member .{suffix}: {read:,} of {size:,} bytes read")
+        if checking and crc != member.crc32:
+            raise self.index.damage(sample, f"member .{suffix} is damaged (CRC-32 differs)")
+        self._here().checked[member.number] = True
+
+    def expect(self, index: int, suffixes: Iterable[str]) -> None:
+        """Tell the kernel that some members of a sample are wanted soon."""
+        sample = self.index.locate(index)
+        file = self._file(sample)
+        for suffix in suffixes:
+            if (member := sample.members.get(suffix)) is not None:
+                os.posix_fadvise(file.fd, member.offset, member.size_bytes, os.POSIX_FADV_WILLNEED)
+
+    def _is_due(self, member: int) -> bool:
+        checked = self._here().checked
+        return self._check == "always" or (self._check == "first" and not checked[member])
+
+    def _read_at(self, sample: IndexedSample, suffix: str, view: memoryview, position: int) -> None:
+        file = self._file(sample)
+        try:
+            got = 0
+            while got < len(view):
+                # Linux reads 2 GiB at most at a time.
+                count = os.preadv(file.fd, [view[got:]], position + got)
+                if not count:
+                    what = (
+                        f"member .{suffix} ends at byte {position + got:,}: the shard was cut off"
+                    )
+                    raise self.index.damage(sample, what)
+                got += count
+        except OSError as error:
+            what = f"member .{suffix} cannot be read ({error})"
+            raise self.index.damage(sample, what) from error
+
+    def _file(self, sample: IndexedSample) -> "_File":
+        state = self._here()
+        with state.lock:
+            file = state.open.get(sample.shard)
+            if file is None:
+                file = state.open[sample.shard] = self._open_file(sample)
+                if len(state.open) > _MOST_OPEN:
                     # Closed when the last reader lets go of it.
-                    self._open.popitem(last=False)
-            self._open.move_to_end(shard)
-            return self._open[shard]
+                    state.open.popitem(last=False)
+            state.open.move_to_end(sample.shard)
+            return file
 
-    def _read_member(
-        self, file: "_File", shard: int, sample: SampleEntry, suffix: str
-    ) -> bytearray:
-        for member in sample.members:
-            if member.suffix == suffix:
-                content = bytearray(member.size_bytes)
-                got = os.preadv(file.fd, [content], member.offset)
-                if got == member.size_bytes and crc32(content) == member.crc32:
-                    return content
-                what = f"member .{suffix} is damaged; `medassets verify` finds all such"
-                break
-        else:
-            what = f"has no member .{suffix}"
-        msg = f"{self._shards[shard]}: {sample.key}: {what}"
-        raise ShardIntegrityError(msg)
+    def _open_file(self, sample: IndexedSample) -> "_File":
+        try:
+            file = _File(self.index.paths[sample.shard])
+        except OSError as error:
+            what = f"the shard cannot be opened any more ({error.strerror})"
+            raise self.index.damage(sample, what) from error
+        size, expected = os.fstat(file.fd).st_size, self.index.size_bytes[sample.shard]
+        if size != expected:
+            what = f"the shard has {size:,} bytes now, {expected:,} when it was indexed"
+            raise self.index.damage(sample, what)
+        return file
+
+
+def _split(view: memoryview, *, checking: bool) -> Iterator[memoryview]:
+    step = _PIECE_BYTES if checking else max(len(view), 1)
+    for start in range(0, len(view), step):
+        yield view[start : start + step]
+
+
+class _ProcessState:
+    """What one process has opened and checked."""
+
+    def __init__(self, num_members: int) -> None:
+        self.process = os.getpid()
+        self.open: OrderedDict[int, _File] = OrderedDict()
+        # Held for look-ups and for opening a file, never while one is read.
+        self.lock = threading.Lock()
+        self.checked = np.zeros(num_members, np.bool_)
 
 
 class _File:
     """A descriptor that is closed with its last user."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def __del__(self) -> None:
         if hasattr(self, "fd"):
             os.close(self.fd)
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_bytes())
-        if isinstance(document["shards"], list):
-            return document
-    except (KeyError, TypeError, ValueError):
-        pass
-    msg = f"{path}: not a manifest of medassets; expected the manifest.json beside the shards"
-    raise ShardIntegrityError(msg)

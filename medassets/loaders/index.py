@@ -1,0 +1,278 @@
+"""Where every member of every sample lies: a few numpy arrays, whatever the number of samples."""
+
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from medassets.errors import ShardIntegrityError
+from medassets.loaders.sources import FoundShard, Source, find_shards
+from medassets.loaders.tar_scan import scan_tar
+from medassets.storage.checksums import crc32
+
+_MOST_THREADS = 8
+_COPY_AGAIN = "copy it again from where it was made"
+
+
+class Member(NamedTuple):
+    """One member of one sample.
+
+    Attributes:
+        number: Its place among all members of the index.
+        offset: Where its content begins in the shard, in bytes.
+        size_bytes: Length of its content.
+        crc32: CRC-32 of its content, None where no record gives it.
+    """
+
+    number: int
+    offset: int
+    size_bytes: int
+    crc32: int | None
+
+
+@dataclass(frozen=True)
+class IndexedSample:
+    """One sample and where to read it.
+
+    Attributes:
+        number: Its place in the index.
+        key: Sample key.
+        shard: Number of its shard.
+        members: By suffix, in the order of the tar.
+    """
+
+    number: int
+    key: str
+    shard: int
+    members: Mapping[str, Member]
+
+
+@dataclass
+class _Part:
+    """What one shard adds to the index."""
+
+    size_bytes: int
+    keys: list[str] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    suffixes: list[str] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    crcs: list[int] | None = None
+    partition: str = ""
+    dataset: str = ""
+
+
+class ShardIndex:
+    """The samples of shards, by number; immutable, small and cheap to pickle.
+
+    Offsets come from the records beside the shards, and from the headers of the tars where there
+    are none.
+
+    Args:
+        source: A manifest, a folder, patterns or a list of tars.
+
+    Attributes:
+        source: What was asked for, as text.
+        paths: The tars, in order.
+        size_bytes: Their sizes.
+        shard_ends: int64 (num_shards,), number of samples up to the end of each shard.
+        suffixes: All suffixes that occur.
+
+    Raises:
+        ShardIntegrityError: If a shard is missing, cut off, or not what record and manifest say,
+            or if there is no sample at all; names the shard and the remedy.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = str(source)
+        found = find_shards(source)
+        with ThreadPoolExecutor(min(_MOST_THREADS, len(found))) as threads:
+            parts = list(threads.map(_read_part, found))
+        self.paths = tuple(str(shard.path) for shard in found)
+        self.size_bytes = tuple(part.size_bytes for part in parts)
+        self._origins = tuple((part.dataset, part.partition) for part in parts)
+        self.shard_ends = np.cumsum([len(part.keys) for part in parts], dtype=np.int64)
+        self._take_keys(parts)
+        self._take_members(parts)
+        if not len(self):
+            msg = f"{self.source}: {len(found)} shards without a single sample"
+            raise ShardIntegrityError(msg)
+
+    def _take_keys(self, parts: Sequence[_Part]) -> None:
+        keys = [key.encode() for part in parts for key in part.keys]
+        self._keys = b"".join(keys)
+        self._key_ends = np.cumsum([len(key) for key in keys], dtype=np.int64)
+
+    def _take_members(self, parts: Sequence[_Part]) -> None:
+        chain = itertools.chain.from_iterable
+        self._ends = np.cumsum([n for part in parts for n in part.counts], dtype=np.int64)
+        numbers = {
+            suffix: n for n, suffix in enumerate(sorted(set(chain(p.suffixes for p in parts))))
+        }
+        self.suffixes = tuple(numbers)
+        self._suffix = np.array([numbers[s] for part in parts for s in part.suffixes], np.int32)
+        self._offset = np.array(list(chain(part.offsets for part in parts)), np.int64)
+        self._size = np.array(list(chain(part.sizes for part in parts)), np.int64)
+        crcs = (part.crcs or [-1] * len(part.sizes) for part in parts)
+        self._crc = np.array(list(chain(crcs)), np.int64)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self._ends)
+
+    @property
+    def num_members(self) -> int:
+        """Number of members of all samples."""
+        return len(self._size)
+
+    @property
+    def digest(self) -> int:
+        """CRC-32 of keys and shard sizes: equal for copies of the same samples elsewhere."""
+        return crc32(self._keys, crc32(self.shard_ends))
+
+    def key(self, number: int) -> str:
+        """Return the key of one sample."""
+        start = self._key_ends[number - 1] if number else 0
+        return self._keys[start : self._key_ends[number]].decode()
+
+    def locate(self, index: int) -> IndexedSample:
+        """Return one sample.
+
+        Args:
+            index: Its number; a negative one counts from the end.
+
+        Raises:
+            IndexError: If there is no such sample.
+        """
+        number = int(index) + len(self) if index < 0 else int(index)
+        if not 0 <= number < len(self):
+            msg = f"{self.source}: sample {index} of {len(self)}"
+            raise IndexError(msg)
+        start = int(self._ends[number - 1]) if number else 0
+        members = {
+            self.suffixes[self._suffix[n]]: self._member(n)
+            for n in range(start, int(self._ends[number]))
+        }
+        shard = int(np.searchsorted(self.shard_ends, number, side="right"))
+        return IndexedSample(number, self.key(number), shard, members)
+
+    def _member(self, number: int) -> Member:
+        crc = int(self._crc[number])
+        return Member(
+            number,
+            int(self._offset[number]),
+            int(self._size[number]),
+            None if crc < 0 else crc,
+        )
+
+    def require(self, *alternatives: Iterable[str]) -> None:
+        """Check that every sample has one member of each group.
+
+        Raises:
+            ShardIntegrityError: If one has not; names shard, sample and what was looked for.
+        """
+        starts = np.concatenate([[0], self._ends[:-1]])
+        for group in map(tuple, alternatives):
+            wanted = [n for n, suffix in enumerate(self.suffixes) if suffix in group]
+            there = np.add.reduceat(np.isin(self._suffix, wanted), starts, dtype=np.int64)
+            if not there.all():
+                sample = self.locate(int(np.argmin(there)))
+                names = " or ".join(f".{suffix}" for suffix in group)
+                what = f"has no member {names}, only {', '.join(sample.members)}"
+                raise self.damage(sample, what)
+
+    def largest(self, suffixes: Iterable[str]) -> int:
+        """Return the size of the largest member with one of some suffixes, in bytes."""
+        wanted = [n for n, suffix in enumerate(self.suffixes) if suffix in set(suffixes)]
+        return int(self._size[np.isin(self._suffix, wanted)].max(initial=0))
+
+    def damage(self, sample: IndexedSample, what: str) -> ShardIntegrityError:
+        """Return the error for one sample that is not as it should be, with the remedy."""
+        dataset, partition = self._origins[sample.shard]
+        remedy = _remedy(dataset, partition) if partition else _COPY_AGAIN
+        return ShardIntegrityError(f"{self.paths[sample.shard]}: {sample.key}: {what}; {remedy}")
+
+
+def _remedy(dataset: str, partition: str) -> str:
+    return (
+        f"`medassets verify {dataset}` finds all damage, `medassets build {dataset} "
+        f"--partitions {partition} --force` makes the shard again"
+    )
+
+
+def _read_part(shard: FoundShard) -> _Part:
+    record = shard.path.with_suffix(".json")
+    try:
+        size = shard.path.stat().st_size
+    except OSError as error:
+        what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+        how = "copy it there, or build it with `medassets build DATASET --missing`"
+        msg = f"{shard.path}: the shard {what}; {how}"
+        raise ShardIntegrityError(msg) from error
+    part = _read_record(record, size) if record.exists() else _scan(shard.path, size)
+    remedy = _remedy(part.dataset, part.partition) if part.partition else _COPY_AGAIN
+    for what, said, found in (
+        ("bytes", part.size_bytes, size),
+        ("bytes", shard.size_bytes, size),
+        ("samples", shard.num_samples, len(part.keys)),
+    ):
+        if said is not None and said != found:
+            listed = f"the shard has {found:,} {what}, its record or manifest says {said:,}"
+            msg = f"{shard.path}: {listed}; {remedy}"
+            raise ShardIntegrityError(msg)
+    return part
+
+
+def _read_record(path: Path, size: int) -> _Part:
+    """Read what the loaders need of a record; its dataclasses cost four times as long."""
+    try:
+        document = json.loads(path.read_bytes())
+        part = _Part(document["size_bytes"], crcs=[])
+        part.dataset, part.partition = document["dataset"], document["partition"]
+        _take_samples(part, document["samples"])
+        "".join(itertools.chain(part.keys, part.suffixes))
+        ends = np.array(part.offsets, np.int64) + np.array(part.sizes, np.int64)
+        if min(part.offsets, default=0) < 0 or min(part.sizes, default=0) < 0:
+            msg = "a negative offset"
+            raise ValueError(msg)
+        if size == part.size_bytes and ends.max(initial=0) > size:
+            msg = "a member behind the end of the shard"
+            raise ValueError(msg)
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
+        msg = (
+            f"{path}: not a shard record ({error}); build the shard again, or remove this file "
+            "if the tar is none of medassets"
+        )
+        raise ShardIntegrityError(msg) from error
+    return part
+
+
+def _take_samples(part: _Part, samples: list[dict[str, Any]]) -> None:
+    crcs: list[int] = []
+    for sample in samples:
+        part.keys.append(sample["key"])
+        members = sample["members"]
+        part.counts.append(len(members))
+        for member in members:
+            part.suffixes.append(member["suffix"])
+            part.offsets.append(member["offset"])
+            part.sizes.append(member["size_bytes"])
+            crcs.append(member["crc32"])
+    part.crcs = crcs
+
+
+def _scan(path: Path, size: int) -> _Part:
+    part = _Part(size)
+    for sample in scan_tar(path):
+        part.keys.append(sample.key)
+        part.counts.append(len(sample.members))
+        for suffix, offset, length in sample.members:
+            part.suffixes.append(suffix)
+            part.offsets.append(offset)
+            part.sizes.append(length)
+    return part
