@@ -46,6 +46,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
+def real_videos() -> Path:
+    """Folder with the real videos; a checkout without it skips the test."""
+    made_beside_the_checkout = Path(__file__).parents[2] / "shared" / "data" / "video"
+    folder = Path(os.environ.get("MEDASSETS_REAL_VIDEOS") or made_beside_the_checkout)
+    if not folder.is_dir():
+        pytest.skip(f"no real videos at {folder}; set MEDASSETS_REAL_VIDEOS to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRepository:
     """A synthetic CT-RATE repository of a dozen small volumes; read only."""
     return make_ct_rate_repository(tmp_path_factory.mktemp("repository"), num_patients=3)

@@ -25,7 +25,6 @@ from medassets.storage.paths import DatasetPaths
 from medassets.testing.clip4mc import SyntheticVideos, make_clip4mc_folder
 from medassets.testing.videos import VideoRecipe, make_video, read_frame_number
 
-MADE_BESIDE_THE_CHECKOUT = Path(__file__).parents[2].parent / "shared" / "data" / "video"
 KILLS = 30
 SEED = 20261121
 
@@ -275,15 +274,6 @@ SEGMENTS = {
     "vp8_vorbis_rabbit320.webm": [(0, 7)],
     "vp9_bbb_642x642.webm": [(0.4, 2.9)],
 }
-
-
-@pytest.fixture
-def real_videos() -> Path:
-    """Folder with the real videos."""
-    folder = Path(os.environ.get("MEDASSETS_REAL_VIDEOS") or MADE_BESIDE_THE_CHECKOUT)
-    if not folder.is_dir():
-        pytest.skip(f"no real videos at {folder}; set MEDASSETS_REAL_VIDEOS to their folder")
-    return folder
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from medassets.testing.videos import VideoRecipe, make_video
+from medassets_tests.shelf import Shelf
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +24,10 @@ def fifo(tmp_path: Path) -> Iterator[Path]:
     fd = os.open(path, os.O_RDWR)
     yield path
     os.close(fd)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    """An empty folder of videos."""
+    (tmp_path / "videos").mkdir()
+    return Shelf(tmp_path)

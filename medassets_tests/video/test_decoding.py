@@ -1,6 +1,5 @@
 """How segments are decoded: the right pictures, and no more work than they need."""
 
-import os
 import random
 import subprocess
 import sys
@@ -20,7 +19,6 @@ from medassets.video.decoding import DecodedClip, FrameRequest, Outcome, Segment
 from medassets.video.opening import VideoReader
 from medassets_tests.video.naive import decode_naively
 
-MADE_BESIDE_THE_CHECKOUT = Path(__file__).parents[2].parent / "shared" / "data" / "video"
 REQUEST = FrameRequest(16, 512, 160, 256, 1, 500)
 ALL = FrameRequest(0, 512, 80, 128, 1, 500)
 
@@ -287,11 +285,8 @@ print(peak_mb() - before)
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize("num_frames", [16, 0])
-def test_six_minutes_take_little_memory(num_frames: int) -> None:
-    folder = Path(os.environ.get("MEDASSETS_REAL_VIDEOS") or MADE_BESIDE_THE_CHECKOUT)
-    path = folder / "av1_60fps_6min_320x180.mp4"
-    if not path.exists():
-        pytest.skip(f"no real videos at {folder}; set MEDASSETS_REAL_VIDEOS to their folder")
+def test_six_minutes_take_little_memory(real_videos: Path, num_frames: int) -> None:
+    path = real_videos / "av1_60fps_6min_320x180.mp4"
     command = [sys.executable, "-c", SPENDER, str(path), str(num_frames)]
     # Frames of 512 pictures alone are 63 MB.
     assert float(subprocess.check_output(command)) < 300

@@ -1,6 +1,5 @@
 """What a video is said to be, and why a file is none."""
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,6 @@ from medassets.testing.videos import VideoRecipe, make_video
 from medassets.video.orientation import Orientation, parse_display_matrix
 from medassets.video.probe import VideoFacts, probe_video
 
-MADE_BESIDE_THE_CHECKOUT = Path(__file__).parents[2].parent / "shared" / "data" / "video"
 PLAIN = VideoFacts(
     codec="h264", pixel_format="yuv420p", width=128, height=80, rotation=0, mirrored=False,
     duration_ms=2000, fps=30.0, has_audio=False,
@@ -67,11 +65,8 @@ def test_facts_are_those_that_the_video_was_made_with(name: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_facts_of_real_videos(name: str) -> None:
-    folder = Path(os.environ.get("MEDASSETS_REAL_VIDEOS") or MADE_BESIDE_THE_CHECKOUT)
-    if not folder.is_dir():
-        pytest.skip(f"no real videos at {folder}; set MEDASSETS_REAL_VIDEOS to their folder")
-    facts = probe_video(folder / name)
+def test_facts_of_real_videos(real_videos: Path, name: str) -> None:
+    facts = probe_video(real_videos / name)
     found = (
         facts.codec, facts.width, facts.height, facts.rotation, facts.mirrored, facts.has_audio,
     )  # fmt: skip

@@ -1,6 +1,5 @@
 """Real videos, each with a trap: pixel for pixel what decoding everything gives."""
 
-import os
 import random
 from fractions import Fraction
 from math import floor
@@ -15,7 +14,6 @@ from medassets.errors import SampleRejectedError
 from medassets.video.conversion import FrameConverter
 from medassets.video.decoding import DecodedClip, FrameRequest, Segment, decode_segments
 
-MADE_BESIDE_THE_CHECKOUT = Path(__file__).parents[2].parent / "shared" / "data" / "video"
 REQUEST = FrameRequest(16, 512, 80, 128, 1, 500)
 # Frames that decoding everything really gives.
 NUM_FRAMES = {
@@ -34,14 +32,6 @@ NUM_FRAMES = {
     "vp8_vorbis_rabbit320.webm": 234,
     "vp9_bbb_642x642.webm": 90,
 }
-
-
-@pytest.fixture(scope="module")
-def videos() -> Path:
-    folder = Path(os.environ.get("MEDASSETS_REAL_VIDEOS") or MADE_BESIDE_THE_CHECKOUT)
-    if not folder.is_dir():
-        pytest.skip(f"no real videos at {folder}; set MEDASSETS_REAL_VIDEOS to their folder")
-    return folder
 
 
 def decode_all(path: Path) -> tuple[list[Fraction], list[Any]]:
@@ -65,8 +55,8 @@ def choose(times: list[Fraction], begin: Fraction, end: Fraction) -> list[int]:
 
 
 @pytest.mark.parametrize("name", NUM_FRAMES)
-def test_frames_equal_those_of_decoding_everything(name: str, videos: Path) -> None:
-    times, frames = decode_all(videos / name)
+def test_frames_equal_those_of_decoding_everything(name: str, real_videos: Path) -> None:
+    times, frames = decode_all(real_videos / name)
     assert len(frames) == NUM_FRAMES[name]
     last_ms = int(times[-1] * 1000)
     chance = random.Random(name)
@@ -76,7 +66,7 @@ def test_frames_equal_those_of_decoding_everything(name: str, videos: Path) -> N
         segments.append(Segment(begin, chance.randrange(begin + 20, last_ms + 21)))
     converter = FrameConverter(REQUEST.height, REQUEST.width)
     for segment, clip in zip(
-        segments, decode_segments(videos / name, segments, REQUEST), strict=True
+        segments, decode_segments(real_videos / name, segments, REQUEST), strict=True
     ):
         assert isinstance(clip, DecodedClip), (segment, clip)
         end = Fraction(10**6) if segment.end_ms is None else Fraction(segment.end_ms, 1000)
@@ -95,11 +85,11 @@ def test_frames_equal_those_of_decoding_everything(name: str, videos: Path) -> N
         "av1_testpattern.mkv",
     ],
 )
-def test_a_kept_frame_looks_like_the_whole_one_made_small(name: str, videos: Path) -> None:
+def test_a_kept_frame_looks_like_the_whole_one_made_small(name: str, real_videos: Path) -> None:
     """Another way to the same picture: colours at full size, then Pillow's box filter."""
-    (clip,) = decode_segments(videos / name, [Segment(0, None)], REQUEST)
+    (clip,) = decode_segments(real_videos / name, [Segment(0, None)], REQUEST)
     assert isinstance(clip, DecodedClip)
-    times, frames = decode_all(videos / name)
+    times, frames = decode_all(real_videos / name)
     for frame, index in zip(clip.frames, choose(times, Fraction(0), Fraction(10**6)), strict=True):
         whole = Image.fromarray(frames[index].to_ndarray(format="rgb24"))
         small = whole.resize((REQUEST.width, REQUEST.height), Image.Resampling.BOX)
@@ -108,17 +98,17 @@ def test_a_kept_frame_looks_like_the_whole_one_made_small(name: str, videos: Pat
         assert difference.mean() < 4.5, difference.mean()
 
 
-def test_a_damaged_video_gives_what_is_whole_and_refuses_the_rest(videos: Path) -> None:
+def test_a_damaged_video_gives_what_is_whole_and_refuses_the_rest(real_videos: Path) -> None:
     segments = [Segment(0, 300), Segment(0, None), Segment(1200, 1600)]
-    first, *others = decode_segments(videos / "h264_damaged.mp4", segments, REQUEST)
+    first, *others = decode_segments(real_videos / "h264_damaged.mp4", segments, REQUEST)
     refused = [o for o in (first, *others) if isinstance(o, SampleRejectedError)]
     assert refused
     assert {str(o.reason) for o in refused} <= {"decode_failed", "end_beyond_duration"}
 
 
 @pytest.mark.slow
-def test_sixteen_frames_of_six_minutes(videos: Path) -> None:
-    path = videos / "av1_60fps_6min_320x180.mp4"
+def test_sixteen_frames_of_six_minutes(real_videos: Path) -> None:
+    path = real_videos / "av1_60fps_6min_320x180.mp4"
     times, frames = decode_all(path)
     assert len(frames) == 21_766
     (clip,) = decode_segments(path, [Segment(0, None)], REQUEST)

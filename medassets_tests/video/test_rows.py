@@ -1,108 +1,21 @@
 """Catalog rows of a video dataset: each record ends in exactly one."""
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from medassets.errors import CatalogError, Reason, SampleRejectedError
+from medassets.errors import Reason, SampleRejectedError
 from medassets.shards.catalog import plan_catalog, plan_of, read_partition, write_catalog
 from medassets.shards.fingerprint import rows_fingerprint
-from medassets.specs import VideoClipDatasetSpec
 from medassets.video.coverage import summarize_coverage
-from medassets.video.facts import VideoFacts
 from medassets.video.keys import split_videos
 from medassets.video.probe import probe_video
-from medassets.video.rows import VIDEO_ROW_SCHEMA, read_video_rows
-
-FACTS = VideoFacts(
-    codec="h264", pixel_format="yuv420p", width=640, height=360, rotation=90, mirrored=False,
-    duration_ms=60_000, fps=25.0, has_audio=True,
-)  # fmt: skip
-
-Answer = VideoFacts | SampleRejectedError
-
-
-@dataclass
-class Shelf:
-    """A folder of videos with its tables, and a probe that tells what was asked of it."""
-
-    folder: Path
-    answers: dict[str, Answer] = field(default_factory=dict)
-    probed: list[list[str]] = field(default_factory=list)
-
-    def put(self, *names: str) -> None:
-        """Put files into the folder; one byte more each time."""
-        for name in names:
-            path = self.folder / "videos" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes((path.read_bytes() if path.exists() else b"") + b"x")
-
-    def write(self, records: list[Any], **tables: str) -> None:
-        """Write the metadata, a record per line, and other tables."""
-        for name in ("metadata", "pairs"):
-            text = "\n".join(json.dumps(record) for record in records)
-            (self.folder / f"{name}.json").write_text(text or "[]")
-        for name, content in tables.items():
-            (self.folder / f"{name}.csv").write_text(content, encoding="utf-8")
-
-    def probe(self, files: Mapping[str, Path]) -> dict[str, Answer]:
-        """Answer as told, or with `FACTS`."""
-        self.probed.append(list(files))
-        for path, place in files.items():
-            assert place == self.folder / "videos" / path
-            assert place.is_file()
-        return {path: self.answers.get(path, FACTS) for path in files}
-
-    def read(
-        self, *, previous: pa.Table | None = None, mode: str = "random", seed: int = 0, **spec: Any
-    ) -> pa.Table:
-        """Read the rows."""
-        paths = {
-            "videos_dir": str(self.folder / "videos"),
-            "clips_dir": str(self.folder / "videos"),
-            "metadata": str(self.folder / "metadata.json"),
-            "pairs_json": str(self.folder / "pairs.json"),
-            "info_csv": str(self.folder / "info.csv")
-            if (self.folder / "info.csv").exists()
-            else "",
-        }
-        return read_video_rows(
-            VideoClipDatasetSpec(name="test_video", **{**paths, **spec}),
-            self.folder / "videos",
-            previous=previous,
-            split_mode=mode,
-            seed=seed,
-            probe_all=self.probe,
-        )
-
-    def by_row(self, **arguments: Any) -> dict[int, dict[str, Any]]:
-        """Read the rows, by their number."""
-        rows = self.read(**arguments).to_pylist()
-        found = {row["row"]: row for row in rows}
-        assert len(found) == len(rows)
-        return found
-
-
-@pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    """An empty folder of videos."""
-    (tmp_path / "videos").mkdir()
-    return Shelf(tmp_path)
-
-
-def clip(vid: str, begin: Any = 1, end: Any = 2, text: str = "dig", **more: Any) -> dict[str, Any]:
-    """Return one record."""
-    positions = {"begin position": begin, "end position": end}
-    return {"vid": vid, "transcript clip": text, **positions, **more}
+from medassets.video.rows import VIDEO_ROW_SCHEMA
+from medassets_tests.shelf import FACTS, Answer, Shelf, clip, pair
 
 
 def test_a_row_joins_record_file_and_facts(shelf: Shelf) -> None:
@@ -396,12 +309,6 @@ def test_no_records_make_no_rows(shelf: Shelf) -> None:
     assert summarize_coverage(table).videos.num_unnamed == 1
 
 
-def pair(path: str, vid: str = "aaaaaaaaaaa", begin: float = 3, end: float = 5) -> dict[str, Any]:
-    """Return one record of `text_video_pairs.json`."""
-    times = {"begin_time": begin, "end_time": end, "duration": end - begin}
-    return {"vid": vid, "clip_path": path, "transcript": "dig", **times, "size": [1.0]}
-
-
 def test_clips_that_were_cut_before_are_whole_files(shelf: Shelf) -> None:
     shelf.put("clips/aaaaaaaaaaa_3_5.mp4", "clips/b.mp4")
     shelf.answers["clips/aaaaaaaaaaa_3_5.mp4"] = replace(FACTS, duration_ms=2000)
@@ -427,42 +334,6 @@ def test_clips_that_were_cut_before_are_whole_files(shelf: Shelf) -> None:
     assert shelf.probed == [["clips/aaaaaaaaaaa_3_5.mp4", "clips/b.mp4"]]
 
 
-def test_coverage_counts_records_videos_and_files(shelf: Shelf) -> None:
-    shelf.put(
-        "aaaaaaaaaaa.mp4", "My film.mp4", "Your\uff1a film.mp4", "x/eeeeeeeeeee.mp4",
-        "y/eeeeeeeeeee.mp4", "spare.mp4", "z \\ [fffffffffff].mp4",
-    )  # fmt: skip
-    info = "".join(
-        f"https://youtu.be/{letter * 11},{name}\n"
-        for letter, name in [("b", "My film.mp4"), ("c", "Your: film.mp4"), ("d", "None.mp4")]
-    )
-    letters = "aabbbcdef"
-    records: list[Any] = [clip(letter * 11, n, n + 1) for n, letter in enumerate(letters)]
-    records += [records[0], clip("aaaaaaaaaaa", None, 1), clip("ddddddddddd", None, 1), 7]
-    shelf.write(records, info=info + "rubbish\n")
-    table = shelf.read()
-    for source in (table, plan_catalog(table, None, samples_per_shard=2)):
-        coverage = summarize_coverage(source)
-        assert (coverage.num_records, coverage.num_clips) == (13, 6)
-        assert coverage.excluded == {
-            "ambiguous_source": 1, "bad_name": 1, "bad_record": 1, "duplicate_row": 1,
-            "missing_source": 1, "null_position": 2,
-        }  # fmt: skip
-        assert (coverage.num_null_positions, coverage.num_duplicates) == (2, 1)
-        videos = coverage.videos
-        assert videos.num_named == 6
-        assert (videos.by_id, videos.by_filename, videos.by_title, videos.by_path) == (1, 1, 1, 0)
-        assert (videos.num_missing, videos.num_ambiguous, videos.num_unusable) == (1, 1, 1)
-        assert (videos.num_files, videos.num_unnamed, videos.unnamed) == (7, 1, ["spare.mp4"])
-        assert videos.num_info_problems == 1
-        assert videos.info_problems[0].startswith("row 4: expected 2 cells, got 1")
-
-
-def test_coverage_of_another_table_is_refused() -> None:
-    with pytest.raises(CatalogError, match="refresh it"):
-        summarize_coverage(pa.table({"excluded": pa.nulls(1, pa.string())}))
-
-
 def test_names_that_are_no_utf8_do_not_reach_the_catalog(shelf: Shelf) -> None:
     for name in (b"\xff [aaaaaaaaaaa].mp4", b"\xff.mp4"):
         Path(os.fsdecode(os.fsencode(shelf.folder / "videos") + b"/" + name)).write_bytes(b"")
@@ -470,76 +341,3 @@ def test_names_that_are_no_utf8_do_not_reach_the_catalog(shelf: Shelf) -> None:
     table = shelf.read()
     assert table["excluded"].to_pylist() == ["bad_name"]
     assert summarize_coverage(table).videos.unnamed == ["\\udcff.mp4"]
-
-
-def _expected(records: list[Any], files: set[str]) -> dict[int, tuple[str, str | None]]:
-    """Return key and reason by row, told record by record."""
-    found: dict[int, tuple[str, str | None]] = {}
-    texts: dict[tuple[str, int, int], list[str]] = {}
-    for row, record in enumerate(records, start=1):
-        vid, begin, end = record["vid"], record["begin position"], record["end position"]
-        reason: str | None = None
-        key = f"metadata-row-{row}"
-        stretch = (vid, 1000 * (begin or 0), 1000 * (end or 0))
-        if "." in vid:
-            reason = "bad_name"
-        elif not record["transcript clip"]:
-            reason = "empty_text"
-        elif begin is None or end is None:
-            reason = "null_position"
-        elif end <= begin:
-            reason = "bad_position"
-        elif record["transcript clip"] in texts.get(stretch, []):
-            reason = "duplicate_row"
-        else:
-            known = texts.setdefault(stretch, [])
-            known.append(record["transcript clip"])
-            key = "_".join(map(str, stretch)) + (f"-{len(known)}" if len(known) > 1 else "")
-            copies = [file for file in files if file.endswith(f"{vid}.mp4")]
-            if len(copies) != 1:
-                reason = "ambiguous_source" if copies else "missing_source"
-            elif end > 4:
-                reason = "end_beyond_duration"
-        found[row] = (key, reason)
-    return found
-
-
-_records = st.lists(
-    st.builds(
-        clip,
-        st.sampled_from(["a", "b", "c", "x.y"]),
-        st.none() | st.integers(0, 3),
-        st.none() | st.integers(1, 6),
-        st.sampled_from(["dig", "dug", ""]),
-    ),
-    max_size=25,
-)
-
-
-@settings(max_examples=60, deadline=None)
-@given(records=_records, files=st.sets(st.sampled_from(["a.mp4", "b.mp4", "x/b.mp4"])))
-def test_every_record_ends_in_the_one_row_that_a_naive_reading_gives(
-    tmp_path_factory: pytest.TempPathFactory, records: list[Any], *, files: set[str]
-) -> None:
-    shelf = Shelf(tmp_path_factory.mktemp("shelf"))
-    (shelf.folder / "videos").mkdir()
-    shelf.put(*files)
-    shelf.answers = dict.fromkeys(files, replace(FACTS, duration_ms=4000))
-    shelf.write(records)
-    table = shelf.read(end_tolerance_ms=0)
-    rows = {row["row"]: (row["key"], row["excluded"]) for row in table.to_pylist()}
-    assert rows == _expected(records, files)
-    assert len(set(table["key"].to_pylist())) == len(records)
-    catalog = plan_catalog(table, None, samples_per_shard=3)
-    assert catalog["key"].to_pylist() == sorted(
-        table["key"].to_pylist(), key=_place_in_plan(table).__getitem__
-    )
-
-
-def _place_in_plan(table: pa.Table) -> Mapping[str, tuple[Any, ...]]:
-    """Return what clips are sorted by in a plan; the rest keeps its order."""
-    splits = ["train", "val", "test"]
-    return {
-        row["key"]: (row["excluded"] is not None, splits.index(row["split"]), row["key"])
-        for row in table.to_pylist()
-    }
