@@ -19,8 +19,8 @@ BLOCK_BITS = 4096
 """Voxels of one block of the rank index: 512 bytes of bits, 0.8 % more for the index."""
 
 BLOCK_BYTES = BLOCK_BITS // 8
-LONGEST_SIDE = 1024
-"""No mask is longer: the largest resolution of the windows."""
+MOST_VOXELS = (1 << 32) - 1
+"""No mask has more, or points could not be counted in uint32; 1024 x 1024 x 1024 is a quarter."""
 
 Shape = tuple[int, int, int]
 
@@ -237,8 +237,8 @@ def check_rank(rank: npt.NDArray[np.uint32], shape: Shape) -> None:
     Raises:
         ShardIntegrityError: If sides, length or counts are impossible.
     """
-    if len(shape) != 3 or not all(0 < side <= LONGEST_SIDE for side in shape):
-        msg = f"shape of a mask: expected three sides of 1 to {LONGEST_SIDE}, got {shape}"
+    if len(shape) != 3 or min(shape) < 1 or math.prod(shape) > MOST_VOXELS:
+        msg = f"shape of a mask: expected three sides, at most {MOST_VOXELS:,} voxels, got {shape}"
         raise ShardIntegrityError(msg)
     num_blocks = count_blocks_of(shape)
     if rank.dtype != np.uint32 or rank.shape != (num_blocks + 1,):

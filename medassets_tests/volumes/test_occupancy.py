@@ -187,7 +187,7 @@ BROKEN = {
     "steep rank": (broken(rank=RANK * np.uint32(5)), "more per block"),
     "two sides": (broken(shape=(37, 29)), "three sides"),
     "negative side": (broken(shape=(37, 29, -41)), "three sides"),
-    "long side": (broken(shape=(37, 29, 1025)), "three sides of 1 to 1024"),
+    "too large": (broken(shape=(2048, 2048, 1024)), "at most 4,294,967,295 voxels"),
     "other sides": (broken(shape=(37, 29, 141)), "rank of a mask"),
 }
 

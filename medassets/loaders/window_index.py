@@ -1,0 +1,197 @@
+"""Which instances of a window there are, and which are left out, and why."""
+
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from medassets.loaders import window_folders, window_shards
+from medassets.loaders.index import ShardIndex
+from medassets.loaders.window_dense import DenseFile
+from medassets.loaders.window_folders import FoundCase
+from medassets.loaders.window_points import PointSource, WindowFileError
+from medassets.loaders.window_shards import ShardMask
+from medassets.specs.windows import STANDARD_WINDOWS
+
+logger = logging.getLogger(__name__)
+
+TOO_FEW, MISSING, DAMAGED = "too_few_points", "missing_file", "damaged"
+
+Roots = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+_NUM_THREADS = 8
+_OUTSIDE_BRACES = re.compile(r",(?![^{]*\})")
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """One instance that is not part of the dataset.
+
+    Attributes:
+        case_id: Name of the case or key of the sample.
+        path: Its file, or the folder where none was found.
+        reason: `too_few_points`, `missing_file` or `damaged`.
+        detail: One sentence for a person.
+    """
+
+    case_id: str
+    path: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One instance.
+
+    Attributes:
+        source: Where its points come from.
+        facts: `dataset_root, case_id, case_dir, window_path` and `num_points` (None where they
+            were not counted to the end).
+    """
+
+    source: PointSource
+    facts: dict[str, Any]
+
+
+@dataclass
+class Found:
+    """Everything some roots hold.
+
+    Attributes:
+        instances: In the order of the roots, within one by name or as in the shards.
+        left_out: The others.
+        metadata: Case -> row of its dataset's table.
+        missing_roots: Roots that do not exist.
+    """
+
+    instances: list[Instance] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
+    missing_roots: list[str] = field(default_factory=list)
+
+    def count_left_out(self) -> dict[str, int]:
+        """Return the number of instances left out, by reason."""
+        return dict(sorted(Counter(item.reason for item in self.left_out).items()))
+
+
+def split_roots(roots: Roots) -> list[str]:
+    """Return the roots of a comma-separated text or a list; commas within braces part nothing."""
+    if isinstance(roots, str):
+        return [part.strip() for part in _OUTSIDE_BRACES.split(roots) if part.strip()]
+    if isinstance(roots, os.PathLike):
+        return [os.fspath(roots)]
+    return [os.fspath(root) for root in roots]
+
+
+def find_instances(roots: Sequence[str], window: str, *, min_points: int) -> Found:
+    """Look through roots: folders of cases, and shards by manifest, folder or pattern.
+
+    Args:
+        roots: What to look through.
+        window: Name of the window.
+        min_points: Instances with fewer points are left out.
+
+    Raises:
+        ValueError: If nothing has such a window and it is no usual one; names those there are.
+        ShardIntegrityError: If a shard is missing or damaged; names it and the remedy.
+    """
+    found = Found()
+    available = set(STANDARD_WINDOWS)
+    for root in roots:
+        path = Path(root).expanduser()
+        if _names_shards(root, path):
+            index = ShardIndex(root)
+            windows = window_shards.list_windows(index)
+            if window not in windows:
+                raise _unknown(window, set(windows))
+            _take_shards(found, index, window, min_points)
+        elif not path.is_dir():
+            logger.warning("%s: no such folder", root)
+            found.missing_roots.append(root)
+        else:
+            _take_folder(found, path, window, min_points)
+            if window not in available and not found.instances:
+                available |= window_folders.list_windows(path)
+    if window not in available and not found.instances:
+        raise _unknown(window, available)
+    return found
+
+
+def _unknown(window: str, available: set[str]) -> ValueError:
+    names = ", ".join([*STANDARD_WINDOWS, *sorted(available - set(STANDARD_WINDOWS))])
+    names = names if available >= set(STANDARD_WINDOWS) else ", ".join(sorted(available))
+    return ValueError(f"Invalid window_type: {window}. Available: {names or 'none'}")
+
+
+def _names_shards(root: str, path: Path) -> bool:
+    if path.is_dir():
+        if any(path.glob("*.tar")):
+            return True
+        return (path / "manifest.json").exists() and not (path / "processed").is_dir()
+    return path.suffix in (".json", ".tar") or any(mark in root for mark in "*?[{")
+
+
+def _take_shards(found: Found, index: ShardIndex, window: str, min_points: int) -> None:
+    for number, num_points in enumerate(window_shards.count_points(index, window)):
+        sample = index.locate(number)
+        path = Path(index.paths[sample.shard])
+        facts = {
+            "dataset_root": str(path.parent),
+            "case_id": sample.key,
+            "case_dir": str(path.parent),
+            "window_path": f"{path}/{sample.key}.{window}.bits",
+            "num_points": num_points,
+        }
+        if num_points < min_points:
+            found.left_out.append(_too_few(facts, min_points))
+        else:
+            found.instances.append(Instance(ShardMask(index, number, window), facts))
+
+
+def _take_folder(found: Found, root: Path, window: str, min_points: int) -> None:
+    cases = window_folders.find_cases(root, window)
+    with ThreadPoolExecutor(_NUM_THREADS) as threads:
+        for case, item in zip(
+            cases, threads.map(partial(_open_case, min_points=min_points), cases), strict=True
+        ):
+            if isinstance(item, LeftOut):
+                found.left_out.append(item)
+                continue
+            found.instances.append(item)
+            if case.metadata:
+                found.metadata[case.folder.name] = dict(case.metadata)
+
+
+def _open_case(case: FoundCase, *, min_points: int) -> Instance | LeftOut:
+    name = case.folder.name
+    if case.path is None:
+        return LeftOut(name, str(case.folder / "windows"), MISSING, "no file of this window")
+    facts: dict[str, Any] = {
+        "dataset_root": str(case.dataset_root),
+        "case_id": name,
+        "case_dir": str(case.folder),
+        "window_path": str(case.path),
+    }
+    try:
+        source = case.open()
+        if isinstance(source, DenseFile):
+            counted, facts["num_points"] = source.count(min_points), None
+        else:
+            counted = facts["num_points"] = source.num_points
+    except (OSError, WindowFileError) as error:
+        return LeftOut(name, str(case.path), DAMAGED, str(error))
+    if counted < min_points:
+        return _too_few({**facts, "num_points": counted}, min_points)
+    return Instance(source, facts)
+
+
+def _too_few(facts: dict[str, Any], min_points: int) -> LeftOut:
+    detail = f"{facts['num_points']:,} points, {min_points:,} wanted"
+    return LeftOut(facts["case_id"], facts["window_path"], TOO_FEW, detail)

@@ -1,0 +1,277 @@
+"""Sparse CT windows for PyTorch: old `.npy` and `.npz` folders and our shards alike."""
+
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset, get_worker_info
+
+from medassets.loaders.buffers import empty_batch
+from medassets.loaders.memory import read_available_bytes
+from medassets.loaders.window_index import (
+    DAMAGED,
+    Found,
+    Instance,
+    LeftOut,
+    Roots,
+    find_instances,
+    split_roots,
+)
+from medassets.loaders.window_pictures import draw_batch
+from medassets.loaders.window_points import KeptSource, Points, PointSource, WindowFileError
+from medassets.volumes.occupancy import draw_ranks
+
+logger = logging.getLogger(__name__)
+
+MOST_PRELOADED = 100
+"""A dataset of more instances is not read before training starts."""
+
+Sample = dict[str, torch.Tensor]
+
+
+class CTWindowSparseSDF(Dataset[Sample]):
+    """Points of one CT window per instance, map-style, seeded.
+
+    A sample is a dict: `sparse_sdf` float32 (N, 1), the values (1 for a mask), and `sparse_index`
+    int64 (N, 3), the positions (i, j, k). Where an instance has more than `max_points`, they are
+    drawn uniformly without replacement, another set in each epoch; equal (seed, epoch, index) give
+    equal points in any process, with any number of workers.
+
+    Roots may be mixed: a folder with `**/metadata.csv` beside `processed/<case>/windows/`, a folder
+    `processed`, a folder of cases, or shards of our windows (manifest, folder of a split, pattern).
+
+    What differs from the loader it replaces: an instance that is broken or has fewer than
+    `min_points` is left out when the index is built (`left_out`, `get_stats()`), never replaced by
+    another one at random; one that breaks later is an error that names it. Cases stand in the order
+    of their names.
+
+    Args:
+        roots: Folders or shards, separated by commas, or a list of them.
+        resolution: Side of the grid, for pictures; positions are returned as they are stored.
+        window_type: Name of the window: `lung`, `bone`, `soft_tissue`, `brain`, or any other that
+            the roots have.
+        min_points: Instances with fewer points are left out.
+        max_points: Most points of a sample; None for all.
+        cache_data: Keep in memory what was read; up to 100 instances are read right here.
+        precompute_sparse: Keep one bit per voxel of what was read, rather than a byte, and so keep it
+            even without `cache_data`.
+        seed: Of the drawing.
+        memory_share: Of the memory available now, what instances kept may take; those beyond are
+            read again each time.
+
+    Attributes:
+        instances: One dict each: `dataset_root, case_id, case_dir, window_path, num_points`.
+        metadata: Case -> row of its dataset's table.
+        left_out: Instances that are not part of the dataset, with their reasons.
+        value_range: Of the values, for pictures.
+
+    Raises:
+        ValueError: If no root has the window and it is no usual one; names those available.
+        ShardIntegrityError: If a shard is missing or damaged; names it and the remedy.
+    """
+
+    def __init__(
+        self,
+        roots: Roots,
+        resolution: int = 512,
+        window_type: str = "lung",
+        min_points: int = 100,
+        max_points: int | None = 500000,
+        cache_data: bool = True,
+        precompute_sparse: bool = True,
+        *,
+        seed: int = 0,
+        memory_share: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.roots = split_roots(roots)
+        self.resolution = resolution
+        self.window_type = window_type
+        self.min_points = min_points
+        self.max_points = max_points
+        self.cache_data = cache_data
+        self.precompute_sparse = precompute_sparse
+        self.seed = seed
+        self.value_range = (0, 1)
+        # Shared, so that persistent workers hear of a new epoch.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._own_epoch: int | None = None
+        found = find_instances(self.roots, window_type, min_points=min_points)
+        self._kept: dict[int, KeptSource] = {}
+        self._reserve_bytes = int(read_available_bytes() * (1 - memory_share))
+        if cache_data and len(found.instances) <= MOST_PRELOADED:
+            found = self._preload(found)
+        self._sources = [instance.source for instance in found.instances]
+        self.instances = [instance.facts for instance in found.instances]
+        self.metadata = found.metadata
+        self.left_out: Sequence[LeftOut] = tuple(found.left_out)
+        self._log_summary(found)
+
+    def __len__(self) -> int:
+        """Return the number of instances."""
+        return len(self.instances)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return one sample.
+
+        Raises:
+            IndexError: If there is no such instance.
+            MedassetsError: If it cannot be read any more; names file or shard and sample.
+        """
+        number = index + len(self) if index < 0 else index
+        if not 0 <= number < len(self):
+            msg = f"instance {index} of {len(self)}"
+            raise IndexError(msg)
+        rng = np.random.default_rng((self.seed, self.epoch, number))
+        points = self._draw(number, rng)
+        values = points.values
+        if values is None:
+            sparse_sdf = torch.ones(len(points.index), 1)
+        else:
+            sparse_sdf = torch.from_numpy(values)
+        return {"sparse_sdf": sparse_sdf, "sparse_index": torch.from_numpy(points.index)}
+
+    @property
+    def epoch(self) -> int:
+        """Epoch whose points are drawn."""
+        return int(self._epoch) if self._own_epoch is None else self._own_epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other points from now on, also in worker processes that run already.
+
+        Args:
+            epoch: Its number, 0 or more.
+        """
+        if get_worker_info() is None:
+            self._epoch.fill_(epoch)
+        else:
+            # A worker that is told of an epoch by its own loader is ahead of the others.
+            self._own_epoch = epoch
+
+    def collate_fn(self, batch: Sequence[Sample]) -> Sample:
+        """Join samples.
+
+        Returns:
+            `sparse_sdf` float32 (total, 1), `sparse_index` int64 (total, 3) and `batch_idx` int64
+            (total,), the place in the batch of each point's sample.
+        """
+        counts = [len(sample["sparse_sdf"]) for sample in batch]
+        total = sum(counts)
+        shapes = {
+            "sparse_sdf": ((total, 1), torch.float32),
+            "sparse_index": ((total, 3), torch.int64),
+        }
+        joined = {
+            name: torch.cat([sample[name] for sample in batch], out=empty_batch(*shape))
+            for name, shape in shapes.items()
+        }
+        batch_idx = empty_batch((total,), torch.int64)
+        for number, part in enumerate(batch_idx.split(counts)):
+            part.fill_(number)
+        return {**joined, "batch_idx": batch_idx}
+
+    def get_stats(self) -> dict[str, Any]:
+        """Return what the dataset holds and how many instances are left out, by reason."""
+        return {
+            "num_instances": len(self.instances),
+            "window_type": self.window_type,
+            "resolution": self.resolution,
+            "min_points": self.min_points,
+            "max_points": self.max_points,
+            "left_out": Found(left_out=list(self.left_out)).count_left_out(),
+            "num_kept": len(self._kept),
+        }
+
+    @torch.no_grad()
+    def visualize_sample(self, sample: Sample) -> torch.Tensor:
+        """Draw the samples of a batch: four slices along each axis.
+
+        Args:
+            sample: What `collate_fn` returned.
+
+        Returns:
+            float32 (samples, 1, 384, 512), 16 samples at most, on the device of the values.
+        """
+        return draw_batch(
+            sample["sparse_sdf"],
+            sample["sparse_index"],
+            sample["batch_idx"],
+            resolution=self.resolution,
+        )
+
+    def __str__(self) -> str:
+        """Return the dataset in a few lines."""
+        lines = [
+            "CTWindowSparseSDF Dataset",
+            "=" * 50,
+            f"Window Type: {self.window_type}",
+            f"Resolution: {self.resolution}",
+            f"Instances: {len(self)}",
+            f"Point Range: [{self.min_points}, {self.max_points}]",
+        ]
+        return "\n".join(lines)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs: not what is kept in memory, which may be gigabytes."""
+        return {**self.__dict__, "_kept": {}}
+
+    def _draw(self, number: int, rng: np.random.Generator) -> Points:
+        def pick(total: int) -> npt.NDArray[np.int64]:
+            most = total if self.max_points is None else min(total, self.max_points)
+            return np.arange(total) if most == total else draw_ranks(total, most, rng)
+
+        source = self._kept.get(number)
+        if source is None:
+            source = self._sources[number]
+            kept = self._keep(source)
+            if kept is not None:
+                source = self._kept[number] = kept
+        return source.draw(pick)
+
+    def _keep(self, source: PointSource) -> KeptSource | None:
+        """Return an instance in memory, if it is to be kept and there is room."""
+        if not (self.cache_data or self.precompute_sparse):
+            return None
+        if read_available_bytes() - source.most_bytes < self._reserve_bytes:
+            return None
+        return source.keep(sparse=self.precompute_sparse)
+
+    def _preload(self, found: Found) -> Found:
+        """Read every instance, and leave out what turns out to be broken."""
+
+        def keep(item: Instance) -> KeptSource | LeftOut | None:
+            try:
+                return self._keep(item.source)
+            except WindowFileError as error:
+                facts = item.facts
+                return LeftOut(facts["case_id"], facts["window_path"], DAMAGED, str(error))
+
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
+            results = list(threads.map(keep, found.instances))
+        left_out = [result for result in results if isinstance(result, LeftOut)]
+        whole = [
+            (instance, result)
+            for instance, result in zip(found.instances, results, strict=True)
+            if not isinstance(result, LeftOut)
+        ]
+        self._kept = {n: kept for n, (_, kept) in enumerate(whole) if kept is not None}
+        return replace(
+            found,
+            instances=[instance for instance, _ in whole],
+            left_out=[*found.left_out, *left_out],
+        )
+
+    def _log_summary(self, found: Found) -> None:
+        counts = found.count_left_out()
+        parts = [f"{self.window_type}: {len(self):,} instances"]
+        parts += [f"{count:,} left out ({reason})" for reason, count in counts.items()]
+        parts += [f"{len(self._kept):,} kept in memory"]
+        logger.log(logging.WARNING if counts or not len(self) else logging.INFO, "; ".join(parts))
+        for item in found.left_out[:5]:
+            logger.warning("%s: %s: %s", item.path, item.reason, item.detail)

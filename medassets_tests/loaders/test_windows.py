@@ -1,0 +1,626 @@
+"""Sparse windows as a trainer sees them; `np.nonzero` says which points there are."""
+
+import logging
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from medassets.errors import ShardIntegrityError
+from medassets.loaders.windows import CTWindowSparseSDF
+from medassets_tests.loaders.window_data import (
+    LUNG,
+    make_mask,
+    write_case,
+    write_shards,
+    write_sparse,
+)
+
+NO_CACHE = {"cache_data": False, "precompute_sparse": False}
+CACHES = [
+    NO_CACHE,
+    {"cache_data": True, "precompute_sparse": True},
+    {"cache_data": True, "precompute_sparse": False},
+    {"cache_data": False, "precompute_sparse": True},
+]
+NUM_CASES = 5
+MASKS = [make_mask(seed) for seed in range(NUM_CASES)]
+FORMS = ("npy", "npy fortran", "npy int16", "npy bool", "sparse", "sdf", "raw", "zstd", "tars")
+
+
+def write_form(folder: Path, form: str) -> str:
+    """Write the masks in one form; return the roots."""
+    if form in ("raw", "zstd", "tars"):
+        return write_shard_form(folder, form)
+    for number, mask in enumerate(MASKS):
+        stem = folder / f"case_{number}" / "windows" / LUNG
+        stem.parent.mkdir(parents=True)
+        if form == "sparse":
+            write_sparse(Path(f"{stem}_sparse.npz"), mask)
+        elif form == "sdf":
+            index = np.argwhere(mask).astype(np.int32)
+            np.savez(f"{stem}.npz", sparse_index=index, sparse_sdf=np.ones((len(index), 1)))
+        else:
+            kinds = {"npy": np.uint8, "npy fortran": np.uint8, "npy int16": np.int16}
+            order = "F" if form == "npy fortran" else "C"
+            np.save(f"{stem}.npy", np.asarray(mask, kinds.get(form, np.bool_), order=order))
+    return str(folder)
+
+
+def write_shard_form(folder: Path, form: str) -> str:
+    masks = {f"case_{number}": {"lung": mask} for number, mask in enumerate(MASKS)}
+    compression = "none" if form == "raw" else "auto"
+    manifest = write_shards(folder, masks, compression=compression)
+    if form != "tars":
+        return str(manifest)
+    for path in folder.glob("*.json"):
+        path.unlink()
+    return str(folder / "shard-{000000..000002}.tar")
+
+
+def sorted_points(index: torch.Tensor | np.ndarray) -> np.ndarray:
+    array = np.asarray(index)
+    return array[np.lexsort(array.T[::-1])]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("cache", range(len(CACHES)))
+def test_all_points_come_when_there_are_few_enough(tmp_path: Path, form: str, cache: int) -> None:
+    dataset = CTWindowSparseSDF(write_form(tmp_path, form), **CACHES[cache])
+    assert len(dataset) == NUM_CASES
+    for _ in range(2):
+        for number, mask in enumerate(MASKS):
+            sample = dataset[number]
+            assert sample["sparse_index"].dtype == torch.int64
+            assert sample["sparse_sdf"].dtype == torch.float32
+            assert sample["sparse_sdf"].shape == (mask.sum(), 1)
+            assert (sample["sparse_sdf"] == 1).all()
+            np.testing.assert_array_equal(sorted_points(sample["sparse_index"]), np.argwhere(mask))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("cache", range(len(CACHES)))
+def test_a_drawn_subset_is_seeded_by_epoch_and_index(tmp_path: Path, form: str, cache: int) -> None:
+    roots = write_form(tmp_path, form)
+    dataset = CTWindowSparseSDF(roots, max_points=200, **CACHES[cache])
+    first = dataset[1]["sparse_index"]
+    assert first.shape == (200, 3)
+    assert MASKS[1][tuple(first.T)].all()
+    assert len(np.unique(first, axis=0)) == 200
+    np.testing.assert_array_equal(dataset[1]["sparse_index"], first)
+    again = CTWindowSparseSDF(roots, max_points=200, **NO_CACHE)
+    np.testing.assert_array_equal(again[1]["sparse_index"], first)
+    dataset.set_epoch(1)
+    second = dataset[1]["sparse_index"]
+    assert not torch.equal(second, first)
+    other = CTWindowSparseSDF(roots, max_points=200, seed=7, **NO_CACHE)
+    assert not torch.equal(other[1]["sparse_index"], first)
+    dataset.set_epoch(0)
+    np.testing.assert_array_equal(dataset[1]["sparse_index"], first)
+
+
+def test_arguments_and_defaults_are_those_of_existing_training_code(tmp_path: Path) -> None:
+    write_form(tmp_path, "npy")
+    dataset = CTWindowSparseSDF(str(tmp_path), 512, "lung", 100, 500000, True, True)
+    plain = CTWindowSparseSDF(str(tmp_path))
+    for name in ("resolution", "window_type", "min_points", "max_points", "cache_data"):
+        assert getattr(plain, name) == getattr(dataset, name)
+    assert dataset.value_range == (0, 1)
+    assert dataset.roots == [str(tmp_path)]
+    wanted = {
+        "num_instances": NUM_CASES,
+        "window_type": "lung",
+        "resolution": 512,
+        "min_points": 100,
+        "max_points": 500000,
+    }
+    assert wanted.items() <= dataset.get_stats().items()
+    assert str(dataset).splitlines() == [
+        "CTWindowSparseSDF Dataset",
+        "=" * 50,
+        "Window Type: lung",
+        "Resolution: 512",
+        "Instances: 5",
+        "Point Range: [100, 500000]",
+    ]
+
+
+def test_values_that_are_not_1_come_with_their_points(tmp_path: Path) -> None:
+    volume = np.where(MASKS[0], np.arange(MASKS[0].size).reshape(MASKS[0].shape) % 90 - 40, 0)
+    write_case(tmp_path, "a", volume.astype(np.int16))
+    write_case(tmp_path, "b", np.asfortranarray(volume.astype(np.float32) / 8))
+    for options in CACHES:
+        for max_points in (50, 500000):
+            dataset = CTWindowSparseSDF(str(tmp_path), max_points=max_points, **options)
+            for number, scale in enumerate((1, 8)):
+                sample = dataset[number]
+                expected = volume[tuple(sample["sparse_index"].T)] / scale
+                np.testing.assert_array_equal(sample["sparse_sdf"][:, 0], expected)
+                assert len(expected) == min(max_points, np.count_nonzero(volume))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_distances_of_a_later_version_are_read_before_the_mask(tmp_path: Path, order: str) -> None:
+    path = write_case(tmp_path, "a", MASKS[0])
+    index = np.asarray(np.argwhere(MASKS[1]).astype(np.int32), order=order)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    distances = np.random.default_rng(0).normal(size=(len(index), 1)).astype(np.float32)
+    np.savez(path.with_suffix(".npz"), sparse_index=index, sparse_sdf=distances, resolution=512)
+    by_point = {tuple(p): d for p, d in zip(index.tolist(), distances[:, 0].tolist(), strict=True)}
+    for options in CACHES:
+        for max_points in (77, 500000):
+            sample = CTWindowSparseSDF(str(tmp_path), max_points=max_points, **options)[0]
+            assert len(sample["sparse_index"]) == min(max_points, len(index))
+            got = [by_point[tuple(point)] for point in sample["sparse_index"].tolist()]
+            np.testing.assert_array_equal(sample["sparse_sdf"][:, 0], np.float32(got))
+
+
+# Discovery.
+
+
+def test_tables_processed_folders_and_plain_folders_are_found(tmp_path: Path) -> None:
+    for dataset in ("x/one", "x/deep/two"):
+        write_case(tmp_path / dataset / "processed", "case_001", MASKS[0])
+        (tmp_path / dataset / "metadata.csv").write_text("case_id,age\ncase_001,61\n")
+    write_case(tmp_path / "x/unlisted/processed", "case_009", MASKS[0])
+    write_case(tmp_path / "y/processed", "case_002", MASKS[0])
+    write_case(tmp_path / "z", "case_003", MASKS[0])
+    (tmp_path / "z" / "notes.txt").write_text("not a case")
+    roots = f"{tmp_path}/x, {tmp_path}/y/processed/,{tmp_path}/z"
+    dataset = CTWindowSparseSDF(roots)
+    found = [(Path(i["dataset_root"]).name, i["case_id"]) for i in dataset.instances]
+    assert found == [
+        ("two", "case_001"),
+        ("one", "case_001"),
+        ("y", "case_002"),
+        ("z", "case_003"),
+    ]
+    first = dataset.instances[0]
+    assert first["case_dir"] == str(tmp_path / "x/deep/two/processed/case_001")
+    assert first["window_path"] == f"{first['case_dir']}/windows/{LUNG}.npy"
+    assert dataset.metadata == {"case_001": {"case_id": "case_001", "age": 61}}
+
+
+def test_cases_named_by_numbers_keep_their_zeros(tmp_path: Path) -> None:
+    write_case(tmp_path / "processed", "007", MASKS[0])
+    (tmp_path / "metadata.csv").write_text("case_id,age\n007,33\n007,44\n")
+    assert CTWindowSparseSDF(str(tmp_path)).metadata == {"007": {"case_id": "007", "age": 33}}
+
+
+@pytest.mark.parametrize("table", [b"", b"\xff\xfe\x00broken", b"age\n3\n", b'case_id\n"open'])
+def test_a_table_that_cannot_be_used_costs_no_case(tmp_path: Path, table: bytes) -> None:
+    write_case(tmp_path / "processed", "a", MASKS[0])
+    (tmp_path / "metadata.csv").write_bytes(table)
+    dataset = CTWindowSparseSDF(str(tmp_path))
+    assert (len(dataset), dataset.metadata) == (1, {})
+
+
+def test_folders_that_link_in_a_circle_end(tmp_path: Path) -> None:
+    write_case(tmp_path / "a/processed", "a", MASKS[0])
+    (tmp_path / "a/metadata.csv").write_text("case_id\na\n")
+    (tmp_path / "a/loop").symlink_to(tmp_path)
+    assert len(CTWindowSparseSDF(str(tmp_path))) == 1
+
+
+def test_roots_of_all_kinds_are_mixed(tmp_path: Path) -> None:
+    write_form(tmp_path / "old", "npy")
+    manifest = write_form(tmp_path / "shards", "zstd")
+    write_form(tmp_path / "tars", "tars")
+    roots = (
+        f"{tmp_path}/old,{manifest},{tmp_path}/shards,"
+        f"{tmp_path}/tars/shard-{{000000,000002}}.tar,{tmp_path}/tars/shard-*1.tar"
+    )
+    dataset = CTWindowSparseSDF(roots, max_points=100)
+    assert len(dataset) == 4 * NUM_CASES
+    keys = [instance["case_id"] for instance in dataset.instances]
+    assert keys[:15] == [f"case_{n}" for n in range(5)] * 3
+    assert keys[15:] == ["case_0", "case_1", "case_4", "case_2", "case_3"]
+    for number, key in enumerate(keys):
+        assert MASKS[int(key[-1])][tuple(dataset[number]["sparse_index"].T)].all()
+
+
+def test_a_missing_root_is_logged_and_an_empty_dataset_is_empty(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = CTWindowSparseSDF(f"{tmp_path}/nowhere,{tmp_path}")
+    assert len(dataset) == 0
+    assert f"{tmp_path}/nowhere: no such folder" in caplog.text
+    with pytest.raises(IndexError, match="instance 0 of 0"):
+        dataset[0]
+
+
+def test_an_unknown_window_is_an_error_that_lists_those_there_are(tmp_path: Path) -> None:
+    write_case(tmp_path / "old", "a", MASKS[0], stem="vessel_w600_l150")
+    manifest = write_shards(tmp_path / "shards", {"a": {"fat": MASKS[0], "lung": MASKS[1]}})
+    with pytest.raises(ValueError, match=r"Invalid window_type: limb\. Available: lung, bone, "):
+        CTWindowSparseSDF(str(tmp_path / "old"), window_type="limb")
+    with pytest.raises(ValueError, match=r"brain, vessel$"):
+        CTWindowSparseSDF(str(tmp_path / "old"), window_type="limb")
+    with pytest.raises(ValueError, match=r"bone\. Available: fat, lung$"):
+        CTWindowSparseSDF(str(manifest), window_type="bone")
+
+
+def test_windows_of_ones_own_are_read(tmp_path: Path) -> None:
+    write_case(tmp_path / "old", "a", MASKS[0], stem="vessel_w600_l150.5")
+    write_case(tmp_path / "old", "b", MASKS[1], stem="vessel_wall_w600_l150")
+    manifest = write_shards(tmp_path / "shards", {"c": {"vessel": MASKS[2], "lung": MASKS[1]}})
+    dataset = CTWindowSparseSDF(f"{tmp_path}/old,{manifest}", window_type="vessel")
+    assert [instance["case_id"] for instance in dataset.instances] == ["a", "c"]
+    np.testing.assert_array_equal(sorted_points(dataset[1]["sparse_index"]), np.argwhere(MASKS[2]))
+
+
+# What is left out.
+
+
+def damage_truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def damage_empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def damage_header(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:20])
+
+
+def damage_text(path: Path) -> None:
+    path.write_text("nothing of the kind")
+
+
+def damage_objects(path: Path) -> None:
+    np.save(path, np.array([[[object()]]], dtype=object), allow_pickle=True)
+
+
+def damage_structured(path: Path) -> None:
+    np.save(path, np.zeros((3, 3, 3), dtype=[("a", "u1"), ("b", "u1")]))
+
+
+def damage_flat(path: Path) -> None:
+    np.save(path, np.ones((40, 40), np.uint8))
+
+
+def damage_complex(path: Path) -> None:
+    np.save(path, np.ones((9, 9, 9), np.complex64))
+
+
+def damage_claim(path: Path) -> None:
+    head = b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999, 99999, 99999), }"
+    text = head.ljust(117) + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+
+
+def damage_negative(path: Path) -> None:
+    head = b"{'descr': '|u1', 'fortran_order': False, 'shape': (-3, -3, 9), }"
+    text = head.ljust(117) + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(99))
+
+
+DAMAGES = [
+    damage_truncated,
+    damage_empty,
+    damage_header,
+    damage_text,
+    damage_objects,
+    damage_structured,
+    damage_flat,
+    damage_complex,
+    damage_claim,
+    damage_negative,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("min_points", [0, 100])
+def test_a_broken_mask_is_left_out_and_named(
+    tmp_path: Path,
+    damage: Callable[[Path], None],
+    min_points: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    write_case(tmp_path, "a", MASKS[0])
+    broken = write_case(tmp_path, "b", MASKS[1])
+    damage(broken)
+    dataset = CTWindowSparseSDF(str(tmp_path), min_points=min_points)
+    assert [instance["case_id"] for instance in dataset.instances] == ["a"]
+    (item,) = dataset.left_out
+    assert (item.case_id, item.reason, item.path) == ("b", "damaged", str(broken))
+    assert str(broken) in item.detail
+    assert dataset.get_stats()["left_out"] == {"damaged": 1}
+    assert "1 instances; 1 left out (damaged)" in caplog.text
+
+
+def save_npz(path: Path, **arrays: object) -> None:
+    np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]
+
+
+BAD_LISTS: dict[str, Callable[[Path], None]] = {
+    "other arrays": lambda path: save_npz(path, a=np.ones(3)),
+    "too few values": lambda path: save_npz(path, indices=np.ones((9, 3), int), values=np.ones(8)),
+    "two columns": lambda path: save_npz(path, indices=np.ones((9, 2), int), values=np.ones(9)),
+    "fractions": lambda path: save_npz(path, indices=np.ones((9, 3)), values=np.ones(9)),
+    "objects": lambda path: save_npz(
+        path, indices=np.ones((9, 3), int), values=np.array([object()] * 9)
+    ),
+    "no zip": lambda path: path.write_bytes(b"PK but no archive" * 10) and None,
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-50]) and None,
+    "empty": lambda path: path.write_bytes(b"") and None,
+    "flipped": lambda path: path.write_bytes(_flip(path.read_bytes())) and None,
+    "negative": lambda path: save_npz(
+        path, indices=np.full((999, 3), -2, np.int16), values=np.ones(999)
+    ),
+}
+
+
+def _flip(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("case", BAD_LISTS)
+def test_a_broken_list_is_left_out_or_an_error_that_names_it(tmp_path: Path, case: str) -> None:
+    write_sparse(tmp_path / "a" / "windows" / f"{LUNG}_sparse.npz", MASKS[0])
+    broken = write_sparse(tmp_path / "b" / "windows" / f"{LUNG}_sparse.npz", MASKS[1])
+    BAD_LISTS[case](broken)
+    dataset = CTWindowSparseSDF(str(tmp_path), min_points=1)
+    assert dataset.get_stats()["left_out"] == {"damaged": 1}
+    lazy = CTWindowSparseSDF(str(tmp_path), min_points=1, max_points=100, **NO_CACHE)
+    if len(lazy) == 2:
+        with pytest.raises(ValueError, match="b/windows/lung"):
+            lazy[1]
+    else:
+        assert str(broken) in lazy.left_out[0].detail
+
+
+def test_a_list_that_claims_more_than_it_holds_asks_for_no_memory(tmp_path: Path) -> None:
+    import zipfile
+
+    path = tmp_path / "a" / "windows" / f"{LUNG}_sparse.npz"
+    path.parent.mkdir(parents=True)
+    head = b"{'descr': '<i2', 'fortran_order': False, 'shape': (900000000, 3), }"
+    text = head.ljust(117) + b"\n"
+    npy = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("indices.npy", npy + bytes(60))
+        archive.writestr("values.npy", npy + bytes(60))
+    dataset = CTWindowSparseSDF(str(tmp_path))
+    assert "are not an array int16 (900000000, 3)" in dataset.left_out[0].detail
+
+
+def test_too_few_points_and_missing_files_are_counted_apart(tmp_path: Path) -> None:
+    write_case(tmp_path, "a", MASKS[0])
+    small = np.zeros((9, 9, 9), np.uint8)
+    small[:2] = 1
+    write_case(tmp_path, "b", small)
+    write_sparse(tmp_path / "c" / "windows" / f"{LUNG}_sparse.npz", small)
+    write_case(tmp_path, "d", MASKS[0], stem="bone_w1500_l300")
+    dataset = CTWindowSparseSDF(str(tmp_path), min_points=163)
+    assert dataset.get_stats()["left_out"] == {"missing_file": 1, "too_few_points": 2}
+    assert len(CTWindowSparseSDF(str(tmp_path), min_points=162)) == 3
+    details = {item.case_id: item.detail for item in dataset.left_out}
+    assert details["b"] == details["c"] == "162 points, 163 wanted"
+
+
+@pytest.mark.parametrize("facts", [True, False])
+def test_samples_of_shards_with_too_few_points_are_left_out(tmp_path: Path, facts: bool) -> None:
+    small = np.zeros_like(MASKS[0])
+    small[0, 0, :5] = True
+    masks = {"a": {"lung": small}, "b": {"lung": MASKS[0]}, "c": {"lung": MASKS[1]}}
+    dataset = CTWindowSparseSDF(str(write_shards(tmp_path, masks, facts=facts)))
+    assert [i["case_id"] for i in dataset.instances] == ["b", "c"]
+    assert [i["num_points"] for i in dataset.instances] == [m.sum() for m in MASKS[:2]]
+    assert dataset.left_out[0].detail == "5 points, 100 wanted"
+    np.testing.assert_array_equal(sorted_points(dataset[1]["sparse_index"]), np.argwhere(MASKS[1]))
+
+
+def test_a_mask_that_shrinks_later_is_an_error_that_names_it(tmp_path: Path) -> None:
+    path = write_case(tmp_path, "a", MASKS[0])
+    dataset = CTWindowSparseSDF(str(tmp_path), **NO_CACHE)
+    damage_truncated(path)
+    with pytest.raises(ValueError, match=rf"{LUNG}\.npy: ends before"):
+        dataset[0]
+
+
+@pytest.mark.parametrize("compression", ["none", "auto"])
+@pytest.mark.parametrize("suffix", ["lung.bits", "lung.rank", "json"])
+def test_a_damaged_shard_is_an_error_that_names_sample_and_remedy(
+    tmp_path: Path, compression: str, suffix: str
+) -> None:
+    import json
+
+    masks = {"a": {"lung": MASKS[0]}, "b": {"lung": MASKS[1]}}
+    manifest = write_shards(tmp_path, masks, compression=compression)
+    path = tmp_path / "shard-000000.tar"
+    record = json.loads(path.with_suffix(".json").read_text())
+    (member,) = (m for m in record["samples"][1]["members"] if m["suffix"] == suffix)
+    content = bytearray(path.read_bytes())
+    content[member["offset"] + member["size_bytes"] // 2] ^= 16
+    path.write_bytes(content)
+    dataset = CTWindowSparseSDF(str(manifest), **NO_CACHE)
+    dataset[0]
+    with pytest.raises(ShardIntegrityError, match=r"shard-000000\.tar: b: .*medassets build tiny"):
+        dataset[1]
+    with pytest.raises(ShardIntegrityError, match=r"shard-000000\.tar: b: "):
+        CTWindowSparseSDF(str(manifest))
+
+
+# Workers.
+
+
+def make_loader(dataset: CTWindowSparseSDF, **options: object) -> DataLoader[object]:
+    return DataLoader(dataset, batch_size=2, collate_fn=dataset.collate_fn, **options)  # pyright: ignore[reportArgumentType, reportReturnType]
+
+
+@pytest.mark.parametrize("form", ["npy", "zstd"])
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_give_what_the_process_itself_gives(tmp_path: Path, form: str, method: str) -> None:
+    dataset = CTWindowSparseSDF(write_form(tmp_path, form), max_points=150)
+    loader = make_loader(
+        dataset, num_workers=2, multiprocessing_context=method, persistent_workers=True
+    )
+    for epoch in (0, 1, 2):
+        dataset.set_epoch(epoch)
+        expected = list(make_loader(dataset))
+        got = list(loader)
+        assert len(got) == len(expected)
+        for one, other in zip(got, expected, strict=True):
+            assert one.keys() == other.keys()
+            for name in one:
+                assert torch.equal(one[name], other[name])
+
+
+def test_a_worker_that_sets_its_own_epoch_does_not_disturb_the_others(tmp_path: Path) -> None:
+    dataset = CTWindowSparseSDF(write_form(tmp_path, "npy"), max_points=150)
+
+    def start(worker: int) -> None:
+        dataset.set_epoch(3 + worker)
+
+    got = list(make_loader(dataset, num_workers=2, worker_init_fn=start))
+    assert dataset.epoch == 0
+    for epoch, batch in zip((3, 4, 3), got, strict=True):
+        dataset.set_epoch(epoch)
+        number = {3: 0, 4: 2}.get(epoch, 0) if batch is not got[2] else 4
+        first = batch["sparse_index"][batch["batch_idx"] == 0]
+        assert torch.equal(first, dataset[number]["sparse_index"])
+
+
+def test_a_copy_made_by_pickle_is_small_and_draws_the_same(tmp_path: Path) -> None:
+    dataset = CTWindowSparseSDF(write_form(tmp_path, "zstd"), max_points=150)
+    dataset.set_epoch(4)
+    content = pickle.dumps(dataset)
+    assert len(content) < 20_000
+    assert torch.equal(pickle.loads(content)[3]["sparse_index"], dataset[3]["sparse_index"])
+
+
+def test_a_batch_is_its_samples_one_after_the_other(tmp_path: Path) -> None:
+    dataset = CTWindowSparseSDF(write_form(tmp_path, "npy"), max_points=3000)
+    samples = [dataset[number] for number in range(NUM_CASES)]
+    batch = dataset.collate_fn(samples)
+    for name in ("sparse_sdf", "sparse_index"):
+        expected = np.concatenate([sample[name].numpy() for sample in samples])
+        np.testing.assert_array_equal(batch[name], expected)
+        assert batch[name].dtype == samples[0][name].dtype
+    lengths = [len(sample["sparse_sdf"]) for sample in samples]
+    np.testing.assert_array_equal(batch["batch_idx"], np.repeat(np.arange(NUM_CASES), lengths))
+    assert batch["batch_idx"].dtype == torch.int64
+
+
+# Memory.
+
+
+def test_what_is_kept_never_takes_more_than_its_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roots = write_form(tmp_path, "npy")
+    assert CTWindowSparseSDF(roots).get_stats()["num_kept"] == NUM_CASES
+    assert CTWindowSparseSDF(roots, memory_share=0.0).get_stats()["num_kept"] == 0
+    left = iter(range(10**6, 0, -(10**5)))
+    monkeypatch.setattr("medassets.loaders.windows.read_available_bytes", lambda: next(left))
+    monkeypatch.setattr("medassets.loaders.windows.os.cpu_count", lambda: 1)
+    dataset = CTWindowSparseSDF(roots, memory_share=0.35)
+    assert dataset.get_stats()["num_kept"] == 3
+
+
+def test_only_small_datasets_are_read_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medassets.loaders.windows.MOST_PRELOADED", NUM_CASES - 1)
+    dataset = CTWindowSparseSDF(write_form(tmp_path, "npy"))
+    assert dataset.get_stats()["num_kept"] == 0
+    dataset[2]
+    assert dataset.get_stats()["num_kept"] == 1
+
+
+@pytest.mark.parametrize("form", ["npy", "raw", "zstd"])
+def test_a_large_mask_needs_little_memory(tmp_path: Path, form: str) -> None:
+    mask = np.zeros((512, 512, 256), np.bool_)
+    mask[100:400, 50:450, 20:230] = True
+    if form == "npy":
+        write_case(tmp_path, "a", mask)
+        roots = str(tmp_path)
+    else:
+        compression = "none" if form == "raw" else "auto"
+        roots = str(write_shards(tmp_path, {"a": {"lung": mask}}, compression=compression))
+    code = f"""
+import re
+from pathlib import Path
+from medassets.loaders.windows import CTWindowSparseSDF
+from medassets.volumes.occupancy import pack_mask
+import numpy as np
+pack_mask(np.ones((64, 64, 64), bool)).sample(1000, np.random.default_rng(0))
+def read(name):
+    return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+Path("/proc/self/clear_refs").write_text("5")
+before = read("VmRSS")
+dataset = CTWindowSparseSDF({roots!r}, max_points=100000, cache_data=False, precompute_sparse=False)
+for epoch in range(3):
+    dataset.set_epoch(epoch)
+    assert dataset[0]["sparse_index"].shape == (100000, 3)
+print(read("VmHWM") - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 60
+
+
+def test_no_warning_is_logged_of_a_whole_dataset(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        CTWindowSparseSDF(write_form(tmp_path, "npy"))
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert caplog.messages == ["lung: 5 instances; 5 kept in memory"]
+
+
+# Pictures.
+
+
+def draw_slowly(samples: list[dict[str, torch.Tensor]], resolution: int) -> np.ndarray:
+    """Draw one picture per sample, point by point."""
+    pictures = np.zeros((len(samples), 1, 384, 512), np.float32)
+    for sample, picture in zip(samples, pictures, strict=True):
+        for (i, j, k), value in zip(
+            sample["sparse_index"].tolist(), sample["sparse_sdf"][:, 0].tolist(), strict=True
+        ):
+            a, b, c = (min(int(n / (resolution / 128)), 127) for n in (i, j, k))
+            for column, at in enumerate((32, 53, 74, 96)):
+                for row, (across, x, y) in enumerate(((c, a, b), (a, b, c), (b, a, c))):
+                    if across == at:
+                        spot = (0, row * 128 + x, column * 128 + y)
+                        picture[spot] = max(picture[spot], value)
+    return pictures
+
+
+@pytest.mark.parametrize("resolution", [128, 512, 600])
+def test_pictures_show_four_slices_along_each_axis(resolution: int) -> None:
+    rng = np.random.default_rng(0)
+    samples = [
+        {
+            "sparse_index": torch.from_numpy(rng.integers(0, resolution, (4000, 3))),
+            "sparse_sdf": torch.from_numpy(rng.normal(size=(4000, 1)).astype(np.float32)),
+        }
+        for _ in range(3)
+    ]
+    dataset = CTWindowSparseSDF("", resolution=resolution)
+    got = dataset.visualize_sample(dataset.collate_fn(samples))
+    assert got.dtype == torch.float32
+    np.testing.assert_array_equal(got, draw_slowly(samples, resolution))
+
+
+def test_a_batch_without_points_is_one_empty_picture() -> None:
+    dataset = CTWindowSparseSDF("")
+    empty = {"sparse_sdf": torch.zeros(0, 1), "sparse_index": torch.zeros(0, 3, dtype=torch.int64)}
+    batch = dataset.collate_fn([empty])
+    picture = dataset.visualize_sample(batch)
+    assert picture.shape == (1, 1, 384, 512)
+    assert not picture.any()
+
+
+def test_the_loaders_import_no_dagster() -> None:
+    code = "import sys, medassets.loaders.windows; print('dagster' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
