@@ -57,6 +57,7 @@ SHIPPED = {
     "ct_rate": ("catalog", "manifest", "raw_volumes", "shards"),
     "demo_ct": ("catalog", "manifest", "raw_volumes", "shards"),
     "demo_video": ("catalog", "clips", "dataset_info", "frames"),
+    "demo_windows": ("catalog", "manifest", "raw_volumes", "windows"),
 }
 
 

@@ -10,6 +10,7 @@ from medassets.assets.factory import (
     build_raw_asset,
     build_shards_asset,
 )
+from medassets.datasets.kind import DatasetKind
 from medassets.datasets.volumes import VolumeDataset
 from medassets.specs import VolumeDatasetSpec
 
@@ -23,13 +24,23 @@ def build_volume_assets(spec: VolumeDatasetSpec) -> dg.Definitions:
     Args:
         spec: The declaration.
     """
-    kind = VolumeDataset(spec)
-    stages = ["raw_volumes", "shards"] if spec.source == "huggingface" else ["shards"]
+    return build_ct_assets(VolumeDataset(spec))
+
+
+def build_ct_assets(kind: DatasetKind) -> dg.Definitions:
+    """Return assets, checks, jobs and schedule of one kind that reads CT volumes.
+
+    Args:
+        kind: The declared dataset; its one stage follows the catalog, and the files of a remote
+            source.
+    """
+    spec = kind.spec
     raw_stage = "raw_volumes" if spec.source == "huggingface" else None
     assets = [build_catalog_asset(kind)]
     if raw_stage:
         assets.append(build_raw_asset(kind, stage=raw_stage))
     assets += [build_shards_asset(kind, upstream=raw_stage), build_manifest_asset(kind)]
+    stages = [stage for stage in (raw_stage, kind.stage) if stage]
     return dg.Definitions.merge(
         dg.Definitions(assets=assets, asset_checks=build_checks(kind)),
         build_automation(spec, jobs={"build": stages}),

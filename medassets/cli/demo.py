@@ -20,29 +20,31 @@ from medassets.testing.clip4mc import make_clip4mc_folder
 from medassets.testing.ct_rate import make_ct_rate_repository
 from medassets.testing.hub import LocalHub
 
-CT, VIDEO = "demo_ct", "demo_video"
+CT, VIDEO, WINDOWS = "demo_ct", "demo_video", "demo_windows"
 _FIRST_SHARD = "train-000000"
 _PORT = 8751
 
 
 @click.command(name="demo")
-@click.argument("dataset", type=click.Choice([CT, VIDEO]), default=CT)
+@click.argument("dataset", type=click.Choice([CT, VIDEO, WINDOWS]), default=CT)
 @click.option("--num-patients", type=click.IntRange(1, 100), default=3, show_default=True)
 @click.option(
-    "--serve", is_flag=True, help="demo_ct: keep the local Hub running for builds from the UI."
+    "--serve",
+    is_flag=True,
+    help="Not of demo_video: keep the local Hub running for builds from the UI.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(dataset: str, num_patients: int, *, serve: bool, as_json: bool) -> int:
     """Make a small DATASET and build it through Dagster.
 
-    demo_ct is laid out like CT-RATE and served from a local Hub; demo_video like CLIP4MC, its
-    frames show their own numbers.
+    demo_ct is laid out like CT-RATE and served from a local Hub, and demo_windows are windows of
+    the same volumes; demo_video is laid out like CLIP4MC, its frames show their own numbers.
     """
     output = Output(as_json)
     ensure_dagster_home()
     if dataset == VIDEO:
         return _build_video(output)
-    return _build_ct(output, num_patients, serve=serve)
+    return _build_ct(output, dataset, num_patients, serve=serve)
 
 
 def _build_video(output: Output) -> int:
@@ -58,21 +60,21 @@ def _build_video(output: Output) -> int:
     return code
 
 
-def _build_ct(output: Output, num_patients: int, *, serve: bool) -> int:
+def _build_ct(output: Output, dataset: str, num_patients: int, *, serve: bool) -> int:
     folder = make_demo_repository(num_patients=num_patients)
     # 0 lets the system choose: two demos on one machine do not meet.
     with _open_hub(folder, _PORT if serve else 0) as hub:
         os.environ["MEDASSETS_DEMO_HUB"] = hub.endpoint
         output.say(f"local Hub: {hub.endpoint}, commit {hub.sha[:12]}, files in {folder}")
         session = Session()
-        code = build_dataset(session, output, CT, BuildOptions())
+        code = build_dataset(session, output, dataset, BuildOptions())
         if code == 0:
-            _tell_where(output, session, CT)
+            _tell_where(output, session, dataset)
             if serve:
                 _wait(output, hub)
             else:
                 output.say("\nbuild from the UI as well, with the local Hub kept running:")
-                output.say(f"  {_program()} demo --serve")
+                output.say(f"  {_program()} demo {dataset} --serve")
     return code
 
 

@@ -3,8 +3,14 @@
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.video import VideoClips, VideoFrames
 from medassets.datasets.volumes import VolumeDataset
+from medassets.datasets.windows import CTWindows
 from medassets.errors import SpecError
-from medassets.specs import DatasetSpec, VideoClipDatasetSpec, VolumeDatasetSpec
+from medassets.specs import (
+    CTWindowDatasetSpec,
+    DatasetSpec,
+    VideoClipDatasetSpec,
+    VolumeDatasetSpec,
+)
 
 
 def open_kinds(spec: DatasetSpec) -> dict[str, DatasetKind]:
@@ -15,6 +21,8 @@ def open_kinds(spec: DatasetSpec) -> dict[str, DatasetKind]:
     """
     if isinstance(spec, VolumeDatasetSpec):
         return {"shards": VolumeDataset(spec)}
+    if isinstance(spec, CTWindowDatasetSpec):
+        return {"windows": CTWindows(spec)}
     if isinstance(spec, VideoClipDatasetSpec):
         kinds: dict[str, DatasetKind] = {"frames": VideoFrames(spec)}
         return kinds | ({"clips": VideoClips(spec)} if spec.source == "videos" else {})

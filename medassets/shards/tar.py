@@ -11,7 +11,7 @@ _RECORD_BYTES = 20 * HEADER_BYTES
 _LARGEST_MEMBER = 8**11 - 1
 _LONGEST_NAME = 100
 # Readers part key and suffix at the first dot, and lower the case of the suffix.
-_SUFFIX = re.compile(r"[a-z0-9]+(\.[a-z0-9]+)*")
+_SUFFIX = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 _KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 

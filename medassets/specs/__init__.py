@@ -1,20 +1,25 @@
 """Frozen declarations of datasets; each checks itself when it is made."""
 
+from medassets.specs.ct import CTSourceSpec, HuRule, VolumeLayout
 from medassets.specs.dataset import Automation, DatasetSpec
 from medassets.specs.video import VideoClipDatasetSpec
 from medassets.specs.volumes import (
     PRESETS,
     CTPreprocessing,
-    HuRule,
     Orientation,
     VolumeDatasetSpec,
-    VolumeLayout,
 )
+from medassets.specs.windows import PADDING_HU, STANDARD_WINDOWS, CTWindow, CTWindowDatasetSpec
 
 __all__ = [
+    "PADDING_HU",
     "PRESETS",
+    "STANDARD_WINDOWS",
     "Automation",
     "CTPreprocessing",
+    "CTSourceSpec",
+    "CTWindow",
+    "CTWindowDatasetSpec",
     "DatasetSpec",
     "HuRule",
     "Orientation",

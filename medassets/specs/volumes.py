@@ -4,12 +4,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from medassets.errors import SpecError
-from medassets.specs.checks import check_choice, check_range
-from medassets.specs.dataset import DatasetSpec
+from medassets.specs.checks import check_choice
+from medassets.specs.ct import CTSourceSpec
 
 Orientation = Literal["as_stored", "LPS", "RAS"]
-HuRule = Literal["none", "table", "header"]
-VolumeLayout = Literal["ct_rate"]
 
 
 @dataclass(frozen=True)
@@ -68,50 +66,25 @@ PRESETS: dict[str, CTPreprocessing] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class VolumeDatasetSpec(DatasetSpec):
+class VolumeDatasetSpec(CTSourceSpec):
     """A dataset of CT volumes with reports and labels.
 
     Attributes:
-        layout: Names of files and tables inside the source; `ct_rate` is the layout of
-            ibrahimhamamci/CT-RATE.
-        volumes_dir: Folder of one split's volumes inside the source; `{split}` is replaced.
-        hu_rule: How stored values become HU: `none` (they are), `table` (RescaleSlope and
-            RescaleIntercept of the metadata table), `header` (scl_slope and scl_inter).
         preprocessing: Name of a preset in `PRESETS`.
         target_spacing_mm: Replaces the preset's spacing, three steps in mm.
         target_shape: Replaces the preset's shape (i, j, k).
         orientation: Replaces the preset's orientation.
-        min_slices: Volumes with fewer slices along any axis are rejected.
-        min_plausible_share: Least share of voxels in [-200, 300] HU of a believable chest CT.
-        max_plausible_share: Largest such share.
     """
 
-    layout: VolumeLayout = "ct_rate"
-    volumes_dir: str = "dataset/{split}_fixed"
-    hu_rule: HuRule = "none"
     preprocessing: str = "ct_clip"
     target_spacing_mm: tuple[float, ...] = ()
     target_shape: tuple[int, ...] = ()
     orientation: Orientation = "as_stored"
-    min_slices: int = 2
-    min_plausible_share: float = 0.05
-    max_plausible_share: float = 0.98
 
     def __post_init__(self) -> None:
         """Refuse a declaration that cannot work; the message begins with the field."""
         super().__post_init__()
-        check_choice("layout", self.layout, get_args(VolumeLayout))
-        check_choice("hu_rule", self.hu_rule, get_args(HuRule))
         check_choice("preprocessing", self.preprocessing, tuple(PRESETS))
-        check_range("min_slices", self.min_slices, 1, 4096)
-        check_range("min_plausible_share", self.min_plausible_share, 0, 1)
-        check_range("max_plausible_share", self.max_plausible_share, self.min_plausible_share, 1)
-        if "{split}" not in self.volumes_dir:
-            msg = f"volumes_dir: expected a path with '{{split}}' in it, got {self.volumes_dir!r}"
-            raise SpecError(msg)
-        if any(part in ("", ".", "..") for part in self.volumes_dir.rstrip("/").split("/")):
-            msg = f"volumes_dir: expected a path inside the source, got {self.volumes_dir!r}"
-            raise SpecError(msg)
         self.preset()
 
     def preset(self) -> CTPreprocessing:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from medassets.errors import CatalogError, Reason
-from medassets.specs import VolumeDatasetSpec
+from medassets.specs import CTSourceSpec
 from medassets.volumes.csv_tables import CsvTable, parse_csv
 from medassets.volumes.ct_rate_cells import (
     clean_section,
@@ -17,6 +17,7 @@ from medassets.volumes.ct_rate_cells import (
     join_report,
     read_spacing_pairs,
 )
+from medassets.volumes.ct_rate_names import VolumeName, parse_volume_name, table_paths, volume_path
 
 REPORT_SECTIONS: Mapping[str, str] = {
     "clinical_information": "ClinicalInformation_EN",
@@ -75,40 +76,13 @@ Row = dict[str, Any]
 Exclusion = tuple[Reason, str]
 
 
-def table_paths(split: str) -> "TablePaths":
-    """Return where CT-RATE keeps the tables of a split; some call `valid` `validation`."""
-    long_name = {"valid": "validation"}.get(split, split)
-    return TablePaths(
-        metadata=f"dataset/metadata/{long_name}_metadata.csv",
-        reports=f"dataset/radiology_text_reports/{long_name}_reports.csv",
-        labels=f"dataset/multi_abnormality_labels/{split}_predicted_labels.csv",
-        no_chest=f"dataset/metadata/no_chest_{split}.txt",
-    )
-
-
-def parse_volume_name(filename: str, *, split: str) -> "VolumeName | None":
-    """Take a file name apart; None if it is no name of a volume of this split."""
-    pattern = rf"({re.escape(split)}_\d{{1,9}})_([a-z]{{1,9}})_(\d{{1,9}})\.nii\.gz"
-    match = re.fullmatch(pattern, filename, re.ASCII)
-    if match is None:
-        return None
-    patient, scan, reconstruction = match.groups()
-    return VolumeName(
-        key=filename.removesuffix(".nii.gz"),
-        patient=patient,
-        scan=f"{patient}_{scan}",
-        reconstruction=int(reconstruction),
-    )
-
-
-def volume_path(name: "VolumeName", *, volumes_dir: str, split: str) -> str:
-    """Return the path of a volume inside the source."""
-    folder = volumes_dir.replace("{split}", split).rstrip("/")
-    return f"{folder}/{name.patient}/{name.scan}/{name.key}.nii.gz"
-
-
 def read_rows(
-    source: "TableSource", spec: VolumeDatasetSpec, split: str, revision: str | None
+    source: "TableSource",
+    spec: CTSourceSpec,
+    split: str,
+    revision: str | None,
+    *,
+    with_texts: bool = True,
 ) -> pa.Table:
     """Read the tables of one split and join them: one row per row of the metadata table.
 
@@ -121,6 +95,8 @@ def read_rows(
         spec: Declaration; `volumes_dir` and `hu_rule` are used.
         split: One of the splits of the declaration.
         revision: Pinned revision, None where the source has none.
+        with_texts: Read reports and labels. Without them, their columns are null, and volumes that
+            have none are as good as others.
 
     Returns:
         Table with the columns of `ROW_SCHEMA`, in the order of the metadata table. All keys
@@ -130,7 +106,7 @@ def read_rows(
     Raises:
         CatalogError: If a table is missing or malformed; the message names file, row and column.
     """
-    tables = _read_split(source, split=split, revision=revision)
+    tables = _read_split(source, split=split, revision=revision, with_texts=with_texts)
     common = {"split": split, "revision": revision, "label_names": list(tables.label_names)}
     rows = [{**common, **row} for row in _iter_rows(tables, spec)]
     names = json.dumps(tables.label_names, ensure_ascii=False).encode()
@@ -138,7 +114,7 @@ def read_rows(
     return table.replace_schema_metadata({LABEL_NAMES_KEY: names})
 
 
-def _iter_rows(tables: "_Split", spec: VolumeDatasetSpec) -> Iterator[Row]:
+def _iter_rows(tables: "_Split", spec: CTSourceSpec) -> Iterator[Row]:
     """Yield a row per metadata row, then a row per volume that only another table knows."""
     for index, name in enumerate(tables.metadata.names):
         yield _make_row(name, index, tables=tables, spec=spec)
@@ -150,7 +126,7 @@ def _iter_rows(tables: "_Split", spec: VolumeDatasetSpec) -> Iterator[Row]:
             yield _make_stranger(name, index, side=side, tables=tables, spec=spec)
 
 
-def _make_row(name: str, index: int, *, tables: "_Split", spec: VolumeDatasetSpec) -> Row:
+def _make_row(name: str, index: int, *, tables: "_Split", spec: CTSourceSpec) -> Row:
     volume = parse_volume_name(name, split=tables.split)
     row: Row = {column: cells[index] for column, cells in tables.cells.items()}
     row |= _identify(volume, spec, split=tables.split)
@@ -165,7 +141,7 @@ def _make_row(name: str, index: int, *, tables: "_Split", spec: VolumeDatasetSpe
 
 
 def _make_stranger(
-    name: str, index: int, *, side: "_NamedTable", tables: "_Split", spec: VolumeDatasetSpec
+    name: str, index: int, *, side: "_NamedTable", tables: "_Split", spec: CTSourceSpec
 ) -> Row:
     volume = parse_volume_name(name, split=tables.split)
     row_number = side.table.row_numbers[index]
@@ -182,7 +158,7 @@ def _make_stranger(
     return row
 
 
-def _identify(volume: "VolumeName | None", spec: VolumeDatasetSpec, *, split: str) -> Row:
+def _identify(volume: VolumeName | None, spec: CTSourceSpec, *, split: str) -> Row:
     if volume is None:
         return {}
     return {
@@ -211,12 +187,12 @@ def _join_report_and_labels(name: str, tables: "_Split") -> Row:
 
 def _exclude(
     name: str,
-    volume: "VolumeName | None",
+    volume: VolumeName | None,
     *,
     row: Row,
     first: bool,
     tables: "_Split",
-    spec: VolumeDatasetSpec,
+    spec: CTSourceSpec,
 ) -> Exclusion | None:
     """Say why a row cannot become a sample: the first rule that applies."""
     metadata, split = tables.metadata, tables.split
@@ -233,7 +209,7 @@ def _exclude(
 
 
 def _exclude_by_cells(
-    name: str, *, row: Row, tables: "_Split", spec: VolumeDatasetSpec
+    name: str, *, row: Row, tables: "_Split", spec: CTSourceSpec
 ) -> Exclusion | None:
     spacing = {axis: row[f"spacing_{axis}"] for axis in "ijk"}
     unusable = [axis for axis, step in spacing.items() if step is None or step <= 0]
@@ -244,6 +220,12 @@ def _exclude_by_cells(
         return Reason.HU_RULE_MISSING, "RescaleSlope is empty or zero; hu_rule is table"
     if spec.hu_rule == "table" and row["rescale_intercept"] is None:
         return Reason.HU_RULE_MISSING, "RescaleIntercept is empty; hu_rule is table"
+    if tables.with_texts:
+        return _exclude_by_texts(name, row=row, tables=tables)
+    return None
+
+
+def _exclude_by_texts(name: str, *, row: Row, tables: "_Split") -> Exclusion | None:
     if name not in tables.reports.first:
         return Reason.MISSING_REPORT, f"not in {tables.reports.table.path}"
     if row["report"] is None:
@@ -255,13 +237,19 @@ def _exclude_by_cells(
     return None
 
 
-def _read_split(source: "TableSource", *, split: str, revision: str | None) -> "_Split":
+def _read_split(
+    source: "TableSource", *, split: str, revision: str | None, with_texts: bool
+) -> "_Split":
     paths = table_paths(split)
 
-    def read(path: str) -> CsvTable:
+    def read(path: str, columns: tuple[str, ...] = ()) -> CsvTable:
+        if columns and not with_texts:
+            return CsvTable(path, ("VolumeName", *columns), rows=[], row_numbers=[])
         return parse_csv(source.read_table(path, revision=revision), path)
 
-    metadata, reports, labels = read(paths.metadata), read(paths.reports), read(paths.labels)
+    metadata = read(paths.metadata)
+    reports = read(paths.reports, tuple(REPORT_SECTIONS.values()))
+    labels = read(paths.labels, LABEL_NAMES)
     label_names = tuple(name for name in labels.columns if name != "VolumeName")
     if not all(label_names) or not label_names:
         msg = f"{paths.labels}, row 1: expected a name for every label, got {labels.columns}"
@@ -276,6 +264,7 @@ def _read_split(source: "TableSource", *, split: str, revision: str | None) -> "
         label_names=label_names,
         label_cells=[_read_label_cells(labels, name) for name in label_names],
         no_chest=_read_no_chest(source, paths.no_chest, split=split, revision=revision),
+        with_texts=with_texts,
     )
 
 
@@ -342,33 +331,6 @@ class TableSource(Protocol):
 
 
 @dataclass(frozen=True)
-class TablePaths:
-    """Paths of one split's tables inside a source laid out like CT-RATE."""
-
-    metadata: str
-    reports: str
-    labels: str
-    no_chest: str
-
-
-@dataclass(frozen=True)
-class VolumeName:
-    """The parts of a file name such as `train_12_a_1.nii.gz`.
-
-    Attributes:
-        key: Sample key, the name without `.nii.gz`.
-        patient: `train_12`; CT-RATE counts the patients of each split from 1.
-        scan: `train_12_a`; all reconstructions of a scan share report and labels.
-        reconstruction: 1 for the first.
-    """
-
-    key: str
-    patient: str
-    scan: str
-    reconstruction: int
-
-
-@dataclass(frozen=True)
 class _NamedTable:
     """A table with an index: the first row of each volume name, and names whose rows differ."""
 
@@ -394,3 +356,4 @@ class _Split:
     label_names: tuple[str, ...]
     label_cells: list[list[float | None]]
     no_chest: frozenset[str]
+    with_texts: bool

@@ -224,14 +224,7 @@ def describe_geometry(plan: ResamplingPlan) -> dict[str, Any]:
     """
     out = plan.out_axes
     return {
-        "source": {
-            "shape": list(plan.source.shape),
-            "spacing_mm": [float(step) for step in plan.source.spacing_mm],
-            "spacing_from": plan.source.spacing_from,
-            "axis_codes": _axis_codes(plan.source.affine),
-            "affine": _to_lists(plan.source.affine),
-            "affine_from": plan.source.affine_from,
-        },
+        "source": describe_source(plan.source),
         "output": {
             "shape": [axis.num_out for axis in out],
             "spacing_mm": [
@@ -245,6 +238,18 @@ def describe_geometry(plan: ResamplingPlan) -> dict[str, Any]:
         "crop": [[axis.crop_start, axis.crop_start + axis.num_kept] for axis in out],
         "pad": [[axis.pad_before, axis.num_out - axis.num_kept - axis.pad_before] for axis in out],
         "cropped_share": plan.cropped_share,
+    }
+
+
+def describe_source(frame: SourceFrame) -> dict[str, Any]:
+    """Return what the `geometry` record says of a stored volume, JSON-like, lengths in mm."""
+    return {
+        "shape": list(frame.shape),
+        "spacing_mm": [float(step) for step in frame.spacing_mm],
+        "spacing_from": frame.spacing_from,
+        "axis_codes": _axis_codes(frame.affine),
+        "affine": _to_lists(frame.affine),
+        "affine_from": frame.affine_from,
     }
 
 

@@ -206,8 +206,19 @@ class NiftiReader:
             target: C-contiguous, shape (j, i), of the header's dtype.
 
         Raises:
-            SampleRejectedError: BAD_HEADER if the file ends before the slice does, CORRUPT_GZIP
-                if its gzip stream is damaged.
+            SampleRejectedError: See `read_voxels_into`.
+        """
+        self.read_voxels_into(target)
+
+    def read_voxels_into(self, target: np.ndarray) -> None:
+        """Read the next voxels as they are stored, first axis fastest.
+
+        Args:
+            target: C-contiguous, of the header's dtype; filled whole.
+
+        Raises:
+            SampleRejectedError: BAD_HEADER if the file ends before the target is full,
+                CORRUPT_GZIP if its gzip stream is damaged.
         """
         view = target.reshape(-1).view(np.uint8).data
         filled = self._stream.read_into(view)

@@ -88,7 +88,7 @@ def preprocess_volume(
     try:
         with open_nifti(file) as reader:
             header = reader.header
-            _check_num_slices(header, limits.min_slices)
+            check_num_slices(header, limits.min_slices)
             plan = plan_resampling(header, preset, spacing_mm=spacing_mm)
             scaling = choose_scaling(hu or HuDeclaration(), header)
             statistics, seconds = resample_stream(
@@ -126,7 +126,12 @@ def _check_out(out: npt.NDArray[Any], preset: CTPreprocessing) -> None:
         raise ValueError(msg)
 
 
-def _check_num_slices(header: NiftiHeader, min_slices: int) -> None:
+def check_num_slices(header: NiftiHeader, min_slices: int) -> None:
+    """Refuse a volume that is too thin.
+
+    Raises:
+        SampleRejectedError: TOO_FEW_SLICES.
+    """
     if min(header.shape) < min_slices:
         detail = f"the shape is {header.shape}, expected at least {min_slices} along every axis"
         raise SampleRejectedError(Reason.TOO_FEW_SLICES, detail)

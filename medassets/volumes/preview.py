@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import nibabel as nib
@@ -49,6 +49,22 @@ def draw_volume_preview(
         ValueError: If the volume has not three axes, or the affine does not tell where they go.
     """
     slices = _cut_slices(volume, affine)
+    return draw_slices(slices, hu_per_unit=hu_per_unit, max_bytes=max_bytes)
+
+
+def draw_slices(
+    slices: "Sequence[UprightSlice]", *, hu_per_unit: float, max_bytes: int = MAX_PREVIEW_BYTES
+) -> bytes:
+    """Draw slices side by side, on one scale in mm, in a lung window.
+
+    Args:
+        slices: As they are to be looked at.
+        hu_per_unit: HU are values times this.
+        max_bytes: The picture is made coarser until it is no larger.
+
+    Returns:
+        JPEG, grey.
+    """
     side_px = float(_PANEL_PX)
     content = _shrink(slices, side_px=side_px, hu_per_unit=hu_per_unit, max_bytes=max_bytes)
     while len(content) > max_bytes and side_px > _SMALLEST_PX:
@@ -73,7 +89,7 @@ def draw_sample_preview(members: Mapping[str, BytesLike]) -> bytes:
 
 
 def _shrink(
-    slices: "tuple[_Slice, ...]", *, side_px: float, hu_per_unit: float, max_bytes: int
+    slices: "Sequence[UprightSlice]", *, side_px: float, hu_per_unit: float, max_bytes: int
 ) -> bytes:
     """Encode at falling quality until the picture is small enough, or the quality exhausted."""
     canvas = _compose(slices, side_px=side_px, hu_per_unit=hu_per_unit)
@@ -85,26 +101,42 @@ def _shrink(
     return content
 
 
-def _cut_slices(volume: VolumeArray, affine: Affine) -> "tuple[_Slice, _Slice, _Slice]":
+def _cut_slices(
+    volume: VolumeArray, affine: Affine
+) -> "tuple[UprightSlice, UprightSlice, UprightSlice]":
     """Cut the middle slices as views and turn them upright; nothing of the volume is copied."""
-    orientation = nib.orientations.io_orientation(affine)
-    if volume.ndim != 3 or np.isnan(orientation).any():
-        msg = f"no picture: {volume.shape = }, expected three axes along R, A and S in {affine = }"
+    axes, flips = find_world_axes(affine)
+    if volume.ndim != 3:
+        msg = f"no picture: {volume.shape = }, expected three axes along R, A and S"
         raise ValueError(msg)
-    axes = [int(axis) for axis in np.argsort(orientation[:, 0])]
-    flips = [slice(None, None, int(orientation[axis, 1])) for axis in axes]
     upright = volume.transpose(axes)[tuple(flips)]
     right_mm, front_mm, up_mm = np.linalg.norm(affine[:3, :3], axis=0)[axes].tolist()
     middle = [side // 2 for side in upright.shape]
     # Rows run down, columns to the right: from R, A, S growing to the picture's directions.
     return (
-        _Slice(upright[::-1, ::-1, middle[2]].T, row_mm=front_mm, column_mm=right_mm),
-        _Slice(upright[::-1, middle[1], ::-1].T, row_mm=up_mm, column_mm=right_mm),
-        _Slice(upright[middle[0], ::-1, ::-1].T, row_mm=up_mm, column_mm=front_mm),
+        UprightSlice(upright[::-1, ::-1, middle[2]].T, row_mm=front_mm, column_mm=right_mm),
+        UprightSlice(upright[::-1, middle[1], ::-1].T, row_mm=up_mm, column_mm=right_mm),
+        UprightSlice(upright[middle[0], ::-1, ::-1].T, row_mm=up_mm, column_mm=front_mm),
     )
 
 
-def _compose(slices: "tuple[_Slice, ...]", *, side_px: float, hu_per_unit: float) -> Image.Image:
+def find_world_axes(affine: Affine) -> tuple[list[int], list[slice]]:
+    """Return the array axes that run along R, A and S, and how to make them grow that way.
+
+    Raises:
+        ValueError: If the affine does not tell.
+    """
+    orientation = nib.orientations.io_orientation(affine)
+    if np.isnan(orientation).any():
+        msg = f"no picture: expected three axes along R, A and S in {affine = }"
+        raise ValueError(msg)
+    axes = [int(axis) for axis in np.argsort(orientation[:, 0])]
+    return axes, [slice(None, None, int(orientation[axis, 1])) for axis in axes]
+
+
+def _compose(
+    slices: "Sequence[UprightSlice]", *, side_px: float, hu_per_unit: float
+) -> Image.Image:
     """Draw all slices on one scale; the longest side of any becomes `side_px`."""
     px_per_mm = side_px / max(max(one.height_mm, one.width_mm) for one in slices)
     panels = [_draw_panel(one, px_per_mm=px_per_mm, hu_per_unit=hu_per_unit) for one in slices]
@@ -117,7 +149,7 @@ def _compose(slices: "tuple[_Slice, ...]", *, side_px: float, hu_per_unit: float
     return canvas
 
 
-def _draw_panel(one: "_Slice", *, px_per_mm: float, hu_per_unit: float) -> Image.Image:
+def _draw_panel(one: "UprightSlice", *, px_per_mm: float, hu_per_unit: float) -> Image.Image:
     low, high = LUNG_WINDOW_HU
     hu = one.values.astype(np.float32) * np.float32(hu_per_unit)
     grey = np.clip((hu - low) * (255 / (high - low)), 0, 255).round().astype(np.uint8)
@@ -132,7 +164,7 @@ def _encode_jpeg(image: Image.Image, *, quality: int) -> bytes:
 
 
 @dataclass(frozen=True)
-class _Slice:
+class UprightSlice:
     """One upright slice: rows run down, columns to the right, as in the picture."""
 
     values: npt.NDArray[np.floating]

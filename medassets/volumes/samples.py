@@ -10,7 +10,7 @@ import numpy as np
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import EncodedSample, SourceItem, StagedFile
-from medassets.specs import CTPreprocessing, VolumeDatasetSpec
+from medassets.specs import CTPreprocessing, CTSourceSpec, VolumeDatasetSpec
 from medassets.volumes.buffers import BufferPool
 from medassets.volumes.ct_rate import REPORT_SECTIONS
 from medassets.volumes.hu import HuDeclaration
@@ -57,8 +57,8 @@ def encode_volume_sample(
             staged.path,
             preset=preset,
             hu=declare_hu(item, spec),
-            spacing_mm=_read_spacing(item),
-            limits=_read_limits(spec),
+            spacing_mm=read_spacing(item),
+            limits=read_limits(spec),
             out=voxels,
             buffers=buffers,
         )
@@ -70,7 +70,7 @@ def encode_volume_sample(
             ("bin", volume.array),
             ("txt", (item.row["report"] or "").encode()),
             ("cls", np.array(list(labels.values()), "<f4").tobytes()),
-            ("json", _encode_json(described)),
+            ("json", encode_json(described)),
         )
         # From here on the buffer is the sample's; before, an error gives it back.
         release = stack.pop_all().close
@@ -138,7 +138,7 @@ def read_labels(item: SourceItem) -> dict[str, float]:
     return dict(zip(names, map(float, values), strict=True))
 
 
-def declare_hu(item: SourceItem, spec: VolumeDatasetSpec) -> HuDeclaration:
+def declare_hu(item: SourceItem, spec: CTSourceSpec) -> HuDeclaration:
     """Return the dataset's HU rule with the values that the table gives for this volume."""
     if spec.hu_rule != "table":
         return HuDeclaration(rule=spec.hu_rule)
@@ -146,14 +146,20 @@ def declare_hu(item: SourceItem, spec: VolumeDatasetSpec) -> HuDeclaration:
     return HuDeclaration(rule="table", slope=slope, intercept=intercept)
 
 
-def _read_spacing(item: SourceItem) -> tuple[float, float, float]:
+def read_spacing(item: SourceItem) -> tuple[float, float, float]:
+    """Return the steps along the stored axes that the table gives, in mm.
+
+    Raises:
+        SampleRejectedError: SPACING_MISSING if it gives none.
+    """
     steps = [item.row[f"spacing_{axis}"] for axis in "ijk"]
     if None in steps:
         raise SampleRejectedError(Reason.SPACING_MISSING, "the catalog row has no spacing")
     return steps[0], steps[1], steps[2]
 
 
-def _read_limits(spec: VolumeDatasetSpec) -> VolumeLimits:
+def read_limits(spec: CTSourceSpec) -> VolumeLimits:
+    """Return what the declaration wants of a volume."""
     return VolumeLimits(
         min_slices=spec.min_slices,
         min_plausible_share=spec.min_plausible_share,
@@ -183,6 +189,7 @@ def _collect_facts(described: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _encode_json(described: Mapping[str, Any]) -> bytes:
+def encode_json(described: Mapping[str, Any]) -> bytes:
+    """Return a `json` member."""
     text = json.dumps(described, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.encode()

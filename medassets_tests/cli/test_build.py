@@ -174,7 +174,7 @@ def test_an_unknown_dataset_is_told_with_those_that_are_known(
     for command in ("plan", "build", "status", "retry", "verify"):
         ran = medassets(command, "lung")
         assert ran.code == 2
-        known = "clip4mc, ct_rate, demo_ct, demo_video, lungs"
+        known = "clip4mc, ct_rate, demo_ct, demo_video, demo_windows, lungs"
         assert f"'lung' is not declared; declared: {known}" in ran.err
 
 

@@ -18,11 +18,12 @@ def test_what_is_declared_well_is_listed(medassets: Medassets, lungs: Declare) -
         ["ok", "ct_rate"],
         ["ok", "demo_ct"],
         ["ok", "demo_video"],
+        ["ok", "demo_windows"],
         ["ok", "lungs"],
     ]
     document = medassets("validate", "--json").document
     assert document == {
-        "datasets": ["clip4mc", "ct_rate", "demo_ct", "demo_video", "lungs"],
+        "datasets": ["clip4mc", "ct_rate", "demo_ct", "demo_video", "demo_windows", "lungs"],
         "problems": [],
     }
 

@@ -31,7 +31,7 @@ def test_a_shipped_declaration_loads_by_itself(dataset: str) -> None:
 
 def test_every_shipped_declaration_is_tested() -> None:
     shipped = {file.parent.name for file in SHIPPED.rglob("*.yaml")}
-    assert shipped == {"ct_rate", "demo_ct", "clip4mc", "demo_video"}
+    assert shipped == {"ct_rate", "demo_ct", "clip4mc", "demo_video", "demo_windows"}
 
 
 def test_ct_rate_is_declared_as_published() -> None:

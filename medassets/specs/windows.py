@@ -1,0 +1,139 @@
+"""Declarations of CT window datasets: sparse masks of voxels within ranges of HU."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+from medassets.errors import SpecError
+from medassets.specs.checks import check_choice, check_pattern
+from medassets.specs.ct import CTSourceSpec
+
+PADDING_HU = -2000.0
+"""Value of the voxels that fill a volume up to its resolution; no window may hold it."""
+
+MOST_WINDOWS = 32
+_LARGEST_HU = 100_000.0
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+WindowCompression = Literal["none", "auto"]
+
+
+@dataclass(frozen=True)
+class CTWindow:
+    """One window: voxels with level - width / 2 <= HU <= level + width / 2, both ends included.
+
+    Attributes:
+        name: Begins the names of its members in a shard.
+        width: HU from one end to the other.
+        level: HU in the middle.
+    """
+
+    name: str
+    width: float
+    level: float
+
+    def __post_init__(self) -> None:
+        """Refuse a window that cannot be stored; the message begins with the field."""
+        check_pattern("windows", self.name, _NAME, "a name of up to 32 of a-z 0-9 _")
+        for field in ("width", "level"):
+            value = getattr(self, field)
+            if not math.isfinite(value) or abs(value) > _LARGEST_HU:
+                msg = f"windows: {self.name}: {field} is {value:g}, expected at most 100000 HU"
+                raise SpecError(msg)
+        if not self.width > 0:
+            msg = f"windows: {self.name}: expected a width above 0, got {self.width:g}"
+            raise SpecError(msg)
+        if self.low_hu <= PADDING_HU <= self.high_hu:
+            # The padding is not stored: it must lie outside of every mask.
+            msg = (
+                f"windows: {self.name} reaches from {self.low_hu:g} to {self.high_hu:g} HU and so "
+                f"holds {PADDING_HU:g}, the value of padding; choose one that does not"
+            )
+            raise SpecError(msg)
+
+    @property
+    def low_hu(self) -> float:
+        """Least HU inside."""
+        return self.level - self.width / 2
+
+    @property
+    def high_hu(self) -> float:
+        """Largest HU inside."""
+        return self.level + self.width / 2
+
+
+STANDARD_WINDOWS: Mapping[str, CTWindow] = {
+    window.name: window
+    for window in (
+        CTWindow("lung", 1500.0, -600.0),
+        CTWindow("bone", 1500.0, 300.0),
+        CTWindow("soft_tissue", 400.0, 50.0),
+        CTWindow("brain", 80.0, 35.0),
+    )
+}
+"""Name -> window, as radiologists set them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CTWindowDatasetSpec(CTSourceSpec):
+    """A dataset of windows of CT volumes, one bit per voxel and window.
+
+    Attributes:
+        source: `huggingface` or `folder` (CT volumes), or `processed`: masks that exist already,
+            `processed/<case>/windows/<window>_w<width>_l<level>.npy` below `folder`.
+        splits: Splits, named as the source names them; `processed` has one, of any name.
+        windows: Names of `STANDARD_WINDOWS`, or `{name, width, level}` in HU.
+        compression: Of the bits: `auto` compresses those that become a tenth smaller.
+    """
+
+    SOURCES: ClassVar[tuple[str, ...]] = ("huggingface", "folder", "processed")
+
+    windows: tuple[str | dict[str, str | float], ...] = tuple(STANDARD_WINDOWS)
+    compression: WindowCompression = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse a declaration that cannot work; the message begins with the field."""
+        super().__post_init__()
+        check_choice("compression", self.compression, get_args(WindowCompression))
+        if self.source == "processed" and len(self.splits) != 1:
+            msg = f"splits: source processed has one split, such as [train], got {self.splits}"
+            raise SpecError(msg)
+        names = [window.name for window in self.list_windows()]
+        if not names or len(names) > MOST_WINDOWS or len(set(names)) < len(names):
+            msg = f"windows: expected 1 to {MOST_WINDOWS} different names, got {names}"
+            raise SpecError(msg)
+
+    def _check_source(self) -> None:
+        super()._check_source()
+        if self.source == "processed" and not self.folder:
+            msg = "folder: source processed needs the path above processed/<case>/windows"
+            raise SpecError(msg)
+
+    def list_windows(self) -> tuple[CTWindow, ...]:
+        """Return the declared windows, in order.
+
+        Raises:
+            SpecError: If one is neither a known name nor a whole definition.
+        """
+        if isinstance(self.windows, str):
+            msg = f"windows: expected a list such as [{self.windows}], got {self.windows!r}"
+            raise SpecError(msg)
+        return tuple(_read_window(declared) for declared in self.windows)
+
+
+def _read_window(declared: Any) -> CTWindow:
+    if isinstance(declared, str):
+        check_choice("windows", declared, tuple(STANDARD_WINDOWS))
+        return STANDARD_WINDOWS[declared]
+    if not isinstance(declared, Mapping) or set(declared) != {"name", "width", "level"}:
+        msg = f"windows: expected a name or {{name, width, level}}, got {declared!r}"
+        raise SpecError(msg)
+    numbers = [declared["width"], declared["level"]]
+    if not isinstance(declared["name"], str) or not all(
+        isinstance(number, int | float) and not isinstance(number, bool) for number in numbers
+    ):
+        msg = f"windows: expected a text and two numbers, got {dict(declared)!r}"
+        raise SpecError(msg)
+    return CTWindow(declared["name"], float(numbers[0]), float(numbers[1]))
