@@ -1,5 +1,18 @@
 """The training side: torch datasets over published shards; imports no Dagster."""
 
 from medassets.loaders.clips import ClipDataset
+from medassets.loaders.config import Loaders, build_loaders
+from medassets.loaders.loader import Loader
+from medassets.loaders.order import EpochOrder
+from medassets.loaders.stream import VolumeStream
+from medassets.loaders.volumes import VolumeDataset
 
-__all__ = ["ClipDataset"]
+__all__ = [
+    "ClipDataset",
+    "EpochOrder",
+    "Loader",
+    "Loaders",
+    "VolumeDataset",
+    "VolumeStream",
+    "build_loaders",
+]

@@ -7,7 +7,9 @@ not begin at a page boundary doubles the time of the copy out of the page cache.
 import contextlib
 import math
 import mmap
+import os
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,11 +36,23 @@ class MemoryPool:
     Args:
         max_free_bytes: What waits beyond this is given back to the system, oldest first; the two
             newest stay whatever their size.
+        max_kept_bytes: The same while somebody has asked to `keep` it.
     """
 
-    def __init__(self, *, max_free_bytes: int = 1 << 30) -> None:
+    def __init__(self, *, max_free_bytes: int, max_kept_bytes: int) -> None:
         self._max_free_bytes = max_free_bytes
+        self._max_kept_bytes = max_kept_bytes
         self._free: list[_Memory] = []
+        self._keepers: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def keep(self, user: object) -> None:
+        """Hold more memory ready as long as an object lives.
+
+        At the end of an epoch all batches in flight come back, and the next epoch needs them all;
+        fetching gigabytes from the system anew takes longer than reading them.
+        """
+        self._keepers.add(user)
+        weakref.finalize(user, self._trim).atexit = False
 
     def lend(self, num_bytes: int) -> _Memory:
         """Return memory of undefined content.
@@ -79,7 +93,11 @@ class MemoryPool:
 
     def _take_back(self, memory: _Memory) -> None:
         self._free.append(memory)
-        while len(self._free) > 2 and self.free_bytes > self._max_free_bytes:
+        self._trim()
+
+    def _trim(self) -> None:
+        most = self._max_kept_bytes if len(self._keepers) else self._max_free_bytes
+        while len(self._free) > 2 and self.free_bytes > most:
             with contextlib.suppress(IndexError):
                 self._free.pop(0)
 
@@ -115,7 +133,10 @@ def _map_memory(num_bytes: int) -> _Memory:
     return np.frombuffer(mapped, np.uint8)
 
 
-POOL = MemoryPool()
+POOL = MemoryPool(
+    max_free_bytes=1 << 30,
+    max_kept_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4,
+)
 """The pool of this process; a forked child starts with a copy whose pages it gets when it writes."""
 
 

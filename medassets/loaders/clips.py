@@ -1,22 +1,31 @@
 """Frames, tokens and sizes of video clips for PyTorch."""
 
-import io
-import json
-from pathlib import Path
-from typing import Any, Literal, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from medassets.loaders.members import ShardReader
+from medassets.loaders.arrays import StoredArray, describe_npy, read_array, read_stack
+from medassets.loaders.buffers import empty_tensor
+from medassets.loaders.collate import Sample, StackedSamples, collate_samples
+from medassets.loaders.index import IndexedSample, ShardIndex
+from medassets.loaders.members import Check, ShardReader
+from medassets.loaders.sources import Source
 
 FrameLayout = Literal["tchw", "thwc"]
 
-_HEADER_BYTES = 1024
+_MEMBERS = ("npy", "tokens.npy", "size.json", "txt")
 
 
-class ClipDataset(Dataset[dict[str, Any]]):
+@dataclass(frozen=True)
+class _Described:
+    stored: StoredArray
+    facts: Sample
+
+
+class ClipDataset(Dataset[Sample]):
     """Clips of one split, map-style: exact length, random access by offset.
 
     A sample is a dict:
@@ -26,51 +35,96 @@ class ClipDataset(Dataset[dict[str, Any]]):
     - `size`: float32 (t,), NaN where the metadata has no sizes;
     - `text` and `key`.
 
+    Frames lie in memory that is used again once no tensor, view or array looks at it any more.
+
     Args:
-        manifest: `manifest.json` of a split's frames, such as
-            `data/clip4mc/frames/train/manifest.json`.
+        source: `manifest.json` of a split's frames, such as
+            `data/clip4mc/frames/train/manifest.json`; or a folder, a pattern or a list of tars.
         layout: Axes of `frames`. `tchw` is a view: its strides are those of (t, h, w, 3).
+        check: When contents are compared with their checksums: at their `first` read by this
+            process, `always` or `never`.
 
     Raises:
-        ShardIntegrityError: If the file is no manifest.
-        ValueError: If the layout is unknown.
+        ShardIntegrityError: If the file is no manifest, or a shard missing, cut off, or not what its
+            record says.
+        ValueError: If `layout` or `check` is unknown.
     """
 
-    def __init__(self, manifest: Path | str, *, layout: FrameLayout = "tchw") -> None:
+    def __init__(
+        self, source: Source, *, layout: FrameLayout = "tchw", check: Check = "first"
+    ) -> None:
         if layout not in get_args(FrameLayout):
             msg = f"layout: expected one of {', '.join(get_args(FrameLayout))}, got {layout!r}"
             raise ValueError(msg)
-        self._reader = ShardReader(Path(manifest))
+        self._reader = ShardReader(source, check=check)
         self._layout = layout
+        self.index.require(*([name] for name in _MEMBERS))
+
+    @property
+    def index(self) -> ShardIndex:
+        """Keys, shards and offsets of the clips."""
+        return self._reader.index
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of the first clip's frames."""
+        return describe_npy(self._reader, self.index.locate(0), "npy").num_bytes
 
     def __len__(self) -> int:
         """Return the number of clips."""
         return len(self._reader)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> Sample:
         """Return one clip.
 
         Raises:
             IndexError: If there is no such clip.
-            ShardIntegrityError: If the shard is damaged; names shard and sample.
+            ShardIntegrityError: If it is damaged; names shard, sample and remedy.
         """
-        wanted = ("npy", "tokens.npy", "size.json", "txt")
-        sample, (npy, tokens, size, text) = self._reader.read(index, wanted)
-        frames = torch.from_numpy(_view_npy(npy))
-        sizes = json.loads(size) or [float("nan")] * len(frames)
-        return {
-            "frames": frames.permute(0, 3, 1, 2) if self._layout == "tchw" else frames,
-            "tokens": torch.from_numpy(_view_npy(tokens)),
-            "size": torch.tensor(sizes, dtype=torch.float32),
-            "text": text.decode(),
+        described = self._describe(self.index.locate(index))
+        out = empty_tensor(described.stored.shape, torch.uint8)
+        read_array(self._reader, described.stored, out)
+        return {"frames": self._arrange(out), **described.facts}
+
+    def __getitems__(self, indices: Sequence[int]) -> StackedSamples:
+        """Return several clips, read into one batch that `collate_fn` hands on.
+
+        Raises:
+            ValueError: If the numbers of frames or their sizes differ; names two clips.
+        """
+        described = [self._describe(self.index.locate(index)) for index in indices]
+        stored = [one.stored for one in described]
+        batch = self._arrange(read_stack(self._reader, stored, torch.uint8))
+        samples = [
+            {"frames": frames, **one.facts} for frames, one in zip(batch, described, strict=True)
+        ]
+        return StackedSamples(samples, "frames", batch)
+
+    collate_fn = staticmethod(collate_samples)
+    """Makes `frames (b, t, 3, h, w)`, `tokens (b, 77)`, `size (b, t)` and lists of texts and keys."""
+
+    def _arrange(self, frames: torch.Tensor) -> torch.Tensor:
+        return frames.movedim(-1, -3) if self._layout == "tchw" else frames
+
+    def _describe(self, sample: IndexedSample) -> _Described:
+        reader = self._reader
+        stored = describe_npy(reader, sample, "npy")
+        if len(stored.shape) != 4 or stored.shape[3] != 3 or stored.dtype.name != "uint8":
+            what = f"frames are {stored.dtype.name} of shape {stored.shape}; expected uint8 (t, h, w, 3)"
+            raise self.index.damage(sample, what)
+        tokens = describe_npy(reader, sample, "tokens.npy")
+        if tokens.dtype.str != "<i8":
+            raise self.index.damage(sample, f"tokens are {tokens.dtype.name}; expected int64")
+        content = reader.read_member(sample, "tokens.npy")
+        values = torch.frombuffer(content, dtype=torch.int64, offset=tokens.header_bytes)
+        facts = {
+            "tokens": values.view(tokens.shape),
+            "size": self._read_sizes(sample, stored.shape[0]),
+            "text": reader.read_text(sample, "txt"),
             "key": sample.key,
         }
+        return _Described(stored, facts)
 
-
-def _view_npy(content: bytearray) -> np.ndarray:
-    """Return the array inside a `.npy` file of version 1.0, without a copy."""
-    # The header is short; a BytesIO of the frames would copy them.
-    file = io.BytesIO(content[:_HEADER_BYTES])
-    np.lib.format.read_magic(file)
-    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    return np.frombuffer(content, dtype, offset=file.tell()).reshape(shape)
+    def _read_sizes(self, sample: IndexedSample, num_frames: int) -> torch.Tensor:
+        sizes = self._reader.read_json(sample, "size.json")
+        return torch.tensor(sizes or [float("nan")] * num_frames, dtype=torch.float32)

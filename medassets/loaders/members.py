@@ -1,5 +1,6 @@
 """Random access to the members of samples: positioned reads into memory of the caller."""
 
+import json
 import os
 import threading
 from collections import OrderedDict
@@ -95,6 +96,30 @@ class ShardReader:
         content = bytearray(member.size_bytes)
         self.fill(sample, suffix, [content])
         return content
+
+    def read_text(self, sample: IndexedSample, suffix: str) -> str:
+        """Return the text of one member.
+
+        Raises:
+            ShardIntegrityError: If it is missing, damaged or not UTF-8.
+        """
+        content = self.read_member(sample, suffix)
+        try:
+            return content.decode()
+        except UnicodeDecodeError as error:
+            raise self.index.damage(sample, f"member .{suffix} is not UTF-8 ({error})") from error
+
+    def read_json(self, sample: IndexedSample, suffix: str) -> Any:
+        """Return the JSON value of one member.
+
+        Raises:
+            ShardIntegrityError: If it is missing, damaged or no JSON.
+        """
+        content = self.read_member(sample, suffix)
+        try:
+            return json.loads(content)
+        except ValueError as error:
+            raise self.index.damage(sample, f"member .{suffix} is no JSON ({error})") from error
 
     def read_start(self, sample: IndexedSample, suffix: str, num_bytes: int) -> bytes:
         """Return the first bytes of a member, unchecked; less where it is shorter.

@@ -1,0 +1,214 @@
+"""Arrays inside shards: what their headers say, and reading them where they are wanted."""
+
+import io
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from medassets.arrays import BytesLike
+from medassets.loaders.buffers import POOL, empty_batch
+from medassets.loaders.index import IndexedSample
+from medassets.loaders.members import ShardReader
+
+_HEADER_BYTES = 256
+_TILE_BYTES = 1 << 19
+"""Read and widened in turn: each tile is still in the cache then, which spares a pass over memory."""
+
+_NAMES = {torch.float16: "float16", torch.float32: "float32", torch.uint8: "uint8"}
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """One array in a shard.
+
+    Attributes:
+        sample: Its sample.
+        suffix: Its member.
+        header_bytes: Bytes before its first value.
+        shape: Its shape.
+        dtype: Its dtype, with byte order.
+        fortran: Whether its first axis is contiguous instead of the last.
+    """
+
+    sample: IndexedSample
+    suffix: str
+    header_bytes: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran: bool = False
+
+    @property
+    def num_bytes(self) -> int:
+        """Length of its values."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def describe_npy(reader: ShardReader, sample: IndexedSample, suffix: str) -> StoredArray:
+    """Read the header of a `.npy` member.
+
+    Raises:
+        ShardIntegrityError: If it is none, holds Python objects, or has another length than it says.
+    """
+    size = _HEADER_BYTES
+    start = reader.read_start(sample, suffix, size)
+    if start[:6] == b"\x93NUMPY" and len(start) >= 12:
+        wide = start[6] > 1
+        size = (12 if wide else 10) + int.from_bytes(start[8 : 12 if wide else 10], "little")
+        if len(start) < size <= sample.members[suffix].size_bytes:
+            start = reader.read_start(sample, suffix, size)
+    try:
+        shape, fortran, dtype = _read_npy_header(io.BytesIO(start))
+    except ValueError as error:
+        what = f"member .{suffix} is no array of plain numbers ({error})"
+        raise reader.index.damage(sample, what) from error
+    return _checked(reader, StoredArray(sample, suffix, size, shape, dtype, fortran))
+
+
+def _read_npy_header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+    else:
+        msg = f"version {version[0]}.{version[1]}"
+        raise ValueError(msg)
+    if dtype.kind not in "biuf":
+        msg = f"dtype {dtype}"
+        raise ValueError(msg)
+    # A vector or a volume one voxel thick is both; then no axes have to be turned.
+    return shape, fortran and len(shape) > 1, dtype
+
+
+def describe_raw(
+    reader: ShardReader, sample: IndexedSample, suffix: str, document: Mapping[str, Any]
+) -> StoredArray:
+    """Return what the `json` member says of a `.bin` member.
+
+    Args:
+        reader: The shards.
+        sample: The sample.
+        suffix: The member of bare values, C order, little-endian.
+        document: Its json; `shape` or `volume_shape`, and `dtype` or `volume_dtype`.
+
+    Raises:
+        ShardIntegrityError: If either is missing or does not fit the member's length.
+    """
+    shape = document.get("shape", document.get("volume_shape"))
+    name = document.get("dtype", document.get("volume_dtype"))
+    try:
+        dtype = np.dtype(name).newbyteorder("<")
+        if name is None or dtype.kind not in "biuf" or min(shape) < 1:  # pyright: ignore[reportArgumentType]
+            raise TypeError
+        sides = tuple(int(side) for side in shape)  # pyright: ignore[reportOptionalIterable]
+    except (TypeError, ValueError) as error:
+        what = f"its json says shape {shape} and dtype {name}; expected such as [480, 480, 240], float16"
+        raise reader.index.damage(sample, what) from error
+    return _checked(reader, StoredArray(sample, suffix, 0, sides, dtype))
+
+
+def _checked(reader: ShardReader, stored: StoredArray) -> StoredArray:
+    expected = stored.header_bytes + stored.num_bytes
+    found = stored.sample.members[stored.suffix].size_bytes
+    if expected != found:
+        what = (
+            f"member .{stored.suffix} has {found:,} bytes; {stored.dtype.name} of shape "
+            f"{stored.shape} takes {expected:,}"
+        )
+        raise reader.index.damage(stored.sample, what)
+    return stored
+
+
+def read_stack(
+    reader: ShardReader, stored: Sequence[StoredArray], dtype: torch.dtype
+) -> torch.Tensor:
+    """Read arrays of one shape into one tensor for a batch.
+
+    Returns:
+        Shape (b, ...), C order, in memory as `empty_batch` chooses it.
+
+    Raises:
+        ValueError: If shapes differ; names two samples.
+        ShardIntegrityError: If an array is damaged.
+    """
+    first = stored[0]
+    for other in stored:
+        if other.shape != first.shape:
+            msg = (
+                f"{first.sample.key} has shape {first.shape}, {other.sample.key} {other.shape}: no "
+                "batch can hold both; use batch_size=1, or make shards of one shape"
+            )
+            raise ValueError(msg)
+    batch = empty_batch((len(stored), *first.shape), dtype)
+    for one, out in zip(stored, batch, strict=True):
+        read_array(reader, one, out)
+    return batch
+
+
+def read_array(reader: ShardReader, stored: StoredArray, out: torch.Tensor) -> None:
+    """Read one array into a tensor, widening it on the way where the tensor is wider.
+
+    Args:
+        reader: The shards.
+        stored: The array.
+        out: C-contiguous, of its shape.
+
+    Raises:
+        ShardIntegrityError: If it is damaged.
+        ValueError: If the tensor's dtype cannot hold every stored value.
+    """
+    wanted = np.dtype(_NAMES[out.dtype])
+    if not np.can_cast(stored.dtype, wanted, "safe"):
+        msg = (
+            f"{reader.index.paths[stored.sample.shard]}: {stored.sample.key}: stored as "
+            f"{stored.dtype.name}, which {wanted.name} cannot hold; ask for dtype='float32'"
+        )
+        raise ValueError(msg)
+    if stored.fortran:
+        pieces = _turn(stored, out)
+    elif stored.dtype == wanted:
+        pieces = [out.view(-1).view(torch.uint8).numpy()]
+    else:
+        pieces = _widen(stored, out)
+    reader.fill(stored.sample, stored.suffix, _after_header(stored, pieces))
+
+
+def _after_header(
+    stored: StoredArray, pieces: Sequence[BytesLike] | Iterator[BytesLike]
+) -> Iterator[BytesLike]:
+    # Read once more, because the checksum covers it.
+    yield bytearray(stored.header_bytes)
+    yield from pieces
+
+
+def _widen(stored: StoredArray, out: torch.Tensor) -> Iterator[BytesLike]:
+    itemsize, flat = stored.dtype.itemsize, out.view(-1).numpy()
+    widen = _choose_widening(stored.dtype, flat.dtype)
+    scratch = POOL.lend(_TILE_BYTES)
+    step = _TILE_BYTES // itemsize
+    values = scratch.view(stored.dtype)
+    for start in range(0, len(flat), step):
+        target = flat[start : start + step]
+        yield scratch[: len(target) * itemsize]
+        widen(values[: len(target)], target)
+
+
+def _choose_widening(stored: np.dtype[Any], wanted: np.dtype[Any]) -> Callable[..., None]:
+    if stored == np.float16 and stored.isnative and wanted == np.float32:
+        # Not everybody wants float32, and numba takes half a second to import.
+        from medassets.loaders.widen_kernel import widen_half
+
+        return widen_half
+    return lambda values, out: np.copyto(out, values)
+
+
+def _turn(stored: StoredArray, out: torch.Tensor) -> Iterator[BytesLike]:
+    """Turn the axes of an array as `numpy.save` writes a transposed one."""
+    scratch = POOL.lend(stored.num_bytes)
+    yield scratch
+    values = scratch.view(stored.dtype).reshape(stored.shape, order="F")
+    np.copyto(out.numpy(), values)

@@ -1,0 +1,232 @@
+"""Loaders from the YAML that training scripts have."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+
+from medassets.errors import SpecError
+from medassets.loaders.loader import Loader, WorkerKind
+from medassets.loaders.members import Check
+from medassets.loaders.order import Uneven
+from medassets.loaders.summary import (
+    LoaderSummary,
+    find_memory_warnings,
+    measure_memory,
+    summarize_loader,
+)
+from medassets.loaders.volumes import VolumeDataset, VolumeDtype
+
+_SHARDS = {
+    "train": ("train_shard_pattern", "webdataset_shards_train"),
+    "valid": ("valid_shard_pattern", "webdataset_shards_val"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """The keys of the `data:` section that the loaders heed; any other is left to the trainer.
+
+    Attributes:
+        batch_size: Samples per batch and rank.
+        num_workers: Threads or processes; None: by the dataset's size.
+        workers: `thread` or `process`.
+        prefetch_factor: Batches fetched ahead per worker.
+        pin_memory: Put batches into pinned memory, where there is CUDA.
+        persistent_workers: Keep worker processes between epochs.
+        seed: Seed of the permutations; `experiment.seed` counts where it is absent.
+        dtype: Of the volumes: `float32`, as trainers get them today, or `float16`.
+        check: When contents are compared with their checksums.
+        uneven: `pad` or `drop`.
+        drop_last: Leave out the last training batch when it is not full.
+        shard_window: Shuffle among so many shards only; None: among all.
+        preprocessed: Must be true: shards hold volumes that are ready to train on.
+    """
+
+    batch_size: int = 1
+    num_workers: int | None = None
+    workers: str = "thread"
+    prefetch_factor: int = 2
+    pin_memory: bool = True
+    persistent_workers: bool = True
+    seed: int = 0
+    dtype: str = "float32"
+    check: str = "first"
+    uneven: str = "pad"
+    drop_last: bool = False
+    shard_window: int | None = None
+    preprocessed: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what YAML may hold instead of the right types."""
+        _check_types(self)
+        choices = {"dtype": VolumeDtype, "check": Check, "uneven": Uneven, "workers": WorkerKind}
+        for name, kind in choices.items():
+            if getattr(self, name) not in get_args(kind):
+                expected = ", ".join(get_args(kind))
+                msg = f"data.{name}: expected one of {expected}, got {getattr(self, name)!r}"
+                raise SpecError(msg)
+        if not self.preprocessed:
+            msg = (
+                "data.preprocessed: false asks for raw volumes, which loaders do not read: resampling "
+                "costs a hundred times the reading; make shards once with `medassets build DATASET`, "
+                "then set it to true"
+            )
+            raise SpecError(msg)
+
+
+@dataclass(frozen=True)
+class Loaders:
+    """What `build_loaders` made.
+
+    Attributes:
+        train: Loader of the training split, shuffled; None if none was named.
+        valid: Loader of the validation split, in order; None if none was named.
+        summaries: What was chosen, per loader.
+        warnings: What may not fit into this machine's memory.
+        unused: Keys of `data:` that nothing here heeds.
+    """
+
+    train: Loader | None
+    valid: Loader | None
+    summaries: tuple[LoaderSummary, ...]
+    warnings: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """What was chosen, for a person."""
+        lines = [str(one) for one in self.summaries]
+        lines += [f"warning: {warning}" for warning in self.warnings]
+        if self.unused:
+            lines.append(f"left to the trainer: data.{', data.'.join(self.unused)}")
+        return "\n".join(lines)
+
+
+def build_loaders(
+    config: Mapping[str, Any] | Path | str,
+    *,
+    rank: int | None = None,
+    world_size: int | None = None,
+    quiet: bool = False,
+) -> Loaders:
+    """Build the loaders that a training configuration describes, and say what was chosen.
+
+    `data.train_shard_pattern` and `data.valid_shard_pattern` (or `webdataset_shards_train` and
+    `webdataset_shards_val`) name shards in any of the ways of `VolumeDataset`: a pattern, a folder,
+    a manifest or a list. Relative paths count from the current folder. The other keys are those of
+    `DataConfig`.
+
+    Args:
+        config: The configuration, or the YAML file that holds it.
+        rank: Rank of this process; found out when both are None.
+        world_size: Number of ranks.
+        quiet: Print nothing. Ranks other than 0 never do.
+
+    Raises:
+        SpecError: If the configuration cannot be read or a key is wrong; names it.
+        ShardIntegrityError: If a shard is missing, cut off, or not what its record says.
+        ValueError: If a rank would get no batch.
+    """
+    document = _read_config(config)
+    data = document.get("data")
+    if not isinstance(data, Mapping):
+        msg = "data: expected a section with train_shard_pattern or valid_shard_pattern"
+        raise SpecError(msg)
+    settings, unused = _read_data(data, document.get("experiment"))
+    place = {"rank": rank, "world_size": world_size}
+    loaders = {
+        split: _build_loader(settings, _expand(data[key]), train=split == "train", **place)
+        for split, names in _SHARDS.items()
+        if (key := _find_key(data, names)) is not None
+    }
+    if not loaders:
+        msg = "data: expected train_shard_pattern or valid_shard_pattern, got neither"
+        raise SpecError(msg)
+    summaries = tuple(summarize_loader(split, one) for split, one in loaders.items())
+    memory, shared, ranks = measure_memory()
+    warnings = find_memory_warnings(
+        summaries, memory_bytes=memory, shared_bytes=shared, local_ranks=ranks
+    )
+    built = Loaders(
+        loaders.get("train"), loaders.get("valid"), summaries, tuple(warnings), tuple(unused)
+    )
+    if not quiet and summaries[0].rank == 0:
+        sys.stdout.write(built.summary + "\n")
+    return built
+
+
+def _build_loader(
+    settings: DataConfig, shards: Any, *, train: bool, rank: int | None, world_size: int | None
+) -> Loader:
+    dataset = VolumeDataset(shards, dtype=settings.dtype, check=settings.check)  # pyright: ignore[reportArgumentType]
+    return Loader(
+        dataset,
+        batch_size=settings.batch_size,
+        shuffle=train,
+        seed=settings.seed,
+        num_workers=settings.num_workers,
+        workers=settings.workers,  # pyright: ignore[reportArgumentType]
+        prefetch_factor=settings.prefetch_factor,
+        pin_memory=settings.pin_memory,
+        persistent_workers=settings.persistent_workers,
+        uneven=settings.uneven,  # pyright: ignore[reportArgumentType]
+        drop_last=settings.drop_last and train,
+        shard_window=settings.shard_window if train else None,
+        rank=rank,
+        world_size=world_size,
+    )
+
+
+def _read_config(config: Mapping[str, Any] | Path | str) -> Mapping[str, Any]:
+    if isinstance(config, Mapping):
+        return config
+    try:
+        document = yaml.safe_load(Path(config).read_text())
+    except yaml.YAMLError as error:
+        msg = f"{config}: not YAML ({error})"
+        raise SpecError(msg) from error
+    if not isinstance(document, Mapping):
+        msg = f"{config}: expected a configuration with a section data:"
+        raise SpecError(msg)
+    return document
+
+
+def _read_data(data: Mapping[str, Any], experiment: Any) -> tuple[DataConfig, list[str]]:
+    known = {field.name for field in fields(DataConfig)}
+    settings = {name: value for name, value in data.items() if name in known}
+    if "seed" not in settings and isinstance(experiment, Mapping) and "seed" in experiment:
+        settings["seed"] = experiment["seed"]
+    shards = {name for names in _SHARDS.values() for name in names}
+    return DataConfig(**settings), [str(name) for name in data if name not in known | shards]
+
+
+def _check_types(config: DataConfig) -> None:
+    for field in fields(config):
+        value = getattr(config, field.name)
+        default = field.default
+        kind = int if default is None else type(default)
+        if value is None and default is None:
+            continue
+        # A bool is an int to Python, not to a person.
+        if type(value) is not kind:
+            msg = f"data.{field.name}: expected {kind.__name__}, got {value!r}"
+            raise SpecError(msg)
+
+
+def _find_key(data: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    given = [name for name in names if data.get(name)]
+    if len(given) > 1:
+        msg = f"data: {' and '.join(given)} name the same shards; keep one"
+        raise SpecError(msg)
+    return given[0] if given else None
+
+
+def _expand(shards: Any) -> Any:
+    if isinstance(shards, str):
+        return os.path.expandvars(shards)
+    return [os.path.expandvars(str(part)) for part in shards]

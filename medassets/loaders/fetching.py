@@ -1,0 +1,180 @@
+"""Batches fetched ahead: on threads of this process, or by PyTorch's worker processes."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from medassets.loaders.buffers import pinning
+
+Batch = Any
+Collate = Callable[[Any], Batch]
+
+
+@dataclass(frozen=True)
+class PlannedBatch:
+    """What a worker is asked for.
+
+    Attributes:
+        epoch: Epoch it belongs to.
+        indices: Its samples.
+    """
+
+    epoch: int
+    indices: list[int]
+
+
+class BatchSource(Dataset[Batch]):
+    """A dataset seen batch by batch; what a worker of either kind works with.
+
+    Args:
+        dataset: Map-style. `set_epoch`, `__getitems__` and `collate_fn` are used where it has them.
+        collate_fn: Makes a batch of samples; the dataset's own, else PyTorch's, when None.
+        pin: Put batches into pinned memory, where there is CUDA.
+    """
+
+    def __init__(self, dataset: Any, collate_fn: Collate | None, *, pin: bool) -> None:
+        self._dataset = dataset
+        self._collate = collate_fn or getattr(dataset, "collate_fn", None) or default_collate
+        self._pin = pin and torch.cuda.is_available()
+        self._epoch: int | None = None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell the dataset of a new epoch."""
+        if epoch != self._epoch and hasattr(self._dataset, "set_epoch"):
+            self._dataset.set_epoch(epoch)
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        """Return one sample."""
+        return self._dataset[index]
+
+    def __getitems__(self, planned: PlannedBatch) -> Batch:
+        """Return one batch; the name is the one PyTorch's workers call."""
+        self.set_epoch(planned.epoch)
+        return self.fetch(planned.indices)
+
+    def fetch(self, indices: list[int]) -> Batch:
+        """Return one batch."""
+        with pinning(self._pin):
+            if getattr(self._dataset, "__getitems__", None):
+                samples = self._dataset.__getitems__(indices)
+            else:
+                samples = [self._dataset[index] for index in indices]
+            batch = self._collate(samples)
+        return _pin(batch) if self._pin else batch
+
+
+def _pin(batch: Batch) -> Batch:
+    if isinstance(batch, torch.Tensor):
+        return batch if batch.is_pinned() else batch.pin_memory()
+    if isinstance(batch, dict):
+        return {name: _pin(value) for name, value in batch.items()}
+    return batch
+
+
+class ThreadBatches(Iterator[Batch]):
+    """Batches in order, fetched ahead on threads; they end with the iterator.
+
+    Args:
+        source: Where batches come from.
+        batches: Samples of each batch.
+        num_workers: Threads, at least 1.
+        depth: Batches fetched ahead at most.
+    """
+
+    def __init__(
+        self, source: BatchSource, batches: Sequence[list[int]], *, num_workers: int, depth: int
+    ) -> None:
+        # Its threads know the source but not this iterator, so that dropping it is noticed.
+        self._threads = ThreadPoolExecutor(num_workers, thread_name_prefix="medassets-loader")
+        self._fetch = source.fetch
+        self._planned = iter(batches)
+        self._pending: deque[Future[Batch]] = deque()
+        self._submit(depth)
+
+    def _submit(self, count: int) -> None:
+        for indices in islice(self._planned, count):
+            self._pending.append(self._threads.submit(self._fetch, indices))
+
+    def __next__(self) -> Batch:
+        """Return the next batch, or raise what its thread raised.
+
+        An interrupt while it is waited for loses nothing.
+        """
+        if not self._pending:
+            self.close()
+            raise StopIteration
+        try:
+            batch = self._pending[0].result()
+        except Exception:
+            self.close()
+            raise
+        self._pending.popleft()
+        self._submit(1)
+        return batch
+
+    def close(self) -> None:
+        """Let the threads end after what they are at, and forget all batches."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._pending.clear()
+        self._planned = iter(())
+
+    def __del__(self) -> None:
+        if hasattr(self, "_pending"):
+            self.close()
+
+
+class PlannedSampler:
+    """Tells PyTorch's DataLoader which batches come next."""
+
+    def __init__(self) -> None:
+        self._batches: list[PlannedBatch] = []
+
+    def plan(self, epoch: int, batches: Sequence[list[int]]) -> None:
+        """Set what the next iteration yields."""
+        self._batches = [PlannedBatch(epoch, indices) for indices in batches]
+
+    def __iter__(self) -> Iterator[PlannedBatch]:
+        """Yield what was planned last."""
+        return iter(self._batches)
+
+    def __len__(self) -> int:
+        """Return the number of batches planned."""
+        return len(self._batches)
+
+
+def _keep(batch: Batch) -> Batch:
+    return batch
+
+
+def make_data_loader(
+    source: BatchSource,
+    sampler: PlannedSampler,
+    *,
+    num_workers: int,
+    prefetch_factor: int,
+    persistent_workers: bool,
+    pin_memory: bool,
+    multiprocessing_context: str | None,
+) -> DataLoader[Batch]:
+    """Return PyTorch's loader over whole batches that its worker processes fetch."""
+    return DataLoader(
+        source,
+        batch_sampler=sampler,  # pyright: ignore[reportArgumentType]
+        num_workers=num_workers,
+        prefetch_factor=prefetch_factor,
+        persistent_workers=persistent_workers,
+        pin_memory=pin_memory and torch.cuda.is_available(),
+        multiprocessing_context=multiprocessing_context,
+        collate_fn=_keep,
+    )

@@ -1,0 +1,231 @@
+"""Batches for a training loop: prefetched, in a seeded order, equal on every rank, resumable."""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, get_args
+
+import torch
+from torch.utils.data import DataLoader
+
+from medassets.loaders.buffers import POOL
+from medassets.loaders.fetching import (
+    Batch,
+    BatchSource,
+    Collate,
+    PlannedSampler,
+    ThreadBatches,
+    make_data_loader,
+)
+from medassets.loaders.order import EpochOrder, Uneven
+from medassets.loaders.ranks import find_place
+from medassets.loaders.state import Position, State, decode_state, describe_order, encode_state
+
+WorkerKind = Literal["thread", "process"]
+
+_SMALL, _MEDIUM = 50, 200
+
+
+def choose_num_workers(num_samples: int) -> int:
+    """Return how many workers a dataset is worth: 2, 4 or 8, and no more than cores."""
+    wanted = 2 if num_samples < _SMALL else 4 if num_samples <= _MEDIUM else 8
+    return min(wanted, len(os.sched_getaffinity(0)))
+
+
+class Loader:
+    """Iterates a map-style dataset in batches.
+
+    Each `for` is one epoch and the next one follows by itself; `set_epoch` chooses another. Batches
+    come in the order of `EpochOrder`, whatever the workers. A failure reaches the caller at the batch
+    it belongs to. Leaving a loop early ends its workers.
+
+    Worker threads read outside of Python's lock, and hand a batch over by handing over a pointer;
+    between processes a batch of volumes costs more than its reading. Processes are for datasets
+    that compute in Python.
+
+    Args:
+        dataset: Map-style; `__getitems__`, `collate_fn`, `set_epoch` and `index` (for `shard_window`)
+            are used where it has them.
+        batch_size: Samples per batch and rank.
+        shuffle: Permute anew in each epoch.
+        seed: Seed of the permutations; the same on all ranks.
+        num_workers: Threads or processes; 0 fetches when asked. None: by the dataset's size.
+        workers: `thread` or `process`.
+        prefetch_factor: Batches fetched ahead per worker.
+        pin_memory: Put batches into pinned memory, where there is CUDA.
+        persistent_workers: Keep worker processes between epochs. Threads are made anew, in
+            microseconds.
+        uneven: `pad` or `drop`: what becomes of samples that do not make one for every rank.
+        drop_last: Leave out the last batch when it is not full.
+        rank: Rank of this process; of the process group or torchrun's environment when None.
+        world_size: Number of ranks, with `rank`.
+        shard_window: Shuffle only among so many neighbouring shards of the shuffled ones.
+        collate_fn: Makes a batch of samples, instead of the dataset's own.
+        multiprocessing_context: How worker processes start: `fork`, `spawn`, `forkserver`.
+
+    Raises:
+        ValueError: If an argument is out of range, or no rank would get a batch.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        *,
+        batch_size: int = 1,
+        shuffle: bool = False,
+        seed: int = 0,
+        num_workers: int | None = None,
+        workers: WorkerKind = "thread",
+        prefetch_factor: int = 2,
+        pin_memory: bool = False,
+        persistent_workers: bool = True,
+        uneven: Uneven = "pad",
+        drop_last: bool = False,
+        rank: int | None = None,
+        world_size: int | None = None,
+        shard_window: int | None = None,
+        collate_fn: Collate | None = None,
+        multiprocessing_context: str | None = None,
+    ) -> None:
+        if workers not in get_args(WorkerKind):
+            msg = f"workers: expected thread or process, got {workers!r}"
+            raise ValueError(msg)
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.workers = workers
+        self.num_workers = choose_num_workers(len(dataset)) if num_workers is None else num_workers
+        self.prefetch_factor = prefetch_factor
+        self.pin_memory = pin_memory
+        if self.num_workers < 0 or prefetch_factor < 1:
+            msg = f"expected num_workers >= 0 and prefetch_factor >= 1, got {num_workers}, {prefetch_factor}"
+            raise ValueError(msg)
+        self.place = find_place(rank, world_size)
+        index = getattr(dataset, "index", None)
+        self.order = EpochOrder(
+            num_samples=len(dataset),
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            world_size=self.place.world_size,
+            uneven=uneven,
+            drop_last=drop_last,
+            shard_window=shard_window,
+            shard_ends=getattr(index, "shard_ends", ()),
+        )
+        self._described = describe_order(self.order, getattr(index, "digest", None))
+        # Processes cannot pin; their batches are pinned by a thread of PyTorch's.
+        self._source = BatchSource(dataset, collate_fn, pin=pin_memory and workers == "thread")
+        self._persistent = persistent_workers
+        self._context = multiprocessing_context
+        self._sampler = PlannedSampler()
+        self._processes: DataLoader[Batch] | None = None
+        self._next = Position()
+        self._reached = Position()
+        self._running: object = None
+        POOL.keep(self)
+
+    def __len__(self) -> int:
+        """Return the number of batches of this rank in a whole epoch."""
+        return self.order.num_batches
+
+    def __iter__(self) -> "Iterator[Batch]":
+        """Start the next epoch, or go on where a loaded state stands.
+
+        Raises:
+            RuntimeError: If a process group was made since, and this loader knows nothing of it.
+        """
+        self.place.check_still()
+        start, self._next = self._next, Position(self._next.epoch + 1)
+        self._reached = Position(start.epoch, start.batch)
+        planned = self.order.plan_batches(start.epoch, self.place.rank, start=start.batch)
+        return _Epoch(self, start, self._fetch(start.epoch, planned))
+
+    def _fetch(self, epoch: int, planned: list[list[int]]) -> Iterator[Batch]:
+        if self.workers == "process" and self.num_workers and planned:
+            return self._fetch_in_processes(epoch, planned)
+        self._source.set_epoch(epoch)
+        if not self.num_workers:
+            return map(self._source.fetch, planned)
+        depth = self.num_workers * self.prefetch_factor
+        return ThreadBatches(self._source, planned, num_workers=self.num_workers, depth=depth)
+
+    def _fetch_in_processes(self, epoch: int, planned: list[list[int]]) -> Iterator[Batch]:
+        self._sampler.plan(epoch, planned)
+        if self._processes is None:
+            self._processes = make_data_loader(
+                self._source,
+                self._sampler,
+                num_workers=self.num_workers,
+                prefetch_factor=self.prefetch_factor,
+                persistent_workers=self._persistent,
+                pin_memory=self.pin_memory,
+                multiprocessing_context=self._context,
+            )
+        return iter(self._processes)
+
+    @property
+    def pinned(self) -> bool:
+        """Whether batches lie in pinned memory."""
+        return self.pin_memory and torch.cuda.is_available()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the next epoch; a loaded state of that epoch stays where it is.
+
+        Args:
+            epoch: Its number, 0 or more.
+        """
+        if epoch < 0:
+            msg = f"epoch: expected 0 or more, got {epoch}"
+            raise ValueError(msg)
+        if epoch != self._next.epoch:
+            self._next, self._reached, self._running = Position(epoch), Position(epoch), None
+
+    def state_dict(self) -> State:
+        """Return where the caller stands: batches handed to it, not those fetched ahead.
+
+        The state is small and JSON-like, equal on all ranks, and fits loaders with other workers.
+        Behind the last batch of an epoch, inside the loop, it resumes with an empty rest of that epoch.
+        """
+        return encode_state(self._reached, self._described)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next iteration go on where a state was saved.
+
+        Args:
+            state: What `state_dict` returned.
+
+        Raises:
+            ValueError: If something that decides what a batch holds has changed; names it.
+        """
+        position = decode_state(state, self._described, len(self))
+        self._next, self._reached = position, Position(position.epoch, position.batch)
+        self._running = None
+
+    def _begin(self, epoch: object) -> None:
+        self._running = epoch
+
+    def _count(self, token: object, position: Position) -> None:
+        # An iterator that another one has replaced counts no more.
+        if self._running is token:
+            self._reached = position
+
+
+class _Epoch(Iterator[Batch]):
+    """One pass over an epoch, or the rest of one."""
+
+    def __init__(self, loader: Loader, start: Position, batches: Iterator[Batch]) -> None:
+        self._loader = loader
+        self._position = start
+        self._batches = batches
+        # Not self: the loader must not keep an abandoned iterator alive.
+        self._token = object()
+        loader._begin(self._token)
+
+    def __next__(self) -> Batch:
+        try:
+            batch = next(self._batches)
+        except StopIteration:
+            self._loader._count(self._token, Position(self._position.epoch + 1))
+            raise
+        self._position = Position(self._position.epoch, self._position.batch + 1)
+        self._loader._count(self._token, self._position)
+        return batch

@@ -1,0 +1,159 @@
+"""CT volumes with reports and labels for PyTorch."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from medassets.loaders.arrays import (
+    StoredArray,
+    describe_npy,
+    describe_raw,
+    read_array,
+    read_stack,
+)
+from medassets.loaders.buffers import empty_tensor
+from medassets.loaders.collate import Sample, StackedSamples, collate_samples
+from medassets.loaders.index import IndexedSample, ShardIndex
+from medassets.loaders.members import Check, ShardReader
+from medassets.loaders.sources import Source
+
+VolumeDtype = Literal["float16", "float32"]
+
+_VOLUME_SUFFIXES = ("bin", "npy")
+_LABEL_SUFFIXES = ("labels", "cls")
+_TORCH_DTYPES = {"float16": torch.float16, "float32": torch.float32}
+
+
+@dataclass(frozen=True)
+class _Described:
+    stored: StoredArray
+    facts: Sample
+
+
+class VolumeDataset(Dataset[Sample]):
+    """Volumes of one split, map-style: exact length, random access by offset.
+
+    A sample is a dict:
+
+    - `volume`: (1, D, H, W) of the dtype asked for. Shards hold (H, W, D) in C order, so this is a
+      view with strides (1, W * D, D) for D, H, W: no copy is made, and `.contiguous()` is cheapest
+      on the GPU.
+    - `report`: text, as stored;
+    - `labels`: float32 (num_classes,); (0,) where the shard has none, as the public loader does;
+    - `study_id`: from the json, the key where there is none; and `key`.
+
+    Volumes lie in memory that is used again once no tensor, view or array looks at it any more.
+
+    Args:
+        source: `manifest.json`, a folder of shards, a pattern such as `shard-{000000..000314}.tar` or
+            `*.tar`, or a list of those. Volumes are `.bin` or `.npy`, labels `.cls` or `.labels`.
+        dtype: Of the volumes. float32 costs one more pass over memory, twice the memory, and twice
+            the transfer to the GPU.
+        check: When contents are compared with their checksums: at their `first` read by this
+            process, `always` or `never`.
+
+    Raises:
+        ShardIntegrityError: If a shard is missing, cut off, or not what its record says.
+        ValueError: If `dtype` or `check` is unknown.
+    """
+
+    def __init__(
+        self, source: Source, *, dtype: VolumeDtype = "float16", check: Check = "first"
+    ) -> None:
+        if dtype not in get_args(VolumeDtype):
+            msg = f"dtype: expected one of {', '.join(get_args(VolumeDtype))}, got {dtype!r}"
+            raise ValueError(msg)
+        self._reader = ShardReader(source, check=check)
+        self._dtype = _TORCH_DTYPES[dtype]
+        self.index.require(_VOLUME_SUFFIXES, ["txt"])
+
+    @property
+    def index(self) -> ShardIndex:
+        """Keys, shards and offsets of the samples."""
+        return self._reader.index
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of the first sample's volume as it is handed over."""
+        stored = self._describe(0).stored
+        return math.prod(stored.shape) * self._dtype.itemsize
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self._reader)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return one sample.
+
+        Raises:
+            IndexError: If there is no such sample.
+            ShardIntegrityError: If it is damaged; names shard, sample and remedy.
+            ValueError: If its dtype is wider than the one asked for.
+        """
+        described = self._describe(index)
+        out = empty_tensor(described.stored.shape, self._dtype)
+        read_array(self._reader, described.stored, out)
+        return {"volume": out.permute(2, 0, 1)[None], **described.facts}
+
+    def __getitems__(self, indices: Sequence[int]) -> StackedSamples:
+        """Return several samples, read into one batch that `collate_fn` hands on.
+
+        Raises:
+            ValueError: If their shapes differ.
+        """
+        described = [self._describe(index) for index in indices]
+        stored = [one.stored for one in described]
+        batch = read_stack(self._reader, stored, self._dtype).permute(0, 3, 1, 2)[:, None]
+        samples = [
+            {"volume": volume, **one.facts} for volume, one in zip(batch, described, strict=True)
+        ]
+        return StackedSamples(samples, "volume", batch)
+
+    collate_fn = staticmethod(collate_samples)
+    """Makes `volume (b, 1, D, H, W)`, `labels (b, num_classes)` and lists of the texts."""
+
+    def expect(self, index: int) -> None:
+        """Tell the kernel that a sample is wanted soon."""
+        self._reader.expect(index, self.index.suffixes)
+
+    def _describe(self, index: int) -> _Described:
+        reader = self._reader
+        sample = self.index.locate(index)
+        document = self._read_json(sample)
+        if "bin" in sample.members:
+            stored = describe_raw(reader, sample, "bin", document)
+        else:
+            stored = describe_npy(reader, sample, "npy")
+        if len(stored.shape) != 3:
+            what = f"shape {list(stored.shape)}; expected three axes (height, width, depth)"
+            raise self.index.damage(sample, what)
+        facts = {
+            "report": reader.read_text(sample, "txt"),
+            "labels": self._read_labels(sample, document),
+            "study_id": str(document.get("study_id", sample.key)),
+            "key": sample.key,
+        }
+        return _Described(stored, facts)
+
+    def _read_json(self, sample: IndexedSample) -> dict[str, Any]:
+        document = self._reader.read_json(sample, "json") if "json" in sample.members else {}
+        if not isinstance(document, dict):
+            raise self.index.damage(sample, "member .json holds no object")
+        return document
+
+    def _read_labels(self, sample: IndexedSample, document: dict[str, Any]) -> torch.Tensor:
+        suffix = next((name for name in _LABEL_SUFFIXES if name in sample.members), None)
+        if suffix is None:
+            return torch.zeros(0, dtype=torch.float32)
+        content = self._reader.read_member(sample, suffix)
+        count = document.get("num_classes", len(content) // 4)
+        if len(content) != 4 * count:
+            what = f"member .{suffix} has {len(content)} bytes; expected {count} values of float32"
+            raise self.index.damage(sample, what)
+        # A copy, because torch wants the byte order of the machine and writable memory.
+        return torch.from_numpy(np.frombuffer(content, "<f4").astype(np.float32))
