@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import catalog, orchestration, phantom, preprocessing, shards, video
+from benchmarks import catalog, orchestration, phantom, preprocessing, shards, sparse_points, video
 
 TABLES = {
     "volume": preprocessing,
@@ -15,6 +15,7 @@ TABLES = {
     "dagster": orchestration,
     "catalog": catalog,
     "video": video,
+    "points": sparse_points,
 }
 
 

@@ -6,8 +6,10 @@ from medassets.loaders.loader import Loader
 from medassets.loaders.order import EpochOrder
 from medassets.loaders.stream import VolumeStream
 from medassets.loaders.volumes import VolumeDataset
+from medassets.loaders.windows import CTWindowSparseSDF
 
 __all__ = [
+    "CTWindowSparseSDF",
     "ClipDataset",
     "EpochOrder",
     "Loader",

@@ -11,12 +11,12 @@ from typing import Any
 from medassets.loaders.window_dense import DenseFile, open_dense
 from medassets.loaders.window_listed import ListedFile, open_listed
 from medassets.specs.windows import STANDARD_WINDOWS
+from medassets.volumes.windows import name_window_file
 
 logger = logging.getLogger(__name__)
 
 _STEMS = {
-    name: f"{name}_w{int(window.width)}_l{int(window.level)}"
-    for name, window in STANDARD_WINDOWS.items()
+    name: name_window_file(window).removesuffix(".npy") for name, window in STANDARD_WINDOWS.items()
 }
 _METADATA = "metadata.csv"
 _PROCESSED = "processed"

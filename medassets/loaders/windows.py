@@ -132,7 +132,8 @@ class CTWindowSparseSDF(Dataset[Sample]):
         points = self._draw(number, rng)
         values = points.values
         if values is None:
-            sparse_sdf = torch.ones(len(points.index), 1)
+            # torch.ones wakes a thread pool for this, which costs more than all the rest.
+            sparse_sdf = torch.from_numpy(np.ones((len(points.index), 1), np.float32))
         else:
             sparse_sdf = torch.from_numpy(values)
         return {"sparse_sdf": sparse_sdf, "sparse_index": torch.from_numpy(points.index)}

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from medassets.errors import ShardIntegrityError
-from medassets.loaders.windows import CTWindowSparseSDF
+from medassets.loaders import CTWindowSparseSDF, Loader
 from medassets_tests.loaders.window_data import (
     LUNG,
     make_mask,
@@ -22,8 +23,8 @@ from medassets_tests.loaders.window_data import (
     write_sparse,
 )
 
-NO_CACHE = {"cache_data": False, "precompute_sparse": False}
-CACHES = [
+NO_CACHE: dict[str, Any] = {"cache_data": False, "precompute_sparse": False}
+CACHES: list[dict[str, Any]] = [
     NO_CACHE,
     {"cache_data": True, "precompute_sparse": True},
     {"cache_data": True, "precompute_sparse": False},
@@ -151,13 +152,38 @@ def test_distances_of_a_later_version_are_read_before_the_mask(tmp_path: Path, o
     index = np.asarray(np.argwhere(MASKS[1]).astype(np.int32), order=order)  # pyright: ignore[reportCallIssue, reportArgumentType]
     distances = np.random.default_rng(0).normal(size=(len(index), 1)).astype(np.float32)
     np.savez(path.with_suffix(".npz"), sparse_index=index, sparse_sdf=distances, resolution=512)
-    by_point = {tuple(p): d for p, d in zip(index.tolist(), distances[:, 0].tolist(), strict=True)}
+    by_point: dict[tuple[int, ...], float] = {
+        tuple(p): d for p, d in zip(index.tolist(), distances[:, 0].tolist(), strict=True)
+    }
     for options in CACHES:
         for max_points in (77, 500000):
             sample = CTWindowSparseSDF(str(tmp_path), max_points=max_points, **options)[0]
             assert len(sample["sparse_index"]) == min(max_points, len(index))
             got = [by_point[tuple(point)] for point in sample["sparse_index"].tolist()]
-            np.testing.assert_array_equal(sample["sparse_sdf"][:, 0], np.float32(got))
+            np.testing.assert_array_equal(sample["sparse_sdf"][:, 0], np.array(got, np.float32))
+
+
+def test_over_many_epochs_every_point_and_pair_is_equally_likely(tmp_path: Path) -> None:
+    mask = np.zeros((9, 7, 8), np.bool_)
+    mask[2:5, 3:5, ::4] = True
+    masks = {"a": {"lung": mask}}
+    dataset = CTWindowSparseSDF(
+        str(write_shards(tmp_path, masks)), min_points=1, max_points=5, cache_data=False
+    )
+    points = {tuple(point): n for n, point in enumerate(np.argwhere(mask).tolist())}
+    num_epochs, num_points = 6000, len(points)
+    drawn = np.zeros((num_epochs, num_points), np.int64)
+    for epoch in range(num_epochs):
+        dataset.set_epoch(epoch)
+        drawn[epoch, [points[tuple(p)] for p in dataset[0]["sparse_index"].tolist()]] = 1
+    assert (drawn.sum(axis=1) == 5).all()
+    expected = num_epochs * 5 / num_points
+    chi = ((drawn.sum(axis=0) - expected) ** 2).sum() / (expected * (1 - 5 / num_points))
+    assert chi * (num_points - 1) / num_points < 31.3  # 99.9 % of chi-square, 11 degrees
+    together = (drawn.T @ drawn)[np.triu_indices(num_points, 1)]
+    share = 5 * 4 / (num_points * (num_points - 1))
+    deviation = np.sqrt(num_epochs * share * (1 - share))
+    assert np.abs(together - num_epochs * share).max() < 4.5 * deviation
 
 
 # Discovery.
@@ -339,7 +365,7 @@ def save_npz(path: Path, **arrays: object) -> None:
     np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]
 
 
-BAD_LISTS: dict[str, Callable[[Path], None]] = {
+BAD_LISTS: dict[str, Callable[[Path], object]] = {
     "other arrays": lambda path: save_npz(path, a=np.ones(3)),
     "too few values": lambda path: save_npz(path, indices=np.ones((9, 3), int), values=np.ones(8)),
     "two columns": lambda path: save_npz(path, indices=np.ones((9, 2), int), values=np.ones(9)),
@@ -347,10 +373,10 @@ BAD_LISTS: dict[str, Callable[[Path], None]] = {
     "objects": lambda path: save_npz(
         path, indices=np.ones((9, 3), int), values=np.array([object()] * 9)
     ),
-    "no zip": lambda path: path.write_bytes(b"PK but no archive" * 10) and None,
-    "cut": lambda path: path.write_bytes(path.read_bytes()[:-50]) and None,
-    "empty": lambda path: path.write_bytes(b"") and None,
-    "flipped": lambda path: path.write_bytes(_flip(path.read_bytes())) and None,
+    "no zip": lambda path: path.write_bytes(b"PK but no archive" * 10),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-50]),
+    "empty": lambda path: path.write_bytes(b""),
+    "flipped": lambda path: path.write_bytes(_flip(path.read_bytes())),
     "negative": lambda path: save_npz(
         path, indices=np.full((999, 3), -2, np.int16), values=np.ones(999)
     ),
@@ -474,6 +500,20 @@ def test_workers_give_what_the_process_itself_gives(tmp_path: Path, form: str, m
                 assert torch.equal(one[name], other[name])
 
 
+@pytest.mark.parametrize("workers", ["thread", "process"])
+def test_our_own_loader_gives_what_the_dataset_gives(tmp_path: Path, workers: Any) -> None:
+    dataset = CTWindowSparseSDF(write_form(tmp_path, "zstd"), max_points=150, **NO_CACHE)
+    loader = Loader(dataset, batch_size=2, num_workers=2, workers=workers)
+    for epoch in range(3):
+        got = list(loader)
+        dataset.set_epoch(epoch)
+        expected = list(make_loader(dataset))
+        assert len(got) == len(expected) == 3
+        for one, other in zip(got, expected, strict=True):
+            assert torch.equal(one["sparse_index"], other["sparse_index"])
+            assert torch.equal(one["batch_idx"], other["batch_idx"])
+
+
 def test_a_worker_that_sets_its_own_epoch_does_not_disturb_the_others(tmp_path: Path) -> None:
     dataset = CTWindowSparseSDF(write_form(tmp_path, "npy"), max_points=150)
 
@@ -482,11 +522,11 @@ def test_a_worker_that_sets_its_own_epoch_does_not_disturb_the_others(tmp_path: 
 
     got = list(make_loader(dataset, num_workers=2, worker_init_fn=start))
     assert dataset.epoch == 0
-    for epoch, batch in zip((3, 4, 3), got, strict=True):
+    # Two workers take batches in turn.
+    for first, epoch, batch in zip((0, 2, 4), (3, 4, 3), got, strict=True):
         dataset.set_epoch(epoch)
-        number = {3: 0, 4: 2}.get(epoch, 0) if batch is not got[2] else 4
-        first = batch["sparse_index"][batch["batch_idx"] == 0]
-        assert torch.equal(first, dataset[number]["sparse_index"])
+        points = batch["sparse_index"][batch["batch_idx"] == 0]
+        assert torch.equal(points, dataset[first]["sparse_index"])
 
 
 def test_a_copy_made_by_pickle_is_small_and_draws_the_same(tmp_path: Path) -> None:
