@@ -32,6 +32,7 @@ COMMANDS = {
     "inspect": "What the first samples of a shard hold.",
     "export": "Shards as the files that other training code reads.",
     "merge-info": "Several exports as one dataset for the trainer.",
+    "bench": "How fast your data loads, with how many workers.",
     "validate": "Check every declaration: file, line, field.",
     "doctor": "What this machine lacks for a build.",
     "demo": "The whole way on synthetic data.",

@@ -1,0 +1,180 @@
+"""`medassets bench loader`: what numbers of workers give on the user's own data."""
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from medassets.cli.console import Output
+from medassets.cli.words import count_words
+from medassets.errors import SpecError
+
+if TYPE_CHECKING:
+    from medassets.loaders.bench import LoaderTiming
+
+_KINDS = ("volumes", "windows", "clips")
+_COLUMNS = ("workers", "first ms", "mean ms", "std ms", "samples/s", "MB/s", "to GPU ms")
+
+
+def _parse_workers(context: click.Context, option: click.Parameter, value: str) -> list[int]:
+    del context, option
+    try:
+        numbers = list(dict.fromkeys(int(word) for word in value.split(",")))
+    except ValueError as error:
+        msg = f"expected numbers such as 0,1,2,4, got {value!r}"
+        raise click.BadParameter(msg) from error
+    if min(numbers) < 0:
+        msg = f"expected 0 or more, got {min(numbers)}"
+        raise click.BadParameter(msg)
+    return numbers
+
+
+@click.group(name="bench")
+def command() -> None:
+    """Measure this machine on your own data."""
+
+
+@command.command(name="loader")
+@click.argument("source", nargs=-1, required=True)
+@click.option(
+    "--kind", type=click.Choice(_KINDS), help="What the shards hold; found out when not given."
+)
+@click.option("--batch-size", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--workers", callback=_parse_workers, default="0,1,2,4", show_default=True)
+@click.option("--batches", type=click.IntRange(1), default=10, show_default=True)
+@click.option(
+    "--worker-kind",
+    type=click.Choice(["thread", "process"]),
+    default="thread",
+    show_default=True,
+    help="Threads inside the process, or processes of PyTorch's DataLoader.",
+)
+@click.option(
+    "--dtype", type=click.Choice(["float16", "float32"]), default="float32", show_default=True
+)
+@click.option("--window-type", default="lung", show_default=True, help="Window of --kind windows.")
+@click.option("--max-points", type=click.IntRange(1), default=100_000, show_default=True)
+@click.option("--cold", is_flag=True, help="Drop the shards from the page cache before each run.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def loader(
+    source: tuple[str, ...],
+    kind: str | None,
+    batch_size: int,
+    workers: list[int],
+    batches: int,
+    worker_kind: Any,
+    dtype: Any,
+    window_type: str,
+    max_points: int,
+    *,
+    cold: bool,
+    as_json: bool,
+) -> int:
+    """Compare worker counts on SOURCE: manifests, folders or patterns of shards.
+
+    For windows, also folders with `processed/<case>/windows`. Every count reads the same batches;
+    the first are read once before, so that all find the page cache alike.
+    """
+    from medassets.loaders.bench import recommend_workers
+
+    output = Output(as_json)
+    kind = kind or _find_kind(source)
+    dataset = _open(kind, source, dtype=dtype, window_type=window_type, max_points=max_points)
+    options = {"batch_size": batch_size, "workers": worker_kind}
+    timings = _measure(dataset, workers, batches, options, cold=cold)
+    recommendation = recommend_workers(timings, os.cpu_count() or 1)
+    samples = count_words(len(dataset), "sample")
+    title = f"{kind}, {samples}, batches of {batch_size}, {worker_kind} workers"
+    output.table(title, _COLUMNS, [_row(timing) for timing in timings])
+    output.say(f"recommended: num_workers={recommendation.num_workers}")
+    for reason in recommendation.reasons:
+        output.say(f"  {reason}")
+    document = {"source": list(source), "kind": kind, "num_samples": len(dataset), **options}
+    speeds = [{"samples_per_s": t.samples_per_s, "bytes_per_s": t.bytes_per_s} for t in timings]
+    measured = [asdict(t) | speed for t, speed in zip(timings, speeds, strict=True)]
+    output.result({**document, "timings": measured, "recommended": asdict(recommendation)})
+    return 0
+
+
+def _measure(
+    dataset: Any, workers: list[int], num_batches: int, options: dict[str, Any], *, cold: bool
+) -> list["LoaderTiming"]:
+    import torch
+
+    from medassets.loaders import Loader
+    from medassets.loaders.bench import time_loader
+
+    device = torch.device("cuda") if torch.cuda.is_available() else None
+    timings = []
+    for count in [workers[0], *workers]:
+        if cold:
+            _drop_cache(dataset)
+        loader = Loader(
+            dataset, num_workers=count, shuffle=True, pin_memory=device is not None, **options
+        )
+        timings.append(
+            time_loader(loader, num_workers=count, num_batches=num_batches, device=device)
+        )
+    # The first run fills the page cache and imports what is imported once.
+    return timings[1:]
+
+
+def _row(timing: "LoaderTiming") -> list[str]:
+    transfer = "-" if timing.transfer_s is None else f"{1e3 * timing.transfer_s:.1f}"
+    waits = [f"{1e3 * s:.1f}" for s in (timing.first_s, timing.mean_s, timing.std_s)]
+    speed = [f"{timing.samples_per_s:.1f}", f"{timing.bytes_per_s / 1e6:.0f}"]
+    return [str(timing.num_workers), *waits, *speed, transfer]
+
+
+def _find_kind(source: tuple[str, ...]) -> str:
+    """Tell what shards hold by the members of their samples."""
+    from medassets.errors import ShardIntegrityError
+    from medassets.loaders.index import ShardIndex
+
+    try:
+        suffixes = set(ShardIndex(source).suffixes)
+    except ShardIntegrityError:
+        if all(Path(part).expanduser().is_dir() for part in source):
+            return "windows"
+        raise
+    if "tokens.npy" in suffixes:
+        return "clips"
+    if any(suffix.endswith((".bits", ".rank")) for suffix in suffixes):
+        return "windows"
+    if suffixes & {"bin", "npy"}:
+        return "volumes"
+    msg = f"source: members {', '.join(sorted(suffixes))} are of no kind that is known; say --kind"
+    raise SpecError(msg)
+
+
+def _open(
+    kind: str, source: tuple[str, ...], *, dtype: Any, window_type: str, max_points: int
+) -> Any:
+    from medassets.loaders import ClipDataset, VolumeDataset
+    from medassets.loaders.windows import CTWindowSparseSDF
+
+    if kind == "volumes":
+        return VolumeDataset(source, dtype=dtype)
+    if kind == "clips":
+        return ClipDataset(source)
+    # Cached instances would measure memory instead of the disk.
+    return CTWindowSparseSDF(
+        ",".join(source), window_type=window_type, max_points=max_points,
+        cache_data=False, precompute_sparse=False,
+    )  # fmt: skip
+
+
+def _drop_cache(dataset: Any) -> None:
+    index = getattr(dataset, "index", None)
+    if index is None:
+        msg = "cold: only shards can be dropped from the page cache"
+        raise SpecError(msg)
+    for path in index.paths:
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(file)

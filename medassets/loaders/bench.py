@@ -1,0 +1,164 @@
+"""How fast a loader hands over batches on this machine, and how many workers pay."""
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, pstdev
+from typing import Any
+
+import torch
+
+WORTH_MORE_WORKERS = 1.05
+"""Less than five per cent more throughput is within what two runs differ by."""
+
+
+@dataclass(frozen=True)
+class LoaderTiming:
+    """What one number of workers gave.
+
+    Attributes:
+        num_workers: Workers.
+        num_batches: Batches measured, the first among them.
+        num_samples: Samples in them.
+        num_bytes: Bytes of their tensors.
+        first_s: From asking for an iterator to its first batch, in s.
+        mean_s: Mean wait for each later batch, in s; that of the first when there is only one.
+        std_s: Standard deviation of these waits, in s.
+        total_s: All of it, transfers included, in s.
+        transfer_s: Mean time to bring a batch to the GPU, in s; None without one.
+    """
+
+    num_workers: int
+    num_batches: int
+    num_samples: int
+    num_bytes: int
+    first_s: float
+    mean_s: float
+    std_s: float
+    total_s: float
+    transfer_s: float | None = None
+
+    @property
+    def samples_per_s(self) -> float:
+        """Samples handed over per second, the first batch included."""
+        return self.num_samples / self.total_s
+
+    @property
+    def bytes_per_s(self) -> float:
+        """Bytes of tensors handed over per second."""
+        return self.num_bytes / self.total_s
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """A number of workers, and why.
+
+    Attributes:
+        num_workers: The fewest workers within five per cent of the fastest.
+        reasons: Sentences for a person.
+    """
+
+    num_workers: int
+    reasons: tuple[str, ...]
+
+
+def time_loader(
+    loader: Iterable[Any], *, num_workers: int, num_batches: int, device: torch.device | None = None
+) -> LoaderTiming:
+    """Measure the first batches of a loader.
+
+    Args:
+        loader: Gives batches: tensors, or mappings and sequences of them.
+        num_workers: What to report it as.
+        num_batches: Batches to take; fewer where the loader ends before.
+        device: Where batches are brought, None to leave them.
+
+    Raises:
+        ValueError: If the loader gives no batch.
+    """
+    waits: list[float] = []
+    transfers: list[float] = []
+    samples = size = 0
+    started = asked = time.perf_counter()
+    for batch in itertools.islice(loader, num_batches):
+        waits.append(time.perf_counter() - asked)
+        tensors = list(_tensors(batch))
+        samples += _count_samples(batch)
+        size += sum(tensor.nbytes for tensor in tensors)
+        if device is not None:
+            transfers.append(_time_transfer(tensors, device))
+        asked = time.perf_counter()
+    total = asked - started
+    if not waits:
+        msg = "the loader gave no batch; ask for smaller batches"
+        raise ValueError(msg)
+    later = waits[1:] or waits
+    return LoaderTiming(
+        num_workers, len(waits), samples, size, waits[0], fmean(later), pstdev(later), total,
+        fmean(transfers) if transfers else None,
+    )  # fmt: skip
+
+
+def recommend_workers(timings: Sequence[LoaderTiming], num_cores: int) -> Recommendation:
+    """Choose among measured numbers of workers.
+
+    Args:
+        timings: At least one.
+        num_cores: Cores of this machine.
+    """
+    fastest = max(timings, key=lambda timing: timing.samples_per_s)
+    enough = [t for t in timings if t.samples_per_s * WORTH_MORE_WORKERS >= fastest.samples_per_s]
+    chosen = min(enough, key=lambda timing: timing.num_workers)
+    return Recommendation(chosen.num_workers, tuple(_reasons(chosen, fastest, timings, num_cores)))
+
+
+def _reasons(
+    chosen: LoaderTiming, fastest: LoaderTiming, timings: Sequence[LoaderTiming], num_cores: int
+) -> Iterator[str]:
+    speed = f"{chosen.samples_per_s:.1f} samples/s, {chosen.bytes_per_s / 1e9:.2f} GB/s"
+    yield f"{chosen.num_workers} workers: {speed}"
+    if fastest is not chosen:
+        gain = 100 * (fastest.samples_per_s / chosen.samples_per_s - 1)
+        yield f"{fastest.num_workers} workers are {gain:.0f} % faster, less than two runs differ by"
+    slower = [t for t in timings if t.num_workers > chosen.num_workers and t is not fastest]
+    if slower:
+        worst = min(slower, key=lambda timing: timing.samples_per_s)
+        share = 100 * worst.samples_per_s / chosen.samples_per_s
+        yield f"more do not help: {worst.num_workers} workers reach {share:.0f} % of it"
+    if chosen.num_workers > num_cores:
+        yield f"this machine has {num_cores} cores: the workers wait for the disk, not for a core"
+    if chosen.num_batches > 2 and chosen.std_s > 0.5 * chosen.mean_s and chosen.mean_s > 1e-3:
+        spread = f"{1e3 * chosen.std_s:.0f} ms around {1e3 * chosen.mean_s:.0f} ms"
+        yield f"waits vary by {spread}: a disk that others use, or a cache that was being filled"
+    if chosen.transfer_s is not None and chosen.transfer_s > chosen.mean_s:
+        yield "bringing batches to the GPU takes longer than reading: pin memory, use float16"
+
+
+def _count_samples(batch: Any) -> int:
+    if isinstance(batch, Mapping):
+        # Points of several windows are joined; this says whose they are.
+        if "batch_idx" in batch:
+            return int(batch["batch_idx"].max()) + 1 if len(batch["batch_idx"]) else 0
+        return len(next(iter(batch.values())))
+    return len(batch)
+
+
+def _tensors(batch: Any) -> Iterator[torch.Tensor]:
+    if isinstance(batch, torch.Tensor):
+        yield batch
+    elif isinstance(batch, Mapping):
+        for value in batch.values():
+            yield from _tensors(value)
+    elif isinstance(batch, list | tuple):
+        for value in batch:
+            yield from _tensors(value)
+
+
+def _time_transfer(tensors: Sequence[torch.Tensor], device: torch.device) -> float:
+    started = time.perf_counter()
+    moved = [tensor.to(device, non_blocking=True) for tensor in tensors]
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    del moved
+    return time.perf_counter() - started
