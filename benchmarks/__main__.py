@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import catalog, orchestration, phantom, preprocessing, shards, sparse_points, video
+from benchmarks import (
+    catalog,
+    loaders,
+    orchestration,
+    phantom,
+    preprocessing,
+    shards,
+    sparse_points,
+    video,
+)
 
 TABLES = {
     "volume": preprocessing,
@@ -16,6 +25,7 @@ TABLES = {
     "catalog": catalog,
     "video": video,
     "points": sparse_points,
+    "loaders": loaders,
 }
 
 
