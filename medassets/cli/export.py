@@ -15,9 +15,16 @@ from medassets.datasets.workspace import Workspace
 from medassets.exports.clip4mc import FrameLayout, export_clip4mc
 from medassets.exports.clips import export_clips
 from medassets.exports.formats import ExportOptions, ExportResult
+from medassets.exports.windows import export_windows
+from medassets.specs import CTWindow, CTWindowDatasetSpec
 from medassets.storage.paths import medassets_home
 
-_STAGES = {"clip4mc": "frames", "clips": "clips"}
+_STAGES = {"clip4mc": "frames", "clips": "clips", "npy": "windows", "sparse_npz": "windows"}
+_HELP = (
+    "Video: clip4mc, folders of the CLIP4MC trainer, or clips, mp4 with text_video_pairs.json. "
+    "Windows: npy, masks padded to a cube, or sparse_npz, their points. The first that the dataset "
+    "has shards for without it."
+)
 _NAMED_PROBLEMS = 20
 
 
@@ -27,9 +34,7 @@ _NAMED_PROBLEMS = 20
     "--format",
     "form",
     type=click.Choice(list(_STAGES)),
-    default="clip4mc",
-    show_default=True,
-    help="Folders of the CLIP4MC trainer, or mp4 clips with text_video_pairs.json.",
+    help=_HELP,
 )
 @click.option(
     "--out",
@@ -54,7 +59,7 @@ _NAMED_PROBLEMS = 20
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     dataset: str,
-    form: str,
+    form: str | None,
     out: Path | None,
     splits: tuple[str, ...],
     layout: FrameLayout,
@@ -65,7 +70,9 @@ def command(
     as_json: bool,
 ) -> int:
     """Export the shards of DATASET; what is whole is kept, and a killed export goes on."""
-    output, workspace = Output(as_json), Session().workspace(dataset, _STAGES[form])
+    output, session = Output(as_json), Session()
+    form = form or _choose_form(session.stages(dataset))
+    workspace = session.workspace(dataset, _STAGES[form])
     planned = workspace.read_plan().partitions
     check_splits(workspace, splits, planned)
     out = (out or medassets_home() / "exports" / dataset / form).absolute()
@@ -75,6 +82,11 @@ def command(
         paths, keys = workspace.paths, list(planned)
         if form == "clips":
             return export_clips(paths, keys, out, options=options, on_wait=on_wait)
+        if form in ("npy", "sparse_npz"):
+            windows = _list_windows(workspace)
+            return export_windows(
+                paths, keys, out, windows=windows, form=form, options=options, on_wait=on_wait
+            )
         return export_clip4mc(
             paths,
             keys,
@@ -89,6 +101,16 @@ def command(
     _tell(output, dataset, result)
     output.result({"dataset": dataset, "format": form, "out": str(out), **_as_dict(result)})
     return EXIT_FAILED if result.problems else 0
+
+
+def _choose_form(stages: list[str]) -> str:
+    return next((form for form, stage in _STAGES.items() if stage in stages), "clip4mc")
+
+
+def _list_windows(workspace: Workspace) -> tuple[CTWindow, ...]:
+    spec = workspace.kind.spec
+    assert isinstance(spec, CTWindowDatasetSpec), "no other kind has windows"
+    return spec.list_windows()
 
 
 def _run_shown(

@@ -50,7 +50,9 @@ def open_folder(folder: Path, argument: str) -> None:
         raise SpecError(msg) from error
 
 
-def publish_folder(folder: Path, files: Mapping[str, Sequence[BytesLike]]) -> Written:
+def publish_folder(
+    folder: Path, files: Mapping[str, Iterable[BytesLike]], *, num_bytes: int | None = None
+) -> Written:
     """Write a folder of small files so that its final name never stands for a part of them.
 
     A predecessor is moved out of the way first: for an instant neither is there. The parent folder
@@ -59,6 +61,7 @@ def publish_folder(folder: Path, files: Mapping[str, Sequence[BytesLike]]) -> Wr
     Args:
         folder: Final name.
         files: Name -> content in pieces.
+        num_bytes: About how much that is, for pieces that are made as they are written.
 
     Raises:
         DiskSpaceError: If there is no room; the predecessor stays.
@@ -66,9 +69,10 @@ def publish_folder(folder: Path, files: Mapping[str, Sequence[BytesLike]]) -> Wr
     private, old = _private(folder, "new"), _private(folder, "old")
     for leftover in (private, old):
         _remove(leftover)
-    size = sum(byte_view(piece).nbytes for pieces in files.values() for piece in pieces)
+    if num_bytes is None:
+        num_bytes = sum(byte_view(piece).nbytes for pieces in files.values() for piece in pieces)
     try:
-        with explain_no_space(folder, size):
+        with explain_no_space(folder, num_bytes):
             private.mkdir()
             written = [write_file(private / name, pieces) for name, pieces in files.items()]
             fsync_folder(private)

@@ -3,12 +3,14 @@
 Source: the folders that CT window preprocessing of Med-3D-LLM writes and its data sets read.
 """
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, NoReturn
 
 import numpy as np
@@ -44,6 +46,17 @@ _LONGEST_NAME = 100
 _LONGEST_KEY = 90
 _HASH_DIGITS = 8
 _DTYPE_KINDS = frozenset("biuf")
+# numpy reads the header as Python, whose parser has errors of its own.
+_NOT_AN_ARRAY = (
+    ValueError,
+    EOFError,
+    TypeError,
+    SyntaxError,
+    TokenError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+)
 # Planes of 1024 x 1024 at once: 32 MB; whole cache lines of arrays whose last axis is fastest.
 _SLAB_PLANES = 64
 _SLAB_BYTES = 1 << 25
@@ -151,10 +164,19 @@ def _find_cases(folder: Path) -> Iterator[Path]:
     if folder.name == FOLDER:
         places = [folder]
     else:
-        beside = {file.parent / FOLDER for file in folder.rglob(METADATA)} | {folder / FOLDER}
+        beside = {table.parent / FOLDER for table in _find_tables(folder)} | {folder / FOLDER}
         places = sorted(place for place in beside if place.is_dir()) or [folder]
     for place in places:
         yield from sorted(case for case in place.iterdir() if (case / "windows").is_dir())
+
+
+def _find_tables(folder: Path) -> Iterator[Path]:
+    """Yield every `metadata.csv` of a dataset below a folder."""
+    for name, folders, files in os.walk(folder):
+        # Cases are many, and their tables none of the dataset's.
+        folders[:] = [f for f in folders if f != FOLDER and not f.startswith(".")]
+        if METADATA in files:
+            yield Path(name, METADATA)
 
 
 def _make_row(case: Path, folder: Path, windows: Sequence[CTWindow]) -> dict[str, Any]:
@@ -218,7 +240,7 @@ def _open_mask(file: StagedFile) -> npt.NDArray[Any]:
     """Map an array file into memory, without trusting it."""
     try:
         mask = np.lib.format.open_memmap(file.path, mode="r")
-    except (ValueError, EOFError, TypeError, SyntaxError, OverflowError, MemoryError) as error:
+    except _NOT_AN_ARRAY as error:
         _reject(f"{file.uri}: not a whole .npy file of numbers ({_first_line(error)})")
     if mask.dtype.kind not in _DTYPE_KINDS:
         _reject(f"{file.uri}: expected a mask of numbers, got {mask.dtype}")

@@ -1,0 +1,289 @@
+"""The folders that existing loaders of CT windows read: masks as `.npy`, or lists of points.
+
+Source: Med-3D-LLM, `ct_window_sparse.py` and `precompute_sparse_data.py`: uint8 masks padded to a
+cube of 512 or 1024; `indices` int16 (N, 3) in the order of `np.nonzero`, `values` float16.
+"""
+
+import csv
+import io
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from medassets.arrays import BytesLike
+from medassets.errors import ShardIntegrityError
+from medassets.exports.formats import ExportOptions, ExportResult, Listed
+from medassets.exports.members import OpenShard
+from medassets.exports.run import run_export
+from medassets.exports.target import Written, publish_folder
+from medassets.shards.record import SampleEntry
+from medassets.specs import CTWindow
+from medassets.storage.atomic import fsync_folder
+from medassets.storage.checksums import byte_view
+from medassets.storage.paths import DatasetPaths
+from medassets.volumes.occupancy import BLOCK_BYTES, count_blocks_of
+from medassets.volumes.occupancy_codec import decode_bits
+from medassets.volumes.windows import Bits, Shape, choose_resolution, name_window_file
+
+FOLDER = "processed"
+INDEX_NAME = "metadata.csv"
+
+WindowForm = Literal["npy", "sparse_npz"]
+
+# Planes of a padded cube that are in memory at once: 4 to 16 MB.
+_PLANES = 16
+_EXTRA_BYTES = 4 * 4096
+# One point is 8 bytes of indices and values, which deflate to about one.
+_POINT_BYTES = 2
+_DEFLATE_LEVEL = 1
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def export_windows(
+    paths: DatasetPaths,
+    partitions: Sequence[str],
+    out: Path,
+    *,
+    windows: Sequence[CTWindow],
+    form: WindowForm,
+    options: ExportOptions | None = None,
+    on_wait: Callable[[], None] | None = None,
+) -> ExportResult:
+    """Write windows as `<dataset>/processed/<case>/windows/<window>_w<width>_l<level>.npy`.
+
+    Or, as `sparse_npz`, with the points of every mask in `..._sparse.npz`. The dataset's
+    `metadata.csv` lists the cases.
+
+    Args:
+        paths: Where the dataset lies.
+        partitions: All partition keys of its plan, in order.
+        out: Target folder.
+        windows: Those to export, as the dataset declares them.
+        form: What is written of each.
+        options: What the user asked for.
+        on_wait: Called once if another export of this folder has to be waited for.
+
+    Raises:
+        CatalogError: If no shard is there, or the folder's journal is damaged.
+        SpecError: If the folder holds another export.
+        DiskSpaceError: If the disk cannot hold what is to be written.
+    """
+    chosen = WindowsFormat(paths.dataset, tuple(windows), form)
+    options = options or ExportOptions()
+    return run_export(paths, partitions, out, form=chosen, options=options, on_wait=on_wait)
+
+
+@dataclass(frozen=True)
+class WindowsFormat:
+    """One folder of windows per case; see `export_windows`."""
+
+    dataset: str
+    windows: tuple[CTWindow, ...]
+    name: WindowForm
+    stage: str = "windows"
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Everything but the sample that its files' bytes depend on."""
+        return {"version": 1, "windows": [name_window_file(window) for window in self.windows]}
+
+    def place(self, number: int, key: str) -> str:
+        """Return the path of a case's windows inside the target folder."""
+        return f"{self.dataset}/{FOLDER}/{key}/windows"
+
+    def files(self, target: Path) -> tuple[Path, ...]:
+        """Return the file of every window."""
+        return tuple(target / self._name_file(window) for window in self.windows)
+
+    def estimate_bytes(self, sample: SampleEntry) -> int:
+        """Return about what the case will take."""
+        if self.name == "npy":
+            cube = int(sample.facts["resolution"]) ** 3
+            return len(self.windows) * (cube + _EXTRA_BYTES)
+        points = sum(stored["num_points"] for stored in sample.facts["windows"].values())
+        return _POINT_BYTES * points + len(self.windows) * _EXTRA_BYTES
+
+    def find_reason_to_skip(self, shard: OpenShard, sample: SampleEntry) -> None:
+        """Return None: every case is exported."""
+        return
+
+    def write(
+        self, shard: OpenShard, sample: SampleEntry, target: Path, *, force: bool
+    ) -> tuple[Written, Mapping[str, Any]]:
+        """Publish a case's folder of windows; return with it the case's line of the table.
+
+        Raises:
+            ShardIntegrityError: If the shard does not give the masks.
+            DiskSpaceError: If there is no room.
+        """
+        shape, stored = self._read_facts(shard, sample)
+        files = {
+            self._name_file(window): self._iter_pieces(shard, sample, window, shape, stored)
+            for window in self.windows
+        }
+        target.parent.mkdir(parents=True, exist_ok=True)
+        written = publish_folder(target, files, num_bytes=self.estimate_bytes(sample))
+        fsync_folder(target.parent.parent)
+        points = {name: stored[name]["num_points"] for name in self._names()}
+        return written, {"shape": list(shape), "points": points}
+
+    def encode_index(self, listed: Iterable[Listed]) -> tuple[str, bytes]:
+        """Return `metadata.csv`: a row per case, by its name."""
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        counts = [f"num_points_{name}" for name in self._names()]
+        table.writerow(["case_id", "split", "shape", "resolution", *counts])
+        for _, split, exported in sorted(listed, key=lambda one: one[2].key):
+            info = exported.info or {}
+            shape, points = info["shape"], info["points"]
+            row = [exported.key, split, "x".join(map(str, shape)), choose_resolution(shape)]
+            table.writerow([*row, *(points[name] for name in self._names())])
+        return f"{self.dataset}/{INDEX_NAME}", text.getvalue().encode()
+
+    def _names(self) -> list[str]:
+        return [window.name for window in self.windows]
+
+    def _name_file(self, window: CTWindow) -> str:
+        name = name_window_file(window)
+        return name if self.name == "npy" else f"{name.removesuffix('.npy')}_sparse.npz"
+
+    def _read_facts(
+        self, shard: OpenShard, sample: SampleEntry
+    ) -> tuple[Shape, Mapping[str, Mapping[str, Any]]]:
+        facts = shard.read_json(sample, "json")
+        try:
+            i, j, k = facts["shape"]
+            stored = {name: facts["windows"][name] for name in self._names()}
+            choose_resolution((i, j, k))
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"expected a shape and windows {', '.join(self._names())} in its json"
+            raise shard.complain(sample, what) from error
+        return (i, j, k), stored
+
+    def _iter_pieces(
+        self,
+        shard: OpenShard,
+        sample: SampleEntry,
+        window: CTWindow,
+        shape: Shape,
+        stored: Mapping[str, Mapping[str, Any]],
+    ) -> Iterator[BytesLike]:
+        content = shard.read(sample, f"{window.name}.bits")
+        facts, num_bytes = stored[window.name], count_blocks_of(shape) * BLOCK_BYTES
+        try:
+            bits = decode_bits(content, facts["encoding"], num_bytes=num_bytes)
+            if self.name == "npy":
+                yield from iter_npy(bits, shape)
+            else:
+                yield from iter_sparse_npz(bits, shape, num_points=int(facts["num_points"]))
+        except ShardIntegrityError as error:
+            raise shard.complain(sample, f"window {window.name}: {error}") from error
+
+
+def iter_npy(bits: Bits, shape: Shape) -> Iterator[BytesLike]:
+    """Yield a mask as an `.npy` file: uint8, C order, padded with 0 to its resolution.
+
+    Args:
+        bits: The mask, first axis fastest.
+        shape: Its sides.
+    """
+    side = choose_resolution(shape)
+    yield _encode_header((side, side, side), "|u1")
+    blank = np.zeros((_PLANES, side, side), np.uint8)
+    for _, planes in _iter_slabs(bits, shape, side):
+        yield planes
+    for start in range(shape[0], side, _PLANES):
+        yield blank[: side - start]
+
+
+def iter_sparse_npz(bits: Bits, shape: Shape, *, num_points: int) -> Iterator[BytesLike]:
+    """Yield the points of a mask as an `.npz` file of `indices` and `values`.
+
+    Args:
+        bits: The mask, first axis fastest.
+        shape: Its sides.
+        num_points: Set bits.
+
+    Raises:
+        ShardIntegrityError: If there is another number of set bits.
+    """
+    target = _Pieces()
+    # A sink that cannot seek: sizes and checksums stand behind the contents.
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=_DEFLATE_LEVEL) as file:
+        with file.open(_zip_entry("indices.npy"), "w", force_zip64=True) as member:
+            member.write(_encode_header((num_points, 3), "<i2"))
+            num_found = 0
+            for indices in _iter_indices(bits, shape):
+                num_found += len(indices)
+                member.write(byte_view(indices))
+                yield from target.take()
+        if num_found != num_points:
+            msg = f"the json counts {num_points:,} points, the bits hold {num_found:,}"
+            raise ShardIntegrityError(msg)
+        ones = np.ones(1 << 20, "<f2")
+        with file.open(_zip_entry("values.npy"), "w", force_zip64=True) as member:
+            member.write(_encode_header((num_points,), "<f2"))
+            for start in range(0, num_points, len(ones)):
+                member.write(byte_view(ones[: num_points - start]))
+                yield from target.take()
+    yield from target.take()
+
+
+def _iter_slabs(bits: Bits, shape: Shape, side: int) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+    """Yield planes along the first axis in one buffer, padded along the others."""
+    from medassets.volumes.window_kernel import unpack_slab
+
+    slab = np.zeros((_PLANES, side, side), np.uint8)
+    for start in range(0, shape[0], _PLANES):
+        planes = slab[: min(_PLANES, shape[0] - start)]
+        unpack_slab(bits, shape, start, planes)
+        yield start, planes
+
+
+def _iter_indices(bits: Bits, shape: Shape) -> Iterator[npt.NDArray[np.int16]]:
+    for start, planes in _iter_slabs(bits, shape, max(shape)):
+        found = np.nonzero(planes)
+        indices = np.empty((len(found[0]), 3), "<i2")
+        for axis, numbers in enumerate(found):
+            indices[:, axis] = numbers
+        indices[:, 0] += start
+        if len(indices):
+            yield indices
+
+
+def _encode_header(shape: tuple[int, ...], descr: str) -> bytes:
+    header = io.BytesIO()
+    fields = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, fields)
+    return header.getvalue()
+
+
+def _zip_entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, _EPOCH)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    return entry
+
+
+class _Pieces(io.RawIOBase):
+    """A file that hands on what is written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pieces: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        self._pieces.append(bytes(data))
+        return len(self._pieces[-1])
+
+    def take(self) -> list[bytes]:
+        """Return what has been written since the last time."""
+        taken, self._pieces = self._pieces, []
+        return taken
