@@ -16,6 +16,7 @@ from benchmarks import (
     shards,
     sparse_points,
     video,
+    windows,
 )
 
 TABLES = {
@@ -24,6 +25,7 @@ TABLES = {
     "dagster": orchestration,
     "catalog": catalog,
     "video": video,
+    "windows": windows,
     "points": sparse_points,
     "loaders": loaders,
 }

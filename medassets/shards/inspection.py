@@ -108,6 +108,9 @@ def _read(suffix: str, content: bytes, facts: Mapping[str, Any]) -> dict[str, An
             return _summarize(np.load(io.BytesIO(content), allow_pickle=False))
         if kind == "json":
             return _describe_json(json.loads(content))
+        if kind == "rank" and len(content) >= 4:
+            # The last entry of an index of ranks counts all points of a mask.
+            return {"value": f"{int.from_bytes(content[-4:], 'little'):,} points"}
         if kind == "bin" and "shape" in facts and "dtype" in facts:
             return _read_array(content, facts["shape"], facts["dtype"])
     except (EOFError, OverflowError, RecursionError, TypeError, ValueError) as error:
