@@ -28,6 +28,7 @@ from medassets.volumes.occupancy_codec import Compression, encode_bits
 
 NUM_POINTS = 100_000
 SIDE = 512
+FAST_S, NUM_REPEATS = 0.5, 7
 LOW_HU, HIGH_HU = -1350, 150
 CASE = Path("case", "windows", "lung_w1500_l-600.npy")
 HEADER = "| way | wall ms | CPU ms | wall / floor | first sample ms | peak MB | MB on disk |"
@@ -216,10 +217,19 @@ def _serve(name: str, folder: Path) -> None:
     draw = WAYS[name](folder)
     torch.zeros(1)
     before = read_peak_bytes()
+    fast = False
     for _ in sys.stdin:
-        _, cost = measure(draw)
+        if fast:
+            # The ways that list all points leave nothing of the others in the processor's caches.
+            draw()
+        costs = [measure(draw)[1] for _ in range(NUM_REPEATS if fast else 1)]
+        fast = costs[0].wall_s < FAST_S
+        means = {
+            "wall_s": median(cost.wall_s for cost in costs),
+            "cpu_s": median(cost.cpu_s for cost in costs),
+        }
         peak = (read_peak_bytes() - before) / 1e6
-        print(json.dumps({"wall_s": cost.wall_s, "cpu_s": cost.cpu_s, "peak_mb": peak}), flush=True)
+        print(json.dumps({**means, "peak_mb": peak}), flush=True)
 
 
 if __name__ == "__main__":
