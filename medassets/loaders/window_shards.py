@@ -55,13 +55,20 @@ def _read_facts(index: ShardIndex, window: str) -> dict[int, int]:
     for path, end in zip(index.paths, index.shard_ends.tolist(), strict=True):
         record = Path(path).with_suffix(".json")
         if record.exists():
-            samples = json.loads(record.read_bytes())["samples"]
-            for number, sample in enumerate(samples, first):
-                facts = sample.get("facts", {}).get("windows", {}).get(window, {})
-                if isinstance(facts.get("num_points"), int):
-                    known[number] = facts["num_points"]
+            known.update(_read_counts(record, window, first))
         first = end
     return known
+
+
+def _read_counts(record: Path, window: str, first: int) -> dict[int, int]:
+    try:
+        samples = json.loads(record.read_bytes())["samples"]
+        facts = [sample.get("facts", {}).get("windows", {}).get(window, {}) for sample in samples]
+        counts = [entry.get("num_points") for entry in facts]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        msg = f"{record}: not a shard record ({error!r}); build the shard again"
+        raise ShardIntegrityError(msg) from error
+    return {n: count for n, count in enumerate(counts, first) if isinstance(count, int)}
 
 
 def _read_total(index: ShardIndex, number: int, window: str) -> int:

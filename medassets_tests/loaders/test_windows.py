@@ -1,9 +1,11 @@
 """Sparse windows as a trainer sees them; `np.nonzero` says which points there are."""
 
+import json
 import logging
 import pickle
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -404,8 +406,6 @@ def test_a_broken_list_is_left_out_or_an_error_that_names_it(tmp_path: Path, cas
 
 
 def test_a_list_that_claims_more_than_it_holds_asks_for_no_memory(tmp_path: Path) -> None:
-    import zipfile
-
     path = tmp_path / "a" / "windows" / f"{LUNG}_sparse.npz"
     path.parent.mkdir(parents=True)
     head = b"{'descr': '<i2', 'fortran_order': False, 'shape': (900000000, 3), }"
@@ -457,8 +457,6 @@ def test_a_mask_that_shrinks_later_is_an_error_that_names_it(tmp_path: Path) -> 
 def test_a_damaged_shard_is_an_error_that_names_sample_and_remedy(
     tmp_path: Path, compression: str, suffix: str
 ) -> None:
-    import json
-
     masks = {"a": {"lung": MASKS[0]}, "b": {"lung": MASKS[1]}}
     manifest = write_shards(tmp_path, masks, compression=compression)
     path = tmp_path / "shard-000000.tar"
@@ -472,6 +470,16 @@ def test_a_damaged_shard_is_an_error_that_names_sample_and_remedy(
     with pytest.raises(ShardIntegrityError, match=r"shard-000000\.tar: b: .*medassets build tiny"):
         dataset[1]
     with pytest.raises(ShardIntegrityError, match=r"shard-000000\.tar: b: "):
+        CTWindowSparseSDF(str(manifest))
+
+
+def test_a_record_whose_facts_are_none_of_ours_is_named(tmp_path: Path) -> None:
+    manifest = write_shards(tmp_path, {"a": {"lung": MASKS[0]}})
+    record = tmp_path / "shard-000000.json"
+    document = json.loads(record.read_text())
+    document["samples"][0]["facts"] = {"windows": 3}
+    record.write_text(json.dumps(document))
+    with pytest.raises(ShardIntegrityError, match=r"shard-000000\.json: not a shard record"):
         CTWindowSparseSDF(str(manifest))
 
 
