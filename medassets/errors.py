@@ -21,6 +21,7 @@ class Reason(StrEnum):
     SPACING_MISSING = "spacing_missing"
     SPACING_MISMATCH = "spacing_mismatch"
     TOO_FEW_SLICES = "too_few_slices"
+    TOO_LARGE = "too_large"
     CONSTANT_VOLUME = "constant_volume"
     NOT_FINITE = "not_finite"
     HU_RULE_MISSING = "hu_rule_missing"

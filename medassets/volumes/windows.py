@@ -65,14 +65,14 @@ def choose_resolution(shape: Sequence[int]) -> int:
     """Return the side of the cube that a volume is padded to.
 
     Raises:
-        SampleRejectedError: BAD_HEADER, if a side is longer than 1024; nothing is ever shrunk.
+        SampleRejectedError: TOO_LARGE, if a side is longer than 1024; nothing is ever shrunk.
     """
     for resolution in RESOLUTIONS:
         if max(shape) <= resolution:
             return resolution
     sides = " x ".join(str(side) for side in shape)
     detail = f"the volume is {sides}; windows take sides of {RESOLUTIONS[-1]} at most"
-    raise SampleRejectedError(Reason.BAD_HEADER, detail)
+    raise SampleRejectedError(Reason.TOO_LARGE, detail)
 
 
 def name_window_file(window: CTWindow) -> str:
@@ -106,7 +106,7 @@ def make_windows(
         buffers: Where scratch arrays come from.
 
     Raises:
-        SampleRejectedError: With the reason: see `nifti`, `geometry` and `hu`; BAD_HEADER also for
+        SampleRejectedError: With the reason: see `nifti`, `geometry` and `hu`; TOO_LARGE for
             sides longer than 1024.
     """
     limits = limits or VolumeLimits()

@@ -122,7 +122,7 @@ def test_a_side_above_1024_is_refused(shape: tuple[int, ...], write_volume: Writ
     sides = " x ".join(map(str, shape))
     with pytest.raises(SampleRejectedError, match=f"the volume is {sides}.*1024 at most") as caught:
         make_windows(path, STANDARD)
-    assert caught.value.reason is Reason.BAD_HEADER
+    assert caught.value.reason is Reason.TOO_LARGE
 
 
 @pytest.mark.parametrize(
