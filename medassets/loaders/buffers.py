@@ -43,7 +43,7 @@ class MemoryPool:
         self._max_free_bytes = max_free_bytes
         self._max_kept_bytes = max_kept_bytes
         self._free: list[_Memory] = []
-        self._keepers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._keepers: list[None] = []
 
     def keep(self, user: object) -> None:
         """Hold more memory ready as long as an object lives.
@@ -51,8 +51,12 @@ class MemoryPool:
         At the end of an epoch all batches in flight come back, and the next epoch needs them all;
         fetching gigabytes from the system anew takes longer than reading them.
         """
-        self._keepers.add(user)
-        weakref.finalize(user, self._trim).atexit = False
+        self._keepers.append(None)
+        weakref.finalize(user, self._stop_keeping).atexit = False
+
+    def _stop_keeping(self) -> None:
+        self._keepers.pop()
+        self._trim()
 
     def lend(self, num_bytes: int) -> _Memory:
         """Return memory of undefined content.
@@ -96,7 +100,7 @@ class MemoryPool:
         self._trim()
 
     def _trim(self) -> None:
-        most = self._max_kept_bytes if len(self._keepers) else self._max_free_bytes
+        most = self._max_kept_bytes if self._keepers else self._max_free_bytes
         while len(self._free) > 2 and self.free_bytes > most:
             with contextlib.suppress(IndexError):
                 self._free.pop(0)

@@ -1,0 +1,117 @@
+"""Loaders from the configurations that training scripts have."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medassets.errors import ShardIntegrityError, SpecError
+from medassets.loaders import Loader, VolumeDataset, build_loaders
+from medassets.loaders.summary import find_memory_warnings, format_bytes, summarize_loader
+
+GIB = 1 << 30
+
+
+def test_the_yaml_of_a_trainer_makes_both_loaders(
+    split: Path, trainer_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "train.yaml"
+    config.write_text(
+        f"""
+experiment: {{seed: 2025}}
+data:
+  train_shard_pattern: "{split}"
+  valid_shard_pattern: "{trainer_shards}/shard-{{000000..000002}}.tar"
+  preprocessed: true
+  num_workers: 2
+  batch_size: 3
+  prefetch_factor: 1
+  shuffle_buffer_size: 100
+"""
+    )
+    loaders = build_loaders(config)
+    assert loaders.train is not None
+    assert loaders.valid is not None
+    assert [len(batch["key"]) for batch in loaders.valid] == [3, 3, 2]
+    batch = next(iter(loaders.train))
+    assert str(batch["volume"].dtype) == "torch.float32"
+    assert loaders.train.order.seed == 2025
+    assert loaders.train.order.shuffle
+    assert not loaders.valid.order.shuffle
+    said = capsys.readouterr().out
+    assert said == loaders.summary + "\n"
+    assert "train: 8 samples shuffled with seed 2025, 3 batches of 3; 2 threads x 1" in said
+    assert "left to the trainer: data.shuffle_buffer_size" in said
+
+
+def test_the_older_names_of_the_keys_are_known(trainer_shards: Path) -> None:
+    data = {"webdataset_shards_train": str(trainer_shards), "dtype": "float16"}
+    loaders = build_loaders({"data": data}, quiet=True)
+    assert loaders.valid is None
+    assert loaders.train is not None
+    assert len(loaders.train) == 8
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (None, "data: expected a section"),
+        ({}, "got neither"),
+        ({"preprocessed": False}, "preprocessed: false asks .* make shards once with `medassets"),
+        ({"batch_size": "4"}, "data.batch_size: expected int, got '4'"),
+        ({"num_workers": True}, "data.num_workers: expected int, got True"),
+        ({"dtype": "half"}, "data.dtype: expected one of float16, float32"),
+        ({"train_shard_pattern": "a", "webdataset_shards_train": "b"}, "keep one"),
+    ],
+    ids=map(str, range(7)),
+)
+def test_a_wrong_key_is_named(data: Any, match: str) -> None:
+    with pytest.raises(SpecError, match=match):
+        build_loaders({"data": data})
+
+
+def test_a_missing_shard_is_named_before_training(trainer_shards: Path) -> None:
+    pattern = f"{trainer_shards}/shard-{{000000..000003}}.tar"
+    with pytest.raises(ShardIntegrityError, match=r"shard-000003\.tar: the shard is missing"):
+        build_loaders({"data": {"train_shard_pattern": pattern}})
+
+
+def test_files_that_hold_no_configuration_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    for text, match in (("- 1", "expected a configuration"), ("a: [", "not YAML")):
+        path.write_text(text)
+        with pytest.raises(SpecError, match=rf"a\.yaml: {match}"):
+            build_loaders(path)
+
+
+def test_other_ranks_are_silent(split: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build_loaders({"data": {"train_shard_pattern": str(split)}}, rank=1, world_size=2)
+    assert capsys.readouterr().out == ""
+
+
+def test_too_much_in_flight_is_warned_of(split: Path) -> None:
+    loader = Loader(VolumeDataset(split), batch_size=2, num_workers=1, prefetch_factor=2)
+    one = summarize_loader("train", loader)
+    assert one.batch_bytes == 2 * 5 * 7 * 11 * 2
+    assert one.bytes_in_flight == 4 * one.batch_bytes
+    assert not find_memory_warnings([one], memory_bytes=GIB, shared_bytes=0)
+    large = replace(one, bytes_in_flight=GIB)
+    (warning,) = find_memory_warnings([large], memory_bytes=GIB, shared_bytes=0)
+    assert warning.startswith("1.1 GB in flight are more than half of the memory (1.1 GB); lower")
+    shared = replace(large, workers="process")
+    _, warning = find_memory_warnings([shared], memory_bytes=GIB, shared_bytes=GIB // 2)
+    assert "more than /dev/shm has free (537 MB)" in warning
+    assert not find_memory_warnings([shared], memory_bytes=4 * GIB, shared_bytes=GIB)
+    assert find_memory_warnings([shared], memory_bytes=4 * GIB, shared_bytes=GIB, local_ranks=2)
+    assert format_bytes(999) == "999 B"
+
+
+def test_importing_the_loaders_loads_neither_dagster_nor_numba() -> None:
+    code = "import sys, medassets.loaders; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "torch" in loaded
+    assert not {"dagster", "numba", "pandas", "webdataset"} & loaded
