@@ -1,11 +1,13 @@
 """Batches fetched ahead: on threads of this process, or by PyTorch's worker processes."""
 
+import pickle
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
@@ -27,6 +29,35 @@ class PlannedBatch:
 
     epoch: int
     indices: list[int]
+
+
+class FailedBatch:
+    """What a worker process answers when it cannot make a batch.
+
+    Args:
+        error: Why.
+        text: Its traceback.
+    """
+
+    def __init__(self, error: Exception, text: str) -> None:
+        try:
+            self._pickled = pickle.dumps(error)
+            # Some can be written and not read.
+            pickle.loads(self._pickled)
+        except Exception:  # noqa: BLE001
+            self._pickled = pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
+        self._text = text
+
+    def reraise(self) -> NoReturn:
+        """Raise the error, with the worker's traceback as a note."""
+        error: Exception = pickle.loads(self._pickled)
+        error.add_note(f"In a worker process:\n{self._text}")
+        try:
+            raise error
+        finally:
+            # Else error, traceback and this frame hold each other, and the loader with them: PyTorch
+            # cannot tell its workers to end when the garbage collector finds them all at once.
+            del error
 
 
 class BatchSource(Dataset[Batch]):
@@ -58,10 +89,14 @@ class BatchSource(Dataset[Batch]):
         """Return one sample."""
         return self._dataset[index]
 
-    def __getitems__(self, planned: PlannedBatch) -> Batch:
-        """Return one batch; the name is the one PyTorch's workers call."""
-        self.set_epoch(planned.epoch)
-        return self.fetch(planned.indices)
+    def __getitems__(self, planned: PlannedBatch) -> "Batch | FailedBatch":
+        """Return one batch, or why there is none; the name is the one PyTorch's workers call."""
+        try:
+            self.set_epoch(planned.epoch)
+            return self.fetch(planned.indices)
+        except Exception as error:  # noqa: BLE001
+            # Raised for the caller; see `FailedBatch.reraise`.
+            return FailedBatch(error, "".join(traceback.format_exception(error)))
 
     def fetch(self, indices: list[int]) -> Batch:
         """Return one batch."""
@@ -155,6 +190,14 @@ class PlannedSampler:
 
 def _keep(batch: Batch) -> Batch:
     return batch
+
+
+def iter_batches(fetched: Iterator[Batch]) -> Iterator[Batch]:
+    """Yield the batches of a loader from `make_data_loader`, or raise what its workers raised."""
+    for batch in fetched:
+        if isinstance(batch, FailedBatch):
+            batch.reraise()
+        yield batch
 
 
 def make_data_loader(

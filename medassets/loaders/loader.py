@@ -14,6 +14,7 @@ from medassets.loaders.fetching import (
     Collate,
     PlannedSampler,
     ThreadBatches,
+    iter_batches,
     make_data_loader,
 )
 from medassets.loaders.order import EpochOrder, Uneven
@@ -160,7 +161,7 @@ class Loader:
                 pin_memory=self.pin_memory,
                 multiprocessing_context=self._context,
             )
-        return iter(self._processes)
+        return iter_batches(iter(self._processes))
 
     @property
     def pinned(self) -> bool:
