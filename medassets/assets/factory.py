@@ -129,7 +129,7 @@ def build_shards_asset(
     equip: Equip = keep_kind,
     resource_keys: Collection[str] = (),
     pool: str | None = None,
-    is_automated: bool = True,
+    is_optional: bool = False,
 ) -> dg.AssetsDefinition:
     """Return a partitioned asset of tar shards, `[<dataset>, <stage of the kind>]`.
 
@@ -139,13 +139,15 @@ def build_shards_asset(
         equip: Gives the kind the resources it needs.
         resource_keys: Names of those resources.
         pool: Dagster pool that bounds how many runs make such shards at once.
-        is_automated: Whether `automation: drain` makes it, or only who asks for it.
+        is_optional: A whole build leaves it out. So it has a group of its own, that *Materialize
+            all* of the dataset's group leaves it out too, and `automation: drain` does not make it.
     """
     spec = kind.spec
+    condition = _DRAIN if spec.automation == "drain" and not is_optional else None
 
     @dg.asset(
         key=[spec.name, kind.stage],
-        group_name=spec.name,
+        group_name=f"{spec.name}_{kind.stage}" if is_optional else spec.name,
         kinds={"webdataset"},
         partitions_def=shard_partitions(spec),
         backfill_policy=backfill_policy(spec),
@@ -156,7 +158,7 @@ def build_shards_asset(
         pool=pool,
         io_manager_key="tar_shard_io_manager",
         code_version=kind.fingerprint()[:12],
-        automation_condition=(_DRAIN if spec.automation == "drain" and is_automated else None),
+        automation_condition=condition,
         description="WebDataset tar shards, verified before they are published.",
     )
     def shards(

@@ -42,7 +42,7 @@ def build_video_assets(spec: VideoClipDatasetSpec) -> dg.Definitions:
     stages = list_build_stages(spec)
     jobs = {"build": stages, "process": ["frames"]}
     if spec.source == "videos":
-        assets.append(_build_stage(clips, is_automated="clips" in stages))
+        assets.append(_build_stage(clips, is_optional="clips" not in stages))
         checks.append(build_shards_check(clips))
         jobs["clip"] = ["clips"]
     return dg.Definitions.merge(
@@ -52,7 +52,7 @@ def build_video_assets(spec: VideoClipDatasetSpec) -> dg.Definitions:
 
 
 def _build_stage(
-    kind: VideoFrames | VideoClips, *, upstream: str | None = None, is_automated: bool = True
+    kind: VideoFrames | VideoClips, *, upstream: str | None = None, is_optional: bool = False
 ) -> dg.AssetsDefinition:
     return build_shards_asset(
         kind,
@@ -60,7 +60,7 @@ def _build_stage(
         equip=_give_decoder,
         resource_keys=[_DECODER],
         pool=_POOL,
-        is_automated=is_automated,
+        is_optional=is_optional,
     )
 
 

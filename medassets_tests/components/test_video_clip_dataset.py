@@ -53,6 +53,22 @@ def test_the_three_ways_to_run_are_jobs() -> None:
     assert stages_of("manifest") == {"dataset_info"}
 
 
+@pytest.mark.parametrize(
+    ("dataset", "together"),
+    [
+        ("clip4mc", {"catalog", "frames", "dataset_info"}),
+        ("demo_video", {"catalog", "clips", "frames", "dataset_info"}),
+    ],
+)
+def test_the_group_of_a_dataset_is_what_a_whole_build_makes(
+    dataset: str, together: set[str]
+) -> None:
+    definitions = build_definitions(load_datasets([SHIPPED / dataset]))
+    graph = definitions.resolve_asset_graph()
+    group = dg.AssetSelection.groups(dataset).resolve(graph)
+    assert {key.path[1] for key in group} == together
+
+
 def test_decoding_waits_for_its_pool() -> None:
     definitions = build_definitions(load_datasets([SHIPPED / "demo_video"]))
     for stage in ("clips", "frames"):
