@@ -70,9 +70,9 @@ def _encode(
         "transcript": row["transcript"],
         "begin_s": row["begin_ms"] / 1000,
         "end_s": row["end_ms"] / 1000,
-        "duration_s": facts.duration_ms / 1000,
-        "lead_in_ms": facts.lead_in_ms,
+        "duration_s": (facts.end_ms - facts.begin_ms) / 1000,
         "num_frames": facts.num_frames,
+        "num_hidden_frames": facts.num_hidden,
         "width": facts.width,
         "height": facts.height,
         "codec": facts.codec,
@@ -93,9 +93,7 @@ def _encode(
         facts={
             "vid": row["vid"],
             "source_sha256": staged.sha256,
-            "duration_ms": facts.duration_ms,
-            "lead_in_ms": facts.lead_in_ms,
-            "stretch_ms": facts.end_ms - facts.begin_ms,
+            "duration_ms": facts.end_ms - facts.begin_ms,
             "num_frames": facts.num_frames,
         },
     )
@@ -175,9 +173,6 @@ def open_clip_shard(paths: DatasetPaths, partition_key: str, fingerprint: str) -
 def _inside_clip(item: SourceItem, sample: SampleEntry | None) -> SourceItem:
     if sample is None:
         return replace(item, path=f"clips/{item.key}.mp4")
-    # A copied clip begins at a key frame before, and may hold some frames after.
-    begin_ms = int(sample.facts["lead_in_ms"])
-    end_ms = begin_ms + int(sample.facts["stretch_ms"])
     # A path of its own: the clips of one video lie in several files here.
-    row = {**item.row, "from_ms": begin_ms, "to_ms": end_ms}
+    row = {**item.row, "from_ms": 0, "to_ms": int(sample.facts["duration_ms"])}
     return replace(item, path=f"clips/{item.key}.mp4", row=row)

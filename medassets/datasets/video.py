@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 _DECODED_PER_WALL_S = 100.0
 _GUESSED_CLIP_S = 30.0
 _CLIP_BYTES_PER_S = 120_000
+# 2: a copied clip shows the frames of its stretch only.
+_CLIP_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class VideoFrames(_VideoClips):
                 "request": asdict(self.request()),
                 "resize": RESIZE,
                 "tokenizer": spec.tokenizer,
-                "clips": asdict(clip_encoding(spec)) if spec.frames_from == "clips" else None,
+                "clips": VideoClips(spec).fingerprint() if spec.frames_from == "clips" else None,
             }
         )
 
@@ -252,6 +254,7 @@ class VideoClips(_VideoClips):
             {
                 "kind": "video_clips",
                 "format_version": FORMAT_VERSION,
+                "clip_version": _CLIP_VERSION,
                 "encoding": asdict(clip_encoding(self.spec)),
             }
         )

@@ -1,9 +1,14 @@
-"""Cut a clip by copying its streams from a key frame on: quick, and nothing is lost."""
+"""Cut a clip by copying its streams from a key frame on: quick, and nothing is lost.
+
+What is decoded before the stretch and behind it is in the file, but an edit list hides it: FFmpeg,
+and with it nearly every reader, shows the frames of the stretch and no other.
+"""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 
 import av
@@ -13,6 +18,7 @@ from av.container import OutputContainer
 from av.packet import Packet
 
 from medassets.errors import Reason, SampleRejectedError
+from medassets.video.clip_edits import show_only
 from medassets.video.clip_files import ClipEncoding, ClipPlan
 from medassets.video.clip_frames import CLIP_RULES, Ruler, make_ruler, reach
 from medassets.video.clip_reencode import MUXING, choose_rate_hz
@@ -25,6 +31,9 @@ from medassets.video.timeline import Segment, Span, plan_span
 # What players and FFmpeg both read in mp4, and what tells its frames by its packets.
 _PICTURES = frozenset({"av1", "h264", "hevc", "vp9"})
 _SOUNDS = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"})
+
+# An edit begins at a signed number of 32 bits; decode times come some frames before.
+_LONGEST_HIDDEN = 2**30
 
 _NO_TIMES = "the file does not tell by its packets when frames are shown"
 _HIDDEN = "an edit list hides frames within it"
@@ -39,15 +48,15 @@ class _Cut:
         span: The frames that are wanted.
         anchor: Where reading begins.
         chosen: Which of the packets read from there are copied, bool, shape (n,).
-        key_pts: Timestamp of the first of them.
-        lead_in_ms: How much earlier than the segment the clip begins.
+        first_pts: Timestamp of the first frame that is wanted.
+        key_pts: Timestamp of the key frame that decoding begins with.
     """
 
     span: Span
     anchor: int | None
     chosen: npt.NDArray[np.bool_]
+    first_pts: int
     key_pts: int
-    lead_in_ms: int
 
 
 def copy_streams(
@@ -55,9 +64,9 @@ def copy_streams(
 ) -> ClipPlan:
     """Write the packets of a stretch as they are, from the last key frame at or before its begin.
 
-    Times are moved so that the segment's begin falls on a whole millisecond of the clip,
-    `lead_in_ms`; the key frame is shown from 0 on, by less than a millisecond longer than in the
-    source. Where frames are stored out of order, some after the end may be in the file, too.
+    Times count from the segment's begin, where the first frame is shown from on; what leads to it
+    has negative ones. An edit list hides that, and the frames behind the end that others are
+    decoded from.
 
     Args:
         video: The source.
@@ -78,14 +87,16 @@ def copy_streams(
         cut = _plan_cut(reader, segment, on_progress)
         sound: SoundReader | None = None
         if encoding.audio:
-            begin_s = Fraction(segment.begin_ms - cut.lead_in_ms, 1000)
-            zero_s = reader.clock.origin_s + begin_s
+            zero_s = reader.clock.origin_s + Fraction(segment.begin_ms, 1000)
             sound = SoundReader(video, zero_s=zero_s, on_progress=on_progress)
             stack.enter_context(sound)
             _check_sound(sound)
         output = av.open(str(target), "w", format="mp4", container_options=MUXING)
         stack.enter_context(output)
-        return _Copier(output, reader, cut).copy(sound, on_progress)
+        plan = _Copier(output, reader, cut).copy(sound, on_progress)
+        output.close()
+        show_only(target, plan.end_ms - plan.begin_ms)
+        return plan
 
 
 def _plan_cut(reader: VideoReader, segment: Segment, on_progress: Progress) -> _Cut:
@@ -98,14 +109,14 @@ def _plan_cut(reader: VideoReader, segment: Segment, on_progress: Progress) -> _
     if stretch.doubt:
         raise _reject_times(stretch.doubt)
     span = plan_span(stretch.timeline, segment, clock=reader.clock, rules=CLIP_RULES)
-    chosen, key = _choose_packets(stretch, span)
-    ruler, key_pts = make_ruler(reader.clock), int(stretch.pts[key])
-    lead_in_ms = ruler.ceil_ms(ruler.at_ms(segment.begin_ms) - ruler.at(key_pts))
-    return _Cut(span, stretch.anchor, chosen, key_pts, max(lead_in_ms, 0))
+    chosen = _choose_packets(stretch, span)
+    key_pts = int(stretch.pts[chosen.argmax()])
+    first_pts = int(stretch.timeline.pts[span.first])
+    return _Cut(span, stretch.anchor, chosen, first_pts, key_pts)
 
 
-def _choose_packets(stretch: Stretch, span: Span) -> tuple[npt.NDArray[np.bool_], int]:
-    """Return which packets are copied, and the index of the key frame they begin with."""
+def _choose_packets(stretch: Stretch, span: Span) -> npt.NDArray[np.bool_]:
+    """Return which packets are copied; the first of them is a key frame."""
     wanted: list[int] = stretch.timeline.pts[span.first : span.stop].tolist()
     plan = plan_decoding(stretch, wanted)
     key = int(plan.needed.argmax())
@@ -118,7 +129,7 @@ def _choose_packets(stretch: Stretch, span: Span) -> tuple[npt.NDArray[np.bool_]
         raise _reject_times(_HIDDEN)
     if any(a == b for a, b in pairwise(np.sort(stretch.pts[chosen]).tolist())):
         raise _reject_times(_TWINS)
-    return chosen, key
+    return chosen
 
 
 def _check_sound(sound: SoundReader) -> None:
@@ -133,12 +144,13 @@ class _Copier:
     def __init__(self, output: OutputContainer, reader: VideoReader, cut: _Cut) -> None:
         self._output, self._reader, self._cut = output, reader, cut
         self._ruler: Ruler = make_ruler(reader.clock)
-        self._origin = self._ruler.at_ms(cut.span.begin_ms - cut.lead_in_ms)
-        self._rate_hz = choose_rate_hz(self._ruler)
+        self._origin = self._ruler.at_ms(cut.span.begin_ms)
+        self._rate_hz = self._choose_rate_hz()
         # With the decoder's own context the display matrix comes along.
         self._picture = output.add_stream_from_template(reader.stream, opaque=True)
         self._picture.time_base = Fraction(1, self._rate_hz)
         self._undated: list[Packet] = []
+        self._num_chosen = int(cut.chosen.sum())
         self._num_packets = 0
 
     def copy(self, sound: SoundReader | None, on_progress: Progress) -> ClipPlan:
@@ -159,17 +171,25 @@ class _Copier:
         return ClipPlan(
             begin_ms=self._cut.span.begin_ms,
             end_ms=self._cut.span.end_ms,
-            lead_in_ms=self._cut.lead_in_ms,
             num_packets=self._num_packets,
+            num_frames=self._cut.span.num_frames,
             codec=self._reader.codec,
             has_audio=sounds is not None and sounds.has_copied,
             is_copy=True,
         )
 
+    def _choose_rate_hz(self) -> int:
+        """Return a time scale in which an edit list can tell how long the lead-in is."""
+        rate_hz, ruler = choose_rate_hz(self._ruler), self._ruler
+        hidden_s = (self._origin - ruler.at(self._cut.key_pts)) // ruler.ticks_per_s
+        while hidden_s * rate_hz > _LONGEST_HIDDEN:
+            rate_hz //= 10
+        return rate_hz
+
     @property
     def _end_s(self) -> Fraction:
         span = self._cut.span
-        return Fraction(span.end_ms - span.begin_ms + self._cut.lead_in_ms, 1000)
+        return Fraction(span.end_ms - span.begin_ms, 1000)
 
     def _flush(self) -> None:
         """Write the pictures that waited for the first decode time; Matroska stores none.
@@ -188,14 +208,19 @@ class _Copier:
         self._undated.clear()
 
     def _mux(self, packet: Packet) -> None:
-        stop = (packet.pts or 0) + (packet.duration or 0)
+        stop = self._place((packet.pts or 0) + (packet.duration or 0))
         pts, dts = self._place(packet.pts or 0), self._place(packet.dts or 0)
-        if not self._num_packets:
+        if packet.pts == self._cut.first_pts:
+            # It may have been on screen before the segment began, or the video begins later.
             pts, dts = 0, min(dts, 0)
-        packet.pts, packet.dts, packet.duration = pts, dts, self._place(stop) - pts
+        lasts = max(stop - pts, 0)
+        self._num_packets += 1
+        if self._num_packets == self._num_chosen:
+            # mp4 counts how long all of it lasts by decode times; it must reach to the end.
+            lasts = max(lasts, ceil(self._end_s * self._rate_hz) - dts)
+        packet.pts, packet.dts, packet.duration = pts, dts, lasts
         packet.stream, packet.time_base = self._picture, Fraction(1, self._rate_hz)
         self._output.mux(packet)
-        self._num_packets += 1
 
     def _place(self, pts: int) -> int:
         return (self._ruler.at(pts) - self._origin) * self._rate_hz // self._ruler.ticks_per_s

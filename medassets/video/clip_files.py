@@ -14,8 +14,8 @@ class ClipEncoding:
     """How clips are made.
 
     Attributes:
-        mode: `reencode` gives exactly the frames of the stretch; `copy` takes the streams as they
-            are, from the last key frame at or before it.
+        mode: `reencode` encodes the frames of the stretch; `copy` takes the streams as they are,
+            from the last key frame at or before it, and hides what is too much by an edit list.
         encoder: Encoder of `reencode`.
         preset: Its preset, in the words of libx264.
         crf: Its constant rate factor; the constant quality of h264_nvenc.
@@ -40,11 +40,10 @@ class ClipFacts:
     Attributes:
         begin_ms: First millisecond of the stretch in the source.
         end_ms: First millisecond after it: the segment's end, or the video's where that is earlier.
-        lead_in_ms: The clip begins this much earlier: the source's `begin_ms` is at `lead_in_ms`
-            of the clip, and the source's frames of the stretch are those on screen within
-            [lead_in_ms, lead_in_ms + end_ms - begin_ms) of it. 0 when encoded again.
-        duration_ms: From the first frame to the end of the last, rounded.
+        duration_ms: From the first frame to the end of the last, rounded; the source's `begin_ms`
+            is at 0 of the clip.
         num_frames: Frames that the file shows.
+        num_hidden: Frames in the file that an edit list hides; 0 when encoded again.
         width: As displayed, in pixels.
         height: As displayed, in pixels.
         codec: Of the picture.
@@ -54,9 +53,9 @@ class ClipFacts:
 
     begin_ms: int
     end_ms: int
-    lead_in_ms: int
     duration_ms: int
     num_frames: int
+    num_hidden: int
     width: int
     height: int
     codec: str
@@ -69,14 +68,14 @@ class ClipPlan:
     """What a written file must turn out to hold; the other fields as in `ClipFacts`.
 
     Attributes:
-        num_packets: Packets of picture that were written.
+        num_packets: Packets of picture that were written, those of hidden frames among them.
         is_copy: Nothing of it was decoded.
     """
 
     begin_ms: int
     end_ms: int
-    lead_in_ms: int
     num_packets: int
+    num_frames: int
     codec: str
     has_audio: bool
     is_copy: bool

@@ -52,8 +52,11 @@ def probe_clip(path: Path, plan: ClipPlan, *, on_progress: Progress) -> ClipFact
         facts = clip.facts
         num_frames = _decode(clip, on_progress) if plan.is_copy else num_packets
         duration_ms = round((end * clip.clock.time_base - clip.clock.origin_s) * 1000)
+    if plan.is_copy:
+        # Packets say when the next one is decoded; the edit list, when the last frame goes.
+        duration_ms = plan.end_ms - plan.begin_ms
     found = (clip.codec, num_packets, num_frames, facts.has_audio)
-    wanted = (plan.codec, plan.num_packets, plan.num_packets, plan.has_audio)
+    wanted = (plan.codec, plan.num_packets, plan.num_frames, plan.has_audio)
     if found != wanted or duration_ms <= 0:
         detail = f"the clip written holds {found} in {duration_ms} ms, expected {wanted}"
         if plan.is_copy:
@@ -62,9 +65,9 @@ def probe_clip(path: Path, plan: ClipPlan, *, on_progress: Progress) -> ClipFact
     return ClipFacts(
         begin_ms=plan.begin_ms,
         end_ms=plan.end_ms,
-        lead_in_ms=plan.lead_in_ms,
         duration_ms=duration_ms,
         num_frames=num_frames,
+        num_hidden=num_packets - num_frames,
         width=facts.width,
         height=facts.height,
         codec=plan.codec,
@@ -74,12 +77,13 @@ def probe_clip(path: Path, plan: ClipPlan, *, on_progress: Progress) -> ClipFact
 
 
 def _count(clip: VideoReader, on_progress: Progress) -> tuple[int, int]:
-    """Return the number of pictures and the timestamp at which the last one ends."""
+    """Return the number of pictures and the timestamp at which the last one shown ends."""
     num_packets = end = 0
     for packet in clip.iter_packets_at(None):
         on_progress()
         num_packets += 1
-        end = max(end, (packet.pts or 0) + (packet.duration or 0))
+        if not packet.is_discard:
+            end = max(end, (packet.pts or 0) + (packet.duration or 0))
     return num_packets, end
 
 

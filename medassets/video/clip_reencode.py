@@ -105,8 +105,8 @@ class _ClipWriter:
         return ClipPlan(
             begin_ms=frames.span.begin_ms,
             end_ms=frames.span.end_ms,
-            lead_in_ms=0,
             num_packets=self._num_frames,
+            num_frames=self._num_frames,
             codec="h264",
             has_audio=self._sound is not None and self._sound.num_samples > 0,
             is_copy=False,

@@ -25,6 +25,7 @@ import yaml
 from medassets.shards.record import ShardRecord
 from medassets.specs import CTPreprocessing
 from medassets.storage.paths import DatasetPaths
+from medassets.testing.clip4mc import SyntheticVideos, make_clip4mc_folder
 
 REPO_ID = "org/ct-small"
 
@@ -150,6 +151,36 @@ def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
         place = folder / name
         place.mkdir(parents=True, exist_ok=True)
         (place / "defs.yaml").write_text(yaml.safe_dump(document))
+
+    return declare_it
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory: pytest.TempPathFactory) -> SyntheticVideos:
+    """Six numbered videos of four codecs with 24 good records and four bad ones; read only."""
+    return make_clip4mc_folder(tmp_path_factory.mktemp("films"))
+
+
+@pytest.fixture
+def declare_films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that declares a video dataset `films` in YAML."""
+    folder = tmp_path / "declarations"
+    monkeypatch.setenv("MEDASSETS_DEFS", str(folder))
+
+    def declare_it(**fields: Any) -> None:
+        attributes = {
+            "name": "films",
+            "samples_per_shard": 12,
+            "max_rejected_share": 1.0,
+            "num_workers": 2,
+            **fields,
+        }
+        document = {
+            "type": "medassets.components.VideoClipDatasetComponent",
+            "attributes": attributes,
+        }
+        (folder / "films").mkdir(parents=True, exist_ok=True)
+        (folder / "films" / "defs.yaml").write_text(yaml.safe_dump(document))
 
     return declare_it
 

@@ -17,68 +17,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from medassets.loaders import ClipDataset
 from medassets.shards.record import ShardRecord
 from medassets.storage.paths import DatasetPaths
-from medassets.testing.clip4mc import SyntheticVideos, make_clip4mc_folder
+from medassets.testing.clip4mc import SyntheticVideos
 from medassets.testing.videos import VideoRecipe, make_video, read_frame_number
+from medassets_tests.end_to_end.films import paths_of, read_frames, read_samples
 
 KILLS = 30
 SEED = 20261121
-
-
-@pytest.fixture(scope="session")
-def films(tmp_path_factory: pytest.TempPathFactory) -> SyntheticVideos:
-    """Six numbered videos of four codecs with 24 good records and four bad ones; read only."""
-    return make_clip4mc_folder(tmp_path_factory.mktemp("films"))
-
-
-@pytest.fixture
-def declare_films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return a function that declares a video dataset `films` in YAML."""
-    folder = tmp_path / "declarations"
-    monkeypatch.setenv("MEDASSETS_DEFS", str(folder))
-
-    def declare_it(**fields: Any) -> None:
-        attributes = {
-            "name": "films",
-            "samples_per_shard": 12,
-            "max_rejected_share": 1.0,
-            "num_workers": 2,
-            **fields,
-        }
-        document = {
-            "type": "medassets.components.VideoClipDatasetComponent",
-            "attributes": attributes,
-        }
-        (folder / "films").mkdir(parents=True, exist_ok=True)
-        (folder / "films" / "defs.yaml").write_text(yaml.safe_dump(document))
-
-    return declare_it
-
-
-def paths_of(made: SyntheticVideos) -> dict[str, str]:
-    """Return the fields that name a folder's files."""
-    return {
-        "videos_dir": str(made.videos_dir),
-        "info_csv": str(made.info_csv),
-        "metadata": str(made.metadata),
-    }
-
-
-def read_samples(home: Any, stage: str = "frames") -> dict[str, dict[str, bytes]]:
-    """Return the members of every sample of a stage by suffix, by key; offsets from the records."""
-    paths = DatasetPaths(home.folder / "data", "films", stage)
-    samples: dict[str, dict[str, bytes]] = {}
-    for file in sorted(paths.split_folder("train").parent.glob("*/shard-*.json")):
-        data = file.with_suffix(".tar").read_bytes()
-        for sample in ShardRecord.read(file).samples:
-            samples[sample.key] = {
-                m.suffix: data[m.offset : m.offset + m.size_bytes] for m in sample.members
-            }
-    return samples
 
 
 def read_rejected(contents: Mapping[str, bytes]) -> dict[str, str]:
@@ -91,11 +39,6 @@ def read_rejected(contents: Mapping[str, bytes]) -> dict[str, str]:
     return {
         r["key"]: f"{r['reason']}: {r['detail']}" for record in records for r in record["rejected"]
     }
-
-
-def read_frames(sample: Mapping[str, bytes]) -> np.ndarray:
-    """Return the frames of a sample."""
-    return np.load(io.BytesIO(sample["npy"]), allow_pickle=False)
 
 
 def choose_frames(times_s: tuple[Fraction, ...], begin: Fraction, end: Fraction) -> list[int]:

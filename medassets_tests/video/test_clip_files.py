@@ -136,9 +136,13 @@ def plan_segments(shots: list[Shot], number: int) -> list[Segment]:
 
 
 def show_clip(path: Path, facts: ClipFacts) -> list[Shot]:
-    """Return the shots of the stretch a clip was made for, as its facts say where they are."""
-    stop_ms = facts.lead_in_ms + facts.end_ms - facts.begin_ms
-    return cut(decode_all(path), facts.lead_in_ms, stop_ms)
+    """Return the shots of the stretch a clip was made for: all that a plain reader gives."""
+    *shots, (begin, _, content) = decode_all(path)
+    with av.open(str(path)) as container:
+        # Where frames are stored out of order, none of them tells how long the last one stays.
+        end = Fraction(container.duration or 0, 1_000_000)
+    assert abs(end * 1000 - facts.duration_ms) <= 1
+    return [*shots, (begin, end, content)]
 
 
 def assert_same_times(made: list[Shot], expected: list[Shot]) -> None:
@@ -211,6 +215,32 @@ def test_a_container_without_presentation_times_is_cut_in_the_order_of_decoding(
     numbers = [read_number(luma) for *_, luma in decode_all(tmp_path / "clip.mp4")]
     assert numbers == list(range(numbers[0], numbers[0] + 10))
     assert facts.num_frames == 10
+
+
+def test_a_copy_may_begin_half_an_hour_behind_its_key_frame(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "v.mp4"), "w") as output:
+        stream: Any = output.add_stream("libx264", rate=1_000_000, options={"bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1_000_000)
+        for number in range(8):
+            frame = av.VideoFrame.from_ndarray(draw_number(number), format="rgb24")
+            frame.pts, frame.time_base = number * 400_000_000, Fraction(1, 1_000_000)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    segment = Segment(2_400_000, 2_500_000)
+    facts = make_clip(tmp_path / "v.mp4", segment, COPY, tmp_path / "clip.mp4")
+    assert [read_number(luma) for *_, luma in show_clip(tmp_path / "clip.mp4", facts)] == [6]
+    assert (facts.num_frames, facts.num_hidden) == (1, 6)
+
+
+def test_every_reader_at_hand_begins_with_the_frame_on_screen(video: Path, tmp_path: Path) -> None:
+    cv2 = pytest.importorskip("cv2")
+    facts = make_clip(video, Segment(1092, 1214), COPY, tmp_path / "clip.mp4")
+    assert facts.num_hidden > 0
+    capture, numbers = cv2.VideoCapture(str(tmp_path / "clip.mp4")), []
+    while (answer := capture.read())[0]:
+        numbers.append(read_number(answer[1][:, :, 1]))
+    assert numbers == [27, 28, 29, 30]
 
 
 def test_times_of_a_variable_frame_rate_are_kept(tmp_path: Path) -> None:
@@ -293,10 +323,10 @@ def test_sound_is_cut_to_the_same_stretch(mode: Any, tmp_path: Path) -> None:
     facts = make_clip(source, Segment(1010, 2010), encoding, tmp_path / "clip.mp4")
     samples, rate = decode_sound(tmp_path / "clip.mp4")
     loud = np.flatnonzero(np.abs(samples) > 0.1)
-    begin_s = 1.5 - 1.01 + facts.lead_in_ms / 1000
+    begin_s = 1.5 - 1.01
     # AAC rings around the beep, for a few milliseconds.
     assert loud[[0, -1]] / rate == pytest.approx([begin_s, begin_s + 0.1], abs=0.012)
-    assert samples.size / rate == pytest.approx(1.0 + facts.lead_in_ms / 1000, abs=0.13)
+    assert samples.size / rate == pytest.approx(1.0, abs=0.13)
     assert facts.has_audio
     with av.open(str(tmp_path / "clip.mp4")) as clip:
         assert clip.start_time == 0
