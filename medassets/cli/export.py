@@ -98,7 +98,7 @@ def command(
         )
 
     result = _run_shown(output, workspace, splits, out, run)
-    _tell(output, dataset, result)
+    _tell(output, workspace, result)
     output.result({"dataset": dataset, "format": form, "out": str(out), **_as_dict(result)})
     return EXIT_FAILED if result.problems else 0
 
@@ -126,7 +126,7 @@ def _run_shown(
         return run(lambda: output.warn(f"{out}: another export is at work here; waiting for it"))
 
 
-def _tell(output: Output, dataset: str, result: ExportResult) -> None:
+def _tell(output: Output, workspace: Workspace, result: ExportResult) -> None:
     for problem in result.problems[:_NAMED_PROBLEMS]:
         output.warn(problem)
     if len(result.problems) > _NAMED_PROBLEMS:
@@ -135,13 +135,13 @@ def _tell(output: Output, dataset: str, result: ExportResult) -> None:
         output.say(f"left out: {count_words(count, 'sample')} ({reason})")
     if result.absent:
         shards = count_words(len(result.absent), "shard")
-        output.say(f"not made yet: {shards}; `medassets build {dataset}` makes them")
+        output.say(f"not made yet: {shards}; `{workspace.paths.build_command}` makes them")
     if result.retired:
         retired = count_words(result.retired, "sample")
         output.say(f"no longer in the dataset, on the disk but not listed: {retired}")
     listed = ", ".join(f"{split} {count:,}" for split, count in result.listed.items()) or "nothing"
     output.say(
-        f"{dataset}: {count_words(result.written, 'sample')} written "
+        f"{workspace.kind.spec.name}: {count_words(result.written, 'sample')} written "
         f"({format_bytes(result.written_bytes)}), {result.kept:,} whole already; "
         f"{result.index} lists {listed}"
     )

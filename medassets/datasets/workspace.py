@@ -62,7 +62,7 @@ class Workspace:
         if not self.paths.catalog.exists():
             name = self.kind.spec.name
             msg = (
-                f"{name}: there is no catalog yet; `medassets build {name}` makes it, or "
+                f"{name}: there is no catalog yet; `{self.paths.build_command}` makes it, or "
                 f"materialize {name}/catalog"
             )
             raise CatalogError(msg)

@@ -104,8 +104,8 @@ class _Exporter:
         examined = {key for key in wanted if self._survey_partition(key)}
         self.result.absent = [key for key in wanted if key not in examined]
         if not examined and not self.journal.exported:
-            name, stage = self.paths.dataset, self.paths.stage
-            msg = f"{name}: no shard of stage {stage} is there yet; `medassets build {name}` first"
+            name, stage, first = self.paths.dataset, self.paths.stage, self.paths.build_command
+            msg = f"{name}: no shard of stage {stage} is there yet; `{first}` first"
             raise CatalogError(msg)
         return examined
 

@@ -105,6 +105,13 @@ class DatasetPaths:
         return self.root / self.dataset
 
     @property
+    def build_command(self) -> str:
+        """The command that makes the stage's shards, as a person types it."""
+        # A whole build of a dataset that keeps no clips makes none.
+        mode = " --mode clip" if self.stage == "clips" else ""
+        return f"medassets build {self.dataset}{mode}"
+
+    @property
     def catalog(self) -> Path:
         """The catalog, one Parquet file."""
         return self.folder / "catalog.parquet"

@@ -109,3 +109,19 @@ def test_a_folder_of_another_export_is_refused(
     ran = medassets("export", "films", "--out", out, "--format", "clips")
     assert ran.code == 2
     assert "holds an export as clip4mc of films" in ran.err
+
+
+def test_the_command_that_makes_what_is_missing_makes_clips_where_clips_are_missing(
+    medassets: Medassets, films: DatasetPaths
+) -> None:
+    clips = replace(films, stage="clips")
+    clips.shard("val-000000").unlink()
+    some = medassets("export", "films", "--format", "clips")
+    assert "not made yet: 1 shard; `medassets build films --mode clip` makes them" in some.out
+    clips.shard("train-000000").unlink()
+    none = medassets("export", "films", "--format", "clips", "--out", str(films.root / "new"))
+    assert none.code == 1
+    assert "stage clips is there yet; `medassets build films --mode clip` first" in none.err
+    films.catalog.unlink()
+    early = medassets("export", "films", "--format", "clips")
+    assert "no catalog yet; `medassets build films --mode clip` makes it" in early.err
