@@ -21,7 +21,7 @@ from torch.utils.data import get_worker_info
 SMALLEST_POOLED_BYTES = 1 << 18
 """Less than this comes from the allocator, which has it at hand."""
 
-_HUGE_PAGE_BYTES = 1 << 21
+_ROUND_BYTES = 1 << 21
 _LARGEST_WASTE = 2
 _Memory = npt.NDArray[np.uint8]
 
@@ -124,16 +124,14 @@ class _Lease:
 
 
 def _fits(memory: _Memory, num_bytes: int) -> bool:
-    return num_bytes <= memory.nbytes <= _LARGEST_WASTE * max(num_bytes, _HUGE_PAGE_BYTES)
+    return num_bytes <= memory.nbytes <= _LARGEST_WASTE * max(num_bytes, _ROUND_BYTES)
 
 
 def _map_memory(num_bytes: int) -> _Memory:
-    size = -(-num_bytes // _HUGE_PAGE_BYTES) * _HUGE_PAGE_BYTES
+    size = -(-num_bytes // _ROUND_BYTES) * _ROUND_BYTES
+    # No huge pages are asked for: memory that is used again gains nothing by them, and finding them
+    # can take twice as long.
     mapped = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        # Not every kernel has them; then pages are small.
-        with contextlib.suppress(OSError):
-            mapped.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(mapped, np.uint8)
 
 
