@@ -10,9 +10,12 @@ from medassets.cli.session import Session
 
 @click.command(name="retry")
 @click.argument("dataset")
+@click.option("--stage", default="", help="This stage of shards; without it, all there are.")
 @click.option("--num-workers", type=click.IntRange(0), default=0, help="Threads; 0: one per core.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(dataset: str, num_workers: int, *, as_json: bool) -> int:
-    """Try the failed and lost shards of DATASET again."""
-    options = BuildOptions(num_workers=num_workers, failed=True, refresh=False)
+def command(dataset: str, stage: str, num_workers: int, *, as_json: bool) -> int:
+    """Try the failed and lost shards of DATASET again, of every stage that was ever begun."""
+    options = BuildOptions(
+        num_workers=num_workers, failed=True, refresh=False, stage=stage, live=True
+    )
     return build_dataset(Session(), Output(as_json), dataset, options)

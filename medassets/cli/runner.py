@@ -10,11 +10,11 @@ from medassets.cli.main import EXIT_INTERRUPTED, exit_code_of
 from medassets.cli.outcome import RunResult
 from medassets.cli.selection import (
     BuildOptions,
-    Mode,
+    Round,
     Selection,
     check_options,
+    plan_rounds,
     select_shards,
-    select_stages,
 )
 from medassets.cli.session import Session
 from medassets.cli.words import count_words, format_bytes, format_seconds
@@ -25,7 +25,8 @@ from medassets.shards.writer import read_whole_record
 _FATAL = (SourceAccessError, DiskSpaceError)
 # One shard's files may be beyond reach; three in a row are a source that is down.
 _MOST_SILENT = 3
-_JOBS: dict[Mode, str] = {"full": "build", "clip": "clip", "process": "process"}
+# Ctrl-C at the end of any other job is told at once, of these by the shard's result.
+_SHARD_JOBS = ("build", "clip", "process")
 
 
 @dataclass
@@ -34,6 +35,8 @@ class BuildReport:
 
     Attributes:
         dataset: Dataset name.
+        stages: The stages of shards that were looked at, in order. Where they are made one after
+            the other, the shards of all but the last are named `<stage>/<key>`.
         built: Shards made.
         recorded: Shards that lay on disk whole and are on Dagster's record now.
         failed: Shards, or `catalog` or `manifest`, and why.
@@ -48,6 +51,7 @@ class BuildReport:
     """
 
     dataset: str
+    stages: list[str] = field(default_factory=list)
     built: list[str] = field(default_factory=list)
     recorded: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
@@ -79,7 +83,7 @@ def build_dataset(session: Session, output: Output, dataset: str, options: Build
         build.report.interrupted = True
         code = EXIT_INTERRUPTED
     build.report.seconds = round(time.monotonic() - start, 3)
-    _tell(output, build.report)
+    _tell(output, build.report, options)
     return code
 
 
@@ -92,69 +96,79 @@ class _Build:
     report: BuildReport
     options: BuildOptions
     code: int = 0
-    stages: list[str] = field(default_factory=list)
 
     def run(self) -> int:
-        dataset, options = self.report.dataset, self.options
+        dataset, options, report = self.report.dataset, self.options, self.report
         check_options(self.session.workspace(dataset), options)
-        self.stages = select_stages(self.session, dataset, options)
+        rounds = plan_rounds(self.session, dataset, options)
+        report.stages = [stage for one in rounds for stage in one.stages]
         if options.refresh:
             refreshed = self._execute("catalog", config=_catalog_config(dataset, options))
             if not refreshed.ok:
                 self._note_failure("catalog", refreshed)
                 return self.code
-        selection = select_shards(self.session, dataset, options)
-        self.report.kept, self.report.left = selection.num_kept, selection.num_left
-        self.report.held = selection.num_held
-        self._make_shards(selection)
-        if options.mode == "clip":
+        for one in rounds:
+            selection = select_shards(self.session, dataset, options, one.stages)
+            report.kept += selection.num_kept
+            report.left += selection.num_left
+            report.held = selection.num_held
+            if not self._make_shards(one, selection, named=one is not rounds[-1]):
+                break
+        if self.session.stages(dataset)[0] not in report.stages:
+            # The manifest lists the shards to train on.
             return self.code
-        if self.report.built or self.report.recorded or options.refresh:
+        if report.built or report.recorded or options.refresh:
             written = self._execute("manifest")
             if not written.ok:
                 self._note_failure("manifest", written)
         return self.code
 
-    def _make_shards(self, selection: Selection) -> None:
-        """Run the build job once per shard, until going on is pointless."""
+    def _make_shards(self, one: Round, selection: Selection, *, named: bool) -> bool:
+        """Run the job once per shard; return False where going on is pointless."""
         num_silent = 0
         total = sum(selection.chosen.values())
-        with showing_progress(self.output, self.report.dataset, total) as progress:
+        stage = one.stages[-1]
+        title = f"{self.report.dataset}: {stage}" if named else self.report.dataset
+        with showing_progress(self.output, title, total) as progress:
             for key, count in selection.chosen.items():
-                result = self._make_shard(key, count, progress)
+                name = f"{stage}/{key}" if named else key
+                result = self._make_shard(one, key, progress, name=name, count=count)
                 num_silent = (
                     num_silent + 1 if issubclass(result.kind, SourceUnavailableError) else 0
                 )
                 if issubclass(result.kind, _FATAL) or num_silent == _MOST_SILENT:
                     self.output.warn("stopped here: the other shards would meet the same")
-                    return
+                    return False
+        return True
 
-    def _make_shard(self, key: str, count: int, progress: ProgressView) -> RunResult:
+    def _make_shard(
+        self, one: Round, key: str, progress: ProgressView, *, name: str, count: int
+    ) -> RunResult:
         dataset, options = self.report.dataset, self.options
         settings = {"num_workers": options.num_workers, "force": options.force}
         device = {"video_decoder": {"config": {"device": options.device}}}
         result = self._execute(
-            _JOBS[options.mode],
+            one.job,
             partition=key,
-            config={f"{dataset}__{stage}": settings for stage in self.stages},
+            config={f"{dataset}__{stage}": settings for stage in one.stages},
             resources=device if options.device else {},
         )
         if not result.ok:
-            self._note_failure(key, result)
-            progress.finish_shard(count, f"{key} failed")
+            self._note_failure(name, result)
+            progress.finish_shard(count, f"{name} failed")
             return result
         if result.adopted:
-            self.report.recorded.append(key)
+            self.report.recorded.append(name)
         else:
-            self._count_built(key)
-        progress.finish_shard(count, f"{key} {'recorded' if result.adopted else 'built'}")
+            self._count_built(one.stages[-1], key, name)
+        progress.finish_shard(count, f"{name} {'recorded' if result.adopted else 'built'}")
         if result.interrupted:
             raise KeyboardInterrupt
         return result
 
     def _execute(self, job: str, **settings: Any) -> RunResult:
         result = self.session.run(f"{self.report.dataset}_{job}", **settings)
-        if result.interrupted and (job not in _JOBS.values() or not result.ok):
+        if result.interrupted and (job not in _SHARD_JOBS or not result.ok):
             raise KeyboardInterrupt
         return result
 
@@ -165,12 +179,10 @@ class _Build:
         if result.trace:
             self.output.warn(result.trace)
 
-    def _count_built(self, key: str) -> None:
+    def _count_built(self, stage: str, key: str, name: str) -> None:
         report = self.report
-        report.built.append(key)
-        record = read_whole_record(
-            self.session.workspace(report.dataset, self.stages[-1]).paths, key
-        )
+        report.built.append(name)
+        record = read_whole_record(self.session.workspace(report.dataset, stage).paths, key)
         if record is not None:
             report.num_samples += record.num_samples
             report.rejected.update(record.rejected_by_reason())
@@ -187,7 +199,7 @@ def _catalog_config(dataset: str, options: BuildOptions) -> dict[str, Any]:
     return {f"{dataset}__catalog": {k: v for k, v in settings.items() if v is not None}}
 
 
-def _tell(output: Output, report: BuildReport) -> None:
+def _tell(output: Output, report: BuildReport, options: BuildOptions) -> None:
     output.result(asdict(report))
     for line in _summarize(report):
         output.say(line)
@@ -198,9 +210,14 @@ def _tell(output: Output, report: BuildReport) -> None:
     if report.interrupted:
         num_done = len(report.built) + len(report.recorded)
         output.warn(
-            f"interrupted after {count_words(num_done, 'shard')}; `medassets build "
-            f"{report.dataset}` continues after the last whole sample"
+            f"interrupted after {count_words(num_done, 'shard')}; `{_name_command(report, options)}` "
+            f"continues after the last whole sample"
         )
+
+
+def _name_command(report: BuildReport, options: BuildOptions) -> str:
+    mode = f" --mode {options.mode}" if options.mode != "full" else ""
+    return f"medassets {'retry' if options.live else 'build'} {report.dataset}{mode}"
 
 
 def _summarize(report: BuildReport) -> list[str]:

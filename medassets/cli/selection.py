@@ -1,6 +1,6 @@
 """Which shards a build makes: what the user asked for, laid over the plan and its states."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,12 +12,18 @@ from medassets.storage.paths import split_partition_key
 
 Mode = Literal["full", "clip", "process"]
 _STAGES: dict[Mode, str] = {"clip": "clips", "process": "frames"}
+_JOBS = {"clips": "clip", "frames": "process"}
 _UNFINISHED = frozenset(ShardState) - {ShardState.DONE}
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
-    """What the user asked for; see the options of `medassets build`."""
+    """What the user asked for; see the options of `medassets build`.
+
+    Attributes:
+        stage: This stage of shards only.
+        live: Every stage that there is something of, not only those of a whole build.
+    """
 
     splits: tuple[str, ...] = ()
     limit: int | None = None
@@ -29,6 +35,8 @@ class BuildOptions:
     force: bool = False
     refresh: bool = True
     mode: Mode = "full"
+    stage: str = ""
+    live: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     device: str = ""
 
@@ -42,6 +50,19 @@ class BuildOptions:
         if self.force:
             return frozenset(ShardState)
         return frozenset(asked) or _UNFINISHED
+
+
+@dataclass(frozen=True)
+class Round:
+    """Shards that one job makes together.
+
+    Attributes:
+        job: Name of the job, behind the dataset's.
+        stages: The stages it makes, in order.
+    """
+
+    job: str
+    stages: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -59,12 +80,6 @@ class Selection:
     num_kept: int
     num_left: int
     num_held: int
-
-
-def name_build(workspace: Workspace) -> str:
-    """Return the command that makes a stage's shards, as a person types it."""
-    mode = " --mode clip" if workspace.kind.stage == _STAGES["clip"] else ""
-    return f"medassets build {workspace.kind.spec.name}{mode}"
 
 
 def check_options(workspace: Workspace, options: BuildOptions) -> None:
@@ -114,29 +129,36 @@ def check_shard_size(workspace: Workspace, asked: int | None) -> None:
         raise SpecError(msg)
 
 
-def select_stages(session: Session, dataset: str, options: BuildOptions) -> list[str]:
-    """Return the stages of shards that a build makes, in order.
+def plan_rounds(session: Session, dataset: str, options: BuildOptions) -> list[Round]:
+    """Return the jobs that make the shards, one after the other.
 
     Raises:
-        SpecError: If the dataset has none that the mode asks for.
+        SpecError: If the dataset has no stage that the mode asks for, or none of that name.
     """
-    if options.mode == "full":
-        return session.build_stages(dataset)
-    has, wanted = session.stages(dataset), _STAGES[options.mode]
-    if wanted not in has:
-        msg = f"--mode: {dataset} has no stage for {options.mode!r}; it has {', '.join(has)}"
-        raise SpecError(msg)
-    return [wanted]
+    whole = session.build_stages(dataset)
+    stage = options.stage
+    if options.mode != "full":
+        stage, has = _STAGES[options.mode], session.stages(dataset)
+        if stage not in has:
+            msg = f"--mode: {dataset} has no stage for {options.mode!r}; it has {', '.join(has)}"
+            raise SpecError(msg)
+    if stage:
+        session.kind(dataset, stage)
+        return [Round(_JOBS.get(stage, "build"), (stage,))]
+    others = [s for s in session.live_stages(dataset) if s not in whole] if options.live else []
+    # Frames may be made of clips.
+    return [*(Round(_JOBS[other], (other,)) for other in others), Round("build", tuple(whole))]
 
 
-def select_shards(session: Session, dataset: str, options: BuildOptions) -> Selection:
-    """Return the shards to build, in order: those that any stage of the mode lacks.
+def select_shards(
+    session: Session, dataset: str, options: BuildOptions, stages: Sequence[str]
+) -> Selection:
+    """Return the shards to build, in order: those that any of the stages lacks.
 
     Raises:
         SpecError: If a named partition is not in the plan.
         CatalogError: If there is no catalog yet.
     """
-    stages = select_stages(session, dataset, options)
     found = [_select(session.workspace(dataset, stage), session, options) for stage in stages]
     chosen: set[str] = set().union(*(selection.chosen for selection in found))
     plan = session.workspace(dataset).read_plan()

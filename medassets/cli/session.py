@@ -144,6 +144,36 @@ class Session:
         self.kind(dataset)
         return list_build_stages(self.loaded.datasets[dataset].spec)
 
+    def live_stages(self, dataset: str, *, on_record: bool = True) -> list[str]:
+        """Return the stages that there is something to say of; the one to train on is first.
+
+        They are those of a whole build, and others of which there are shards.
+
+        Args:
+            dataset: Its name.
+            on_record: Whether those on Dagster's record alone count, too.
+
+        Raises:
+            SpecError: If it is not declared, or its declaration is broken.
+        """
+        asked_for = self.build_stages(dataset)
+        return [
+            stage
+            for stage in self.stages(dataset)
+            if stage in asked_for or self._is_live(self.workspace(dataset, stage), on_record)
+        ]
+
+    def _is_live(self, workspace: Workspace, on_record: bool) -> bool:
+        if not workspace.paths.catalog.exists():
+            return False
+        keys = list(workspace.read_plan().partitions)
+        if any(workspace.paths.shard(key).exists() for key in keys):
+            return True
+        if not on_record:
+            return any(workspace.paths.record(key).exists() for key in keys)
+        recorded = self.recorded(workspace, keys)
+        return bool(recorded.materialized or recorded.failed)
+
     def workspace(self, dataset: str, stage: str = "") -> Workspace:
         """Return where a dataset's bytes come from, wait and end, as its assets see it."""
         resource = build_resources()["workspace"]

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import click
 
 from medassets.cli.console import Output
 from medassets.cli.main import EXIT_FAILED
-from medassets.cli.selection import check_splits, name_build
+from medassets.cli.selection import check_splits
 from medassets.cli.session import Session
 from medassets.cli.words import count_words
 from medassets.datasets.status import ShardState, shard_states
@@ -28,7 +29,7 @@ _MEANING = {
 @click.command(name="status")
 @click.argument("dataset")
 @click.option("--split", multiple=True, help="Only shards of this split; may be repeated.")
-@click.option("--stage", default="", help="Stage of shards; the one to train on without it.")
+@click.option("--stage", default="", help="This stage of shards; without it, all there are.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(dataset: str, split: tuple[str, ...], stage: str, *, as_json: bool) -> int:
     """Show the state of every shard of DATASET.
@@ -39,29 +40,42 @@ def command(dataset: str, split: tuple[str, ...], stage: str, *, as_json: bool) 
     workspace = session.workspace(dataset, stage)
     if not workspace.paths.catalog.exists():
         check_splits(workspace, split, ())
-        output.say(f"{dataset}: nothing planned yet; `{name_build(workspace)}` begins")
+        output.say(f"{dataset}: nothing planned yet; `{workspace.paths.build_command}` begins")
         output.result({"dataset": dataset, "planned": False, "shards": {}})
         return 0
     plan = workspace.read_plan()
     check_splits(workspace, split, plan.partitions)
-    states = shard_states(workspace, session.recorded(workspace, list(plan.partitions)))
-    if split:
-        states = {k: s for k, s in states.items() if split_partition_key(k)[0] in split}
-    _show(output, workspace, states)
+    names = [stage] if stage else session.live_stages(dataset)
+    found = {name: _read_states(session, dataset, name, split) for name in names}
+    for name, states in found.items():
+        _show(output, session.workspace(dataset, name), states)
     if plan.num_held:
         output.say(f"held for a build without --limit: {count_words(plan.num_held, 'sample')}")
     output.result(
         {
             "dataset": dataset,
-            "stage": workspace.kind.stage,
+            "stage": names[0],
             "planned": True,
             "samples": {"planned": sum(plan.partitions.values()), "held": plan.num_held},
             "excluded": plan.excluded_by_reason(),
-            "counts": dict(Counter(states.values())),
-            "shards": dict(states),
+            **_as_dict(found[names[0]]),
+            "stages": {name: _as_dict(states) for name, states in found.items()},
         }
     )
-    return EXIT_FAILED if _BAD & set(states.values()) else 0
+    return EXIT_FAILED if any(_BAD & set(states.values()) for states in found.values()) else 0
+
+
+def _read_states(
+    session: Session, dataset: str, stage: str, splits: tuple[str, ...]
+) -> dict[str, ShardState]:
+    workspace = session.workspace(dataset, stage)
+    keys = list(workspace.read_plan().partitions)
+    states = shard_states(workspace, session.recorded(workspace, keys))
+    return {k: s for k, s in states.items() if not splits or split_partition_key(k)[0] in splits}
+
+
+def _as_dict(states: dict[str, ShardState]) -> dict[str, Any]:
+    return {"counts": dict(Counter(states.values())), "shards": dict(states)}
 
 
 def _show(output: Output, workspace: Workspace, states: dict[str, ShardState]) -> None:
@@ -75,7 +89,7 @@ def _show(output: Output, workspace: Workspace, states: dict[str, ShardState]) -
     for line in _lines(left):
         output.say(line)
     if left:
-        output.say(f"`{name_build(workspace)}` makes them whole")
+        output.say(f"`{workspace.paths.build_command}` makes them whole")
 
 
 def _lines(left: dict[str, ShardState]) -> Iterable[str]:

@@ -1,14 +1,18 @@
 """`medassets verify`: the shards on disk against their records."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import click
 
 from medassets.cli.console import Output
 from medassets.cli.main import EXIT_FAILED
-from medassets.cli.selection import name_build, parse_partitions
+from medassets.cli.selection import parse_partitions
 from medassets.cli.session import Session
 from medassets.cli.words import count_words
-from medassets.datasets.manifests import find_manifest_problems
-from medassets.datasets.verify import verify_dataset
+from medassets.datasets.manifests import find_manifest_problems, find_strays
+from medassets.datasets.verify import VerifyReport, verify_dataset
+from medassets.datasets.workspace import Workspace
 from medassets.shards.verify import Problem
 
 
@@ -18,43 +22,98 @@ from medassets.shards.verify import Problem
 @click.option(
     "--partitions", help="Shards by key or range: valid-000000,train-000003..train-000009."
 )
-@click.option("--stage", default="", help="Stage of shards; the one to train on without it.")
+@click.option("--stage", default="", help="This stage of shards; without it, all there are.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(dataset: str, partitions: str | None, stage: str, *, quick: bool, as_json: bool) -> int:
     """Check the published shards of DATASET; exit code 1 and a remedy for each that is damaged."""
-    output, workspace = Output(as_json), Session().workspace(dataset, stage)
+    output, session = Output(as_json), Session()
+    known = session.stages(dataset)
+    stages = [stage] if stage else session.live_stages(dataset, on_record=False)
+    found = [
+        # Only what is trained on has manifests.
+        _verify(session.workspace(dataset, s), partitions, quick=quick, with_manifest=s == known[0])
+        for s in stages
+    ]
+    for one in found:
+        _tell(output, one, quick=quick, several=len(known) > 1)
+    if remedies := [one.remedy for one in found if one.damaged]:
+        output.warn(f"make them again:  {' && '.join(remedies)}")
+    output.result(_as_document(dataset, found))
+    return EXIT_FAILED if any(one.report.problems or one.others for one in found) else 0
+
+
+def _verify(
+    workspace: Workspace, partitions: str | None, *, quick: bool, with_manifest: bool
+) -> "_Found":
     planned = list(workspace.read_plan().partitions)
-    report = verify_dataset(workspace, parse_partitions(partitions, planned), full=not quick)
-    damaged = list(dict.fromkeys(problem.partition for problem in report.problems))
-    remedy = f"{name_build(workspace)} --partitions {','.join(damaged)} --force"
-    for problem in report.problems:
-        output.warn(str(problem))
-    others = [] if partitions or stage else find_manifest_problems(workspace)
-    for other in others:
-        output.warn(other)
+    keys = parse_partitions(partitions, planned)
+    report = verify_dataset(workspace, keys, full=not quick)
+    others: list[str] = []
+    if not partitions:
+        others = find_manifest_problems(workspace) if with_manifest else []
+        others += find_strays(workspace)
+    return _Found(workspace, report, others)
+
+
+def _tell(output: Output, found: "_Found", *, quick: bool, several: bool) -> None:
+    for line in [*map(str, found.report.problems), *found.others]:
+        output.warn(line)
+    kind, report = found.workspace.kind, found.report
+    name = f"{kind.spec.name}: {kind.stage}" if several else kind.spec.name
     how = "sizes only" if quick else "every byte"
     output.say(
-        f"{dataset}: {count_words(len(report.checked), 'shard')} checked ({how}), "
-        f"{len(damaged)} damaged, {len(report.absent)} not made yet"
+        f"{name}: {count_words(len(report.checked), 'shard')} checked ({how}), "
+        f"{len(found.damaged)} damaged, {len(report.absent)} not made yet"
     )
-    if damaged:
-        output.warn(f"make them again:  {remedy}")
-    output.result(
-        {
-            "dataset": dataset,
-            "checked": report.checked,
-            "absent": report.absent,
-            "damaged": damaged,
-            "problems": [_as_dict(problem) for problem in report.problems],
-            "manifests": others,
-            "remedy": remedy if damaged else None,
+
+
+def _as_document(dataset: str, found: list["_Found"]) -> dict[str, Any]:
+    """Return all stages together, as if they were one, and each by itself."""
+    together: dict[str, Any] = {"dataset": dataset}
+    stages = {one.workspace.kind.stage: one.as_dict() for one in found}
+    for name in ("checked", "absent", "damaged"):
+        together[name] = list(dict.fromkeys(key for one in stages.values() for key in one[name]))
+    for name in ("problems", "manifests"):
+        together[name] = [entry for one in stages.values() for entry in one[name]]
+    remedies = [one["remedy"] for one in stages.values() if one["remedy"]]
+    return {**together, "remedy": " && ".join(remedies) or None, "stages": stages}
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was found of one stage."""
+
+    workspace: Workspace
+    report: VerifyReport
+    others: list[str]
+
+    @property
+    def damaged(self) -> list[str]:
+        """Keys of the shards that are damaged, each once."""
+        return list(dict.fromkeys(problem.partition for problem in self.report.problems))
+
+    @property
+    def remedy(self) -> str:
+        """The command that makes them again."""
+        command = self.workspace.paths.build_command
+        return f"{command} --partitions {','.join(self.damaged)} --force"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the same for a program."""
+        stage = self.workspace.kind.stage
+        return {
+            "checked": self.report.checked,
+            "absent": self.report.absent,
+            "damaged": self.damaged,
+            "problems": [_as_dict(problem, stage) for problem in self.report.problems],
+            "manifests": self.others,
+            "remedy": self.remedy if self.damaged else None,
         }
-    )
-    return EXIT_FAILED if report.problems or others else 0
 
 
-def _as_dict(problem: Problem) -> dict[str, str]:
+def _as_dict(problem: Problem, stage: str) -> dict[str, str]:
     return {
+        "stage": stage,
         "partition": problem.partition,
         "path": str(problem.path),
         "sample": problem.sample,

@@ -70,18 +70,10 @@ def list_keys(manifests: Mapping[str, Manifest]) -> dict[str, list[str]]:
 
 
 def find_manifest_problems(workspace: Workspace) -> list[str]:
-    """Return what manifests and folders say that the shards do not; a build writes both again.
-
-    A shard that no plan knows is one of them: patterns such as `shard-{000000..000314}.tar` and
-    globs read it.
-    """
+    """Return what manifests say that the shards do not; a build writes them again."""
     problems: list[str] = []
     paths = workspace.paths
-    planned = {paths.shard(key) for key in workspace.read_plan().partitions}
     for split, manifest in build_manifests(workspace).items():
-        folder = paths.split_folder(split)
-        strays = sorted(set(folder.glob("shard-*.tar")) - planned)
-        problems += [f"{stray}: no plan knows this shard; move it away" for stray in strays]
         if not manifest["shards"]:
             continue
         for path, document in (
@@ -91,6 +83,18 @@ def find_manifest_problems(workspace: Workspace) -> list[str]:
             if not path.exists() or path.read_bytes() != encode_document(document):
                 problems.append(f"{path}: missing, or not what the shards say; build the dataset")
     return problems
+
+
+def find_strays(workspace: Workspace) -> list[str]:
+    """Return the shards in the stage's folders that no plan knows.
+
+    Patterns such as `shard-{000000..000314}.tar` and globs read them.
+    """
+    paths = workspace.paths
+    planned = {paths.shard(key) for key in workspace.read_plan().partitions}
+    folders = [paths.split_folder(split) for split in workspace.kind.spec.splits]
+    found = {path for folder in folders for path in folder.glob("shard-*.tar")}
+    return [f"{stray}: no plan knows this shard; move it away" for stray in sorted(found - planned)]
 
 
 def find_problems(workspace: Workspace) -> list[str]:

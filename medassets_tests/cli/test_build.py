@@ -55,6 +55,7 @@ def test_a_second_build_keeps_everything_as_one_json_document(
     assert document.pop("seconds") > 0
     assert document == {
         "dataset": "lungs",
+        "stages": ["shards"],
         "built": [],
         "recorded": [],
         "failed": {},
