@@ -1,7 +1,7 @@
 """The file of each video a record names: which it is, and what is known of it."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from medassets.video.coverage import VideoCounts
 from medassets.video.exclusion import Column, Columns
 from medassets.video.info_table import InfoTable, read_info_table
 from medassets.video.keys import number_values
-from medassets.video.listing import VideoFile, list_videos
+from medassets.video.listing import VideoFile, find_links_out, list_videos
 from medassets.video.matching import Matching, match_clips, match_videos
+from medassets.video.missing import explain_missing
 from medassets.video.probing import FACT_COLUMNS, KnownFacts, ProbeAll, find_facts
 
 _NUM_LISTED = 20
@@ -49,7 +50,12 @@ def find_files(
     codes, names = number_values(columns["vid" if spec.source == "videos" else "clip_path"])
     files = list_videos(folder)
     info = _read_info(spec)
-    matching = _match(spec, names, files, info)
+    matching = explain_missing(
+        _match(spec, names, files, info),
+        find_links=lambda: find_links_out(folder),
+        match=lambda missing, links: _match(spec, missing, links, info),
+        problems=info.problems,
+    )
     wanted = _find_wanted(codes, names, columns["excluded"], matching)
     facts = find_facts(wanted, folder, files=files, previous=previous, probe_all=probe_all)
     table = _describe(names, files, matching, facts)
@@ -65,12 +71,12 @@ def _read_info(spec: VideoClipDatasetSpec) -> InfoTable:
 def _match(
     spec: VideoClipDatasetSpec,
     names: Sequence[str],
-    files: Mapping[str, VideoFile],
+    paths: Collection[str],
     info: InfoTable,
 ) -> Matching:
     if spec.source == "clips":
-        return match_clips(names, files.keys())
-    return match_videos(names, files.keys(), info.filenames)
+        return match_clips(names, paths)
+    return match_videos(names, paths, info.filenames)
 
 
 def _find_wanted(

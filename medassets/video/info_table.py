@@ -47,7 +47,7 @@ def read_info_table(path: Path) -> "InfoTable":
             continue
         answer = _read_cells(cells, url_column, name_column, num_columns)
         if isinstance(answer, str):
-            problems.append(InfoProblem(number, answer))
+            problems.append(InfoProblem(number, answer, _guess_video(line, url_column)))
         elif answer[1] not in (names := filenames.setdefault(answer[0], [])):
             names.append(answer[1])
     if problems and not filenames:
@@ -134,6 +134,15 @@ def _read_cells(
     return (vid, filename) if filename else "the file name is empty"
 
 
+def _guess_video(line: bytes, url_column: int) -> str | None:
+    """Return the video that a row seems to mean, though it cannot be used."""
+    cells = line.decode(errors="replace").split(",")
+    # An open quote or a bare comma before it moves the address.
+    likely = [*cells[url_column : url_column + 1], *cells]
+    found = (parse_video_url(cell.strip(' "')) for cell in likely)
+    return next((vid for vid in found if vid is not None), None)
+
+
 @dataclass(frozen=True)
 class InfoProblem:
     """One row of `info.csv` that is not used.
@@ -141,10 +150,12 @@ class InfoProblem:
     Attributes:
         row: As a spreadsheet counts, from 1.
         detail: What is wrong with it.
+        vid: The video it seems to mean, None when it cannot be told.
     """
 
     row: int
     detail: str
+    vid: str | None = None
 
 
 @dataclass(frozen=True)

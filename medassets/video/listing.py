@@ -33,6 +33,27 @@ def list_videos(folder: Path) -> dict[str, "VideoFile"]:
     return dict(sorted((path[prefix:], file) for path, file in _iter_files(folder)))
 
 
+def find_links_out(folder: Path) -> "LinksOut":
+    """Return the links that `list_videos` does not follow, by path inside the folder, sorted.
+
+    Raises:
+        CatalogError: If the folder, or one below it, cannot be read.
+    """
+    top, prefix = folder.resolve(), len(str(folder).rstrip("/")) + 1
+    found: dict[str, list[str]] = {"files": [], "broken": [], "folders": []}
+    for entry in _iter_entries(folder):
+        if not entry.is_symlink() or entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            if not _is_inside(entry, top):
+                found["folders"].append(entry.path[prefix:])
+        elif _is_video(entry.name) and not Path(entry.path).exists():
+            found["broken"].append(entry.path[prefix:])
+        elif _is_video(entry.name) and not _is_inside(entry, top):
+            found["files"].append(entry.path[prefix:])
+    return LinksOut(*(tuple(sorted(found[name])) for name in ("files", "broken", "folders")))
+
+
 def strip_extension(name: str) -> str:
     """Return a file name without the extension of a video; any other extension stays."""
     return _EXTENSION.sub("", name)
@@ -45,17 +66,23 @@ def _is_video(name: str) -> bool:
 
 def _iter_files(folder: Path) -> Iterator[tuple[str, "VideoFile"]]:
     top = folder.resolve()
+    for entry in _iter_entries(folder):
+        if _is_video(entry.name) and entry.is_file() and _is_inside(entry, top):
+            # A download may take its file away meanwhile.
+            with suppress(FileNotFoundError):
+                stat = entry.stat()
+                yield entry.path, VideoFile(stat.st_size, stat.st_mtime_ns)
+
+
+def _iter_entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Yield all that is no folder of its own, hidden folders left out."""
     waiting = [str(folder)]
     while waiting:
         for entry in _read_folder(waiting.pop()):
-            if entry.is_dir(follow_symlinks=False):
-                if not entry.name.startswith("."):
-                    waiting.append(entry.path)
-            elif _is_video(entry.name) and entry.is_file() and _is_inside(entry, top):
-                # A download may take its file away meanwhile.
-                with suppress(FileNotFoundError):
-                    stat = entry.stat()
-                    yield entry.path, VideoFile(stat.st_size, stat.st_mtime_ns)
+            if not entry.is_dir(follow_symlinks=False):
+                yield entry
+            elif not entry.name.startswith("."):
+                waiting.append(entry.path)
 
 
 def _read_folder(folder: str) -> list[os.DirEntry[str]]:
@@ -82,3 +109,18 @@ class VideoFile:
 
     num_bytes: int
     mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinksOut:
+    """Links that are not followed.
+
+    Attributes:
+        files: Videos outside the folder.
+        broken: Named as videos, and there is nothing.
+        folders: Folders outside.
+    """
+
+    files: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
