@@ -1,16 +1,18 @@
 """One partition from catalog rows to a published shard."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from medassets.datasets.workspace import Workspace
 from medassets.errors import DiskSpaceError, SampleRejectedError
+from medassets.samples import SourceItem
 from medassets.shards.catalog import CatalogPlan
 from medassets.shards.fingerprint import plan_fingerprint, rows_fingerprint
 from medassets.shards.writer import (
     Progress,
     ShardResult,
     ShardWork,
+    Staged,
     ensure_shard,
     missing_bytes,
     read_whole_record,
@@ -19,6 +21,7 @@ from medassets.storage.disk import require_free_bytes
 from medassets.storage.paths import DatasetPaths
 
 Observer = Callable[[Progress], None]
+Stage = Callable[[Sequence[SourceItem]], Mapping[str, Staged]]
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def plan_shard(
         partition_key=partition_key,
         items=tuple(files.place(items)) if files else items,
         plan_fingerprint=today,
-        stage=files.stage if files else workspace.stage,
+        stage=files.stage if files else _naming_rows(workspace.stage),
         release=files.release if files else workspace.release,
         stage_each=files is not None or workspace.source.is_local,
         encode=kind.encoder(),
@@ -124,6 +127,22 @@ def stage_partition(
         rejected=rejected,
         needed=True,
     )
+
+
+def _naming_rows(stage: Stage) -> Stage:
+    """Let a file that cannot be had say which row of the source's table wants it."""
+
+    def name(item: SourceItem, staged: Staged) -> Staged:
+        row = item.row.get("row")
+        if row is None or not isinstance(staged, SampleRejectedError):
+            return staged
+        return SampleRejectedError(staged.reason, f"metadata row {row}: {staged.detail}")
+
+    def stage_and_name(items: Sequence[SourceItem]) -> Mapping[str, Staged]:
+        staged = stage(items)
+        return {item.key: name(item, staged[item.key]) for item in items}
+
+    return stage_and_name
 
 
 def today_fingerprint(workspace: Workspace, plan: CatalogPlan, partition_key: str) -> str:

@@ -79,7 +79,6 @@ def _encode(
         "has_audio": facts.has_audio,
         "size": row["size"],
         "source": {"uri": staged.uri, "sha256": staged.sha256, "bytes": staged.num_bytes},
-        "row": row["row"],
         "fingerprint": fingerprint,
     }
     text = json.dumps(described, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -165,11 +165,10 @@ def publish_catalog(path: Path, draft: CatalogDraft) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with lock_file(path.with_name(".catalog.lock")):
-        current = read_plan(path).version if path.exists() else None
-        if current == draft.plan.version:
+        current = read_plan(path) if path.exists() else None
+        if current and (current.version, current.notes) == (draft.plan.version, draft.plan.notes):
             return
-        grown_from = draft.previous_plan.version if draft.previous_plan else None
-        if current != grown_from:
+        if (current and current.version) != (draft.previous_plan and draft.previous_plan.version):
             msg = f"{path}: another refresh wrote the catalog meanwhile; run the refresh again"
             raise CatalogError(msg)
         write_catalog(draft.table, path)

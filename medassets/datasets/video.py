@@ -45,8 +45,10 @@ if TYPE_CHECKING:
 _DECODED_PER_WALL_S = 100.0
 _GUESSED_CLIP_S = 30.0
 _CLIP_BYTES_PER_S = 120_000
-# 2: a copied clip shows the frames of its stretch only.
-_CLIP_VERSION = 2
+# 2: no number of the metadata's row in the json; times count in the video.
+_FRAMES_VERSION = 2
+# 2: no number of the row; a copied clip shows the frames of its stretch only.
+_CLIPS_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ class VideoFrames(_VideoClips):
     @cached_property
     def _fingerprint(self) -> str:
         from medassets.video.decoding import RESIZE
+        from medassets.video.tokens import TOKENIZER, VOCABULARY_SHA256
 
         spec = self.spec
         return fingerprint(
@@ -134,7 +137,8 @@ class VideoFrames(_VideoClips):
                 "format_version": FORMAT_VERSION,
                 "request": asdict(self.request()),
                 "resize": RESIZE,
-                "tokenizer": spec.tokenizer,
+                "frames_version": _FRAMES_VERSION,
+                "tokenizer": [TOKENIZER, VOCABULARY_SHA256],
                 "clips": VideoClips(spec).fingerprint() if spec.frames_from == "clips" else None,
             }
         )
@@ -254,7 +258,7 @@ class VideoClips(_VideoClips):
             {
                 "kind": "video_clips",
                 "format_version": FORMAT_VERSION,
-                "clip_version": _CLIP_VERSION,
+                "clips_version": _CLIPS_VERSION,
                 "encoding": asdict(clip_encoding(self.spec)),
             }
         )
@@ -352,6 +356,8 @@ def _rejections_as_values(probe: Callable[[Path], Any]) -> Callable[[Path], Any]
 
 
 def _name_row(item: SourceItem, error: SampleRejectedError) -> SampleRejectedError:
+    if item.row["row"] is None:
+        return error
     return SampleRejectedError(error.reason, f"metadata row {item.row['row']}: {error.detail}")
 
 

@@ -16,16 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medassets.errors import CatalogError
 from medassets.samples import SourceItem
+from medassets.shards.fingerprint import NOTE_COLUMNS, digest_rows
 from medassets.shards.growth import FetchRows, Growth, Numbers, grow_plan, take_rows
 from medassets.shards.previous import explain_unreadable
 from medassets.storage.arrow import kernels
 from medassets.storage.atomic import publish_file, sweep_private
-from medassets.storage.checksums import canonical_json, fingerprint
+from medassets.storage.checksums import canonical_json
 from medassets.storage.paths import check_member_path, split_partition_key
 
 STATE_PLANNED = "planned"
@@ -86,7 +88,10 @@ def plan_catalog(
         limit_splits=limit_splits,
         pinned=pinned,
     )
-    return _with_plan(_assemble(rows, fetch or _taker(previous), growth), growth, size)
+    table = _assemble(rows, fetch or _taker(previous), growth)
+    if not pinned:
+        table = _forget_notes(table, growth.planned >= rows.num_rows)
+    return _with_plan(table, growth, size)
 
 
 def plan_of(catalog: pa.Table) -> "CatalogPlan":
@@ -170,6 +175,7 @@ class CatalogPlan:
         num_held: Rows that wait for a refresh without limit.
         excluded: Split -> reason -> number of rows.
         version: Digest of all rows; the same as before when nothing changed.
+        notes: Digest of the columns that are none of the rows' content.
     """
 
     samples_per_shard: int
@@ -179,6 +185,7 @@ class CatalogPlan:
     num_held: int
     excluded: dict[str, dict[str, int]]
     version: str
+    notes: str = ""
 
     def row_group(self, partition_key: str) -> int | None:
         """Return the row group that holds a partition, None if the plan does not know it."""
@@ -275,6 +282,18 @@ def _assemble(rows: pa.Table, fetch: FetchRows, growth: Growth) -> pa.Table:
     return table.replace_schema_metadata(rows.schema.metadata)
 
 
+def _forget_notes(table: pa.Table, is_gone: npt.NDArray[np.bool_]) -> pa.Table:
+    """Empty the notes of planned rows that the source does not give any more."""
+    if not is_gone.any():
+        return table
+    mask = pa.array(np.concatenate([is_gone, np.zeros(table.num_rows - len(is_gone), bool)]))
+    for name in NOTE_COLUMNS.intersection(table.column_names):
+        column = table[name]
+        emptied = kernels.if_else(mask, pa.scalar(None, column.type), column)
+        table = table.set_column(table.column_names.index(name), name, emptied)
+    return table
+
+
 def _with_plan(table: pa.Table, growth: Growth, size: int) -> pa.Table:
     plan = _summarize(table, growth, size)
     metadata = {**(table.schema.metadata or {}), _PLAN_KEY: canonical_json(_plan_document(plan))}
@@ -304,12 +323,13 @@ def _summarize(table: pa.Table, growth: Growth, size: int) -> CatalogPlan:
         num_held=len(growth.held),
         excluded=excluded,
         version=_version(size, digests, rest),
+        notes=_digest_notes(table),
     )
 
 
 def _digest(partition: str, rows: list[dict[str, Any]]) -> str:
     try:
-        return fingerprint(rows)
+        return digest_rows(rows)
     except (ValueError, TypeError) as error:
         first, last = rows[0]["key"], rows[-1]["key"]
         msg = (
@@ -317,6 +337,14 @@ def _digest(partition: str, rows: list[dict[str, Any]]) -> str:
             f"a kind's read_rows must give null for what is not known"
         )
         raise CatalogError(msg) from error
+
+
+def _digest_notes(table: pa.Table) -> str:
+    notes = table.select([name for name in table.column_names if name in NOTE_COLUMNS])
+    digest = hashlib.sha256(canonical_json(notes.column_names))
+    for batch in notes.to_batches(max_chunksize=_ROWS_AT_A_TIME):
+        digest.update(canonical_json([column.to_pylist() for column in batch.columns]))
+    return digest.hexdigest()
 
 
 def _version(size: int, digests: dict[str, str], rest: pa.Table) -> str:
@@ -340,6 +368,7 @@ def _plan_document(plan: CatalogPlan) -> dict[str, Any]:
         "num_held": plan.num_held,
         "excluded": plan.excluded,
         "version": plan.version,
+        "notes": plan.notes,
     }
 
 

@@ -1,6 +1,7 @@
 """Hashes that say "same inputs, same code"."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from medassets.samples import SourceItem
 from medassets.storage.checksums import fingerprint
@@ -8,20 +9,30 @@ from medassets.storage.checksums import fingerprint
 FORMAT_VERSION = 1
 """Version of the shard's bytes; it is part of every fingerprint."""
 
+NOTE_COLUMNS = frozenset(("row", "matched_by"))
+"""Columns that tell a person where a row of the catalog comes from; no byte hangs on them.
+
+One line more in a table of a million moves all lines behind it.
+"""
+
 _PLACE_COLUMNS = frozenset(("partition", "state"))
 _STAT_COLUMNS = frozenset(("num_bytes", "mtime_ns"))
 
 
 def rows_fingerprint(items: Iterable[SourceItem]) -> str:
-    """Return the hash of catalog rows: their content, not their place in the plan."""
-    return fingerprint(
-        [{k: v for k, v in item.row.items() if k not in _PLACE_COLUMNS} for item in items]
-    )
+    """Return the hash of catalog rows: their content, not their place in plan and source."""
+    return digest_rows(item.row for item in items)
+
+
+def digest_rows(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return the hash of rows as the catalog holds them; see `rows_fingerprint`."""
+    left_out = _PLACE_COLUMNS | NOTE_COLUMNS
+    return fingerprint([{k: v for k, v in row.items() if k not in left_out} for row in rows])
 
 
 def content_fingerprint(item: SourceItem) -> str:
     """Return the hash of one row's content without size and mtime: the same on every machine."""
-    left_out = _PLACE_COLUMNS | _STAT_COLUMNS
+    left_out = _PLACE_COLUMNS | _STAT_COLUMNS | NOTE_COLUMNS
     return fingerprint({k: v for k, v in item.row.items() if k not in left_out})
 
 

@@ -314,9 +314,12 @@ class _Maker:
 
         def encode(group: list[SourceItem]) -> Sequence[Encoded]:
             try:
-                file = staged.get(group[0].key) or self.work.stage(group)[group[0].key]
+                files = staged or self.work.stage(group)
+                file = files[group[0].key]
                 if isinstance(file, SampleRejectedError):
-                    raise file
+                    # One file, but each item has a rejection of its own.
+                    answers = [files[item.key] for item in group]
+                    return [one for one in answers if isinstance(one, SampleRejectedError)]
                 return self.work.encode(group, file)
             except SampleRejectedError as error:
                 return [error] * len(group)

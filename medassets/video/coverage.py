@@ -17,8 +17,8 @@ _KEY = b"medassets.videos"
 def summarize_coverage(table: pa.Table) -> "Coverage":
     """Return the figures of a video dataset's rows or catalog.
 
-    In a catalog that has grown, the clips that keep their place although the metadata names them
-    no more count as records.
+    In a catalog that has grown, clips that keep their place although metadata and files do not
+    give them any more count as records, too.
 
     Args:
         table: Rows of `read_video_rows`, or a catalog made of them.
@@ -36,6 +36,7 @@ def summarize_coverage(table: pa.Table) -> "Coverage":
     return Coverage(
         num_records=table.num_rows,
         num_clips=table.num_rows - sum(excluded.values()),
+        num_gone=table["row"].null_count,
         excluded=excluded,
         num_null_positions=excluded.get(str(Reason.NULL_POSITION), 0),
         num_duplicates=excluded.get(str(Reason.DUPLICATE_ROW), 0),
@@ -91,6 +92,7 @@ class Coverage:
     Attributes:
         num_records: Rows, one per record.
         num_clips: Those that can become samples, as far as the catalog knows.
+        num_gone: Those of them that metadata and files do not give any more; a plan only grows.
         excluded: Reason -> number of rows.
         num_null_positions: Rows without a position.
         num_duplicates: Rows that repeat another one.
@@ -99,6 +101,7 @@ class Coverage:
 
     num_records: int
     num_clips: int
+    num_gone: int
     excluded: dict[str, int]
     num_null_positions: int
     num_duplicates: int

@@ -80,7 +80,7 @@ def describe_clip(
     """Return the `json` member: everything known of a sample, in a fixed order.
 
     `timestamps_s` are the presentation times of the frames that are shown, in seconds from the
-    start of the file that was decoded.
+    start of the video that `begin_s` and `end_s` count in, also where a clip of it was decoded.
     """
     row, facts = item.row, clip.facts
     return {
@@ -94,7 +94,8 @@ def describe_clip(
         "dtype": clip.frames.dtype.name,
         "axes": "t h w c",
         "color": "RGB",
-        "timestamps_s": list(clip.timestamps_s),
+        "timestamps_s": _place_times(clip, row["begin_ms"]),
+        "times_from": "start of the video",
         "num_segment_frames": clip.num_segment_frames,
         "size": row["size"],
         "decoder": {
@@ -114,9 +115,17 @@ def describe_clip(
             "duration_ms": facts.duration_ms,
             "fps": facts.fps,
         },
-        "row": row["row"],
         "fingerprint": fingerprint,
     }
+
+
+def _place_times(clip: DecodedClip, begin_ms: int) -> list[float]:
+    """Return when frames appear in the video that the decoded file is, or was cut from."""
+    before_s = (begin_ms - clip.begin_ms) / 1000
+    if not before_s:
+        return list(clip.timestamps_s)
+    # Binary fractions that are added up show it.
+    return [round(time_s + before_s, 9) for time_s in clip.timestamps_s]
 
 
 def encode_npy(array: npt.NDArray[Any]) -> memoryview:

@@ -25,8 +25,11 @@ TOKENIZER = (
 )
 """The arithmetic of the tokens, for the sample's json; every backend gives the same."""
 
-_VOCABULARY_SHA256 = "ee7a4423aea96d705babd8004aa41e3696ffd366e5d8f3227d4fa057768d60e0"
-"""Of the 49,406 tokens that stand for text, in the order of their ids, a line each."""
+VOCABULARY_SHA256 = "ee7a4423aea96d705babd8004aa41e3696ffd366e5d8f3227d4fa057768d60e0"
+"""Of the 49,406 tokens that stand for text, in the order of their ids, a line each.
+
+No file with others is taken: wherever a tokenizer lies, this is what tokens depend on.
+"""
 
 _NUM_BYTES = 512
 """Tokens of a single byte, inside a word and at its end."""
@@ -126,7 +129,7 @@ def _read_file(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
         msg = f"tokenizer: {path} is not a tokenizer.json of byte pairs ({error}); {_REMEDY}"
         raise SpecError(msg) from error
     # A pair and what it becomes stand in the same order, after the 512 single bytes.
-    if digest != _VOCABULARY_SHA256 or [a + b for a, b in merges] != tokens[_NUM_BYTES:]:
+    if digest != VOCABULARY_SHA256 or [a + b for a, b in merges] != tokens[_NUM_BYTES:]:
         msg = f"tokenizer: {path} has not the vocabulary of OpenAI's CLIP; {_REMEDY}"
         raise SpecError(msg)
     return ids, merges

@@ -88,9 +88,14 @@ def test_every_clip_shows_its_frames_its_text_and_its_sizes(
     assert outcome.code == 0, outcome.text
     samples = read_samples(home)
     assert show_numbers(samples) == expect_numbers(films)
-    records = {json.loads(s["json"])["row"]: s for s in samples.values()}
-    for row, sample in records.items():
-        record, described = films.records[row - 1], json.loads(sample["json"])
+    records = {(r["vid"], r["transcript clip"]): r for r in films.records}
+    for sample in samples.values():
+        described = json.loads(sample["json"])
+        record = records[described["vid"], described["transcript"]]
+        assert (described["begin_s"], described["end_s"]) == (
+            record["begin position"],
+            record["end position"],
+        )
         assert sample["txt"].decode() == record["transcript clip"]
         assert described["vid"] == record["vid"]
         assert described["shape"] == [16, 160, 256, 3]

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,8 @@ STAGED = StagedFile(Path("/nowhere/a.mp4"), "file:a.mp4", None, 5, "ab" * 32)
 
 FIELDS = [
     "key", "vid", "split", "transcript", "begin_s", "end_s", "shape", "dtype", "axes", "color",
-    "timestamps_s", "num_segment_frames", "size", "decoder", "resize", "tokenizer", "source",
-    "video", "row", "fingerprint",
+    "timestamps_s", "times_from", "num_segment_frames", "size", "decoder", "resize", "tokenizer", "source",
+    "video", "fingerprint",
 ]  # fmt: skip
 
 
@@ -76,6 +77,17 @@ def test_every_member_reads_back() -> None:
 
 def test_the_same_clip_gives_the_same_bytes() -> None:
     assert encode(make_item(), make_clip()) == encode(make_item(), make_clip())
+
+
+def test_no_byte_hangs_on_where_the_record_stands() -> None:
+    assert encode(make_item(), make_clip()) == encode(make_item(row=8), make_clip())
+
+
+def test_times_count_in_the_video_where_a_clip_of_it_was_decoded() -> None:
+    clip = replace(make_clip(), timestamps_s=tuple(i / 10 for i in range(16)), begin_ms=0)
+    described = json.loads(encode(make_item(), clip)["json"])
+    assert described["timestamps_s"] == [round(1.5 + i / 10, 3) for i in range(16)]
+    assert described["times_from"] == "start of the video"
 
 
 def test_the_bytes_of_a_sample_are_those_of_format_version_1() -> None:
