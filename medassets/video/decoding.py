@@ -1,6 +1,7 @@
 """From a video and segments of it to clips of a few small frames."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,9 @@ def decode_segments(
         yield from (SampleRejectedError(error.reason, error.detail) for _ in segments)
         return
     with reader:
+        with suppress(SampleRejectedError):
+            # Now they cost one picture, later another look at the file.
+            _ = reader.facts
         done: dict[int, Outcome] = {}
         num_given = 0
         for index, outcome in _decode_all(reader, segments, request, on_progress or _ignore):
@@ -99,11 +103,46 @@ def _decode_all(
 ) -> Iterator[tuple[int, Outcome]]:
     for group in group_segments(segments, gap_ms=_GAP_MS):
         left = {index: segments[index] for index in group}
-        for index, outcome in _decode_by_plan(reader, dict(left), request, on_progress):
-            del left[index]
+        for index, outcome in _decode_group(reader, left, request, on_progress):
+            if index in left:
+                del left[index]
+                yield index, outcome
+
+
+def _decode_group(
+    reader: "VideoReader",
+    segments: Mapping[int, Segment],
+    request: FrameRequest,
+    on_progress: Progress,
+) -> Iterator[tuple[int, Outcome]]:
+    """Yield the outcome of each segment at least once; the first counts.
+
+    What makes one segment fail must not be felt by its neighbours, so that a clip never hangs on
+    what else is asked for: a pass over several segments serves those that it goes well for, each
+    of the others has one of its own.
+    """
+    alone = [{index: segment} for index, segment in segments.items()]
+    left = dict(segments)
+    for one in (segments, *alone) if len(alone) > 1 else alone:
+        part = {index: segment for index, segment in one.items() if index in left}
+        for index, outcome in _decode_by_plan(reader, part, request, on_progress):
+            if len(one) == 1 or not _is_damaged(outcome):
+                del left[index]
+                yield index, outcome
+    if not left:
+        return
+    damaged: dict[int, Segment] = {}
+    for index, outcome in _decode_exactly(reader, left, request, on_progress):
+        if len(left) > 1 and _is_damaged(outcome) and reader.can_seek(on_progress):
+            damaged[index] = left[index]
+        else:
             yield index, outcome
-        if left:
-            yield from _decode_exactly(reader, left, request, on_progress)
+    for index, segment in damaged.items():
+        yield from _decode_exactly(reader, {index: segment}, request, on_progress)
+
+
+def _is_damaged(outcome: Outcome) -> bool:
+    return isinstance(outcome, SampleRejectedError) and outcome.reason is Reason.DECODE_FAILED
 
 
 def _decode_by_plan(
@@ -116,7 +155,7 @@ def _decode_by_plan(
     from medassets.video.packets import plan_decoding, read_stretch
     from medassets.video.planned import PlannedDecoding, UnplannedError
 
-    if not reader.can_count_packets:
+    if not segments or not reader.can_count_packets:
         return
     stretch = read_stretch(reader, *_reach(reader, segments.values()), on_progress=on_progress)
     if stretch.doubt:

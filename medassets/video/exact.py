@@ -9,7 +9,7 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
 
-from medassets.video.learning import DecodedNote, learn_timeline
+from medassets.video.learning import MOST_REORDERED, DecodedNote, learn_timeline, place_in_order
 from medassets.video.opening import DamagedPacketError, VideoReader
 from medassets.video.requests import Progress
 from medassets.video.timeline import FIRST_TICK, LAST_TICK, Timeline
@@ -45,17 +45,18 @@ def learn_stretch(
         on_progress: Called for every packet.
     """
     back = round(_BACK_S / reader.clock.time_base)
-    for anchor in (first_tick, first_tick - back) if reader.can_seek else ():
-        learned = _learn(reader, anchor, stop_tick, on_progress)
-        timeline = learned.timeline
-        if len(timeline.pts) and timeline.pts[0] <= first_tick and not timeline.holes:
+    for anchor in (first_tick, first_tick - back) if reader.can_seek(on_progress) else ():
+        learned, entry = _learn(reader, anchor, stop_tick, on_progress)
+        # Pictures shown before the one that decoding began with may be spoiled.
+        if entry <= first_tick and not learned.timeline.holes:
             return learned
-    return _learn(reader, None, stop_tick, on_progress)
+    return _learn(reader, None, stop_tick, on_progress)[0]
 
 
 def _learn(
     reader: VideoReader, anchor: int | None, stop_tick: int | None, on_progress: Progress
-) -> LearnedStretch:
+) -> tuple[LearnedStretch, int]:
+    """Return what the decoder gives, and when its first key frame is shown."""
     notes: list[DecodedNote | None] = []
     promised: list[int] = []
 
@@ -68,23 +69,26 @@ def _learn(
     latest, is_end = FIRST_TICK, True
     for frame in iter_frames(reader, anchor, on_packet=look):
         notes.append(None if frame is None else _note(frame))
-        latest = latest if frame is None else max(latest, _least_time(frame))
+        if not reader.has_presentation_times:
+            # A chunk that gives no frame shifts others, which is seen later only.
+            num_sure = min(len(notes), len(promised)) - 2 * MOST_REORDERED
+            latest = promised[num_sure - 1] if num_sure > 0 else latest
+        elif frame is not None and frame.pts is not None:
+            latest = max(latest, frame.pts)
         if latest >= last:
             is_end = False
             break
+    if not reader.has_presentation_times:
+        notes = place_in_order(notes, promised, is_end=is_end)
     if not reader.can_count_packets:
         promised = []
     if not is_end:
         # Pictures that are still in the decoder are no loss.
         promised = [pts for pts in promised if pts < latest]
     timeline, ordinals = learn_timeline(notes, promised, is_end=is_end)
-    return LearnedStretch(anchor, timeline, ordinals)
-
-
-def _least_time(frame: VideoFrame) -> int:
-    """Return a time that later frames do not come before, whichever of its times is right."""
-    times = (time for time in (frame.pts, frame.dts) if time is not None)
-    return min(times, default=FIRST_TICK)
+    keys = (note.pts for note in notes if note is not None and note.is_key)
+    entry = next((pts for pts in keys if pts is not None), LAST_TICK)
+    return LearnedStretch(anchor, timeline, ordinals), entry
 
 
 def _note(frame: VideoFrame) -> DecodedNote:
@@ -106,37 +110,51 @@ def iter_frames(
 
     Args:
         reader: The open video.
-        anchor: Where to begin: a tick to seek to, None for the first packet of the file.
+        anchor: Where to begin: a tick to seek to, None for the first packet of the file. From a
+            tick nothing is decoded before the first picture that hangs on no other.
         on_packet: Called with every packet.
     """
-    is_broken = False
+    must_enter = anchor is not None
     try:
-        for packet in reader.iter_packets_at(anchor):
+        for packet, is_whole in _iter_judged(reader, anchor):
             on_packet(packet)
-            if not reader.follows(packet):
-                reader.drain()
-                yield None
-                is_broken = True
-                if not reader.continuity.recovers:
-                    return
-            if is_broken and not packet.is_keyframe:
+            if must_enter and not reader.read_picture(packet).is_entry:
                 continue
-            is_broken = False
             try:
-                frames = reader.decode(packet)
+                if is_whole:
+                    yield from reader.decode(packet)
+                    must_enter = False
+                    continue
             except DamagedPacketError:
-                # Among those still in the decoder may be one that lost frames are shown before.
-                reader.drain()
-                yield None
-                is_broken = True
-            else:
-                yield from frames
+                pass
+            # Among those still in the decoder may be one that lost frames are shown before.
+            reader.drain()
+            yield None
+            must_enter = True
+            if not is_whole and not reader.continuity.recovers:
+                return
     except FFmpegError:
         reader.drain()
         yield None
     else:
-        frames = reader.drain()
-        yield from frames if reader.ends_well else [None]
+        yield from reader.drain()
+
+
+def _iter_judged(reader: VideoReader, anchor: int | None) -> Iterator[tuple[Packet, bool]]:
+    """Yield packets, and whether each is whole: where the next does not follow it, it may be cut."""
+    last: Packet | None = None
+    try:
+        for packet in reader.iter_packets_at(anchor):
+            follows = reader.follows(packet)
+            if last is not None:
+                yield last, follows
+            last = packet
+    except FFmpegError:
+        if last is not None:
+            yield last, False
+        raise
+    if last is not None:
+        yield last, reader.ends_well
 
 
 def decode_learned(

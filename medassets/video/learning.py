@@ -1,13 +1,20 @@
 """Which frames a video shows, from what its decoder gave."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import numpy as np
 import numpy.typing as npt
 
 from medassets.video.timeline import FIRST_TICK, LAST_TICK, Timeline
+
+MOST_REORDERED = 34
+"""No coding shows a picture later than this many others that were decoded after it.
+
+Source: H.264 and HEVC hold 16 pictures, of two fields.
+"""
 
 
 @dataclass(frozen=True)
@@ -33,12 +40,43 @@ class DecodedNote:
     is_interlaced: bool
 
 
+def place_in_order(
+    notes: Sequence[DecodedNote | None], chunks: Sequence[int], *, is_end: bool
+) -> list[DecodedNote | None]:
+    """Return frames with their times, where the container only counts what it holds.
+
+    AVI says when a chunk is decoded, not when it is shown: the first frame that is shown takes the
+    time of the first chunk, the second that of the second, whatever order they were decoded in.
+
+    Args:
+        notes: Frames in the order they came out, `pts` telling the chunk they were in.
+        chunks: Times of all chunks from the first of the file on, one for each frame.
+        is_end: The last frame is the video's.
+
+    Returns:
+        The notes up to where a chunk gave no frame; nobody knows when later frames are shown.
+    """
+    frames = [note for note in takewhile(lambda note: note is not None, notes) if note is not None]
+    is_whole = len(frames) == len(notes)
+    come = {frame.pts for frame in frames}
+    due = chunks if is_end or not is_whole else chunks[:-MOST_REORDERED]
+    lost = next((chunk for chunk in due if chunk not in come), None)
+    if lost is not None:
+        # What came out before that chunk went in was counted right.
+        frames = [frame for frame in frames if frame.dts is not None and frame.dts < lost]
+    timed: list[DecodedNote | None] = [
+        replace(frame, pts=chunk) for frame, chunk in zip(frames, chunks, strict=False)
+    ]
+    return timed if is_whole and lost is None else [*timed, None]
+
+
 def learn_timeline(
     notes: Sequence[DecodedNote | None], promised: Sequence[int], *, is_end: bool
 ) -> tuple[Timeline, npt.NDArray[np.int64]]:
     """Return the frames that a player shows, and their numbers among all that were decoded.
 
     A frame that comes out after a later one is not shown, nor is one that is shown for no time.
+    What is said of a frame hangs on frames around it only, never on where the notes end.
 
     Args:
         notes: Frames in the order they came out; None where a packet could not be decoded.
@@ -48,9 +86,8 @@ def learn_timeline(
     """
     frames = [note for note in notes if note is not None]
     times = _time_frames(frames)
-    lost = [] if any(frame.is_interlaced for frame in frames) else _find_lost(times, promised)
-    holes = _find_holes(notes, times, lost)
     pts, ordinals = _find_shown(times)
+    holes = _find_holes(notes, times, _find_lost(frames, pts, ordinals, promised))
     is_end = is_end and bool(pts) and (not holes or holes[-1][1] < LAST_TICK)
     end = pts[-1] + _last_duration(pts, frames[-1].duration) if is_end else None
     timeline = Timeline(np.array(pts, np.int64), end, tuple(holes))
@@ -58,31 +95,37 @@ def learn_timeline(
 
 
 def _time_frames(frames: Sequence[DecodedNote]) -> list[int | None]:
-    """Return when frames appear: by their presentation times, unless those are not in order.
+    """Return when frames appear.
 
-    A container that has no presentation times makes some up; then the times of the packets that
-    frames come out with are better, and one later for each that comes after all packets.
+    One without a presentation time appears when the packet that it came out with is decoded, or
+    after the one before if no packet is left.
     """
-    known = [frame.pts for frame in frames if frame.pts is not None]
-    packets = [frame.dts for frame in frames if frame.dts is not None]
-    is_sound = len(known) == len(frames) and _is_rising(known)
-    if is_sound or not packets or frames[0].dts is None or not _is_rising(packets):
-        return [frame.pts for frame in frames]
     times: list[int | None] = []
     for frame in frames:
         before = times[-1] if times else None
         after = None if before is None else before + max(frame.duration, 1)
-        times.append(after if frame.dts is None else frame.dts)
+        known = frame.dts if frame.pts is None else frame.pts
+        times.append(after if known is None else known)
     return times
 
 
-def _is_rising(values: Sequence[int]) -> bool:
-    return all(one < other for one, other in pairwise(values))
+def _find_lost(
+    frames: Sequence[DecodedNote],
+    pts: Sequence[int],
+    ordinals: Sequence[int],
+    promised: Sequence[int],
+) -> list[int]:
+    """Return promised times at which no frame is shown.
 
-
-def _find_lost(times: Sequence[int | None], promised: Sequence[int]) -> list[int]:
-    """Return promised times that no frame has; what is shown before the first packet is no loss."""
-    return sorted({time for time in promised if time >= promised[0]}.difference(times))
+    What is shown before the first packet is no loss, nor is the second of two woven fields.
+    """
+    absent = {time for time in promised if time >= promised[0]}.difference(pts)
+    lost: list[int] = []
+    for time in sorted(absent):
+        before = bisect_left(pts, time) - 1
+        if before < 0 or not frames[ordinals[before]].is_interlaced:
+            lost.append(time)
+    return lost
 
 
 def _find_holes(
@@ -104,7 +147,7 @@ def _find_holes(
             num_lost += sum(time < pts for time in lost[num_lost:])
         if note.is_corrupt:
             hole = suspect if hole is None else hole
-        elif hole is not None and note.is_key:
+        elif hole is not None and note.is_key and pts > hole:
             holes.append((hole, pts))
             hole = None
         latest, first_b = pts, suspect if note.is_b else None

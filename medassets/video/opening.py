@@ -19,6 +19,8 @@ from medassets.video.decoders import make_decoder
 from medassets.video.facts import VideoFacts
 from medassets.video.orientation import Orientation, read_orientation
 from medassets.video.pictures import Picture, read_picture
+from medassets.video.requests import Progress
+from medassets.video.timeline import FIRST_TICK
 from medassets.video.truncation import is_truncated
 
 # One packet is one shown frame, and every packet has its presentation time.
@@ -26,6 +28,8 @@ _COUNTABLE_CODECS = frozenset({"h264", "hevc", "av1", "vp9"})
 _COUNTABLE_FORMATS = frozenset({"mp4", "matroska"})
 # Elsewhere times are not to be trusted after a jump: an MPEG program stream makes them up.
 _SEEKABLE_FORMATS = frozenset({"mp4", "matroska", "avi", "mpegts"})
+# AVI tells when a chunk is decoded; for these codings libavformat does not work out when it is shown.
+_REORDERED_CODECS = frozenset({"h264", "hevc"})
 # Compressed pictures hold no long runs of zeros: what was never written to the file does. Decoders
 # of arithmetic codes make pictures of it without a word. dav1d notices by itself.
 _DENSE_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "mpeg4"})
@@ -42,7 +46,6 @@ class VideoReader:
 
     Attributes:
         clock: Times of the stream.
-        codec: Name of the coding, such as `h264`.
         device: What decodes: `cpu` or `cuda:<index>`.
     """
 
@@ -57,9 +60,9 @@ class VideoReader:
         self._path, self.device = path, device
         self._facts: VideoFacts | None = None
         self._has_decoded = False
+        self._is_in_order: bool | None = None
         self._open()
         self.clock = make_clock(self._container, self._stream)
-        self.codec = self._stream.codec_context.codec.canonical_name
         self._extradata = self._stream.codec_context.extradata
 
     def __enter__(self) -> "VideoReader":
@@ -114,6 +117,11 @@ class VideoReader:
         """The stream that is read."""
         return self._stream
 
+    @cached_property
+    def codec(self) -> str:
+        """Name of the coding, such as `h264`."""
+        return self._stream.codec_context.codec.canonical_name
+
     @property
     def can_count_packets(self) -> bool:
         """Whether the packets of the file tell its frames."""
@@ -125,10 +133,40 @@ class VideoReader:
         )
 
     @property
-    def can_seek(self) -> bool:
-        """Whether frames and their times are the same after a jump as without."""
+    def has_presentation_times(self) -> bool:
+        """Whether `pts` tells when a frame is shown; else it tells when its packet is decoded."""
+        return not ("avi" in self._formats and self.codec in _REORDERED_CODECS)
+
+    def can_seek(self, on_progress: Progress) -> bool:
+        """Whether frames and their times are the same after a jump as without.
+
+        Args:
+            on_progress: Called often while the file is read through for the answer, once.
+        """
         # What could be counted and still surprised is not trusted any more.
-        return not (self.can_count_packets or _SEEKABLE_FORMATS.isdisjoint(self._formats))
+        if (
+            self.can_count_packets
+            or not self.has_presentation_times
+            or _SEEKABLE_FORMATS.isdisjoint(self._formats)
+        ):
+            return False
+        if self._is_in_order is None:
+            self._is_in_order = self._find_order(on_progress)
+        return self._is_in_order
+
+    def _find_order(self, on_progress: Progress) -> bool:
+        """Whether all packets of the file are there, in the order of their times."""
+        latest = FIRST_TICK
+        try:
+            for packet in self.iter_packets_at(None):
+                on_progress()
+                time = latest + 1 if packet.dts is None else packet.dts
+                if time <= latest or not self.follows(packet):
+                    return False
+                latest = time
+        except FFmpegError:
+            return False
+        return self.ends_well
 
     @cached_property
     def is_truncated(self) -> bool:
@@ -160,31 +198,35 @@ class VideoReader:
 
     @property
     def facts(self) -> VideoFacts:
-        """Facts of the video; its first frame is decoded if none was before.
+        """Facts of the video, whose size is that of its first frame.
 
         Raises:
             SampleRejectedError: DECODE_FAILED if no frame can be decoded.
         """
-        if self._facts is None and self.device != "cpu":
-            # A GPU hands out frames without their orientation, in a format of its own.
+        if self._facts is None and self._is_fresh and self.device == "cpu":
+            self._facts = self._decode_first()
+        if self._facts is None:
+            # This reader may be in the midst of a video whose size changes, and a GPU hands out
+            # frames without their orientation, in a format of its own.
             with VideoReader(self._path) as reader:
-                self._facts = reader.facts
-        if self._facts is None:
-            self._decode_first()
-        if self._facts is None:
-            msg = "no frame can be decoded"
-            raise SampleRejectedError(Reason.DECODE_FAILED, msg)
+                self._facts = reader._decode_first()
         return self._facts
 
-    def _decode_first(self) -> None:
+    def _decode_first(self) -> VideoFacts:
+        detail = "no frame can be decoded"
         try:
             for packet in self.iter_packets_at(None):
-                if self.decode(packet):
-                    return
-        except (DamagedPacketError, FFmpegError) as error:
-            msg = f"the first frame cannot be decoded: {getattr(error, 'strerror', error)}"
-            raise SampleRejectedError(Reason.DECODE_FAILED, msg) from error
-        self.drain()
+                try:
+                    # Not waiting for more; but others hang on a picture that is hidden.
+                    frames = self.decode(packet) or ([] if packet.is_discard else self.drain())
+                except DamagedPacketError as error:
+                    detail = f"no frame can be decoded: {error}"
+                    continue
+                if frames:
+                    return self._make_facts(frames[0])
+        except FFmpegError as error:
+            detail = f"the file cannot be read: {error.strerror}"
+        raise SampleRejectedError(Reason.DECODE_FAILED, detail)
 
     def read_orientation(self, frame: VideoFrame) -> Orientation:
         """Return how a frame is to be shown."""
@@ -209,10 +251,7 @@ class VideoReader:
                 raise DamagedPacketError(error.strerror) from error
             msg = f"{self.device} cannot decode {self.codec} here: {error.strerror}"
             raise DecoderUnavailableError(msg) from error
-        if frames and not self._has_decoded:
-            self._has_decoded = True
-            if self.device == "cpu":
-                self._facts = self._make_facts(frames[0])
+        self._has_decoded |= bool(frames)
         return frames
 
     def _lacks_a_part(self, packet: Packet) -> bool:
@@ -299,8 +338,12 @@ class VideoReader:
         return True
 
     def _demux(self) -> Iterator[Packet]:
-        # An empty packet would end the decoding; AVI has some, and demux ends with one.
-        return (packet for packet in self._container.demux(self._stream) if packet.size)
+        for packet in self._container.demux(self._stream):
+            # An empty packet would end the decoding; AVI has some, and demux ends with one.
+            if packet.size:
+                if not self.has_presentation_times:
+                    packet.pts = packet.dts
+                yield packet
 
 
 def _identify(packet: Packet | None) -> tuple[int | None, ...]:

@@ -9,14 +9,12 @@ import numpy.typing as npt
 from av.error import FFmpegError
 from av.packet import Packet
 
+from medassets.video.learning import MOST_REORDERED
 from medassets.video.opening import VideoReader
 from medassets.video.pictures import Picture
 from medassets.video.requests import Progress
 from medassets.video.timeline import FIRST_TICK, LAST_TICK, Timeline
 
-# No coding shows a picture later than this many others that were decoded after it: H.264 and HEVC
-# hold 16 pictures, of two fields.
-_MOST_REORDERED = 34
 _PACKETS_PER_BEAT = 32
 
 
@@ -141,7 +139,7 @@ def _read(
                 on_progress()
             if stop_tick is not None and packet.pts is not None:
                 num_after = num_after + 1 if packet.pts >= stop_tick else 0
-                if num_after > _MOST_REORDERED:
+                if num_after > MOST_REORDERED:
                     break
         else:
             columns.is_damaged = not reader.ends_well

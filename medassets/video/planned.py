@@ -149,8 +149,11 @@ class PlannedDecoding:
                 yield self._pts[index], None if self._is_spoiled(index) else frame
 
     def _is_spoiled(self, index: int) -> bool:
-        start = self._stretch.start
-        return any(damage <= index and start[index] <= start[damage] for damage in self._damages)
+        start, disposable = self._stretch.start, self._stretch.disposable
+        return index in self._damages or any(
+            damage < index and start[index] <= start[damage] and not disposable[damage]
+            for damage in self._damages
+        )
 
     def _give_up(self) -> Iterator[Delivery]:
         for index in sorted(self._missing):

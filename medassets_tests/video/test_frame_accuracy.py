@@ -96,6 +96,24 @@ def test_random_segments_show_the_frames_that_the_timestamps_say(name: str, fold
         assert clip.timestamps_s == pytest.approx([float(times[i]) for i in expected], abs=1e-6)
 
 
+@pytest.mark.parametrize("num_b_frames", [0, 3])
+def test_frames_in_avi_are_shown_one_chunk_after_another(num_b_frames: int, tmp_path: Path) -> None:
+    # AVI says when a chunk is decoded; frame k is shown k frames after the first all the same.
+    recipe = VideoRecipe(num_frames=150, num_b_frames=num_b_frames, has_open_gop=True)
+    path = make_video(tmp_path / "a.avi", recipe).path
+    request = FrameRequest(0, 512, 80, 128, 1, 0)
+    (everything,) = decode_segments(path, [Segment(0, None)], request)
+    assert isinstance(everything, DecodedClip)
+    assert [read_frame_number(frame) for frame in everything.frames] == list(range(150))
+    assert everything.timestamps_s == pytest.approx([k / 30 for k in range(150)])
+    assert everything.end_ms == 5000
+    for first in (0, 1, 29, 30, 31, 77, 149):
+        begin_ms = 1 + first * 1000 // 30
+        (clip,) = decode_segments(path, [Segment(begin_ms, begin_ms + 30)], request)
+        assert isinstance(clip, DecodedClip)
+        assert [read_frame_number(frame) for frame in clip.frames] == [first]
+
+
 def test_segments_of_one_call_are_those_of_calls_of_their_own(folder: Path) -> None:
     made = make_video(folder / "shared.mp4", VideoRecipe(num_frames=120))
     segments = [Segment(0, 2000), Segment(1500, 3900), Segment(500, 700), Segment(0, None)]

@@ -5,7 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from medassets.video.learning import DecodedNote, learn_timeline
+from medassets.video.learning import (
+    DecodedNote,
+    learn_timeline,
+    place_in_order,
+)
 from medassets.video.timeline import LAST_TICK, Timeline
 
 PLAIN = DecodedNote(
@@ -55,13 +59,35 @@ def test_a_frame_that_comes_late_or_for_no_time_is_not_shown() -> None:
     assert ordinals == [0, 3, 4]
 
 
-def test_made_up_presentation_times_give_way_to_those_of_packets() -> None:
-    # AVI with H.264, as libavformat guesses: later packets are shown earlier.
-    pts, dts = [1, 2, 4, 3, 5, 7, 6], [2, 3, 4, 5, 6, 7, None]
-    notes = [replace(note(p, dts=d), duration=1) for p, d in zip(pts, dts, strict=True)]
-    timeline, ordinals = learn(notes)
-    assert timeline.pts.tolist() == [2, 3, 4, 5, 6, 7, 8]
-    assert ordinals == list(range(7))
+def test_a_step_back_changes_no_frame_far_from_it() -> None:
+    notes = [note(10 * k, "K" * (k % 4 == 0), dts=10 * k + 5) for k in range(12)]
+    steps = [*notes, note(95, "K", dts=125), note(105), note(120, "K"), note(130)]
+    alone, together = learn(notes)[0], learn(steps)[0]
+    assert together.pts.tolist() == [*alone.pts.tolist(), 120, 130]
+
+
+def test_frames_of_a_container_that_only_counts_take_the_times_of_chunks_in_order() -> None:
+    # As H.264 comes out of AVI: each frame tells the chunk it was in. Chunk 3 was empty.
+    chunks = [0, 1, 2, 4, 5, 6]
+    notes = [note(0, "K"), note(2), note(1), note(5), note(4), note(6)]
+    placed = place_in_order(notes, chunks, is_end=True)
+    assert [one.pts for one in placed if one is not None] == chunks
+    assert learn(placed)[1] == list(range(6))
+
+
+def test_where_a_chunk_gave_no_frame_a_container_that_only_counts_tells_no_more_times() -> None:
+    chunks = list(range(100))
+    # Each frame comes out with the chunk after the next.
+    notes: list[DecodedNote | None] = [note(k, "K", dts=k + 2) for k in chunks if k != 60]
+    placed = place_in_order(notes, chunks, is_end=True)
+    assert [one.pts for one in placed if one is not None] == list(range(58))
+    assert placed[-1] is None
+    damaged = place_in_order([*notes[:28], None, *notes[30:]], chunks, is_end=True)
+    assert [one.pts for one in damaged if one is not None] == list(range(26))
+    assert damaged[-1] is None
+    # A frame that is still in the decoder is no loss.
+    placed = place_in_order(notes[:57], chunks[:59], is_end=False)
+    assert [one.pts for one in placed if one is not None] == list(range(57))
 
 
 def test_missing_presentation_times_are_those_of_packets() -> None:
@@ -101,6 +127,9 @@ def test_frames_shown_before_the_first_packet_are_no_loss() -> None:
 def test_fields_promise_more_than_comes() -> None:
     notes = [note(0, "KI"), note(20, "I"), note(40, "I")]
     assert learn(notes, [0, 10, 20, 30, 40, 50])[0].holes == ()
+    # What follows is not woven, whatever came before.
+    plain = [*notes, note(60, "K"), note(80), note(100, "K")]
+    assert learn(plain, [0, 10, 20, 30, 40, 50, 60, 70, 80, 100])[0].holes == ((70, 100),)
 
 
 @pytest.mark.parametrize("notes", [[], [None], [None, None]])
