@@ -1,17 +1,15 @@
 """Whether packets that a demuxer gave one after another do follow one another in the file.
 
-Where a part of a file is damaged, demuxers of Matroska and AVI look for the next place that makes
-sense, and go on from there without a word: frames are missing, or all later ones have wrong times.
+Where a part of a file is damaged, demuxers look for the next place that makes sense, and go on from
+there without a word: frames are missing, or all later ones have wrong times.
 """
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 _MASTERS = frozenset({0x18538067, 0x1F43B675, 0xA0})
 _BLOCK_IDS = frozenset({0xA3, 0xA1})
 _MOST_ID_BYTES, _MOST_SIZE_BYTES = 4, 8
-_AVI_HEAD_BYTES = 8
 
 
 class Continuity:
@@ -24,7 +22,10 @@ class Continuity:
     recovers = True
 
     def follows(self, position: int, time: int | None) -> bool:
-        """Whether the packet at a position of the file is the next of its stream."""
+        """Whether the packet at a position of the file is the next of its stream.
+
+        If it is not, the packet before it may be cut, too.
+        """
         return True
 
     def ends(self) -> bool:
@@ -36,30 +37,6 @@ class Continuity:
 
     def close(self) -> None:
         """Let go of the file."""
-
-
-class AviContinuity(Continuity):
-    """Compares times with those of the file's index: AVI counts chunks, and miscounts lost ones."""
-
-    recovers = False
-
-    def __init__(self, index: Iterable[tuple[int, int]]) -> None:
-        """Take an index.
-
-        Args:
-            index: Position and time of each chunk that is not empty, the position of its header.
-        """
-        self._times = {position + _AVI_HEAD_BYTES: time for position, time in index}
-        self._last: int | None = None
-
-    def follows(self, position: int, time: int | None) -> bool:
-        """Whether the index has the packet at that time, if it has it at all."""
-        self._last = position
-        return time is None or self._times.get(position, time) == time
-
-    def ends(self) -> bool:
-        """Whether the index has nothing after the last packet."""
-        return self._last is None or self._last not in self._times or self._last == max(self._times)
 
 
 class MatroskaContinuity(Continuity):
@@ -101,7 +78,7 @@ class MatroskaContinuity(Continuity):
 
     def ends(self) -> bool:
         """Whether sound elements without a further packet lead to the end of the file."""
-        return self._end_of_last is None or self._walk(self._end_of_last, self._size) >= self._size
+        return self._end_of_last is None or self._walk(self._end_of_last, self._size) == self._size
 
     def _walk(self, at: int, stop: int) -> int:
         """Return where the next block of the track has its data, or where elements make no sense.

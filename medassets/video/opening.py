@@ -13,14 +13,16 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from medassets.errors import DecoderUnavailableError, MedassetsError, Reason, SampleRejectedError
+from medassets.video.avi_chunks import AviContinuity
 from medassets.video.containers import make_clock, open_container, pick_stream
-from medassets.video.continuity import AviContinuity, Continuity, MatroskaContinuity
+from medassets.video.continuity import Continuity, MatroskaContinuity
 from medassets.video.decoders import make_decoder
 from medassets.video.facts import VideoFacts
 from medassets.video.orientation import Orientation, read_orientation
 from medassets.video.pictures import Picture, read_picture
 from medassets.video.requests import Progress
 from medassets.video.timeline import FIRST_TICK
+from medassets.video.transport import TransportContinuity
 from medassets.video.truncation import is_truncated
 
 # One packet is one shown frame, and every packet has its presentation time.
@@ -180,7 +182,10 @@ class VideoReader:
             return MatroskaContinuity(self._path)
         if "avi" in self._formats:
             entries = self._stream.index_entries
-            return AviContinuity((one.pos, one.timestamp) for one in entries if one.size)
+            index = ((one.pos, one.timestamp) for one in entries if one.size)
+            return AviContinuity(self._path, self._stream.index, index)
+        if "mpegts" in self._formats:
+            return TransportContinuity(self._path)
         return Continuity()
 
     def follows(self, packet: Packet) -> bool:

@@ -79,9 +79,14 @@ class _Columns:
             self._hole = self._next_due
         return (*self.holes, *([] if self._hole is None else [(self._hole, LAST_TICK)]))
 
+    def suspect_last(self) -> None:
+        """Begin a hole with the last packet, which may be cut: the next does not follow it."""
+        if self._hole is None:
+            self._hole = max(self._next_due - 1, FIRST_TICK)
+
     def add(self, packet: Packet, picture: Picture, *, follows: bool) -> None:
-        if not follows and self._hole is None:
-            self._hole = self._next_due
+        if not follows:
+            self.suspect_last()
         if self._hole is not None and picture.is_entry and packet.pts is not None:
             self.holes.append((self._hole, packet.pts))
             self._hole = None
@@ -142,8 +147,9 @@ def _read(
                 if num_after > MOST_REORDERED:
                     break
         else:
-            columns.is_damaged = not reader.ends_well
-            columns.ends_file = not columns.is_damaged
+            columns.ends_file = reader.ends_well
+            if not columns.ends_file:
+                columns.suspect_last()
     except FFmpegError:
         columns.is_damaged = True
     columns.starts_file |= anchor is None
