@@ -30,6 +30,7 @@ class Reason(StrEnum):
     NO_CHEST = "no_chest"
     PRECISION = "precision"
     MISSING_SOURCE = "missing_source"
+    UNREADABLE_SOURCE = "unreadable_source"
     AMBIGUOUS_SOURCE = "ambiguous_source"
     BAD_RECORD = "bad_record"
     NULL_POSITION = "null_position"
@@ -39,8 +40,15 @@ class Reason(StrEnum):
     NO_VIDEO_STREAM = "no_video_stream"
     DECODE_FAILED = "decode_failed"
     DECODER_TIMEOUT = "decoder_timeout"
+    DECODER_KILLED = "decoder_killed"
     END_BEYOND_DURATION = "end_beyond_duration"
     TOO_SHORT = "too_short"
+
+
+TRANSIENT_REASONS = frozenset(
+    {Reason.DECODER_TIMEOUT, Reason.DECODER_KILLED, Reason.UNREADABLE_SOURCE}
+)
+"""What may have been the machine's fault, of that day: `medassets retry` tries again."""
 
 
 class MedassetsError(Exception):

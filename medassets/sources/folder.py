@@ -9,6 +9,7 @@ from medassets.samples import StagedFile
 from medassets.sources.base import OnBytes, RemoteFile
 from medassets.storage.checksums import sha256_file
 from medassets.storage.paths import check_member_path
+from medassets.storage.unreadable import unreadable_as_rejection
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,8 @@ class FolderSource:
         Raises:
             CatalogError: If a path leaves the folder by its parts.
         """
-        places = {path: self._find(path) for path in paths}
-        stats = {path: place.stat() for path, place in places.items() if place is not None}
-        return {
-            path: RemoteFile(
-                path, stat.st_size, None, None, f"file:{path}", mtime_ns=stat.st_mtime_ns
-            )
-            for path, stat in stats.items()
-        }
+        found = ((path, self._describe(path)) for path in paths)
+        return {path: file for path, file in found if file is not None}
 
     def fetch(
         self, file: RemoteFile, target: Path | None = None, *, on_bytes: OnBytes | None = None
@@ -85,20 +80,34 @@ class FolderSource:
         """Hash one file and return it where it is; `target` is not used.
 
         Raises:
-            SampleRejectedError: If the folder does not have the file, or it is a link out of it.
+            SampleRejectedError: If the folder does not have the file, it is a link out of it, or
+                it cannot be read.
             CatalogError: If its path leaves the folder by its parts.
         """
-        place = self._find(file.path)
-        if place is None:
-            raise SampleRejectedError(
-                Reason.MISSING_UPSTREAM,
-                f"{file.path} does not exist in the source, or is a link that leads out of it",
-            )
-        sha256 = sha256_file(place)
-        num_bytes = place.stat().st_size
+        with unreadable_as_rejection():
+            place = self._find(file.path)
+            if place is None:
+                raise SampleRejectedError(
+                    Reason.MISSING_UPSTREAM,
+                    f"{file.path} does not exist in the source, or is a link that leads out of it",
+                )
+            sha256 = sha256_file(place)
+            num_bytes = place.stat().st_size
         if on_bytes is not None:
             on_bytes(num_bytes)
         return StagedFile(place, f"file:{file.path}", None, num_bytes, sha256)
+
+    def _describe(self, path: str) -> RemoteFile | None:
+        try:
+            with unreadable_as_rejection():
+                place = self._find(path)
+                stat = place.stat() if place is not None else None
+        except SampleRejectedError:
+            # It is there; `fetch` says why it cannot be had.
+            return RemoteFile(path, None, None, None, f"file:{path}")
+        if stat is None:
+            return None
+        return RemoteFile(path, stat.st_size, None, None, f"file:{path}", mtime_ns=stat.st_mtime_ns)
 
     def _find(self, path: str) -> Path | None:
         """Return where a file is, None if there is none."""

@@ -7,11 +7,11 @@ import av
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.error import FileNotFoundError as MissingFileError
-from av.error import PermissionError as ForbiddenFileError
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from medassets.errors import Reason, SampleRejectedError
+from medassets.storage.unreadable import unreadable_as_rejection
 from medassets.video.timeline import Clock
 
 # A playlist with the name of a video would have other files opened, or other machines called.
@@ -27,8 +27,9 @@ def open_container(path: Path) -> InputContainer:
     """Open a media file.
 
     Raises:
-        SampleRejectedError: MISSING_SOURCE, or DECODE_FAILED if it is no media file.
-        PermissionError: If the file may not be read.
+        SampleRejectedError: MISSING_SOURCE; UNREADABLE_SOURCE if the system does not let it be
+            read; DECODE_FAILED if it is no media file.
+        OSError: If the machine is to blame, not the file.
     """
     try:
         # An absolute path is never taken for the name of a protocol.
@@ -38,9 +39,10 @@ def open_container(path: Path) -> InputContainer:
     except MissingFileError as error:
         msg = "the file is not there"
         raise SampleRejectedError(Reason.MISSING_SOURCE, msg) from error
-    except ForbiddenFileError:
-        raise
     except FFmpegError as error:
+        # FFmpeg says "input/output error" of damaged files as well; the system knows.
+        with unreadable_as_rejection(), path.open("rb") as file:
+            file.read(1)
         msg = f"the file cannot be opened: {error.strerror}"
         raise SampleRejectedError(Reason.DECODE_FAILED, msg) from error
 

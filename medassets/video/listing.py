@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from medassets.errors import CatalogError
+from medassets.errors import CatalogError, SampleRejectedError
+from medassets.storage.unreadable import unreadable_as_rejection
 
 VIDEO_EXTENSIONS = (
     "mp4", "m4v", "mov", "qt", "mkv", "webm", "avi", "divx", "flv", "f4v", "wmv", "asf", "mpg",
@@ -44,14 +45,24 @@ def find_links_out(folder: Path) -> "LinksOut":
     for entry in _iter_entries(folder):
         if not entry.is_symlink() or entry.name.startswith("."):
             continue
-        if entry.is_dir():
-            if not _is_inside(entry, top):
-                found["folders"].append(entry.path[prefix:])
-        elif _is_video(entry.name) and not Path(entry.path).exists():
-            found["broken"].append(entry.path[prefix:])
-        elif _is_video(entry.name) and not _is_inside(entry, top):
-            found["files"].append(entry.path[prefix:])
+        if (kind := _judge_link(entry, top)) is not None:
+            found[kind].append(entry.path[prefix:])
     return LinksOut(*(tuple(sorted(found[name])) for name in ("files", "broken", "folders")))
+
+
+def _judge_link(entry: os.DirEntry[str], top: Path) -> str | None:
+    """Return the field of `LinksOut` that a link belongs to, if any."""
+    try:
+        if entry.is_dir():
+            return None if _is_inside(entry, top) else "folders"
+        if not _is_video(entry.name):
+            return None
+        if Path(entry.path).exists():
+            return None if _is_inside(entry, top) else "files"
+    except OSError:
+        # In a circle, or through a folder that may not be entered; `list_videos` says which.
+        return None
+    return "broken"
 
 
 def strip_extension(name: str) -> str:
@@ -67,11 +78,21 @@ def _is_video(name: str) -> bool:
 def _iter_files(folder: Path) -> Iterator[tuple[str, "VideoFile"]]:
     top = folder.resolve()
     for entry in _iter_entries(folder):
-        if _is_video(entry.name) and entry.is_file() and _is_inside(entry, top):
-            # A download may take its file away meanwhile.
-            with suppress(FileNotFoundError):
+        if _is_video(entry.name) and (file := _look_at(entry, top)) is not None:
+            yield entry.path, file
+
+
+def _look_at(entry: os.DirEntry[str], top: Path) -> "VideoFile | None":
+    """Return what the system says of a file, None if it is none of the folder's."""
+    try:
+        # A download may take its file away meanwhile.
+        with suppress(FileNotFoundError), unreadable_as_rejection():
+            if entry.is_file() and _is_inside(entry, top):
                 stat = entry.stat()
-                yield entry.path, VideoFile(stat.st_size, stat.st_mtime_ns)
+                return VideoFile(stat.st_size, stat.st_mtime_ns)
+    except SampleRejectedError as error:
+        return VideoFile(0, 0, error)
+    return None
 
 
 def _iter_entries(folder: Path) -> Iterator[os.DirEntry[str]]:
@@ -105,10 +126,12 @@ class VideoFile:
     Attributes:
         num_bytes: Its size.
         mtime_ns: When it was last changed.
+        rejection: Why it cannot even be looked at; size and time are 0 then.
     """
 
     num_bytes: int
     mtime_ns: int
+    rejection: SampleRejectedError | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,9 @@ def find_facts(
     found: dict[str, KnownFacts | SampleRejectedError] = {}
     unknown: dict[str, Path] = {}
     for path in paths:
+        if (rejection := files[path].rejection) is not None:
+            found[path] = rejection
+            continue
         facts = known.get((path, files[path].num_bytes, files[path].mtime_ns))
         if facts is None:
             unknown[path] = folder / path

@@ -83,6 +83,7 @@ def _serve(request: Mapping[str, Any], answers: Answers) -> dict[str, Any]:
 
 
 def _decode(request: Mapping[str, Any], answers: Answers) -> None:
+    from medassets.storage.unreadable import unreadable_as_rejection
     from medassets.video.decoding import decode_segments
 
     outcomes = decode_segments(
@@ -93,14 +94,21 @@ def _decode(request: Mapping[str, Any], answers: Answers) -> None:
         on_progress=answers.beat,
     )
     # One by one: what is answered before a hang is not lost with it.
-    for outcome in outcomes:
+    while True:
+        # Answers have nothing to do with the file.
+        with unreadable_as_rejection():
+            outcome = next(outcomes, None)
+        if outcome is None:
+            return
         answers.send(encode_outcome(outcome))
 
 
 def _probe(request: Mapping[str, Any], answers: Answers) -> dict[str, Any]:
+    from medassets.storage.unreadable import unreadable_as_rejection
     from medassets.video.probe import probe_video
 
-    return asdict(probe_video(Path(request["path"])))
+    with unreadable_as_rejection():
+        return asdict(probe_video(Path(request["path"])))
 
 
 def _make_clip(request: Mapping[str, Any], answers: Answers) -> dict[str, Any]:
