@@ -175,7 +175,8 @@ class CatalogPlan:
         num_held: Rows that wait for a refresh without limit.
         excluded: Split -> reason -> number of rows.
         version: Digest of all rows; the same as before when nothing changed.
-        notes: Digest of the columns that are none of the rows' content.
+        notes: Digest of what is none of the rows' content: where they stand, why some are left
+            out, what the source's tables are like.
     """
 
     samples_per_shard: int
@@ -340,10 +341,16 @@ def _digest(partition: str, rows: list[dict[str, Any]]) -> str:
 
 
 def _digest_notes(table: pa.Table) -> str:
-    notes = table.select([name for name in table.column_names if name in NOTE_COLUMNS])
-    digest = hashlib.sha256(canonical_json(notes.column_names))
-    for batch in notes.to_batches(max_chunksize=_ROWS_AT_A_TIME):
-        digest.update(canonical_json([column.to_pylist() for column in batch.columns]))
+    """Return the hash of what a person reads in a catalog, the source's figures among it."""
+    names = sorted((NOTE_COLUMNS | {"detail"}).intersection(table.column_names))
+    digest = hashlib.sha256(canonical_json([*names, table.num_rows]))
+    for name in names:
+        # Slice by slice, whatever chunks the column lies in: they are an accident.
+        for start in range(0, table.num_rows, _ROWS_AT_A_TIME):
+            digest.update(canonical_json(table[name].slice(start, _ROWS_AT_A_TIME).to_pylist()))
+    for name, value in sorted((table.schema.metadata or {}).items()):
+        if name != _PLAN_KEY:
+            digest.update(b"%b %d %b" % (name, len(value), value))
     return digest.hexdigest()
 
 

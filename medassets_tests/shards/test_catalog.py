@@ -149,6 +149,21 @@ def test_a_limit_holds_samples_back_until_it_is_lifted() -> None:
     }
 
 
+def test_what_only_a_person_reads_changes_the_notes_and_nothing_else() -> None:
+    rows = _rows(_keys(5)).replace_schema_metadata({b"figures": b"1"})
+    first = plan_of(plan_catalog(rows, None, samples_per_shard=2))
+    cut = pa.concat_tables([rows.slice(0, 3), rows.slice(3)])
+    assert plan_of(plan_catalog(cut, None, samples_per_shard=2)) == first
+    figures = rows.replace_schema_metadata({b"figures": b"2"})
+    details = rows.set_column(
+        rows.column_names.index("detail"), "detail", pa.array(["why", *[None] * 4])
+    )
+    for changed in (figures, details):
+        plan = plan_of(plan_catalog(changed, None, samples_per_shard=2))
+        assert plan.notes != first.notes
+    assert plan_of(plan_catalog(figures, None, samples_per_shard=2)).version == first.version
+
+
 def test_another_shard_size_is_refused_with_the_reason() -> None:
     first = plan_catalog(_rows(_keys(5)), None, samples_per_shard=2)
     with pytest.raises(CatalogError, match="made with 2, got 3"):
