@@ -41,7 +41,7 @@ COMMANDS = {
 _EXIT_CODES = """\b
 Exit codes:
     0  done
-    1  something failed, and is named
+    1  something failed, and is named; or there is nothing to build
     2  wrong usage or declaration
     3  the source refuses or stays silent
     4  not enough disk

@@ -5,6 +5,7 @@ import click
 from medassets.cli.console import Output
 from medassets.cli.selection import check_shard_size
 from medassets.cli.session import Session
+from medassets.cli.source_notes import explain_empty, find_table_problems, list_reasons
 from medassets.cli.words import count_words, format_bytes, format_seconds
 from medassets.datasets.estimates import PlanEstimate, estimate_plan
 from medassets.datasets.refresh import draft_catalog
@@ -26,11 +27,16 @@ def command(
     estimates = estimate_plan(workspace.kind, draft.table)
     free = free_bytes(workspace.paths.folder)
     _show(output, dataset, draft.source_uri, estimates, free)
-    for reason, count in draft.plan.excluded_by_reason().items():
-        output.say(f"excluded: {count_words(count, 'sample')} ({reason})")
+    if excluded := draft.plan.excluded_by_reason():
+        output.say(f"excluded: {list_reasons(excluded)}")
     if draft.plan.num_held:
         held = count_words(draft.plan.num_held, "sample")
         output.say(f"held for a build without --limit: {held}")
+    problems = find_table_problems(workspace.kind, draft.table)
+    for line in problems.lines():
+        output.say(line)
+    if not draft.plan.partitions:
+        output.warn(explain_empty(workspace, draft.table, num_held=draft.plan.num_held))
     output.result(
         {
             "dataset": dataset,
@@ -38,7 +44,8 @@ def command(
             "revision": draft.revision,
             "rows": draft.plan.num_rows,
             "held": draft.plan.num_held,
-            "excluded": draft.plan.excluded_by_reason(),
+            "excluded": excluded,
+            "table_problems": problems.as_dict(),
             "new_shards": draft.new_partitions,
             "free_bytes": free,
             "splits": {split: vars(estimate) for split, estimate in estimates.items()},

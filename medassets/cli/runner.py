@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from medassets.cli.console import Output, ProgressView, showing_progress
-from medassets.cli.main import EXIT_INTERRUPTED, exit_code_of
+from medassets.cli.main import EXIT_FAILED, EXIT_INTERRUPTED, exit_code_of
 from medassets.cli.outcome import RunResult
 from medassets.cli.selection import (
     BuildOptions,
@@ -17,6 +17,12 @@ from medassets.cli.selection import (
     select_shards,
 )
 from medassets.cli.session import Session
+from medassets.cli.source_notes import (
+    TableProblems,
+    explain_empty,
+    find_table_problems,
+    list_reasons,
+)
 from medassets.cli.words import count_words, format_bytes, format_seconds
 from medassets.errors import DiskSpaceError, SourceAccessError, SourceUnavailableError
 from medassets.shards.writer import read_whole_record
@@ -43,6 +49,9 @@ class BuildReport:
         kept: Shards that were done already, of those asked for.
         left: Other shards that are still to be made.
         held: Samples that wait for a build without `--limit`.
+        excluded: Rows of the source that cannot become samples, by reason.
+        table_problems: Rows of the source's tables that cannot be used; the first, and how many.
+        error: Why there is nothing to build at all; empty when there is something.
         num_samples: Samples of the shards made.
         rejected: Their rejected items, by reason.
         num_bytes: Bytes of the shards made.
@@ -58,6 +67,9 @@ class BuildReport:
     kept: int = 0
     left: int = 0
     held: int = 0
+    excluded: dict[str, int] = field(default_factory=dict)
+    table_problems: TableProblems = field(default_factory=TableProblems)
+    error: str = ""
     num_samples: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     num_bytes: int = 0
@@ -69,7 +81,8 @@ def build_dataset(session: Session, output: Output, dataset: str, options: Build
     """Refresh the catalog, build the shards asked for, write the manifest.
 
     Returns:
-        Exit code: 0, or that of the first thing that failed; every failed shard is named.
+        Exit code: 0, or that of the first thing that failed; every failed shard is named. 1, too,
+        when the plan is empty.
 
     Raises:
         SpecError: If the dataset, a split or a partition is unknown, or the shard size another.
@@ -107,11 +120,12 @@ class _Build:
             if not refreshed.ok:
                 self._note_failure("catalog", refreshed)
                 return self.code
+        if not self._read_plan():
+            return EXIT_FAILED
         for one in rounds:
             selection = select_shards(self.session, dataset, options, one.stages)
             report.kept += selection.num_kept
             report.left += selection.num_left
-            report.held = selection.num_held
             if not self._make_shards(one, selection, named=one is not rounds[-1]):
                 break
         if self.session.stages(dataset)[0] not in report.stages:
@@ -122,6 +136,18 @@ class _Build:
             if not written.ok:
                 self._note_failure("manifest", written)
         return self.code
+
+    def _read_plan(self) -> bool:
+        """Note what the catalog leaves out; return whether there is anything to build."""
+        report, workspace = self.report, self.session.workspace(self.report.dataset)
+        plan = workspace.read_plan()
+        report.held, report.excluded = plan.num_held, plan.excluded_by_reason()
+        report.table_problems = find_table_problems(workspace.kind, workspace.read_figures())
+        if plan.partitions or self.options.live:
+            return True
+        rows = workspace.read_exclusions()
+        report.error = explain_empty(workspace, rows, num_held=plan.num_held)
+        return False
 
     def _make_shards(self, one: Round, selection: Selection, *, named: bool) -> bool:
         """Run the job once per shard; return False where going on is pointless."""
@@ -200,9 +226,18 @@ def _catalog_config(dataset: str, options: BuildOptions) -> dict[str, Any]:
 
 
 def _tell(output: Output, report: BuildReport, options: BuildOptions) -> None:
-    output.result(asdict(report))
+    document = asdict(report)
+    document["table_problems"] = report.table_problems.as_dict()
+    if not report.error:
+        # As everywhere, it stands only where there is no result.
+        del document["error"]
+    else:
+        document["exit_code"] = EXIT_FAILED
+    output.result(document)
     for line in _summarize(report):
         output.say(line)
+    if report.error:
+        output.warn(report.error)
     shards = [name for name in report.failed if name not in ("catalog", "manifest")]
     if shards:
         again = f"`medassets retry {report.dataset}`"
@@ -223,6 +258,8 @@ def _name_command(report: BuildReport, options: BuildOptions) -> str:
 def _summarize(report: BuildReport) -> list[str]:
     if "catalog" in report.failed:
         return [f"{report.dataset}: nothing built, the catalog could not be refreshed"]
+    if report.error:
+        return report.table_problems.lines()
     made = f"{count_words(report.num_samples, 'sample')}, {format_bytes(report.num_bytes)}"
     parts = [f"{count_words(len(report.built), 'shard')} built" + f" ({made})" * bool(report.built)]
     if report.recorded:
@@ -234,6 +271,9 @@ def _summarize(report: BuildReport) -> list[str]:
     if report.rejected:
         reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(report.rejected.items()))
         lines.append(f"  rejected: {count_words(report.rejected.total(), 'sample')} ({reasons})")
+    if report.excluded:
+        lines.append(f"  excluded, see catalog.parquet: {list_reasons(report.excluded)}")
+    lines += report.table_problems.lines()
     if report.left:
         lines.append(f"  not asked for and still to be made: {count_words(report.left, 'shard')}")
     if report.held:

@@ -10,6 +10,7 @@ from medassets.cli.console import Output
 from medassets.cli.main import EXIT_FAILED
 from medassets.cli.selection import check_splits
 from medassets.cli.session import Session
+from medassets.cli.source_notes import explain_empty, find_table_problems, list_reasons
 from medassets.cli.words import count_words
 from medassets.datasets.status import ShardState, shard_states
 from medassets.datasets.workspace import Workspace
@@ -51,13 +52,21 @@ def command(dataset: str, split: tuple[str, ...], stage: str, *, as_json: bool) 
         _show(output, session.workspace(dataset, name), states)
     if plan.num_held:
         output.say(f"held for a build without --limit: {count_words(plan.num_held, 'sample')}")
+    if excluded := plan.excluded_by_reason():
+        output.say(f"excluded: {list_reasons(excluded)}")
+    problems = find_table_problems(workspace.kind, workspace.read_figures())
+    for line in problems.lines():
+        output.say(line)
+    if not plan.partitions:
+        output.say(explain_empty(workspace, workspace.read_exclusions(), num_held=plan.num_held))
     output.result(
         {
             "dataset": dataset,
             "stage": names[0],
             "planned": True,
             "samples": {"planned": sum(plan.partitions.values()), "held": plan.num_held},
-            "excluded": plan.excluded_by_reason(),
+            "excluded": excluded,
+            "table_problems": problems.as_dict(),
             **_as_dict(found[names[0]]),
             "stages": {name: _as_dict(states) for name, states in found.items()},
         }

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from medassets.datasets.kind import DatasetKind
 from medassets.errors import CatalogError, Reason, SampleRejectedError
 from medassets.samples import SourceItem, StagedFile
 from medassets.shards.catalog import CatalogPlan, read_catalog, read_partition, read_plan
+from medassets.shards.previous import explain_unreadable
 from medassets.sources.base import Source
 from medassets.sources.folder import FolderSource
 from medassets.sources.hub import HubSource
@@ -48,6 +50,26 @@ class Workspace:
         """
         self._require_catalog()
         return read_plan(self.paths.catalog)
+
+    def read_figures(self) -> pa.Table:
+        """Return the catalog without its rows: what stands in the file's footer.
+
+        Raises:
+            CatalogError: If there is no catalog yet.
+        """
+        self._require_catalog()
+        with explain_unreadable(self.paths.catalog):
+            return pq.read_schema(self.paths.catalog).empty_table()
+
+    def read_exclusions(self) -> pa.Table:
+        """Return reason and detail of every row of the catalog, null where it has a place.
+
+        Raises:
+            CatalogError: If there is no catalog yet.
+        """
+        self._require_catalog()
+        with explain_unreadable(self.paths.catalog):
+            return pq.read_table(self.paths.catalog, columns=["excluded", "detail"])
 
     def read_partition(self, partition_key: str) -> list[SourceItem]:
         """Return the planned samples of one shard, reading its own rows only.

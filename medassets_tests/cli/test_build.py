@@ -27,7 +27,7 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
-def test_a_build_makes_shards_and_manifest_and_tells_in_one_line(
+def test_a_build_makes_shards_and_manifest_and_tells_what_it_did(
     medassets: Medassets, lungs: Declare, home: Path
 ) -> None:
     ran = medassets("build", "lungs")
@@ -35,7 +35,8 @@ def test_a_build_makes_shards_and_manifest_and_tells_in_one_line(
     lines = ran.out.splitlines()
     assert lines[0].startswith("lungs: 4 shards built (14 samples, ")
     assert " 0 kept, in 0:00:" in lines[0]
-    assert len(lines) == 1
+    left_out = "4 samples (no_chest 2, spacing_missing 2)"
+    assert lines[1:] == [f"  excluded, see catalog.parquet: {left_out}"]
     folder = home / "data" / "lungs"
     assert sorted(p.parent.name + "-" + p.stem[6:] for p in folder.rglob("*.tar")) == ALL
     assert json.loads((folder / "train" / "manifest.json").read_text())["total_samples"] == 7
@@ -62,6 +63,8 @@ def test_a_second_build_keeps_everything_as_one_json_document(
         "kept": 4,
         "left": 0,
         "held": 0,
+        "excluded": {"no_chest": 2, "spacing_missing": 2},
+        "table_problems": {"count": 0, "first": []},
         "num_samples": 0,
         "rejected": {},
         "num_bytes": 0,

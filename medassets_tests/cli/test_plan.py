@@ -16,7 +16,7 @@ def test_a_plan_counts_everything_and_writes_nothing(
     assert "lungs from " in ran.out
     assert "disk: " in ran.out
     assert " free: fits" in ran.out
-    assert "excluded: 2 samples (no_chest)" in ran.out
+    assert "excluded: 4 samples (no_chest 2, spacing_missing 2)" in ran.out
     assert not home.exists()
     document = medassets("plan", "lungs", "--json").document
     assert document["rows"] == 18

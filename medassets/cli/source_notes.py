@@ -1,0 +1,112 @@
+"""What the catalog says of the source, in words: what is left out, and what cannot be used."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from medassets.cli.words import count_words
+from medassets.datasets.kind import DatasetKind
+from medassets.datasets.workspace import Workspace
+from medassets.errors import CatalogError, Reason
+from medassets.storage.arrow import kernels
+
+_NUM_REASONS = 3
+_NUM_SHOWN = 3
+_REMEDIES = {
+    Reason.MISSING_SOURCE: "put the files into the folder, or name them in info.csv",
+    Reason.AMBIGUOUS_SOURCE: "leave one file per video, or name the right one in info.csv",
+    Reason.BAD_NAME: "rename the file",
+    Reason.NO_VIDEO_STREAM: "download the file again",
+    Reason.DECODE_FAILED: "download the file again",
+    Reason.DECODER_TIMEOUT: "download the file again",
+    Reason.MISSING_REPORT: "complete the table of reports",
+    Reason.MISSING_LABELS: "complete the table of labels",
+    Reason.MISSING_METADATA: "complete the table of metadata",
+    Reason.SPACING_MISSING: "complete the table of metadata",
+    Reason.HU_RULE_MISSING: "complete the table of metadata, or declare another hu_rule",
+}
+
+
+def list_reasons(excluded: Mapping[str, int]) -> str:
+    """Return `4 samples (bad_position 1, empty_text 3)`."""
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(excluded.items()))
+    return f"{count_words(sum(excluded.values()), 'sample')} ({reasons})"
+
+
+def explain_empty(workspace: Workspace, table: pa.Table, *, num_held: int) -> str:
+    """Return why there is nothing to build, and what to do.
+
+    Args:
+        workspace: The dataset.
+        table: Its catalog, of which no row is planned; `excluded` and `detail` are read.
+        num_held: Rows that a limit holds back.
+    """
+    name, uri = workspace.kind.spec.name, workspace.source.uri
+    if not table.num_rows:
+        return (
+            f"{name}: nothing to build: the tables of {uri} hold no row; is that the right place?"
+        )
+    counts = kernels.value_counts(table["excluded"].drop_null()).to_pylist()
+    counts.sort(key=lambda entry: (-entry["counts"], entry["values"]))
+    lines = [f"{name}: nothing to build: {count_words(table.num_rows, 'row')}, and none is planned"]
+    if num_held:
+        lines.append(f"  {num_held:,} held: build without --limit, or without --split")
+    for entry in counts[:_NUM_REASONS]:
+        first = kernels.index(table["excluded"], entry["values"]).as_py()
+        remedy = _REMEDIES.get(Reason(entry["values"]), "correct the tables of the source")
+        lines.append(f"  {entry['counts']:,} {entry['values']}: {remedy}")
+        lines.append(f"    the first: {table['detail'][first].as_py()}")
+    if more := len(counts) - _NUM_REASONS:
+        lines += [f"  and {count_words(more, 'more reason')}"] if more > 0 else []
+    return "\n".join(lines)
+
+
+def find_table_problems(kind: DatasetKind, table: pa.Table) -> "TableProblems":
+    """Return the rows of the source's tables that were passed over.
+
+    Args:
+        kind: The dataset.
+        table: Its catalog; its metadata are enough.
+    """
+    described: Mapping[str, Any] = {}
+    with suppress(CatalogError):
+        described = kind.describe_catalog(table)
+    videos = described.get("videos", {})
+    return TableProblems(videos.get("num_info_problems", 0), videos.get("info_problems", ()))
+
+
+@dataclass(frozen=True)
+class TableProblems:
+    """Rows of `info.csv` that say nothing usable.
+
+    Attributes:
+        count: How many.
+        first: The first of them: row and reason.
+    """
+
+    count: int = 0
+    first: Sequence[str] = ()
+
+    def lines(self) -> list[str]:
+        """Return what a person should know; nothing if all rows could be used."""
+        if not self.count:
+            return []
+        shown = [f"    {problem}" for problem in self.first[:_NUM_SHOWN]]
+        more = self.count - len(shown)
+        rows = count_words(self.count, "row")
+        return [
+            f"  info.csv: {rows} cannot be used",
+            *shown,
+            *(
+                [f"    and {more:,} more (--json lists the first {len(self.first)})"]
+                if more
+                else []
+            ),
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the same for a program."""
+        return {"count": self.count, "first": list(self.first)}

@@ -1,0 +1,134 @@
+"""What the catalog leaves out reaches whoever builds: counts, rows, reasons, remedies."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from medassets.testing.clip4mc import SyntheticVideos, make_clip4mc_folder
+
+Medassets = Callable[..., Any]
+Declare = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> SyntheticVideos:
+    """Three short videos with twelve good records and four bad ones; read only."""
+    return make_clip4mc_folder(tmp_path_factory.mktemp("films"), num_videos=3, num_frames=60)
+
+
+@pytest.fixture
+def declare_films(
+    films: SyntheticVideos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Declare:
+    """Return a function that declares `films`, with other fields where they are given."""
+    folder = tmp_path / "declared" / "films"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("MEDASSETS_DEFS", str(folder.parent))
+
+    def declare_it(**changes: Any) -> None:
+        attributes = {
+            "name": "films",
+            "videos_dir": str(films.videos_dir),
+            "info_csv": str(films.info_csv),
+            "metadata": str(films.metadata),
+            "split_mode": "all_train",
+            "num_workers": 1,
+            "max_rejected_share": 1.0,
+            **changes,
+        }
+        kind = "medassets.components.VideoClipDatasetComponent"
+        document = {"type": kind, "attributes": attributes}
+        (folder / "defs.yaml").write_text(yaml.safe_dump(document))
+
+    return declare_it
+
+
+def test_a_build_ends_with_what_the_catalog_left_out(
+    medassets: Medassets, films: SyntheticVideos, declare_films: Declare
+) -> None:
+    declare_films()
+    ran = medassets("build", "films")
+    assert ran.code == 0
+    reasons = "bad_position 1, empty_text 1, missing_source 1, null_position 1"
+    assert f"excluded, see catalog.parquet: 4 samples ({reasons})" in ran.out
+    for command in ("plan", "status"):
+        assert f"excluded: 4 samples ({reasons})" in medassets(command, "films").out
+    document = medassets("build", "films", "--json").document
+    assert sum(document["excluded"].values()) == len(films.reasons)
+    assert "error" not in document
+
+
+def test_videos_behind_links_end_a_build_that_says_so(
+    medassets: Medassets, films: SyntheticVideos, declare_films: Declare, tmp_path: Path
+) -> None:
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for video in films.videos_dir.iterdir():
+        (linked / video.name).symlink_to(video)
+    declare_films(videos_dir=str(linked))
+    ran = medassets("build", "films")
+    assert ran.code == 1
+    lines = ran.err.splitlines()
+    assert "films: nothing to build: 16 rows, and none is planned" in lines
+    assert "  13 missing_source: put the files into the folder, or name them in info.csv" in lines
+    assert "a link that leads out of the folder is not followed: " in ran.err
+    ran = medassets("build", "films", "--json")
+    assert (ran.code, ran.document["exit_code"]) == (1, 1)
+    assert ran.document["error"].startswith("films: nothing to build: 16 rows")
+    planned = medassets("plan", "films")
+    assert planned.code == 0
+    assert "films: nothing to build: 16 rows" in planned.err
+    assert "films: nothing to build: 16 rows" in medassets("status", "films").out
+
+
+def test_metadata_without_a_record_are_nothing_to_build(
+    medassets: Medassets, declare_films: Declare, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.json").write_text("[]")
+    declare_films(metadata=str(tmp_path / "empty.json"))
+    ran = medassets("build", "films")
+    assert ran.code == 1
+    assert "films: nothing to build: the tables of file:" in ran.err
+    assert "hold no row; is that the right place?" in ran.err
+
+
+def test_a_limit_of_a_split_without_samples_is_told(
+    medassets: Medassets, declare_films: Declare
+) -> None:
+    declare_films()
+    ran = medassets("build", "films", "--limit", "3", "--split", "val")
+    assert ran.code == 1
+    assert "  12 held: build without --limit, or without --split" in ran.err
+    assert medassets("build", "films").code == 0
+
+
+def test_rows_of_info_csv_that_cannot_be_used_are_counted_and_shown(
+    medassets: Medassets, films: SyntheticVideos, declare_films: Declare, tmp_path: Path
+) -> None:
+    info = tmp_path / "info.csv"
+    bad = [f"https://youtu.be/{letter * 11},a, b.mp4" for letter in "xyz"]
+    info.write_text(films.info_csv.read_text("utf-8-sig") + "\n".join(["rubbish", *bad]))
+    declare_films(info_csv=str(info))
+    expected = [
+        "  info.csv: 4 rows cannot be used",
+        "    row 5: expected 2 cells, got 1; a name that holds a comma must stand in quotes",
+        "    row 6: expected 2 cells, got 3; a name that holds a comma must stand in quotes",
+        "    row 7: expected 2 cells, got 3; a name that holds a comma must stand in quotes",
+        "    and 1 more (--json lists the first 4)",
+    ]
+    for command in ("plan", "build", "status"):
+        lines = medassets(command, "films").out.splitlines()
+        start = lines.index(expected[0])
+        assert lines[start : start + 5] == expected
+        document = medassets(command, "films", "--json").document
+        assert document["table_problems"]["count"] == 4
+        assert document["table_problems"]["first"][3].startswith("row 8: expected 2 cells")
+    info.write_text(films.info_csv.read_text("utf-8-sig"))
+    for command in ("plan", "build", "status"):
+        assert medassets(command, "films", "--json").document["table_problems"] == {
+            "count": 0,
+            "first": [],
+        }
