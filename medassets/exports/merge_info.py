@@ -3,16 +3,19 @@
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medassets.errors import CatalogError, SpecError
+from medassets.errors import CatalogError, MedassetsError, SpecError
 from medassets.exports.dataset_info import SPLITS, encode_dataset_info, read_dataset_info
 from medassets.exports.target import open_folder
 from medassets.storage.atomic import publish_bytes
 
 _SAMPLE_NAME = re.compile(r"sample_[0-9]+_(.+)")
+# Searching for whole videos that make up a number takes the product of both.
+_SEARCHED_SAMPLES, _SEARCHED_VIDEOS = 1000, 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,9 @@ class MergeResult:
         listed: Split -> folders listed.
         repeated: Folders that were named more than once, and are listed once.
         moved: Folders that went from train to val.
-        parted: The one video that has clips on both sides, None where every video is on one.
+        parted: The one video that this merge took apart, None where whole ones moved.
+        leaks: Video that is in more than one split -> split -> folders, whatever export they come
+            from, and `parted` among them; videos by id.
         absent: Folders that are not there.
     """
 
@@ -31,6 +36,7 @@ class MergeResult:
     repeated: int
     moved: int
     parted: str | None
+    leaks: dict[str, dict[str, int]]
     absent: list[str]
 
 
@@ -65,7 +71,8 @@ def merge_infos(
         has = len(splits["train"])
         msg = f"--val-count: expected less than the {has} samples of train, got {val_count}"
         raise SpecError(msg)
-    chosen, parted = choose_val(splits["train"], val_count, seed=seed)
+    others = {split: {_video_of(f) for f in splits[split]} for split in ("val", "test")}
+    chosen, parted = choose_val(splits["train"], val_count, seed=seed, **others)
     splits["val"] += [folder for folder in splits["train"] if folder in chosen]
     splits["train"] = [folder for folder in splits["train"] if folder not in chosen]
     home = out.parent.resolve()
@@ -73,27 +80,36 @@ def merge_infos(
         split: [folder if absolute else os.path.relpath(folder, home) for folder in folders]
         for split, folders in splits.items()
     }
-    open_folder(out.parent, "--out")
-    publish_bytes(out, encode_dataset_info(written))
+    _publish(out, encode_dataset_info(written))
     return MergeResult(
         listed={split: len(folders) for split, folders in splits.items()},
         repeated=repeated,
         moved=len(chosen),
         parted=parted,
+        leaks=_find_leaks(splits),
         absent=[folder for folder in merged if not Path(folder).is_dir()],
     )
 
 
-def choose_val(train: Sequence[str], count: int, *, seed: int) -> tuple[set[str], str | None]:
-    """Choose exactly `count` samples of train, whole videos as far as that goes.
+def choose_val(
+    train: Sequence[str],
+    count: int,
+    *,
+    seed: int,
+    val: Collection[str] = (),
+    test: Collection[str] = (),
+) -> tuple[set[str], str | None]:
+    """Choose exactly `count` samples of train, whole videos wherever some make up that number.
 
-    Videos come in the order of a seeded hash of their id, and are taken while they fit; what is
-    then still missing comes from one video, the only one that ends on both sides.
+    Videos that val has already come first, those that test has last, and otherwise in the order of
+    a seeded hash of their id. Where no whole videos have as many samples, one video is parted.
 
     Args:
         train: Folders; a name `sample_<number>_<vid>` tells the video, any other is its own.
         count: Samples to choose, less than there are.
         seed: Seed of the hash.
+        val: Videos of val.
+        test: Videos of test.
 
     Returns:
         The chosen folders, and the id of the video that was parted.
@@ -101,17 +117,70 @@ def choose_val(train: Sequence[str], count: int, *, seed: int) -> tuple[set[str]
     videos: dict[str, list[str]] = {}
     for folder in train:
         videos.setdefault(_video_of(folder), []).append(folder)
-    chosen: set[str] = set()
+
+    def place(vid: str) -> tuple[int, bytes]:
+        digest = hashlib.sha256(f"{seed}:{vid}".encode()).digest()
+        return (0 if vid in val else 2 if vid in test else 1), digest
+
+    chosen: list[str] = []
     left: list[str] = []
-    for vid in sorted(videos, key=lambda vid: hashlib.sha256(f"{seed}:{vid}".encode()).digest()):
-        if len(chosen) + len(videos[vid]) <= count:
-            chosen.update(videos[vid])
+    missing = count
+    for vid in sorted(videos, key=place):
+        # The last ones are searched for; those of val and, far from the end, all are just taken.
+        is_taken = vid in val or missing - len(videos[vid]) > _SEARCHED_SAMPLES
+        if is_taken and len(videos[vid]) <= missing:
+            chosen.append(vid)
+            missing -= len(videos[vid])
         else:
             left.append(vid)
-    if len(chosen) == count:
-        return chosen, None
-    # It did not fit, so it has more clips than are missing.
-    return chosen | set(videos[left[0]][: count - len(chosen)]), left[0]
+    found = _make_up({vid: len(videos[vid]) for vid in left[:_SEARCHED_VIDEOS]}, missing)
+    folders = {folder for vid in [*chosen, *found] for folder in videos[vid]}
+    if len(folders) == count:
+        return folders, None
+    missing = count - len(folders)
+    # Had it no more clips than are missing, it would have been found.
+    parted = next(vid for vid in left if vid not in found and len(videos[vid]) > missing)
+    return folders | set(videos[parted][:missing]), parted
+
+
+def _make_up(sizes: Mapping[str, int], total: int) -> set[str]:
+    """Return videos whose sizes add up to a total, or come nearest from below; early ones first."""
+    last: dict[int, tuple[str, int]] = {}
+    sums = [0]
+    for vid, size in sizes.items():
+        if total in last:
+            break
+        for before in sums[:]:
+            if (reached := before + size) <= total and reached not in last:
+                last[reached] = (vid, before)
+                sums.append(reached)
+    found: set[str] = set()
+    at = max(sums)
+    while at:
+        vid, at = last[at]
+        found.add(vid)
+    return found
+
+
+def _find_leaks(splits: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
+    """Return the videos of more than one split, with how many folders of theirs each lists."""
+    counts = {split: Counter(map(_video_of, folders)) for split, folders in splits.items()}
+    seen = Counter(vid for count in counts.values() for vid in count)
+    return {
+        vid: {split: count[vid] for split, count in counts.items() if vid in count}
+        for vid in sorted(vid for vid, number in seen.items() if number > 1)
+    }
+
+
+def _publish(out: Path, content: bytes) -> None:
+    open_folder(out.parent, "--out")
+    try:
+        publish_bytes(out, content)
+    except MedassetsError:
+        raise
+    except OSError as error:
+        msg = f"--out: cannot write {out}: {error.strerror}"
+        raise SpecError(msg) from error
 
 
 def _video_of(folder: str) -> str:

@@ -30,7 +30,9 @@ def test_exports_are_merged_and_val_taken_from_train(
     ran = medassets("merge-info", *infos, "--out", str(out), "--val-count", "4", "--seed", "1")
     assert ran.code == 0
     assert ran.out.splitlines()[-1] == f"{out}: train 2, val 4, test 2"
-    assert "from train to val: 4 samples; only video v" in ran.out
+    # No whole videos of 3 and 3 samples have 4.
+    assert "from train to val: 4 samples; no whole videos have as many, so v" in ran.out
+    assert "in more than one split: " in ran.err
     assert f"{tmp_path}/b/sample_000000_v0: listed, but not there" in ran.err
     merged = json.loads(out.read_bytes())
     assert [len(merged[split]) for split in ("train", "val", "test")] == [2, 4, 2]
@@ -44,8 +46,35 @@ def test_the_result_is_one_document(medassets: Medassets, infos: list[str], tmp_
     document = ran.document
     assert document["listed"] == {"train": 6, "val": 0, "test": 2}
     assert (document["repeated"], len(document["absent"])) == (6, 2)
+    assert document["num_leaks"] == 1
+    assert document["leaks"] == {"v0": {"train": 3, "test": 2}}
     merged = json.loads((tmp_path / "x.json").read_bytes())
     assert merged["train"][0] == f"{tmp_path}/a/sample_000000_v0"
+
+
+def test_every_video_of_more_than_one_split_is_counted_and_the_first_are_named(
+    medassets: Medassets, tmp_path: Path
+) -> None:
+    infos: list[str] = []
+    for folder, splits in (("random", ("train", "val", "test")), ("all_train", ("train",) * 3)):
+        document: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+        for k in range(24):
+            document[splits[k % 3]].append(f"sample_{k:06d}_v{k:02d}")
+        (tmp_path / folder).mkdir()
+        infos.append(str(tmp_path / folder / "dataset_info.json"))
+        Path(infos[-1]).write_text(json.dumps(document))
+    ran = medassets("merge-info", *infos, "--out", str(tmp_path / "x.json"))
+    assert ran.code == 0
+    assert "16 videos in more than one split: v01 (train 1, val 1), v02 (train 1, test 1)," in (
+        ran.err.replace("\n", " ")
+    )
+    assert " and 11 more (--json lists all)" in ran.err.replace("\n", " ")
+
+
+def test_a_place_that_takes_no_file_is_named(medassets: Medassets, infos: list[str]) -> None:
+    ran = medassets("merge-info", infos[0], "--out", "/proc/x.json")
+    assert ran.code == 2
+    assert "--out: cannot write" in ran.err
 
 
 def test_what_is_malformed_is_named(medassets: Medassets, infos: list[str], tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Several exports as one: what is listed is found, and nothing is in two splits."""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,35 @@ def test_the_choice_depends_on_the_seed_alone(tmp_path: Path) -> None:
     assert len({frozenset(one) for one in chosen}) == 5
     # 4 clips a video: 20 are five whole ones.
     assert all(len({name.rpartition("_")[2] for name in one}) == 5 for one in chosen)
+
+
+def video_of(folder: str) -> str:
+    return Path(folder).name.split("_", 2)[2]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whole_videos_move_wherever_some_have_just_as_many(seed: int) -> None:
+    rng = random.Random(seed)
+    sizes = [rng.randrange(2, 12, 2) for _ in range(40)] + [3]
+    train = [f"sample_{k:06d}_v{vid}" for vid, size in enumerate(sizes) for k in range(size)]
+    for count in (1, 2, 3, 5, 17, 40, len(train) - 2, len(train) - 1):
+        chosen, parted = choose_val(train, count, seed=seed)
+        assert len(chosen) == count
+        both = {video_of(f) for f in chosen} & {video_of(f) for f in set(train) - chosen}
+        # Even sizes and one of three make up every number but one, and one less than all.
+        assert both == ({parted} if count in (1, len(train) - 1) else set())
+
+
+def test_what_moves_heals_a_video_that_val_has_already(tmp_path: Path) -> None:
+    one = write_info(tmp_path / "a", train=[*names(2, "x"), *names(2, "y", 2), *names(2, "z", 4)])
+    other = write_info(tmp_path / "b", val=names(1, "y"), test=names(1, "z"))
+    for seed in range(8):
+        before = merge_infos([one, other], tmp_path / "out.json", seed=seed)
+        assert before.leaks == {"y": {"train": 2, "val": 1}, "z": {"train": 2, "test": 1}}
+        after = merge_infos([one, other], tmp_path / "out.json", val_count=2, seed=seed)
+        assert after.leaks == {"z": {"train": 2, "test": 1}}
+        more = merge_infos([one, other], tmp_path / "out.json", val_count=4, seed=seed)
+        assert (more.leaks, more.parted) == (after.leaks, None)
 
 
 def test_val_cannot_take_all_of_train(tmp_path: Path, two: list[Path]) -> None:
