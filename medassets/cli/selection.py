@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from medassets.cli.session import Session
+from medassets.datasets.refresh import check_settings
 from medassets.datasets.status import ShardState, shard_states
 from medassets.datasets.workspace import Workspace
 from medassets.errors import CatalogError, SpecError
@@ -87,13 +88,15 @@ def check_options(workspace: Workspace, options: BuildOptions) -> None:
 
     Raises:
         SpecError: If a split is unknown, a partition is no partition key, or the plan was made
-            with another shard size.
+            with another shard size or other settings.
     """
     plan = workspace.read_plan() if workspace.paths.catalog.exists() else None
     check_splits(workspace, options.splits, plan.partitions if plan else ())
     if options.partitions is not None:
         _parse_ranges(options.partitions)
     check_shard_size(workspace, options.samples_per_shard)
+    if options.settings:
+        check_settings(workspace, options.settings)
 
 
 def check_splits(workspace: Workspace, asked: Iterable[str], planned: Collection[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from medassets.datasets.workspace import Workspace
-from medassets.errors import CatalogError
+from medassets.errors import CatalogError, SpecError
 from medassets.shards.catalog import (
     CatalogPlan,
     plan_catalog,
@@ -72,8 +72,8 @@ def draft_catalog(
         settings: Replace the kind's own, before the first plan only.
 
     Raises:
-        CatalogError: If a table is malformed, or the plan was made with another shard size or
-            other settings.
+        CatalogError: If a table is malformed, or the plan was made with another shard size.
+        SpecError: If it was made with other settings.
         SourceAccessError: If the source refuses access.
         SourceUnavailableError: If the source stays silent.
     """
@@ -81,7 +81,9 @@ def draft_catalog(
     revision = workspace.source.resolve_revision()
     with open_previous(workspace.paths.catalog) as stored:
         previous = stored.read_keys() if stored is not None else None
-        decided = settle_settings(workspace, previous, settings or {})
+        decided = settle_settings(
+            workspace, previous.schema if previous is not None else None, settings or {}
+        )
         rows = workspace.kind.read_rows(
             workspace.source,
             revision=revision,
@@ -114,31 +116,47 @@ def draft_catalog(
     )
 
 
+def check_settings(workspace: Workspace, asked: Mapping[str, Any]) -> None:
+    """Refuse settings that a refresh would refuse, before the source is asked for anything.
+
+    Raises:
+        SpecError: See `settle_settings`.
+    """
+    with open_previous(workspace.paths.catalog) as stored:
+        settle_settings(workspace, stored.file.schema_arrow if stored is not None else None, asked)
+
+
 def settle_settings(
-    workspace: Workspace, previous: pa.Table | None, asked: Mapping[str, Any]
+    workspace: Workspace, previous: pa.Schema | None, asked: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the settings of the plan: those it was made with, or for a first one those asked for.
 
+    Args:
+        workspace: The dataset.
+        previous: Schema of the catalog that the plan grows from.
+        asked: What the user wants.
+
     Raises:
-        CatalogError: If others are asked for than the plan was made with, or the kind has none of
+        SpecError: If others are asked for than the plan was made with, or the kind has none of
             that name.
     """
     own = dict(workspace.kind.plan_settings())
     kept = (
-        json.loads((previous.schema.metadata or {}).get(_SETTINGS_KEY, b"{}"))
+        json.loads((previous.metadata or {}).get(_SETTINGS_KEY, b"{}"))
         if previous is not None
         else {}
     )
     for name, value in asked.items():
         if name not in own:
             msg = f"{name}: {workspace.kind.spec.name} has no such setting"
-            raise CatalogError(msg)
+            raise SpecError(msg)
         if kept.get(name, value) != value:
             msg = (
                 f"{name}: the plan of {workspace.kind.spec.name} was made with {kept[name]!r}, got "
-                f"{value!r}. A plan only grows; build under another dataset name for another one"
+                f"{value!r}. A plan only grows: leave the option out, or build in another "
+                f"MEDASSETS_HOME"
             )
-            raise CatalogError(msg)
+            raise SpecError(msg)
     return {**own, **asked, **kept}
 
 

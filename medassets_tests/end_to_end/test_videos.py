@@ -158,8 +158,10 @@ def test_a_split_mode_and_a_seed_are_kept_from_the_first_plan_on(
     info = json.loads((home.folder / "data" / "films" / "dataset_info.json").read_text())
     assert {split: len(keys) for split, keys in info.items()} == {"train": 0, "val": 0, "test": 4}
     other = build(home, "--split-mode", "random")
-    assert other.code != 0
+    assert other.code == 2
     assert "split_mode: the plan of films was made with 'all_test'" in other.text
+    assert build(home, "--seed", "7").code == 2
+    assert build(home, "--split-mode", "all_test").code == 0
     more = build(home, "--json")
     assert more.code == 0, more.text
     info = json.loads((home.folder / "data" / "films" / "dataset_info.json").read_text())
