@@ -227,6 +227,8 @@ def _catalog_config(dataset: str, options: BuildOptions) -> dict[str, Any]:
 
 def _tell(output: Output, report: BuildReport, options: BuildOptions) -> None:
     document = asdict(report)
+    # `asdict` of Python 3.11 makes a Counter of a Counter's items.
+    document["rejected"] = dict(report.rejected)
     document["table_problems"] = report.table_problems.as_dict()
     if not report.error:
         # As everywhere, it stands only where there is no result.
