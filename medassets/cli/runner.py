@@ -2,7 +2,10 @@
 
 import time
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
+from operator import or_
 from typing import Any
 
 from medassets.cli.console import Output, ProgressView, showing_progress
@@ -24,7 +27,12 @@ from medassets.cli.source_notes import (
     list_reasons,
 )
 from medassets.cli.words import count_words, format_bytes, format_seconds
-from medassets.errors import DiskSpaceError, SourceAccessError, SourceUnavailableError
+from medassets.errors import (
+    TRANSIENT_REASONS,
+    DiskSpaceError,
+    SourceAccessError,
+    SourceUnavailableError,
+)
 from medassets.shards.writer import read_whole_record
 
 # Every further shard would meet the same refusal, or the same full disk.
@@ -158,7 +166,8 @@ class _Build:
         with showing_progress(self.output, title, total) as progress:
             for key, count in selection.chosen.items():
                 name = f"{stage}/{key}" if named else key
-                result = self._make_shard(one, key, progress, name=name, count=count)
+                forced = _find_forced(one, key, self.options, selection)
+                result = self._make_shard(one, key, progress, name=name, count=count, forced=forced)
                 num_silent = (
                     num_silent + 1 if issubclass(result.kind, SourceUnavailableError) else 0
                 )
@@ -168,15 +177,27 @@ class _Build:
         return True
 
     def _make_shard(
-        self, one: Round, key: str, progress: ProgressView, *, name: str, count: int
+        self,
+        one: Round,
+        key: str,
+        progress: ProgressView,
+        *,
+        name: str,
+        count: int,
+        forced: Collection[str],
     ) -> RunResult:
         dataset, options = self.report.dataset, self.options
-        settings = {"num_workers": options.num_workers, "force": options.force}
         device = {"video_decoder": {"config": {"device": options.device}}}
         result = self._execute(
             one.job,
             partition=key,
-            config={f"{dataset}__{stage}": settings for stage in one.stages},
+            config={
+                f"{dataset}__{stage}": {
+                    "num_workers": options.num_workers,
+                    "force": stage in forced,
+                }
+                for stage in one.stages
+            },
             resources=device if options.device else {},
         )
         if not result.ok:
@@ -213,6 +234,15 @@ class _Build:
             report.num_samples += record.num_samples
             report.rejected.update(record.rejected_by_reason())
             report.num_bytes += record.size_bytes
+
+
+def _find_forced(one: Round, key: str, options: BuildOptions, selection: Selection) -> list[str]:
+    """Return the stages whose shard is made again though it is whole."""
+    if options.force:
+        return list(one.stages)
+    again = [key in selection.again.get(stage, ()) for stage in one.stages]
+    # What stands on a shard that is made again is made again, too.
+    return [stage for stage, after in zip(one.stages, accumulate(again, or_), strict=True) if after]
 
 
 def _catalog_config(dataset: str, options: BuildOptions) -> dict[str, Any]:
@@ -273,6 +303,9 @@ def _summarize(report: BuildReport) -> list[str]:
     if report.rejected:
         reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(report.rejected.items()))
         lines.append(f"  rejected: {count_words(report.rejected.total(), 'sample')} ({reasons})")
+    if num_again := sum(report.rejected[reason] for reason in TRANSIENT_REASONS):
+        again = f"for what may pass; `medassets retry {report.dataset}` tries again"
+        lines.append(f"  {count_words(num_again, 'sample')} of them {again}")
     if report.excluded:
         lines.append(f"  excluded, see catalog.parquet: {list_reasons(report.excluded)}")
     lines += report.table_problems.lines()

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from medassets.cli.session import Session
 from medassets.datasets.refresh import check_settings
-from medassets.datasets.status import ShardState, shard_states
+from medassets.datasets.status import ShardState, find_transient_rejections, shard_states
 from medassets.datasets.workspace import Workspace
 from medassets.errors import CatalogError, SpecError
 from medassets.storage.paths import split_partition_key
@@ -75,12 +75,14 @@ class Selection:
         num_kept: Shards that were asked for and are done.
         num_left: Shards that are not done and not chosen.
         num_held: Samples that no shard of the plan holds yet.
+        again: Stage -> those of the chosen that are done but for samples to be tried again.
     """
 
     chosen: dict[str, int]
     num_kept: int
     num_left: int
     num_held: int
+    again: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 def check_options(workspace: Workspace, options: BuildOptions) -> None:
@@ -170,6 +172,7 @@ def select_shards(
         num_kept=min(selection.num_kept for selection in found),
         num_left=max(selection.num_left for selection in found),
         num_held=plan.num_held,
+        again={stage: keys for selection in found for stage, keys in selection.again.items()},
     )
 
 
@@ -184,10 +187,13 @@ def _select(workspace: Workspace, session: Session, options: BuildOptions) -> Se
     # A stale shard whose rebuild failed is as much a failed one as a shard that never was.
     tried = set(recorded.failed) if options.failed else set()
     asked = _cut(asked, plan.partitions, options)
+    again = set(find_transient_rejections(workspace, states)) if options.failed else set[str]()
     chosen = {
         key: plan.partitions[key]
         for key in asked
-        if states[key] in wanted or (key in tried and states[key] is not ShardState.DONE)
+        if states[key] in wanted
+        or (key in tried and states[key] is not ShardState.DONE)
+        or key in again
     }
     done = {key for key, state in states.items() if state is ShardState.DONE}
     return Selection(
@@ -195,6 +201,7 @@ def _select(workspace: Workspace, session: Session, options: BuildOptions) -> Se
         num_kept=len(done & set(asked) - set(chosen)),
         num_left=len(set(states) - done - set(chosen)),
         num_held=plan.num_held,
+        again={workspace.kind.stage: again & set(chosen)},
     )
 
 

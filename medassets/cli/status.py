@@ -12,7 +12,7 @@ from medassets.cli.selection import check_splits
 from medassets.cli.session import Session
 from medassets.cli.source_notes import explain_empty, find_table_problems, list_reasons
 from medassets.cli.words import count_words
-from medassets.datasets.status import ShardState, shard_states
+from medassets.datasets.status import ShardState, find_transient_rejections, shard_states
 from medassets.datasets.workspace import Workspace
 from medassets.storage.paths import split_partition_key
 
@@ -48,8 +48,13 @@ def command(dataset: str, split: tuple[str, ...], stage: str, *, as_json: bool) 
     check_splits(workspace, split, plan.partitions)
     names = [stage] if stage else session.live_stages(dataset)
     found = {name: _read_states(session, dataset, name, split) for name in names}
+    lacking = {
+        name: find_transient_rejections(session.workspace(dataset, name), states)
+        for name, states in found.items()
+    }
     for name, states in found.items():
         _show(output, session.workspace(dataset, name), states)
+        _show_lacking(output, dataset, lacking[name])
     if plan.num_held:
         output.say(f"held for a build without --limit: {count_words(plan.num_held, 'sample')}")
     if excluded := plan.excluded_by_reason():
@@ -67,8 +72,8 @@ def command(dataset: str, split: tuple[str, ...], stage: str, *, as_json: bool) 
             "samples": {"planned": sum(plan.partitions.values()), "held": plan.num_held},
             "excluded": excluded,
             "table_problems": problems.as_dict(),
-            **_as_dict(found[names[0]]),
-            "stages": {name: _as_dict(states) for name, states in found.items()},
+            **_as_dict(found[names[0]], lacking[names[0]]),
+            "stages": {name: _as_dict(found[name], lacking[name]) for name in names},
         }
     )
     return EXIT_FAILED if any(_BAD & set(states.values()) for states in found.values()) else 0
@@ -83,8 +88,19 @@ def _read_states(
     return {k: s for k, s in states.items() if not splits or split_partition_key(k)[0] in splits}
 
 
-def _as_dict(states: dict[str, ShardState]) -> dict[str, Any]:
-    return {"counts": dict(Counter(states.values())), "shards": dict(states)}
+def _as_dict(states: dict[str, ShardState], lacking: dict[str, dict[str, int]]) -> dict[str, Any]:
+    counts = dict(Counter(states.values()))
+    return {"counts": counts, "shards": dict(states), "to_retry": lacking}
+
+
+def _show_lacking(output: Output, dataset: str, lacking: dict[str, dict[str, int]]) -> None:
+    """Name the shards that are done, but lack samples that another try may give."""
+    if lacking:
+        reasons = sum((Counter(counts) for counts in lacking.values()), Counter[str]())
+        output.say(
+            f"rejected for what may pass: {list_reasons(reasons)} of "
+            f"{_name_some(list(lacking))}; `medassets retry {dataset}` tries them again"
+        )
 
 
 def _show(output: Output, workspace: Workspace, states: dict[str, ShardState]) -> None:
@@ -105,6 +121,9 @@ def _lines(left: dict[str, ShardState]) -> Iterable[str]:
     for state, meaning in _MEANING.items():
         keys = [key for key, its in left.items() if its is state]
         if keys:
-            named = ", ".join(keys[:_MOST_LINES])
-            more = f" and {len(keys) - _MOST_LINES} more (--json lists all)"
-            yield f"{state} ({meaning}): {named}{more if len(keys) > _MOST_LINES else ''}"
+            yield f"{state} ({meaning}): {_name_some(keys)}"
+
+
+def _name_some(keys: list[str]) -> str:
+    more = f" and {len(keys) - _MOST_LINES} more (--json lists all)"
+    return ", ".join(keys[:_MOST_LINES]) + more * (len(keys) > _MOST_LINES)

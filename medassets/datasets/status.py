@@ -1,11 +1,13 @@
 """What is done and what is left: Dagster's record and the bytes on disk, never one alone."""
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from medassets.datasets.build import today_fingerprint
 from medassets.datasets.workspace import Workspace
+from medassets.errors import TRANSIENT_REASONS
 from medassets.shards.catalog import CatalogPlan
 from medassets.shards.writer import find_touched, read_whole_record
 
@@ -58,6 +60,28 @@ def shard_states(workspace: Workspace, recorded: Recorded) -> dict[str, ShardSta
         if states[key] is ShardState.DONE:
             states[key] = ShardState.ORPHANED
     return states
+
+
+def find_transient_rejections(
+    workspace: Workspace, states: Mapping[str, ShardState]
+) -> dict[str, dict[str, int]]:
+    """Return which done shards lack samples that another try may give.
+
+    Args:
+        workspace: The dataset and stage.
+        states: State of each shard.
+
+    Returns:
+        Partition key -> reason -> number of samples, of such shards only.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for key, state in states.items():
+        record = read_whole_record(workspace.paths, key) if state is ShardState.DONE else None
+        rejected = record.rejected if record is not None else ()
+        counts = Counter(item.reason for item in rejected if item.reason in TRANSIENT_REASONS)
+        if counts:
+            found[key] = dict(sorted(counts.items()))
+    return found
 
 
 def _touched(workspace: Workspace, plan: CatalogPlan) -> list[str]:

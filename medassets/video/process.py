@@ -37,13 +37,8 @@ _ERROR_NAME = re.compile(r"([A-Za-z_][\w.]*)(?::|$)")
 class DecoderLostError(SampleRejectedError):
     """The process was lost in the middle of a call.
 
-    Attributes:
-        killed: By SIGKILL, which no codec raises: the kernel short of memory, or a person.
+    DECODER_KILLED is by SIGKILL, which no codec raises: the kernel short of memory, or a person.
     """
-
-    def __init__(self, reason: Reason, detail: str, *, killed: bool = False) -> None:
-        super().__init__(reason, detail)
-        self.killed = killed
 
 
 class Starter:
@@ -230,8 +225,9 @@ class DecoderProcess:
         self._check_not_ended()
         if code < 0:
             detail = f"the decoder process was ended by {_signal_name(-code)}"
-            killed = code == -signal.SIGKILL
-            return DecoderLostError(Reason.DECODE_FAILED, detail, killed=killed)
+            if code == -signal.SIGKILL:
+                return DecoderLostError(Reason.DECODER_KILLED, detail)
+            return DecoderLostError(Reason.DECODE_FAILED, detail)
         words = self._last_words()
         logger.warning("a decoder process ended with status %d:\n%s", code, words)
         name = _ERROR_NAME.match(words.splitlines()[-1]) if words else None

@@ -16,6 +16,7 @@ from medassets.video.slots import Slot
 from medassets.video.timeline import Segment
 
 CPU, GPU = "cpu", "cuda"
+_REPAIRED = (Reason.DECODE_FAILED, Reason.DECODER_KILLED)
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def ask(
     try:
         return slot.process.call(request(), take)
     except DecoderLostError as lost:
-        if not lost.killed:
+        if lost.reason is not Reason.DECODER_KILLED:
             raise
     return slot.process.call(request(), take)
 
@@ -169,7 +170,7 @@ def _ignore(_: Message) -> None:
 
 
 def _is_failure(outcome: Outcome) -> TypeGuard[SampleRejectedError]:
-    return isinstance(outcome, SampleRejectedError) and outcome.reason is Reason.DECODE_FAILED
+    return isinstance(outcome, SampleRejectedError) and outcome.reason in _REPAIRED
 
 
 def _note(outcome: Outcome, fallback: str | None) -> Outcome:

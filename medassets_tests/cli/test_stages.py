@@ -3,15 +3,18 @@
 import json
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
 from medassets.cli.main import run
 from medassets.testing.clip4mc import SyntheticVideos, make_clip4mc_folder
+from medassets.video import process
 
 Medassets = Callable[..., Any]
 KEYS = ["train-000000", "train-000001", "train-000002"]
@@ -183,3 +186,56 @@ def test_clips_that_the_declaration_asks_for_count_before_there_are_any(
     ran = medassets("verify", "films")
     assert ran.code == 0
     assert "films: clips: 0 shards checked (every byte), 0 damaged, 3 not made yet" in ran.out
+
+
+@pytest.fixture
+def killing(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[None]]:
+    """Return a context within which every decoder is killed as soon as it is asked for clips."""
+    send = process._Pipes.send
+
+    def send_and_kill(pipes: Any, buffers: Any, timeout_s: float) -> None:
+        send(pipes, buffers, timeout_s)
+        request = b"".join(bytes(buffer) for buffer in buffers)
+        if b'"decode"' in request or b'"make_clip"' in request:
+            for child in psutil.Process().children():
+                if "medassets.video.worker" in child.cmdline():
+                    child.kill()
+
+    @contextmanager
+    def kill() -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            patch.setattr(process._Pipes, "send", send_and_kill)
+            yield
+
+    return kill
+
+
+@pytest.mark.parametrize("stage", ["frames", "clips"])
+def test_samples_lost_to_killed_decoders_are_named_and_tried_again(
+    stage: str,
+    medassets: Medassets,
+    folder: Path,
+    killing: Callable[[], AbstractContextManager[None]],
+) -> None:
+    shards = sorted((folder / stage / "train").glob("*.tar"))
+    before = {shard: shard.read_bytes() for shard in shards}
+    mode = {"frames": "process", "clips": "clip"}[stage]
+    options = ("--mode", mode, "--partitions", KEYS[1], "--force", "--no-refresh")
+    with killing():
+        ran = medassets("build", "films", *options)
+    assert ran.code == 0, ran.err
+    assert "rejected: 4 samples (decoder_killed 4)" in ran.out
+    assert "  4 samples of them for what may pass; `medassets retry films` tries again\n" in ran.out
+    ran = medassets("status", "films")
+    assert ran.code == 0
+    assert "rejected for what may pass: 4 samples (decoder_killed 4)" in ran.out
+    assert f"of {KEYS[1]}; `medassets retry films` tries them again" in ran.out
+    document = medassets("status", "films", "--json").document
+    assert document["stages"][stage]["to_retry"] == {KEYS[1]: {"decoder_killed": 4}}
+    # A build leaves them alone: a video that hangs would hold up each.
+    assert medassets("build", "films", "--json").document["built"] == []
+    again = medassets("retry", "films", "--json").document
+    assert again["built"] == [KEYS[1] if stage == "frames" else f"clips/{KEYS[1]}"]
+    assert {shard: shard.read_bytes() for shard in shards} == before
+    assert "decoder" not in medassets("status", "films").out
+    assert medassets("retry", "films", "--json").document["built"] == []

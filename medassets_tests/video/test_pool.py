@@ -220,7 +220,7 @@ def test_a_video_whose_process_is_killed_twice_is_rejected(
     os.kill(first, signal.SIGKILL)
     os.kill(wait_for_worker(pool, others=[first]), signal.SIGKILL)
     got = decoding.result()
-    assert reasons(got) == [Reason.DECODE_FAILED] * 4
+    assert reasons(got) == [Reason.DECODER_KILLED] * 4
     assert "SIGKILL" in str(got[0])
     assert pool.probe(short_video) == probe_video(short_video)
 

@@ -141,27 +141,34 @@ say(kind='done', value=3)
 
 
 @pytest.mark.parametrize(
-    ("script", "detail", "killed"),
+    ("script", "detail", "reason"),
     [
-        ("os.kill(os.getpid(), signal.SIGSEGV)", "was ended by SIGSEGV", False),
-        ("os.abort()", "was ended by SIGABRT", False),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "was ended by SIGKILL", True),
-        ("os._exit(3)", "ended by itself with status 3", False),
-        ("raise MemoryError", r"ended by itself with status 1 \(MemoryError\)", False),
-        ("raise ValueError('x: y')", r"ended by itself with status 1 \(ValueError\)", False),
-        ("os.write(1, b'Bus error: 10' * 9)", "answered nonsense", False),
-        ("os.close(1); time.sleep(60)", "closed its answers", False),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "was ended by SIGSEGV", Reason.DECODE_FAILED),
+        ("os.abort()", "was ended by SIGABRT", Reason.DECODE_FAILED),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "was ended by SIGKILL", Reason.DECODER_KILLED),
+        ("os._exit(3)", "ended by itself with status 3", Reason.DECODE_FAILED),
+        (
+            "raise MemoryError",
+            r"ended by itself with status 1 \(MemoryError\)",
+            Reason.DECODE_FAILED,
+        ),
+        (
+            "raise ValueError('x: y')",
+            r"ended by itself with status 1 \(ValueError\)",
+            Reason.DECODE_FAILED,
+        ),
+        ("os.write(1, b'Bus error: 10' * 9)", "answered nonsense", Reason.DECODE_FAILED),
+        ("os.close(1); time.sleep(60)", "closed its answers", Reason.DECODE_FAILED),
     ],
 )
 def test_a_death_is_named(
-    make: Make, monkeypatch: pytest.MonkeyPatch, script: str, detail: str, killed: bool
+    make: Make, monkeypatch: pytest.MonkeyPatch, script: str, detail: str, reason: Reason
 ) -> None:
     monkeypatch.setattr("medassets.video.process._REAP_TIMEOUT_S", 0.5)
     process = make()
     with pytest.raises(DecoderLostError, match=detail) as caught:
         run(process, script)
-    assert caught.value.reason is Reason.DECODE_FAILED
-    assert caught.value.killed is killed
+    assert caught.value.reason is reason
     assert run(process, "say(kind='done', value=7)") == ([], 7)
 
 
