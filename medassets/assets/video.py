@@ -14,7 +14,7 @@ from medassets.assets.factory import (
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.manifests import list_keys
 from medassets.datasets.registry import list_build_stages
-from medassets.datasets.video import VideoClips, VideoFrames
+from medassets.datasets.video import VideoClips, VideoFrames, clip_encoding
 from medassets.specs import VideoClipDatasetSpec
 
 _POOL = "gpu_decode"
@@ -69,4 +69,10 @@ def _give_decoder(kind: DatasetKind, resources: Any) -> DatasetKind:
     if not isinstance(kind, VideoFrames | VideoClips):
         msg = f"expected a kind that decodes video, got {type(kind).__name__}"
         raise TypeError(msg)
-    return kind.with_decoder(getattr(resources, _DECODER).pool)
+    pool = getattr(resources, _DECODER).pool
+    # What is not there at all stops the run here, not each of its shards in turn.
+    if isinstance(kind, VideoFrames):
+        pool.check_device()
+    elif kind.spec.clip_encoder != "libx264" and kind.spec.clips != "copy":
+        pool.check_encoder(clip_encoding(kind.spec))
+    return kind.with_decoder(pool)

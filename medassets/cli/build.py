@@ -41,7 +41,9 @@ from medassets.cli.session import Session
     help="Video: how videos get their split; before the first plan only.",
 )
 @click.option("--seed", type=int, help="Video: seed of random splits; before the first plan only.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Video: what decodes.")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Video: what decodes frames."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     dataset: str,

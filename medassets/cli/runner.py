@@ -27,16 +27,18 @@ from medassets.cli.source_notes import (
     list_reasons,
 )
 from medassets.cli.words import count_words, format_bytes, format_seconds
+from medassets.datasets.preflight import check_ready
 from medassets.errors import (
     TRANSIENT_REASONS,
     DiskSpaceError,
     SourceAccessError,
     SourceUnavailableError,
+    SpecError,
 )
 from medassets.shards.writer import read_whole_record
 
-# Every further shard would meet the same refusal, or the same full disk.
-_FATAL = (SourceAccessError, DiskSpaceError)
+# Every further shard would meet the same refusal, full disk, or setting that cannot work here.
+_FATAL = (SourceAccessError, DiskSpaceError, SpecError)
 # One shard's files may be beyond reach; three in a row are a source that is down.
 _MOST_SILENT = 3
 # Ctrl-C at the end of any other job is told at once, of these by the shard's result.
@@ -123,6 +125,9 @@ class _Build:
         check_options(self.session.workspace(dataset), options)
         rounds = plan_rounds(self.session, dataset, options)
         report.stages = [stage for one in rounds for stage in one.stages]
+        check_ready((self.session.kind(dataset, s) for s in report.stages), device=options.device)
+        if options.device and "frames" not in report.stages:
+            self.output.warn("--device: it decodes frames only; clips are cut on the CPU")
         if options.refresh:
             refreshed = self._execute("catalog", config=_catalog_config(dataset, options))
             if not refreshed.ok:

@@ -8,7 +8,7 @@ import dagster as dg
 
 from medassets.datasets.build import build_shard
 from medassets.datasets.workspace import Workspace
-from medassets.errors import MedassetsError
+from medassets.errors import MedassetsError, SpecError
 from medassets.io_managers.failures import explained_failures, fail_range
 from medassets.io_managers.metadata import shard_metadata
 from medassets.progress import report
@@ -63,6 +63,10 @@ class TarShardIOManager(dg.ConfigurableIOManager):
             except (MedassetsError, OSError) as error:
                 context.log.error(f"{key}: {error}")
                 failed[key] = error
+                if isinstance(error, SpecError):
+                    # What is declared is not to be had here: the others would meet the same.
+                    failed |= {other: error for other in batch.works if other > key}
+                    break
                 continue
             # The closing event of the step repeats every partition: without its own copy of the
             # metadata it would hide this one's.

@@ -6,10 +6,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from av.codec.context import Flags
+from av.codec.codec import UnknownCodecError
+from av.codec.context import CodecContext, Flags
 from av.container import OutputContainer
 from av.error import FFmpegError
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -72,6 +74,23 @@ def reencode(
             return _ClipWriter(output, reader, encoding).write(shown, sound)
     msg = "frames were learned, and yet promised by packets"
     raise AssertionError(msg)
+
+
+def check_encoder(encoding: ClipEncoding) -> None:
+    """Open the encoder once, before any video is read.
+
+    Raises:
+        SpecError: If it does not take what is asked of it, or is not there.
+    """
+    try:
+        context = CodecContext.create(encoding.encoder, "w")
+        assert isinstance(context, VideoCodecContext)
+        context.width, context.height, context.pix_fmt = 640, 360, "yuv420p"
+        context.time_base, context.framerate = Fraction(1, 25), Fraction(25)
+        context.thread_count, context.options = 1, _choose_options(encoding)
+        context.open()
+    except (FFmpegError, UnknownCodecError) as error:
+        raise _no_encoder(encoding, error) from error
 
 
 class _ClipWriter:
@@ -188,11 +207,7 @@ def _read_fps(encoding: ClipEncoding) -> Fraction | None:
 
 
 def _add_picture(output: OutputContainer, encoding: ClipEncoding) -> VideoStream:
-    options = {"preset": encoding.preset, "crf": str(encoding.crf)}
-    if encoding.encoder == "h264_nvenc":
-        preset = _NVENC_PRESETS.get(encoding.preset, encoding.preset)
-        options = {"preset": preset, "rc": "vbr", "cq": str(encoding.crf), "b": "0"}
-    stream = output.add_stream(encoding.encoder, options=options)
+    stream = output.add_stream(encoding.encoder, options=_choose_options(encoding))
     assert isinstance(stream, VideoStream)
     # More threads make other bytes, and clips are cut beside each other anyway.
     stream.codec_context.thread_count = 1
@@ -200,12 +215,20 @@ def _add_picture(output: OutputContainer, encoding: ClipEncoding) -> VideoStream
     return stream
 
 
-def _no_encoder(encoding: ClipEncoding, error: FFmpegError) -> Exception:
+def _choose_options(encoding: ClipEncoding) -> dict[str, str]:
+    if encoding.encoder == "h264_nvenc":
+        preset = _NVENC_PRESETS.get(encoding.preset, encoding.preset)
+        return {"preset": preset, "rc": "vbr", "cq": str(encoding.crf), "b": "0"}
+    return {"preset": encoding.preset, "crf": str(encoding.crf)}
+
+
+def _no_encoder(encoding: ClipEncoding, error: Exception) -> Exception:
+    why = (error.strerror if isinstance(error, FFmpegError) else "") or "this FFmpeg has none"
     if encoding.encoder == "libx264":
-        msg = f"clip_preset: libx264 does not take {encoding.preset!r} ({error.strerror})"
+        msg = f"clip_preset: libx264 does not take {encoding.preset!r} ({why})"
         return SpecError(msg)
     msg = (
         "clip_encoder: h264_nvenc needs an NVIDIA GPU with a video encoder and one of its sessions "
-        f"free, and there is none here ({error.strerror}); declare clip_encoder: libx264"
+        f"free, and there is none here ({why}); declare clip_encoder: libx264"
     )
     return SpecError(msg)

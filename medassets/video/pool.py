@@ -5,12 +5,13 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, get_args
 
-from medassets.errors import DecoderUnavailableError, SampleRejectedError
+from medassets.errors import DecoderUnavailableError, SampleRejectedError, SpecError
 from medassets.specs.checks import check_choice, check_range
 from medassets.storage.atomic import sweep_private
 from medassets.video.clip_files import ClipEncoding, ClipFacts
@@ -23,6 +24,7 @@ from medassets.video.slots import Slot, Slots
 from medassets.video.tasks import (
     CPU,
     Task,
+    ask,
     ask_clip,
     ask_comparison,
     ask_facts,
@@ -82,6 +84,7 @@ class DecoderPool:
         self._num_workers = num_workers or len(os.sched_getaffinity(0))
         self._count = None if num_gpus is None else GpuCount(num_gpus, "num_gpus is 0")
         self._fallback: str | None = None
+        self._refusal: str | None = None
         self._preflights = Preflights()
         self._slots = Slots(timeout_s)
         self._layout = threading.Lock()
@@ -104,11 +107,7 @@ class DecoderPool:
 
     @property
     def num_slots(self) -> int:
-        """Calls that are worked on at the same time; more threads than this only wait.
-
-        Raises:
-            DecoderUnavailableError: If `cuda` was asked for and there is no such GPU.
-        """
+        """Calls that are worked on at the same time; more threads than this only wait."""
         self._lay_out()
         return len(self._gpus)
 
@@ -121,6 +120,18 @@ class DecoderPool:
     def pids(self) -> tuple[int, ...]:
         """The decoder processes that run now."""
         return self._slots.pids
+
+    def check_device(self) -> None:
+        """Find out whether there is the device that was asked for; decodes nothing.
+
+        Raises:
+            DecoderUnavailableError: If `cuda` was asked for and there is no such GPU.
+        """
+        if self._device != "cuda":
+            return
+        self._lay_out()
+        if self._refusal is not None:
+            raise DecoderUnavailableError(self._refusal)
 
     def close(self) -> None:
         """End all processes; a call on another thread raises `DecoderUnavailableError`."""
@@ -145,6 +156,7 @@ class DecoderPool:
                 pool is closed.
             OSError: If the machine, not the video, is to blame.
         """
+        self.check_device()
         task = Task(Path(path).absolute(), tuple(segments), request)
         with self._lend() as slot:
             try:
@@ -169,7 +181,8 @@ class DecoderPool:
     ) -> ClipFacts:
         """Write one segment of a video as a file of its own; see `clip_files.make_clip`.
 
-        At most three clips are encoded by NVENC at a time.
+        The CPU decodes them, whatever the device. At most three clips are encoded by NVENC at a
+        time.
 
         Raises:
             SampleRejectedError: If the video is to blame, or its decoder was lost.
@@ -185,6 +198,20 @@ class DecoderPool:
             except DecoderLostError as lost:
                 sweep_private(target)
                 raise plain(lost) from lost
+
+    def check_encoder(self, encoding: ClipEncoding) -> None:
+        """Find out whether clips can be encoded here; no video is read.
+
+        Raises:
+            SpecError: If the encoder is not there, or does not take what is asked of it.
+        """
+        request = {"call": "check_encoder", "encoding": asdict(encoding)}
+        with self._lend() as slot:
+            try:
+                ask(slot, lambda: request, lambda _: None)
+            except DecoderLostError as lost:
+                msg = f"clip_encoder: {encoding.encoder} takes its process along: {lost.detail}"
+                raise SpecError(msg) from lost
 
     @contextmanager
     def _lend(self) -> Iterator[Slot]:
@@ -221,8 +248,8 @@ class DecoderPool:
         if not count.num_gpus:
             problem = count.problem or NO_GPU
         if self._device == "cuda":
-            msg = f"device 'cuda' cannot decode here: {problem}; or {_REMEDY}"
-            raise DecoderUnavailableError(msg)
+            # Only decoding is refused: what a video is, and clips, are the CPU's work anyway.
+            self._refusal = f"device 'cuda' cannot decode here: {problem}; or {_REMEDY}"
         self._fallback = problem if count.num_gpus else NO_GPU
         return on_cpu
 

@@ -124,6 +124,13 @@ def _make_clip(request: Mapping[str, Any], answers: Answers) -> dict[str, Any]:
     return asdict(facts)
 
 
+def _check_encoder(request: Mapping[str, Any], answers: Answers) -> None:
+    from medassets.video.clip_files import ClipEncoding
+    from medassets.video.clip_reencode import check_encoder
+
+    check_encoder(ClipEncoding(**request["encoding"]))
+
+
 def _count_gpus(request: Mapping[str, Any], answers: Answers) -> dict[str, Any]:
     from medassets.video.devices import count_gpus
 
@@ -145,6 +152,7 @@ _CALLS: dict[str, Callable[[Mapping[str, Any], Answers], Any]] = {
     "decode": _decode,
     "probe": _probe,
     "make_clip": _make_clip,
+    "check_encoder": _check_encoder,
     "count_gpus": _count_gpus,
     "compare": _compare,
 }

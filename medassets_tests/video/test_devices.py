@@ -8,8 +8,9 @@ from threading import Barrier, Thread
 import numpy as np
 import pytest
 
-from medassets.errors import DecoderUnavailableError, Reason, SampleRejectedError
+from medassets.errors import DecoderUnavailableError, Reason, SampleRejectedError, SpecError
 from medassets.testing.videos import VideoRecipe, make_video
+from medassets.video.clip_files import ClipEncoding
 from medassets.video.decoding import decode_segments
 from medassets.video.devices import GPU_TOLERANCE, Preflights, count_gpus
 from medassets.video.facts import VideoFacts
@@ -105,7 +106,25 @@ def test_cuda_fails_where_there_is_no_gpu_and_says_what_to_do(short_video: Path)
             with pytest.raises(DecoderUnavailableError, match=message):
                 pool.decode(short_video, SEGMENTS, REQUEST)
         with pytest.raises(DecoderUnavailableError, match=message):
-            _ = pool.num_slots
+            pool.check_device()
+
+
+def test_what_needs_no_gpu_works_without_the_one_asked_for(
+    short_video: Path, tmp_path: Path
+) -> None:
+    with DecoderPool("cuda", num_workers=1, num_gpus=0) as pool:
+        assert pool.probe(short_video).codec == "h264"
+        target = tmp_path / "clip.mp4"
+        made = pool.make_clip(short_video, SEGMENTS[0], ClipEncoding(), target)
+        assert made.num_bytes == target.stat().st_size
+        pool.check_encoder(ClipEncoding())
+        with pytest.raises(SpecError, match="clip_preset: libx264 does not take 'hasty'"):
+            pool.check_encoder(ClipEncoding(preset="hasty"))
+        with pytest.raises(DecoderUnavailableError, match="device 'cuda' cannot decode here"):
+            pool.decode(short_video, SEGMENTS, REQUEST)
+    for device in ("cpu", "auto"):
+        with DecoderPool(device, num_workers=1, num_gpus=0) as pool:
+            pool.check_device()
 
 
 @no_gpu
@@ -258,7 +277,7 @@ def test_a_gpu_that_is_not_there_is_named() -> None:
         DecoderPool("cuda", gpu_ids=(0, 3), num_gpus=2) as pool,
         pytest.raises(DecoderUnavailableError, match=r"gpu_ids \[3\]: there are only 2 GPUs"),
     ):
-        _ = pool.num_slots
+        pool.check_device()
 
 
 def test_a_gpu_that_is_not_there_is_a_reason_for_the_cpu(short_video: Path) -> None:
@@ -270,7 +289,7 @@ def test_a_gpu_that_is_not_there_is_a_reason_for_the_cpu(short_video: Path) -> N
 def test_a_hidden_gpu_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with DecoderPool("cuda") as pool, pytest.raises(DecoderUnavailableError, match="cannot decode"):
-        _ = pool.num_slots
+        pool.check_device()
 
 
 def test_the_trial_of_a_kind_is_waited_for_and_shared() -> None:
