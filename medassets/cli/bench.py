@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from medassets.loaders.bench import LoaderTiming
 
 _KINDS = ("volumes", "windows", "clips")
+_ROUNDS = 3
 _COLUMNS = ("workers", "first ms", "mean ms", "std ms", "samples/s", "MB/s", "to GPU ms")
 
 
@@ -74,8 +75,8 @@ def loader(
 ) -> int:
     """Compare worker counts on SOURCE: manifests, folders or patterns of shards.
 
-    For windows, also folders with `processed/<case>/windows`. Every count reads the same batches;
-    the first are read once before, so that all find the page cache alike.
+    For windows, also folders with `processed/<case>/windows`. Every count reads the same batches
+    three times, in turn with the others and once before each that is not counted; the median is shown.
     """
     from medassets.loaders.bench import recommend_workers
 
@@ -101,24 +102,33 @@ def loader(
 def _measure(
     dataset: Any, workers: list[int], num_batches: int, options: dict[str, Any], *, cold: bool
 ) -> list["LoaderTiming"]:
+    """Measure every number of workers as often as `_ROUNDS` says; return the median of each."""
     import torch
 
     from medassets.loaders import Loader
     from medassets.loaders.bench import time_loader
 
     device = torch.device("cuda") if torch.cuda.is_available() else None
-    timings = []
-    for count in [workers[0], *workers]:
-        if cold:
-            _drop_cache(dataset)
-        loader = Loader(
-            dataset, num_workers=count, shuffle=True, pin_memory=device is not None, **options
-        )
-        timings.append(
-            time_loader(loader, num_workers=count, num_batches=num_batches, device=device)
-        )
-    # The first run fills the page cache and imports what is imported once.
-    return timings[1:]
+    pin = device is not None
+    runs: dict[int, list[LoaderTiming]] = {count: [] for count in workers}
+    for number in range(_ROUNDS):
+        # To and fro, so that no number is always measured behind the same other one.
+        for count in workers if number % 2 else reversed(workers):
+            try:
+                loader = Loader(dataset, num_workers=count, shuffle=True, pin_memory=pin, **options)
+                # Memory for batches in flight is found once per process, not once per epoch.
+                time_loader(loader, num_workers=count, num_batches=num_batches)
+                if cold:
+                    _drop_cache(dataset)
+                loader.set_epoch(0)
+                timing = time_loader(
+                    loader, num_workers=count, num_batches=num_batches, device=device
+                )
+            except ValueError as error:
+                msg = f"source: {error}"
+                raise SpecError(msg) from error
+            runs[count].append(timing)
+    return [sorted(run, key=lambda timing: timing.total_s)[len(run) // 2] for run in runs.values()]
 
 
 def _row(timing: "LoaderTiming") -> list[str]:

@@ -55,7 +55,8 @@ class Recommendation:
     """A number of workers, and why.
 
     Attributes:
-        num_workers: The fewest workers within five per cent of the fastest.
+        num_workers: The fewest workers, at least one where that was measured, within five per cent
+            of the fastest such.
         reasons: Sentences for a person.
     """
 
@@ -107,8 +108,12 @@ def recommend_workers(timings: Sequence[LoaderTiming], num_cores: int) -> Recomm
         timings: At least one.
         num_cores: Cores of this machine.
     """
-    fastest = max(timings, key=lambda timing: timing.samples_per_s)
-    enough = [t for t in timings if t.samples_per_s * WORTH_MORE_WORKERS >= fastest.samples_per_s]
+    # Without a worker nothing is read during a training step, however fast an empty loop is.
+    overlapping = [timing for timing in timings if timing.num_workers] or timings
+    fastest = max(overlapping, key=lambda timing: timing.samples_per_s)
+    enough = [
+        t for t in overlapping if t.samples_per_s * WORTH_MORE_WORKERS >= fastest.samples_per_s
+    ]
     chosen = min(enough, key=lambda timing: timing.num_workers)
     return Recommendation(chosen.num_workers, tuple(_reasons(chosen, fastest, timings, num_cores)))
 
@@ -117,22 +122,28 @@ def _reasons(
     chosen: LoaderTiming, fastest: LoaderTiming, timings: Sequence[LoaderTiming], num_cores: int
 ) -> Iterator[str]:
     speed = f"{chosen.samples_per_s:.1f} samples/s, {chosen.bytes_per_s / 1e9:.2f} GB/s"
-    yield f"{chosen.num_workers} workers: {speed}"
+    yield f"{_count(chosen)}: {speed}"
+    if chosen.num_workers and any(not timing.num_workers for timing in timings):
+        yield "0 workers are not considered: they read while training waits, and never during a step"
     if fastest is not chosen:
         gain = 100 * (fastest.samples_per_s / chosen.samples_per_s - 1)
-        yield f"{fastest.num_workers} workers are {gain:.0f} % faster, less than two runs differ by"
+        yield f"{_count(fastest)} would be {gain:.0f} % faster, less than two runs differ by"
     slower = [t for t in timings if t.num_workers > chosen.num_workers and t is not fastest]
     if slower:
         worst = min(slower, key=lambda timing: timing.samples_per_s)
         share = 100 * worst.samples_per_s / chosen.samples_per_s
-        yield f"more do not help: {worst.num_workers} workers reach {share:.0f} % of it"
+        yield f"more do not help: with {_count(worst)} it is {share:.0f} % of that"
     if chosen.num_workers > num_cores:
         yield f"this machine has {num_cores} cores: the workers wait for the disk, not for a core"
     if chosen.num_batches > 2 and chosen.std_s > 0.5 * chosen.mean_s and chosen.mean_s > 1e-3:
         spread = f"{1e3 * chosen.std_s:.0f} ms around {1e3 * chosen.mean_s:.0f} ms"
-        yield f"waits vary by {spread}: a disk that others use, or a cache that was being filled"
+        yield f"waits vary by {spread}: something else uses this machine or its disk"
     if chosen.transfer_s is not None and chosen.transfer_s > chosen.mean_s:
         yield "bringing batches to the GPU takes longer than reading: pin memory, use float16"
+
+
+def _count(timing: LoaderTiming) -> str:
+    return f"{timing.num_workers} worker" + "s" * (timing.num_workers != 1)
 
 
 def _count_samples(batch: Any) -> int:

@@ -20,7 +20,9 @@ def timing(num_workers: int, samples_per_s: float, **changes: float) -> LoaderTi
     ("speeds", "chosen"),
     [
         ({0: 10, 1: 20, 2: 40, 4: 41}, 2),
-        ({0: 10, 2: 10.2}, 0),
+        ({1: 10, 2: 10.2}, 1),
+        ({0: 50, 1: 10, 2: 40}, 2),
+        ({0: 50}, 0),
         ({1: 5, 8: 40}, 8),
         ({4: 7}, 4),
     ],
