@@ -1,6 +1,7 @@
 """A contact sheet: the first clips of a shard, a few frames each, with their texts."""
 
 import io
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -22,6 +23,7 @@ _ASCII = str.maketrans(
     {"\u2013": "-", "\u2014": "-", "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'}
     | {"ß": "ss", "æ": "ae", "ø": "o", "œ": "oe", "ł": "l", "Æ": "Ae", "Ø": "O", "Ł": "L"}
 )
+_STRANGE = re.compile(r"[^ -~]+")
 _QUALITIES = (75, 65, 55, 45, 35, 25)
 
 
@@ -68,9 +70,10 @@ def _draw_clip(frames: FrameBatchArray, text: str, width_px: int) -> Image.Image
 
 
 def _simplify(text: str) -> str:
-    """Return the begin of a text for a font that knows ASCII; the rest becomes boxes, no error."""
+    """Return the begin of a text for a font that knows ASCII; each run of the rest becomes `?`."""
     letters = unicodedata.normalize("NFKD", text[: 4 * _LONGEST_TEXT]).translate(_ASCII)
-    plain = " ".join("".join(c for c in letters if not unicodedata.combining(c)).split())
+    words = " ".join("".join(c for c in letters if not unicodedata.combining(c)).split())
+    plain = _STRANGE.sub("?", words)
     return plain if len(plain) <= _LONGEST_TEXT else plain[: _LONGEST_TEXT - 3] + "..."
 
 

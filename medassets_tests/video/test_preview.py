@@ -40,6 +40,9 @@ def test_texts_are_told_apart_in_any_language_of_latin_letters() -> None:
     accented = draw_contact_sheet([(frames, "größere Mühle \u2014 “łódź”…")])
     assert accented == draw_contact_sheet([(frames, 'grossere Muhle - "lodz"...')])
     assert accented != draw_contact_sheet([(frames, "grossere Muhle")])
+    # Of other scripts the font has nothing but boxes.
+    strange = draw_contact_sheet([(frames, "\u6398\u308b dig \U0001f600\U0001f600!")])
+    assert strange == draw_contact_sheet([(frames, "? dig ?!")])
 
 
 def test_a_long_text_says_that_it_goes_on() -> None:
