@@ -1,7 +1,7 @@
 """Arrays inside shards: what their headers say, and reading them where they are wanted."""
 
-import io
 import math
+import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +10,14 @@ import numpy as np
 import torch
 
 from medassets.arrays import BytesLike
+from medassets.errors import ShardIntegrityError
 from medassets.loaders.buffers import POOL, empty_batch
 from medassets.loaders.index import IndexedSample
 from medassets.loaders.members import ShardReader
+from medassets.volumes.npy import measure_npy_header, parse_npy_header, read_dtype
 
 _HEADER_BYTES = 256
+_MOST_AXES, _MOST_VALUES = 32, 1 << 48
 _TILE_BYTES = 1 << 19
 """Read and widened in turn: each tile is still in the cache then, which spares a pass over memory."""
 
@@ -51,37 +54,23 @@ def describe_npy(reader: ShardReader, sample: IndexedSample, suffix: str) -> Sto
     """Read the header of a `.npy` member.
 
     Raises:
-        ShardIntegrityError: If it is none, holds Python objects, or has another length than it says.
+        ShardIntegrityError: If it is none, holds Python objects or nothing, or has another length than
+            it says.
     """
-    size = _HEADER_BYTES
-    start = reader.read_start(sample, suffix, size)
-    if start[:6] == b"\x93NUMPY" and len(start) >= 12:
-        wide = start[6] > 1
-        size = (12 if wide else 10) + int.from_bytes(start[8 : 12 if wide else 10], "little")
-        if len(start) < size <= sample.members[suffix].size_bytes:
-            start = reader.read_start(sample, suffix, size)
+    start = reader.read_start(sample, suffix, _HEADER_BYTES)
     try:
-        shape, fortran, dtype = _read_npy_header(io.BytesIO(start))
+        size = measure_npy_header(start)
+        if size > len(start):
+            start = reader.read_start(sample, suffix, size)
+        shape, fortran, dtype = parse_npy_header(start)
+    except ShardIntegrityError:
+        raise
     except ValueError as error:
         what = f"member .{suffix} is no array of plain numbers ({error})"
         raise reader.index.damage(sample, what) from error
-    return _checked(reader, StoredArray(sample, suffix, size, shape, dtype, fortran))
-
-
-def _read_npy_header(file: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    elif version == (2, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-    else:
-        msg = f"version {version[0]}.{version[1]}"
-        raise ValueError(msg)
-    if dtype.kind not in "biuf":
-        msg = f"dtype {dtype}"
-        raise ValueError(msg)
     # A vector or a volume one voxel thick is both; then no axes have to be turned.
-    return shape, fortran and len(shape) > 1, dtype
+    turned = fortran and len(shape) > 1
+    return _checked(reader, StoredArray(sample, suffix, size, shape, dtype, turned))
 
 
 def describe_raw(
@@ -101,17 +90,33 @@ def describe_raw(
     shape = document.get("shape", document.get("volume_shape"))
     name = document.get("dtype", document.get("volume_dtype"))
     try:
-        dtype = np.dtype(name).newbyteorder("<")
-        if name is None or dtype.kind not in "biuf" or min(shape) < 1:  # pyright: ignore[reportArgumentType]
-            raise TypeError
-        sides = tuple(int(side) for side in shape)  # pyright: ignore[reportOptionalIterable]
-    except (TypeError, ValueError) as error:
-        what = f"its json says shape {shape} and dtype {name}; expected such as [480, 480, 240], float16"
+        dtype = read_dtype(name).newbyteorder("<")
+        sides = _read_sides(shape)
+    except ValueError as error:
+        said = name[:40] if isinstance(name, str) else reprlib.repr(name)
+        what = (
+            f"its json says shape {reprlib.repr(shape)} and dtype {said}; expected such as "
+            "[480, 480, 240], float16"
+        )
         raise reader.index.damage(sample, what) from error
     return _checked(reader, StoredArray(sample, suffix, 0, sides, dtype))
 
 
+def _read_sides(shape: object) -> tuple[int, ...]:
+    sides = tuple(shape) if isinstance(shape, list) else ()
+    if not 0 < len(sides) <= _MOST_AXES or any(type(side) is not int for side in sides):
+        msg = "expected a list of integers"
+        raise ValueError(msg)
+    if max(sides) > _MOST_VALUES:
+        msg = f"expected at most {_MOST_VALUES:,} values"
+        raise ValueError(msg)
+    return sides
+
+
 def _checked(reader: ShardReader, stored: StoredArray) -> StoredArray:
+    if min(stored.shape, default=1) < 1:
+        what = f"member .{stored.suffix} is of shape {stored.shape}, which holds no value"
+        raise reader.index.damage(stored.sample, what)
     expected = stored.header_bytes + stored.num_bytes
     found = stored.sample.members[stored.suffix].size_bytes
     if expected != found:

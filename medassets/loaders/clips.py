@@ -1,5 +1,6 @@
 """Frames, tokens and sizes of video clips for PyTorch."""
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -113,8 +114,9 @@ class ClipDataset(Dataset[Sample]):
             what = f"frames are {stored.dtype.name} of shape {stored.shape}; expected uint8 (t, h, w, 3)"
             raise self.index.damage(sample, what)
         tokens = describe_npy(reader, sample, "tokens.npy")
-        if tokens.dtype.str != "<i8":
-            raise self.index.damage(sample, f"tokens are {tokens.dtype.name}; expected int64")
+        if tokens.dtype.str != "<i8" or len(tokens.shape) != 1:
+            what = f"tokens are {tokens.dtype.name} of shape {tokens.shape}; expected int64 (77,)"
+            raise self.index.damage(sample, what)
         content = reader.read_member(sample, "tokens.npy")
         values = torch.frombuffer(content, dtype=torch.int64, offset=tokens.header_bytes)
         facts = {
@@ -127,4 +129,16 @@ class ClipDataset(Dataset[Sample]):
 
     def _read_sizes(self, sample: IndexedSample, num_frames: int) -> torch.Tensor:
         sizes = self._reader.read_json(sample, "size.json")
-        return torch.tensor(sizes or [float("nan")] * num_frames, dtype=torch.float32)
+        if sizes is None:
+            return torch.full((num_frames,), torch.nan, dtype=torch.float32)
+        try:
+            if type(sizes) is not list or any(type(size) not in (int, float) for size in sizes):
+                raise TypeError
+            if len(sizes) != num_frames:
+                raise ValueError
+            return torch.tensor([float(size) for size in sizes], dtype=torch.float32)
+        except (OverflowError, TypeError, ValueError) as error:
+            what = (
+                f"member .size.json is {reprlib.repr(sizes)}; expected {num_frames} numbers or null"
+            )
+            raise self.index.damage(sample, what) from error

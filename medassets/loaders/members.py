@@ -118,7 +118,7 @@ class ShardReader:
         content = self.read_member(sample, suffix)
         try:
             return json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self.index.damage(sample, f"member .{suffix} is no JSON ({error})") from error
 
     def read_start(self, sample: IndexedSample, suffix: str, num_bytes: int) -> bytes:

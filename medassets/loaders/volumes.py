@@ -1,6 +1,7 @@
 """CT volumes with reports and labels for PyTorch."""
 
 import math
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -135,7 +136,7 @@ class VolumeDataset(Dataset[Sample]):
         facts = {
             "report": reader.read_text(sample, "txt"),
             "labels": self._read_labels(sample, document),
-            "study_id": str(document.get("study_id", sample.key)),
+            "study_id": self._read_study(sample, document),
             "key": sample.key,
         }
         return _Described(stored, facts)
@@ -146,12 +147,22 @@ class VolumeDataset(Dataset[Sample]):
             raise self.index.damage(sample, "member .json holds no object")
         return document
 
+    def _read_study(self, sample: IndexedSample, document: dict[str, Any]) -> str:
+        study = document.get("study_id")
+        if study is not None and not isinstance(study, str | int | float):
+            what = f"member .json says study_id {reprlib.repr(study)}; expected text"
+            raise self.index.damage(sample, what)
+        return sample.key if study is None else str(study)
+
     def _read_labels(self, sample: IndexedSample, document: dict[str, Any]) -> torch.Tensor:
         suffix = next((name for name in _LABEL_SUFFIXES if name in sample.members), None)
         if suffix is None:
             return torch.zeros(0, dtype=torch.float32)
         content = self._reader.read_member(sample, suffix)
         count = document.get("num_classes", len(content) // 4)
+        if type(count) is not int:
+            what = f"member .json says num_classes {reprlib.repr(count)}; expected a whole number"
+            raise self.index.damage(sample, what)
         if len(content) != 4 * count:
             what = f"member .{suffix} has {len(content)} bytes; expected {count} values of float32"
             raise self.index.damage(sample, what)

@@ -20,6 +20,7 @@ from medassets.loaders.window_points import (
     borrow,
 )
 from medassets.storage.checksums import byte_view
+from medassets.volumes.npy import read_npy_header
 from medassets.volumes.occupancy import (
     BLOCK_BYTES,
     MOST_VOXELS,
@@ -28,9 +29,6 @@ from medassets.volumes.occupancy import (
     count_blocks,
     count_blocks_of,
 )
-
-_READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0}
-_READ_HEADER[2, 0] = np.lib.format.read_array_header_2_0
 
 
 @dataclass(frozen=True)
@@ -169,23 +167,6 @@ def open_dense(path: Path) -> DenseFile:
         msg = f"{path}: cut off, {size:,} of {expected:,} bytes"
         raise WindowFileError(msg)
     return DenseFile(path, (shape[0], shape[1], shape[2]), dtype, fortran, offset)
-
-
-def read_npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return shape, whether the first axis is the fastest, and dtype; nothing is unpickled.
-
-    Raises:
-        ValueError: If it is no header, or not of bool, integers or floating-point numbers.
-    """
-    version = np.lib.format.read_magic(file)
-    if version not in _READ_HEADER:
-        msg = f"version {version} of the format is for structured arrays"
-        raise ValueError(msg)
-    shape, fortran, dtype = _READ_HEADER[version](file)
-    if dtype.kind not in "biuf":
-        msg = f"expected numbers, got dtype {dtype}"
-        raise ValueError(msg)
-    return shape, fortran, dtype
 
 
 def _as_flags(piece: npt.NDArray[Any]) -> npt.NDArray[Any]:

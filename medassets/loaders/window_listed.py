@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medassets.loaders.window_dense import read_npy_header
 from medassets.loaders.window_points import (
     PIECE_BYTES,
     KeptList,
@@ -23,6 +22,7 @@ from medassets.loaders.window_points import (
     as_values,
     check_index,
 )
+from medassets.volumes.npy import read_npy_header
 from medassets.volumes.occupancy import MOST_VOXELS
 
 _NAMES = (("indices", "values"), ("sparse_index", "sparse_sdf"))

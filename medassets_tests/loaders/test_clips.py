@@ -17,6 +17,7 @@ from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.shards.manifest import build_manifest, write_manifest
 from medassets.shards.writer import Encoded, ShardWork, ensure_shard
 from medassets.storage.paths import DatasetPaths
+from medassets.testing.shards import pack_tar
 
 NUM_SAMPLES = (3, 2)
 
@@ -131,6 +132,39 @@ def test_a_damaged_clip_is_named_and_the_others_are_read(manifest: Path) -> None
     with pytest.raises(ShardIntegrityError, match=r"shard-000000\.tar: clip_1: member \.npy is da"):
         clips[1]
     assert clips[0]["key"] == "clip_0"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content", "match"),
+    [
+        ("size.json", b'{"a": 1}', r"is {'a': 1}; expected 16 numbers or null"),
+        ("size.json", json.dumps([None] * 16).encode(), r"is \[None, .*; expected 16 numbers"),
+        ("size.json", json.dumps(["1"] * 16).encode(), r"is \['1', .*; expected 16 numbers"),
+        ("size.json", json.dumps([10**400] * 16).encode(), "expected 16 numbers"),
+        ("size.json", b"0.5", r"is 0\.5; expected 16 numbers"),
+        ("size.json", b'""', r"is ''; expected 16 numbers"),
+        ("size.json", b"[0.5, 0.5]", r"is \[0\.5, 0\.5\]; expected 16 numbers"),
+        ("size.json", b"[" * 100_000, r"member \.size\.json is no JSON"),
+        ("tokens.npy", b"", r"member \.tokens\.npy is no array"),
+        ("tokens.npy", encode_npy(np.arange(0)), r"member \.tokens\.npy is of shape \(0,\)"),
+        ("tokens.npy", encode_npy(np.array(3)), r"tokens are int64 of shape \(\)"),
+        ("npy", encode_npy(np.zeros((0, 6, 8, 3), np.uint8)), "which holds no value"),
+    ],
+    ids=range(12),
+)
+def test_a_member_of_another_kind_is_named(
+    tmp_path: Path, suffix: str, content: bytes, match: str
+) -> None:
+    members = {
+        "npy": encode_npy(make_frames(1)),
+        "txt": b"text",
+        "tokens.npy": encode_npy(np.arange(77)),
+        "size.json": b"null",
+        suffix: content,
+    }
+    pack_tar(tmp_path / "a.tar", {"clip": members})
+    with pytest.raises(ShardIntegrityError, match=rf"a\.tar: clip: .*{match}.*; copy it again"):
+        ClipDataset(tmp_path / "a.tar")[0]
 
 
 def test_what_is_not_there_is_an_index_error(manifest: Path) -> None:

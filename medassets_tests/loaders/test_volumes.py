@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.utils.data import DataLoader, default_collate
 
 from medassets.errors import ShardIntegrityError
@@ -27,6 +29,7 @@ from medassets.testing.shards import (
     pack_tar,
 )
 from medassets_tests.loaders.conftest import COUNTS, SHAPE
+from medassets_tests.volumes.test_npy import BROKEN, wrap
 
 NUM_SAMPLES = sum(COUNTS)
 
@@ -150,8 +153,17 @@ DOCUMENT: dict[str, Any] = {"study_id": "a", "shape": list(SHAPE), "dtype": "flo
         ({"bin": None}, r"has no member \.bin or \.npy"),
         ({"bin": None, "npy": b"\x93NUMPY\x01\x00"}, r"member \.npy is no array"),
         ({"bin": None, "npy": encode_npy(np.zeros(3))[:-1]}, r"member \.npy has 151 bytes"),
+        ({"bin": None, "npy": encode_npy(np.zeros((0, 3, 4)))}, "holds no value"),
+        ({"json": b"[" * 100_000}, r"member \.json is no JSON"),
+        ({"json": json.dumps({**DOCUMENT, "num_classes": None}).encode()}, "num_classes None"),
+        ({"json": json.dumps({**DOCUMENT, "num_classes": "18"}).encode()}, "num_classes '18'"),
+        ({"json": json.dumps({**DOCUMENT, "shape": [float("inf")] * 3}).encode()}, r"shape \[inf"),
+        ({"json": json.dumps({**DOCUMENT, "shape": [10**4000] * 3}).encode()}, r"shape \[1000"),
+        ({"json": json.dumps({**DOCUMENT, "shape": "abc"}).encode()}, "shape 'abc'"),
+        ({"json": json.dumps({**DOCUMENT, "dtype": ["f2", "(2,"]}).encode()}, r"dtype \['f2'"),
+        ({"json": json.dumps({**DOCUMENT, "study_id": {"a": 1}}).encode()}, "study_id {'a': 1}"),
     ],
-    ids=map(str, range(13)),
+    ids=map(str, range(22)),
 )
 def test_a_sample_that_cannot_be_read_is_named_with_its_shard(
     tmp_path: Path, changes: dict[str, bytes | None], match: str
@@ -167,6 +179,32 @@ def test_a_sample_that_cannot_be_read_is_named_with_its_shard(
     pack_tar(tmp_path / "a.tar", {"case": there})
     with pytest.raises(ShardIntegrityError, match=rf"a\.tar: case: .*{match}.*; copy it again"):
         VolumeDataset(tmp_path / "a.tar")[0]
+
+
+@pytest.mark.parametrize("text", BROKEN, ids=range(len(BROKEN)))
+def test_a_broken_header_is_named_with_shard_sample_and_remedy(tmp_path: Path, text: str) -> None:
+    pack_tar(tmp_path / "a.tar", {"case": {"npy": wrap(text), "txt": b""}})
+    match = r"a\.tar: case: member \.npy is no array of plain numbers \(.*; copy it again"
+    with pytest.raises(ShardIntegrityError, match=match):
+        VolumeDataset(tmp_path / "a.tar")[0]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 127), st.binary(max_size=4)), min_size=1, max_size=4))
+def test_a_mutated_header_is_never_another_error(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, bytes]]
+) -> None:
+    content = bytearray(encode_npy(make_volume(1, SHAPE)))
+    for place, piece in changes:
+        content[place : place + len(piece)] = piece
+    path = tmp_path_factory.mktemp("mutated") / "a.tar"
+    pack_tar(path, {"case": {"npy": bytes(content), "txt": b""}})
+    failure = None
+    try:
+        VolumeDataset(path, dtype="float32")[0]
+    except ShardIntegrityError as error:
+        failure = str(error)
+    assert failure is None or "a.tar: case: " in failure
 
 
 def test_a_batch_is_read_once_and_never_copied(split: Path) -> None:

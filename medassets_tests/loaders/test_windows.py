@@ -17,6 +17,8 @@ from torch.utils.data import DataLoader
 
 from medassets.errors import ShardIntegrityError
 from medassets.loaders import CTWindowSparseSDF, Loader
+from medassets.loaders.window_dense import open_dense
+from medassets.loaders.window_points import WindowFileError
 from medassets_tests.loaders.window_data import (
     LUNG,
     make_mask,
@@ -24,6 +26,7 @@ from medassets_tests.loaders.window_data import (
     write_shards,
     write_sparse,
 )
+from medassets_tests.volumes.test_npy import BROKEN, wrap
 
 NO_CACHE: dict[str, Any] = {"cache_data": False, "precompute_sparse": False}
 CACHES: list[dict[str, Any]] = [
@@ -672,3 +675,11 @@ def test_the_loaders_import_no_dagster() -> None:
     code = "import sys, medassets.loaders.windows; print('dagster' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("text", BROKEN, ids=range(len(BROKEN)))
+def test_a_broken_header_of_a_dense_mask_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "lung.npy"
+    path.write_bytes(wrap(text))
+    with pytest.raises(WindowFileError, match=r"lung\.npy: not a readable \.npy file"):
+        open_dense(path)
