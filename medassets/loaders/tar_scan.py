@@ -11,6 +11,9 @@ from medassets.errors import ShardIntegrityError
 from medassets.shards.tar import HEADER_BYTES, padding_bytes
 
 _MOST_EXTENDED_BYTES = 1 << 20
+# Two blocks of zeros end a tar, and more fill it up to a multiple of 20 blocks.
+# Source: POSIX.1-2001, pax interchange format; GNU tar manual, "The Blocking Factor of an Archive".
+_MOST_END_BYTES = 2 * HEADER_BYTES + 20 * HEADER_BYTES - HEADER_BYTES
 _REGULAR = frozenset((b"0", b"\0", b"7"))
 _IGNORED = frozenset((b"5", b"g"))
 _LONG_NAME, _LONG_LINK, _EXTENDED = b"L", b"K", b"x"
@@ -35,12 +38,16 @@ class ScannedSample:
 def scan_tar(path: Path) -> list[ScannedSample]:
     """Return the samples of a tar from its headers alone.
 
+    Zeros within the last 10,752 bytes pass for the end that every tar has: a sample lost there
+    cannot be told from filling without a record.
+
     Reads ustar archives with the long names of GNU and pax. Names without a suffix, hidden files
     and folders are passed over, as `webdataset` does.
 
     Raises:
-        ShardIntegrityError: If the file is no plain tar, is cut off, or holds links, a member
-            twice or members of one sample apart from each other.
+        ShardIntegrityError: If the file is no plain tar, is cut off or ends in more zeros than
+            a tar does, or holds no sample, links, a member twice or members of one sample apart
+            from each other.
     """
     samples: list[ScannedSample] = []
     seen: set[str] = set()
@@ -57,6 +64,8 @@ def scan_tar(path: Path) -> list[ScannedSample]:
         if any(suffix == other for other, _, _ in samples[-1].members):
             _fail(path, f"{key}: member .{suffix} is there twice; pack the shard again")
         samples[-1].members.append((suffix, offset, size))
+    if not samples:
+        _fail(path, "a tar without a single sample (members such as KEY.npy)")
     return samples
 
 
@@ -78,6 +87,7 @@ def _walk(path: Path, fd: int, total: int) -> Iterator[tuple[str, int, int]]:
         if len(header) < HEADER_BYTES:
             _fail(path, f"ends at byte {total:,} without the mark of its end: cut off")
         if not any(header):
+            _check_end(path, fd, position, total)
             return
         _check_header(path, header, position)
         kind = header[156:157]
@@ -100,6 +110,17 @@ def _walk(path: Path, fd: int, total: int) -> Iterator[tuple[str, int, int]]:
             _fail(path, f"{name}: not a plain file; pack with `tar --hard-dereference -h`")
         if kind != b"g":
             extended = {}
+
+
+def _check_end(path: Path, fd: int, position: int, total: int) -> None:
+    """Refuse zeros that are no end but lost samples: a preallocated copy that was broken off."""
+    left = total - position
+    if left > _MOST_END_BYTES:
+        what = f"zeros at byte {position:,}, {left:,} before its end, where a sample should begin"
+        how = "if it is whole, its padding is larger than tar's own (`tar -b 20`)"
+        _fail(path, f"{what}: an incomplete copy, or several tars in one; {how}")
+    if any(os.pread(fd, left, position)):
+        _fail(path, f"zeros at byte {position:,} instead of a header: damaged")
 
 
 def _read_extension(path: Path, fd: int, kind: bytes, start: int, size: int) -> dict[str, str]:

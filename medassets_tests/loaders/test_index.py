@@ -152,6 +152,41 @@ def test_a_shard_cut_off_anywhere_is_noticed_before_training(
         assert len(ShardIndex(shard)) == expected
 
 
+@pytest.mark.parametrize("first", [0, 1, 2, 3])
+def test_a_plain_tar_whose_rest_is_zeros_is_no_smaller_split(tmp_path: Path, first: int) -> None:
+    shard = tmp_path / "a.tar"
+    samples = {f"k{n}": {"bin": b"x" * 9000, "txt": b"text"} for n in range(4)}
+    pack_tar(shard, samples, tar_format=tarfile.USTAR_FORMAT)
+    data, start = bytearray(shard.read_bytes()), first * (512 + 9216 + 1024)
+    data[start:] = bytes(len(data) - start)
+    shard.write_bytes(data)
+    match = rf"a\.tar: zeros at byte {start:,}, .* incomplete copy.*; copy it again"
+    with pytest.raises(ShardIntegrityError, match=match):
+        ShardIndex(tmp_path)
+
+
+@pytest.mark.parametrize("num_bytes", [1, 9000, 9216, 10_240, 20_000])
+@pytest.mark.parametrize("padding", [1024, 10_240])
+def test_the_end_that_tars_have_is_no_damage(tmp_path: Path, num_bytes: int, padding: int) -> None:
+    shard = tmp_path / "a.tar"
+    samples = {"a": {"bin": b"x" * num_bytes}, "b": {"bin": b"x"}}
+    pack_tar(shard, samples, tar_format=tarfile.USTAR_FORMAT)
+    if padding == 1024:
+        os.truncate(shard, 512 + -(-num_bytes // 512) * 512 + 1024 + 1024)
+    assert len(ShardIndex(shard)) == 2
+
+
+def test_one_zeroed_header_near_the_end_is_noticed(tmp_path: Path) -> None:
+    shard = tmp_path / "a.tar"
+    samples = {"a": {"bin": b"x"}, "b": {"bin": b"x"}}
+    pack_tar(shard, samples, tar_format=tarfile.USTAR_FORMAT)
+    data = bytearray(shard.read_bytes())
+    data[1024:1536] = bytes(512)
+    shard.write_bytes(data)
+    with pytest.raises(ShardIntegrityError, match=r"a\.tar: zeros at byte 1,024 instead of a head"):
+        ShardIndex(shard)
+
+
 def flip_magic(data: bytearray) -> None:
     data[0] ^= 1
 
@@ -196,9 +231,12 @@ def test_members_that_webdataset_would_misread_are_refused(tmp_path: Path) -> No
         archive.addfile(link)
     with pytest.raises(ShardIntegrityError, match=r"a\.bin: not a plain file"):
         ShardIndex(tar)
+    pack_tar(tmp_path / "whole.tar", [("a", {"bin": b""})])
     pack_tar(tar, {})
-    with pytest.raises(ShardIntegrityError, match="without a single sample"):
-        ShardIndex(tar)
+    with pytest.raises(
+        ShardIntegrityError, match=r"/a\.tar: a tar without a single sample.*; copy it again"
+    ):
+        ShardIndex(tmp_path)
 
 
 def test_a_record_or_manifest_of_another_shard_is_named(own_split: Path) -> None:
