@@ -170,7 +170,7 @@ def read_array(reader: ShardReader, stored: StoredArray, out: torch.Tensor) -> N
     if not np.can_cast(stored.dtype, wanted, "safe"):
         msg = (
             f"{reader.index.paths[stored.sample.shard]}: {stored.sample.key}: stored as "
-            f"{stored.dtype.name}, which {wanted.name} cannot hold; ask for dtype='float32'"
+            f"{stored.dtype.name}, which {wanted.name} cannot hold; {_find_remedy(stored.dtype)}"
         )
         raise ValueError(msg)
     if stored.fortran:
@@ -180,6 +180,13 @@ def read_array(reader: ShardReader, stored: StoredArray, out: torch.Tensor) -> N
     else:
         pieces = _widen(stored, out)
     reader.fill(stored.sample, stored.suffix, _after_header(stored, pieces))
+
+
+def _find_remedy(stored: np.dtype[Any]) -> str:
+    if np.can_cast(stored, np.float32, "safe"):
+        return "ask for dtype='float32'"
+    narrower = "float32" if stored.kind == "f" else "int16 or float32"
+    return f"no dtype of the loader can: convert the arrays to {narrower} and pack the shards again"
 
 
 def _after_header(

@@ -22,7 +22,7 @@ class LoaderSummary:
         name: Split it is for.
         num_samples: Samples of the dataset.
         num_batches: Batches per epoch and rank.
-        batch_size: Samples per batch.
+        batch_size: Samples per batch, at most; fewer than asked for where a rank has no more.
         rank: Rank of this process.
         world_size: Number of ranks.
         workers: `thread` or `process`.
@@ -31,8 +31,9 @@ class LoaderSummary:
         shuffle: Whether epochs are permuted.
         seed: Seed of the permutations.
         pinned: Whether batches lie in pinned memory.
-        batch_bytes: Bytes of the first sample's array, times `batch_size`.
-        bytes_in_flight: Most bytes of batches alive at once in this process and its workers.
+        batch_bytes: Bytes of the first sample's array, times the samples of the largest batch.
+        bytes_in_flight: Most bytes of batches alive at once in this process and its workers; no
+            more than there are in an epoch.
     """
 
     name: str
@@ -52,16 +53,21 @@ class LoaderSummary:
 
     def __str__(self) -> str:
         """Return one line for a person."""
-        kind = {"thread": "thread", "process": "worker process"}[self.workers]
-        plural = "" if self.num_workers == 1 else "es" if kind.endswith("s") else "s"
         order = f"shuffled with seed {self.seed}" if self.shuffle else "in order"
         share = f", rank {self.rank} of {self.world_size}" if self.world_size > 1 else ""
         return (
-            f"{self.name}: {self.num_samples:,} samples {order}, {self.num_batches:,} batches of "
-            f"{self.batch_size}{share}; {self.num_workers} {kind}{plural} x {self.prefetch_factor} "
-            f"batches ahead, {'pinned' if self.pinned else 'not pinned'}; "
+            f"{self.name}: {_count(self.num_samples, 'sample')} {order}, "
+            f"{_count(self.num_batches, 'batch')} of {self.batch_size}{share}; "
+            f"{self._describe_workers()}, {'pinned' if self.pinned else 'not pinned'}; "
             f"{format_bytes(self.batch_bytes)} a batch, {format_bytes(self.bytes_in_flight)} in flight"
         )
+
+    def _describe_workers(self) -> str:
+        if not self.num_workers:
+            return "no workers, each batch is fetched when it is asked for"
+        kind = {"thread": "thread", "process": "worker process"}[self.workers]
+        ahead = _count(self.prefetch_factor, "batch")
+        return f"{_count(self.num_workers, kind)} x {ahead} ahead"
 
 
 def summarize_loader(name: str, loader: Loader) -> LoaderSummary:
@@ -71,13 +77,16 @@ def summarize_loader(name: str, loader: Loader) -> LoaderSummary:
         name: Split it is for.
         loader: The loader; bytes are 0 where its dataset has no `sample_bytes`.
     """
-    batch_bytes = loader.batch_size * getattr(loader.dataset, "sample_bytes", 0)
-    ahead = min(loader.num_workers * loader.prefetch_factor, len(loader))
+    batch_size = min(loader.batch_size, loader.order.samples_per_rank)
+    sample_bytes = getattr(loader.dataset, "sample_bytes", 0)
+    in_flight = loader.num_workers * loader.prefetch_factor + _BATCHES_HANDED
+    # The last batch of an epoch may be smaller than the others.
+    samples = min(in_flight * batch_size, loader.order.samples_per_rank)
     return LoaderSummary(
         name=name,
         num_samples=loader.order.num_samples,
         num_batches=len(loader),
-        batch_size=loader.batch_size,
+        batch_size=batch_size,
         rank=loader.place.rank,
         world_size=loader.place.world_size,
         workers=loader.workers,
@@ -86,8 +95,8 @@ def summarize_loader(name: str, loader: Loader) -> LoaderSummary:
         shuffle=loader.order.shuffle,
         seed=loader.order.seed,
         pinned=loader.pinned,
-        batch_bytes=batch_bytes,
-        bytes_in_flight=batch_bytes * (ahead + _BATCHES_HANDED),
+        batch_bytes=batch_size * sample_bytes,
+        bytes_in_flight=samples * sample_bytes,
     )
 
 
@@ -131,6 +140,11 @@ def measure_memory() -> tuple[int, int, int]:
         memory = min(memory, int(limit))
     shared = shutil.disk_usage(_SHARED_MEMORY).free if _SHARED_MEMORY.exists() else 0
     return memory, shared, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def _count(number: int, thing: str) -> str:
+    plural = "" if number == 1 else "es" if thing.endswith(("s", "ch")) else "s"
+    return f"{number:,} {thing}{plural}"
 
 
 def format_bytes(count: float) -> str:

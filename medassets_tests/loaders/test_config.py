@@ -109,6 +109,37 @@ def test_too_much_in_flight_is_warned_of(split: Path) -> None:
     assert format_bytes(999) == "999 B"
 
 
+@pytest.mark.parametrize(
+    ("options", "num_samples", "in_flight"),
+    [
+        ({"batch_size": 16, "num_workers": 2}, 8, 8),
+        ({"batch_size": 16, "num_workers": 0, "world_size": 3, "rank": 0}, 3, 3),
+        ({"batch_size": 3, "num_workers": 2}, 3, 8),
+        ({"batch_size": 1, "num_workers": 1}, 1, 4),
+        ({"batch_size": 1, "num_workers": 0}, 1, 2),
+    ],
+)
+def test_no_more_is_in_flight_than_there_is(
+    split: Path, options: dict[str, Any], num_samples: int, in_flight: int
+) -> None:
+    one = summarize_loader("train", Loader(VolumeDataset(split), **options))
+    assert one.batch_bytes == num_samples * 2 * 5 * 7 * 11
+    assert one.bytes_in_flight == in_flight * 2 * 5 * 7 * 11
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"num_workers": 0}, "8 samples in order, 1 batch of 8; no workers, each batch is fetched"),
+        ({"num_workers": 1, "prefetch_factor": 1}, "1 thread x 1 batch ahead, not pinned"),
+        ({"num_workers": 2, "workers": "process"}, "2 worker processes x 2 batches ahead"),
+    ],
+)
+def test_the_summary_is_a_sentence(split: Path, options: dict[str, Any], said: str) -> None:
+    options = {"batch_size": 16, "shuffle": False, "pin_memory": False, **options}
+    assert said in str(summarize_loader("train", Loader(VolumeDataset(split), **options)))
+
+
 def test_importing_the_loaders_loads_neither_dagster_nor_numba() -> None:
     code = "import sys, medassets.loaders; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -134,6 +134,34 @@ def test_what_does_not_fit_the_dtype_is_refused(tmp_path: Path) -> None:
         VolumeDataset(tmp_path / "a.tar", check="no")  # pyright: ignore[reportArgumentType]
 
 
+@pytest.mark.parametrize(
+    ("stored", "dtype", "remedy"),
+    [
+        ("float32", "float16", "ask for dtype='float32'"),
+        ("int16", "float16", "ask for dtype='float32'"),
+        ("float64", "float32", "convert the arrays to float32 and pack the shards again"),
+        ("float64", "float16", "convert the arrays to float32 and pack the shards again"),
+        ("int32", "float32", "convert the arrays to int16 or float32 and pack"),
+        ("uint64", "float16", "convert the arrays to int16 or float32 and pack"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["npy", "bin"])
+def test_the_remedy_for_a_wide_dtype_works(
+    tmp_path: Path, suffix: str, stored: str, dtype: Any, remedy: str
+) -> None:
+    array = np.ones(SHAPE, stored)
+    members = {
+        suffix: encode_npy(array) if suffix == "npy" else array.tobytes(),
+        "json": json.dumps({"shape": SHAPE, "dtype": stored}).encode(),
+        "txt": b"",
+    }
+    pack_tar(tmp_path / "a.tar", {"a": members})
+    with pytest.raises(ValueError, match=rf"a: stored as {stored}, which {dtype} .*; .*{remedy}"):
+        VolumeDataset(tmp_path / "a.tar", dtype=dtype)[0]
+    if "ask for" in remedy:
+        VolumeDataset(tmp_path / "a.tar", dtype="float32")[0]
+
+
 DOCUMENT: dict[str, Any] = {"study_id": "a", "shape": list(SHAPE), "dtype": "float16"}
 
 
