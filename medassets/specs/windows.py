@@ -85,7 +85,8 @@ class CTWindowDatasetSpec(CTSourceSpec):
             `processed/<case>/windows/<window>_w<width>_l<level>.npy` below `folder`.
         splits: Splits, named as the source names them; `processed` has one, of any name.
         windows: Names of `STANDARD_WINDOWS`, or `{name, width, level}` in HU.
-        compression: Of the bits: `auto` compresses those that become a tenth smaller.
+        compression: Of the bits: `auto` compresses those that become much smaller and are quick to
+            inflate.
     """
 
     SOURCES: ClassVar[tuple[str, ...]] = ("huggingface", "folder", "processed")

@@ -42,6 +42,27 @@ def test_noise_is_stored_raw() -> None:
     assert content is NOISE
 
 
+def make_noise(num_voxels: int, share: float) -> np.ndarray:
+    """Bits of which a share is set by chance, the others not."""
+    flags = np.random.default_rng(0).random(num_voxels, dtype=np.float32) < share
+    return np.packbits(flags, bitorder="little")
+
+
+@pytest.mark.parametrize(("side", "encoding"), [(256, "zstd"), (512, "raw")])
+def test_masks_that_would_take_long_to_inflate_are_stored_raw(side: int, encoding: str) -> None:
+    bits = make_noise(side**3, 0.03)
+    frame = zstandard.ZstdCompressor(level=1).compress(bits.tobytes())
+    assert len(bits) / 6 < len(frame) < len(bits) / 2
+    assert encode_bits(bits, compression="auto")[0] == encoding
+
+
+def test_large_masks_that_shrink_to_a_tenth_are_compressed() -> None:
+    bits = make_noise(512**3, 0.004)
+    encoding, content = encode_bits(bits, compression="auto")
+    assert encoding == "zstd"
+    assert len(content) < len(bits) / 6
+
+
 def test_equal_bits_give_equal_bytes() -> None:
     one, other = (encode_bits(make_bits(), compression="auto")[1] for _ in range(2))
     assert one == other
