@@ -1,9 +1,10 @@
 """Loaders from the YAML that training scripts have."""
 
 import os
+import reprlib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,6 +26,7 @@ _SHARDS = {
     "train": ("train_shard_pattern", "webdataset_shards_train"),
     "valid": ("valid_shard_pattern", "webdataset_shards_val"),
 }
+_LEAST = {"batch_size": 1, "num_workers": 0, "prefetch_factor": 1, "seed": 0, "shard_window": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +37,11 @@ class DataConfig:
         batch_size: Samples per batch and rank.
         num_workers: Threads or processes; None: by the dataset's size.
         workers: `thread` or `process`.
-        prefetch_factor: Batches fetched ahead per worker.
+        prefetch_factor: Batches fetched ahead per worker; YAML's null stands for the default, as
+            PyTorch wants it beside `num_workers: 0`.
         pin_memory: Put batches into pinned memory, where there is CUDA.
         persistent_workers: Keep worker processes between epochs.
+        shuffle: Permute the training split anew in each epoch; validation never is.
         seed: Seed of the permutations; `experiment.seed` counts where it is absent.
         dtype: Of the volumes: `float32`, as trainers get them today, or `float16`.
         check: When contents are compared with their checksums.
@@ -53,6 +57,7 @@ class DataConfig:
     prefetch_factor: int = 2
     pin_memory: bool = True
     persistent_workers: bool = True
+    shuffle: bool = True
     seed: int = 0
     dtype: str = "float32"
     check: str = "first"
@@ -63,7 +68,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Refuse what YAML may hold instead of the right types."""
-        _check_types(self)
+        for field in fields(self):
+            _check_value(f"data.{field.name}", field, getattr(self, field.name))
         choices = {"dtype": VolumeDtype, "check": Check, "uneven": Uneven, "workers": WorkerKind}
         for name, kind in choices.items():
             if getattr(self, name) not in get_args(kind):
@@ -140,7 +146,7 @@ def build_loaders(
     settings, unused = _read_data(data, document.get("experiment"))
     place = {"rank": rank, "world_size": world_size}
     loaders = {
-        split: _build_loader(settings, _expand(data[key]), train=split == "train", **place)
+        split: _build_loader(settings, _read_shards(data, key), train=split == "train", **place)
         for split, names in _SHARDS.items()
         if (key := _find_key(data, names)) is not None
     }
@@ -167,7 +173,7 @@ def _build_loader(
     return Loader(
         dataset,
         batch_size=settings.batch_size,
-        shuffle=train,
+        shuffle=settings.shuffle and train,
         seed=settings.seed,
         num_workers=settings.num_workers,
         workers=settings.workers,  # pyright: ignore[reportArgumentType]
@@ -185,9 +191,16 @@ def _build_loader(
 def _read_config(config: Mapping[str, Any] | Path | str) -> Mapping[str, Any]:
     if isinstance(config, Mapping):
         return config
+    if not isinstance(config, str | os.PathLike):
+        msg = f"config: expected a mapping or the path of a YAML file, got {reprlib.repr(config)}"
+        raise SpecError(msg)
     try:
-        document = yaml.safe_load(Path(config).read_text())
-    except yaml.YAMLError as error:
+        document = yaml.safe_load(Path(config).read_bytes())
+    except OSError as error:
+        msg = f"{config}: cannot be read ({error.strerror}); expected a YAML file"
+        raise SpecError(msg) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # Impossible dates and bytes that are no text are values to yaml, not errors of its own.
         msg = f"{config}: not YAML ({error})"
         raise SpecError(msg) from error
     if not isinstance(document, Mapping):
@@ -199,34 +212,53 @@ def _read_config(config: Mapping[str, Any] | Path | str) -> Mapping[str, Any]:
 def _read_data(data: Mapping[str, Any], experiment: Any) -> tuple[DataConfig, list[str]]:
     known = {field.name for field in fields(DataConfig)}
     settings = {name: value for name, value in data.items() if name in known}
+    if settings.get("prefetch_factor", 0) is None:
+        del settings["prefetch_factor"]
     if "seed" not in settings and isinstance(experiment, Mapping) and "seed" in experiment:
+        (field,) = (field for field in fields(DataConfig) if field.name == "seed")
+        _check_value("experiment.seed", field, experiment["seed"])
         settings["seed"] = experiment["seed"]
     shards = {name for names in _SHARDS.values() for name in names}
     return DataConfig(**settings), [str(name) for name in data if name not in known | shards]
 
 
-def _check_types(config: DataConfig) -> None:
-    for field in fields(config):
-        value = getattr(config, field.name)
-        default = field.default
-        kind = int if default is None else type(default)
-        if value is None and default is None:
-            continue
-        # A bool is an int to Python, not to a person.
-        if type(value) is not kind:
-            msg = f"data.{field.name}: expected {kind.__name__}, got {value!r}"
-            raise SpecError(msg)
+def _check_value(name: str, field: Field[Any], value: Any) -> None:
+    default = field.default
+    kind = int if default is None else type(default)
+    if value is None and default is None:
+        return
+    # A bool is an int to Python, not to a person.
+    if type(value) is not kind:
+        msg = f"{name}: expected {kind.__name__}, got {reprlib.repr(value)}"
+        raise SpecError(msg)
+    least = _LEAST.get(field.name)
+    if least is not None and isinstance(value, int) and value < least:
+        msg = f"{name}: expected {least} or more, got {value}"
+        raise SpecError(msg)
 
 
 def _find_key(data: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
-    given = [name for name in names if data.get(name)]
+    given = [name for name in names if data.get(name) is not None]
     if len(given) > 1:
         msg = f"data: {' and '.join(given)} name the same shards; keep one"
         raise SpecError(msg)
     return given[0] if given else None
 
 
-def _expand(shards: Any) -> Any:
-    if isinstance(shards, str):
-        return os.path.expandvars(shards)
-    return [os.path.expandvars(str(part)) for part in shards]
+def _read_shards(data: Mapping[str, Any], key: str) -> str | list[str]:
+    shards = data[key]
+    parts = [shards] if isinstance(shards, str | os.PathLike) else shards
+    if not isinstance(parts, list | tuple) or not all(
+        isinstance(p, str | os.PathLike) for p in parts
+    ):
+        msg = (
+            f"data.{key}: expected a pattern, a path or a list of those, got {reprlib.repr(shards)}"
+        )
+        raise SpecError(msg)
+    # A variable that is set to nothing would else name the current folder.
+    expanded = [os.path.expandvars(str(part)) for part in parts]
+    if not expanded or not all(part.strip() for part in expanded):
+        how = "leave the key out, or set it to null, for no such split"
+        msg = f"data.{key}: names no shard, got {reprlib.repr(shards)}; {how}"
+        raise SpecError(msg)
+    return expanded if parts is shards else expanded[0]

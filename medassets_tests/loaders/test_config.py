@@ -65,12 +65,57 @@ def test_the_older_names_of_the_keys_are_known(trainer_shards: Path) -> None:
         ({"num_workers": True}, "data.num_workers: expected int, got True"),
         ({"dtype": "half"}, "data.dtype: expected one of float16, float32"),
         ({"train_shard_pattern": "a", "webdataset_shards_train": "b"}, "keep one"),
+        ({"train_shard_pattern": 5}, "data.train_shard_pattern: expected a pattern, .* got 5"),
+        ({"valid_shard_pattern": {"a": 1}}, "data.valid_shard_pattern: expected a pattern"),
+        ({"webdataset_shards_val": ["a", 5]}, "data.webdataset_shards_val: expected a pattern"),
+        ({"train_shard_pattern": ""}, "data.train_shard_pattern: names no shard, got ''; leave"),
+        ({"train_shard_pattern": []}, r"data.train_shard_pattern: names no shard, got \[\]; leave"),
+        ({"train_shard_pattern": {}}, r"data.train_shard_pattern: expected a pattern, .*got {}"),
+        ({"train_shard_pattern": ["a", ""]}, "data.train_shard_pattern: names no shard"),
+        ({"train_shard_pattern": "$MEDASSETS_TEST_EMPTY"}, "names no shard, got '.MEDASSETS_TEST_"),
+        ({"num_workers": -1}, "data.num_workers: expected 0 or more, got -1"),
+        ({"batch_size": 0}, "data.batch_size: expected 1 or more, got 0"),
+        ({"prefetch_factor": 0}, "data.prefetch_factor: expected 1 or more, got 0"),
+        ({"shard_window": 0}, "data.shard_window: expected 1 or more, got 0"),
+        ({"seed": -1}, "data.seed: expected 0 or more, got -1"),
+        ({"seed": None}, "data.seed: expected int, got None"),
+        ({"shuffle": 0}, "data.shuffle: expected bool, got 0"),
     ],
-    ids=map(str, range(7)),
+    ids=map(str, range(22)),
 )
-def test_a_wrong_key_is_named(data: Any, match: str) -> None:
+def test_a_wrong_key_is_named(data: Any, match: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDASSETS_TEST_EMPTY", "")
     with pytest.raises(SpecError, match=match):
         build_loaders({"data": data})
+
+
+@pytest.mark.parametrize("seed", ["7", -1, None, 1.5, True])
+def test_a_wrong_seed_of_the_experiment_is_not_blamed_on_the_data(seed: Any) -> None:
+    with pytest.raises(SpecError, match=r"^experiment\.seed: expected"):
+        build_loaders({"data": {"train_shard_pattern": "a"}, "experiment": {"seed": seed}})
+
+
+def test_no_prefetching_is_said_as_pytorch_wants_it(split: Path) -> None:
+    data = {"train_shard_pattern": str(split), "num_workers": 0, "prefetch_factor": None}
+    assert "no workers" in build_loaders({"data": data}, quiet=True).summary
+
+
+def test_a_training_split_can_keep_its_order(split: Path) -> None:
+    data = {"train_shard_pattern": split, "valid_shard_pattern": [split], "shuffle": False}
+    loaders = build_loaders({"data": data}, quiet=True)
+    assert loaders.train is not None
+    assert [batch["key"] for batch in loaders.train] == [[f"sample_{n}"] for n in range(8)]
+    assert not loaders.unused
+    loaders = build_loaders({"data": {**data, "shuffle": True}}, quiet=True)
+    assert loaders.train is not None
+    assert loaders.valid is not None
+    assert loaders.train.order.shuffle
+    assert not loaders.valid.order.shuffle
+
+
+def test_a_split_set_to_null_is_none(split: Path) -> None:
+    data = {"train_shard_pattern": str(split), "valid_shard_pattern": None}
+    assert build_loaders({"data": data}, quiet=True).valid is None
 
 
 def test_a_missing_shard_is_named_before_training(trainer_shards: Path) -> None:
@@ -81,10 +126,23 @@ def test_a_missing_shard_is_named_before_training(trainer_shards: Path) -> None:
 
 def test_files_that_hold_no_configuration_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
-    for text, match in (("- 1", "expected a configuration"), ("a: [", "not YAML")):
-        path.write_text(text)
+    for content, match in (
+        (b"- 1", "expected a configuration"),
+        (b"", "expected a configuration"),
+        (b"a: [", "not YAML"),
+        (b"\x80\x02\xff\0", "not YAML"),
+        (b"a: 2024-13-45", "not YAML"),
+        (b"[" * 10_000, "not YAML"),
+    ):
+        path.write_bytes(content)
         with pytest.raises(SpecError, match=rf"a\.yaml: {match}"):
             build_loaders(path)
+    for other in (tmp_path / "none.yaml", str(tmp_path)):
+        with pytest.raises(SpecError, match=rf"{other}: cannot be read \(.*expected a YAML file"):
+            build_loaders(other)
+    for config in (None, [{"data": {}}], 5):
+        with pytest.raises(SpecError, match="config: expected a mapping or the path of a YAML"):
+            build_loaders(config)  # pyright: ignore[reportArgumentType]
 
 
 def test_other_ranks_are_silent(split: Path, capsys: pytest.CaptureFixture[str]) -> None:
