@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -206,15 +207,21 @@ def _remedy(dataset: str, partition: str) -> str:
 
 
 def _read_part(shard: FoundShard) -> _Part:
-    record = shard.path.with_suffix(".json")
     try:
-        size = shard.path.stat().st_size
+        status = shard.path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            msg = (
+                f"{shard.path}: is a folder or a device; expected a tar, or name the folder itself"
+            )
+            raise ShardIntegrityError(msg)
+        size = status.st_size
+        record = shard.path.with_suffix(".json")
+        part = _read_record(record, size) if record.exists() else _scan(shard.path, size)
     except OSError as error:
         what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
         how = "copy it there, or build it with `medassets build DATASET --missing`"
         msg = f"{shard.path}: the shard {what}; {how}"
         raise ShardIntegrityError(msg) from error
-    part = _read_record(record, size) if record.exists() else _scan(shard.path, size)
     remedy = _remedy(part.dataset, part.partition) if part.partition else _COPY_AGAIN
     for what, said, found in (
         ("bytes", part.size_bytes, size),
@@ -235,7 +242,12 @@ def _read_record(path: Path, size: int) -> _Part:
         part = _Part(document["size_bytes"], crcs=[])
         part.dataset, part.partition = document["dataset"], document["partition"]
         _take_samples(part, document["samples"])
-        "".join(itertools.chain(part.keys, part.suffixes))
+        # What is no text, or no number, is to fail here and not in the middle of an epoch.
+        "".join([*part.keys, *part.suffixes, part.dataset, part.partition]).encode()
+        np.array([part.size_bytes, *(part.crcs or ())], np.int64)
+        if type(part.size_bytes) is not int:
+            msg = "size_bytes is no integer"
+            raise TypeError(msg)
         ends = np.array(part.offsets, np.int64) + np.array(part.sizes, np.int64)
         if min(part.offsets, default=0) < 0 or min(part.sizes, default=0) < 0:
             msg = "a negative offset"
@@ -243,7 +255,14 @@ def _read_record(path: Path, size: int) -> _Part:
         if size == part.size_bytes and ends.max(initial=0) > size:
             msg = "a member behind the end of the shard"
             raise ValueError(msg)
-    except (KeyError, OverflowError, TypeError, ValueError) as error:
+    except (
+        AttributeError,
+        KeyError,
+        OverflowError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         msg = (
             f"{path}: not a shard record ({error}); build the shard again, or remove this file "
             "if the tar is none of medassets"

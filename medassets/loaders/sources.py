@@ -1,6 +1,7 @@
 """Which shards a user means: a manifest, a folder, patterns or a list of tars."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ class FoundShard:
     """One shard that a source names.
 
     Attributes:
-        path: The tar.
+        path: The tar, absolute: a job may change its folder later.
         num_samples: What the manifest says of it; None without a manifest.
         size_bytes: Likewise.
     """
@@ -35,20 +36,26 @@ def find_shards(source: Source) -> list[FoundShard]:
     A folder's `manifest.json` decides which of its tars count. A pattern in braces names every
     shard there must be, so that a missing one is noticed.
 
+    The same shard named twice is noticed however it is written: relative or absolute, or by way of
+    `..`. Symbolic links count as shards of their own, since linking a split several times into one
+    folder is how a longer epoch is made on purpose.
+
     Raises:
-        ShardIntegrityError: If the source names no shard, one twice, or a file that is no manifest.
+        ShardIntegrityError: If the source names no shard, one twice, or a file that is no manifest,
+            or is a pattern that cannot be read.
     """
     parts = [source] if isinstance(source, str | Path) else list(source)
     found = [shard for part in parts for shard in _find_part(part)]
     if not found:
         msg = f"{source}: names no shard; expected a manifest.json, a folder of tars or a pattern"
         raise ShardIntegrityError(msg)
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for shard in found:
-        if shard.path in seen:
+        name = os.path.normpath(shard.path)
+        if name in seen:
             msg = f"{shard.path}: named twice; its samples would be trained on twice"
             raise ShardIntegrityError(msg)
-        seen.add(shard.path)
+        seen.add(name)
     return found
 
 
@@ -57,50 +64,76 @@ def _find_part(part: Path | str) -> Iterable[FoundShard]:
     if "://" in text or text.startswith("pipe:"):
         msg = f"{text}: not a path; shards are read from a file system, so mount or copy them"
         raise ShardIntegrityError(msg)
-    path = Path(text).expanduser()
+    path = _make_absolute(text)
     if path.is_dir():
         manifest = path / "manifest.json"
         return read_manifest(manifest) if manifest.exists() else _glob(path, "*.tar")
     if path.suffix == ".json":
         return read_manifest(path)
     if "{" in text and not path.exists():
-        paths = [Path(name).expanduser() for name in braceexpand(text)]
+        paths = [_make_absolute(name) for name in _expand_braces(text)]
     else:
         paths = [path]
     return [shard for item in paths for shard in _find_files(item)]
 
 
+def _make_absolute(text: str) -> Path:
+    try:
+        # Not resolved: `..` behind a symbolic link leads elsewhere than its text says.
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        msg = f"{text}: {error}; write the whole path"
+        raise ShardIntegrityError(msg) from error
+
+
+def _expand_braces(text: str) -> list[str]:
+    try:
+        return list(braceexpand(text))
+    except ValueError as error:
+        msg = f"{text}: {error}; expected such as shard-{{000000..000314}}.tar"
+        raise ShardIntegrityError(msg) from error
+
+
 def _find_files(path: Path) -> list[FoundShard]:
     if any(mark in str(path) for mark in "*?[") and not path.exists():
-        # An absolute pattern has its root taken off, as Path.glob asks for.
-        root = Path(path.anchor or ".")
-        return _glob(root, str(path.relative_to(path.anchor) if path.anchor else path))
+        # Path.glob wants the root taken off.
+        return _glob(Path(path.anchor), str(path.relative_to(path.anchor)))
     return [FoundShard(path)]
 
 
 def _glob(folder: Path, pattern: str) -> list[FoundShard]:
-    found = (path for path in folder.glob(pattern) if not path.name.startswith("."))
-    return [FoundShard(path) for path in sorted(found)]
+    try:
+        found = sorted(folder.glob(pattern))
+    except ValueError as error:
+        msg = f"{folder / pattern}: {error}; expected such as shard-*.tar"
+        raise ShardIntegrityError(msg) from error
+    return [FoundShard(path) for path in found if not path.name.startswith(".")]
 
 
 def read_manifest(path: Path) -> list[FoundShard]:
     """Return the shards that a split's manifest lists.
 
     Raises:
-        ShardIntegrityError: If the file is missing or no manifest.
+        ShardIntegrityError: If the file is missing, cannot be read or is no manifest.
     """
+    path = path.absolute()
     try:
         document = json.loads(path.read_bytes())
         return [_read_entry(path.parent, entry) for entry in document["shards"]]
     except FileNotFoundError as error:
         msg = f"{path}: no such manifest; `medassets build` makes it, or name the tars themselves"
         raise ShardIntegrityError(msg) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except OSError as error:
+        msg = f"{path}: the manifest cannot be read ({error.strerror})"
+        raise ShardIntegrityError(msg) from error
+    except (KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         msg = f"{path}: not a manifest of medassets; expected the manifest.json beside the shards"
         raise ShardIntegrityError(msg) from error
 
 
-def _read_entry(folder: Path, entry: dict[str, Any]) -> FoundShard:
+def _read_entry(folder: Path, entry: Any) -> FoundShard:
+    if not isinstance(entry, dict):
+        raise TypeError(entry)
     size = entry.get("size_bytes")
     return FoundShard(
         folder / entry["filename"],

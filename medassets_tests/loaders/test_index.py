@@ -5,9 +5,11 @@ import json
 import os
 import pickle
 import shutil
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,14 +115,107 @@ def test_a_source_can_be_named_in_many_ways(split: Path, monkeypatch: pytest.Mon
         (lambda _: [], r"\[\]: names no shard"),
         (lambda f: f / "manifest2.json", "no such manifest"),
         (lambda f: [f / "shard-000000.tar", f"{f}/shard-*.tar"], r"shard-000000\.tar: named twice"),
+        (lambda f: [f / "shard-000000.tar", f / "../train/shard-000000.tar"], "named twice"),
+        (lambda f: [f, os.path.relpath(f / "shard-000000.tar")], r"shard-000000\.tar: named twice"),
+        (lambda f: f"{f}/shard-{{000000..000002.tar", r"000002\.tar: .*; expected such as shard-"),
+        (lambda f: f"{f}/{{{{shard}}-{{0..1}}.tar", r"expected such as shard-"),
+        (lambda _: "~nobody-of-this-name/a.tar", "~nobody-of-this-name/a.tar: .*; write the whole"),
         (lambda _: "s3://bucket/shard-{000000..000001}.tar", "not a path"),
     ],
+    ids=range(11),
 )
 def test_a_source_that_cannot_be_right_is_named(
     split: Path, make: Callable[[Path], Source], match: str
 ) -> None:
     with pytest.raises(ShardIntegrityError, match=match):
         ShardIndex(make(split.parent))
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="** means * there")
+def test_a_pattern_that_the_system_cannot_read_is_named(split: Path) -> None:
+    with pytest.raises(ShardIntegrityError, match=r"shard\*\*\.tar: .*; expected such as shard-\*"):
+        ShardIndex(f"{split.parent}/shard**.tar")
+
+
+def test_linked_shards_are_shards_of_their_own(split: Path, tmp_path: Path) -> None:
+    for number in range(6):
+        for suffix in (".tar", ".json"):
+            target = split.with_name(f"shard-{number % 3:06d}{suffix}")
+            (tmp_path / f"shard-{number:06d}{suffix}").symlink_to(target)
+    assert len(ShardIndex(tmp_path)) == 2 * NUM_SAMPLES
+
+
+@pytest.mark.parametrize("name", ["manifest.json", ".", "shard-{000000..000002}.tar", "*.tar"])
+def test_a_relative_source_stays_where_it_was(
+    split: Path, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(split.parent)
+    index = ShardIndex(name)
+    monkeypatch.chdir(tmp_path)
+    assert [Path(path) for path in index.paths] == sorted(split.parent.glob("*.tar"))
+
+
+def test_a_folder_named_as_a_tar_is_no_shard(own_split: Path) -> None:
+    folder = own_split.with_name("shard-000003.tar")
+    folder.mkdir()
+    own_split.unlink()
+    for source in (own_split.parent, f"{own_split.parent}/shard-{{000002..000003}}.tar"):
+        with pytest.raises(
+            ShardIntegrityError, match=r"shard-000003\.tar: is a folder or a device"
+        ):
+            ShardIndex(source)
+    shutil.copy(own_split.with_name("shard-000000.tar"), folder)
+    assert len(ShardIndex(folder)) == 4
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"shards": {"a": 1}}',
+        '{"shards": ["shard-000000.tar"]}',
+        '{"shards": 3}',
+        '{"shards": [{"filename": 3, "num_samples": 1}]}',
+        '{"shards": [{"filename": "a.tar", "num_samples": Infinity}]}',
+        "[" * 100_000,
+        "\0",
+    ],
+    ids=range(7),
+)
+def test_what_is_no_manifest_is_named(own_split: Path, content: str) -> None:
+    own_split.write_text(content)
+    with pytest.raises(ShardIntegrityError, match=r"manifest\.json: not a manifest of medassets"):
+        ShardIndex(own_split)
+    own_split.unlink()
+    own_split.mkdir()
+    with pytest.raises(ShardIntegrityError, match=r"manifest\.json: the manifest cannot be read"):
+        ShardIndex(own_split.parent)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["size_bytes"], "1"),
+        (["dataset"], None),
+        (["samples"], {"a": 1}),
+        (["samples", 0], "a"),
+        (["samples", 0, "key"], 3),
+        (["samples", 0, "key"], "\ud800"),
+        (["samples", 0, "members", 0, "crc32"], None),
+        (["samples", 0, "members", 0, "offset"], 1e400),
+        (["samples", 0, "members"], None),
+    ],
+    ids=range(9),
+)
+def test_a_record_with_another_value_is_named(own_split: Path, path: list[Any], value: Any) -> None:
+    record = own_split.with_name("shard-000001.json")
+    document = node = json.loads(record.read_text())
+    for step in path[:-1]:
+        node = node[step]
+    node[path[-1]] = value
+    for content in (json.dumps(document), "[" * 100_000):
+        record.write_text(content)
+        with pytest.raises(ShardIntegrityError, match=r"shard-000001\.json: not a shard record"):
+            ShardIndex(own_split)
 
 
 @pytest.mark.parametrize("cut", [1, 512, 1024, 20_000])
