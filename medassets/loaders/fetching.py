@@ -1,12 +1,12 @@
 """Batches fetched ahead: on threads of this process, or by PyTorch's worker processes."""
 
+import os
 import pickle
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, NoReturn
 
 import torch
@@ -16,6 +16,7 @@ from medassets.loaders.buffers import pinning
 
 Batch = Any
 Collate = Callable[[Any], Batch]
+Plan = Callable[[], Sequence[list[int]]]
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,28 @@ def _pin(batch: Batch) -> Batch:
     return batch
 
 
+class DirectBatches(Iterator[Batch]):
+    """Batches fetched when asked for; an interrupt meanwhile loses none.
+
+    Args:
+        source: Where batches come from.
+        batches: Samples of each batch.
+    """
+
+    def __init__(self, source: BatchSource, batches: Sequence[list[int]]) -> None:
+        self._fetch = source.fetch
+        self._planned = batches
+        self._handed = 0
+
+    def __next__(self) -> Batch:
+        """Return the next batch."""
+        if self._handed == len(self._planned):
+            raise StopIteration
+        batch = self._fetch(self._planned[self._handed])
+        self._handed += 1
+        return batch
+
+
 class ThreadBatches(Iterator[Batch]):
     """Batches in order, fetched ahead on threads; they end with the iterator.
 
@@ -125,29 +148,63 @@ class ThreadBatches(Iterator[Batch]):
         batches: Samples of each batch.
         num_workers: Threads, at least 1.
         depth: Batches fetched ahead at most.
+        then: Plans the epoch whose first batches are fetched once these are all under way; None to
+            fetch no others.
     """
 
     def __init__(
-        self, source: BatchSource, batches: Sequence[list[int]], *, num_workers: int, depth: int
+        self,
+        source: BatchSource,
+        batches: Sequence[list[int]],
+        *,
+        num_workers: int,
+        depth: int,
+        then: Plan | None = None,
     ) -> None:
         # Its threads know the source but not this iterator, so that dropping it is noticed.
         self._threads = ThreadPoolExecutor(num_workers, thread_name_prefix="medassets-loader")
+        self._process = os.getpid()
         self._fetch = source.fetch
+        self._depth = depth
         self._planned = iter(batches)
+        self._left = len(batches)
+        self._then = then
+        self._goes_on = then is not None
         self._pending: deque[Future[Batch]] = deque()
-        self._submit(depth)
+        self._submit()
 
-    def _submit(self, count: int) -> None:
-        for indices in islice(self._planned, count):
-            self._pending.append(self._threads.submit(self._fetch, indices))
+    @property
+    def goes_on(self) -> bool:
+        """Whether it holds batches of the next epoch, fetched by threads that are still there."""
+        # Threads do not live on in a forked child.
+        return self._goes_on and self._process == os.getpid()
+
+    def go_on(self, num_batches: int, then: Plan) -> None:
+        """Hand over the next epoch, after all batches of this one.
+
+        Args:
+            num_batches: Batches of that epoch.
+            then: Plans the epoch behind it.
+        """
+        self._left, self._then = num_batches, then
+        self._submit()
+
+    def _submit(self) -> None:
+        while len(self._pending) < self._depth:
+            indices, then = next(self._planned, None), self._then
+            if indices is not None:
+                self._pending.append(self._threads.submit(self._fetch, indices))
+            elif then is not None:
+                self._planned, self._then = iter(then()), None
+            else:
+                return
 
     def __next__(self) -> Batch:
         """Return the next batch, or raise what its thread raised.
 
         An interrupt while it is waited for loses nothing.
         """
-        if not self._pending:
-            self.close()
+        if not self._left:
             raise StopIteration
         try:
             batch = self._pending[0].result()
@@ -155,14 +212,15 @@ class ThreadBatches(Iterator[Batch]):
             self.close()
             raise
         self._pending.popleft()
-        self._submit(1)
+        self._left -= 1
+        self._submit()
         return batch
 
     def close(self) -> None:
         """Let the threads end after what they are at, and forget all batches."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._pending.clear()
-        self._planned = iter(())
+        self._planned, self._then, self._left, self._goes_on = iter(()), None, 0, False
 
     def __del__(self) -> None:
         if hasattr(self, "_pending"):

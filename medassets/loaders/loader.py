@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
@@ -12,6 +13,8 @@ from medassets.loaders.fetching import (
     Batch,
     BatchSource,
     Collate,
+    DirectBatches,
+    Plan,
     PlannedSampler,
     ThreadBatches,
     iter_batches,
@@ -35,9 +38,10 @@ def choose_num_workers(num_samples: int) -> int:
 class Loader:
     """Iterates a map-style dataset in batches.
 
-    Each `for` is one epoch and the next one follows by itself; `set_epoch` chooses another. Batches
-    come in the order of `EpochOrder`, whatever the workers. A failure reaches the caller at the batch
-    it belongs to. Leaving a loop early ends its workers.
+    Each `for` is one epoch and the next one follows by itself; `set_epoch` chooses another. An epoch
+    begins with its first batch: an iterator that was asked for none counts for nothing. Batches come
+    in the order of `EpochOrder`, whatever the workers. A failure reaches the caller at the batch it
+    belongs to, and ends the iterator. Leaving a loop early ends its workers.
 
     Worker threads read outside of Python's lock, and hand a batch over by handing over a pointer;
     between processes a batch of volumes costs more than its reading. Processes are for datasets
@@ -53,8 +57,10 @@ class Loader:
         workers: `thread` or `process`.
         prefetch_factor: Batches fetched ahead per worker.
         pin_memory: Put batches into pinned memory, where there is CUDA.
-        persistent_workers: Keep worker processes between epochs. Threads are made anew, in
-            microseconds.
+        persistent_workers: Keep worker processes between epochs.
+        next_epoch_ahead: Let threads go on with the first batches of the next epoch while the last
+            ones of this are used, as many as ever; they wait in memory as long as the loader lives.
+            None: when shuffled, unless the dataset has a `set_epoch`, which tells it of one epoch.
         uneven: `pad` or `drop`: what becomes of samples that do not make one for every rank.
         drop_last: Leave out the last batch when it is not full.
         rank: Rank of this process; of the process group or torchrun's environment when None.
@@ -79,6 +85,7 @@ class Loader:
         prefetch_factor: int = 2,
         pin_memory: bool = False,
         persistent_workers: bool = True,
+        next_epoch_ahead: bool | None = None,
         uneven: Uneven = "pad",
         drop_last: bool = False,
         rank: int | None = None,
@@ -115,13 +122,17 @@ class Loader:
         self._described = describe_order(self.order, getattr(index, "digest", None))
         # Processes cannot pin; their batches are pinned by a thread of PyTorch's.
         self._source = BatchSource(dataset, collate_fn, pin=pin_memory and workers == "thread")
+        self._goes_on = _choose_ahead(dataset, shuffle, next_epoch_ahead)
         self._persistent = persistent_workers
         self._context = multiprocessing_context
         self._sampler = PlannedSampler()
         self._processes: DataLoader[Batch] | None = None
         self._next = Position()
+        self._complete: Position | None = None
         self._reached = Position()
         self._running: object = None
+        self._begun = False
+        self._ahead: tuple[Position, ThreadBatches] | None = None
         POOL.keep(self)
 
     def __len__(self) -> int:
@@ -135,19 +146,33 @@ class Loader:
             RuntimeError: If a process group was made since, and this loader knows nothing of it.
         """
         self.place.check_still()
-        start, self._next = self._next, Position(self._next.epoch + 1)
-        self._reached = Position(start.epoch, start.batch)
-        planned = self.order.plan_batches(start.epoch, self.place.rank, start=start.batch)
-        return _Epoch(self, start, self._fetch(start.epoch, planned))
+        return _Epoch(self)
 
-    def _fetch(self, epoch: int, planned: list[list[int]]) -> Iterator[Batch]:
-        if self.workers == "process" and self.num_workers and planned:
-            return self._fetch_in_processes(epoch, planned)
-        self._source.set_epoch(epoch)
+    def _fetch(self, start: Position) -> Iterator[Batch]:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] == start and ahead[1].goes_on:
+            ahead[1].go_on(len(self), self._plan_behind(start.epoch))
+            return ahead[1]
+        # Its memory is used again by what is fetched now.
+        del ahead
+        planned = self.order.plan_batches(start.epoch, self.place.rank, start=start.batch)
+        if not planned:
+            return iter(())
+        if self.workers == "process" and self.num_workers:
+            return self._fetch_in_processes(start.epoch, planned)
+        self._source.set_epoch(start.epoch)
         if not self.num_workers:
-            return map(self._source.fetch, planned)
-        depth = self.num_workers * self.prefetch_factor
-        return ThreadBatches(self._source, planned, num_workers=self.num_workers, depth=depth)
+            return DirectBatches(self._source, planned)
+        return ThreadBatches(
+            self._source,
+            planned,
+            num_workers=self.num_workers,
+            depth=self.num_workers * self.prefetch_factor,
+            then=self._plan_behind(start.epoch) if self._goes_on else None,
+        )
+
+    def _plan_behind(self, epoch: int) -> Plan:
+        return partial(self.order.plan_batches, epoch + 1, self.place.rank)
 
     def _fetch_in_processes(self, epoch: int, planned: list[list[int]]) -> Iterator[Batch]:
         self._sampler.plan(epoch, planned)
@@ -168,23 +193,35 @@ class Loader:
         """Whether batches lie in pinned memory."""
         return self.pin_memory and torch.cuda.is_available()
 
+    @property
+    def batch_sampler(self) -> "EpochSetter":
+        """Where Lightning looks for a `set_epoch`, so that its epochs and the loader's are the same.
+
+        It looks at `sampler` as well, but then takes the loader for a DataLoader to take apart.
+        """
+        return EpochSetter(self)
+
     def set_epoch(self, epoch: int) -> None:
         """Choose the next epoch; a loaded state of that epoch stays where it is.
 
+        An iterator that was asked for no batch yet follows.
+
         Args:
-            epoch: Its number, 0 or more.
+            epoch: Its number, 0 or more. The one that a loaded state has all batches of gives none.
         """
         if epoch < 0:
             msg = f"epoch: expected 0 or more, got {epoch}"
             raise ValueError(msg)
-        if epoch != self._next.epoch:
-            self._next, self._reached, self._running = Position(epoch), Position(epoch), None
+        if self._complete is not None and epoch == self._complete.epoch:
+            self._move(self._complete)
+        elif epoch != self._next.epoch:
+            self._move(Position(epoch))
 
     def state_dict(self) -> State:
         """Return where the caller stands: batches handed to it, not those fetched ahead.
 
         The state is small and JSON-like, equal on all ranks, and fits loaders with other workers.
-        Behind the last batch of an epoch, inside the loop, it resumes with an empty rest of that epoch.
+        Behind the last batch of an epoch, inside the loop too, the next epoch follows whole.
         """
         return encode_state(self._reached, self._described)
 
@@ -192,41 +229,109 @@ class Loader:
         """Let the next iteration go on where a state was saved.
 
         Args:
-            state: What `state_dict` returned.
+            state: What `state_dict` returned. Of a complete epoch, the next one follows; a script
+                that calls `set_epoch` with the complete one is given its empty rest first.
 
         Raises:
             ValueError: If something that decides what a batch holds has changed; names it.
         """
         position = decode_state(state, self._described, len(self))
-        self._next, self._reached = position, Position(position.epoch, position.batch)
-        self._running = None
+        complete = position.batch == len(self)
+        self._move(Position(position.epoch + 1) if complete else position)
+        if complete:
+            self._complete = self._reached = position
 
-    def _begin(self, epoch: object) -> None:
-        self._running = epoch
+    def _move(self, position: Position) -> None:
+        self._next = self._reached = position
+        self._complete = None
+        if self._begun:
+            self._running = None
+        if self._ahead is not None and self._ahead[0] != position:
+            self._ahead = None
+
+    def _start(self, token: object) -> Position:
+        self._running, self._begun = token, False
+        return self._next
+
+    def _begin(self, token: object, start: Position) -> Position:
+        # One that another has replaced begins where it was made, and counts no more.
+        if self._running is not token:
+            return start
+        start, self._next = self._next, Position(self._next.epoch + 1)
+        self._begun, self._complete, self._reached = True, None, start
+        return start
 
     def _count(self, token: object, position: Position) -> None:
-        # An iterator that another one has replaced counts no more.
         if self._running is token:
             self._reached = position
+
+    def _pass_on(self, token: object, epoch: int, batches: Iterator[Batch]) -> None:
+        if self._running is token and isinstance(batches, ThreadBatches) and batches.goes_on:
+            self._ahead = Position(epoch), batches
+
+
+class EpochSetter:
+    """What Lightning and DeepSpeed ask of a DataLoader's batch sampler.
+
+    Args:
+        loader: Whose.
+    """
+
+    def __init__(self, loader: Loader) -> None:
+        self.batch_size = loader.batch_size
+        self.drop_last = loader.order.drop_last
+        self.set_epoch = loader.set_epoch
+
+    @property
+    def sampler(self) -> "EpochSetter":
+        """Itself: what has the `set_epoch`."""
+        return self
 
 
 class _Epoch(Iterator[Batch]):
     """One pass over an epoch, or the rest of one."""
 
-    def __init__(self, loader: Loader, start: Position, batches: Iterator[Batch]) -> None:
+    def __init__(self, loader: Loader) -> None:
         self._loader = loader
-        self._position = start
-        self._batches = batches
         # Not self: the loader must not keep an abandoned iterator alive.
         self._token = object()
-        loader._begin(self._token)
+        self._position = loader._start(self._token)
+        self._batches = loader._fetch(self._position)
+        self._begun = self._failed = False
 
     def __next__(self) -> Batch:
+        if not self._begun:
+            self._begin()
         try:
             batch = next(self._batches)
         except StopIteration:
-            self._loader._count(self._token, Position(self._position.epoch + 1))
+            if not self._failed:
+                self._loader._count(self._token, Position(self._position.epoch + 1))
+            raise
+        except Exception:
+            self._batches, self._failed = iter(()), True
             raise
         self._position = Position(self._position.epoch, self._position.batch + 1)
         self._loader._count(self._token, self._position)
+        if self._position.batch == len(self._loader):
+            self._loader._pass_on(self._token, self._position.epoch + 1, self._batches)
+            self._batches = iter(())
         return batch
+
+    def _begin(self) -> None:
+        start = self._loader._begin(self._token, self._position)
+        if start != self._position:
+            # Given back before as much is fetched anew.
+            self._batches = iter(())
+            self._batches = self._loader._fetch(start)
+        self._position, self._begun = start, True
+
+
+def _choose_ahead(dataset: Any, shuffle: bool, wanted: bool | None) -> bool:
+    told = hasattr(dataset, "set_epoch")
+    if wanted and told:
+        msg = (
+            "next_epoch_ahead: the dataset has a set_epoch, so it can only read one epoch at a time"
+        )
+        raise ValueError(msg)
+    return (shuffle and not told) if wanted is None else wanted

@@ -11,7 +11,7 @@ State = dict[str, Any]
 _VERSION = 1
 
 
-@dataclass
+@dataclass(frozen=True)
 class Position:
     """A place between two batches.
 

@@ -116,7 +116,7 @@ def test_ranks_share_the_dataset_and_resume_anywhere(
         taken = min(stop, len(first))
         done = stopped.state_dict()["batch"] if stop <= len(first) else len(first)
         assert done >= taken
-        if stop <= len(first):
+        if done < len(first):
             assert list(resumed) == first[done:]
         assert list(resumed) == second
     assert len(lengths) == 1
@@ -147,6 +147,42 @@ def test_stopping_after_any_batch_goes_on_with_the_next(
         assert list(resumed) == whole[0][stop:]
         assert list(resumed) == whole[1]
         assert resumed.state_dict()["epoch"] == 2
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_behind_the_last_batch_the_next_epoch_follows_whole(kind: tuple[str, int]) -> None:
+    arguments = {"batch_size": 3, "shuffle": True, "persistent_workers": False}
+    loader = make_loader(7, kind, **arguments)
+    # Loops that know the length do not ask for what is not there.
+    batches = iter(loader)
+    for _ in range(3):
+        next(batches)
+    state = loader.state_dict()
+    assert (state["epoch"], state["batch"]) == (0, 3)
+    second = list(loader)
+    resumed = make_loader(7, kind, **arguments)
+    resumed.load_state_dict(state)
+    assert resumed.state_dict() == state
+    assert list(resumed) == second
+    # A script that counts epochs itself may still be in the complete one.
+    resumed.load_state_dict(state)
+    resumed.set_epoch(0)
+    assert list(resumed) == []
+    assert list(resumed) == second
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_an_epoch_begins_with_its_first_batch(kind: tuple[str, int]) -> None:
+    loader = make_loader(5, kind, shuffle=True, persistent_workers=False)
+    epochs = [list(loader) for _ in range(4)]
+    loader.set_epoch(1)
+    iter(loader)
+    batches = iter(loader)
+    assert [next(batches), *batches] == epochs[1]
+    batches = iter(loader)
+    loader.set_epoch(3)
+    assert list(batches) == epochs[3]
+    assert loader.state_dict()["epoch"] == 4
 
 
 def test_epochs_follow_each_other_and_can_be_chosen() -> None:
@@ -334,6 +370,126 @@ def test_a_slow_step_finds_its_batch_ready() -> None:
     # During the step, as many as two workers may fetch ahead are there.
     assert len(pending) == 4
     assert all(future.done() for future in pending)
+
+
+class Letters(Dataset[int]):
+    """Samples that are their own index, of a dataset that knows of no epochs; notes its reads."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.read: list[int] = []
+        self.damaged: set[int] = set()
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> int:
+        self.read.append(index)
+        if index in self.damaged:
+            msg = f"sample {index}"
+            raise ShardIntegrityError(msg)
+        return index
+
+
+def open_letters(count: int, **arguments: Any) -> Loader:
+    chosen: dict[str, Any] = {"shuffle": True, "num_workers": 1, "prefetch_factor": 2, **arguments}
+    return Loader(Letters(count), collate_fn=list, **chosen)
+
+
+def wait_for_reads(loader: Loader, count: int) -> None:
+    deadline = time.monotonic() + 30
+    while len(loader.dataset.read) < count and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+def test_the_last_step_of_an_epoch_finds_the_next_ones_first_batches_ready() -> None:
+    loader = open_letters(4)
+    first, second = (loader.order.plan_batches(epoch, 0) for epoch in range(2))
+    batches = iter(loader)
+    assert [next(batches) for _ in range(4)] == first
+    state = loader.state_dict()
+    assert (state["epoch"], state["batch"]) == (0, 4)
+    wait_for_reads(loader, 6)
+    time.sleep(0.05)
+    # As many as may be in flight, and no more.
+    assert loader.dataset.read == [n for [n] in [*first, *second[:2]]]
+    assert list(batches) == []
+    loader.set_epoch(1)
+    assert list(loader) == second
+    wait_for_reads(loader, 10)
+    assert loader.dataset.read[4:8] == [n for [n] in second]
+    del loader, batches
+    wait_for_threads()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_epochs_fetched_ahead_are_the_same(count: int, num_workers: int) -> None:
+    loader = open_letters(count, num_workers=num_workers)
+    for epoch in (0, 1, 2, 5, 6, 3):
+        loader.set_epoch(epoch)
+        assert list(loader) == loader.order.plan_batches(epoch, 0)
+    state = loader.state_dict()
+    loader.load_state_dict({**state, "epoch": 7, "batch": count // 2})
+    assert list(loader) == loader.order.plan_batches(7, 0, start=count // 2)
+    assert list(loader) == loader.order.plan_batches(8, 0)
+
+
+def test_what_was_fetched_ahead_for_another_epoch_is_dropped() -> None:
+    loader = open_letters(4)
+    list(loader)
+    assert threads_left()
+    loader.set_epoch(3)
+    wait_for_threads()
+    list(loader)
+    loader.load_state_dict(loader.state_dict() | {"epoch": 1, "batch": 2})
+    wait_for_threads()
+
+
+def test_a_failure_fetched_ahead_is_raised_in_its_epoch() -> None:
+    loader = open_letters(4, prefetch_factor=1)
+    first, second = (loader.order.plan_batches(epoch, 0) for epoch in range(2))
+    batches = iter(loader)
+    assert [next(batches) for _ in range(3)] == first[:3]
+    wait_for_reads(loader, 4)
+    loader.dataset.damaged = {second[0][0]}
+    assert list(batches) == first[3:]
+    wait_for_reads(loader, 5)
+    loader.dataset.damaged = set()
+    batches = iter(loader)
+    with pytest.raises(ShardIntegrityError, match=f"sample {second[0][0]}"):
+        next(batches)
+    assert (loader.state_dict()["epoch"], loader.state_dict()["batch"]) == (1, 0)
+    wait_for_threads()
+    loader.set_epoch(1)
+    assert list(loader) == second
+
+
+@pytest.mark.parametrize("arguments", [{"shuffle": False}, {"next_epoch_ahead": False}], ids=str)
+def test_nothing_is_fetched_ahead_where_it_is_not_wanted(arguments: dict[str, Any]) -> None:
+    loader = open_letters(4, **arguments)
+    assert len(list(loader)) == 4
+    wait_for_threads()
+    assert len(loader.dataset.read) == 4
+
+
+def test_a_dataset_that_is_told_of_its_epoch_is_not_read_ahead() -> None:
+    loader = make_loader(4, ("thread", 2), shuffle=True)
+    list(loader)
+    wait_for_threads()
+    with pytest.raises(ValueError, match="next_epoch_ahead: the dataset has a set_epoch"):
+        make_loader(4, ("thread", 2), next_epoch_ahead=True)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_failure_ends_the_iterator_where_it_is(kind: tuple[str, int]) -> None:
+    loader = Loader(Numbers(6, fail_at=2), workers=kind[0], num_workers=kind[1], collate_fn=list)  # pyright: ignore[reportArgumentType]
+    batches = iter(loader)
+    assert [next(batches), next(batches)] == [[0], [1]]
+    with pytest.raises(ShardIntegrityError, match="sample 2"):
+        next(batches)
+    assert list(batches) == []
+    assert (loader.state_dict()["epoch"], loader.state_dict()["batch"]) == (0, 2)
 
 
 @pytest.mark.parametrize(
