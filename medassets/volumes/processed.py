@@ -50,6 +50,7 @@ _DTYPE_KINDS = frozenset("biuf")
 _NOT_AN_ARRAY = (
     ValueError,
     EOFError,
+    IndexError,
     TypeError,
     SyntaxError,
     TokenError,

@@ -328,6 +328,11 @@ def _put_objects(path: Path) -> None:
     np.save(path, np.array([[["a", None]]], object), allow_pickle=True)
 
 
+def _describe_by_a_tuple(path: Path) -> None:
+    text = b"{'descr': ('<f2',), 'fortran_order': False, 'shape': (5, 4, 3), }"
+    path.write_bytes(b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text)
+
+
 def _claim_much(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"(32, 32, 32)", b"(999,999,99)"))
 
@@ -341,6 +346,7 @@ def _claim_much(path: Path) -> None:
         (lambda path: path.write_bytes(b""), "not a whole .npy file"),
         (lambda path: path.write_bytes(b"PK\3\4 nothing of the sort"), "not a whole .npy file"),
         (lambda path: path.write_bytes(b"\x93NUMPY\1\0\x10\0{'descr': [[[[[["), "not a whole"),
+        (_describe_by_a_tuple, "not a whole .npy file of numbers"),
         (lambda path: np.save(path, np.zeros((32, 32), np.uint8)), r"expected a mask \(i, j, k\)"),
         (lambda path: np.save(path, np.zeros((0, 3, 3), np.uint8)), "expected a mask|not a whole"),
         (lambda path: np.save(path, np.zeros((2, 2, 1025), np.uint8)), "1024 at most"),
@@ -348,7 +354,7 @@ def _claim_much(path: Path) -> None:
         (lambda path: np.save(path, np.full((2, 2, 2), "x")), "expected a mask of numbers"),
         (lambda path: np.save(path, np.full((2, 2, 2), 1j)), "expected a mask of numbers"),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_broken_masks_are_rejected_and_never_crash(
     spoil: Callable[[Path], Any], detail: str, open_windows: Open, cases: Path
