@@ -100,14 +100,23 @@ class BatchSource(Dataset[Batch]):
             return FailedBatch(error, "".join(traceback.format_exception(error)))
 
     def fetch(self, indices: list[int]) -> Batch:
-        """Return one batch."""
-        with pinning(self._pin):
-            if getattr(self._dataset, "__getitems__", None):
-                samples = self._dataset.__getitems__(indices)
-            else:
-                samples = [self._dataset[index] for index in indices]
-            batch = self._collate(samples)
+        """Return one batch.
+
+        Raises:
+            RuntimeError: For a StopIteration, which would end the epoch in silence.
+        """
+        try:
+            with pinning(self._pin):
+                batch = self._collate(self._read(indices))
+        except StopIteration as error:
+            msg = f"the dataset or its collate_fn raised StopIteration at the samples {indices}"
+            raise RuntimeError(msg) from error
         return _pin(batch) if self._pin else batch
+
+    def _read(self, indices: list[int]) -> Any:
+        if getattr(self._dataset, "__getitems__", None):
+            return self._dataset.__getitems__(indices)
+        return [self._dataset[index] for index in indices]
 
 
 def _pin(batch: Batch) -> Batch:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 from medassets.loaders.order import EpochOrder
@@ -62,8 +63,9 @@ def decode_state(state: Mapping[str, Any], order: State, num_batches: int) -> Po
         ValueError: If it is none, or belongs to another order; names what differs.
     """
     try:
-        version, saved = state["version"], state["order"]
-        position = Position(int(state["epoch"]), int(state["batch"]))
+        version, saved = state["version"], dict(state["order"])
+        # Not int(): half an epoch is none.
+        position = Position(index(state["epoch"]), index(state["batch"]))
     except (KeyError, TypeError, ValueError) as error:
         msg = f"state of a loader: expected what state_dict() returned, got {state!r}"
         raise ValueError(msg) from error

@@ -18,7 +18,9 @@ class VolumeStream(IterableDataset[Sample]):
 
     Each rank reads a stretch of neighbouring samples, and each worker of a DataLoader a stretch of
     that; the kernel is told of the next sample while one is handed over. Every rank gets the same
-    number of samples, and with equal workers the same number of batches.
+    number of samples, and with equal workers the same number of batches. `len` counts samples: with
+    several workers, each with a last batch of its own, more batches may come than the `len` of a
+    DataLoader says.
 
     Args:
         source: As for `VolumeDataset`.

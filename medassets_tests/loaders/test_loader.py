@@ -232,7 +232,15 @@ def test_a_state_of_another_order_is_refused(change: dict[str, Any]) -> None:
         other.load_state_dict(state)
 
 
-@pytest.mark.parametrize("state", [{}, {"version": 9, "epoch": 0, "batch": 0, "order": {}}])
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"version": 9, "epoch": 0, "batch": 0, "order": {}},
+        {"version": 1, "epoch": 0, "batch": 0, "order": None},
+        {"version": 1, "epoch": 1.7, "batch": 0, "order": {}},
+    ],
+)
 def test_a_state_that_is_none_is_refused(state: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="state of a loader"):
         make_loader(5, ("thread", 0)).load_state_dict(state)
@@ -479,6 +487,17 @@ def test_a_dataset_that_is_told_of_its_epoch_is_not_read_ahead() -> None:
     wait_for_threads()
     with pytest.raises(ValueError, match="next_epoch_ahead: the dataset has a set_epoch"):
         make_loader(4, ("thread", 2), next_epoch_ahead=True)
+
+
+def stop_iteration(_: Any) -> Any:
+    raise StopIteration
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_stop_iteration_of_the_dataset_ends_no_epoch(kind: tuple[str, int]) -> None:
+    loader = Loader(Numbers(6), workers=kind[0], num_workers=kind[1], collate_fn=stop_iteration)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(RuntimeError, match=r"raised StopIteration at the samples \[0\]"):
+        list(loader)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
