@@ -1,6 +1,7 @@
 """`medassets bench loader`: what numbers of workers give on the user's own data."""
 
 import os
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ import click
 
 from medassets.cli.console import Output
 from medassets.cli.words import count_words
-from medassets.errors import SpecError
+from medassets.errors import MedassetsError, SpecError
 
 if TYPE_CHECKING:
     from medassets.loaders.bench import LoaderTiming
@@ -57,7 +58,7 @@ def command() -> None:
 )
 @click.option("--window-type", default="lung", show_default=True, help="Window of --kind windows.")
 @click.option("--max-points", type=click.IntRange(1), default=100_000, show_default=True)
-@click.option("--cold", is_flag=True, help="Drop the shards from the page cache before each run.")
+@click.option("--cold", is_flag=True, help="Drop the files from the page cache before each run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def loader(
     source: tuple[str, ...],
@@ -83,6 +84,7 @@ def loader(
     output = Output(as_json)
     kind = kind or _find_kind(source)
     dataset = _open(kind, source, dtype=dtype, window_type=window_type, max_points=max_points)
+    _refuse_empty(dataset)
     options = {"batch_size": batch_size, "workers": worker_kind}
     timings = _measure(dataset, workers, batches, options, cold=cold)
     recommendation = recommend_workers(timings, os.cpu_count() or 1)
@@ -159,7 +161,17 @@ def _find_kind(source: tuple[str, ...]) -> str:
     raise SpecError(msg)
 
 
-def _open(
+def _open(kind: str, source: tuple[str, ...], **options: Any) -> Any:
+    try:
+        return _make_dataset(kind, source, **options)
+    except MedassetsError:
+        raise
+    except ValueError as error:
+        msg = f"source: {error}"
+        raise SpecError(msg) from error
+
+
+def _make_dataset(
     kind: str, source: tuple[str, ...], *, dtype: Any, window_type: str, max_points: int
 ) -> Any:
     from medassets.loaders import ClipDataset, VolumeDataset
@@ -171,17 +183,29 @@ def _open(
         return ClipDataset(source)
     # Cached instances would measure memory instead of the disk.
     return CTWindowSparseSDF(
-        ",".join(source), window_type=window_type, max_points=max_points,
+        source, window_type=window_type, max_points=max_points,
         cache_data=False, precompute_sparse=False,
     )  # fmt: skip
 
 
+def _refuse_empty(dataset: Any) -> None:
+    """Say what was left out of a dataset that holds nothing.
+
+    Raises:
+        SpecError: If it has no sample.
+    """
+    if len(dataset):
+        return
+    left_out = getattr(dataset, "left_out", ())
+    counts = Counter(item.reason for item in left_out)
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
+    first = f"; {left_out[0].path}: {left_out[0].detail}" if left_out else ""
+    msg = f"source: holds no sample to measure; left out: {reasons or 'nothing'}{first}"
+    raise SpecError(msg)
+
+
 def _drop_cache(dataset: Any) -> None:
-    index = getattr(dataset, "index", None)
-    if index is None:
-        msg = "cold: only shards can be dropped from the page cache"
-        raise SpecError(msg)
-    for path in index.paths:
+    for path in dataset.index.paths:
         file = os.open(path, os.O_RDONLY)
         try:
             os.fsync(file)

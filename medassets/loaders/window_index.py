@@ -18,6 +18,7 @@ from medassets.loaders.window_folders import FoundCase
 from medassets.loaders.window_points import PointSource, WindowFileError
 from medassets.loaders.window_shards import ShardMask
 from medassets.specs.windows import STANDARD_WINDOWS
+from medassets.storage.checksums import canonical_json, crc32
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +82,37 @@ class Found:
         return dict(sorted(Counter(item.reason for item in self.left_out).items()))
 
 
+@dataclass(frozen=True)
+class FilesOfWindows:
+    """What a loader and the benchmark ask of a dataset's files.
+
+    Attributes:
+        paths: Files that are read, each once.
+        digest: CRC-32 of what decides which points a sample holds, wherever the files lie: window,
+            settings of the drawing, keys and numbers of points.
+    """
+
+    paths: tuple[str, ...]
+    digest: int
+
+
+def describe_files(instances: Sequence[Instance], settings: Sequence[Any]) -> FilesOfWindows:
+    """Describe the files of some instances.
+
+    Args:
+        instances: The instances of a dataset, in order.
+        settings: What else decides which points are drawn.
+    """
+    paths = dict.fromkeys(
+        source.index.paths[source.index.locate(source.number).shard]
+        if isinstance(source := instance.source, ShardMask)
+        else instance.facts["window_path"]
+        for instance in instances
+    )
+    keys = [[item.facts["case_id"], item.facts["num_points"]] for item in instances]
+    return FilesOfWindows(tuple(paths), crc32(canonical_json([*settings, keys])))
+
+
 def split_roots(roots: Roots) -> list[str]:
     """Return the roots of a comma-separated text or a list; commas within braces part nothing."""
     if isinstance(roots, str):
@@ -111,6 +143,7 @@ def find_instances(roots: Sequence[str], window: str, *, min_points: int) -> Fou
             windows = window_shards.list_windows(index)
             if window not in windows:
                 raise _unknown(window, set(windows))
+            available.add(window)
             _take_shards(found, index, window, min_points)
         elif not path.is_dir():
             logger.warning("%s: no such folder", root)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,9 +21,11 @@ from medassets.loaders.window_index import (
     Instance,
     LeftOut,
     Roots,
+    describe_files,
     find_instances,
     split_roots,
 )
+from medassets.loaders.window_listed import ListedFile
 from medassets.loaders.window_pictures import draw_batch
 from medassets.loaders.window_points import KeptSource, Points, PointSource, WindowFileError
 from medassets.volumes.occupancy import draw_ranks
@@ -41,7 +44,9 @@ class CTWindowSparseSDF(Dataset[Sample]):
     A sample is a dict: `sparse_sdf` float32 (N, 1), the values (1 for a mask), and `sparse_index`
     int64 (N, 3), the positions (i, j, k). Where an instance has more than `max_points`, they are
     drawn uniformly without replacement, another set in each epoch; equal (seed, epoch, index) give
-    equal points in any process, with any number of workers.
+    equal points in any process, with any number of workers. `medassets.loaders.Loader` tells of new
+    epochs; with any other loader call `set_epoch(epoch)` before each, or the same points come again:
+    a warning says so once.
 
     Roots may be mixed: a folder with `**/metadata.csv` beside `processed/<case>/windows/`, a folder
     `processed`, a folder of cases, or shards of our windows (manifest, folder of a split, pattern).
@@ -49,7 +54,7 @@ class CTWindowSparseSDF(Dataset[Sample]):
     What differs from the loader it replaces: an instance that is broken or has fewer than
     `min_points` is left out when the index is built (`left_out`, `get_stats()`), never replaced by
     another one at random; one that breaks later is an error that names it. Cases stand in the order
-    of their names.
+    of their names. Points change with `set_epoch`, not with every call.
 
     Args:
         roots: Folders or shards, separated by commas, or a list of them.
@@ -58,9 +63,11 @@ class CTWindowSparseSDF(Dataset[Sample]):
             the roots have.
         min_points: Instances with fewer points are left out.
         max_points: Most points of a sample; None for all.
-        cache_data: Keep in memory what was read; up to 100 instances are read right here.
-        precompute_sparse: Keep one bit per voxel of what was read, rather than a byte, and so keep it
-            even without `cache_data`.
+        cache_data: Keep instances in memory, where there are at most 100: they are read right here.
+            Of more, shards and masks are read each time, which takes milliseconds; lists (`.npz`)
+            are kept once they were read, in each process that reads them.
+        precompute_sparse: Keep one bit per voxel, rather than a byte; and lists even without
+            `cache_data`.
         seed: Of the drawing.
         memory_share: Of the memory available now, what instances kept may take; those beyond are
             read again each time.
@@ -69,6 +76,7 @@ class CTWindowSparseSDF(Dataset[Sample]):
         instances: One dict each: `dataset_root, case_id, case_dir, window_path, num_points`.
         metadata: Case -> row of its dataset's table.
         left_out: Instances that are not part of the dataset, with their reasons.
+        index: Files that are read, and a digest of what is drawn from them, for the state of a loader.
         value_range: Of the values, for pictures.
 
     Raises:
@@ -99,16 +107,21 @@ class CTWindowSparseSDF(Dataset[Sample]):
         self.precompute_sparse = precompute_sparse
         self.seed = seed
         self.value_range = (0, 1)
-        # Shared, so that persistent workers hear of a new epoch.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        # Shared, so that persistent workers hear of a new epoch; -1 until one is set.
+        self._epoch = torch.full((), -1, dtype=torch.int64).share_memory_()
         self._own_epoch: int | None = None
         found = find_instances(self.roots, window_type, min_points=min_points)
         self._kept: dict[int, KeptSource] = {}
-        self._reserve_bytes = int(read_available_bytes() * (1 - memory_share))
+        available = read_available_bytes()
+        self._most_kept_bytes = int(available * memory_share)
+        self._reserve_bytes = available - self._most_kept_bytes
         if cache_data and len(found.instances) <= MOST_PRELOADED:
             found = self._preload(found)
         self._sources = [instance.source for instance in found.instances]
         self.instances = [instance.facts for instance in found.instances]
+        # Shared, because most workers live for one epoch; the last one says that a warning was given.
+        self._drawn = torch.zeros(len(self.instances) + 1, dtype=torch.uint8).share_memory_()
+        self.index = describe_files(found.instances, [window_type, max_points, seed])
         self.metadata = found.metadata
         self.left_out: Sequence[LeftOut] = tuple(found.left_out)
         self._log_summary(found)
@@ -140,8 +153,8 @@ class CTWindowSparseSDF(Dataset[Sample]):
 
     @property
     def epoch(self) -> int:
-        """Epoch whose points are drawn."""
-        return int(self._epoch) if self._own_epoch is None else self._own_epoch
+        """Epoch whose points are drawn; 0 until one is set."""
+        return max(int(self._epoch), 0) if self._own_epoch is None else self._own_epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Draw other points from now on, also in worker processes that run already.
@@ -225,19 +238,38 @@ class CTWindowSparseSDF(Dataset[Sample]):
     def _draw(self, number: int, rng: np.random.Generator) -> Points:
         def pick(total: int) -> npt.NDArray[np.int64]:
             most = total if self.max_points is None else min(total, self.max_points)
-            return np.arange(total) if most == total else draw_ranks(total, most, rng)
+            if most == total:
+                return np.arange(total)
+            self._watch_epochs(number)
+            return draw_ranks(total, most, rng)
 
         source = self._kept.get(number)
         if source is None:
             source = self._sources[number]
-            kept = self._keep(source)
+            # Every worker has its own; only inflating a list costs more than that is worth.
+            kept = self._keep(source) if isinstance(source, ListedFile) else None
             if kept is not None:
                 source = self._kept[number] = kept
         return source.draw(pick)
 
+    def _watch_epochs(self, number: int) -> None:
+        """Warn, once in all processes, when points are drawn again and no epoch was ever set."""
+        if self._own_epoch is not None or int(self._epoch) >= 0 or self._drawn[-1]:
+            return
+        if self._drawn[number]:
+            self._drawn[-1] = 1
+            msg = (
+                f"instance {number} is drawn again and gives the same points, because no epoch was "
+                "set: call set_epoch(epoch) before each epoch, or use medassets.loaders.Loader"
+            )
+            warnings.warn(msg, UserWarning, stacklevel=2)
+        self._drawn[number] = 1
+
     def _keep(self, source: PointSource) -> KeptSource | None:
         """Return an instance in memory, if it is to be kept and there is room."""
         if not (self.cache_data or self.precompute_sparse):
+            return None
+        if source.most_bytes > self._most_kept_bytes:
             return None
         if read_available_bytes() - source.most_bytes < self._reserve_bytes:
             return None

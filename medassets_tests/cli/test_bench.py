@@ -8,6 +8,7 @@ from medassets.datasets.build import build_shard, plan_shard
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.workspace import Workspace
 from medassets_tests.cli.conftest import Medassets
+from medassets_tests.loaders.window_data import make_mask, write_case
 
 
 @pytest.fixture
@@ -57,3 +58,40 @@ def test_shards_that_are_not_there_are_named(medassets: Medassets, tmp_path: Pat
     ran = medassets("bench", "loader", str(missing))
     assert ran.code == 1
     assert f"{missing}: the shard is missing" in ran.err
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> Path:
+    """A folder of old masks of the lung."""
+    for number in range(4):
+        write_case(tmp_path / "old" / "processed", f"case_{number}", make_mask(number))
+    (tmp_path / "old" / "metadata.csv").write_text("case_id\n")
+    return tmp_path / "old"
+
+
+@pytest.mark.parametrize("options", [(), ("--cold",)])
+def test_windows_in_folders_are_measured(
+    medassets: Medassets, masks: Path, options: tuple[str, ...]
+) -> None:
+    ran = medassets("bench", "loader", str(masks), "--workers", "0,1", "--json", *options)
+    assert ran.code == 0, ran.err
+    assert (ran.document["kind"], ran.document["num_samples"]) == ("windows", 4)
+
+
+def test_an_unknown_window_is_wrong_usage_and_said_as_json(
+    medassets: Medassets, masks: Path
+) -> None:
+    ran = medassets("bench", "loader", str(masks), "--window-type", "limb", "--json")
+    assert ran.code == 2
+    assert ran.document["exit_code"] == 2
+    assert "Invalid window_type: limb. Available: lung" in ran.document["error"]
+
+
+def test_a_source_without_samples_says_what_was_left_out(medassets: Medassets, masks: Path) -> None:
+    ran = medassets("bench", "loader", str(masks), "--window-type", "bone", "--json")
+    assert ran.code == 2
+    assert "left out: 4 missing_file; " in ran.document["error"]
+    empty = masks.parent / "empty"
+    empty.mkdir()
+    ran = medassets("bench", "loader", str(empty), "--json")
+    assert (ran.code, "left out: nothing" in ran.document["error"]) == (2, True)

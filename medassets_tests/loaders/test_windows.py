@@ -5,6 +5,7 @@ import logging
 import pickle
 import subprocess
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -95,6 +96,7 @@ def test_all_points_come_when_there_are_few_enough(tmp_path: Path, form: str, ca
 def test_a_drawn_subset_is_seeded_by_epoch_and_index(tmp_path: Path, form: str, cache: int) -> None:
     roots = write_form(tmp_path, form)
     dataset = CTWindowSparseSDF(roots, max_points=200, **CACHES[cache])
+    dataset.set_epoch(0)
     first = dataset[1]["sparse_index"]
     assert first.shape == (200, 3)
     assert MASKS[1][tuple(first.T)].all()
@@ -274,6 +276,12 @@ def test_an_unknown_window_is_an_error_that_lists_those_there_are(tmp_path: Path
         CTWindowSparseSDF(str(tmp_path / "old"), window_type="limb")
     with pytest.raises(ValueError, match=r"bone\. Available: fat, lung$"):
         CTWindowSparseSDF(str(manifest), window_type="bone")
+
+
+def test_a_window_of_ones_own_without_large_instances_is_no_unknown_one(tmp_path: Path) -> None:
+    manifest = write_shards(tmp_path, {"a": {"vessel": MASKS[0]}, "b": {"vessel": MASKS[1]}})
+    dataset = CTWindowSparseSDF(str(manifest), window_type="vessel", min_points=10**6)
+    assert (len(dataset), dataset.get_stats()["left_out"]) == (0, {"too_few_points": 2})
 
 
 def test_windows_of_ones_own_are_read(tmp_path: Path) -> None:
@@ -577,14 +585,77 @@ def test_what_is_kept_never_takes_more_than_its_share(
     assert dataset.get_stats()["num_kept"] == 3
 
 
-def test_only_small_datasets_are_read_before_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("form", "kept"), [("npy", 0), ("raw", 0), ("zstd", 0), ("sparse", 1)])
+def test_of_many_instances_only_lists_are_kept_and_only_when_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, kept: int
 ) -> None:
     monkeypatch.setattr("medassets.loaders.windows.MOST_PRELOADED", NUM_CASES - 1)
-    dataset = CTWindowSparseSDF(write_form(tmp_path, "npy"))
+    dataset = CTWindowSparseSDF(write_form(tmp_path, form))
     assert dataset.get_stats()["num_kept"] == 0
     dataset[2]
-    assert dataset.get_stats()["num_kept"] == 1
+    assert dataset.get_stats()["num_kept"] == kept
+
+
+# Epochs that nobody sets.
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_points_that_come_again_because_no_epoch_is_set_are_warned_of_once(
+    tmp_path: Path, num_workers: int
+) -> None:
+    roots = write_form(tmp_path, "raw")
+    code = f"""
+from medassets.loaders import CTWindowSparseSDF
+from torch.utils.data import DataLoader
+dataset = CTWindowSparseSDF({roots!r}, max_points=100)
+loader = DataLoader(dataset, batch_size=2, collate_fn=dataset.collate_fn, num_workers={num_workers})
+list(loader)
+print("first", flush=True)
+assert not dataset._drawn[-1]
+list(loader)
+list(loader)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.count("call set_epoch(epoch) before each epoch") == 1
+
+
+def test_no_warning_comes_where_epochs_are_set_or_nothing_is_drawn(tmp_path: Path) -> None:
+    roots = write_form(tmp_path, "raw")
+    dataset = CTWindowSparseSDF(roots, max_points=100)
+    dataset.set_epoch(0)
+    whole = CTWindowSparseSDF(roots)
+    loader = Loader(CTWindowSparseSDF(roots, max_points=100), batch_size=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            assert torch.equal(dataset[0]["sparse_index"], dataset[0]["sparse_index"])
+            assert torch.equal(whole[0]["sparse_index"], whole[0]["sparse_index"])
+            list(loader)
+
+
+# The state of a loader.
+
+
+@pytest.mark.parametrize("form", ["npy", "zstd"])
+def test_a_loader_does_not_go_on_with_other_points(tmp_path: Path, form: str) -> None:
+    def make(folder: str, **options: Any) -> Loader:
+        settings: dict[str, Any] = {"max_points": 100, **options}
+        return Loader(CTWindowSparseSDF(folder, **settings), batch_size=2)
+
+    roots = write_form(tmp_path / "a", form)
+    state = make(roots).state_dict()
+    make(write_form(tmp_path / "copy", form)).load_state_dict(state)
+    for options in ({"seed": 1}, {"max_points": 99}):
+        with pytest.raises(ValueError, match="samples_digest"):
+            make(roots, **options).load_state_dict(state)
+
+
+def test_the_files_of_a_dataset_are_listed_once(tmp_path: Path) -> None:
+    roots = f"{write_form(tmp_path / 'old', 'npy')},{write_form(tmp_path / 'new', 'zstd')}"
+    paths = CTWindowSparseSDF(roots).index.paths
+    assert [Path(path).name for path in paths] == [f"{LUNG}.npy"] * 5 + [
+        f"shard-{number:06d}.tar" for number in range(3)
+    ]
 
 
 @pytest.mark.parametrize("form", ["npy", "raw", "zstd"])
