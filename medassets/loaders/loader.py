@@ -127,6 +127,7 @@ class Loader:
         self._context = multiprocessing_context
         self._sampler = PlannedSampler()
         self._processes: DataLoader[Batch] | None = None
+        self._turn: object = None
         self._next = Position()
         self._complete: Position | None = None
         self._reached = Position()
@@ -186,7 +187,30 @@ class Loader:
                 pin_memory=self.pin_memory,
                 multiprocessing_context=self._context,
             )
-        return iter_batches(iter(self._processes))
+        try:
+            fetched = iter(self._processes)
+        except BaseException:
+            self._processes = None
+            raise
+        turn = self._turn = object()
+        return self._check_turn(iter_batches(fetched), turn)
+
+    def _check_turn(self, batches: Iterator[Batch], turn: object) -> Iterator[Batch]:
+        while True:
+            if self._persistent and self._turn is not turn:
+                msg = (
+                    "a newer iterator of this loader took its worker processes; give each a loader"
+                )
+                raise RuntimeError(msg)
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except BaseException:
+                # Workers may be dead or interrupted; the next iteration starts others.
+                self._processes = None
+                raise
+            yield batch
 
     @property
     def pinned(self) -> bool:

@@ -489,6 +489,28 @@ def test_a_dataset_that_is_told_of_its_epoch_is_not_read_ahead() -> None:
         make_loader(4, ("thread", 2), next_epoch_ahead=True)
 
 
+def test_worker_processes_serve_one_iterator() -> None:
+    loader = make_loader(6, ("process", 1))
+    first = iter(loader)
+    next(first)
+    second = iter(loader)
+    with pytest.raises(RuntimeError, match="a newer iterator of this loader took"):
+        next(first)
+    assert list(second) == [[n] for n in range(6)]
+
+
+def test_a_killed_worker_process_is_replaced_in_the_next_iteration() -> None:
+    loader = make_loader(200, ("process", 1))
+    batches = iter(loader)
+    next(batches)
+    for child in psutil.Process().children():
+        child.kill()
+    with pytest.raises(RuntimeError, match="worker"):
+        list(batches)
+    del batches
+    assert len(list(loader)) == 200
+
+
 def stop_iteration(_: Any) -> Any:
     raise StopIteration
 
