@@ -1,5 +1,6 @@
 """What the catalog says of the source, in words: what is left out, and what cannot be used."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from medassets.storage.arrow import kernels
 
 _NUM_REASONS = 3
 _NUM_SHOWN = 3
+_MOST_READ = 10_000
+# So far details of one sort begin alike.
+_SORT_LETTERS = 16
 _REMEDIES = {
     Reason.MISSING_SOURCE: "put the files into the folder, or name them in info.csv",
     Reason.AMBIGUOUS_SOURCE: "leave one file per video, or name the right one in info.csv",
@@ -55,13 +59,19 @@ def explain_empty(workspace: Workspace, table: pa.Table, *, num_held: int) -> st
     if num_held:
         lines.append(f"  {num_held:,} held: build without --limit, or without --split")
     for entry in counts[:_NUM_REASONS]:
-        first = kernels.index(table["excluded"], entry["values"]).as_py()
+        details = table["detail"].filter(kernels.equal(table["excluded"], entry["values"]))
         remedy = _REMEDIES.get(Reason(entry["values"]), "correct the tables of the source")
         lines.append(f"  {entry['counts']:,} {entry['values']}: {remedy}")
-        lines.append(f"    the first: {table['detail'][first].as_py()}")
+        lines.append(f"    such as: {_choose_example(details.slice(0, _MOST_READ).to_pylist())}")
     if more := len(counts) - _NUM_REASONS:
         lines += [f"  and {count_words(more, 'more reason')}"] if more > 0 else []
     return "\n".join(lines)
+
+
+def _choose_example(details: Sequence[str]) -> str:
+    """Return the first detail of the sort that is most frequent: one reason may have several."""
+    sorts = [detail.partition(": ")[2][:_SORT_LETTERS] for detail in details]
+    return details[sorts.index(Counter(sorts).most_common(1)[0][0])]
 
 
 def find_table_problems(kind: DatasetKind, table: pa.Table) -> "TableProblems":

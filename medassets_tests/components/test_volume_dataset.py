@@ -45,8 +45,8 @@ def test_ct_rate_is_declared_as_published() -> None:
 def test_assets_of_a_dataset_share_its_name_as_group_and_prefix() -> None:
     definitions = build_definitions(load_datasets([SHIPPED]))
     # No whole build of clip4mc makes clips, so *Materialize all* of its group must not either.
-    apart = {("clip4mc", "clips"): "clip4mc_clips"}
+    apart = {"clip4mc/clips": "clip4mc_clips"}
     for key in definitions.resolve_all_asset_keys():
         group = definitions.resolve_assets_def(key).group_names_by_key[key]
-        assert group == apart.get(tuple(key.path), key.path[0])
+        assert group == apart.get(key.to_user_string(), key.path[0])
         assert isinstance(key, dg.AssetKey)
