@@ -23,7 +23,7 @@ from medassets.storage.paths import DatasetPaths
 
 # Of 50 chest CTs of CT-RATE: a gzipped int16 volume takes about 0.58 of its voxels' bytes.
 _GZIP_SHARE = 0.58
-# Raised whenever the same masks come to be stored in other bytes.
+# Raised whenever the same source comes to be stored in other bytes.
 _CODEC_VERSION = 2
 # 512 x 512 x 336 takes about 0.45 s on one core of an AMD EPYC.
 _SECONDS_PER_RAW_BYTE = 0.45 / 176e6

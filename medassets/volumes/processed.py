@@ -100,7 +100,7 @@ def encode_case_sample(
     buffers: BufferPool,
     fetch: Fetch,
 ) -> EncodedSample:
-    """Pack the masks of one case as the members of a sample; voxels above 0 are inside.
+    """Pack the masks of one case as the members of a sample; voxels unlike 0 are inside.
 
     Args:
         item: Catalog row of the case.
@@ -127,7 +127,7 @@ def encode_case_sample(
         memory = stack.enter_context(buffers.borrow((num_bytes,), np.uint8))
         bits = memory.reshape(len(masks), -1)
         for mask, target in zip(masks, bits, strict=True):
-            pack_above_zero(mask, target)
+            pack_nonzero(mask, target)
         read_s = time.perf_counter() - started
         sample = encode_masks(
             item,
@@ -141,8 +141,8 @@ def encode_case_sample(
     return replace(sample, seconds={"read": read_s, **sample.seconds})
 
 
-def pack_above_zero(mask: npt.NDArray[Any], bits: Bits) -> None:
-    """Write which voxels of an array are above 0, slab by slab.
+def pack_nonzero(mask: npt.NDArray[Any], bits: Bits) -> None:
+    """Write which voxels of an array are unlike 0, slab by slab, as `np.nonzero` sees them.
 
     Args:
         mask: Shape (i, j, k), any real dtype and order.
@@ -153,7 +153,7 @@ def pack_above_zero(mask: npt.NDArray[Any], bits: Bits) -> None:
     step = max(min(_SLAB_PLANES, _SLAB_BYTES // (num_i * num_j) // 8 * 8), 8)
     end = 0
     for k in range(0, num_k, step):
-        inside = mask[:, :, k : k + step] > 0
+        inside = mask[:, :, k : k + step] != 0
         packed = np.packbits(inside.reshape(-1, order="F"), bitorder="little")
         start = k * num_i * num_j // 8
         end = start + packed.size
@@ -175,7 +175,8 @@ def _find_tables(folder: Path) -> Iterator[Path]:
     """Yield every `metadata.csv` of a dataset below a folder."""
     for name, folders, files in os.walk(folder):
         # Cases are many, and their tables none of the dataset's.
-        folders[:] = [f for f in folders if f != FOLDER and not f.startswith(".")]
+        inside = [] if "windows" in folders and Path(name).parent.name == FOLDER else folders
+        folders[:] = [f for f in inside if not f.startswith(".")]
         if METADATA in files:
             yield Path(name, METADATA)
 

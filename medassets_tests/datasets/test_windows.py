@@ -303,21 +303,36 @@ def test_existing_masks_become_samples(open_windows: Open, cases: Path) -> None:
         assert names["case_001"].endswith("case_001")
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.int8, bool, np.int64])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int8, np.int16, bool])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_values_above_zero_are_inside(
+def test_values_unlike_zero_are_inside_as_numpy_sees_them(
     dtype: Any, order: Any, open_windows: Open, tmp_path: Path
 ) -> None:
     values = np.asarray(
         np.random.default_rng(0).integers(-2, 3, (5, 7, 11)).astype(dtype), order=order
     )
+    if values.dtype.kind == "f":
+        values[1, 2, 3:6] = np.nan, -0.0, np.inf
     folder = tmp_path / "old" / "processed" / "a" / "windows"
     folder.mkdir(parents=True)
     np.save(folder / f"{STEMS['lung']}.npy", values)
     workspace = open_windows(tmp_path / "old", source="processed", windows=("lung",))
     build(workspace)
     _, masks = read_sample(workspace.paths.shard(KEY), "a")
-    np.testing.assert_array_equal(masks["lung"].dense(), values > 0)
+    inside = np.stack(np.nonzero(masks["lung"].dense()))
+    np.testing.assert_array_equal(inside, np.stack(np.nonzero(values)))
+
+
+def test_a_dataset_inside_a_folder_named_processed_is_found(
+    open_windows: Open, tmp_path: Path
+) -> None:
+    dataset = tmp_path / "root" / "processed" / "ds"
+    folder = dataset / "processed" / "a" / "windows"
+    folder.mkdir(parents=True)
+    np.save(folder / f"{STEMS['lung']}.npy", np.ones((5, 7, 11), np.uint8))
+    (dataset / "metadata.csv").write_text("case_id\na\n")
+    workspace = open_windows(tmp_path / "root", source="processed", windows=("lung",))
+    assert [sample.key for sample in build(workspace).record.samples] == ["ds_a"]
 
 
 def _truncate(path: Path) -> None:
