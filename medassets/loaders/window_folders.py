@@ -20,6 +20,7 @@ _STEMS = {
 }
 _METADATA = "metadata.csv"
 _PROCESSED = "processed"
+_WINDOWS = "windows"
 _STEM = re.compile(r"(?P<name>.+)_w-?[0-9.]+_l-?[0-9.]+")
 # Distances replace a mask where there are both, as in later versions of the public loader; a mask is
 # quicker to read than the list made of it.
@@ -55,8 +56,8 @@ class FoundCase:
 def find_cases(root: Path, window: str) -> list[FoundCase]:
     """Return the cases of a folder, in the order of their names.
 
-    A folder `processed` holds cases; else every `metadata.csv` below stands beside a `processed`
-    folder of cases; without any, the folder itself holds cases.
+    A folder `processed` holds cases; else every `metadata.csv` below that stands beside a `processed`
+    folder says that this one does; without any, the folder's own `processed`, or the folder itself.
 
     Args:
         root: The folder.
@@ -64,15 +65,24 @@ def find_cases(root: Path, window: str) -> list[FoundCase]:
     """
     if root.name == _PROCESSED:
         return _find_in(root, root.parent, window)
-    tables = list(_find_tables(root))
+    tables = [t for t in _find_tables(root) if (t.parent / _PROCESSED).is_dir()]
     if not tables:
-        return _find_in(root, root, window)
+        processed = root / _PROCESSED
+        return _find_in(processed if processed.is_dir() else root, root, window)
     return [
         case
         for table in tables
-        if (table.parent / _PROCESSED).is_dir()
         for case in _find_in(table.parent / _PROCESSED, table.parent, window, _read_table(table))
     ]
+
+
+def holds_cases(root: Path) -> bool:
+    """Return whether something in a folder says that it, or a folder below, holds cases."""
+    if root.name == _PROCESSED or (root / _PROCESSED).is_dir() or (root / _METADATA).exists():
+        return True
+    if any((folder / _WINDOWS).is_dir() for folder in root.iterdir()):
+        return any(root.glob("*/windows/*.np[yz]"))
+    return any((table.parent / _PROCESSED).is_dir() for table in _find_tables(root))
 
 
 def list_windows(root: Path) -> set[str]:
@@ -96,7 +106,8 @@ def _find_tables(root: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         # Cases are many, and their tables none of the dataset's.
-        folders[:] = sorted(f for f in folders if f != _PROCESSED and not f.startswith("."))
+        inside = [] if _WINDOWS in folders and Path(name).parent.name == _PROCESSED else folders
+        folders[:] = sorted(f for f in inside if not f.startswith("."))
         if _METADATA in files:
             yield Path(name, _METADATA)
 
@@ -113,7 +124,8 @@ def _find_in(
             dataset_root, folder, _find_file(folder, window), (rows or {}).get(folder.name, {})
         )
         for folder in folders
-        if not folder.name.startswith(".")
+        # What stands among cases and has cases of its own is another dataset.
+        if not folder.name.startswith(".") and not (folder / _PROCESSED).is_dir()
     ]
 
 

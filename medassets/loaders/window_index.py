@@ -131,7 +131,8 @@ def find_instances(roots: Sequence[str], window: str, *, min_points: int) -> Fou
         min_points: Instances with fewer points are left out.
 
     Raises:
-        ValueError: If nothing has such a window and it is no usual one; names those there are.
+        ValueError: If nothing has such a window and it is no usual one, names those there are; or
+            if a root is a dataset of shards rather than one of its splits.
         ShardIntegrityError: If a shard is missing or damaged; names it and the remedy.
     """
     found = Found()
@@ -149,6 +150,7 @@ def find_instances(roots: Sequence[str], window: str, *, min_points: int) -> Fou
             logger.warning("%s: no such folder", root)
             found.missing_roots.append(root)
         else:
+            _refuse_splits(path)
             _take_folder(found, path, window, min_points)
             if window not in available and not found.instances:
                 available |= window_folders.list_windows(path)
@@ -164,11 +166,21 @@ def _unknown(window: str, available: set[str]) -> ValueError:
 
 
 def _names_shards(root: str, path: Path) -> bool:
-    if path.is_dir():
-        if any(path.glob("*.tar")):
-            return True
-        return (path / "manifest.json").exists() and not (path / "processed").is_dir()
-    return path.suffix in (".json", ".tar") or any(mark in root for mark in "*?[{")
+    """Return whether a root means shards; what lies beside cases are not ours."""
+    if not path.is_dir():
+        return path.suffix in (".json", ".tar") or any(mark in root for mark in "*?[{")
+    if any(path.glob("*.tar")) or (path / "manifest.json").exists():
+        return not window_folders.holds_cases(path)
+    return False
+
+
+def _refuse_splits(path: Path) -> None:
+    """Ask for one split of a dataset of ours: training on all of them would be an accident."""
+    shards = [*path.glob("*/shard-*.tar"), *path.glob("windows/*/shard-*.tar")]
+    splits = sorted({str(shard.parent) for shard in shards})
+    if splits and not window_folders.holds_cases(path):
+        msg = f"{path}: holds a dataset; name a folder of one split: {', '.join(splits)}"
+        raise ValueError(msg)
 
 
 def _take_shards(found: Found, index: ShardIndex, window: str, min_points: int) -> None:

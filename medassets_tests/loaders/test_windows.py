@@ -219,6 +219,43 @@ def test_tables_processed_folders_and_plain_folders_are_found(tmp_path: Path) ->
     assert dataset.metadata == {"case_001": {"case_id": "case_001", "age": 61}}
 
 
+@pytest.mark.parametrize("where", ["processed", "nested", "cases"])
+@pytest.mark.parametrize("stray", ["backup.tar", "manifest.json"])
+def test_files_beside_cases_make_no_shards_of_a_folder(
+    tmp_path: Path, where: str, stray: str
+) -> None:
+    top = {"processed": "processed", "nested": "ds/processed", "cases": "."}[where]
+    write_case(tmp_path / top, "a", MASKS[0])
+    if where == "nested":
+        (tmp_path / "ds/metadata.csv").write_text("case_id\na\n")
+    (tmp_path / stray).write_text('{"name": "of something else"}')
+    assert [i["case_id"] for i in CTWindowSparseSDF(str(tmp_path)).instances] == ["a"]
+
+
+def test_a_dataset_inside_a_folder_named_processed_is_found(tmp_path: Path) -> None:
+    dataset = tmp_path / "root/processed/ds"
+    write_case(dataset / "processed", "case_001", MASKS[0])
+    (dataset / "metadata.csv").write_text("case_id,age\ncase_001,61\n")
+    found = CTWindowSparseSDF(str(tmp_path / "root"))
+    assert [i["dataset_root"] for i in found.instances] == [str(dataset)]
+    assert (found.metadata["case_001"]["age"], found.left_out) == (61, ())
+    write_case(tmp_path / "root/processed", "case_002", MASKS[1])
+    (tmp_path / "root/metadata.csv").write_text("case_id\ncase_002\n")
+    both = CTWindowSparseSDF(str(tmp_path / "root"))
+    assert [i["case_id"] for i in both.instances] == ["case_002", "case_001"]
+    assert both.left_out == ()
+
+
+@pytest.mark.parametrize("named", [".", "windows"])
+def test_a_dataset_of_shards_asks_for_one_of_its_splits(tmp_path: Path, named: str) -> None:
+    for split in ("train", "valid"):
+        write_shards(tmp_path / "my_windows/windows" / split, {"a": {"lung": MASKS[0]}})
+    with pytest.raises(ValueError, match=r"one split: .*/windows/train, .*/windows/valid$"):
+        CTWindowSparseSDF(str(tmp_path / "my_windows" / named))
+    split = CTWindowSparseSDF(str(tmp_path / "my_windows/windows/train"))
+    assert len(split) == 1
+
+
 def test_cases_named_by_numbers_keep_their_zeros(tmp_path: Path) -> None:
     write_case(tmp_path / "processed", "007", MASKS[0])
     (tmp_path / "metadata.csv").write_text("case_id,age\n007,33\n007,44\n")
