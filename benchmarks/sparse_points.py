@@ -159,6 +159,7 @@ def _draw_ours(root: Path, **options: bool) -> Callable[[], Any]:
 
     caches: dict[str, Any] = {"cache_data": False, "precompute_sparse": False, **options}
     dataset = CTWindowSparseSDF(str(root), max_points=NUM_POINTS, **caches)
+    dataset.set_epoch(0)
     return lambda: dataset[0]
 
 
