@@ -80,7 +80,8 @@ class CTWindowSparseSDF(Dataset[Sample]):
         value_range: Of the values, for pictures.
 
     Raises:
-        ValueError: If no root has the window and it is no usual one; names those available.
+        ValueError: If a setting is none, if no root has the window and it is no usual one (names
+            those available), or if a root holds shards of several splits.
         ShardIntegrityError: If a shard is missing or damaged; names it and the remedy.
     """
 
@@ -98,6 +99,13 @@ class CTWindowSparseSDF(Dataset[Sample]):
         memory_share: float = 0.5,
     ) -> None:
         super().__init__()
+        _check("seed", seed, at_least=0)
+        _check("resolution", resolution, at_least=1)
+        if max_points is not None:
+            _check("max_points", max_points, at_least=1)
+        if not 0 <= memory_share <= 1:
+            msg = f"memory_share: expected 0 to 1, got {memory_share!r}"
+            raise ValueError(msg)
         self.roots = split_roots(roots)
         self.resolution = resolution
         self.window_type = window_type
@@ -161,7 +169,11 @@ class CTWindowSparseSDF(Dataset[Sample]):
 
         Args:
             epoch: Its number, 0 or more.
+
+        Raises:
+            ValueError: If it is none.
         """
+        _check("epoch", epoch, at_least=0)
         if get_worker_info() is None:
             self._epoch.fill_(epoch)
         else:
@@ -308,3 +320,11 @@ class CTWindowSparseSDF(Dataset[Sample]):
         logger.log(logging.WARNING if counts or not len(self) else logging.INFO, "; ".join(parts))
         for item in found.left_out[:5]:
             logger.warning("%s: %s: %s", item.path, item.reason, item.detail)
+
+
+def _check(name: str, value: Any, *, at_least: int) -> None:
+    """Refuse what would fail, or be ignored, only when samples are drawn."""
+    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_integer or value < at_least:
+        msg = f"{name}: expected an integer of {at_least} or more, got {value!r}"
+        raise ValueError(msg)

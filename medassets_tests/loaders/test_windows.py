@@ -139,6 +139,21 @@ def test_arguments_and_defaults_are_those_of_existing_training_code(tmp_path: Pa
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("seed", -1), ("seed", 0.5), ("max_points", 0), ("resolution", 0), ("memory_share", 1.5)],
+)
+def test_settings_that_cannot_work_are_refused_at_once(name: str, value: Any) -> None:
+    settings: dict[str, Any] = {name: value}
+    with pytest.raises(ValueError, match=f"^{name}: expected"):
+        CTWindowSparseSDF("", **settings)
+
+
+def test_an_epoch_below_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^epoch: expected an integer of 0 or more, got -1$"):
+        CTWindowSparseSDF("").set_epoch(-1)
+
+
 def test_values_that_are_not_1_come_with_their_points(tmp_path: Path) -> None:
     volume = np.where(MASKS[0], np.arange(MASKS[0].size).reshape(MASKS[0].shape) % 90 - 40, 0)
     write_case(tmp_path, "a", volume.astype(np.int16))
