@@ -187,7 +187,11 @@ def _batches_in_users_hands(manifest: Path, num_workers: int) -> Epoch:
 
 def _our_batches(manifest: Path, workers: Any, num_workers: int) -> Epoch:
     dataset = VolumeDataset(manifest, dtype="float32")
-    loader = Loader(dataset, batch_size=2, num_workers=num_workers, workers=workers, shuffle=True)
+    # What is fetched for the next turn while others have theirs would not be counted.
+    loader = Loader(
+        dataset, batch_size=2, num_workers=num_workers, workers=workers, shuffle=True,
+        next_epoch_ahead=False,
+    )  # fmt: skip
     return lambda: [None for _ in loader]
 
 
