@@ -28,7 +28,9 @@ from medassets.loaders.window_index import (
 from medassets.loaders.window_listed import ListedFile
 from medassets.loaders.window_pictures import draw_batch
 from medassets.loaders.window_points import KeptSource, Points, PointSource, WindowFileError
+from medassets.specs import STANDARD_WINDOWS
 from medassets.volumes.occupancy import draw_ranks
+from medassets.volumes.windows import name_window_file
 
 logger = logging.getLogger(__name__)
 
@@ -158,6 +160,12 @@ class CTWindowSparseSDF(Dataset[Sample]):
         else:
             sparse_sdf = torch.from_numpy(values)
         return {"sparse_sdf": sparse_sdf, "sparse_index": torch.from_numpy(points.index)}
+
+    @property
+    def window_filename(self) -> str:
+        """Name of the window's file in old folders; that of a custom window without its numbers."""
+        window = STANDARD_WINDOWS.get(self.window_type)
+        return name_window_file(window) if window else f"{self.window_type}.npy"
 
     @property
     def epoch(self) -> int:

@@ -137,4 +137,11 @@ def _read_window(declared: Any) -> CTWindow:
     ):
         msg = f"windows: expected a text and two numbers, got {dict(declared)!r}"
         raise SpecError(msg)
-    return CTWindow(declared["name"], float(numbers[0]), float(numbers[1]))
+    window = CTWindow(declared["name"], float(numbers[0]), float(numbers[1]))
+    known = STANDARD_WINDOWS.get(window.name, window)
+    if window != known:
+        # Training code finds a standard window by its file, `lung_w1500_l-600.npy`.
+        meant = f"{window.name!r} means width {known.width:g}, level {known.level:g}"
+        msg = f"windows: {meant}; give a window of {window.width:g}, {window.level:g} another name"
+        raise SpecError(msg)
+    return window

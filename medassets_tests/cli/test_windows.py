@@ -90,6 +90,10 @@ def test_the_default_export_is_that_of_the_datasets_kind(
     [
         ({"windows": ["liver"]}, "windows: expected one of lung, bone, soft_tissue, brain"),
         ({"windows": []}, "windows: expected 1 to 32 different names"),
+        (
+            {"windows": [{"name": "lung", "width": 1600, "level": -600}]},
+            "windows: 'lung' means width 1500, level -600; give a window of 1600, -600 another name",
+        ),
         ({"windows": ["lung", "lung"]}, "windows: expected 1 to 32 different names"),
         ({"windows": "lung"}, "windows: expected a list such as [lung]"),
         ({"windows": [{"name": "a", "width": 10}]}, "windows: expected a name or {name, width"),
@@ -107,7 +111,7 @@ def test_the_default_export_is_that_of_the_datasets_kind(
         ({"compression": "zip"}, "compression: expected one of none, auto"),
         ({"hu_rule": "x"}, "hu_rule: expected one of none, table, header"),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_a_mistake_is_named_with_its_field(
     changes: dict[str, Any],

@@ -129,6 +129,7 @@ def test_arguments_and_defaults_are_those_of_existing_training_code(tmp_path: Pa
         "max_points": 500000,
     }
     assert wanted.items() <= dataset.get_stats().items()
+    assert dataset.window_filename == "lung_w1500_l-600.npy"
     assert str(dataset).splitlines() == [
         "CTWindowSparseSDF Dataset",
         "=" * 50,
