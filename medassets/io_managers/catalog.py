@@ -1,5 +1,6 @@
 """The catalog as one Parquet file."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,26 @@ import dagster as dg
 from medassets.datasets.refresh import CatalogDraft, publish_catalog
 from medassets.io_managers.failures import explained_failures
 from medassets.resources.workspace import WorkspaceResource
+from medassets.storage.locks import lock_file
+
+
+def add_partitions(
+    instance: dg.DagsterInstance, name: str, keys: Iterable[str], *, beside: Path
+) -> None:
+    """Make the keys of a plan known to Dagster; those it knows already stay as they are.
+
+    Args:
+        instance: Dagster's instance.
+        name: Name of the dynamic partitions definition.
+        keys: Partition keys.
+        beside: The catalog; the lock of whoever adds keys stands beside it.
+    """
+    # Dagster looks for a key and then inserts it: of two builds begun at once one would fail.
+    with lock_file(beside.with_name(".partitions.lock")):
+        known = set(instance.get_dynamic_partitions(name))
+        new = [key for key in keys if key not in known]
+        if new:
+            instance.add_dynamic_partitions(name, new)
 
 
 @dataclass(frozen=True)
@@ -36,11 +57,9 @@ class CatalogIOManager(dg.ConfigurableIOManager):
         path = self._path(context)
         with explained_failures(context.step_context.run_tags):
             publish_catalog(path, obj)
-        instance = context.step_context.instance
-        known = set(instance.get_dynamic_partitions(obj.partitions_name))
-        new = [key for key in obj.plan.partitions if key not in known]
-        if new:
-            instance.add_dynamic_partitions(obj.partitions_name, new)
+        add_partitions(
+            context.step_context.instance, obj.partitions_name, obj.plan.partitions, beside=path
+        )
         context.add_output_metadata({"dagster/uri": str(path)})
 
     def load_input(self, context: dg.InputContext) -> CatalogFile:

@@ -1,0 +1,42 @@
+"""Partition keys of a plan, made known by several builds at once."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+NUM_ROUNDS = 40
+BUILDER = """
+import os, sys, time
+from pathlib import Path
+import dagster as dg
+from medassets.io_managers.catalog import add_partitions
+
+own, other = Path(sys.argv[1]), Path(sys.argv[2])
+keys = [f"train-{n:06d}" for n in range(40)]
+with dg.DagsterInstance.get() as instance:
+    for number in range(int(sys.argv[3])):
+        Path(f"{own}-{number}").touch()
+        while not Path(f"{other}-{number}").exists():
+            time.sleep(0.001)
+        add_partitions(instance, f"plan_{number}", keys, beside=own.with_name("catalog.parquet"))
+        assert set(instance.get_dynamic_partitions(f"plan_{number}")) == set(keys)
+"""
+
+
+def test_two_builds_that_plan_at_once_both_succeed(tmp_path: Path) -> None:
+    (tmp_path / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    environment = {**os.environ, "DAGSTER_HOME": str(tmp_path)}
+    opened = "import dagster as dg; dg.DagsterInstance.get().get_dynamic_partitions('any')"
+    subprocess.run([sys.executable, "-c", opened], check=True, env=environment)
+    places = [str(tmp_path / "a"), str(tmp_path / "b")]
+    commands = [
+        [sys.executable, "-c", BUILDER, *order, str(NUM_ROUNDS)] for order in (places, places[::-1])
+    ]
+    builders = [
+        subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        for command in commands
+    ]
+    said = [builder.communicate(timeout=120)[1] for builder in builders]
+    assert [builder.returncode for builder in builders] == [0, 0], said
+    assert not list(tmp_path.glob("*.lock"))
