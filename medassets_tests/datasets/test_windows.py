@@ -217,7 +217,7 @@ def test_other_windows_make_shards_stale(
     for change in (
         {"windows": ("lung",)},
         {"windows": tuple(reversed(spec.windows))},
-        {"windows": ("lung", {"name": "bone", "width": 1500.0, "level": 301.0})},
+        {"windows": ("lung", {"name": "marrow", "width": 1500.0, "level": 301.0})},
         {"compression": "none"},
         {"hu_rule": "header"},
     ):
