@@ -10,14 +10,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import psutil
 import pytest
+import yaml
 
 from medassets.cli.main import run
+from medassets.testing.clip4mc import SyntheticVideos, make_clip4mc_folder
 from medassets.testing.ct_rate import SyntheticRepository
 from medassets.testing.hub import LocalHub
 
@@ -84,6 +87,45 @@ def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
         return file
 
     return write
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory: pytest.TempPathFactory) -> SyntheticVideos:
+    """Three short videos with twelve good records and four bad ones; read only."""
+    return make_clip4mc_folder(tmp_path_factory.mktemp("films"), num_videos=3, num_frames=60)
+
+
+def write_films(films: SyntheticVideos, folder: Path, **changes: Any) -> Path:
+    """Declare `films` of three shards below a folder, with other fields where given."""
+    attributes = {
+        "name": "films",
+        "videos_dir": str(films.videos_dir),
+        "info_csv": str(films.info_csv),
+        "metadata": str(films.metadata),
+        "split_mode": "all_train",
+        "samples_per_shard": 4,
+        "num_workers": 1,
+        "max_rejected_share": 1.0,
+        **changes,
+    }
+    document = {
+        "type": "medassets.components.VideoClipDatasetComponent",
+        "attributes": attributes,
+    }
+    file = folder / "films" / "defs.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(yaml.safe_dump(document, sort_keys=False))
+    return file
+
+
+@pytest.fixture
+def declare_films(
+    films: SyntheticVideos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Path]:
+    """Return a function that declares `films`, with other fields where they are given."""
+    folder = tmp_path / "declared"
+    monkeypatch.setenv("MEDASSETS_DEFS", str(folder))
+    return partial(write_films, films, folder)
 
 
 @pytest.fixture

@@ -8,47 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-
-from medassets.testing.clip4mc import SyntheticVideos, make_clip4mc_folder
 
 Medassets = Callable[..., Any]
 Declare = Callable[..., Path]
-
-
-@pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> SyntheticVideos:
-    """Three short videos with twelve good records; read only."""
-    return make_clip4mc_folder(tmp_path_factory.mktemp("films"), num_videos=3, num_frames=60)
-
-
-@pytest.fixture
-def declare_films(
-    films: SyntheticVideos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Declare:
-    """Return a function that declares `films` of three shards, with other fields where given."""
-    folder = tmp_path / "declared" / "films"
-    folder.mkdir(parents=True)
-    monkeypatch.setenv("MEDASSETS_DEFS", str(folder.parent))
-
-    def declare_it(**changes: Any) -> Path:
-        attributes = {
-            "name": "films",
-            "videos_dir": str(films.videos_dir),
-            "info_csv": str(films.info_csv),
-            "metadata": str(films.metadata),
-            "split_mode": "all_train",
-            "samples_per_shard": 4,
-            "num_workers": 1,
-            "max_rejected_share": 1.0,
-            **changes,
-        }
-        kind = "medassets.components.VideoClipDatasetComponent"
-        document = {"type": kind, "attributes": attributes}
-        (folder / "defs.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
-        return folder / "defs.yaml"
-
-    return declare_it
 
 
 @pytest.fixture

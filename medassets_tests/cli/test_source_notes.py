@@ -4,46 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-import yaml
-
-from medassets.testing.clip4mc import SyntheticVideos, make_clip4mc_folder
+from medassets.testing.clip4mc import SyntheticVideos
 
 Medassets = Callable[..., Any]
 Declare = Callable[..., None]
-
-
-@pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> SyntheticVideos:
-    """Three short videos with twelve good records and four bad ones; read only."""
-    return make_clip4mc_folder(tmp_path_factory.mktemp("films"), num_videos=3, num_frames=60)
-
-
-@pytest.fixture
-def declare_films(
-    films: SyntheticVideos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Declare:
-    """Return a function that declares `films`, with other fields where they are given."""
-    folder = tmp_path / "declared" / "films"
-    folder.mkdir(parents=True)
-    monkeypatch.setenv("MEDASSETS_DEFS", str(folder.parent))
-
-    def declare_it(**changes: Any) -> None:
-        attributes = {
-            "name": "films",
-            "videos_dir": str(films.videos_dir),
-            "info_csv": str(films.info_csv),
-            "metadata": str(films.metadata),
-            "split_mode": "all_train",
-            "num_workers": 1,
-            "max_rejected_share": 1.0,
-            **changes,
-        }
-        kind = "medassets.components.VideoClipDatasetComponent"
-        document = {"type": kind, "attributes": attributes}
-        (folder / "defs.yaml").write_text(yaml.safe_dump(document))
-
-    return declare_it
 
 
 def test_a_build_ends_with_what_the_catalog_left_out(

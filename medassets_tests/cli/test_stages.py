@@ -10,48 +10,21 @@ from typing import Any
 
 import psutil
 import pytest
-import yaml
 
 from medassets.cli.main import run
-from medassets.testing.clip4mc import SyntheticVideos, make_clip4mc_folder
+from medassets.testing.clip4mc import SyntheticVideos
 from medassets.video import process
+from medassets_tests.cli.conftest import write_films
 
 Medassets = Callable[..., Any]
 KEYS = ["train-000000", "train-000001", "train-000002"]
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> SyntheticVideos:
-    """Three short videos with twelve good records; read only."""
-    return make_clip4mc_folder(tmp_path_factory.mktemp("films"), num_videos=3, num_frames=60)
-
-
-def declare_films(films: SyntheticVideos, folder: Path, **changes: Any) -> None:
-    """Declare `films` below a folder: three shards, and no clips unless they are asked for."""
-    attributes = {
-        "name": "films",
-        "videos_dir": str(films.videos_dir),
-        "info_csv": str(films.info_csv),
-        "metadata": str(films.metadata),
-        "split_mode": "all_train",
-        "samples_per_shard": 4,
-        "num_workers": 1,
-        "max_rejected_share": 1.0,
-        **changes,
-    }
-    document = {
-        "type": "medassets.components.VideoClipDatasetComponent",
-        "attributes": attributes,
-    }
-    (folder / "films").mkdir(parents=True, exist_ok=True)
-    (folder / "films" / "defs.yaml").write_text(yaml.safe_dump(document))
-
-
-@pytest.fixture(scope="module")
 def made(films: SyntheticVideos, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with frames, and with clips that only `--mode clip` made; copied by those who use it."""
     folder = tmp_path_factory.mktemp("made")
-    declare_films(films, folder / "declared")
+    write_films(films, folder / "declared")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MEDASSETS_HOME", str(folder / "home"))
         patch.setenv("MEDASSETS_DEFS", str(folder / "declared"))
@@ -69,7 +42,7 @@ def folder(
 ) -> Path:
     """The folder of `films`, built in this test's own home."""
     shutil.copytree(made, home)
-    declare_films(films, tmp_path / "declared")
+    write_films(films, tmp_path / "declared")
     monkeypatch.setenv("MEDASSETS_DEFS", str(tmp_path / "declared"))
     return home / "data" / "films"
 
@@ -180,7 +153,7 @@ def test_clips_that_the_declaration_asks_for_count_before_there_are_any(
     stages = medassets("status", "films", "--json").document["stages"]
     # Nobody asked for them and nobody knows of any.
     assert list(stages) == ["frames"]
-    declare_films(films, tmp_path / "declared", clips="copy")
+    write_films(films, tmp_path / "declared", clips="copy")
     document = medassets("status", "films", "--json").document
     assert document["stages"]["clips"]["counts"] == {"missing": 3}
     ran = medassets("verify", "films")
