@@ -4,8 +4,10 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from medassets.shards.manifest import build_manifest, encode_document
 from medassets.shards.record import SampleEntry, ShardRecord
@@ -20,6 +22,18 @@ SHAPE = (23, 31, 17)
 
 def make_mask(seed: int = 0, *, shape: tuple[int, ...] = SHAPE, share: float = 0.3) -> np.ndarray:
     return np.random.default_rng(seed).random(shape) < share
+
+
+NO_CACHE: dict[str, Any] = {"cache_data": False, "precompute_sparse": False}
+CACHES: list[dict[str, Any]] = [
+    NO_CACHE,
+    {"cache_data": True, "precompute_sparse": True},
+    {"cache_data": True, "precompute_sparse": False},
+    {"cache_data": False, "precompute_sparse": True},
+]
+NUM_CASES = 5
+MASKS = [make_mask(seed) for seed in range(NUM_CASES)]
+FORMS = ("npy", "npy fortran", "npy int16", "npy bool", "sparse", "sdf", "raw", "zstd", "tars")
 
 
 def write_case(processed: Path, case: str, mask: np.ndarray, *, stem: str = LUNG) -> Path:
@@ -68,6 +82,41 @@ def write_shards(
     manifest = folder / "manifest.json"
     manifest.write_bytes(encode_document(document))
     return manifest
+
+
+def write_form(folder: Path, form: str) -> str:
+    """Write the masks in one form; return the roots."""
+    if form in ("raw", "zstd", "tars"):
+        return write_shard_form(folder, form)
+    for number, mask in enumerate(MASKS):
+        stem = folder / f"case_{number}" / "windows" / LUNG
+        stem.parent.mkdir(parents=True)
+        if form == "sparse":
+            write_sparse(Path(f"{stem}_sparse.npz"), mask)
+        elif form == "sdf":
+            index = np.argwhere(mask).astype(np.int32)
+            np.savez(f"{stem}.npz", sparse_index=index, sparse_sdf=np.ones((len(index), 1)))
+        else:
+            kinds = {"npy": np.uint8, "npy fortran": np.uint8, "npy int16": np.int16}
+            order = "F" if form == "npy fortran" else "C"
+            np.save(f"{stem}.npy", np.asarray(mask, kinds.get(form, np.bool_), order=order))
+    return str(folder)
+
+
+def write_shard_form(folder: Path, form: str) -> str:
+    masks = {f"case_{number}": {"lung": mask} for number, mask in enumerate(MASKS)}
+    compression = "none" if form == "raw" else "auto"
+    manifest = write_shards(folder, masks, compression=compression)
+    if form != "tars":
+        return str(manifest)
+    for path in folder.glob("*.json"):
+        path.unlink()
+    return str(folder / "shard-{000000..000002}.tar")
+
+
+def sorted_points(index: torch.Tensor | np.ndarray) -> np.ndarray:
+    array = np.asarray(index)
+    return array[np.lexsort(array.T[::-1])]
 
 
 def _write_shard(
