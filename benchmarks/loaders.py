@@ -14,12 +14,12 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from statistics import median
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from benchmarks.methods import load
+from benchmarks.worker import Process
 from medassets.loaders import Loader, VolumeDataset
 from medassets.loaders.buffers import empty_tensor
 from medassets.loaders.index import ShardIndex
@@ -217,39 +217,6 @@ COLD = ("floor, float16", "medassets, float16", "medassets, float16, shuffled",
 # Turns ------------------------------------------------------------------------------------------
 
 
-class _Process:
-    """One way in a process of its own."""
-
-    def __init__(self, command: Sequence[str]) -> None:
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._process.communicate("")
-
-    def read_all(self) -> float:
-        """Return the wall seconds of reading all samples once."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write("run\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not answer:
-            msg = f"{self._process.args}: ended with {self._process.wait()}"
-            raise RuntimeError(msg)
-        return json.loads(answer)["wall_s"]
-
-
 def _commands(manifest: Path, folder: Path) -> dict[str, list[str]]:
     own = [sys.executable, "-m", "benchmarks.loaders"]
     commands = {name: [*own, name, str(manifest)] for name in WAYS}
@@ -289,13 +256,13 @@ def _take_turns(
 ) -> dict[str, list[float]]:
     """Return wall seconds per sample; the first round of each is not counted."""
     with ExitStack() as stack:
-        started = {name: stack.enter_context(_Process(c)) for name, c in commands.items()}
+        started = {name: stack.enter_context(Process(c)) for name, c in commands.items()}
         taken: dict[str, list[float]] = {name: [] for name in commands}
         for number in range(num_rounds + 1):
             for name, process in started.items():
                 if before is not None:
                     before()
-                seconds = process.read_all() / NUM_SAMPLES
+                seconds = process.ask("run")["wall_s"] / NUM_SAMPLES
                 if number:
                     taken[name].append(seconds)
     return taken

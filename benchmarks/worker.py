@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,24 +25,18 @@ class Cost:
     cpu_s: float
 
 
-class Worker:
-    """The parent's end of one process; a context manager.
+class Process:
+    """The parent's end of a process that answers every line with one of JSON; a context manager.
 
     Args:
-        method: Name in `METHODS`.
-        path: Volume to preprocess.
+        command: What starts it.
     """
 
-    def __init__(self, method: str, path: Path) -> None:
-        self.method = method
+    def __init__(self, command: Sequence[str]) -> None:
         # One thread each: CPU seconds of pools that spin while they wait mean nothing.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", method, str(path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
     def __enter__(self) -> Self:
@@ -55,28 +50,45 @@ class Worker:
     ) -> None:
         self._process.communicate("")
 
-    def run(self) -> Cost:
-        """Run the method once."""
-        return Cost(**self._ask("run"))
+    def ask(self, request: str) -> dict[str, Any]:
+        """Return the answer to one line.
 
-    def save(self, path: Path) -> None:
-        """Write the output of the last run as `.npy`."""
-        self._ask(f"save {path}")
-
-    def peak_bytes(self) -> int:
-        """Return the largest resident memory so far, libraries included."""
-        return self._ask("peak")["bytes"]
-
-    def _ask(self, request: str) -> dict[str, Any]:
+        Raises:
+            RuntimeError: If the process has ended.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(request + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
-            msg = f"{self.method}: its process ended with {self._process.wait()} at {request!r}"
+            msg = f"{self._process.args}: ended with {self._process.wait()} at {request!r}"
             raise RuntimeError(msg)
         return json.loads(answer)
+
+
+class Worker(Process):
+    """A process that runs one method.
+
+    Args:
+        method: Name in `METHODS`.
+        path: Volume to preprocess.
+    """
+
+    def __init__(self, method: str, path: Path) -> None:
+        super().__init__([sys.executable, "-m", "benchmarks.worker", method, str(path)])
+
+    def run(self) -> Cost:
+        """Run the method once."""
+        return Cost(**self.ask("run"))
+
+    def save(self, path: Path) -> None:
+        """Write the output of the last run as `.npy`."""
+        self.ask(f"save {path}")
+
+    def peak_bytes(self) -> int:
+        """Return the largest resident memory so far, libraries included."""
+        return self.ask("peak")["bytes"]
 
 
 def read_peak_bytes() -> int:
