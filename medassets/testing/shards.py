@@ -60,6 +60,7 @@ def make_shards(
     members: Callable[[int], Members],
     *,
     dataset: str = "tiny",
+    stage: str = "shards",
     split: str = "train",
 ) -> Path:
     """Write a split with the real writer.
@@ -69,12 +70,13 @@ def make_shards(
         counts: Samples of each shard; samples are numbered through.
         members: Makes the members of one sample; its key is `sample_<number>`.
         dataset: Name of the dataset.
+        stage: Stage that the shards stand for.
         split: Name of the split.
 
     Returns:
         Path of the manifest.
     """
-    paths = DatasetPaths(root, dataset)
+    paths = DatasetPaths(root, dataset, stage)
     staged = StagedFile(root / "source", "file:source", None, 0, "0" * 64)
 
     def encode(items: Sequence[SourceItem], _: StagedFile) -> Sequence[Encoded]:

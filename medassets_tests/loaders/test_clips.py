@@ -3,7 +3,6 @@
 import io
 import json
 import pickle
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,7 @@ from torch.utils.data import DataLoader
 
 from medassets.errors import ShardIntegrityError
 from medassets.loaders import ClipDataset
-from medassets.samples import EncodedSample, SourceItem, StagedFile
-from medassets.shards.manifest import build_manifest, write_manifest
-from medassets.shards.writer import Encoded, ShardWork, ensure_shard
-from medassets.storage.paths import DatasetPaths
-from medassets.testing.shards import pack_tar
+from medassets.testing.shards import Members, make_shards, pack_tar
 
 NUM_SAMPLES = (3, 2)
 
@@ -32,55 +27,20 @@ def encode_npy(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def encode(items: Sequence[SourceItem], staged: StagedFile) -> Sequence[Encoded]:
-    def one(item: SourceItem) -> EncodedSample:
-        number = int(item.row["number"])
-        size = [number / 10] * 16 if number else None
-        members = (
-            ("npy", encode_npy(make_frames(number))),
-            ("txt", f"text {number}".encode()),
-            ("tokens.npy", encode_npy(np.arange(77) + number)),
-            ("size.json", json.dumps(size).encode()),
-        )
-        return EncodedSample(item.key, members)
-
-    return [one(item) for item in items]
+def make_clip_members(number: int) -> Members:
+    size = [number / 10] * 16 if number else None
+    return (
+        ("npy", encode_npy(make_frames(number))),
+        ("txt", f"text {number}".encode()),
+        ("tokens.npy", encode_npy(np.arange(77) + number)),
+        ("size.json", json.dumps(size).encode()),
+    )
 
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
     """A split of two shards of the real writer."""
-    paths = DatasetPaths(tmp_path, "films", "frames")
-    staged = StagedFile(tmp_path / "a", "file:a", None, 0, "0" * 64)
-    records, number = [], 0
-    for shard, count in enumerate(NUM_SAMPLES):
-        items = tuple(
-            SourceItem(f"clip_{i}", "train", "a", None, {"number": i})
-            for i in range(number, number + count)
-        )
-        number += count
-        work = ShardWork(
-            dataset="films",
-            partition_key=f"train-{shard:06d}",
-            items=items,
-            plan_fingerprint="1" * 64,
-            stage=lambda items: {item.key: staged for item in items},
-            encode=encode,
-            source={"uri": "file:", "revision": None},
-        )
-        records.append(ensure_shard(paths, work).record)
-    document = build_manifest(
-        "train",
-        records,
-        dataset="films",
-        sample_fields={},
-        source={},
-        excluded={},
-        planned=[record.partition for record in records],
-        num_held=0,
-    )
-    write_manifest(paths, "train", document)
-    return paths.manifest("train")
+    return make_shards(tmp_path, NUM_SAMPLES, make_clip_members, dataset="films", stage="frames")
 
 
 @pytest.mark.parametrize("layout", ["tchw", "thwc"])
@@ -96,7 +56,7 @@ def test_every_clip_comes_back_whatever_the_order(manifest: Path, layout: str) -
         np.testing.assert_array_equal(frames, make_frames(actual))
         assert clip["tokens"].tolist() == [actual + i for i in range(77)]
         assert clip["text"] == f"text {actual}"
-        assert clip["key"] == f"clip_{actual}"
+        assert clip["key"] == f"sample_{actual}"
         expected = torch.full((16,), actual / 10) if actual else torch.full((16,), torch.nan)
         torch.testing.assert_close(clip["size"], expected, equal_nan=True)
 
@@ -112,7 +72,7 @@ def test_pytorchs_loader_makes_batches(manifest: Path, num_workers: int) -> None
     batches = list(loader)
     assert [len(batch["key"]) for batch in batches] == [2, 2, 1]
     assert batches[0]["frames"].shape == (2, 16, 3, 6, 8)
-    assert [key for batch in batches for key in batch["key"]] == [f"clip_{i}" for i in range(5)]
+    assert [key for batch in batches for key in batch["key"]] == [f"sample_{i}" for i in range(5)]
 
 
 def test_a_copy_in_another_process_opens_files_of_its_own(manifest: Path) -> None:
@@ -129,9 +89,11 @@ def test_a_damaged_clip_is_named_and_the_others_are_read(manifest: Path) -> None
     data[record["samples"][1]["members"][0]["offset"] + 200] ^= 1
     shard.write_bytes(data)
     clips = ClipDataset(manifest)
-    with pytest.raises(ShardIntegrityError, match=r"shard-000000\.tar: clip_1: member \.npy is da"):
+    with pytest.raises(
+        ShardIntegrityError, match=r"shard-000000\.tar: sample_1: member \.npy is da"
+    ):
         clips[1]
-    assert clips[0]["key"] == "clip_0"
+    assert clips[0]["key"] == "sample_0"
 
 
 @pytest.mark.parametrize(
