@@ -14,7 +14,10 @@ def make_spec(**changes: object) -> VolumeDatasetSpec:
     ("changes", "match"),
     [
         ({"name": "CT Rate"}, "^name: expected lower-case"),
-        ({"source": "ftp"}, "^source: expected one of huggingface, folder, got 'ftp'"),
+        (
+            {"source": "ftp"},
+            "^source: expected one of huggingface, folder, npz, webdataset, got 'ftp'",
+        ),
         ({"source": "folder"}, "^folder: source folder needs the path"),
         ({"folder": "data/ct"}, "^folder: expected an absolute path"),
         ({"volumes_dir": "../{split}"}, "^volumes_dir: expected a path inside the source"),

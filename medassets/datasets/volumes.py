@@ -47,7 +47,7 @@ class VolumeDataset:
                 "kind": "ct_volume",
                 "format_version": FORMAT_VERSION,
                 "preprocessing": asdict(spec.preset()),
-                "hu_rule": spec.hu_rule,
+                "hu_rule": spec.effective_hu_rule,
                 "min_slices": spec.min_slices,
                 "plausible_share": [spec.min_plausible_share, spec.max_plausible_share],
             }

@@ -49,7 +49,7 @@ class CTWindows:
     def _fingerprint(self) -> str:
         spec = self.spec
         processing = {
-            "hu_rule": spec.hu_rule,
+            "hu_rule": spec.effective_hu_rule,
             "min_slices": spec.min_slices,
             "plausible_share": [spec.min_plausible_share, spec.max_plausible_share],
         }

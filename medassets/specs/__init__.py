@@ -1,5 +1,6 @@
 """Frozen declarations of datasets; each checks itself when it is made."""
 
+from medassets.specs.array_sources import FIELD_ROLES, RAW, ArraySourceSpec
 from medassets.specs.ct import CTSourceSpec, HuRule, VolumeLayout
 from medassets.specs.dataset import Automation, DatasetSpec
 from medassets.specs.video import VideoClipDatasetSpec
@@ -12,9 +13,12 @@ from medassets.specs.volumes import (
 from medassets.specs.windows import PADDING_HU, STANDARD_WINDOWS, CTWindow, CTWindowDatasetSpec
 
 __all__ = [
+    "FIELD_ROLES",
     "PADDING_HU",
     "PRESETS",
+    "RAW",
     "STANDARD_WINDOWS",
+    "ArraySourceSpec",
     "Automation",
     "CTPreprocessing",
     "CTSourceSpec",

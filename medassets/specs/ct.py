@@ -10,6 +10,8 @@ from medassets.specs.dataset import DatasetSpec
 HuRule = Literal["none", "table", "header"]
 VolumeLayout = Literal["ct_rate"]
 
+_VOLUMES_DIR = "dataset/{split}_fixed"
+
 
 @dataclass(frozen=True, kw_only=True)
 class CTSourceSpec(DatasetSpec):
@@ -18,17 +20,19 @@ class CTSourceSpec(DatasetSpec):
     Attributes:
         layout: Names of files and tables inside the source; `ct_rate` is the layout of
             ibrahimhamamci/CT-RATE.
-        volumes_dir: Folder of one split's volumes inside the source; `{split}` is replaced.
+        volumes_dir: Folder of one split's volumes inside the source; `{split}` is replaced. Empty
+            means `dataset/{split}_fixed`.
         hu_rule: How stored values become HU: `none` (they are), `table` (RescaleSlope and
-            RescaleIntercept of the metadata table), `header` (scl_slope and scl_inter).
+            RescaleIntercept of the metadata table), `header` (scl_slope and scl_inter). Left out, it
+            is `none`; arrays have no header that could contradict, so they need it written.
         min_slices: Volumes with fewer slices along any axis are rejected.
         min_plausible_share: Least share of voxels in [-200, 300] HU of a believable chest CT.
         max_plausible_share: Largest such share.
     """
 
     layout: VolumeLayout = "ct_rate"
-    volumes_dir: str = "dataset/{split}_fixed"
-    hu_rule: HuRule = "none"
+    volumes_dir: str = ""
+    hu_rule: HuRule | None = None
     min_slices: int = 2
     min_plausible_share: float = 0.05
     max_plausible_share: float = 0.98
@@ -37,13 +41,29 @@ class CTSourceSpec(DatasetSpec):
         """Refuse a declaration that cannot work; the message begins with the field."""
         super().__post_init__()
         check_choice("layout", self.layout, get_args(VolumeLayout))
-        check_choice("hu_rule", self.hu_rule, get_args(HuRule))
+        check_choice("hu_rule", self.effective_hu_rule, get_args(HuRule))
         check_range("min_slices", self.min_slices, 1, 4096)
         check_range("min_plausible_share", self.min_plausible_share, 0, 1)
         check_range("max_plausible_share", self.max_plausible_share, self.min_plausible_share, 1)
-        if "{split}" not in self.volumes_dir:
+        self._check_volumes_dir()
+
+    @property
+    def effective_hu_rule(self) -> HuRule:
+        """The rule in use."""
+        return "none" if self.hu_rule is None else self.hu_rule
+
+    @property
+    def volumes_pattern(self) -> str:
+        """Folder of one split's volumes inside a source in CT-RATE's layout, with `{split}`."""
+        return self.volumes_dir or _VOLUMES_DIR
+
+    def _check_volumes_dir(self) -> None:
+        if "{split}" not in self.volumes_pattern:
             msg = f"volumes_dir: expected a path with '{{split}}' in it, got {self.volumes_dir!r}"
             raise SpecError(msg)
-        if any(part in ("", ".", "..") for part in self.volumes_dir.rstrip("/").split("/")):
-            msg = f"volumes_dir: expected a path inside the source, got {self.volumes_dir!r}"
+        self._check_inside("volumes_dir", self.volumes_pattern)
+
+    def _check_inside(self, name: str, path: str) -> None:
+        if any(part in ("", ".", "..") for part in path.rstrip("/").split("/")):
+            msg = f"{name}: expected a path inside the source, got {path!r}"
             raise SpecError(msg)

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from medassets.errors import SpecError
+from medassets.specs.array_sources import RAW, ArraySourceSpec
 from medassets.specs.checks import check_choice
-from medassets.specs.ct import CTSourceSpec
 
 Orientation = Literal["as_stored", "LPS", "RAS"]
 
@@ -66,11 +66,12 @@ PRESETS: dict[str, CTPreprocessing] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class VolumeDatasetSpec(CTSourceSpec):
+class VolumeDatasetSpec(ArraySourceSpec):
     """A dataset of CT volumes with reports and labels.
 
     Attributes:
-        preprocessing: Name of a preset in `PRESETS`.
+        preprocessing: Name of a preset in `PRESETS`; `none` keeps stored values, as float16, in the
+            shape of each volume (sources `npz` and `webdataset`).
         target_spacing_mm: Replaces the preset's spacing, three steps in mm.
         target_shape: Replaces the preset's shape (i, j, k).
         orientation: Replaces the preset's orientation.
@@ -84,14 +85,51 @@ class VolumeDatasetSpec(CTSourceSpec):
     def __post_init__(self) -> None:
         """Refuse a declaration that cannot work; the message begins with the field."""
         super().__post_init__()
-        check_choice("preprocessing", self.preprocessing, tuple(PRESETS))
-        self.preset()
+        check_choice("preprocessing", self.preprocessing, (*PRESETS, RAW))
+        if self.is_array_source:
+            self._check_arrays()
+        elif self.is_raw:
+            msg = f"preprocessing: none is for arrays (npz, webdataset), not for {self.source}"
+            raise SpecError(msg)
+        if not self.is_raw:
+            self.preset()
+        elif self.target_spacing_mm or self.target_shape:
+            name = "target_spacing_mm" if self.target_spacing_mm else "target_shape"
+            msg = f"{name}: preprocessing none resamples nothing; leave it out"
+            raise SpecError(msg)
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether stored values are kept as they are."""
+        return self.preprocessing == RAW
 
     def preset(self) -> CTPreprocessing:
-        """Return the named preset with this declaration's replacements."""
+        """Return the named preset with this declaration's replacements.
+
+        Raises:
+            SpecError: If it is none that can be, or values are kept as they are.
+        """
+        if self.is_raw:
+            msg = "preprocessing: none has no preset"
+            raise SpecError(msg)
         changes: dict[str, Any] = {"orientation": self.orientation}
         if self.target_spacing_mm:
             changes["spacing_mm"] = tuple(self.target_spacing_mm)
         if self.target_shape:
             changes["shape"] = tuple(self.target_shape)
         return replace(PRESETS[self.preprocessing], **changes)
+
+    def _check_arrays(self) -> None:
+        if self.hu_rule == "header":
+            msg = f"hu_rule: arrays of source {self.source} have no header; use none or table"
+            raise SpecError(msg)
+        if self.hu_rule is None and not self.is_raw:
+            # Whether values were rescaled already cannot be seen of an array with certainty.
+            msg = (
+                f"hu_rule: source {self.source} must say how stored values become HU: none (they "
+                f"are HU already) or table (RescaleSlope and RescaleIntercept apply)"
+            )
+            raise SpecError(msg)
+        if self.orientation != "as_stored":
+            msg = "orientation: arrays do not say how they are oriented; use as_stored"
+            raise SpecError(msg)

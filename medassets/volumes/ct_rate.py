@@ -163,7 +163,7 @@ def _identify(volume: VolumeName | None, spec: CTSourceSpec, *, split: str) -> R
         return {}
     return {
         "key": volume.key,
-        "path": volume_path(volume, volumes_dir=spec.volumes_dir, split=split),
+        "path": volume_path(volume, volumes_dir=spec.volumes_pattern, split=split),
         "group": volume.patient,
         "patient": volume.patient,
         "scan": volume.scan,
@@ -216,9 +216,9 @@ def _exclude_by_cells(
     if unusable:
         column = "ZSpacing" if unusable == ["k"] else "XYSpacing"
         return Reason.SPACING_MISSING, f"{column} is empty, NaN, zero or negative"
-    if spec.hu_rule == "table" and (row["rescale_slope"] is None or row["rescale_slope"] == 0):
+    if spec.effective_hu_rule == "table" and (row["rescale_slope"] is None or row["rescale_slope"] == 0):
         return Reason.HU_RULE_MISSING, "RescaleSlope is empty or zero; hu_rule is table"
-    if spec.hu_rule == "table" and row["rescale_intercept"] is None:
+    if spec.effective_hu_rule == "table" and row["rescale_intercept"] is None:
         return Reason.HU_RULE_MISSING, "RescaleIntercept is empty; hu_rule is table"
     if tables.with_texts:
         return _exclude_by_texts(name, row=row, tables=tables)

@@ -140,8 +140,8 @@ def read_labels(item: SourceItem) -> dict[str, float]:
 
 def declare_hu(item: SourceItem, spec: CTSourceSpec) -> HuDeclaration:
     """Return the dataset's HU rule with the values that the table gives for this volume."""
-    if spec.hu_rule != "table":
-        return HuDeclaration(rule=spec.hu_rule)
+    if spec.effective_hu_rule != "table":
+        return HuDeclaration(rule=spec.effective_hu_rule)
     slope, intercept = item.row["rescale_slope"], item.row["rescale_intercept"]
     return HuDeclaration(rule="table", slope=slope, intercept=intercept)
 
