@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from medassets.errors import ShardIntegrityError
-from medassets.loaders.sources import FoundShard, Source, find_shards
-from medassets.loaders.tar_scan import scan_tar
 from medassets.storage.checksums import crc32
+from medassets.storage.shard_lists import FoundShard, Source, find_shards
+from medassets.storage.tar_scan import scan_tar
 
 _MOST_THREADS = 8
 _COPY_AGAIN = "copy it again from where it was made"

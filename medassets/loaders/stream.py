@@ -9,8 +9,8 @@ from medassets.loaders.collate import Sample, collate_samples
 from medassets.loaders.members import Check
 from medassets.loaders.order import EpochOrder, Uneven
 from medassets.loaders.ranks import find_place
-from medassets.loaders.sources import Source
 from medassets.loaders.volumes import VolumeDataset, VolumeDtype
+from medassets.storage.shard_lists import Source
 
 
 class VolumeStream(IterableDataset[Sample]):

@@ -11,9 +11,10 @@ from typing import Any
 from medassets.arrays import BytesLike
 from medassets.shards.readback import find_damage, iter_slices
 from medassets.shards.record import Rejected, SampleEntry
-from medassets.shards.tar import Member, check_names, encode_end, encode_header, padding_bytes
+from medassets.shards.tar import Member, check_names, encode_end, encode_header
 from medassets.storage.atomic import write_all
 from medassets.storage.checksums import byte_view, canonical_json, crc32
+from medassets.storage.tar_blocks import padding_bytes
 
 _LEDGER_VERSION = 1
 

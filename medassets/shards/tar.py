@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from medassets.errors import ShardIntegrityError
+from medassets.storage.tar_blocks import HEADER_BYTES
 
-HEADER_BYTES = 512
 _RECORD_BYTES = 20 * HEADER_BYTES
 _LARGEST_MEMBER = 8**11 - 1
 _LONGEST_NAME = 100
@@ -74,11 +74,6 @@ def encode_header(name: str, size_bytes: int) -> bytes:
     header = bytearray(fields.ljust(HEADER_BYTES, b"\0"))
     header[148:156] = b"%06o\0 " % sum(header)
     return bytes(header)
-
-
-def padding_bytes(size_bytes: int) -> int:
-    """Return the length of the zeros that fill a member's last block."""
-    return -size_bytes % HEADER_BYTES
 
 
 def encode_end(size_bytes: int) -> bytes:

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medassets.errors import ShardIntegrityError
-from medassets.shards.tar import check_names, encode_end, encode_header, padding_bytes
+from medassets.shards.tar import check_names, encode_end, encode_header
+from medassets.storage.tar_blocks import padding_bytes
 
 
 @pytest.mark.parametrize("name", ["a.bin", "train_1_a_1.json", "k" * 95 + ".json"])

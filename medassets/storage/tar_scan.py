@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from medassets.errors import ShardIntegrityError
-from medassets.shards.tar import HEADER_BYTES, padding_bytes
+from medassets.storage.tar_blocks import HEADER_BYTES, padding_bytes
 
 _MOST_EXTENDED_BYTES = 1 << 20
 # Two blocks of zeros end a tar, and more fill it up to a multiple of 20 blocks.
