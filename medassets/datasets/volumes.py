@@ -117,7 +117,7 @@ class VolumeDataset:
 
         The labels' table says how many classes there are; each is four bytes of `.cls`.
         """
-        from medassets.volumes.ct_rate import LABEL_NAMES
+        from medassets.volumes.ct_tables import LABEL_NAMES
 
         preset = self.spec.preset()
         samples = (sample for record in records for sample in record.samples)

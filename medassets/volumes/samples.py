@@ -12,7 +12,7 @@ from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.specs import CTPreprocessing, CTSourceSpec, VolumeDatasetSpec
 from medassets.volumes.buffers import BufferPool
-from medassets.volumes.ct_rate import REPORT_SECTIONS
+from medassets.volumes.ct_tables import REPORT_SECTIONS
 from medassets.volumes.hu import HuDeclaration
 from medassets.volumes.preprocessing import PreprocessedVolume, VolumeLimits, preprocess_volume
 
