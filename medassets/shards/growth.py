@@ -50,6 +50,8 @@ def grow_plan(
     is_known[today[today != _NOWHERE]] = True
     room = _find_room(partitions, limit, limit_splits)
     old = _number_shards(partitions, rows.num_rows)
+    # Rows of before, by number, that the source does not offer any more.
+    gone = np.flatnonzero(~_is_offered(today, excluded)) + rows.num_rows
     shards: dict[str, Numbers] = {}
     touched: set[str] = set()
     for split, new in _find_new(rows, ~excluded & ~is_known).items():
@@ -57,7 +59,8 @@ def grow_plan(
         if room is not None:
             taken = new[:room] if not limit_splits or split in limit_splits else new[:0]
             room -= len(taken)
-        touched |= _grow_split(shards, split, _of_split(old, split), taken, size)
+        closed = None if pinned else gone
+        touched |= _grow_split(shards, split, _of_split(old, split), taken, size, closed)
     for split in dict.fromkeys(_split_of(key) for key in old):
         if not _of_split(shards, split):
             shards |= _of_split(old, split)
@@ -141,12 +144,22 @@ def _find_new(rows: pa.Table, is_new: npt.NDArray[np.bool_]) -> dict[str, Number
 
 
 def _grow_split(
-    shards: dict[str, Numbers], split: str, old: dict[str, Numbers], new: Numbers, size: int
+    shards: dict[str, Numbers],
+    split: str,
+    old: dict[str, Numbers],
+    new: Numbers,
+    size: int,
+    gone: Numbers | None,
 ) -> set[str]:
-    """Add the shards of one split; return those that are new or planned anew."""
+    """Add the shards of one split; return those that are new or planned anew.
+
+    A short shard is not planned anew where a row of it is gone: it could not be made again.
+    """
     kept = dict(old)
     tail = new[:0]
-    if len(new) and old and len(old[last := next(reversed(old))]) < size:
+    last = next(reversed(old), None)
+    is_open = last is not None and (gone is None or not np.isin(old[last], gone).any())
+    if len(new) and last is not None and is_open and len(old[last]) < size:
         tail = kept.pop(last)
     shards |= kept
     # New samples go behind those that already have a place, whatever their names.
@@ -157,6 +170,13 @@ def _grow_split(
     }
     shards |= grown
     return set(grown)
+
+
+def _is_offered(today: Numbers, excluded: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return which planned rows of before the source still has, and a sample can come of."""
+    offered = today != _NOWHERE
+    offered[offered] = ~excluded[today[offered]]
+    return offered
 
 
 def _settle(
@@ -176,8 +196,7 @@ def _settle(
     )
     # A row that vanished, or that a later table excludes, keeps its place and its words.
     fresh = np.full(len(today), _NOWHERE)
-    usable = today != _NOWHERE
-    usable[usable] = ~excluded[today[usable]]
+    usable = _is_offered(today, excluded)
     fresh[usable] = today[usable]
     was_before = numbers >= len(excluded)
     newest = fresh[numbers[was_before] - len(excluded)]
