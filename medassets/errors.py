@@ -32,6 +32,7 @@ class Reason(StrEnum):
     MISSING_SOURCE = "missing_source"
     UNREADABLE_SOURCE = "unreadable_source"
     AMBIGUOUS_SOURCE = "ambiguous_source"
+    OTHER_DEPTH = "other_depth"
     BAD_RECORD = "bad_record"
     NULL_POSITION = "null_position"
     BAD_POSITION = "bad_position"
@@ -95,6 +96,10 @@ class ShardIntegrityError(MedassetsError, ValueError):
 
 class TooManyRejectedError(MedassetsError, RuntimeError):
     """More samples of a shard were rejected than the declaration allows; nothing was published."""
+
+
+class ReclaimError(MedassetsError, RuntimeError):
+    """Source files cannot be deleted, or a shard not be made again because they were."""
 
 
 class LockTimeoutError(MedassetsError, TimeoutError):
