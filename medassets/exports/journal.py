@@ -4,17 +4,16 @@ An append-only file of checksummed JSON lines in the target folder. A name is gi
 ever, before anything is written under it; so numbers stay when an export is resumed or grows.
 """
 
-import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from medassets.errors import CatalogError, SpecError
 from medassets.storage.atomic import explain_no_space, fsync_folder, write_all
-from medassets.storage.checksums import canonical_json, crc32
+from medassets.storage.journal import encode_lines, is_cut_short, iter_lines
 
 JOURNAL_NAME = "export_journal.jsonl"
 _VERSION = 1
@@ -100,20 +99,26 @@ class Journal:
         self.exported[exported.key] = exported
 
     def _append(self, *lines: Mapping[str, Any]) -> None:
-        bodies = [canonical_json(line) for line in lines]
-        data = b"".join(b"%08x %s\n" % (crc32(body), body) for body in bodies)
+        data = encode_lines(*lines)
         with explain_no_space(self.path, len(data)):
             write_all(self._fd, data)
 
     def _resume(self) -> None:
         header = {"journal": _VERSION, "format": self.format, "dataset": self.dataset}
         whole_bytes = 0
-        for line, line_end in _iter_lines(self.path):
+        for line, line_end in iter_lines(self.path):
             if whole_bytes:
                 self._take(line)
             elif line != header:
                 raise self._other(line)
             whole_bytes = line_end
+        if not is_cut_short(self.path, whole_bytes):
+            number = self.path.read_bytes()[:whole_bytes].count(b"\n") + 1
+            msg = (
+                f"{self.path}: line {number} is damaged; restore the file, or export into an empty "
+                f"folder"
+            )
+            raise CatalogError(msg)
         os.ftruncate(self._fd, whole_bytes)
         if not whole_bytes:
             self._append(header)
@@ -139,25 +144,3 @@ class Journal:
             f"{found.get('journal')}), not as {self.format} of {self.dataset}; choose another folder"
         )
         return SpecError(msg)
-
-
-def _iter_lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
-    """Yield lines and where they end; the last one may be cut short.
-
-    Raises:
-        CatalogError: If a line before the last is not whole.
-    """
-    end, size = 0, path.stat().st_size
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            checksum, _, body = line.removesuffix(b"\n").partition(b" ")
-            if not line.endswith(b"\n") or checksum != b"%08x" % crc32(body):
-                if end + len(line) == size:
-                    return
-                msg = (
-                    f"{path}: line {number} is damaged; restore the file, or export into an empty "
-                    f"folder"
-                )
-                raise CatalogError(msg)
-            end += len(line)
-            yield json.loads(body), end

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from medassets.shards.record import Rejected, SampleEntry
 from medassets.shards.tar import Member, check_names, encode_end, encode_header
 from medassets.storage.atomic import write_all
 from medassets.storage.checksums import byte_view, canonical_json, crc32
+from medassets.storage.journal import encode_lines, iter_lines
 from medassets.storage.tar_blocks import padding_bytes
 
 _LEDGER_VERSION = 1
@@ -131,12 +132,11 @@ class PartialShard:
 
     def _append(self, line: dict[str, Any]) -> None:
         # One write: a kill leaves the line or a part of it, and a part fails its checksum.
-        body = canonical_json(line)
-        write_all(self._ledger_fd, b"%08x %s\n" % (crc32(body), body))
+        write_all(self._ledger_fd, encode_lines(line))
 
     def _resume(self) -> int:
         """Take over what is whole; return the length of the ledger that describes it."""
-        lines = _iter_lines(self.ledger)
+        lines = iter_lines(self.ledger)
         header = next(lines, None)
         if header is None or header[0] != {"ledger": _LEDGER_VERSION, "plan": self.plan}:
             return 0
@@ -158,18 +158,6 @@ class PartialShard:
         self.sha256 = digest
         self.size_bytes += entry.size_bytes
         return True
-
-
-def _iter_lines(ledger: Path) -> Iterator[tuple[dict[str, Any], int]]:
-    """Yield lines and their ends until the first one that is not whole."""
-    end = 0
-    with ledger.open("rb") as file:
-        for line in file:
-            checksum, _, body = line.removesuffix(b"\n").partition(b" ")
-            if not line.endswith(b"\n") or checksum != b"%08x" % crc32(body):
-                return
-            end += len(line)
-            yield json.loads(body), end
 
 
 def _parse(line: dict[str, Any]) -> Outcome:

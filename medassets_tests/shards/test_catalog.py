@@ -347,6 +347,26 @@ _refreshes = st.lists(
 
 
 @settings(max_examples=150, deadline=None)
+def test_a_short_shard_is_not_planned_anew_when_a_file_of_it_is_gone() -> None:
+    first = plan_catalog(_rows(["a", "b"]), None, samples_per_shard=3, pinned=False)
+    # `a` was deleted after it was proven to be in the shard.
+    grown = plan_catalog(_rows(["b", "c", "d"]), first, pinned=False)
+    assert _places(grown) == {
+        "a": "train-000000",
+        "b": "train-000000",
+        "c": "train-000001",
+        "d": "train-000001",
+    }
+    last = plan_catalog(_rows(["c", "d", "e", "f"]), grown, pinned=False)
+    assert plan_of(last).partitions == {"train-000000": 2, "train-000001": 3, "train-000002": 1}
+
+
+def test_a_hub_keeps_files_that_left_it_so_a_short_shard_may_grow() -> None:
+    first = plan_catalog(_rows(["a", "b"]), None, samples_per_shard=3)
+    grown = plan_catalog(_rows(["b", "c"]), first)
+    assert _places(grown) == dict.fromkeys("abc", "train-000000")
+
+
 @given(refreshes=_refreshes, size=st.integers(1, 5), pinned=st.booleans())
 def test_a_plan_only_grows(
     refreshes: list[tuple[set[int], set[int], int | None]], *, size: int, pinned: bool
@@ -391,6 +411,16 @@ def _check_growth(previous: pa.Table, catalog: pa.Table, *, size: int, pinned: b
         assert after.partitions[partition] >= count
         if pinned and after.partitions[partition] == count:
             assert after.digests[partition] == before.digests[partition]
+    closed = set() if pinned else _find_closed(previous, catalog)
     for keys in after.splits().values():
-        assert all(after.partitions[key] == size for key in keys[:-1])
+        assert all(after.partitions[key] == size or key in closed for key in keys[:-1])
         assert keys == sorted(keys)
+
+
+def _find_closed(previous: pa.Table, catalog: pa.Table) -> set[str]:
+    """Return the shards of before that lack a row today, or had others behind them already."""
+    lasts = {keys[-1] for keys in plan_of(previous).splits().values()}
+    today = dict(zip(catalog["key"].to_pylist(), catalog["revision"].to_pylist(), strict=True))
+    newest = max(map(int, catalog["revision"].to_pylist()), default=0)
+    lacking = {place for key, place in _places(previous).items() if int(today[key]) < newest}
+    return lacking | (set(plan_of(previous).partitions) - lasts)
