@@ -346,7 +346,6 @@ _refreshes = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
 def test_a_short_shard_is_not_planned_anew_when_a_file_of_it_is_gone() -> None:
     first = plan_catalog(_rows(["a", "b"]), None, samples_per_shard=3, pinned=False)
     # `a` was deleted after it was proven to be in the shard.
@@ -367,6 +366,7 @@ def test_a_hub_keeps_files_that_left_it_so_a_short_shard_may_grow() -> None:
     assert _places(grown) == dict.fromkeys("abc", "train-000000")
 
 
+@settings(max_examples=150, deadline=None)
 @given(refreshes=_refreshes, size=st.integers(1, 5), pinned=st.booleans())
 def test_a_plan_only_grows(
     refreshes: list[tuple[set[int], set[int], int | None]], *, size: int, pinned: bool
