@@ -1,0 +1,102 @@
+"""Which member of a foreign sample is the volume, and which its labels, text and json."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from medassets.errors import SpecError
+from medassets.specs.array_sources import FIELD_ROLES
+
+LABEL_SUFFIXES = ("cls", "labels")
+TEXT_SUFFIXES = ("txt", "text")
+ARRAY_SUFFIXES = ("bin", "npy", "npz")
+
+_SHAPE_NAMES = ("shape", "volume_shape")
+_DTYPE_NAMES = ("dtype", "volume_dtype")
+
+
+@dataclass(frozen=True)
+class FieldMap:
+    """Suffix of each member that a sample is made of; None where it has none.
+
+    Attributes:
+        volume: The array.
+        labels: Its labels.
+        text: Its report.
+        json: What is known of it.
+    """
+
+    volume: str | None
+    labels: str | None
+    text: str | None
+    json: str | None
+
+    def as_fields(self) -> dict[str, str]:
+        """Return the roles that have a member, as a declaration's `fields` would say them."""
+        found = {role: getattr(self, role) for role in FIELD_ROLES}
+        return {role: suffix for role, suffix in found.items() if suffix is not None}
+
+    def missing(self) -> list[str]:
+        """Return the roles that have none."""
+        return [role for role in FIELD_ROLES if getattr(self, role) is None]
+
+
+def propose_fields(
+    suffixes: Collection[str],
+    facts: Mapping[str, Any],
+    declared: Mapping[str, str] | None = None,
+) -> FieldMap:
+    """Recognise the members of a sample by their suffixes.
+
+    The volume is `npy`, `npz`, or a `bin` of which the json says shape and dtype; `volume.npy` and
+    other suffixes that end so are recognised, too. Labels are `cls` or `labels`, the text is `txt`
+    or `text`, the json is `json`.
+
+    Args:
+        suffixes: Those of the sample, in lower case.
+        facts: Its json; empty if it has none.
+        declared: Role -> suffix; what is declared is not guessed, and is used for nothing else.
+
+    Returns:
+        The suffix of each role. One that is declared, but not in the sample, is None.
+
+    Raises:
+        SpecError: If two members could play one role.
+    """
+    declared = declared or {}
+    free = [suffix for suffix in suffixes if suffix not in declared.values()]
+    arrays = [s for s in free if _kind(s) in ("npy", "npz") or _is_described_bin(s, facts)]
+    candidates = {
+        "volume": arrays,
+        "labels": [suffix for suffix in free if suffix in LABEL_SUFFIXES],
+        "text": [suffix for suffix in free if suffix in TEXT_SUFFIXES],
+        "json": [suffix for suffix in free if suffix == "json"],
+    }
+    for role, suffix in declared.items():
+        candidates[role] = [suffix] if suffix in suffixes else []
+    return FieldMap(**{role: _only(role, found) for role, found in candidates.items()})
+
+
+def read_stated_array(facts: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return what a json says of shape and dtype of its `bin`, None for what it does not say."""
+    shape = next((facts[name] for name in _SHAPE_NAMES if facts.get(name) is not None), None)
+    dtype = next((facts[name] for name in _DTYPE_NAMES if facts.get(name) is not None), None)
+    return shape, dtype
+
+
+def _is_described_bin(suffix: str, facts: Mapping[str, Any]) -> bool:
+    return _kind(suffix) == "bin" and None not in read_stated_array(facts)
+
+
+def _kind(suffix: str) -> str:
+    return suffix.rpartition(".")[2]
+
+
+def _only(role: str, found: list[str]) -> str | None:
+    if len(found) > 1:
+        msg = (
+            f"fields: .{found[0]} and .{found[1]} could both be the {role} of a sample; declare "
+            f"which one is, such as `fields: {{{role}: {found[0]}}}`"
+        )
+        raise SpecError(msg)
+    return found[0] if found else None
