@@ -12,6 +12,8 @@ class Reason(StrEnum):
     MISSING_UPSTREAM = "missing_upstream"
     CHECKSUM_MISMATCH = "checksum_mismatch"
     CORRUPT_GZIP = "corrupt_gzip"
+    CORRUPT_TAR = "corrupt_tar"
+    CORRUPT_NPZ = "corrupt_npz"
     BAD_HEADER = "bad_header"
     BAD_NAME = "bad_name"
     DUPLICATE_ROW = "duplicate_row"

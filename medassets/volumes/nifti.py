@@ -4,27 +4,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import nibabel as nib
 import numpy as np
-from isal import igzip_lib
 from nibabel.spatialimages import HeaderDataError
 
 from medassets.arrays import Affine
 from medassets.errors import Reason, SampleRejectedError
+from medassets.volumes.byte_streams import (
+    MAX_DEFLATE_RATIO,
+    ByteStream,
+    GzipStream,
+    PlainStream,
+)
 
 MAX_SIDE = 16_384
 MAX_VOXELS = 1 << 33
 MAX_HEADER_BYTES = 1 << 24
 
 _HEADER_BYTES = {348: 348, 540: 540}
-_InflateError: Any = igzip_lib.IsalError
 _DTYPE_KINDS = frozenset("iuf")
-# Deflate cannot do better than 1032:1 (RFC 1951: 258 bytes from 2 bits).
-_MAX_DEFLATE_RATIO = 1032
-# Read in pieces that stay in the second-level cache; smaller costs calls, larger nothing gained.
-_READ_BYTES = 1 << 18
 _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 
 
@@ -58,11 +58,20 @@ class NiftiHeader:
         return self.shape[0] * self.shape[1] * self.dtype.itemsize
 
 
-class ByteStream(Protocol):
-    """Bytes that can be read once, from first to last."""
+class VolumeReader(Protocol):
+    """An open volume of whatever format, read slice by slice."""
 
-    def read_into(self, target: memoryview) -> int:
-        """Fill the target and return how much was filled; less only at the end."""
+    @property
+    def header(self) -> NiftiHeader:
+        """What is known of the volume before its first voxel."""
+        ...
+
+    def read_slice_into(self, target: np.ndarray) -> None:
+        """Fill a C-contiguous target of shape (j, i) and the header's dtype with the next slice."""
+        ...
+
+    def finish(self) -> None:
+        """Read to the end, so that the checksum of the whole file is verified."""
         ...
 
 
@@ -82,11 +91,11 @@ def open_nifti(path: Path) -> Iterator["NiftiReader"]:
         magic = file.read(2)
         file.seek(0)
         if magic == b"\x1f\x8b":
-            yield NiftiReader(_GzipStream(file), num_bytes * _MAX_DEFLATE_RATIO)
+            yield NiftiReader(GzipStream(file), num_bytes * MAX_DEFLATE_RATIO)
         elif path.name.endswith(".gz"):
             _reject(Reason.CORRUPT_GZIP, f"{num_bytes} bytes that do not begin like gzip")
         else:
-            yield NiftiReader(_PlainStream(file), num_bytes)
+            yield NiftiReader(PlainStream(file), num_bytes)
 
 
 def decode_header(block: bytes) -> NiftiHeader:
@@ -239,66 +248,6 @@ class NiftiReader:
         rest = memoryview(bytearray(max(num_bytes, 0)))
         if self._stream.read_into(rest) < len(rest):
             _reject(Reason.BAD_HEADER, "the file ends inside its header")
-
-
-class _PlainStream:
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file: Any = file
-
-    def read_into(self, target: memoryview) -> int:
-        filled = 0
-        while filled < len(target):
-            count = self._file.readinto(target[filled:])
-            if not count:
-                break
-            filled += count
-        return filled
-
-
-class _GzipStream:
-    """Inflates straight towards the consumer; takes several gzip members and zero padding."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file: Any = file
-        self._buffer = memoryview(bytearray(_READ_BYTES))
-        self._pending = memoryview(b"")
-        self._inflate = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP)
-        self._ended = False
-
-    def read_into(self, target: memoryview) -> int:
-        filled = 0
-        while filled < len(target) and not self._ended:
-            try:
-                piece = self._inflate.decompress(self._next_input(), len(target) - filled)
-            except _InflateError as error:
-                _reject(Reason.CORRUPT_GZIP, f"inflate failed: {error}")
-            target[filled : filled + len(piece)] = piece
-            filled += len(piece)
-            if self._inflate.eof:
-                self._begin_next_member()
-        return filled
-
-    def _next_input(self) -> memoryview:
-        if not self._inflate.needs_input:
-            return memoryview(b"")
-        if not self._pending:
-            count = self._file.readinto(self._buffer)
-            if not count:
-                _reject(Reason.CORRUPT_GZIP, "the gzip stream ends before its last byte")
-            self._pending = self._buffer[:count]
-        pending, self._pending = self._pending, memoryview(b"")
-        return pending
-
-    def _begin_next_member(self) -> None:
-        rest = self._inflate.unused_data.lstrip(b"\0")
-        while not rest:
-            count = self._file.readinto(self._buffer)
-            if not count:
-                self._ended = True
-                return
-            rest = bytes(self._buffer[:count]).lstrip(b"\0")
-        self._inflate = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP)
-        self._pending = memoryview(rest)
 
 
 def _reject(reason: Reason, detail: str) -> NoReturn:

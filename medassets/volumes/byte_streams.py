@@ -1,0 +1,174 @@
+"""Bytes of a file from first to last: as they lie there, or inflated."""
+
+import io
+from typing import IO, Any, NoReturn, Protocol
+
+from isal import igzip_lib
+
+from medassets.errors import Reason, SampleRejectedError
+
+MAX_DEFLATE_RATIO = 1032
+"""Deflate cannot do better. Source: RFC 1951, 258 bytes from 2 bits."""
+
+# Read in pieces that stay in the second-level cache; smaller costs calls, larger nothing gained.
+_READ_BYTES = 1 << 18
+# Pieces read at once: the directory of a zip file of 40,000 arrays fits.
+_MAX_PIECE_BYTES = 1 << 22
+_InflateError: Any = igzip_lib.IsalError
+
+
+class ByteStream(Protocol):
+    """Bytes that can be read once, from first to last."""
+
+    def read_into(self, target: memoryview) -> int:
+        """Fill the target and return how much was filled; less only at the end."""
+        ...
+
+
+class FileWindow:
+    """Part of a file, read as if it were a file of its own.
+
+    Args:
+        file: Unbuffered, and read by nobody else meanwhile.
+        offset: First byte.
+        size_bytes: Length; what lies beyond the file's end is missing.
+    """
+
+    def __init__(self, file: IO[bytes], offset: int, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self._file: Any = file
+        self._offset = offset
+        self._position = 0
+
+    def part(self, offset: int, size_bytes: int) -> "FileWindow":
+        """Return a window within this one."""
+        return FileWindow(self._file, self._offset + offset, size_bytes)
+
+    def tell(self) -> int:
+        """Return where the next byte is read."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move as a file does.
+
+        Raises:
+            io.UnsupportedOperation: If that is before the first byte.
+        """
+        position = offset + (0, self._position, self.size_bytes)[whence]
+        if position < 0:
+            msg = f"no byte {position}"
+            raise io.UnsupportedOperation(msg)
+        self._position = position
+        return position
+
+    def read(self, size: int = -1) -> bytes:
+        """Read up to this many bytes; all that are left if it is negative.
+
+        Raises:
+            ValueError: If these are more than any directory takes.
+        """
+        left = max(self.size_bytes - self._position, 0)
+        wanted = min(size, left) if size >= 0 else left
+        if wanted > _MAX_PIECE_BYTES:
+            msg = f"{wanted} bytes at once"
+            raise ValueError(msg)
+        target = bytearray(wanted)
+        filled = PlainStream(self).read_into(memoryview(target))
+        return bytes(target[:filled])
+
+    def readinto(self, target: memoryview) -> int:
+        """Read into the beginning of the target; 0 means the end."""
+        left = max(self.size_bytes - self._position, 0)
+        self._file.seek(self._offset + self._position)
+        count = self._file.readinto(target[:left]) or 0
+        self._position += count
+        return count
+
+
+class PlainStream:
+    """Bytes as they lie in a file."""
+
+    def __init__(self, file: IO[bytes] | FileWindow) -> None:
+        self._file: Any = file
+
+    def read_into(self, target: memoryview) -> int:
+        """Fill the target and return how much was filled; less only at the end."""
+        filled = 0
+        while filled < len(target):
+            count = self._file.readinto(target[filled:])
+            if not count:
+                break
+            filled += count
+        return filled
+
+
+class InflateStream:
+    """Inflates one raw deflate stream straight towards the consumer.
+
+    Args:
+        file: Holds the stream and nothing else.
+        read_bytes: How much of the file is read at once.
+    """
+
+    _kind, _name, _reason = igzip_lib.DECOMP_DEFLATE, "deflate", Reason.CORRUPT_NPZ
+
+    def __init__(self, file: IO[bytes] | FileWindow, *, read_bytes: int = _READ_BYTES) -> None:
+        self._file: Any = file
+        self._buffer = memoryview(bytearray(read_bytes))
+        self._pending = memoryview(b"")
+        self._inflate = igzip_lib.IgzipDecompressor(self._kind)
+        self._ended = False
+
+    def read_into(self, target: memoryview) -> int:
+        """Fill the target and return how much was filled; less only at the end.
+
+        Raises:
+            SampleRejectedError: If the stream is damaged or ends early.
+        """
+        filled = 0
+        while filled < len(target) and not self._ended:
+            try:
+                piece = self._inflate.decompress(self._next_input(), len(target) - filled)
+            except _InflateError as error:
+                self._reject(f"inflate failed: {error}")
+            target[filled : filled + len(piece)] = piece
+            filled += len(piece)
+            if self._inflate.eof:
+                self._end_member()
+        return filled
+
+    def _next_input(self) -> memoryview:
+        if not self._inflate.needs_input:
+            return memoryview(b"")
+        if not self._pending:
+            count = self._file.readinto(self._buffer)
+            if not count:
+                self._reject(f"the {self._name} stream ends before its last byte")
+            self._pending = self._buffer[:count]
+        pending, self._pending = self._pending, memoryview(b"")
+        return pending
+
+    def _end_member(self) -> None:
+        if self._inflate.unused_data or self._file.readinto(self._buffer):
+            self._reject(f"the {self._name} stream ends before the space that is meant for it")
+        self._ended = True
+
+    def _reject(self, detail: str) -> NoReturn:
+        raise SampleRejectedError(self._reason, detail)
+
+
+class GzipStream(InflateStream):
+    """Inflates a gzip file; takes several members and zero padding."""
+
+    _kind, _name, _reason = igzip_lib.DECOMP_GZIP, "gzip", Reason.CORRUPT_GZIP
+
+    def _end_member(self) -> None:
+        rest = self._inflate.unused_data.lstrip(b"\0")
+        while not rest:
+            count = self._file.readinto(self._buffer)
+            if not count:
+                self._ended = True
+                return
+            rest = bytes(self._buffer[:count]).lstrip(b"\0")
+        self._inflate = igzip_lib.IgzipDecompressor(self._kind)
+        self._pending = memoryview(rest)
