@@ -55,6 +55,13 @@ class Source(Protocol):
         """Whether files can be read where they are, without staging."""
         ...
 
+    def physical_path(self, path: str) -> str:
+        """Return the path of the file inside the source that holds what a path names.
+
+        It is the path itself, unless the source sees many files in one.
+        """
+        ...
+
     def resolve_revision(self) -> str | None:
         """Return the revision the source stands at now, None where it has none.
 

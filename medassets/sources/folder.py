@@ -41,6 +41,24 @@ class FolderSource:
         """True: files need no staging."""
         return True
 
+    def physical_path(self, path: str) -> str:
+        """Return the path itself: a file holds one item, or what an item is cut from."""
+        return path
+
+    def locate(self, path: str) -> Path | None:
+        """Return where a file is; None if there is none, or a link leads out of the folder.
+
+        Raises:
+            CatalogError: If the path leaves the folder by its parts.
+        """
+        place = self.folder / check_member_path(path)
+        if not place.is_file():
+            return None
+        if not place.resolve().is_relative_to(self.folder.resolve()):
+            # Not followed, and not fatal: one link does not cost the others their shards.
+            return None
+        return place
+
     def resolve_revision(self) -> None:
         """Return None: a folder has no revisions.
 
@@ -57,7 +75,7 @@ class FolderSource:
         Raises:
             CatalogError: If the folder does not have it.
         """
-        place = self._find(path)
+        place = self.locate(path)
         if place is None:
             msg = f"{path}: no such table in {self.folder}"
             raise CatalogError(msg)
@@ -85,7 +103,7 @@ class FolderSource:
             CatalogError: If its path leaves the folder by its parts.
         """
         with unreadable_as_rejection():
-            place = self._find(file.path)
+            place = self.locate(file.path)
             if place is None:
                 raise SampleRejectedError(
                     Reason.MISSING_UPSTREAM,
@@ -100,7 +118,7 @@ class FolderSource:
     def _describe(self, path: str) -> RemoteFile | None:
         try:
             with unreadable_as_rejection():
-                place = self._find(path)
+                place = self.locate(path)
                 stat = place.stat() if place is not None else None
         except SampleRejectedError:
             # It is there; `fetch` says why it cannot be had.
@@ -108,13 +126,3 @@ class FolderSource:
         if stat is None:
             return None
         return RemoteFile(path, stat.st_size, None, None, f"file:{path}", mtime_ns=stat.st_mtime_ns)
-
-    def _find(self, path: str) -> Path | None:
-        """Return where a file is, None if there is none."""
-        place = self.folder / check_member_path(path)
-        if not place.is_file():
-            return None
-        if not place.resolve().is_relative_to(self.folder.resolve()):
-            # Not followed, and not fatal: one link does not cost the others their shards.
-            return None
-        return place

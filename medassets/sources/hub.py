@@ -62,6 +62,10 @@ class HubSource:
         """False: files have to be fetched."""
         return False
 
+    def physical_path(self, path: str) -> str:
+        """Return the path itself: a file holds one item, or what an item is cut from."""
+        return path
+
     @property
     def client(self) -> HubClient:
         """The repository, for single requests."""

@@ -1,0 +1,302 @@
+"""Samples of foreign tars as files of a source."""
+
+import errno
+import hashlib
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medassets.errors import CatalogError, Reason, SampleRejectedError
+from medassets.sources.base import RemoteFile, Source
+from medassets.sources.folder import FolderSource
+from medassets.sources.hub import HubSource
+from medassets.sources.staging import Staging
+from medassets.sources.webdataset import WebDatasetSource
+from medassets.storage import tar_index
+
+TAR = "train/shard-000000.tar"
+SAMPLE = f"{TAR}/some/folder/a0001"
+VOXELS = np.arange(5 * 7 * 11, dtype="<i2").tobytes()
+
+
+def make_sample(key: str, content: bytes = VOXELS) -> dict[str, Any]:
+    return {"__key__": key, "bin": content, "txt": "ein Bericht", "cls": bytes(72), "json": {}}
+
+
+def write_tar(path: Path, *samples: dict[str, Any]) -> Path:
+    from webdataset.writer import TarWriter
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TarWriter(str(path)) as writer:
+        for sample in samples:
+            writer.write(sample)
+    return path
+
+
+@pytest.fixture
+def tar(tmp_path: Path) -> Path:
+    first, second = make_sample("zero"), make_sample("some/folder/a0001", VOXELS * 3)
+    return write_tar(tmp_path / "source" / TAR, first, second)
+
+
+@pytest.fixture
+def source(tar: Path) -> WebDatasetSource:
+    return WebDatasetSource(tar.parents[1])
+
+
+def fetch(source: WebDatasetSource, path: str = SAMPLE) -> Any:
+    return source.fetch(RemoteFile(path, None, None, None, f"file:{path}"))
+
+
+def find_reason(source: WebDatasetSource, path: str = SAMPLE) -> tuple[Reason, str]:
+    with pytest.raises(SampleRejectedError) as caught:
+        fetch(source, path)
+    return caught.value.reason, caught.value.detail
+
+
+def test_it_is_a_local_source_of_files_that_may_change(source: WebDatasetSource) -> None:
+    as_source: Source = source
+    assert (as_source.is_local, as_source.pinned, as_source.uri) == (True, False, "file:")
+    assert as_source.resolve_revision() is None
+
+
+def test_a_sample_has_the_size_of_its_members_and_the_time_of_its_tar(
+    source: WebDatasetSource, tar: Path
+) -> None:
+    files = source.describe([SAMPLE, f"{TAR}/none", "none.tar/a"], revision=None)
+    num_bytes = 3 * len(VOXELS) + len("ein Bericht") + 72 + len("{}")
+    mtime_ns = tar.stat().st_mtime_ns
+    described = RemoteFile(SAMPLE, num_bytes, None, None, f"file:{SAMPLE}", mtime_ns=mtime_ns)
+    assert files == {SAMPLE: described}
+
+
+def test_a_sample_is_hashed_as_documented_and_left_in_its_tar(
+    source: WebDatasetSource, tar: Path
+) -> None:
+    seen: list[int] = []
+    described = source.describe([SAMPLE])[SAMPLE]
+    staged = source.fetch(described, on_bytes=seen.append)
+    members = {"bin": VOXELS * 3, "cls": bytes(72), "json": b"{}", "txt": b"ein Bericht"}
+    lines = [b'["%b",%d]\n%b' % (s.encode(), len(c), c) for s, c in members.items()]
+    assert staged.sha256 == hashlib.sha256(b"".join(lines)).hexdigest()
+    assert (staged.path, staged.uri, staged.revision) == (tar, f"file:{SAMPLE}", None)
+    assert staged.num_bytes == sum(seen) == described.num_bytes
+
+
+def test_members_larger_than_a_piece_are_hashed_whole(tmp_path: Path) -> None:
+    content = np.random.default_rng(3).bytes((9 << 20) + 5)
+    write_tar(tmp_path / "a.tar", {"__key__": "a", "bin": content})
+    staged = fetch(WebDatasetSource(tmp_path), "a.tar/a")
+    assert staged.sha256 == hashlib.sha256(b'["bin",%d]\n' % len(content) + content).hexdigest()
+
+
+def test_the_digest_does_not_depend_on_the_place_in_the_tar(tmp_path: Path) -> None:
+    a, b = make_sample("a"), make_sample("b", b"other")
+    write_tar(tmp_path / "one.tar", a, b)
+    write_tar(tmp_path / "two.tar", b, a)
+    source = WebDatasetSource(tmp_path)
+    digests = [fetch(source, path).sha256 for path in ("one.tar/a", "two.tar/a", "one.tar/b")]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_another_suffix_or_order_is_another_digest(tmp_path: Path) -> None:
+    write_tar(tmp_path / "one.tar", {"__key__": "a", "bin": b"1", "txt": b"2"})
+    write_tar(tmp_path / "two.tar", {"__key__": "a", "bin": b"12", "txt": b""})
+    write_tar(tmp_path / "three.tar", {"__key__": "a", "npy": b"1", "txt": b"2"})
+    source = WebDatasetSource(tmp_path)
+    assert len({fetch(source, f"{name}.tar/a").sha256 for name in ("one", "two", "three")}) == 3
+
+
+def test_only_the_bytes_of_the_sample_are_read(
+    source: WebDatasetSource, tar: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch(source)
+    read: list[int] = []
+    pread = os.pread
+
+    def count(fd: int, size: int, offset: int) -> bytes:
+        read.append(size)
+        return pread(fd, size, offset)
+
+    monkeypatch.setattr(os, "pread", count)
+    num_bytes = fetch(source, f"{TAR}/zero").num_bytes
+    assert sum(read) == num_bytes < tar.stat().st_size / 2
+
+
+def test_staging_leaves_samples_where_they_are(source: WebDatasetSource, tmp_path: Path) -> None:
+    paths = [SAMPLE, f"{TAR}/zero"]
+    files = source.describe(paths)
+    staged = Staging(tmp_path / "staging", budget_bytes=1).stage(source, list(files.values()))
+    assert {path: file.uri for path, file in staged.items() if not isinstance(file, Exception)} == {
+        path: f"file:{path}" for path in paths
+    }
+    assert not (tmp_path / "staging").exists()
+
+
+def test_what_is_not_there_rejects_the_sample(source: WebDatasetSource, tar: Path) -> None:
+    reason, detail = find_reason(source, f"{TAR}/none")
+    assert reason is Reason.MISSING_UPSTREAM
+    assert detail == f"{TAR}: the tar has no sample 'none'"
+    fetch(source)
+    tar.unlink()
+    reason, detail = find_reason(source)
+    assert reason is Reason.MISSING_UPSTREAM
+    assert detail == f"{TAR}: does not exist in the source, or is a link out of it"
+    assert source.describe([SAMPLE]) == {}
+
+
+@pytest.mark.parametrize(
+    "path", ["../a.tar/x", "/a.tar/x", "a.tar/../x", "a.tar\\b.tar/x", "a.tar/x\n"]
+)
+def test_a_path_that_leaves_the_folder_is_refused(source: WebDatasetSource, path: str) -> None:
+    with pytest.raises(CatalogError, match="path in source: expected relative parts"):
+        source.describe([path])
+    with pytest.raises(CatalogError, match="path in source: expected relative parts"):
+        fetch(source, path)
+
+
+@pytest.mark.parametrize("path", ["a.tar", "train/a", "a.tgz/x"])
+def test_a_path_that_is_no_sample_of_a_tar_is_refused(source: WebDatasetSource, path: str) -> None:
+    with pytest.raises(CatalogError, match=r"expected <shard>\.tar/<key>, got"):
+        source.describe([path])
+
+
+def test_links_are_followed_inside_the_folder_only(
+    source: WebDatasetSource, tmp_path: Path
+) -> None:
+    outside = write_tar(tmp_path / "outside.tar", make_sample("a"))
+    (source.folder / "out.tar").symlink_to(outside)
+    (source.folder / "in.tar").symlink_to(source.folder / TAR)
+    assert find_reason(source, "out.tar/a")[0] is Reason.MISSING_UPSTREAM
+    assert fetch(source, "in.tar/zero").path == source.folder / "in.tar"
+
+
+def test_a_damaged_tar_rejects_its_samples_and_is_named(
+    source: WebDatasetSource, tar: Path
+) -> None:
+    tar.write_bytes(tar.read_bytes()[: tar.stat().st_size // 2])
+    assert source.describe([SAMPLE])[SAMPLE].num_bytes is None
+    reason, detail = find_reason(source)
+    assert reason is Reason.CORRUPT_TAR
+    assert detail.startswith(f"{TAR}: the tar is damaged: ")
+    assert "cut off" in detail
+    assert str(source.folder) not in detail
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["headers", "contents"])
+def test_an_unreadable_tar_rejects_its_samples(
+    source: WebDatasetSource, *, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    if known:
+        source.describe([SAMPLE])
+    monkeypatch.setattr(os, "pread", fail)
+    reason, detail = find_reason(source)
+    assert reason is Reason.UNREADABLE_SOURCE
+    assert detail.startswith(f"{TAR}: ")
+
+
+def test_a_folder_or_pipe_that_is_named_like_a_tar_is_no_tar(source: WebDatasetSource) -> None:
+    (source.folder / "folder.tar").mkdir()
+    os.mkfifo(source.folder / "pipe.tar")
+    for name in ("folder.tar", "pipe.tar"):
+        assert find_reason(source, f"{name}/a")[0] is Reason.MISSING_UPSTREAM
+
+
+def test_a_tar_that_changes_while_it_is_read_rejects_the_sample(
+    source: WebDatasetSource, tar: Path
+) -> None:
+    def touch(_: int) -> None:
+        os.utime(tar, ns=(1, 1))
+
+    described = source.describe([SAMPLE])[SAMPLE]
+    with pytest.raises(SampleRejectedError, match="changed while it was read") as caught:
+        source.fetch(described, on_bytes=touch)
+    assert caught.value.reason is Reason.UNREADABLE_SOURCE
+
+
+def test_a_tar_that_was_replaced_is_read_again(source: WebDatasetSource, tar: Path) -> None:
+    before = fetch(source, f"{TAR}/zero")
+    assert find_reason(source, f"{TAR}/new")[0] is Reason.MISSING_UPSTREAM
+    write_tar(tar, make_sample("new"), make_sample("zero", b"changed"))
+    os.utime(tar, ns=(5, 5))
+    assert fetch(source, f"{TAR}/new").num_bytes == before.num_bytes
+    assert fetch(source, f"{TAR}/zero").sha256 != before.sha256
+    members = tar_index.find_members(tar, "zero")
+    assert list(members) == ["bin", "cls", "json", "txt"]
+    assert tar.read_bytes()[members["bin"].offset :][: members["bin"].size_bytes] == b"changed"
+
+
+@pytest.fixture
+def scans(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    scanned: list[Path] = []
+    scan = tar_index.scan_tar
+
+    def count(path: Path) -> Any:
+        scanned.append(path)
+        return scan(path)
+
+    monkeypatch.setattr(tar_index, "scan_tar", count)
+    return scanned
+
+
+def test_a_tar_is_scanned_once_for_all_its_samples(
+    source: WebDatasetSource, scans: list[Path]
+) -> None:
+    for _ in range(3):
+        source.describe([SAMPLE, f"{TAR}/zero"])
+        fetch(source)
+    assert len(scans) == 1
+
+
+def test_what_is_kept_of_tars_is_bounded(
+    tmp_path: Path, scans: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tar_index, "_cache", tar_index._TarCache(10))
+    tars = [write_tar(tmp_path / f"{n}.tar", make_sample("a"), make_sample("b")) for n in range(3)]
+    for tar, num_scans in ((tars[0], 1), (tars[0], 1), (tars[1], 2), (tars[0], 3), (tars[0], 3)):
+        tar_index.find_members(tar, "a")
+        assert len(scans) == num_scans
+    monkeypatch.setattr(tar_index, "_cache", tar_index._TarCache(1))
+    for _ in range(2):
+        tar_index.find_members(tars[2], "a")
+    assert len(scans) == 4
+
+
+def test_threads_may_ask_at_the_same_time(tmp_path: Path) -> None:
+    source = WebDatasetSource(tmp_path)
+    for n in range(8):
+        write_tar(tmp_path / f"{n}.tar", *(make_sample(f"k{k}", bytes([n, k])) for k in range(9)))
+    paths = [f"{n}.tar/k{k}" for k in range(9) for n in range(8)]
+    barrier = threading.Barrier(8)
+
+    def run(start: int) -> list[str]:
+        barrier.wait()
+        return [fetch(source, path).sha256 for path in paths[start:] + paths[:start]]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(run, range(8)))
+    assert len(set(found[0])) == 72
+    assert all(sorted(digests) == sorted(found[0]) for digests in found)
+
+
+def test_every_source_says_which_file_holds_an_item(source: WebDatasetSource) -> None:
+    assert source.physical_path(SAMPLE) == TAR
+    assert source.physical_path("gone/b.TAR/x.tar/y") == "gone/b.TAR"
+    assert FolderSource(source.folder).physical_path("a/b.npz") == "a/b.npz"
+    assert HubSource("org/name").physical_path("a/b.nii.gz") == "a/b.nii.gz"
+
+
+def test_a_table_beside_the_tars_is_read(source: WebDatasetSource) -> None:
+    (source.folder / "table.csv").write_bytes(b"a\n")
+    assert source.read_table("table.csv") == b"a\n"
+    with pytest.raises(CatalogError, match="does not exist or is no folder"):
+        replace(source, folder=source.folder / "none").resolve_revision()
