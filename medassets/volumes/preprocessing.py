@@ -1,5 +1,7 @@
 """From a stored CT volume to the voxels of a sample, in one pass over the file."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from medassets.specs import CTPreprocessing
 from medassets.volumes.buffers import BufferPool
 from medassets.volumes.geometry import Spacing, describe_geometry, plan_resampling
 from medassets.volumes.hu import HuDeclaration, check_statistics, choose_scaling, describe_hu
-from medassets.volumes.nifti import NiftiHeader, open_nifti
+from medassets.volumes.nifti import NiftiHeader, VolumeReader, open_nifti
 from medassets.volumes.resampling import resample_stream
 
 _FLOAT16_MAX = 65504.0
@@ -62,6 +64,7 @@ def preprocess_volume(
     limits: VolumeLimits | None = None,
     out: npt.NDArray[np.float16] | None = None,
     buffers: BufferPool | None = None,
+    opener: Callable[[Path], AbstractContextManager[VolumeReader]] = open_nifti,
 ) -> PreprocessedVolume:
     """Read, scale, clip, resample, crop and pad one volume.
 
@@ -69,16 +72,17 @@ def preprocess_volume(
     On an error the content of `out` is undefined.
 
     Args:
-        file: `.nii` or `.nii.gz`.
+        file: `.nii` or `.nii.gz`, or whatever the opener opens.
         preset: What the output looks like.
         hu: The dataset's HU rule; stored values are HU if it is left out.
         spacing_mm: Steps along the stored axes from the dataset's table, in mm; None without one.
         limits: What is rejected.
         out: Receives the voxels: float16, C-contiguous, of the preset's shape.
         buffers: Where scratch arrays, and the output if `out` is None, come from.
+        opener: Opens the file; see `array_volumes` for arrays.
 
     Raises:
-        SampleRejectedError: With the reason; see `nifti`, `geometry` and `hu`.
+        SampleRejectedError: With the reason; see the opener, `geometry` and `hu`.
         ValueError: If `out` has another shape, dtype or order.
     """
     limits = limits or VolumeLimits()
@@ -86,7 +90,7 @@ def preprocess_volume(
     result = buffers.acquire(preset.shape, np.float16) if out is None else out
     _check_out(result, preset)
     try:
-        with open_nifti(file) as reader:
+        with opener(file) as reader:
             header = reader.header
             check_num_slices(header, limits.min_slices)
             plan = plan_resampling(header, preset, spacing_mm=spacing_mm)

@@ -17,7 +17,7 @@ from medassets.specs import CTPreprocessing
 from medassets.volumes.buffers import BufferPool
 from medassets.volumes.geometry import AxisPlan, ResamplingPlan
 from medassets.volumes.hu import PLAUSIBLE_HU, HuScaling, VoxelStatistics
-from medassets.volumes.nifti import NiftiReader
+from medassets.volumes.nifti import VolumeReader
 
 _INT16 = np.iinfo(np.int16)
 # Held slices beyond this are avoided by shorter blocks along k.
@@ -54,7 +54,7 @@ class _Window:
 
 
 def resample_stream(
-    reader: NiftiReader,
+    reader: VolumeReader,
     plan: ResamplingPlan,
     *,
     scaling: HuScaling,
@@ -92,7 +92,7 @@ class _VolumePass:
 
     def __init__(
         self,
-        reader: NiftiReader,
+        reader: VolumeReader,
         plan: ResamplingPlan,
         scaling: HuScaling,
         preset: CTPreprocessing,
