@@ -1,0 +1,247 @@
+"""The catalog of an NPZ tree: files and tables joined by study, and what either lacks."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from medassets.errors import CatalogError, Reason
+from medassets.specs import VolumeDatasetSpec
+from medassets.storage.paths import check_member_path
+from medassets.volumes.csv_tables import CsvTable, parse_csv
+from medassets.volumes.ct_rate import LABEL_NAMES_KEY, ROW_SCHEMA
+from medassets.volumes.ct_rate_names import parse_volume_name
+from medassets.volumes.ct_tables import (
+    Exclusion,
+    NamedTable,
+    Row,
+    SplitTables,
+    exclude_by_cells,
+    join_texts,
+    read_tables,
+)
+from medassets.volumes.npz_tree import (
+    DEEPEST,
+    TREES_KEY,
+    NpzFile,
+    choose_depth,
+    describe_tree,
+    list_tree,
+    read_headers,
+    read_trees,
+)
+from medassets.volumes.sample_keys import make_distinct_key, make_sample_key
+
+NPZ_ROW_SCHEMA = pa.schema(
+    [
+        *ROW_SCHEMA,
+        ("study_id", pa.string()),
+        ("xy_spacing", pa.string()),
+        ("num_bytes", pa.int64()),
+        ("mtime_ns", pa.int64()),
+        ("shape", pa.list_(pa.int64())),
+        ("array_dtype", pa.string()),
+    ]
+)
+"""Columns of `read_npz_rows`: those of CT-RATE, and what is known of file and array."""
+
+_ENDINGS = (".nii.gz", ".nii", ".npz")
+_OPTIONAL = ("NumberofSlices",)
+_RESCALING = ("RescaleSlope", "RescaleIntercept")
+
+
+def read_npz_rows(
+    spec: VolumeDatasetSpec, folder: Path, split: str, previous: pa.Table | None = None
+) -> pa.Table:
+    """List the files of one split and join them with its tables by VolumeName.
+
+    Every file and every row of a table ends in a row: joined, or with its reason in `excluded` and a
+    sentence in `detail`. A file without a row lacks metadata, report or labels; a row without a file
+    is `missing_source`; a row that repeats one is `duplicate_row`. Files at another depth than that
+    which holds the most are `other_depth`.
+
+    Args:
+        spec: Declaration: `volumes_dir`, `array_key`, the three tables, `hu_rule`.
+        folder: Top of the source.
+        split: One of its splits.
+        previous: The last catalog. The depth it used is kept, for most files may have been deleted
+            since, and headers of files that are as they were are not read again.
+
+    Returns:
+        Table with the columns of `NPZ_ROW_SCHEMA`; `shape` as stored, `spacing_*` in mm.
+
+    Raises:
+        CatalogError: If the folder or a table is missing or malformed; names file, row and column.
+    """
+    files = list_tree(folder, spec.of_split(spec.volumes_dir, split).rstrip("/"))
+    trees = read_trees(previous)
+    depth = trees[split]["depth"] if split in trees else choose_depth(files)
+    used = [file for file in files if file.depth == depth]
+    used = read_headers(used, folder, spec.array_key, _read_known(previous))
+    tables = _open_tables(spec, folder, split)
+    common = {"split": split, "label_names": list(tables.label_names)}
+    rows = [
+        *_iter_files(used, tables, spec),
+        *(_exclude_depth(file, depth) for file in files if file.depth != depth),
+        *_iter_strangers(used, tables, split),
+        *_iter_repeats(tables, split),
+    ]
+    table = pa.Table.from_pylist([{**common, **row} for row in rows], schema=NPZ_ROW_SCHEMA)
+    return table.replace_schema_metadata(
+        {
+            LABEL_NAMES_KEY: json.dumps(tables.label_names, ensure_ascii=False).encode(),
+            TREES_KEY: json.dumps({split: describe_tree(files, depth)}).encode(),
+        }
+    )
+
+
+def join_trees(tables: Iterable[pa.Table]) -> pa.Table:
+    """Return the rows of all splits as one table that says which depth each split's tree has."""
+    listed = list(tables)
+    trees = {split: tree for table in listed for split, tree in read_trees(table).items()}
+    joined = pa.concat_tables(listed, promote_options="default")
+    metadata = {**(joined.schema.metadata or {}), TREES_KEY: json.dumps(trees).encode()}
+    return joined.replace_schema_metadata(metadata)
+
+
+def name_study(volume_name: str) -> str:
+    """Return the study that a cell of VolumeName means: the name without its ending."""
+    for ending in _ENDINGS:
+        if volume_name.endswith(ending):
+            return volume_name.removesuffix(ending)
+    return volume_name
+
+
+def _read_known(previous: pa.Table | None) -> dict[str, NpzFile]:
+    names = ("path", "num_bytes", "mtime_ns", "shape", "array_dtype")
+    if previous is None or not set(names) <= set(previous.column_names):
+        return {}
+    cells = zip(*(previous[name].to_pylist() for name in names), strict=True)
+    return {
+        path: NpzFile(path, "", 0, size or 0, mtime or 0, tuple(shape), dtype)
+        for path, size, mtime, shape, dtype in cells
+        if path is not None and shape is not None
+    }
+
+
+def _open_tables(spec: VolumeDatasetSpec, folder: Path, split: str) -> SplitTables:
+    def read(path: str) -> CsvTable:
+        place = Path(spec.of_split(path, split)).expanduser()
+        try:
+            return parse_csv((folder / place).read_bytes(), str(place))
+        except OSError as error:
+            msg = f"{folder / place}: the table cannot be read ({error.strerror})"
+            raise CatalogError(msg) from error
+
+    metadata, reports, labels = map(read, (spec.meta_file, spec.reports_file, spec.labels_file))
+    optional = _OPTIONAL if spec.effective_hu_rule == "table" else (*_OPTIONAL, *_RESCALING)
+    return read_tables(metadata, reports, labels, name_of=name_study, optional=optional)
+
+
+def _iter_files(
+    files: list[NpzFile], tables: SplitTables, spec: VolumeDatasetSpec
+) -> Iterator[Row]:
+    counts = Counter(file.study_id for file in files)
+    for file in files:
+        row = _identify(file) | _join(file.study_id, tables)
+        if counts[file.study_id] > 1:
+            row["key"] = make_distinct_key(file.study_id, of=file.path)
+        exclusion = _exclude(file, counts[file.study_id], row=row, tables=tables, spec=spec)
+        if exclusion is not None:
+            row["excluded"], row["detail"] = str(exclusion[0]), exclusion[1]
+        yield row
+
+
+def _identify(file: NpzFile) -> Row:
+    study_id = file.study_id
+    volume = parse_volume_name(f"{study_id}.nii.gz", split=study_id.partition("_")[0])
+    return {
+        "key": make_sample_key(study_id),
+        "study_id": study_id,
+        "path": file.path,
+        "group": volume.patient if volume else study_id,
+        "patient": volume.patient if volume else None,
+        "scan": volume.scan if volume else None,
+        "reconstruction": volume.reconstruction if volume else None,
+        "num_bytes": file.num_bytes,
+        "mtime_ns": file.mtime_ns,
+        "shape": file.shape,
+        "array_dtype": file.dtype,
+    }
+
+
+def _join(study_id: str, tables: SplitTables) -> Row:
+    row = join_texts(study_id, tables)
+    metadata = tables.metadata
+    if (index := metadata.first.get(study_id)) is not None:
+        row |= {column: cells[index] for column, cells in tables.cells.items()}
+        row["xy_spacing"] = metadata.table.rows[index][metadata.table.column_index("XYSpacing")]
+    return row
+
+
+def _exclude(
+    file: NpzFile, num_files: int, *, row: Row, tables: SplitTables, spec: VolumeDatasetSpec
+) -> Exclusion | None:
+    """Say why a file cannot become a sample: the first rule that applies."""
+    try:
+        check_member_path(file.path)
+    except CatalogError as error:
+        return Reason.BAD_NAME, str(error)
+    if num_files > 1:
+        return Reason.AMBIGUOUS_SOURCE, f"{num_files} files are named {file.study_id}.npz"
+    if file.study_id not in tables.metadata.first:
+        return Reason.MISSING_METADATA, f"{file.path}: not in {tables.metadata.table.path}"
+    if (conflict := tables.find_conflict(file.study_id)) is not None:
+        return Reason.DUPLICATE_ROW, conflict
+    return exclude_by_cells(file.study_id, row=row, tables=tables, spec=spec)
+
+
+def _exclude_depth(file: NpzFile, depth: int) -> Row:
+    detail = f"{file.path}: at depth {file.depth}; of depths 1 to {DEEPEST} most files are at {depth}"
+    return _identify(file) | {
+        "key": make_distinct_key(file.study_id, of=file.path),
+        "excluded": str(Reason.OTHER_DEPTH),
+        "detail": detail,
+    }
+
+
+def _iter_strangers(files: list[NpzFile], tables: SplitTables, split: str) -> Iterator[Row]:
+    """Yield a row for each study that only the tables know."""
+    seen = {file.study_id for file in files}
+    for side in (tables.metadata, tables.reports, tables.labels):
+        for study_id, index in side.first.items():
+            if study_id in seen:
+                continue
+            seen.add(study_id)
+            where = f"{side.table.path}, row {side.table.row_numbers[index]}"
+            detail = f"{where}: {split} has no file {study_id}.npz"
+            yield {
+                "key": make_sample_key(study_id),
+                "study_id": study_id,
+                "excluded": str(Reason.MISSING_SOURCE),
+                "detail": detail,
+            }
+
+
+def _iter_repeats(tables: SplitTables, split: str) -> Iterator[Row]:
+    """Yield a row for each row of a table that repeats the name of another."""
+    sides: tuple[tuple[str, NamedTable], ...] = (
+        ("metadata", tables.metadata),
+        ("reports", tables.reports),
+        ("labels", tables.labels),
+    )
+    for kind, side in sides:
+        for index, name in enumerate(side.names):
+            if side.first[name] == index:
+                continue
+            number = side.table.row_numbers[index]
+            fields: dict[str, Any] = {
+                "key": f"{split}-{kind}-row-{number}",
+                "study_id": name,
+                "excluded": str(Reason.DUPLICATE_ROW),
+                "detail": f"{side.table.path}, row {number}: {side.describe_repeat(name)}",
+            }
+            yield fields
