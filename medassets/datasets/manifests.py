@@ -48,6 +48,8 @@ def _build(workspace: Workspace, plan: CatalogPlan, split: str, keys: list[str])
         excluded=plan.excluded.get(split, {}),
         planned=keys,
         num_held=plan.num_held,
+        samples_per_shard=plan.samples_per_shard,
+        describe_shard=workspace.kind.describe_shard,
     )
 
 

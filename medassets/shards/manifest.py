@@ -1,7 +1,7 @@
 """The manifest of a split, and the index that `wids` opens."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from medassets.shards.record import ShardRecord
@@ -23,11 +23,13 @@ def build_manifest(
     excluded: Mapping[str, int],
     planned: Sequence[str],
     num_held: int,
+    samples_per_shard: int,
+    describe_shard: Callable[[ShardRecord], Mapping[str, Any]],
 ) -> Manifest:
     """Return the manifest of one split.
 
     Member offsets stand in the record that each shard names; everything else a reader needs to
-    choose and check shards is here.
+    choose and check shards is here. A MB is 10**6 bytes, a GB 10**9.
 
     Args:
         split: The split.
@@ -38,6 +40,8 @@ def build_manifest(
         excluded: Reason -> rows of the split excluded by rule.
         planned: Partition keys of the whole plan of the split.
         num_held: Rows of the dataset that no shard was planned for yet.
+        samples_per_shard: Samples of a full shard.
+        describe_shard: What else to say of a shard, as `contents`; left out where it is empty.
     """
     samples = sum(record.num_samples for record in records)
     total = sum(record.size_bytes for record in records)
@@ -48,8 +52,12 @@ def build_manifest(
         "format": "webdataset",
         **sample_fields,
         "total_shards": len(records),
+        "num_shards": len(records),
+        "samples_per_shard": samples_per_shard,
         "total_samples": samples,
         "total_size_bytes": total,
+        "total_size_mb": round(total / 1e6, 3),
+        "total_size_gb": round(total / 1e9, 6),
         "average_sample_size_mb": round(total / samples / 1e6, 3) if samples else 0.0,
         "complete": len(records) == len(planned) and not num_held,
         "missing_partitions": [key for key in planned if key not in there],
@@ -58,7 +66,7 @@ def build_manifest(
         "excluded": dict(sorted(excluded.items())),
         "rejected": sum(len(record.rejected) for record in records),
         "fingerprint": fingerprint([record.fingerprint for record in records]),
-        "shards": [_describe_shard(record) for record in records],
+        "shards": [_describe_shard(record, describe_shard(record)) for record in records],
     }
 
 
@@ -81,7 +89,7 @@ def write_manifest(paths: DatasetPaths, split: str, manifest: Manifest) -> None:
     publish_bytes(paths.wids_index(split), encode_document(build_wids_index(manifest)))
 
 
-def _describe_shard(record: ShardRecord) -> dict[str, Any]:
+def _describe_shard(record: ShardRecord, contents: Mapping[str, Any]) -> dict[str, Any]:
     rejected = [{"key": r.key, "reason": r.reason, "detail": r.detail} for r in record.rejected]
     return {
         "shard_index": split_partition_key(record.partition)[1],
@@ -92,6 +100,7 @@ def _describe_shard(record: ShardRecord) -> dict[str, Any]:
         "record": record.filename.removesuffix(".tar") + ".json",
         "keys": [sample.key for sample in record.samples],
         "rejected": rejected,
+        **({"contents": dict(contents)} if contents else {}),
     }
 
 

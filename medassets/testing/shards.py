@@ -5,6 +5,7 @@ import json
 import tarfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from medassets.arrays import BytesLike
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.shards.manifest import build_manifest, write_manifest
+from medassets.shards.record import ShardRecord
 from medassets.shards.writer import Encoded, ShardWork, ensure_shard
 from medassets.storage.paths import DatasetPaths
 
@@ -108,9 +110,15 @@ def make_shards(
         excluded={},
         planned=[record.partition for record in records],
         num_held=0,
+        samples_per_shard=max((record.num_samples for record in records), default=1),
+        describe_shard=_say_nothing,
     )
     write_manifest(paths, split, manifest)
     return paths.manifest(split)
+
+
+def _say_nothing(_: ShardRecord) -> dict[str, Any]:
+    return {}
 
 
 def pack_tar(

@@ -35,6 +35,12 @@ OURS = {
     "complete",
     "missing_partitions",
     "held_samples",
+    "num_shards",
+    "samples_per_shard",
+    "total_size_mb",
+    "total_size_gb",
+    "source_bytes",
+    "compression_ratio",
 }
 
 

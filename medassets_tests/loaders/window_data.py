@@ -78,6 +78,8 @@ def write_shards(
         excluded={},
         planned=[record.partition for record in records],
         num_held=0,
+        samples_per_shard=3,
+        describe_shard=lambda record: {},
     )
     manifest = folder / "manifest.json"
     manifest.write_bytes(encode_document(document))

@@ -44,6 +44,8 @@ def manifest(paths: DatasetPaths, records: list[ShardRecord]) -> Mapping[str, An
         excluded={"no_chest": 3},
         planned=["train-000000", "train-000001", "train-000002"],
         num_held=0,
+        samples_per_shard=3,
+        describe_shard=lambda record: {},
     )
     write_manifest(paths, "train", manifest)
     return json.loads(paths.manifest("train").read_bytes())
