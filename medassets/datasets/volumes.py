@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,21 +11,22 @@ from typing import Any
 import pyarrow as pa
 
 from medassets.datasets.kind import Estimate
+from medassets.datasets.sizes import GZIP_SHARE, count_voxels
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.shards.fingerprint import FORMAT_VERSION, content_fingerprint
 from medassets.shards.record import ShardRecord
 from medassets.shards.writer import Encode, each_item
 from medassets.sources.base import Source
-from medassets.specs import VolumeDatasetSpec
+from medassets.sources.folder import FolderSource
+from medassets.sources.webdataset import WebDatasetSource
+from medassets.specs import RAW, VolumeDatasetSpec
 from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import DatasetPaths
 
-# Of 50 chest CTs of CT-RATE: a gzipped int16 volume takes about 0.58 of its voxels' bytes.
-_GZIP_SHARE = 0.58
 # 512 x 512 x 336 takes about 0.5 s on one core of an AMD EPYC; it grows with the voxels read.
 _SECONDS_PER_RAW_BYTE = 0.5 / 176e6
-_MATRIX = 512
-_SLICES = 336
+# Headers of the members, padding, labels and the json without report and metadata.
+_SAMPLE_EXTRA_BYTES = 8 * 1024
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,22 @@ class VolumeDataset:
     @cached_property
     def _fingerprint(self) -> str:
         spec = self.spec
-        return fingerprint(
-            {
-                "kind": "ct_volume",
-                "format_version": FORMAT_VERSION,
+        facts: dict[str, Any] = {
+            "kind": "ct_volume",
+            "format_version": FORMAT_VERSION,
+            "min_slices": spec.min_slices,
+        }
+        if spec.is_raw:
+            facts |= {"preprocessing": RAW, "max_rounding_error": spec.max_rounding_error}
+        else:
+            facts |= {
                 "preprocessing": asdict(spec.preset()),
                 "hu_rule": spec.effective_hu_rule,
-                "min_slices": spec.min_slices,
                 "plausible_share": [spec.min_plausible_share, spec.max_plausible_share],
             }
-        )
+        if spec.is_array_source:
+            facts["array"] = [spec.source, spec.array_key]
+        return fingerprint(facts)
 
     def plan_settings(self) -> Mapping[str, Any]:
         """Return nothing: the source says which split a volume belongs to."""
@@ -65,21 +72,37 @@ class VolumeDataset:
         previous: pa.Table | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> pa.Table:
-        """Return one row per line of the splits' metadata tables; see `volumes.ct_rate`."""
+        """Return one row per source item; see `volumes.ct_rate`, `npz_rows`, `webdataset_rows`."""
+        if isinstance(source, WebDatasetSource):
+            from medassets.volumes.webdataset_rows import read_webdataset_rows
+
+            listed = (
+                read_webdataset_rows(self.spec, source, split, previous)
+                for split in self.spec.splits
+            )
+            return pa.concat_tables(listed, promote_options="default")
+        if self.spec.source == "npz" and isinstance(source, FolderSource):
+            from medassets.volumes.npz_rows import join_trees, read_npz_rows
+
+            trees = (
+                read_npz_rows(self.spec, source.folder, split, previous)
+                for split in self.spec.splits
+            )
+            return join_trees(trees)
         from medassets.volumes.ct_rate import read_rows
 
         tables = [read_rows(source, self.spec, split, revision) for split in self.spec.splits]
         return pa.concat_tables(tables, promote_options="default")
 
     def encoder(self) -> Encode:
-        """Return the function that preprocesses one NIfTI file; numba is imported here."""
+        """Return the function that makes a sample of one file; numba is imported here."""
         from medassets.volumes.buffers import BufferPool
-        from medassets.volumes.samples import encode_volume_sample
 
         buffers = BufferPool()
+        encode_sample = self._choose_encoder()
 
         def encode(item: SourceItem, staged: StagedFile) -> EncodedSample:
-            return encode_volume_sample(
+            return encode_sample(
                 item,
                 staged,
                 spec=self.spec,
@@ -88,6 +111,15 @@ class VolumeDataset:
             )
 
         return each_item(encode)
+
+    def _choose_encoder(self) -> Callable[..., EncodedSample]:
+        if self.spec.is_raw:
+            from medassets.volumes.raw_samples import encode_raw_sample
+
+            return encode_raw_sample
+        from medassets.volumes.samples import encode_volume_sample
+
+        return encode_volume_sample
 
     def sample_fingerprint(self, item: SourceItem, staged: StagedFile) -> str:
         """Return the hash that says "same voxels, same table row, same processing"."""
@@ -103,12 +135,14 @@ class VolumeDataset:
         """Return None: volumes come from the source."""
 
     def estimate(self, row: Mapping[str, Any]) -> Estimate:
-        """Guess sizes from the table's number of slices and a 512 x 512 matrix."""
-        slices = row.get("num_slices") or _SLICES
-        voxel_bytes = 2 * _MATRIX * _MATRIX * int(slices)
+        """Guess sizes from the array's shape, or the table's slices and a 512 x 512 matrix."""
+        voxel_bytes = 2 * count_voxels(row)
+        raw_bytes = 0 if self.spec.is_array_source else int(GZIP_SHARE * voxel_bytes)
+        values = voxel_bytes if self.spec.is_raw else 2 * math.prod(self.spec.preset().shape)
+        texts = sum(len(row.get(name) or "") for name in ("report", "metadata"))
         return Estimate(
-            raw_bytes=int(_GZIP_SHARE * voxel_bytes),
-            sample_bytes=2 * math.prod(self.spec.preset().shape) + 16 * 1024,
+            raw_bytes=raw_bytes,
+            sample_bytes=values + 2 * texts + _SAMPLE_EXTRA_BYTES,
             seconds=_SECONDS_PER_RAW_BYTE * voxel_bytes,
         )
 
@@ -119,23 +153,36 @@ class VolumeDataset:
         """
         from medassets.volumes.ct_tables import LABEL_NAMES
 
-        preset = self.spec.preset()
-        samples = (sample for record in records for sample in record.samples)
+        spec = self.spec
+        samples = [sample for record in records for sample in record.samples]
         sizes = (m.size_bytes for sample in samples for m in sample.members if m.suffix == "cls")
-        return {
-            "preprocessed": True,
-            "sample_shape": list(preset.shape),
-            "sample_dtype": preset.dtype,
+        source_bytes = sum(sample.facts.get("source_bytes", 0) for sample in samples)
+        total = sum(record.size_bytes for record in records)
+        fields: dict[str, Any] = {
+            "preprocessed": not spec.is_raw,
+            "sample_shape": None if spec.is_raw else list(spec.preset().shape),
+            "sample_dtype": "float16",
             "num_classes": next(sizes, 4 * len(LABEL_NAMES)) // 4,
+            "source_bytes": source_bytes,
+            "compression_ratio": round(source_bytes / total, 4) if total else None,
         }
+        if spec.is_raw:
+            fields["max_rounding_error"] = _find_largest_error(records)
+        return fields
 
     def describe_catalog(self, table: pa.Table) -> Mapping[str, Any]:
-        """Return nothing: counts by reason say it all."""
-        return {}
+        """Return which depth of each split's tree is in use; for other sources nothing."""
+        if self.spec.source != "npz":
+            return {}
+        from medassets.volumes.npz_tree import read_trees
+
+        return {"npz_trees": read_trees(table)}
 
     def describe_shard(self, record: ShardRecord) -> Mapping[str, Any]:
-        """Return nothing: counts by reason say it all."""
-        return {}
+        """Return the largest rounding error of a raw shard; otherwise counts say it all."""
+        if not self.spec.is_raw:
+            return {}
+        return {"max_rounding_error": _find_largest_error([record])}
 
     def draw_preview(self, shard: Path, record: ShardRecord) -> bytes | None:
         """Return the middle slices of the shard's first volume in a lung window, as JPEG."""
@@ -148,3 +195,9 @@ class VolumeDataset:
             return draw_sample_preview(
                 {m.suffix: os.pread(file.fileno(), m.size_bytes, m.offset) for m in wanted}
             )
+
+
+def _find_largest_error(records: Sequence[ShardRecord]) -> float | None:
+    """Return by how much float16 changed a stored value at most; None without samples."""
+    errors = (sample.facts["max_rounding_error"] for one in records for sample in one.samples)
+    return max(errors, default=None)

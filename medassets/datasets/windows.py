@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from medassets.datasets.kind import Estimate
+from medassets.datasets.sizes import GZIP_SHARE, count_voxels
 from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.shards.fingerprint import FORMAT_VERSION, content_fingerprint
@@ -21,16 +22,12 @@ from medassets.specs import PADDING_HU, CTWindowDatasetSpec
 from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import DatasetPaths
 
-# Of 50 chest CTs of CT-RATE: a gzipped int16 volume takes about 0.58 of its voxels' bytes.
-_GZIP_SHARE = 0.58
 # Raised whenever the same source comes to be stored in other bytes.
 _CODEC_VERSION = 2
 # 512 x 512 x 336 takes about 0.45 s on one core of an AMD EPYC.
 _SECONDS_PER_RAW_BYTE = 0.45 / 176e6
 # Of real chests 5 to 18 % of the bits remain, of noisy ones up to 42 %; see docs/decisions.md.
 _COMPRESSED_SHARE = 0.2
-_MATRIX = 512
-_SLICES = 336
 _TEXT_COLUMNS = ("report", "labels", "label_names")
 
 
@@ -152,8 +149,8 @@ class CTWindows:
             voxels = int(row.get("num_bytes") or 0) // num_windows
             raw_bytes, seconds = 0, 3e-9 * voxels * num_windows
         else:
-            voxels = _MATRIX * _MATRIX * int(row.get("num_slices") or _SLICES)
-            raw_bytes, seconds = int(2 * _GZIP_SHARE * voxels), 2 * _SECONDS_PER_RAW_BYTE * voxels
+            voxels = count_voxels(row)
+            raw_bytes, seconds = int(2 * GZIP_SHARE * voxels), 2 * _SECONDS_PER_RAW_BYTE * voxels
         share = _COMPRESSED_SHARE if self.spec.compression == "auto" else 1.0
         mask_bytes = int(voxels / 8 * share + voxels / 1024) + 2048
         return Estimate(raw_bytes, sample_bytes=num_windows * mask_bytes + 8192, seconds=seconds)

@@ -16,6 +16,7 @@ from medassets.sources.base import Source
 from medassets.sources.folder import FolderSource
 from medassets.sources.hub import HubSource
 from medassets.sources.staging import Staging
+from medassets.sources.webdataset import WebDatasetSource
 from medassets.specs import DatasetSpec
 from medassets.storage.paths import DatasetPaths, data_home, staging_home
 
@@ -178,6 +179,8 @@ def dataset_paths(dataset: str, *, data_root: str = "", stage: str = "shards") -
 
 
 def _open_source(spec: DatasetSpec) -> Source:
+    if spec.source == "webdataset":
+        return WebDatasetSource(Path(spec.source_folder).expanduser())
     if spec.source != "huggingface":
         return FolderSource(Path(spec.source_folder).expanduser())
     return HubSource(

@@ -11,10 +11,12 @@ import numpy as np
 from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.specs import CTPreprocessing, CTSourceSpec, VolumeDatasetSpec
+from medassets.volumes.array_items import choose_opener
 from medassets.volumes.buffers import BufferPool
 from medassets.volumes.ct_tables import REPORT_SECTIONS
 from medassets.volumes.hu import HuDeclaration
 from medassets.volumes.preprocessing import PreprocessedVolume, VolumeLimits, preprocess_volume
+from medassets.volumes.texts import SampleTexts, read_member_texts, read_row_texts
 
 MEMBER_SUFFIXES = ("bin", "txt", "cls", "json")
 """Members of a volume sample, in the order they stand in a shard."""
@@ -48,7 +50,7 @@ def encode_volume_sample(
     Raises:
         SampleRejectedError: If no sample can come of the file or the row.
     """
-    labels = read_labels(item)
+    texts = read_texts(item, staged, spec)
     preset = spec.preset()
     with ExitStack() as stack:
         voxels = buffers.acquire(preset.shape, np.float16)
@@ -61,15 +63,16 @@ def encode_volume_sample(
             limits=read_limits(spec),
             out=voxels,
             buffers=buffers,
+            opener=choose_opener(item, spec, buffers),
         )
         started = time.perf_counter()
         described = describe_sample(
-            item, staged, volume, labels=labels, spec=spec, fingerprint=fingerprint
+            item, staged, volume, texts=texts, spec=spec, fingerprint=fingerprint
         )
         members = (
             ("bin", volume.array),
-            ("txt", (item.row["report"] or "").encode()),
-            ("cls", np.array(list(labels.values()), "<f4").tobytes()),
+            ("txt", texts.text),
+            ("cls", texts.cls),
             ("json", encode_json(described)),
         )
         # From here on the buffer is the sample's; before, an error gives it back.
@@ -88,7 +91,7 @@ def describe_sample(
     staged: StagedFile,
     volume: PreprocessedVolume,
     *,
-    labels: Mapping[str, float],
+    texts: SampleTexts,
     spec: VolumeDatasetSpec,
     fingerprint: str,
 ) -> dict[str, Any]:
@@ -97,17 +100,44 @@ def describe_sample(
     `shape` and `dtype` are those of the `bin` member, and so are `volume_shape` and
     `volume_dtype`, the names that existing readers look for. Missing values are null.
     """
-    row, shape = item.row, list(volume.array.shape)
+    shape, dtype = list(volume.array.shape), volume.array.dtype.name
     source = {"dtype": volume.dtype, **volume.geometry["source"]}
     return {
-        "study_id": item.key,
+        **describe_shape(item, shape, dtype),
+        **describe_texts(texts, item.row),
+        **describe_origin(item, staged),
+        "geometry": {**volume.geometry, "source": source},
+        "hu": dict(volume.hu),
+        "preprocessing": _describe_preset(spec.preset(), name=spec.preprocessing),
+        "metadata": json.loads(item.row["metadata"]),
+        "fingerprint": fingerprint,
+    }
+
+
+def describe_shape(item: SourceItem, shape: list[int], dtype: str) -> dict[str, Any]:
+    """Return the study, and what the `bin` member is, under the names that readers look for."""
+    return {
+        "study_id": item.row.get("study_id") or item.key,
         "shape": shape,
-        "dtype": volume.array.dtype.name,
+        "dtype": dtype,
         "volume_shape": shape,
-        "volume_dtype": volume.array.dtype.name,
-        "num_classes": len(labels),
-        "labels": dict(labels),
+        "volume_dtype": dtype,
+    }
+
+
+def describe_texts(texts: SampleTexts, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return labels by name, and the sections of the report; null where they are not known."""
+    return {
+        "num_classes": len(texts.labels),
+        "labels": dict(texts.labels),
         "report": {section: row[f"report_{section}"] for section in REPORT_SECTIONS},
+    }
+
+
+def describe_origin(item: SourceItem, staged: StagedFile) -> dict[str, Any]:
+    """Return whose volume it is, and which file it comes from."""
+    row = item.row
+    return {
         "split": item.split,
         "patient": row["patient"],
         "scan": row["scan"],
@@ -118,24 +148,18 @@ def describe_sample(
             "sha256": staged.sha256,
             "bytes": staged.num_bytes,
         },
-        "geometry": {**volume.geometry, "source": source},
-        "hu": dict(volume.hu),
-        "preprocessing": _describe_preset(spec.preset(), name=spec.preprocessing),
-        "metadata": json.loads(row["metadata"]),
-        "fingerprint": fingerprint,
     }
 
 
-def read_labels(item: SourceItem) -> dict[str, float]:
-    """Return label name -> value, in the order of the labels table.
+def read_texts(item: SourceItem, staged: StagedFile, spec: VolumeDatasetSpec) -> SampleTexts:
+    """Return report and labels, from the tables or from the foreign sample.
 
     Raises:
-        SampleRejectedError: MISSING_LABELS if the row has none, or another number than names.
+        SampleRejectedError: If they are missing or cannot be used; see `texts`.
     """
-    values, names = item.row["labels"], item.row["label_names"]
-    if values is None or names is None or len(values) != len(names):
-        raise SampleRejectedError(Reason.MISSING_LABELS, "the catalog row has no usable labels")
-    return dict(zip(names, map(float, values), strict=True))
+    if spec.source == "webdataset":
+        return read_member_texts(item, staged)
+    return read_row_texts(item)
 
 
 def declare_hu(item: SourceItem, spec: CTSourceSpec) -> HuDeclaration:
