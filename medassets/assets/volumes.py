@@ -1,5 +1,7 @@
 """The assets, checks, jobs and schedule of one dataset of CT volumes."""
 
+from collections.abc import Mapping, Sequence
+
 import dagster as dg
 
 from medassets.assets.automation import build_automation
@@ -10,6 +12,8 @@ from medassets.assets.factory import (
     build_raw_asset,
     build_shards_asset,
 )
+from medassets.assets.reclaim import STAGE as RECLAIM
+from medassets.assets.reclaim import build_reclaim_asset
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.volumes import VolumeDataset
 from medassets.specs import VolumeDatasetSpec
@@ -24,24 +28,35 @@ def build_volume_assets(spec: VolumeDatasetSpec) -> dg.Definitions:
     Args:
         spec: The declaration.
     """
-    return build_ct_assets(VolumeDataset(spec))
+    kind = VolumeDataset(spec)
+    if not spec.delete_sources:
+        return build_ct_assets(kind)
+    jobs = {"reclaim": [RECLAIM], "convert": [kind.stage, RECLAIM]}
+    return build_ct_assets(kind, more=[build_reclaim_asset(kind)], more_jobs=jobs)
 
 
-def build_ct_assets(kind: DatasetKind) -> dg.Definitions:
+def build_ct_assets(
+    kind: DatasetKind,
+    *,
+    more: Sequence[dg.AssetsDefinition] = (),
+    more_jobs: Mapping[str, Sequence[str]] | None = None,
+) -> dg.Definitions:
     """Return assets, checks, jobs and schedule of one kind that reads CT volumes.
 
     Args:
         kind: The declared dataset; its one stage follows the catalog, and the files of a remote
             source.
+        more: Other assets of the dataset.
+        more_jobs: Jobs that make them: name, behind the dataset's, to the stages.
     """
     spec = kind.spec
     raw_stage = "raw_volumes" if spec.source == "huggingface" else None
     assets = [build_catalog_asset(kind)]
     if raw_stage:
         assets.append(build_raw_asset(kind, stage=raw_stage))
-    assets += [build_shards_asset(kind, upstream=raw_stage), build_manifest_asset(kind)]
+    assets += [build_shards_asset(kind, upstream=raw_stage), build_manifest_asset(kind), *more]
     stages = [stage for stage in (raw_stage, kind.stage) if stage]
     return dg.Definitions.merge(
         dg.Definitions(assets=assets, asset_checks=build_checks(kind)),
-        build_automation(spec, jobs={"build": stages}),
+        build_automation(spec, jobs={"build": stages, **(more_jobs or {})}),
     )

@@ -44,6 +44,14 @@ from medassets.cli.session import Session
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Video: what decodes frames."
 )
+@click.option(
+    "--delete-sources",
+    "--delete-source-files",
+    "delete_sources",
+    is_flag=True,
+    help="Delete each source that is proven to be in its shard; asks for the word DELETE.",
+)
+@click.option("--yes", is_flag=True, help="With --delete-sources: do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     dataset: str,
@@ -61,6 +69,8 @@ def command(
     failed: bool,
     force: bool,
     no_refresh: bool,
+    delete_sources: bool,
+    yes: bool,
     as_json: bool,
 ) -> int:
     """Build DATASET: whatever is missing, failed, stale or lost; what is whole is kept.
@@ -84,5 +94,7 @@ def command(
             if value is not None
         },
         device=device or "",
+        delete_sources=delete_sources,
+        yes=yes,
     )
     return build_dataset(Session(), Output(as_json), dataset, options)

@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.table import Table
 
 from medassets.cli.words import count_words, format_bytes
+from medassets.datasets.reclaim import ReclaimProgress, ReclaimReport
 from medassets.progress import listening
 
 # One plain line at most so often when the output is not a terminal.
@@ -69,13 +70,16 @@ class Output:
 
 
 @contextmanager
-def showing_progress(output: Output, title: str, total: int) -> Iterator["ProgressView"]:
+def showing_progress(
+    output: Output, title: str, total: int, *, noun: str = "sample"
+) -> Iterator["ProgressView"]:
     """Show how samples become shards: a bar on a terminal, plain lines elsewhere.
 
     Args:
         output: The command's output; nothing is shown with --json.
         title: What is being built.
         total: Samples to make.
+        noun: What is counted, if not samples.
     """
     if sys.stderr.isatty() and not output.as_json:
         bar = Progress(
@@ -88,12 +92,12 @@ def showing_progress(output: Output, title: str, total: int) -> Iterator["Progre
         )
         with bar:
             view = ProgressView(
-                output, title, total, bar, bar.add_task(title, total=total, note="")
+                output, title, total, bar, bar.add_task(title, total=total, note=""), noun=noun
             )
             with listening(view.hear):
                 yield view
         return
-    view = ProgressView(output, title, total, None, None)
+    view = ProgressView(output, title, total, None, None, noun=noun)
     with listening(view.hear):
         yield view
 
@@ -107,9 +111,16 @@ class ProgressView:
     total: int
     bar: Progress | None
     task: TaskID | None
+    noun: str = "sample"
     done_before: int = 0
     staged_bytes: int = 0
     last_line_s: float = field(default_factory=time.monotonic)
+    reclaimed: list[ReclaimReport] = field(default_factory=list)
+
+    @property
+    def freed_bytes(self) -> int:
+        """Bytes of the sources deleted so far."""
+        return sum(done.freed_bytes for done in self.reclaimed)
 
     def finish_shard(self, num_samples: int, note: str) -> None:
         """Count a finished shard's samples; a line each where there is no bar."""
@@ -117,7 +128,16 @@ class ProgressView:
         self._draw(self.done_before, note, always=True)
 
     def hear(self, event: Any) -> None:
-        """Take one report: bytes that were fetched, or a sample that was written."""
+        """Take one report: bytes that were fetched, a sample that was written, a file deleted."""
+        if isinstance(event, ReclaimReport):
+            self.reclaimed.append(event)
+            return
+        if isinstance(event, ReclaimProgress):
+            freed = format_bytes(self.freed_bytes + event.freed_bytes)
+            what = f"{event.done} of {event.total} sources"
+            verb = f"deleted, {freed} freed" if event.freed_bytes else "compared"
+            self._draw(self.done_before, f"{event.partition_key}: {what} {verb}")
+            return
         if isinstance(event, int):
             self.staged_bytes += event
             self._draw(self.done_before, f"fetched {format_bytes(self.staged_bytes)}")
@@ -131,5 +151,5 @@ class ProgressView:
         now = time.monotonic()
         if not self.output.as_json and (always or now - self.last_line_s >= _PLAIN_LINE_S):
             self.last_line_s = now
-            samples = count_words(self.total, "sample")
-            self.output.warn(f"{self.title}: {done} of {samples}  {note}")
+            of = count_words(self.total, self.noun)
+            self.output.warn(f"{self.title}: {done} of {of}  {note}")

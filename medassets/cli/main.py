@@ -29,6 +29,7 @@ COMMANDS = {
     "status": "The state of every shard.",
     "retry": "Try failed and lost shards again.",
     "verify": "Every byte of every shard against its record.",
+    "reclaim": "Sources that are in whole shards: list them, or delete them.",
     "inspect": "What the first samples of a shard hold.",
     "export": "Shards as the files that other training code reads.",
     "merge-info": "Several exports as one dataset for the trainer.",

@@ -1,6 +1,10 @@
 """`medassets plan`: what a build would cost; nothing is written."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
+import pyarrow as pa
 
 from medassets.cli.console import Output
 from medassets.cli.selection import check_shard_size
@@ -8,7 +12,10 @@ from medassets.cli.session import Session
 from medassets.cli.source_notes import explain_empty, find_table_problems, list_reasons
 from medassets.cli.words import count_words, format_bytes, format_seconds
 from medassets.datasets.estimates import PlanEstimate, estimate_plan
+from medassets.datasets.peak import PeakEstimate, estimate_peak, require_peak
 from medassets.datasets.refresh import draft_catalog
+from medassets.datasets.workspace import Workspace
+from medassets.specs import ArraySourceSpec
 from medassets.storage.disk import free_bytes
 
 
@@ -26,7 +33,12 @@ def command(
     draft = draft_catalog(workspace, limit=limit, samples_per_shard=samples_per_shard)
     estimates = estimate_plan(workspace.kind, draft.table)
     free = free_bytes(workspace.paths.folder)
+    peak = _estimate_peak(workspace, draft.table)
     _show(output, dataset, draft.source_uri, estimates, free)
+    if peak is not None:
+        _show_peak(output, peak)
+    for line in _describe_trees(workspace.kind.describe_catalog(draft.table)):
+        output.say(line)
     if excluded := draft.plan.excluded_by_reason():
         output.say(f"excluded: {list_reasons(excluded)}")
     if draft.plan.num_held:
@@ -48,10 +60,38 @@ def command(
             "table_problems": problems.as_dict(),
             "new_shards": draft.new_partitions,
             "free_bytes": free,
+            "peak": {**vars(peak), "fits": peak.fits} if peak is not None else None,
             "splits": {split: vars(estimate) for split, estimate in estimates.items()},
         }
     )
+    if peak is not None:
+        require_peak(workspace, peak)
     return 0
+
+
+def _estimate_peak(workspace: Workspace, table: pa.Table) -> PeakEstimate | None:
+    """Return the peak where sources share the disk with shards, or are deleted as they go."""
+    if not workspace.source.is_local or not isinstance(workspace.kind.spec, ArraySourceSpec):
+        return None
+    return estimate_peak(workspace, table, reclaim=workspace.kind.spec.delete_sources)
+
+
+def _show_peak(output: Output, peak: PeakEstimate) -> None:
+    now = peak.source_bytes + peak.shard_bytes
+    output.say(
+        f"peak: {format_bytes(peak.peak_bytes)} of sources and shards together, now "
+        f"{format_bytes(now)}, in the end {format_bytes(peak.end_bytes)}; "
+        f"{format_bytes(peak.needed_bytes)} more than now must be free"
+    )
+
+
+def _describe_trees(described: Mapping[str, Any]) -> list[str]:
+    trees: Mapping[str, Any] = described.get("npz_trees", {})
+    return [
+        f"{split}: .npz files at depth {tree['depth']}, which holds the most "
+        f"({', '.join(f'depth {d}: {n:,}' for d, n in tree['files_by_depth'].items()) or 'none'})"
+        for split, tree in trees.items()
+    ]
 
 
 def _show(

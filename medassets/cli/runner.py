@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
 from operator import or_
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 from medassets.cli.console import Output, ProgressView, showing_progress
 from medassets.cli.main import EXIT_FAILED, EXIT_INTERRUPTED, exit_code_of
 from medassets.cli.outcome import RunResult
+from medassets.cli.reclaim import check_may_delete, reclaim_config
+from medassets.cli.reclaiming import Reclaimed, ask_for_confirmation
 from medassets.cli.selection import (
     BuildOptions,
     Round,
@@ -27,7 +29,9 @@ from medassets.cli.source_notes import (
     list_reasons,
 )
 from medassets.cli.words import count_words, format_bytes, format_seconds
+from medassets.datasets.peak import check_peak
 from medassets.datasets.preflight import check_ready
+from medassets.datasets.reclaim import is_reclaimed
 from medassets.errors import (
     TRANSIENT_REASONS,
     DiskSpaceError,
@@ -67,6 +71,7 @@ class BuildReport:
         num_bytes: Bytes of the shards made.
         seconds: Wall seconds of it all.
         interrupted: The user stopped it.
+        reclaimed: What became of the sources, where they were to be deleted.
     """
 
     dataset: str
@@ -85,6 +90,7 @@ class BuildReport:
     num_bytes: int = 0
     seconds: float = 0.0
     interrupted: bool = False
+    reclaimed: Reclaimed = field(default_factory=Reclaimed)
 
 
 def build_dataset(session: Session, output: Output, dataset: str, options: BuildOptions) -> int:
@@ -119,10 +125,19 @@ class _Build:
     report: BuildReport
     options: BuildOptions
     code: int = 0
+    may_delete: bool = False
 
     def run(self) -> int:
         dataset, options, report = self.report.dataset, self.options, self.report
         check_options(self.session.workspace(dataset), options)
+        if options.delete_sources:
+            check_may_delete(self.session.workspace(dataset))
+            self.may_delete = ask_for_confirmation(
+                self.output,
+                dataset,
+                yes=options.yes,
+                otherwise="shards are built, and no source is deleted",
+            )
         rounds = plan_rounds(self.session, dataset, options)
         report.stages = [stage for one in rounds for stage in one.stages]
         check_ready((self.session.kind(dataset, s) for s in report.stages), device=options.device)
@@ -135,6 +150,8 @@ class _Build:
                 return self.code
         if not self._read_plan():
             return EXIT_FAILED
+        if self.may_delete:
+            check_peak(self.session.workspace(dataset))
         for one in rounds:
             selection = select_shards(self.session, dataset, options, one.stages)
             report.kept += selection.num_kept
@@ -169,10 +186,16 @@ class _Build:
         stage = one.stages[-1]
         title = f"{self.report.dataset}: {stage}" if named else self.report.dataset
         with showing_progress(self.output, title, total) as progress:
+            self.report.reclaimed = Reclaimed(progress.reclaimed)
+            # Room first: what lies in whole shards already makes it.
+            for key in selection.kept if self.may_delete else ():
+                self._reclaim(key)
             for key, count in selection.chosen.items():
                 name = f"{stage}/{key}" if named else key
                 forced = _find_forced(one, key, self.options, selection)
                 result = self._make_shard(one, key, progress, name=name, count=count, forced=forced)
+                if result.ok and self.may_delete:
+                    self._reclaim(key)
                 num_silent = (
                     num_silent + 1 if issubclass(result.kind, SourceUnavailableError) else 0
                 )
@@ -218,6 +241,16 @@ class _Build:
             raise KeyboardInterrupt
         return result
 
+    def _reclaim(self, key: str) -> None:
+        """Delete the sources of a whole shard that are proven to be in it."""
+        dataset = self.report.dataset
+        if is_reclaimed(self.session.workspace(dataset), key):
+            return
+        config = reclaim_config(dataset, self.options.num_workers)
+        result = self._execute("reclaim", partition=key, config=config)
+        if not result.ok:
+            self._note_failure(f"reclaimed_sources/{key}", result)
+
     def _execute(self, job: str, **settings: Any) -> RunResult:
         result = self.session.run(f"{self.report.dataset}_{job}", **settings)
         if result.interrupted and (job not in _SHARD_JOBS or not result.ok):
@@ -261,10 +294,14 @@ def _catalog_config(dataset: str, options: BuildOptions) -> dict[str, Any]:
 
 
 def _tell(output: Output, report: BuildReport, options: BuildOptions) -> None:
-    document = asdict(report)
+    document = asdict(replace(report, reclaimed=Reclaimed()))
     # `asdict` of Python 3.11 makes a Counter of a Counter's items.
     document["rejected"] = dict(report.rejected)
     document["table_problems"] = report.table_problems.as_dict()
+    if options.delete_sources:
+        document["reclaimed"] = report.reclaimed.as_dict()
+    else:
+        del document["reclaimed"]
     if not report.error:
         # As everywhere, it stands only where there is no result.
         del document["error"]
@@ -276,20 +313,23 @@ def _tell(output: Output, report: BuildReport, options: BuildOptions) -> None:
     if report.error:
         output.warn(report.error)
     shards = [name for name in report.failed if name not in ("catalog", "manifest")]
+    shards = [name for name in shards if not name.startswith("reclaimed_sources/")]
     if shards:
         again = f"`medassets retry {report.dataset}`"
         output.warn(f"failed: {', '.join(shards)}; {again} tries them again")
     if report.interrupted:
         num_done = len(report.built) + len(report.recorded)
+        gone = "; ".join(line.strip() for line in report.reclaimed.lines())
         output.warn(
-            f"interrupted after {count_words(num_done, 'shard')}; `{_name_command(report, options)}` "
-            f"continues after the last whole sample"
+            f"interrupted after {count_words(num_done, 'shard')}{'; ' + gone if gone else ''}; "
+            f"`{_name_command(report, options)}` continues after the last whole sample"
         )
 
 
 def _name_command(report: BuildReport, options: BuildOptions) -> str:
     mode = f" --mode {options.mode}" if options.mode != "full" else ""
-    return f"medassets {'retry' if options.live else 'build'} {report.dataset}{mode}"
+    delete = " --delete-sources" if options.delete_sources else ""
+    return f"medassets {'retry' if options.live else 'build'} {report.dataset}{mode}{delete}"
 
 
 def _summarize(report: BuildReport) -> list[str]:
@@ -318,4 +358,5 @@ def _summarize(report: BuildReport) -> list[str]:
         lines.append(f"  not asked for and still to be made: {count_words(report.left, 'shard')}")
     if report.held:
         lines.append(f"  held for a build without --limit: {count_words(report.held, 'sample')}")
+    lines += report.reclaimed.lines()
     return lines

@@ -24,6 +24,8 @@ class BuildOptions:
     Attributes:
         stage: This stage of shards only.
         live: Every stage that there is something of, not only those of a whole build.
+        delete_sources: Delete the sources of each shard that is proven to hold them.
+        yes: Do not ask whether that is meant.
     """
 
     splits: tuple[str, ...] = ()
@@ -38,6 +40,8 @@ class BuildOptions:
     mode: Mode = "full"
     stage: str = ""
     live: bool = False
+    delete_sources: bool = False
+    yes: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     device: str = ""
 
@@ -75,6 +79,7 @@ class Selection:
         num_kept: Shards that were asked for and are done.
         num_left: Shards that are not done and not chosen.
         num_held: Samples that no shard of the plan holds yet.
+        kept: Keys of the shards that were asked for and are done, of the last stage.
         again: Stage -> those of the chosen that are done but for samples to be tried again.
     """
 
@@ -82,6 +87,7 @@ class Selection:
     num_kept: int
     num_left: int
     num_held: int
+    kept: Collection[str] = ()
     again: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
@@ -172,6 +178,7 @@ def select_shards(
         num_kept=min(selection.num_kept for selection in found),
         num_left=max(selection.num_left for selection in found),
         num_held=plan.num_held,
+        kept=found[-1].kept,
         again={stage: keys for selection in found for stage, keys in selection.again.items()},
     )
 
@@ -196,11 +203,13 @@ def _select(workspace: Workspace, session: Session, options: BuildOptions) -> Se
         or key in again
     }
     done = {key for key, state in states.items() if state is ShardState.DONE}
+    kept = [key for key in asked if key in done and key not in chosen]
     return Selection(
         chosen=chosen,
-        num_kept=len(done & set(asked) - set(chosen)),
+        num_kept=len(kept),
         num_left=len(set(states) - done - set(chosen)),
         num_held=plan.num_held,
+        kept=kept,
         again={workspace.kind.stage: again & set(chosen)},
     )
 

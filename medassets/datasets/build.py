@@ -1,13 +1,16 @@
 """One partition from catalog rows to a published shard."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from medassets.datasets.workspace import Workspace
-from medassets.errors import DiskSpaceError, SampleRejectedError
+from medassets.errors import DiskSpaceError, ReclaimError, SampleRejectedError
 from medassets.samples import SourceItem
 from medassets.shards.catalog import CatalogPlan
 from medassets.shards.fingerprint import plan_fingerprint, rows_fingerprint
+from medassets.shards.reclaim_journal import ReclaimJournal
 from medassets.shards.writer import (
     Progress,
     ShardResult,
@@ -61,12 +64,15 @@ def plan_shard(
     Raises:
         CatalogError: If the catalog does not know the partition, or the stage it is made of is
             not there yet.
+        ReclaimError: If it would have to be made again, but sources of it were deleted.
     """
     kind, spec = workspace.kind, workspace.kind.spec
     items = tuple(workspace.read_partition(partition_key))
     today = plan_fingerprint(kind.fingerprint(), rows_fingerprint(items))
     # What a whole shard was made of may be gone.
     needed = force or read_whole_record(workspace.paths, partition_key, today) is None
+    if needed:
+        check_sources_kept(workspace, partition_key)
     files = kind.open_files(workspace.paths, partition_key) if needed else None
     return ShardWork(
         dataset=spec.name,
@@ -83,6 +89,26 @@ def plan_shard(
         num_workers=num_workers or spec.num_workers,
         force=force,
     )
+
+
+def check_sources_kept(workspace: Workspace, partition_key: str) -> None:
+    """Refuse to make a shard again that holds what is nowhere else any more.
+
+    Raises:
+        ReclaimError: If sources of it were deleted.
+    """
+    journal = ReclaimJournal.read(workspace.paths.reclaim_journal(partition_key))
+    folder = Path(workspace.kind.spec.source_folder).expanduser()
+    # A run that was killed between note and deletion left the file where it was.
+    gone = [*journal.deleted, *(p for p in journal.intended if not os.path.lexists(folder / p))]
+    if gone:
+        msg = (
+            f"{partition_key}: {len(gone)} of its sources were deleted after they were proven to be "
+            f"in the shard ({gone[0]}{' and others' if len(gone) > 1 else ''}), so it cannot be made again. If the shard is whole, "
+            f"take back the change of the declaration or tables that outdated it; if it is lost or "
+            f"damaged, restore {workspace.paths.shard(partition_key)} and its record from a copy"
+        )
+        raise ReclaimError(msg)
 
 
 def stage_partition(

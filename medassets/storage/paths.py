@@ -131,6 +131,15 @@ class DatasetPaths:
         """Return the path of the record beside a shard."""
         return self.shard(partition_key).with_suffix(".json")
 
+    def reclaim_journal(self, partition_key: str) -> Path:
+        """Return the path of the journal of a shard's deleted sources.
+
+        It lies apart from the shards: whoever removes a shard to have it made again must not
+        remove what says that it cannot be.
+        """
+        split, index = split_partition_key(partition_key)
+        return self.folder / "reclaimed_sources" / split / f"shard-{index:06d}.jsonl"
+
     def manifest(self, split: str) -> Path:
         """Return the path of a split's manifest."""
         return self.split_folder(split) / "manifest.json"

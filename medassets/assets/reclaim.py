@@ -1,0 +1,172 @@
+"""The asset that deletes sources, and only those that are proven to be in a whole shard."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from medassets.assets.partitions import backfill_policy, shard_partitions
+from medassets.datasets.kind import DatasetKind
+from medassets.datasets.reclaim import CONFIRMATION, ReclaimReport, reclaim_partition
+from medassets.datasets.workspace import Workspace
+from medassets.errors import ReclaimError, SpecError
+from medassets.io_managers.failures import explained_failures
+from medassets.progress import report
+from medassets.resources.workspace import WorkspaceResource
+
+STAGE = "reclaimed_sources"
+_CHECK = "every_source_proven"
+# Rows past this many go unsaid: an event row stays under 32 KB.
+_MOST_ROWS = 100
+_MOST_CHARACTERS = 200
+
+
+class ReclaimConfig(dg.Config):
+    """Settings of one run.
+
+    Attributes:
+        confirm: The word DELETE lets this run delete source files; without it, the run only lists
+            what it would delete.
+        num_workers: Threads that compare; 0 takes the declaration's number.
+    """
+
+    confirm: str = ""
+    num_workers: int = 0
+
+    def is_confirmed(self) -> bool:
+        """Tell whether the word was typed.
+
+        Raises:
+            SpecError: If another word was.
+        """
+        if self.confirm not in ("", CONFIRMATION):
+            msg = f"confirm: expected {CONFIRMATION} or nothing, got {self.confirm!r}"
+            raise SpecError(msg)
+        return self.confirm == CONFIRMATION
+
+
+def build_reclaim_asset(kind: DatasetKind) -> dg.AssetsDefinition:
+    """Return the partitioned asset `[<dataset>, reclaimed_sources]`.
+
+    A partition is green when nothing of its sources is left that could go. A run without the typed
+    word is recorded as an observation, and turns nothing green. The asset has a group of its own, so
+    that *Materialize all* of the dataset's group leaves it out.
+    """
+    spec = kind.spec
+    key = dg.AssetKey([spec.name, STAGE])
+
+    @dg.asset(
+        key=key,
+        group_name=f"{spec.name}_{STAGE}",
+        partitions_def=shard_partitions(spec),
+        backfill_policy=backfill_policy(spec),
+        deps=[[spec.name, "catalog"], [spec.name, kind.stage]],
+        check_specs=[dg.AssetCheckSpec(_CHECK, asset=key, description=_describe_check())],
+        output_required=False,
+        description=(
+            "Deletes the source files of a shard after each was proven to be in it. Lists them only, "
+            f"unless the run's config says confirm: {CONFIRMATION}."
+        ),
+    )
+    def reclaimed_sources(
+        context: dg.AssetExecutionContext, config: ReclaimConfig, workspace: WorkspaceResource
+    ) -> Iterator[Any]:
+        with explained_failures(context.run.tags):
+            confirmed = config.is_confirmed()
+            reports = _reclaim(context, workspace.open(kind), confirmed, config.num_workers)
+        yield _check_result(reports)
+        _fail_on_trouble(reports)
+        if confirmed:
+            yield dg.MaterializeResult(metadata=_metadata_of_all(reports))
+
+    return reclaimed_sources
+
+
+def _describe_check() -> str:
+    return "Every source that may go is proven to be in its shard; what stays is named."
+
+
+def _reclaim(
+    context: dg.AssetExecutionContext, workspace: Workspace, confirmed: bool, num_workers: int
+) -> list[ReclaimReport]:
+    reports: list[ReclaimReport] = []
+    keys = sorted(context.partition_keys)
+    for key in keys:
+        done = _reclaim_one(workspace, key, confirmed=confirmed, num_workers=num_workers)
+        report(done)
+        reports.append(done)
+        metadata = reclaim_metadata(done)
+        if not confirmed:
+            context.log_event(
+                dg.AssetObservation(context.asset_key, partition=key, metadata=metadata)
+            )
+        elif not done.troubles and len(keys) > 1:
+            # As with shards: on the record at once, and once more with the step's closing event.
+            context.add_asset_metadata(metadata, partition_key=key)
+            context.log_event(
+                dg.AssetMaterialization(context.asset_key, partition=key, metadata=metadata)
+            )
+    return reports
+
+
+def _reclaim_one(
+    workspace: Workspace, key: str, *, confirmed: bool, num_workers: int
+) -> ReclaimReport:
+    """Return what became of one shard's sources; of a range, the others have their turn, too."""
+    try:
+        return reclaim_partition(
+            workspace, key, confirmed=confirmed, num_workers=num_workers, observe=report
+        )
+    except ReclaimError as error:
+        return ReclaimReport(key, confirmed, problems=[str(error)])
+
+
+def reclaim_metadata(done: ReclaimReport) -> dict[str, Any]:
+    """Return what became of the sources of one shard: counts, bytes, and names of what stays."""
+    listed = {
+        "medassets/would_delete": [file.path for file in done.deletable],
+        "medassets/kept": [f"{kept.path}: {kept.why}" for kept in done.kept],
+        "medassets/vanished": done.vanished,
+        "medassets/problems": done.problems,
+    }
+    return {
+        "medassets/dry_run": not done.confirmed,
+        "medassets/deleted": len(done.deleted) + len(done.already),
+        "medassets/freed_bytes": sum(d.num_bytes for d in (*done.deleted, *done.already)),
+        **{name: _list(lines) for name, lines in listed.items() if lines},
+    }
+
+
+def _metadata_of_all(reports: Sequence[ReclaimReport]) -> Mapping[str, Any]:
+    # Of a range, each partition has metadata of its own.
+    return reclaim_metadata(reports[0]) if len(reports) == 1 else {}
+
+
+def _check_result(reports: Sequence[ReclaimReport]) -> dg.AssetCheckResult:
+    troubles = [f"{one.partition_key}: {line}" for one in reports for line in one.troubles]
+    kept = [f"{kept.path}: {kept.why}" for one in reports for kept in one.kept]
+    return dg.AssetCheckResult(
+        check_name=_CHECK,
+        passed=not troubles and not kept,
+        severity=dg.AssetCheckSeverity.ERROR if troubles else dg.AssetCheckSeverity.WARN,
+        metadata={
+            "dry_run": not all(one.confirmed for one in reports),
+            "troubles": _list(troubles),
+            "kept": _list(kept),
+        },
+    )
+
+
+def _fail_on_trouble(reports: Sequence[ReclaimReport]) -> None:
+    troubles = [line for one in reports for line in one.troubles]
+    if troubles and any(one.confirmed for one in reports):
+        shown = "; ".join(line[:_MOST_CHARACTERS] for line in troubles[:5])
+        more = f" and {len(troubles) - 5} more" if len(troubles) > 5 else ""
+        msg = f"{len(troubles)} troubles, so sources were kept: {shown}{more}"
+        raise dg.Failure(msg, allow_retries=False)
+
+
+def _list(lines: Sequence[str]) -> dg.MarkdownMetadataValue:
+    shown = [f"- {line[:_MOST_CHARACTERS]}" for line in lines[:_MOST_ROWS]]
+    more = [f"- and {len(lines) - _MOST_ROWS} more"] if len(lines) > _MOST_ROWS else []
+    return dg.MetadataValue.md("\n".join([*shown, *more]) or "none")

@@ -1,0 +1,151 @@
+"""How much disk a build needs at most, when the sources of each shard go as soon as it is whole."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from medassets.datasets.source_files import index_places, open_source_folder
+from medassets.datasets.workspace import Workspace
+from medassets.errors import DiskSpaceError
+from medassets.shards.catalog import STATE_PLANNED, plan_of
+from medassets.shards.writer import read_whole_record
+from medassets.storage.disk import free_bytes
+
+# Of each shard: the end of the tar, filled to a record, and the JSON beside it, mostly per sample.
+_SHARD_EXTRA_BYTES = 12 * 1024
+_RECORD_BYTES_PER_SAMPLE = 900
+_ROWS_AT_ONCE = 8192
+
+
+@dataclass(frozen=True)
+class PeakEstimate:
+    """Disk that sources and shards take together, and at most.
+
+    Attributes:
+        source_bytes: Source files of the plan that are there now.
+        shard_bytes: Shards that are there now.
+        peak_bytes: Most that both together will take at any time.
+        end_bytes: What they take in the end.
+        needed_bytes: What has to be free on the disk of the shards.
+        free_bytes: What is.
+        same_disk: Whether a deleted source makes room for a shard.
+    """
+
+    source_bytes: int
+    shard_bytes: int
+    peak_bytes: int
+    end_bytes: int
+    needed_bytes: int
+    free_bytes: int
+    same_disk: bool
+
+    @property
+    def fits(self) -> bool:
+        """Whether the build can be finished."""
+        return self.needed_bytes <= self.free_bytes
+
+
+def estimate_peak(workspace: Workspace, table: pa.Table, *, reclaim: bool) -> PeakEstimate:
+    """Return what disk a build of the whole plan takes.
+
+    Shards are made one after the other, in the order of the plan.
+
+    Args:
+        workspace: The dataset.
+        table: Its catalog; see `medassets.shards.catalog`.
+        reclaim: Whether the sources of each shard are deleted before the next one is made.
+    """
+    made = _estimate_shards(workspace, table)
+    freed, sources = _measure_sources(workspace, table)
+    there: dict[str, int] = {}
+    for key in made:
+        record = read_whole_record(workspace.paths, key)
+        there[key] = record.size_bytes if record is not None else 0
+    same_disk = _is_same_disk(workspace)
+    now = sum(there.values()) + sources
+    size = peak = now
+    room = needed = 0
+    for key, num_bytes in made.items():
+        new = 0 if there[key] else num_bytes
+        gone = freed.get(key, 0) if reclaim else 0
+        size += new
+        room += new
+        peak, needed = max(peak, size), max(needed, room)
+        size -= gone
+        room -= gone if same_disk else 0
+    return PeakEstimate(
+        source_bytes=sources,
+        shard_bytes=sum(there.values()),
+        peak_bytes=peak,
+        end_bytes=size,
+        needed_bytes=needed,
+        free_bytes=free_bytes(workspace.paths.folder),
+        same_disk=same_disk,
+    )
+
+
+def check_peak(workspace: Workspace) -> None:
+    """Refuse a build that deletes sources as it goes, and would still not fit.
+
+    Raises:
+        DiskSpaceError: If it does not; the message has both numbers.
+        CatalogError: If there is no catalog yet.
+    """
+    table = workspace.read_catalog()
+    if table is not None:
+        require_peak(workspace, estimate_peak(workspace, table, reclaim=True))
+
+
+def require_peak(workspace: Workspace, peak: PeakEstimate) -> None:
+    """Refuse what does not fit.
+
+    Raises:
+        DiskSpaceError: If it does not; the message has both numbers.
+    """
+    if not peak.fits:
+        msg = (
+            f"{workspace.paths.folder}: {peak.needed_bytes:,} more bytes are needed at the peak, "
+            f"{peak.free_bytes:,} are free. Free {peak.needed_bytes - peak.free_bytes:,} bytes, or "
+            f"make smaller shards: sources are deleted shard by shard"
+        )
+        raise DiskSpaceError(msg)
+
+
+def _estimate_shards(workspace: Workspace, table: pa.Table) -> dict[str, int]:
+    """Return the expected bytes of every planned shard, in the order of the plan."""
+    sizes = dict.fromkeys(plan_of(table).partitions, _SHARD_EXTRA_BYTES)
+    for start in range(0, table.num_rows, _ROWS_AT_ONCE):
+        for row in table.slice(start, _ROWS_AT_ONCE).to_pylist():
+            if row["state"] == STATE_PLANNED:
+                sample_bytes = workspace.kind.estimate(row).sample_bytes
+                sizes[row["partition"]] += sample_bytes + _RECORD_BYTES_PER_SAMPLE
+    return sizes
+
+
+def _measure_sources(workspace: Workspace, table: pa.Table) -> tuple[dict[str, int], int]:
+    """Return by shard the bytes of the files that go with it, and of all files of the plan."""
+    folder = open_source_folder(workspace)
+    freed: dict[str, int] = {}
+    total = 0
+    for path, places in index_places(table, workspace.source.physical_path).items():
+        if not places.partitions:
+            continue
+        try:
+            num_bytes = (folder / path).lstat().st_size
+        except OSError:
+            continue
+        total += num_bytes
+        if not places.num_unplanned:
+            last = places.partitions[-1]
+            freed[last] = freed.get(last, 0) + num_bytes
+    return freed, total
+
+
+def _is_same_disk(workspace: Workspace) -> bool:
+    there = workspace.paths.folder.absolute()
+    while not there.exists():
+        there = there.parent
+    try:
+        return there.stat().st_dev == open_source_folder(workspace).stat().st_dev
+    except OSError:
+        return False
