@@ -3,10 +3,15 @@
 import io
 import itertools
 import json
+import lzma
 import math
 import re
+import struct
 import tarfile
-from collections.abc import Iterator, Mapping
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +25,58 @@ _MOST_SECONDS = 1e9
 _NAME = re.compile(r"(?P<key>(?:.*/)?[^./][^./]*)\.(?P<suffix>[^/]*)")
 # A member is held in memory; what is larger is named with its size only.
 _MOST_BYTES = 4 << 30
+_MOST_ARRAYS = 100
+# What parsers and decompressors raise for bytes that are held in memory; numpy reads a header as
+# Python, and zip files have four ways to be compressed.
+_NOT_READABLE = (
+    EOFError,
+    IndexError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    lzma.LZMAError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+Explain = Callable[[Collection[str], Mapping[str, Any]], Mapping[str, Any]]
+"""Says more of a sample, from the suffixes of its members and its json."""
 
 
-def describe_samples(shard: Path, *, num_samples: int) -> list[dict[str, Any]]:
+def _explain_nothing(_: Collection[str], __: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {}
+
+
+def describe_samples(
+    shard: Path, *, num_samples: int, explain: Explain = _explain_nothing
+) -> list[dict[str, Any]]:
     """Return what the first samples of a shard hold.
 
     Args:
         shard: A WebDataset tar, plain or compressed.
         num_samples: Samples to describe.
+        explain: Says what samples of a kind have besides.
 
     Returns:
         Per sample its key and, per member suffix, size in bytes and what could be read of it:
-        `shape`, `dtype`, `min`, `max`, `mean` of an array, `start` of a text, `values` of labels,
-        `fields` of a JSON object, `value` and `items` of other JSON; `problem` where it is not
-        what its suffix says. Of the sample, `spacing_mm` of a volume, `stretch_s` of a clip.
+        `shape`, `dtype`, `min`, `max`, `mean` of an array, `arrays` of a `.npz`, `start` of a text,
+        `values` of labels, `fields` of a JSON object, `value` and `items` of other JSON; `problem`
+        where it is not what its suffix says. Of the sample, `spacing_mm` of a volume, `stretch_s` of
+        a clip, and what `explain` says.
 
     Raises:
         ShardIntegrityError: If the file is not a tar, ends in the middle of a member, or holds no
             sample.
     """
     try:
-        found = [_describe(k, m) for k, m in itertools.islice(_iter_raw(shard), num_samples)]
+        raw = itertools.islice(_iter_raw(shard), num_samples)
+        found = [_describe(key, members, explain) for key, members in raw]
     except (tarfile.TarError, EOFError, OSError) as error:
         # Of an unreadable file, tarfile lists every compression it tried, a line each.
         msg = f"{shard}: not a whole tar file ({str(error).partition(':')[0]})"
@@ -63,9 +99,9 @@ def _iter_raw(shard: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield key, members
 
 
-def _describe(key: str, members: Mapping[str, Any]) -> dict[str, Any]:
+def _describe(key: str, members: Mapping[str, Any], explain: Explain) -> dict[str, Any]:
     facts = _read_json(members.get("json", b""))
-    described: dict[str, Any] = {"key": key, "members": {}}
+    described: dict[str, Any] = {"key": key, "members": {}} | dict(explain(members, facts))
     for suffix, content in members.items():
         if isinstance(content, int):
             described["members"][suffix] = {"bytes": content, "problem": "too large to look into"}
@@ -102,20 +138,45 @@ def _read(suffix: str, content: bytes, facts: Mapping[str, Any]) -> dict[str, An
         if kind in ("txt", "text", "transcript"):
             text = content.decode("utf-8")
             return {"start": text[:_TEXT_START].replace("\n", " "), "characters": len(text)}
-        if kind in ("cls", "cls2", "index", "id", "count"):
+        if kind in ("cls", "cls2", "labels", "index", "id", "count"):
             return {"values": _read_labels(content)}
         if kind == "npy":
-            return _summarize(np.load(io.BytesIO(content), allow_pickle=False))
+            return _summarize(_load_npy(content))
+        if kind == "npz":
+            return _describe_npz(content)
         if kind == "json":
             return _describe_json(json.loads(content))
         if kind == "rank" and len(content) >= 4:
             # The last entry of an index of ranks counts all points of a mask.
             return {"value": f"{int.from_bytes(content[-4:], 'little'):,} points"}
-        if kind == "bin" and "shape" in facts and "dtype" in facts:
-            return _read_array(content, facts["shape"], facts["dtype"])
-    except (EOFError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        for start in ("", "volume_"):
+            if kind == "bin" and f"{start}shape" in facts and f"{start}dtype" in facts:
+                return _read_array(content, facts[f"{start}shape"], facts[f"{start}dtype"])
+    except _NOT_READABLE as error:
         return {"problem": f"not readable as .{kind}: {error}"}
     return {}
+
+
+def _load_npy(content: bytes) -> np.ndarray:
+    # Not np.load: it would take a zip file for one.
+    return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+
+
+def _describe_npz(content: bytes) -> dict[str, Any]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = archive.infolist()[:_MOST_ARRAYS]
+        return {
+            "arrays": {m.filename.removesuffix(".npy"): _read_zipped(archive, m) for m in members}
+        }
+
+
+def _read_zipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> dict[str, Any]:
+    if member.file_size > _MOST_BYTES:
+        return {"problem": f"{member.file_size:,} bytes: too large to look into"}
+    try:
+        return _summarize(_load_npy(archive.read(member)))
+    except _NOT_READABLE as error:
+        return {"problem": f"not readable: {error}"}
 
 
 def _describe_json(value: Any) -> dict[str, Any]:
@@ -130,7 +191,19 @@ def _read_labels(content: bytes) -> list[float | None]:
     # webdataset writes a class as decimal digits; ours are one float32 per label.
     if re.fullmatch(rb"\s*[+-]?[0-9]{1,18}\s*", content):
         return [int(content)]
+    if content.lstrip()[:1] == b"[" and (listed := _read_list(content)) is not None:
+        return listed
     return [_number(value) for value in np.frombuffer(content, "<f4")]
+
+
+def _read_list(content: bytes) -> list[float | None] | None:
+    """Return a JSON list of numbers, None for what is none: float32 can begin with any byte."""
+    try:
+        values = json.loads(content)
+    except ValueError:
+        return None
+    is_numbers = all(type(value) in (int, float, bool) for value in values)
+    return [_number(value) for value in values] if is_numbers else None
 
 
 def _read_array(content: bytes, shape: list[int], dtype: str) -> dict[str, Any]:

@@ -72,14 +72,11 @@ def is_plain_name(name: str) -> bool:
 def read_columns(facts: Mapping[str, Any], study_id: str) -> Row:
     """Return the columns that a json fills, null where it says nothing.
 
-    Spacing is in mm along (i, j, k): `XYSpacing` and `ZSpacing` in the words of CT-RATE, else
-    `spacing_mm`, else that of the geometry in our own shards.
-
     Args:
         facts: The json.
         study_id: Name of the study; one in the pattern of CT-RATE names patient and scan, too.
     """
-    spacing = _read_spacing(facts)
+    spacing = read_spacing(facts)
     stated = facts.get("XYSpacing")
     return {
         **{f"spacing_{axis}": step for axis, step in zip("ijk", spacing, strict=True)},
@@ -91,6 +88,30 @@ def read_columns(facts: Mapping[str, Any], study_id: str) -> Row:
         **_read_labels(facts.get("labels")),
         **_identify(facts, study_id),
     }
+
+
+def read_spacing(facts: Mapping[str, Any]) -> list[float | None]:
+    """Return the steps along (i, j, k) in mm: the first that are whole, else what is there.
+
+    `XYSpacing` and `ZSpacing` in the words of CT-RATE come before `spacing_mm`, and that before the
+    geometry in our own shards.
+
+    Args:
+        facts: The json.
+    """
+    in_plane = _read_numbers(facts.get("XYSpacing"))
+    if len(in_plane) == 1:
+        in_plane *= 2
+    geometry = facts.get("geometry")
+    output = geometry.get("output") if isinstance(geometry, dict) else None
+    candidates = (
+        [*in_plane, _read_number(facts.get("ZSpacing"))],
+        _read_numbers(facts.get("spacing_mm")),
+        _read_numbers(output.get("spacing_mm") if isinstance(output, dict) else None),
+    )
+    whole = [steps for steps in candidates if len(steps) == 3 and None not in steps]
+    nothing: list[float | None] = [None, None, None]
+    return next((steps for steps in (*whole, candidates[0]) if len(steps) == 3), nothing)
 
 
 def read_stated_columns(facts: Mapping[str, Any]) -> Row:
@@ -132,27 +153,11 @@ def _read_number(value: Any) -> float | None:
         if isinstance(value, str):
             return parse_number(value)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
+            number = float(value)
+            return number if math.isfinite(number) else None
     except (OverflowError, ValueError):
         pass
     return None
-
-
-def _read_spacing(facts: Mapping[str, Any]) -> list[float | None]:
-    """Return the first spacing that is whole, else what is there of the first."""
-    in_plane = _read_numbers(facts.get("XYSpacing"))
-    if len(in_plane) == 1:
-        in_plane *= 2
-    geometry = facts.get("geometry")
-    output = geometry.get("output") if isinstance(geometry, dict) else None
-    candidates = (
-        [*in_plane, _read_number(facts.get("ZSpacing"))],
-        _read_numbers(facts.get("spacing_mm")),
-        _read_numbers(output.get("spacing_mm") if isinstance(output, dict) else None),
-    )
-    whole = [steps for steps in candidates if len(steps) == 3 and None not in steps]
-    nothing: list[float | None] = [None, None, None]
-    return next((steps for steps in (*whole, candidates[0]) if len(steps) == 3), nothing)
 
 
 def _read_numbers(value: Any) -> list[float | None]:

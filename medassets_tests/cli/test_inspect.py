@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -158,3 +159,182 @@ def test_a_file_that_is_not_there_is_wrong_use(medassets: Medassets, tmp_path: P
     ran = medassets("inspect", str(tmp_path / "none.tar"))
     assert ran.code == 2
     assert "does not exist" in ran.err
+
+
+VOXELS = np.arange(5 * 7 * 11, dtype="<f2").reshape(5, 7, 11)
+STATED = {"study_id": "a", "XYSpacing": "[0.75, 0.5]", "ZSpacing": 1.5}
+
+
+def encode_npz(**arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
+    return file.getvalue()
+
+
+def encode_json(**changes: Any) -> bytes:
+    return json.dumps({**STATED, **changes}).encode()
+
+
+def test_a_raw_shard_of_others_shows_what_a_declaration_needs(
+    medassets: Medassets, tmp_path: Path
+) -> None:
+    from webdataset.writer import TarWriter
+
+    shard = tmp_path / "raw.tar"
+    with TarWriter(str(shard)) as writer:
+        for key in ("0001", "0002"):
+            facts = {**STATED, "volume_shape": [5, 7, 11], "volume_dtype": "float16"}
+            labels = np.arange(3, dtype="<f4").tobytes()
+            sample = {"bin": VOXELS.tobytes(), "labels": labels, "txt": "kein Befund"}
+            writer.write({"__key__": key, "json": facts, **sample})
+    ran = medassets("inspect", str(shard))
+    lines = ran.out.splitlines()
+    assert "5 x 7 x 11 float16, 0 to 384" in ran.out
+    assert "0 1 2" in ran.out
+    assert lines.count("  spacing 0.75 x 0.5 x 1.5 mm") == 2
+    yaml = "fields: {volume: bin, labels: labels, text: txt, json: json}"
+    assert lines[-1] == f"  of a declaration: {yaml}"
+    document = medassets("inspect", str(shard), "--json").document
+    assert document["samples"][0]["spacing_mm"] == [0.75, 0.5, 1.5]
+    assert document["proposed_fields"] == {
+        "volume": "bin",
+        "labels": "labels",
+        "text": "txt",
+        "json": "json",
+    }
+    assert document["fields_problem"] is None
+
+
+def test_what_is_proposed_can_be_declared(
+    medassets: Medassets, tmp_path: Path, built: Path
+) -> None:
+    import yaml
+
+    from medassets.specs import VolumeDatasetSpec
+
+    ran = medassets("inspect", str(built / "train/shard-000000.tar"))
+    line = ran.out.splitlines()[-1].removeprefix("  of a declaration: ")
+    fields = yaml.safe_load(line)["fields"]
+    assert fields == {"volume": "bin", "labels": "cls", "text": "txt", "json": "json"}
+    VolumeDatasetSpec(
+        name="x", source="webdataset", shards="/{split}/{0..1}.tar", hu_rule="none", fields=fields
+    )
+
+
+def test_arrays_of_npz_members_are_listed(medassets: Medassets, tmp_path: Path) -> None:
+    content = encode_npz(data=VOXELS, mask=np.zeros(3, bool))
+    shard = write_tar(tmp_path / "a.tar", a__npz=content, a__json=encode_json(XYSpacing=None))
+    ran = medassets("inspect", str(shard))
+    assert "data: 5 x 7 x 11 float16, 0 to 384; mask: 3 bool, 0 to 0" in ran.out
+    assert "  spacing" not in ran.out
+    assert ran.out.splitlines()[-2:] == [
+        "  of a declaration: fields: {volume: npz, json: json}",
+        "  no labels (cls or labels); no text (txt)",
+    ]
+    members = medassets("inspect", str(shard), "--json").document["samples"][0]["members"]
+    assert members["npz"]["arrays"]["data"]["shape"] == [5, 7, 11]
+
+
+def test_hostile_npz_members_are_problems_not_crashes(medassets: Medassets, tmp_path: Path) -> None:
+    pickled = encode_npz(data=np.array([{}], dtype=object))
+    nested = encode_npz(data=VOXELS)
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("data.npy", nested)
+        archive.writestr("huge.npy", make_npy_header((1 << 40, 1 << 20)))
+        archive.writestr("empty.npy", b"")
+        archive.writestr("\x1b[31m.npy", encode_npy(np.zeros(2)))
+    damaged = bytearray(nested)
+    damaged[60:80] = bytes(20)
+    shard = write_tar(
+        tmp_path / "a.tar",
+        a__npz=pickled,
+        b__npz=zipped.getvalue(),
+        c__npz=bytes(damaged),
+        d__npz=b"PK garbage",
+        e__npy=nested,
+    )
+    ran = medassets("inspect", str(shard), "--json", "--num-samples", "9")
+    assert ran.code == 0
+    samples = [sample["members"] for sample in ran.document["samples"]]
+    assert "problem" in samples[0]["npz"]["arrays"]["data"]
+    arrays = samples[1]["npz"]["arrays"]
+    assert [name for name in arrays if "problem" in arrays[name]] == ["data", "huge", "empty"]
+    assert "problem" in str(samples[2]["npz"])
+    assert samples[3]["npz"]["problem"].startswith("not readable as .npz")
+    assert samples[4]["npy"]["problem"].startswith("not readable as .npy")
+    shown = medassets("inspect", str(shard), "--num-samples", "9")
+    assert shown.code == 0
+    assert "\x1b" not in shown.out
+
+
+def make_npy_header(shape: tuple[int, ...]) -> bytes:
+    file = io.BytesIO()
+    described = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, described)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (np.array([0, 1, np.nan], "<f4").tobytes(), [0, 1, None]),
+        (b"[0, 1.5, true]", [0, 1.5, 1]),
+        (b" 7", [7]),
+        (np.frombuffer(b"[1, ", "<f4").tobytes(), [float(np.frombuffer(b"[1, ", "<f4")[0])]),
+    ],
+)
+def test_labels_are_read_as_bytes_digits_or_a_list(
+    medassets: Medassets, tmp_path: Path, content: bytes, expected: list[float | None]
+) -> None:
+    shard = write_tar(tmp_path / "a.tar", a__labels=content)
+    (sample,) = medassets("inspect", str(shard), "--json").document["samples"]
+    assert sample["members"]["labels"]["values"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("members", "lines"),
+    [
+        (
+            {"a__bin": VOXELS.tobytes(), "a__json": encode_json()},
+            [
+                "  of a declaration: fields: {json: json}",
+                "  no volume (npy, npz, or bin with shape and dtype in the json); no labels (cls or "
+                "labels); no text (txt)",
+            ],
+        ),
+        (
+            {"a__npy": encode_npy(VOXELS), "a__seg__npy": encode_npy(VOXELS)},
+            [
+                "  fields: .npy and .seg.npy could both be the volume of a sample; declare which one "
+                "is, such as `fields: {volume: npy}`",
+            ],
+        ),
+        (
+            {"a__npy": encode_npy(VOXELS), "b__npz": encode_npz(data=VOXELS)},
+            ["  the samples do not have the same members; look at more of them"],
+        ),
+        (
+            {"a__x y__npy": encode_npy(VOXELS), "a__txt": b"", "a__cls": b"1", "a__json": b"{}"},
+            ['  of a declaration: fields: {volume: "x y.npy", labels: cls, text: txt, json: json}'],
+        ),
+    ],
+)
+def test_what_a_declaration_lacks_is_said(
+    medassets: Medassets, tmp_path: Path, members: dict[str, bytes], lines: list[str]
+) -> None:
+    shard = write_tar(tmp_path / "a.tar", **members)
+    ran = medassets("inspect", str(shard))
+    assert ran.out.splitlines()[-len(lines) :] == lines
+
+
+def test_clips_and_masks_are_no_volumes_to_declare(medassets: Medassets, tmp_path: Path) -> None:
+    clip = write_tar(
+        tmp_path / "clip.tar", a__npy=encode_npy(VOXELS), a__json=b'{"begin_s": 1, "end_s": 2}'
+    )
+    mask = write_tar(tmp_path / "mask.tar", a__lung__bits=b"1", a__lung__rank=b"1234")
+    for shard in (clip, mask):
+        ran = medassets("inspect", str(shard), "--json")
+        assert ran.document["proposed_fields"] is None
+        assert ran.document["fields_problem"] is None
+        assert "declaration" not in medassets("inspect", str(shard)).out
