@@ -76,19 +76,11 @@ class VolumeDataset:
         if isinstance(source, WebDatasetSource):
             from medassets.volumes.webdataset_rows import read_webdataset_rows
 
-            listed = (
-                read_webdataset_rows(self.spec, source, split, previous)
-                for split in self.spec.splits
-            )
-            return pa.concat_tables(listed, promote_options="default")
+            return read_webdataset_rows(self.spec, source, previous)
         if self.spec.source == "npz" and isinstance(source, FolderSource):
-            from medassets.volumes.npz_rows import join_trees, read_npz_rows
+            from medassets.volumes.npz_rows import read_npz_rows
 
-            trees = (
-                read_npz_rows(self.spec, source.folder, split, previous)
-                for split in self.spec.splits
-            )
-            return join_trees(trees)
+            return read_npz_rows(self.spec, source.folder, previous)
         from medassets.volumes.ct_rate import read_rows
 
         tables = [read_rows(source, self.spec, split, revision) for split in self.spec.splits]

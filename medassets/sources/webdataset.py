@@ -17,6 +17,7 @@ from medassets.storage.tar_index import (
     Members,
     TarStat,
     find_members,
+    is_tar_path,
     read_extent,
     split_sample_path,
     stat_tar,
@@ -60,12 +61,12 @@ class WebDatasetSource:
         return FolderSource(self.folder)
 
     def physical_path(self, path: str) -> str:
-        """Return the tar that holds a sample, whether it is there or not.
+        """Return the tar that holds a sample, whether it is there or not; of a tar, itself.
 
         Raises:
-            CatalogError: If the path names no sample of a tar.
+            CatalogError: If the path names neither a tar nor a sample of one.
         """
-        return split_sample_path(path)[0]
+        return path if is_tar_path(path) else split_sample_path(path)[0]
 
     def locate(self, path: str) -> Path | None:
         """Return where a tar is; None if there is none, or a link leads out of the folder.

@@ -61,6 +61,12 @@ def split_sample_path(path: str) -> tuple[str, str]:
     return "/".join(parts[:end]), "/".join(parts[end:])
 
 
+def is_tar_path(path: str) -> bool:
+    """Tell whether a path inside the source names a tar, and not a sample of one."""
+    parts = [part.lower().endswith(".tar") for part in path.split("/")]
+    return parts[-1] and not any(parts[:-1])
+
+
 def stat_tar(path: Path) -> TarStat:
     """Return size and time of a tar.
 

@@ -89,7 +89,7 @@ def make_npz_tree(
         place = folder / paths[entry.key]
         place.parent.mkdir(parents=True, exist_ok=True)
         volume = make_chest_phantom(entry.shape, seed=number, round_field_of_view=False)
-        save = np.savez_compressed if compressed else np.savez
+        save: Any = np.savez_compressed if compressed else np.savez
         save(place, **{key: np.asarray(volume.astype(dtype), order=order)})
     return SyntheticTree(folder, split, paths)
 

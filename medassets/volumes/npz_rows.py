@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,12 @@ from medassets.volumes.npz_tree import (
     read_headers,
     read_trees,
 )
-from medassets.volumes.sample_keys import make_distinct_key, make_sample_key
+from medassets.volumes.sample_keys import (
+    make_distinct_key,
+    make_sample_key,
+    part_repeats,
+    read_planned,
+)
 
 NPZ_ROW_SCHEMA = pa.schema(
     [
@@ -54,9 +59,9 @@ _RESCALING = ("RescaleSlope", "RescaleIntercept")
 
 
 def read_npz_rows(
-    spec: VolumeDatasetSpec, folder: Path, split: str, previous: pa.Table | None = None
+    spec: VolumeDatasetSpec, folder: Path, previous: pa.Table | None = None
 ) -> pa.Table:
-    """List the files of one split and join them with its tables by VolumeName.
+    """List the files of all splits and join them with their tables by VolumeName.
 
     Every file and every row of a table ends in a row: joined, or with its reason in `excluded` and a
     sentence in `detail`. A file without a row lacks metadata, report or labels; a row without a file
@@ -64,47 +69,46 @@ def read_npz_rows(
     which holds the most are `other_depth`.
 
     Args:
-        spec: Declaration: `volumes_dir`, `array_key`, the three tables, `hu_rule`.
+        spec: Declaration: `splits`, `volumes_dir`, `array_key`, the three tables, `hu_rule`.
         folder: Top of the source.
-        split: One of its splits.
         previous: The last catalog. The depth it used is kept, for most files may have been deleted
             since, and headers of files that are as they were are not read again.
 
     Returns:
-        Table with the columns of `NPZ_ROW_SCHEMA`; `shape` as stored, `spacing_*` in mm.
+        Table with the columns of `NPZ_ROW_SCHEMA`; `shape` as stored, `spacing_*` in mm. Of several
+        files of a study in different splits, one keeps the key: that which had it before, else the
+        first.
 
     Raises:
         CatalogError: If the folder or a table is missing or malformed; names file, row and column.
     """
-    files = list_tree(folder, spec.of_split(spec.volumes_dir, split).rstrip("/"))
-    trees = read_trees(previous)
-    depth = trees[split]["depth"] if split in trees else choose_depth(files)
-    used = [file for file in files if file.depth == depth]
-    used = read_headers(used, folder, spec.array_key, _read_known(previous))
-    tables = _open_tables(spec, folder, split)
-    common = {"split": split, "label_names": list(tables.label_names)}
-    rows = [
-        *_iter_files(used, tables, spec),
-        *(_exclude_depth(file, depth) for file in files if file.depth != depth),
-        *_iter_strangers(used, tables, split),
-        *_iter_repeats(tables, split),
-    ]
-    table = pa.Table.from_pylist([{**common, **row} for row in rows], schema=NPZ_ROW_SCHEMA)
+    before, known = read_trees(previous), _read_known(previous)
+    rows: list[Row] = []
+    trees: dict[str, Any] = {}
+    names: list[str] = []
+    for split in spec.splits:
+        files = list_tree(folder, spec.of_split(spec.volumes_dir, split).rstrip("/"))
+        depth = before[split]["depth"] if split in before else choose_depth(files)
+        trees[split] = describe_tree(files, depth)
+        tables = _open_tables(spec, folder, split)
+        names = names or list(tables.label_names)
+        used = [file for file in files if file.depth == depth]
+        used = read_headers(used, folder, spec.array_key, known)
+        others = [file for file in files if file.depth != depth]
+        common = {"split": split, "label_names": list(tables.label_names)}
+        found = (
+            *_iter_files(used, tables, spec),
+            *(_exclude_depth(file, depth) for file in others),
+            *_iter_strangers(used, tables, split),
+            *_iter_repeats(tables, split),
+        )
+        rows += [{**common, **row} for row in found]
+    part_repeats(rows, read_planned(previous))
+    table = pa.Table.from_pylist(rows, schema=NPZ_ROW_SCHEMA)
+    label_names = json.dumps(names, ensure_ascii=False).encode()
     return table.replace_schema_metadata(
-        {
-            LABEL_NAMES_KEY: json.dumps(tables.label_names, ensure_ascii=False).encode(),
-            TREES_KEY: json.dumps({split: describe_tree(files, depth)}).encode(),
-        }
+        {LABEL_NAMES_KEY: label_names, TREES_KEY: json.dumps(trees).encode()}
     )
-
-
-def join_trees(tables: Iterable[pa.Table]) -> pa.Table:
-    """Return the rows of all splits as one table that says which depth each split's tree has."""
-    listed = list(tables)
-    trees = {split: tree for table in listed for split, tree in read_trees(table).items()}
-    joined = pa.concat_tables(listed, promote_options="default")
-    metadata = {**(joined.schema.metadata or {}), TREES_KEY: json.dumps(trees).encode()}
-    return joined.replace_schema_metadata(metadata)
 
 
 def name_study(volume_name: str) -> str:
@@ -200,7 +204,9 @@ def _exclude(
 
 
 def _exclude_depth(file: NpzFile, depth: int) -> Row:
-    detail = f"{file.path}: at depth {file.depth}; of depths 1 to {DEEPEST} most files are at {depth}"
+    detail = (
+        f"{file.path}: at depth {file.depth}; of depths 1 to {DEEPEST} most files are at {depth}"
+    )
     return _identify(file) | {
         "key": make_distinct_key(file.study_id, of=file.path),
         "excluded": str(Reason.OTHER_DEPTH),

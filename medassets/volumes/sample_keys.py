@@ -1,11 +1,16 @@
 """Names of studies as sample keys."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
-from medassets.storage.checksums import fingerprint
+import pyarrow as pa
+
+from medassets.errors import Reason
+from medassets.storage.checksums import canonical_json, fingerprint
 
 _LONGEST = 90
-_HASH_DIGITS = 8
+_HASH_DIGITS = 16
 _PLAIN = re.compile(rf"[A-Za-z0-9_-]{{1,{_LONGEST}}}", re.ASCII)
 
 
@@ -30,3 +35,34 @@ def make_distinct_key(name: str, *, of: str) -> str:
     """
     cleaned = re.sub(r"[^A-Za-z0-9_-]", "_", name)[: _LONGEST - _HASH_DIGITS - 1]
     return f"{cleaned}-{fingerprint(of)[:_HASH_DIGITS]}"
+
+
+def read_planned(previous: pa.Table | None) -> dict[str, str]:
+    """Return key -> path of the samples that can be in a shard of the last catalog."""
+    if previous is None:
+        return {}
+    columns = (previous[name].to_pylist() for name in ("key", "path", "excluded"))
+    return {key: path for key, path, excluded in zip(*columns, strict=True) if excluded is None}
+
+
+def part_repeats(rows: list[dict[str, Any]], planned: Mapping[str, str]) -> None:
+    """Leave the key of a study to one of its rows, and exclude the others.
+
+    Args:
+        rows: Rows of a catalog to be; changed in place.
+        planned: Who had each key before; see `read_planned`.
+    """
+    chosen: dict[str, dict[str, Any]] = {}
+
+    def rank(row: Mapping[str, Any]) -> tuple[bool, bool]:
+        return row.get("excluded") is not None, planned.get(row["key"]) != row.get("path")
+
+    for row in sorted(rows, key=rank):
+        first = chosen.setdefault(row["key"], row)
+        if first is row:
+            continue
+        if row.get("excluded") is None:
+            row["excluded"] = str(Reason.DUPLICATE_ROW)
+            row["detail"] = f"{row['path']}: {row['study_id']} stands already in {first['path']}"
+        of = [row.get("split"), row.get("path"), row.get("detail")]
+        row["key"] = make_distinct_key(f"{row['key'][:60]}-dup", of=canonical_json(of).decode())

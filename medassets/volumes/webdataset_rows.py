@@ -15,7 +15,7 @@ from medassets.storage.tar_index import TarStat, index_tar, stat_tar
 from medassets.storage.unreadable import unreadable_as_rejection
 from medassets.volumes.ct_rate import ROW_SCHEMA
 from medassets.volumes.ct_tables import Row
-from medassets.volumes.sample_keys import make_sample_key
+from medassets.volumes.sample_keys import make_sample_key, part_repeats
 from medassets.volumes.webdataset_facts import read_columns, read_study_id, shorten
 from medassets.volumes.webdataset_fields import propose_fields
 from medassets.volumes.webdataset_members import TarSample, call_or_reject
@@ -84,7 +84,7 @@ def read_webdataset_rows(
                 rows.extend(found)
                 if stat is not None:
                     read[tar.path] = stat, len(found)
-    _part_repeats(rows, known.planned)
+    part_repeats(rows, known.planned)
     table = pa.Table.from_pylist(rows, schema=WEBDATASET_ROW_SCHEMA)
     return table.replace_schema_metadata({TARS_KEY: describe_tars(read, reading=reading)})
 
@@ -93,23 +93,6 @@ def _fingerprint_reading(spec: VolumeDatasetSpec) -> str:
     """Return the hash of everything but the tars that a row depends on."""
     names = ("fields", "label_names", "array_key", "effective_hu_rule")
     return fingerprint({"version": _VERSION, **{name: getattr(spec, name) for name in names}})
-
-
-def _part_repeats(rows: list[Row], planned: Mapping[str, str]) -> None:
-    """Leave the key of a study to one of its samples, and exclude the others."""
-    chosen: dict[str, Row] = {}
-
-    def rank(row: Row) -> tuple[bool, bool]:
-        return row.get("excluded") is not None, planned.get(row["key"]) != row["path"]
-
-    for row in sorted(rows, key=rank):
-        first = chosen.setdefault(row["key"], row)
-        if first is row:
-            continue
-        if row.get("excluded") is None:
-            row["excluded"] = str(Reason.DUPLICATE_ROW)
-            row["detail"] = f"{row['path']}: {row['study_id']} stands already in {first['path']}"
-        row["key"] = f"{row['key'][:60]}-dup-{_digest(row['path'])}"
 
 
 def _digest(text: str) -> str:
