@@ -11,7 +11,8 @@ from medassets.cli.main import EXIT_FAILED
 from medassets.cli.selection import check_splits
 from medassets.cli.session import Session
 from medassets.cli.source_notes import explain_empty, find_table_problems, list_reasons
-from medassets.cli.words import count_words
+from medassets.cli.words import count_words, format_bytes
+from medassets.datasets.reclaim import count_deleted
 from medassets.datasets.status import ShardState, find_transient_rejections, shard_states
 from medassets.datasets.workspace import Workspace
 from medassets.storage.paths import split_partition_key
@@ -59,6 +60,10 @@ def command(dataset: str, split: tuple[str, ...], stage: str, *, as_json: bool) 
         output.say(f"held for a build without --limit: {count_words(plan.num_held, 'sample')}")
     if excluded := plan.excluded_by_reason():
         output.say(f"excluded: {list_reasons(excluded)}")
+    num_deleted, deleted_bytes = count_deleted(workspace, list(plan.partitions))
+    if num_deleted:
+        words = count_words(num_deleted, "source")
+        output.say(f"deleted, proven to be in shards: {words}, {format_bytes(deleted_bytes)}")
     problems = find_table_problems(workspace.kind, workspace.read_figures())
     for line in problems.lines():
         output.say(line)
@@ -71,6 +76,7 @@ def command(dataset: str, split: tuple[str, ...], stage: str, *, as_json: bool) 
             "planned": True,
             "samples": {"planned": sum(plan.partitions.values()), "held": plan.num_held},
             "excluded": excluded,
+            "deleted_sources": {"files": num_deleted, "bytes": deleted_bytes},
             "table_problems": problems.as_dict(),
             **_as_dict(found[names[0]], lacking[names[0]]),
             "stages": {name: _as_dict(found[name], lacking[name]) for name in names},

@@ -167,6 +167,20 @@ def is_reclaimed(workspace: Workspace, partition_key: str) -> bool:
     )
 
 
+def count_deleted(workspace: Workspace, partitions: Sequence[str]) -> tuple[int, int]:
+    """Return how many source files of shards were deleted, and their bytes.
+
+    Raises:
+        ReclaimError: If a journal is damaged.
+    """
+    found: dict[str, int] = {}
+    for key in partitions:
+        journal = ReclaimJournal.read(workspace.paths.reclaim_journal(key))
+        # A tar with samples in several shards stands in the journal of each.
+        found |= {path: deletion.num_bytes for path, deletion in journal.deleted.items()}
+    return len(found), sum(found.values())
+
+
 def _check_allowed(workspace: Workspace) -> None:
     spec = workspace.kind.spec
     if not getattr(spec, "delete_sources", False) or not workspace.source.is_local:
