@@ -49,7 +49,8 @@ class VolumeDataset:
             "min_slices": spec.min_slices,
         }
         if spec.is_raw:
-            facts |= {"preprocessing": RAW, "max_rounding_error": spec.max_rounding_error}
+            tolerance = spec.max_rounding_error
+            facts |= {"preprocessing": RAW, "hu_rule": spec.hu_rule, "tolerance": tolerance}
         else:
             facts |= {
                 "preprocessing": asdict(spec.preset()),

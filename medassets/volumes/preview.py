@@ -3,7 +3,8 @@
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from medassets.arrays import Affine, BytesLike, VolumeArray
+from medassets.specs import RAW
 
 LUNG_WINDOW_HU = (-1350.0, 150.0)
 """Lung window: width 1500, level -600."""
@@ -84,8 +86,23 @@ def draw_sample_preview(members: Mapping[str, BytesLike]) -> bytes:
     """
     described = json.loads(bytes(members["json"]))
     voxels = np.frombuffer(members["bin"], described["dtype"]).reshape(described["shape"])
+    if described["preprocessing"]["preset"] == RAW:
+        return _draw_raw_preview(voxels, described)
     affine = np.array(described["geometry"]["output"]["affine"], np.float64)
     return draw_volume_preview(voxels, affine, hu_per_unit=described["preprocessing"]["scale"])
+
+
+def _draw_raw_preview(voxels: VolumeArray, described: Mapping[str, Any]) -> bytes:
+    """Draw stored values: rescaled where the dataset says so, and upright as most scanners store."""
+    affine = np.diag([*described["spacing_mm"], 1.0])
+    affine[:2] *= -1
+    slices: Sequence[UprightSlice] = _cut_slices(voxels, affine)
+    if described["preprocessing"]["hu_rule"] == "table":
+        slope, intercept = described["RescaleSlope"], described["RescaleIntercept"]
+        slices = [
+            replace(one, values=one.values.astype(np.float32) * slope + intercept) for one in slices
+        ]
+    return draw_slices(slices, hu_per_unit=1.0)
 
 
 def _shrink(

@@ -37,7 +37,8 @@ def encode_raw_sample(
 
     `bin` holds the stored values, neither rescaled nor resampled: float16 little-endian, C order, axes
     (i, j, k) of the array's own shape. `txt` and `cls` are those of a preprocessed sample. `json` has
-    the names that readers of raw shards look for, such as `RescaleSlope` and `XYSpacing`.
+    the names that readers of raw shards look for, such as `RescaleSlope` and `XYSpacing`; and whether
+    these apply, in `preprocessing.hu_rule`, null where the declaration does not say.
 
     Args:
         item: Catalog row of the volume.
@@ -66,7 +67,7 @@ def encode_raw_sample(
             **describe_texts(texts, item.row),
             **describe_origin(item, staged),
             "precision": _describe_precision(statistics),
-            "preprocessing": {"preset": RAW},
+            "preprocessing": {"preset": RAW, "hu_rule": spec.hu_rule},
             "metadata": json.loads(item.row["metadata"]),
             "fingerprint": fingerprint,
         }

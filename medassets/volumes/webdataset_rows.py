@@ -178,8 +178,9 @@ class _Reader:
         facts = sample.read_facts(self.spec.fields.get("json", "json"))
         study_id = call_or_reject(Reason.BAD_NAME, lambda: read_study_id(facts))
         row |= {"key": make_sample_key(study_id), "study_id": study_id}
-        row["label_names"] = list(self.spec.label_names) or None
         row |= read_columns(facts, study_id)
+        if self.spec.label_names:
+            row["label_names"] = list(self.spec.label_names)
         fields = propose_fields(list(sample.members), facts, self.spec.fields)
         row |= {f"{role}_member": suffix for role, suffix in asdict(fields).items()}
         row |= sample.read_array_columns(fields.volume, facts, self.spec.array_key)
