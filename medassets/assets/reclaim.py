@@ -93,7 +93,6 @@ def _reclaim(
     keys = sorted(context.partition_keys)
     for key in keys:
         done = _reclaim_one(workspace, key, confirmed=confirmed, num_workers=num_workers)
-        report(done)
         reports.append(done)
         metadata = reclaim_metadata(done)
         if not confirmed:
@@ -118,7 +117,9 @@ def _reclaim_one(
             workspace, key, confirmed=confirmed, num_workers=num_workers, observe=report
         )
     except ReclaimError as error:
-        return ReclaimReport(key, confirmed, problems=[str(error)])
+        refused = ReclaimReport(key, confirmed, problems=[str(error)])
+        report(refused)
+        return refused
 
 
 def reclaim_metadata(done: ReclaimReport) -> dict[str, Any]:

@@ -69,6 +69,7 @@ def plan_shard(
     kind, spec = workspace.kind, workspace.kind.spec
     items = tuple(workspace.read_partition(partition_key))
     today = plan_fingerprint(kind.fingerprint(), rows_fingerprint(items))
+    stage = _checking_sources(workspace, partition_key, _naming_rows(workspace.stage))
     # What a whole shard was made of may be gone.
     needed = force or read_whole_record(workspace.paths, partition_key, today) is None
     if needed:
@@ -79,7 +80,7 @@ def plan_shard(
         partition_key=partition_key,
         items=tuple(files.place(items)) if files else items,
         plan_fingerprint=today,
-        stage=files.stage if files else _naming_rows(workspace.stage),
+        stage=files.stage if files else stage,
         release=files.release if files else workspace.release,
         stage_each=files is not None or workspace.source.is_local,
         encode=kind.encoder(),
@@ -95,7 +96,8 @@ def check_sources_kept(workspace: Workspace, partition_key: str) -> None:
     """Refuse to make a shard again that holds what is nowhere else any more.
 
     Raises:
-        ReclaimError: If sources of it were deleted.
+        ReclaimError: If sources of it were deleted, by us, or by others where the declaration
+            says that sources go.
     """
     journal = ReclaimJournal.read(workspace.paths.reclaim_journal(partition_key))
     folder = Path(workspace.kind.spec.source_folder).expanduser()
@@ -109,6 +111,23 @@ def check_sources_kept(workspace: Workspace, partition_key: str) -> None:
             f"damaged, restore {workspace.paths.shard(partition_key)} and its record from a copy"
         )
         raise ReclaimError(msg)
+    if getattr(workspace.kind.spec, "delete_sources", False):
+        _check_held(workspace, partition_key, folder)
+
+
+def _check_held(workspace: Workspace, partition_key: str, folder: Path) -> None:
+    """Refuse to replace a shard on disk that holds what vanished from the source."""
+    record = read_whole_record(workspace.paths, partition_key)
+    held = {sample.key for sample in record.samples} if record is not None else set[str]()
+    for item in workspace.read_partition(partition_key):
+        path = workspace.source.physical_path(item.path)
+        if item.key in held and not os.path.lexists(folder / path):
+            msg = (
+                f"{partition_key}: the source of {item.key}, {path}, is gone, so the shard that "
+                f"holds it is not made again. Bring the file back, or take back the change of the "
+                f"declaration or tables that outdated the shard"
+            )
+            raise ReclaimError(msg)
 
 
 def stage_partition(
@@ -153,6 +172,22 @@ def stage_partition(
         rejected=rejected,
         needed=True,
     )
+
+
+def _checking_sources(workspace: Workspace, partition_key: str, stage: Stage) -> Stage:
+    """Look once more at the first call, under the shard's lock, whether sources are there.
+
+    Another run may have deleted them since the work was planned.
+    """
+    checked: list[bool] = []
+
+    def check_and_stage(items: Sequence[SourceItem]) -> Mapping[str, Staged]:
+        if not checked:
+            check_sources_kept(workspace, partition_key)
+            checked.append(True)
+        return stage(items)
+
+    return check_and_stage
 
 
 def _naming_rows(stage: Stage) -> Stage:

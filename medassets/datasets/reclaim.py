@@ -8,9 +8,10 @@ note what is about to be deleted, look at the file once more, delete it, note th
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from medassets.datasets.build import today_fingerprint
 from medassets.datasets.proof import Proof, prove_file
@@ -18,6 +19,7 @@ from medassets.datasets.source_files import (
     FileStat,
     SourceFile,
     find_source_files,
+    find_unused,
     open_source_folder,
 )
 from medassets.datasets.workspace import Workspace
@@ -106,13 +108,16 @@ class ReclaimReport:
         return [*self.problems, *(f"{k.path}: {k.why}" for k in self.kept if k.is_trouble)]
 
 
+Observe: TypeAlias = Callable[[ReclaimProgress | ReclaimReport], None]
+
+
 def reclaim_partition(
     workspace: Workspace,
     partition_key: str,
     *,
     confirmed: bool,
     num_workers: int = 0,
-    observe: Callable[[ReclaimProgress], None] | None = None,
+    observe: Observe | None = None,
 ) -> ReclaimReport:
     """Delete the source files of one shard that are proven to be in it.
 
@@ -123,7 +128,8 @@ def reclaim_partition(
         partition_key: The shard; whole, and made from today's plan.
         confirmed: Whether a person typed `CONFIRMATION`; without it nothing is written or deleted.
         num_workers: Threads; 0 takes the declaration's number, and one per core if that is 0.
-        observe: Told of every file, in the calling thread.
+        observe: Told of every file, in the calling thread, and at last of the report; of that also
+            where an error or Ctrl-C ends a run that has deleted something.
 
     Raises:
         ReclaimError: If the declaration does not allow it, or a shard is missing or outdated.
@@ -136,14 +142,21 @@ def reclaim_partition(
     files = find_source_files(workspace, partition_key)
     report = ReclaimReport(partition_key, confirmed)
     partitions = sorted({partition_key, *(key for file in files for key in file.partitions)})
-    with _locked(workspace, partitions):
-        run = _Run(workspace, report, _read_records(workspace, partitions, partition_key))
-        left = run.settle(files)
-        ready = [file for file in left if run.may_go(file)]
-        if confirmed:
-            run.delete(ready, num_workers or workspace.kind.spec.num_workers, observe)
-        else:
-            report.deletable = ready
+    try:
+        with _locked(workspace, partitions):
+            run = _Run(workspace, report, _read_records(workspace, partitions, partition_key))
+            left = run.settle(files)
+            ready = [file for file in left if run.may_go(file)]
+            if confirmed:
+                run.delete(ready, num_workers or workspace.kind.spec.num_workers, observe)
+            else:
+                report.deletable = ready
+    except BaseException:
+        if report.deleted and observe is not None:
+            observe(report)
+        raise
+    if observe is not None:
+        observe(report)
     return report
 
 
@@ -160,9 +173,11 @@ def is_reclaimed(workspace: Workspace, partition_key: str) -> bool:
     folder = open_source_folder(workspace)
     return all(
         file.path in journal.deleted
-        or not os.path.lexists(folder / file.path)
+        # What went unnoted is noted by the next run.
+        or (not os.path.lexists(folder / file.path) and file.path not in journal.intended)
         or not file.is_planned
         or any(item.key in rejected for item in file.items)
+        or bool(find_unused(workspace, file))
         for file in find_source_files(workspace, partition_key)
     )
 
@@ -267,7 +282,7 @@ class _Run:
         self,
         files: list[SourceFile],
         num_workers: int,
-        observe: Callable[[ReclaimProgress], None] | None,
+        observe: Observe | None,
     ) -> None:
         """Prove all files, then delete those that are proven; nothing if a shard is wrong."""
         if not files:
@@ -299,7 +314,11 @@ class _Run:
         missing = sorted(set(file.partitions) - set(self.records))
         if missing:
             return f"samples of it belong to {missing[0]}, which is not whole yet", False
-        return self._look_at(file), True
+        if why := self._look_at(file):
+            return why, True
+        if unused := find_unused(self.workspace, file):
+            return f"it also holds {unused}, in no shard", False
+        return "", False
 
     def _look_at(self, file: SourceFile) -> str:
         place = self.folder / file.path
@@ -309,8 +328,8 @@ class _Run:
             return f"it cannot be looked at ({error.strerror})"
         if not stat.S_ISREG(found.st_mode):
             return "it is a link or no plain file; deleting it would free nothing"
-        if not place.resolve().is_relative_to(self.folder.resolve()):
-            return "it is reached through a link that leads out of the source"
+        if place.resolve() != self.folder.resolve() / file.path:
+            return "it is reached through a linked folder"
         if not os.access(place.parent, os.W_OK | os.X_OK):
             return "its folder is read-only; make it writable"
         return file.find_change(FileStat.of(found))
@@ -331,7 +350,7 @@ class _Run:
         self,
         files: list[SourceFile],
         num_workers: int,
-        observe: Callable[[ReclaimProgress], None] | None,
+        observe: Observe | None,
     ) -> list[Proof]:
         encode = self.workspace.kind.encoder()
         entries = {
@@ -348,35 +367,42 @@ class _Run:
 
         proofs: list[Proof] = []
         workers = num_workers or os.cpu_count() or 1
-        for proof in iter_in_order(files, prove, num_workers=workers):
-            proofs.append(proof)
-            self._observe(observe, len(proofs), len(files))
+        with closing(iter_in_order(files, prove, num_workers=workers)) as results:
+            for proof in results:
+                proofs.append(proof)
+                self._observe(observe, len(proofs), len(files))
         return proofs
 
     def _intend(self, proofs: list[Proof]) -> None:
         for key, journal in self.journals.items():
             journal.intend(self._describe(p) for p in proofs if key in p.file.partitions)
 
-    def _unlink(
-        self, proofs: list[Proof], observe: Callable[[ReclaimProgress], None] | None
-    ) -> None:
+    def _unlink(self, proofs: list[Proof], observe: Observe | None) -> None:
         gone: list[Proof] = []
-        for proof in proofs:
-            place = self.folder / proof.file.path
-            try:
-                if FileStat.of(place.lstat()) != proof.stat:
-                    self._keep(proof, "it changed while it was compared")
-                    continue
-                place.unlink()
-            except OSError as error:
-                self._keep(proof, f"it cannot be deleted ({error.strerror})")
-                continue
-            gone.append(proof)
-            self.report.deleted.append(self._describe(proof))
-            self._observe(observe, len(gone), len(proofs))
-        for folder in {(self.folder / proof.file.path).parent for proof in gone}:
-            fsync_folder(folder)
-        self._confirm([proof.file for proof in gone])
+        try:
+            for proof in proofs:
+                if self._unlink_one(proof):
+                    gone.append(proof)
+                    self.report.deleted.append(self._describe(proof))
+                    self._observe(observe, len(gone), len(proofs))
+        finally:
+            # After Ctrl-C, too, the journal says what is gone.
+            for folder in {(self.folder / proof.file.path).parent for proof in gone}:
+                fsync_folder(folder)
+            self._confirm([proof.file for proof in gone])
+
+    def _unlink_one(self, proof: Proof) -> bool:
+        """Delete a file if it is still the one that was proven; else say why it stays."""
+        place = self.folder / proof.file.path
+        try:
+            if FileStat.of(place.lstat()) != proof.stat:
+                self._keep(proof, "it changed while it was compared")
+                return False
+            place.unlink()
+        except OSError as error:
+            self._keep(proof, f"it cannot be deleted ({error.strerror})")
+            return False
+        return True
 
     def _confirm(self, files: list[SourceFile]) -> None:
         for key, journal in self.journals.items():
@@ -398,9 +424,7 @@ class _Run:
         num_bytes = proof.stat.num_bytes if proof.stat else 0
         self.report.kept.append(Kept(proof.file.path, num_bytes, why, is_trouble=True))
 
-    def _observe(
-        self, observe: Callable[[ReclaimProgress], None] | None, done: int, total: int
-    ) -> None:
+    def _observe(self, observe: Observe | None, done: int, total: int) -> None:
         if observe is not None:
             key, freed = self.report.partition_key, self.report.freed_bytes
             observe(ReclaimProgress(key, done, total, freed))

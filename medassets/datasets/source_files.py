@@ -1,6 +1,7 @@
-"""Which files of a source the samples of a shard come from."""
+"""Which files of a source the samples of a shard come from, and what else these files hold."""
 
 import os
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -10,10 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medassets.datasets.workspace import Workspace
+from medassets.errors import SampleRejectedError
 from medassets.samples import SourceItem
 from medassets.shards.catalog import STATE_PLANNED
 from medassets.shards.previous import explain_unreadable
 from medassets.storage.paths import split_partition_key
+from medassets.storage.tar_index import index_tar, split_sample_path
+
+_MEMBERS = ("volume_member", "text_member", "labels_member", "json_member")
+_MOST_NAMES = 3
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,48 @@ def find_source_files(workspace: Workspace, partition_key: str) -> list[SourceFi
         )
         for path in sorted(last)
     ]
+
+
+def find_unused(workspace: Workspace, file: SourceFile) -> str:
+    """Return what a file holds that none of its samples takes; empty if nothing, or no such file.
+
+    Whoever deletes the file would lose it. A file that cannot be read gives an empty answer: it is
+    made into samples again before it is deleted, and that says what is wrong.
+    """
+    spec, place = workspace.kind.spec, open_source_folder(workspace) / file.path
+    try:
+        if spec.source == "npz":
+            return _find_unused_arrays(place, getattr(spec, "array_key", ""))
+        if spec.source == "webdataset":
+            return _find_unused_members(place, file)
+    except (OSError, SampleRejectedError, zipfile.BadZipFile, ValueError):
+        return ""
+    return ""
+
+
+def _find_unused_arrays(place: Path, key: str) -> str:
+    with zipfile.ZipFile(place) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+    if key in names:
+        names.remove(key)
+    return f"the arrays {_name_some(names)}" if names else ""
+
+
+def _find_unused_members(place: Path, file: SourceFile) -> str:
+    taken = {
+        split_sample_path(item.path)[1]: {item.row.get(name) for name in _MEMBERS}
+        for item in file.items
+    }
+    samples = index_tar(place)
+    if strangers := sorted(samples.keys() - taken.keys()):
+        return f"the samples {_name_some(strangers)}"
+    members = {suffix for key, found in samples.items() for suffix in found.keys() - taken[key]}
+    return f"members .{_name_some(sorted(members))}" if members else ""
+
+
+def _name_some(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
 
 
 @dataclass
