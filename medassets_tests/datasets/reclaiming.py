@@ -1,0 +1,94 @@
+"""A converted dataset of seven volumes in three shards, whose sources may be deleted."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medassets.datasets.build import build_shard, plan_shard
+from medassets.datasets.reclaim import ReclaimReport, reclaim_partition
+from medassets.datasets.refresh import draft_catalog, publish_catalog
+from medassets.datasets.volumes import VolumeDataset
+from medassets.datasets.workspace import Workspace, open_workspace
+from medassets.specs import VolumeDatasetSpec
+from medassets.testing.npz_tree import SyntheticTree
+from medassets_tests.npz_source import Originals
+
+KEYS = ("train-000000", "train-000001", "train-000002")
+FIRST, SECOND, LAST = KEYS
+
+
+@dataclass(frozen=True)
+class Made:
+    """A converted dataset of seven volumes in three shards, the last of them short.
+
+    Attributes:
+        tree: Its source.
+        originals: What that held.
+        root: Where datasets are published.
+    """
+
+    tree: SyntheticTree
+    originals: Originals
+    root: Path
+
+    def open(self, **changes: Any) -> Workspace:
+        """Open it as declared, with other fields where given."""
+        fields = {
+            **self.tree.fields(),
+            "name": "tiny",
+            "samples_per_shard": 3,
+            "delete_sources": True,
+            "max_rejected_share": 1.0,
+            "num_workers": 2,
+            **changes,
+        }
+        spec = VolumeDatasetSpec(**{k: _freeze(v) for k, v in fields.items()})
+        return open_workspace(VolumeDataset(spec), data_root=str(self.root))
+
+    def reclaim(self, key: str = FIRST, *, confirmed: bool = True, **changes: Any) -> ReclaimReport:
+        """Delete the sources of one shard that may go."""
+        return reclaim_partition(self.open(**changes), key, confirmed=confirmed)
+
+    def refresh(self, **options: Any) -> Workspace:
+        """Refresh the catalog."""
+        workspace = self.open()
+        publish_catalog(workspace.paths.catalog, draft_catalog(workspace, **options))
+        return workspace
+
+    def build(self, *keys: str, force: bool = False, **changes: Any) -> None:
+        """Make shards, as their assets do."""
+        workspace = self.open(**changes)
+        for key in keys:
+            build_shard(workspace, workspace.paths, plan_shard(workspace, key, force=force))
+
+    def studies(self, key: str = FIRST) -> list[str]:
+        """Return the studies of a shard."""
+        return [item.key for item in self.open().read_partition(key)]
+
+    def shard(self, key: str = FIRST) -> Path:
+        """Return where a shard is."""
+        return self.open().paths.shard(key)
+
+    def journal(self, key: str = FIRST) -> Path:
+        """Return where the journal of a shard is."""
+        return self.open().paths.reclaim_journal(key)
+
+    @property
+    def left(self) -> list[str]:
+        """Studies whose NPZ is there, untouched, in order."""
+        return sorted(self.originals.left)
+
+    @property
+    def shards(self) -> dict[str, bytes]:
+        """Tars and records by name."""
+        folder = self.root / "tiny" / "train"
+        return {path.name: path.read_bytes() for path in folder.glob("shard-*")}
+
+
+def _freeze(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def whys(report: ReclaimReport) -> dict[str, str]:
+    """Return why files stay, by name."""
+    return {Path(kept.path).stem: kept.why for kept in report.kept}
