@@ -1,15 +1,16 @@
 """Manifests of a dataset's splits, and what keeps them from being complete."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from medassets.datasets.build import today_fingerprint
+from medassets.datasets.manifest_differences import describe_differences
 from medassets.datasets.workspace import Workspace
 from medassets.shards.catalog import CatalogPlan
 from medassets.shards.manifest import (
     Manifest,
     build_manifest,
     build_wids_index,
-    encode_document,
 )
 from medassets.shards.record import ShardRecord
 from medassets.shards.verify import verify_shard
@@ -82,9 +83,17 @@ def find_manifest_problems(workspace: Workspace) -> list[str]:
             (paths.manifest(split), manifest),
             (paths.wids_index(split), build_wids_index(manifest)),
         ):
-            if not path.exists() or path.read_bytes() != encode_document(document):
-                problems.append(f"{path}: missing, or not what the shards say; build the dataset")
+            problems += _compare(path, document)
     return problems
+
+
+def _compare(path: Path, document: Mapping[str, object]) -> list[str]:
+    try:
+        found = describe_differences(document, path.read_bytes())
+    except OSError as error:
+        found = [f"it cannot be read ({error.strerror})"]
+    problem = f"{path}: missing, or not what the shards say"
+    return [f"{problem}: {what}; build the dataset" for what in found]
 
 
 def find_strays(workspace: Workspace) -> list[str]:

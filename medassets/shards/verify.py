@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medassets.errors import ShardIntegrityError
+from medassets.shards.displaced import find_displaced
 from medassets.shards.readback import find_damage, iter_chunks
 from medassets.shards.record import ShardRecord
 from medassets.storage.paths import DatasetPaths
@@ -55,16 +56,20 @@ def verify_shard(paths: DatasetPaths, partition_key: str, *, full: bool) -> list
         size = shard.stat().st_size
     except FileNotFoundError:
         return [Problem(partition_key, shard, "", "the shard is missing")]
+    problems: list[Problem] = []
     if size != record.size_bytes:
         what = f"the shard has {size:,} bytes, its record says {record.size_bytes:,}"
-        return [Problem(partition_key, shard, "", what)]
-    return _read_through(shard, record) if full else []
+        problems.append(Problem(partition_key, shard, "", what))
+    return problems + _read_through(shard, record, size) if full else problems
 
 
-def _read_through(shard: Path, record: ShardRecord) -> list[Problem]:
+def _read_through(shard: Path, record: ShardRecord, size: int) -> list[Problem]:
     fd = os.open(shard, os.O_RDONLY)
     try:
-        found = list(_find_differences(fd, record))
+        found = list(_find_differences(fd, record, size))
+        if found or size != record.size_bytes:
+            # What stands elsewhere than recorded only looks damaged.
+            found = find_displaced(fd, shard, record) or found
     except (OSError, OverflowError, TypeError, ValueError) as error:
         # A disk that cannot be read, or a record whose numbers are none.
         found = [("", f"it cannot be compared with its record ({error})")]
@@ -73,11 +78,15 @@ def _read_through(shard: Path, record: ShardRecord) -> list[Problem]:
     return [Problem(record.partition, shard, sample, what) for sample, what in found]
 
 
-def _find_differences(fd: int, record: ShardRecord) -> Iterator[tuple[str, str]]:
+def _find_differences(fd: int, record: ShardRecord, size: int) -> Iterator[tuple[str, str]]:
     """Yield sample and trouble, reading every byte once."""
     digest: Any = hashlib.sha256()
-    position, whole = 0, True
+    position, whole = 0, size == record.size_bytes
     for sample in record.samples:
+        if sample.offset + sample.size_bytes > size:
+            yield sample.key, "is cut off, or gone: the shard ends before it does"
+            whole = False
+            continue
         found = find_damage(fd, sample, feed=digest.update)
         if sample.offset != position:
             found.append("it does not begin where the sample before it ends")

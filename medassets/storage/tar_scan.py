@@ -20,6 +20,7 @@ _LONG_NAME, _LONG_LINK, _EXTENDED = b"L", b"K", b"x"
 # Key and suffix are parted at the first dot of the base name.
 _SAMPLE_NAME = re.compile(r"(?:\./)?((?:.*/)?[^./][^./]*)\.([^/]+)")
 _META_NAME = re.compile(r"__[^/]*__($|/)")
+_REMEDY = "; copy it again from where it was made, or pack it again"
 
 
 @dataclass
@@ -51,11 +52,11 @@ def scan_tar(path: Path) -> list[ScannedSample]:
     """
     samples: list[ScannedSample] = []
     seen: set[str] = set()
-    for name, offset, size in _iter_members(path):
-        match = _SAMPLE_NAME.fullmatch(name)
-        if match is None or _META_NAME.match(name):
+    for name, offset, size in iter_members(path):
+        parts = split_name(name)
+        if parts is None:
             continue
-        key, suffix = match[1], match[2].lower()
+        key, suffix = parts
         if not samples or samples[-1].key != key:
             if key in seen:
                 _fail(path, f"{key}: its members stand apart; pack them with `tar --sort=name`")
@@ -69,8 +70,23 @@ def scan_tar(path: Path) -> list[ScannedSample]:
     return samples
 
 
-def _iter_members(path: Path) -> Iterator[tuple[str, int, int]]:
-    """Yield name, offset of the content and size of every regular file."""
+def split_name(name: str) -> tuple[str, str] | None:
+    """Return key and lower-case suffix of a member, None for what belongs to no sample."""
+    match = _SAMPLE_NAME.fullmatch(name)
+    return None if match is None or _META_NAME.match(name) else (match[1], match[2].lower())
+
+
+def strip_scan_error(error: ShardIntegrityError, path: Path) -> str:
+    """Return what is wrong with a tar without its path and the remedy."""
+    return str(error).removeprefix(f"{path}: ").removesuffix(_REMEDY)
+
+
+def iter_members(path: Path) -> Iterator[tuple[str, int, int]]:
+    """Yield name, offset of the content and size of every regular file.
+
+    Raises:
+        ShardIntegrityError: If the tar is damaged; what stands before the damage was yielded.
+    """
     with path.open("rb", buffering=0) as file:
         fd = file.fileno()
         total = os.fstat(fd).st_size
@@ -186,5 +202,5 @@ def _read_decimal(path: Path, digits: str, position: int) -> int:
 
 
 def _fail(path: Path, what: str) -> NoReturn:
-    msg = f"{path}: {what}; copy it again from where it was made, or pack it again"
+    msg = f"{path}: {what}{_REMEDY}"
     raise ShardIntegrityError(msg)
