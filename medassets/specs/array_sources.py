@@ -23,7 +23,8 @@ _PATTERN_MARKS = "{*?["
 class ArraySourceSpec(CTSourceSpec):
     """Sources whose volumes are arrays, and what may happen to them afterwards.
 
-    Paths may hold `{split}`, and must where there are several splits.
+    Paths may hold `{split}`, and must where there are several splits. A table that is not there for
+    `valid` is looked for under `validation`, as CT-RATE calls it.
 
     Attributes:
         volumes_dir: Source `npz`: folder of one split's tree inside `folder`; empty means `folder`.

@@ -31,9 +31,14 @@ class VolumeName:
     reconstruction: int
 
 
+def name_split_long(split: str) -> str:
+    """Return the name of a split in CT-RATE's tables of metadata and reports."""
+    return {"valid": "validation"}.get(split, split)
+
+
 def table_paths(split: str) -> "TablePaths":
     """Return where CT-RATE keeps the tables of a split; some call `valid` `validation`."""
-    long_name = {"valid": "validation"}.get(split, split)
+    long_name = name_split_long(split)
     return TablePaths(
         metadata=f"dataset/metadata/{long_name}_metadata.csv",
         reports=f"dataset/radiology_text_reports/{long_name}_reports.csv",

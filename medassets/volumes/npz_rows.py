@@ -13,7 +13,7 @@ from medassets.specs import VolumeDatasetSpec
 from medassets.storage.paths import check_member_path
 from medassets.volumes.csv_tables import CsvTable, parse_csv
 from medassets.volumes.ct_rate import LABEL_NAMES_KEY, ROW_SCHEMA
-from medassets.volumes.ct_rate_names import parse_volume_name
+from medassets.volumes.ct_rate_names import name_split_long, parse_volume_name
 from medassets.volumes.ct_tables import (
     Exclusion,
     NamedTable,
@@ -133,7 +133,11 @@ def _read_known(previous: pa.Table | None) -> dict[str, NpzFile]:
 
 def _open_tables(spec: VolumeDatasetSpec, folder: Path, split: str) -> SplitTables:
     def read(path: str) -> CsvTable:
-        place = Path(spec.of_split(path, split)).expanduser()
+        # CT-RATE's own tables call the split valid by its long name.
+        places = [
+            Path(spec.of_split(path, s)).expanduser() for s in (split, name_split_long(split))
+        ]
+        place = next((one for one in places if (folder / one).exists()), places[0])
         try:
             return parse_csv((folder / place).read_bytes(), str(place))
         except OSError as error:
