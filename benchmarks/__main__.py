@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks import (
     catalog,
+    conversion,
     loaders,
     orchestration,
     phantom,
@@ -23,6 +24,7 @@ TABLES = {
     "volume": preprocessing,
     "shard": shards,
     "dagster": orchestration,
+    "conversion": conversion,
     "catalog": catalog,
     "video": video,
     "windows": windows,
