@@ -47,6 +47,68 @@ def test_a_wrong_field_is_named(changes: dict[str, object], match: str) -> None:
         make_spec(**changes)
 
 
+NPZ = {
+    "source": "npz",
+    "folder": "/data",
+    "splits": ("train",),
+    "meta_file": "meta.csv",
+    "reports_file": "/tables/reports.csv",
+    "labels_file": "~/labels.csv",
+    "hu_rule": "none",
+}
+TARS = {
+    "source": "webdataset",
+    "shards": "/data/{split}/shard-{000000..000009}.tar",
+    "hu_rule": "table",
+}
+
+
+def test_arrays_are_declared_with_tables_or_a_pattern() -> None:
+    assert make_spec(**NPZ).source_folder == "/data"
+    spec = make_spec(**TARS)
+    assert spec.source_folder == "/data"
+    assert spec.of_split(spec.shards, "valid") == "/data/valid/shard-{000000..000009}.tar"
+    assert make_spec(**NPZ | {"preprocessing": "none", "hu_rule": None}).is_raw
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        (NPZ | {"folder": ""}, "^folder: source npz needs"),
+        (NPZ | {"meta_file": ""}, "^meta_file: source npz needs this CSV"),
+        (NPZ | {"labels_file": "../labels.csv"}, "^labels_file: expected a path inside the source"),
+        (NPZ | {"array_key": ""}, "^array_key: expected the name"),
+        (NPZ | {"splits": ("train", "valid")}, r"^volumes_dir: several splits .* '\{split\}'"),
+        (
+            NPZ | {"splits": ("train", "valid"), "volumes_dir": "{split}"},
+            r"^reports_file: several splits",
+        ),
+        (NPZ | {"hu_rule": None}, "^hu_rule: source npz must say how stored values become HU"),
+        (NPZ | {"hu_rule": "header"}, "^hu_rule: arrays of source npz have no header"),
+        (NPZ | {"orientation": "LPS"}, "^orientation: arrays do not say"),
+        (
+            NPZ | {"preprocessing": "none", "target_shape": (4, 4, 4)},
+            "^target_shape: preprocessing",
+        ),
+        (NPZ | {"max_rounding_error": -1.0}, "^max_rounding_error: expected a number in 0"),
+        (NPZ | {"max_rounding_error": "small"}, "^max_rounding_error: expected a number"),
+        (TARS | {"shards": ""}, "^shards: source webdataset needs"),
+        (TARS | {"shards": "train/*.tar"}, "^shards: expected an absolute path, or a folder"),
+        (
+            TARS | {"splits": ("train", "valid"), "shards": "/data/*.tar"},
+            "^shards: several splits",
+        ),
+        (TARS | {"fields": {"picture": "png"}}, "^fields: expected one of volume, labels"),
+        (TARS | {"fields": {"volume": ".BIN"}}, "^fields: volume: expected a suffix"),
+        ({"preprocessing": "none"}, "^preprocessing: none is for arrays"),
+        ({"delete_sources": True}, "^delete_sources: only files of this machine"),
+    ],
+)
+def test_a_wrong_field_of_arrays_is_named(changes: dict[str, object], match: str) -> None:
+    with pytest.raises(SpecError, match=match):
+        make_spec(**changes)
+
+
 def test_the_preset_ct_clip_is_the_published_grid() -> None:
     preset = make_spec().preset()
     assert preset == CTPreprocessing(
