@@ -6,11 +6,16 @@ import click
 
 from medassets.cli.console import Output, showing_progress
 from medassets.cli.main import EXIT_FAILED, EXIT_INTERRUPTED
-from medassets.cli.reclaiming import Reclaimed, ask_for_confirmation
+from medassets.cli.reclaiming import (
+    Reclaimed,
+    ask_for_confirmation,
+    list_recorded,
+    look_at_done,
+)
 from medassets.cli.selection import parse_partitions
 from medassets.cli.session import Session
 from medassets.cli.words import count_words, format_bytes
-from medassets.datasets.reclaim import CONFIRMATION, is_reclaimed, reclaim_partition
+from medassets.datasets.reclaim import CONFIRMATION, ReclaimReport, reclaim_partition
 from medassets.datasets.source_files import SourceFile, open_source_folder
 from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError, SpecError
@@ -77,7 +82,7 @@ def _list_only(output: Output, workspace: Workspace, keys: list[str], num_missin
         try:
             found.reports.append(reclaim_partition(workspace, key, confirmed=False))
         except ReclaimError as error:
-            output.warn(str(error))
+            found.reports.append(ReclaimReport(key, confirmed=False, problems=[str(error)]))
     files = [file for report in found.reports for file in report.deletable]
     sizes = _sizes(open_source_folder(workspace), files)
     for path, size in list(sizes.items())[:_MOST_FILES]:
@@ -107,8 +112,9 @@ def _sizes(folder: Path, files: list[SourceFile]) -> dict[str, int]:
 def _delete(
     session: Session, output: Output, dataset: str, keys: list[str], num_workers: int
 ) -> int:
-    workspace = session.workspace(dataset)
-    pending = [key for key in keys if not is_reclaimed(workspace, key)]
+    workspace, recorded = session.workspace(dataset), list_recorded(session, dataset)
+    looked_at = {key: look_at_done(workspace, key, recorded) for key in keys}
+    pending = [key for key, done in looked_at.items() if done is None]
     code, interrupted = 0, False
     with showing_progress(output, dataset, len(pending), noun="shard") as progress:
         try:
@@ -126,7 +132,8 @@ def _delete(
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
             code, interrupted = EXIT_INTERRUPTED, True
-        found = Reclaimed(progress.reclaimed)
+        done = [report for report in looked_at.values() if report is not None]
+        found = Reclaimed([*done, *progress.reclaimed])
     for line in found.lines():
         output.say(line)
     if interrupted:

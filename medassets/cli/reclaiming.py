@@ -1,15 +1,26 @@
 """Deleting sources from the terminal: the question, the runs, and what came of them."""
 
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import click
+import dagster as dg
 
+from medassets.assets.reclaim import STAGE
 from medassets.cli.console import Output
+from medassets.cli.session import Session
 from medassets.cli.words import count_words, format_bytes
-from medassets.datasets.reclaim import CONFIRMATION, ReclaimReport
+from medassets.datasets.reclaim import (
+    CONFIRMATION,
+    ReclaimReport,
+    is_reclaimed,
+    reclaim_partition,
+)
+from medassets.datasets.workspace import Workspace
+from medassets.errors import ReclaimError
 
 _MOST_NAMES = 20
 
@@ -29,17 +40,50 @@ def ask_for_confirmation(output: Output, dataset: str, *, yes: bool, otherwise: 
         f"{dataset}: source files that are proven to be in a shard will be deleted. Nothing brings "
         f"them back."
     )
-    try:
-        answer = click.prompt(
-            f"Type {CONFIRMATION} to go on", default="", show_default=False, err=True
-        )
-    except click.Abort:
-        # No terminal, or Ctrl-D.
-        answer = ""
-    if answer.strip() == CONFIRMATION:
+    if _read_word().strip() == CONFIRMATION:
         return True
     output.warn(f"{dataset}: not confirmed; {otherwise}")
     return False
+
+
+def _read_word() -> str:
+    if sys.stdin is None:
+        # Python found it closed.
+        return ""
+    try:
+        return click.prompt(
+            f"Type {CONFIRMATION} to go on", default="", show_default=False, err=True
+        )
+    except click.Abort as abort:
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        # No terminal, or Ctrl-D.
+        return ""
+
+
+def list_recorded(session: Session, dataset: str) -> Collection[str]:
+    """Return the shards whose sources Dagster knows to be deleted."""
+    return session.instance.get_materialized_partitions(dg.AssetKey([dataset, STAGE]))
+
+
+def look_at_done(
+    workspace: Workspace, partition_key: str, recorded: Collection[str]
+) -> ReclaimReport | None:
+    """Return what stays of a shard's sources if a run would have nothing to do; else None.
+
+    Args:
+        workspace: The dataset.
+        partition_key: The shard.
+        recorded: Shards of which Dagster knows it. A kill between deletion and record leaves one
+            out, and the next run makes up for it.
+    """
+    try:
+        if partition_key in recorded and is_reclaimed(workspace, partition_key):
+            return reclaim_partition(workspace, partition_key, confirmed=False)
+    except ReclaimError:
+        # The run says what is wrong, and fails for this shard alone.
+        return None
+    return None
 
 
 @dataclass

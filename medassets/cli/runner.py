@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from itertools import accumulate
 from operator import or_
 from typing import Any
@@ -12,7 +13,12 @@ from medassets.cli.console import Output, ProgressView, showing_progress
 from medassets.cli.main import EXIT_FAILED, EXIT_INTERRUPTED, exit_code_of
 from medassets.cli.outcome import RunResult
 from medassets.cli.reclaim import check_may_delete, reclaim_config
-from medassets.cli.reclaiming import Reclaimed, ask_for_confirmation
+from medassets.cli.reclaiming import (
+    Reclaimed,
+    ask_for_confirmation,
+    list_recorded,
+    look_at_done,
+)
 from medassets.cli.selection import (
     BuildOptions,
     Round,
@@ -31,7 +37,6 @@ from medassets.cli.source_notes import (
 from medassets.cli.words import count_words, format_bytes, format_seconds
 from medassets.datasets.peak import check_peak
 from medassets.datasets.preflight import check_ready
-from medassets.datasets.reclaim import is_reclaimed
 from medassets.errors import (
     TRANSIENT_REASONS,
     DiskSpaceError,
@@ -241,10 +246,16 @@ class _Build:
             raise KeyboardInterrupt
         return result
 
+    @cached_property
+    def _recorded(self) -> Collection[str]:
+        return list_recorded(self.session, self.report.dataset)
+
     def _reclaim(self, key: str) -> None:
         """Delete the sources of a whole shard that are proven to be in it."""
         dataset = self.report.dataset
-        if is_reclaimed(self.session.workspace(dataset), key):
+        done = look_at_done(self.session.workspace(dataset), key, self._recorded)
+        if done is not None:
+            self.report.reclaimed.reports.append(done)
             return
         config = reclaim_config(dataset, self.options.num_workers)
         result = self._execute("reclaim", partition=key, config=config)
@@ -320,6 +331,8 @@ def _tell(output: Output, report: BuildReport, options: BuildOptions) -> None:
     if report.interrupted:
         num_done = len(report.built) + len(report.recorded)
         gone = "; ".join(line.strip() for line in report.reclaimed.lines())
+        if options.delete_sources and not gone:
+            gone = "no source deleted"
         output.warn(
             f"interrupted after {count_words(num_done, 'shard')}{'; ' + gone if gone else ''}; "
             f"`{_name_command(report, options)}` continues after the last whole sample"

@@ -308,7 +308,8 @@ class _Run:
         """Return why a file must stay, empty if it need not, and whether that is trouble."""
         rejected = [item.key for item in file.items if item.key in self.rejected]
         if rejected:
-            return f"{rejected[0]} was rejected: {self.rejected[rejected[0]]}", False
+            why = f"{rejected[0]}: {self.rejected[rejected[0]]}"
+            return f"a sample of it was rejected: {why}", False
         if not file.is_planned:
             return f"{file.num_unplanned} of its samples are in no shard", False
         missing = sorted(set(file.partitions) - set(self.records))

@@ -15,6 +15,7 @@ from medassets.errors import SampleRejectedError
 from medassets.samples import SourceItem
 from medassets.shards.catalog import STATE_PLANNED
 from medassets.shards.previous import explain_unreadable
+from medassets.sources.base import Source
 from medassets.storage.paths import split_partition_key
 from medassets.storage.tar_index import index_tar, split_sample_path
 
@@ -190,14 +191,12 @@ def index_places(table: pa.Table, physical: Callable[[str], str]) -> dict[str, P
 def _read_places(workspace: Workspace) -> dict[str, Places]:
     path = workspace.paths.catalog
     found = path.stat()
-    return _read_index(path, (found.st_ino, found.st_mtime_ns), workspace.source.physical_path)
+    return _read_index(path, (found.st_ino, found.st_mtime_ns), workspace.source)
 
 
 @lru_cache(maxsize=2)
-def _read_index(
-    path: Path, _version: tuple[int, int], physical: Callable[[str], str]
-) -> dict[str, Places]:
+def _read_index(path: Path, _version: tuple[int, int], source: Source) -> dict[str, Places]:
     """Read the catalog once for all shards: of 50,000 rows it takes a tenth of a second."""
     with explain_unreadable(path):
         table = pq.read_table(path, columns=["path", "state", "partition"])
-    return index_places(table, physical)
+    return index_places(table, source.physical_path)
