@@ -3,6 +3,8 @@
 What is true is told by numpy and plain `tarfile`, by no code of the package.
 """
 
+import hashlib
+import json
 import tarfile
 from collections import Counter
 from dataclasses import dataclass, field
@@ -21,10 +23,20 @@ def read_half_bytes(place: Path, key: str = "data") -> bytes:
         return arrays[key].astype("<f2").tobytes()
 
 
+def is_verified(shard: Path) -> bool:
+    """Tell whether a shard is what the record beside it says."""
+    record = shard.with_suffix(".json")
+    if not record.exists():
+        return False
+    return (
+        json.loads(record.read_bytes())["sha256"] == hashlib.sha256(shard.read_bytes()).hexdigest()
+    )
+
+
 def read_volumes(dataset: Path) -> list[tuple[str, bytes]]:
-    """Return key and content of every `.bin` in the published tars of a dataset, with repeats."""
+    """Return key and content of every `.bin` in the verified shards of a dataset, with repeats."""
     found: list[tuple[str, bytes]] = []
-    for path in sorted(dataset.glob("*/shard-*.tar")):
+    for path in filter(is_verified, sorted(dataset.glob("*/shard-*.tar"))):
         with tarfile.open(path) as tar:
             for member in tar:
                 if member.name.endswith(".bin"):

@@ -157,7 +157,7 @@ def test_files_of_rejected_samples_stay_without_being_trouble(made: Made) -> Non
     made.refresh()
     made.build(FIRST)
     report = made.reclaim()
-    assert whys(report)[study].startswith(f"{study} was rejected: ")
+    assert whys(report)[study].startswith(f"a sample of it was rejected: {study}: ")
     assert (report.troubles, len(report.deleted)) == ([], 2)
     assert place.read_bytes() == content
     assert is_reclaimed(made.open(), FIRST)

@@ -149,7 +149,8 @@ def test_a_shard_that_holds_what_vanished_is_never_replaced_by_one_without(made:
     """Nobody noted that the file went, and a rejected sample would be allowed."""
     made.tree.place(made.studies()[1]).unlink()
     before = made.shards
-    for changes in ({"force": True}, {"max_rounding_error": 0.5}):
+    more: tuple[dict[str, Any], ...] = ({"force": True}, {"max_rounding_error": 0.5})
+    for changes in more:
         with pytest.raises(ReclaimError, match=r"train_1_a_2.* is gone"):
             made.build(FIRST, **changes)
     assert made.shards == before

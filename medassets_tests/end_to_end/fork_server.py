@@ -7,7 +7,9 @@ The parent never runs a thread, so its children begin like fresh processes. Afte
 It reads one JSON request per line: `arguments` of the command, `environment` to set, `log` for
 the child's output, and what to disturb: `encode_log` takes a line per encoded sample,
 `encode_delay_s` slows every sample, `die_at` kills the child at that file operation (`op_log`
-lists them), and no file may grow beyond `largest_file_bytes`. It answers with the child's pid, then
+lists them: those on data and staging, and with `watch` those on another folder and what is read),
+and no file may grow beyond `largest_file_bytes`. `die_among` counts only operations whose line in
+the log has that pattern. It answers with the child's pid, then
 with how the child ended.
 """
 
@@ -15,6 +17,7 @@ import faulthandler
 import importlib
 import json
 import os
+import re
 import resource
 import signal
 import sys
@@ -33,6 +36,7 @@ _FILE_OPERATIONS = (
     "mkdir",
     "rmdir",
 )
+_READS = ("pread", "preadv", "posix_fadvise")
 
 
 def main() -> None:
@@ -95,7 +99,14 @@ def _run_command(request: dict[str, Any]) -> int:
     if largest := request.get("largest_file_bytes"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     if op_log := request.get("op_log"):
-        _count_operations(Path(op_log), request.get("die_at"), request["environment"])
+        home = Path(request["environment"]["MEDASSETS_HOME"]).resolve()
+        places = [str(home / name) for name in ("data", "staging")]
+        names = _FILE_OPERATIONS
+        if watch := request.get("watch"):
+            places.append(watch)
+            names += _READS
+        die_among = re.compile(request.get("die_among", ""))
+        _count_operations(Path(op_log), names, tuple(places), request.get("die_at"), die_among)
     code = run(request["arguments"])
     if modules := request.get("warm"):
         known = (n for n, m in list(sys.modules.items()) if getattr(m, "__spec__", None))
@@ -118,10 +129,14 @@ def _note_encoded(log: Path, delay_s: float) -> None:
     samples.encode_volume_sample = noted
 
 
-def _count_operations(log: Path, die_at: int | None, environment: dict[str, str]) -> None:
-    """Number the operations on data and staging; at number `die_at`, half of it is done at most."""
-    home = Path(environment["MEDASSETS_HOME"]).resolve()
-    places = tuple(str(home / name) for name in ("data", "staging"))
+def _count_operations(
+    log: Path,
+    names: tuple[str, ...],
+    places: tuple[str, ...],
+    die_at: int | None,
+    die_among: re.Pattern[str],
+) -> None:
+    """Number the operations on some folders; at number `die_at`, half of it is done at most."""
     seen: list[str] = []
     log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     real_write = os.write
@@ -133,8 +148,11 @@ def _count_operations(log: Path, die_at: int | None, environment: dict[str, str]
             named = isinstance(target, str | Path)
             place = Path(target) if named else Path(f"/proc/self/fd/{target}").readlink()
             if str(place).startswith(places):
+                line = f"{name} {place}\n"
+                real_write(log_fd, line.encode())
+                if not die_among.search(line):
+                    return real(target, *arguments, **options)
                 seen.append(name)
-                real_write(log_fd, f"{name} {place}\n".encode())
                 if len(seen) == die_at:
                     if name == "write":
                         view = memoryview(arguments[0]).cast("B")
@@ -144,7 +162,7 @@ def _count_operations(log: Path, die_at: int | None, environment: dict[str, str]
 
         setattr(os, name, counted)
 
-    for name in _FILE_OPERATIONS:
+    for name in names:
         wrap(name)
 
 
