@@ -1,4 +1,4 @@
-"""`medassets verify`: the shards on disk against their records."""
+"""`medassets verify`: shards on disk against their records, or against what they were made of."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,18 +15,87 @@ from medassets.datasets.verify import VerifyReport, verify_dataset
 from medassets.datasets.workspace import Workspace
 from medassets.shards.verify import Problem
 
+_ONE_OF_BOTH = "{} and {} do not go together: DATASET is compared with its records, tars with tars"
+
 
 @click.command(name="verify")
-@click.argument("dataset")
-@click.option("--quick/--full", default=False, help="Sizes only, or every byte (the default).")
+@click.argument("dataset", required=False)
+@click.option("--quick/--full", default=None, help="Sizes only, or every byte (the default).")
 @click.option(
     "--partitions", help="Shards by key or range: valid-000000,train-000003..train-000009."
 )
-@click.option("--stage", default="", help="This stage of shards; without it, all there are.")
+@click.option("--stage", help="This stage of shards; without it, all there are.")
+@click.option(
+    "--original-pattern", help="Without DATASET: tars of raw samples; pattern, folder or manifest."
+)
+@click.option("--preprocessed-pattern", help="Tars of the samples made of them, likewise.")
+@click.option(
+    "--num-samples",
+    type=click.IntRange(1),
+    help="Compare so many samples, spread over the tars; without it, all.",
+)
+@click.option(
+    "--hu-rule",
+    type=click.Choice(["none", "table"]),
+    help="How raw values become HU; without it, as the json of the sample says, else table.",
+)
+@click.option("--array-key", help="Name of the array in a .npz; without it, data.")
+@click.option("--seed", type=int, help="Which samples --num-samples takes; without it, 0.")
+@click.option("--num-workers", type=click.IntRange(0), help="Threads; 0: one per core.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(dataset: str, partitions: str | None, stage: str, *, quick: bool, as_json: bool) -> int:
-    """Check the published shards of DATASET; exit code 1 and a remedy for each that is damaged."""
-    output, session = Output(as_json), Session()
+def command(
+    dataset: str | None,
+    quick: bool | None,
+    partitions: str | None,
+    stage: str | None,
+    *,
+    as_json: bool,
+    **pair_options: Any,
+) -> int:
+    """Check the published shards of DATASET; exit code 1 and a remedy for each that is damaged.
+
+    With --original-pattern and --preprocessed-pattern instead of DATASET, make samples again from
+    the raw tars and compare volume (within one float16 step), labels and text; the studies of both
+    sides are compared in any case.
+    """
+    asked = {name: value for name, value in pair_options.items() if value is not None}
+    output = Output(as_json)
+    if dataset is None:
+        refuse = {"--quick/--full": quick, "--partitions": partitions, "--stage": stage}
+        return _verify_pairs(output, asked, [k for k, v in refuse.items() if v is not None])
+    if asked:
+        raise click.UsageError(_ONE_OF_BOTH.format("DATASET", _name_options(asked)))
+    return _verify_dataset(output, dataset, partitions, stage or "", quick=bool(quick))
+
+
+def _verify_pairs(output: Output, asked: dict[str, Any], refused: list[str]) -> int:
+    from medassets.cli.verify_pairs import PairOptions, verify_pairs
+
+    if not {"original_pattern", "preprocessed_pattern"} <= set(asked):
+        msg = "give DATASET, or both --original-pattern and --preprocessed-pattern"
+        raise click.UsageError(msg)
+    if refused:
+        raise click.UsageError(_ONE_OF_BOTH.format(refused[0], "--original-pattern"))
+    options = PairOptions(
+        original=asked["original_pattern"],
+        preprocessed=asked["preprocessed_pattern"],
+        num_samples=asked.get("num_samples"),
+        hu_rule=asked.get("hu_rule"),
+        array_key=asked.get("array_key", "data"),
+        seed=asked.get("seed", 0),
+        num_workers=asked.get("num_workers", 0),
+    )
+    return verify_pairs(output, options)
+
+
+def _name_options(asked: dict[str, Any]) -> str:
+    return ", ".join(f"--{name.replace('_', '-')}" for name in asked)
+
+
+def _verify_dataset(
+    output: Output, dataset: str, partitions: str | None, stage: str, *, quick: bool
+) -> int:
+    session = Session()
     known = session.stages(dataset)
     stages = [stage] if stage else session.live_stages(dataset, on_record=False)
     found = [

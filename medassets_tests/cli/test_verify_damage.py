@@ -11,9 +11,17 @@ import numpy as np
 import pytest
 
 from medassets.cli.main import run
-from medassets.shards.record import SampleEntry, ShardRecord
-from medassets.shards.tar import encode_header
 from medassets.testing.npz_tree import make_npz_tree
+from medassets_tests.cli.damage import (
+    cut,
+    end_of,
+    find_member,
+    flip,
+    put_text,
+    read_samples,
+    rename,
+    replace_range,
+)
 
 Medassets = Callable[..., Any]
 GRID = {"target_spacing_mm": [4.0, 4.0, 8.0], "target_shape": [6, 7, 5]}
@@ -66,47 +74,6 @@ def shard(dataset: str, home: Path) -> Path:
     return home / "data" / dataset / "train" / "shard-000001.tar"
 
 
-def read_samples(shard: Path) -> list[SampleEntry]:
-    return list(ShardRecord.read(shard.with_suffix(".json")).samples)
-
-
-def cut(shard: Path, sample: SampleEntry) -> bytes:
-    """Return all of one sample, headers and padding too."""
-    return shard.read_bytes()[sample.offset : sample.offset + sample.size_bytes]
-
-
-def end_of(sample: SampleEntry) -> int:
-    return sample.offset + sample.size_bytes
-
-
-def replace_range(shard: Path, start: int, stop: int, content: bytes) -> None:
-    there = shard.read_bytes()
-    shard.write_bytes(there[:start] + content + there[stop:])
-
-
-def flip(shard: Path, offset: int) -> None:
-    replace_range(shard, offset, offset + 1, bytes([shard.read_bytes()[offset] ^ 1]))
-
-
-def rename(content: bytes, sample: SampleEntry, key: str) -> bytes:
-    """Return a whole sample under another key, each header as a writer would make it."""
-    renamed = bytearray(content)
-    for member in sample.members:
-        start = member.offset - sample.offset - 512
-        header = encode_header(f"{key}.{member.suffix}", member.size_bytes)
-        renamed[start : start + 512] = header
-    return bytes(renamed)
-
-
-def put_text(shard: Path, sample: SampleEntry, content: bytes) -> None:
-    """Write another `txt` of any length, with a header that says so."""
-    member = next(m for m in sample.members if m.suffix == "txt")
-    header = encode_header(f"{sample.key}.txt", len(content))
-    stop = member.offset + member.size_bytes
-    stop += -stop % 512
-    replace_range(shard, member.offset - 512, stop, header + content + bytes(-len(content) % 512))
-
-
 def verify(medassets: Medassets, dataset: str, *options: str) -> tuple[Any, list[dict[str, str]]]:
     """Run the command both ways and return what it said and its problems."""
     told = medassets("verify", dataset, *options)
@@ -128,7 +95,7 @@ def test_one_flipped_byte_names_shard_sample_and_member(
     medassets: Medassets, dataset: str, shard: Path, suffix: str, where: str
 ) -> None:
     sample = read_samples(shard)[1]
-    member = next(m for m in sample.members if m.suffix == suffix)
+    member = find_member(sample, suffix)
     end = member.offset + member.size_bytes
     places = {"header": member.offset - 500, "content": end - 1}
     if where == "padding" and not end % 512:
@@ -274,7 +241,7 @@ def test_damage_behind_a_missing_sample_is_named_too(
 
 def test_a_wrong_label_is_named(medassets: Medassets, dataset: str, shard: Path) -> None:
     sample = read_samples(shard)[2]
-    member = next(m for m in sample.members if m.suffix == "cls")
+    member = find_member(sample, "cls")
     values = np.frombuffer(shard.read_bytes(), "<f4", 18, member.offset).copy()
     values[4] = 1 - values[4]
     replace_range(shard, member.offset, member.offset + 72, values.tobytes())

@@ -1,0 +1,271 @@
+"""Preprocessed samples against originals: made again from the original tar, and compared."""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medassets.datasets.recipes import Recipe, make_volume, read_recipe
+from medassets.datasets.study_sets import Pair
+from medassets.datasets.tar_sets import StudySample
+from medassets.datasets.value_differences import ValueDifferences, compare_stream
+from medassets.errors import ShardIntegrityError
+from medassets.shards.readback import find_damage
+from medassets.shards.record import ShardRecord
+from medassets.specs import HuRule
+from medassets.volumes.array_files import ArrayStream
+from medassets.volumes.buffers import BufferPool
+from medassets.volumes.npy import read_dtype
+from medassets.volumes.webdataset_facts import shorten
+from medassets.volumes.webdataset_fields import FieldMap, propose_fields
+
+# Samples are compared in the order of their tars, by a few threads.
+_KEPT_RECORDS = 8
+_HALF = np.dtype(np.float16)
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """What the user says of the samples.
+
+    Attributes:
+        hu_rule: How stored values become HU; None believes the jsons, see `read_recipe`.
+        array_key: Name of the array in a `.npz`.
+    """
+
+    hu_rule: HuRule | None = None
+    array_key: str = "data"
+
+
+@dataclass
+class Comparison:
+    """What comparing one sample came to.
+
+    Attributes:
+        sample: The preprocessed sample.
+        original: What it was compared with.
+        differences: What is wrong, a sentence each; empty if it is right.
+        recipe: How it was made again; None if that could not be read.
+        values: What its values are like; None if they could not be compared.
+    """
+
+    sample: StudySample
+    original: StudySample
+    differences: list[str] = field(default_factory=list)
+    recipe: Recipe | None = None
+    values: ValueDifferences | None = None
+
+
+@dataclass
+class _Opened:
+    """A sample with what its json says and which member plays which role."""
+
+    sample: StudySample
+    facts: dict[str, Any]
+    fields: FieldMap
+
+    @classmethod
+    def read(cls, sample: StudySample) -> "_Opened":
+        facts = sample.read_facts()
+        return cls(sample, facts, propose_fields(list(sample.members), facts))
+
+    def read_role(self, role: str) -> bytes | None:
+        suffix = getattr(self.fields, role)
+        return None if suffix is None else self.sample.read_member(suffix)
+
+
+def compare_pair(pair: Pair, settings: CompareSettings, buffers: BufferPool) -> Comparison:
+    """Make a sample again and compare volume, labels and text; nothing wrong with it raises.
+
+    Of several originals of the study, one that makes the sample is enough.
+
+    Args:
+        pair: The sample and its originals.
+        settings: What the user says of them.
+        buffers: Where volumes are kept.
+    """
+    found: list[Comparison] = []
+    for original in pair.originals:
+        found.append(_compare(pair.preprocessed, original, settings, buffers))
+        if not found[-1].differences:
+            return found[-1]
+    return found[0]
+
+
+def _compare(
+    sample: StudySample, original: StudySample, settings: CompareSettings, buffers: BufferPool
+) -> Comparison:
+    result = Comparison(sample, original)
+    try:
+        result.differences += _check_record(sample)
+        after = _Opened.read(sample)
+    except (OSError, ValueError) as error:
+        result.differences.append(_explain(error))
+        return result
+    try:
+        before = _Opened.read(original)
+        result.differences += _compare_members(before, after)
+        _compare_volume(result, before, after, settings, buffers)
+    except (ArithmeticError, OSError, ValueError) as error:
+        result.differences.append(f"cannot be compared with {original.place}: {_explain(error)}")
+    return result
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"cannot be read ({error.strerror})"
+    return str(error)
+
+
+def _check_record(sample: StudySample) -> list[str]:
+    """Compare a sample with the record beside its tar, where there is one."""
+    path = sample.tar.with_suffix(".json")
+    if not path.exists():
+        return []
+    try:
+        record = _read_record(path, path.stat().st_mtime_ns)
+    except ShardIntegrityError:
+        return ["the record beside its tar cannot be read"]
+    entry = next((entry for entry in record.samples if entry.key == sample.key), None)
+    if entry is None:
+        return ["the record beside its tar does not know it"]
+    try:
+        with sample.tar.open("rb", buffering=0) as file:
+            found = find_damage(file.fileno(), entry)
+    except (OverflowError, TypeError) as error:
+        # A record whose numbers are none.
+        return [f"cannot be compared with the record beside its tar ({error})"]
+    return [f"{what} (compared with its record)" for what in found]
+
+
+@lru_cache(maxsize=_KEPT_RECORDS)
+def _read_record(path: Path, _: int) -> ShardRecord:
+    return ShardRecord.read(path)
+
+
+def _compare_members(before: _Opened, after: _Opened) -> list[str]:
+    found = []
+    for role in ("labels", "text"):
+        expected, there = before.read_role(role), after.read_role(role)
+        if expected == there:
+            continue
+        if expected is None or there is None:
+            has, lacks = ("original", "sample") if there is None else ("sample", "original")
+            found.append(f"{role}: the {has} has them, the {lacks} has none")
+        else:
+            describe = _describe_labels if role == "labels" else _describe_text
+            found.append(describe(expected, there))
+    return found
+
+
+def _describe_labels(expected: bytes, there: bytes) -> str:
+    if len(expected) != len(there) or len(expected) % 4:
+        return f"labels differ: {len(there)} bytes, {len(expected)} in the original"
+    pairs = zip(struct.iter_unpack("<4s", expected), struct.iter_unpack("<4s", there), strict=True)
+    number = next(number for number, (right, wrong) in enumerate(pairs) if right != wrong)
+    right, wrong = (
+        struct.unpack_from("<f", content, 4 * number)[0] for content in (expected, there)
+    )
+    return f"labels differ: number {number} is {wrong:g}, {right:g} in the original"
+
+
+def _describe_text(expected: bytes, there: bytes) -> str:
+    pairs = zip(expected, there, strict=False)
+    same = next((n for n, (right, wrong) in enumerate(pairs) if right != wrong), None)
+    start = min(len(expected), len(there)) if same is None else same
+    sizes = f"{len(there):,} bytes, {len(expected):,} in the original"
+    return f"text differs from byte {start:,} on ({sizes})"
+
+
+def _compare_volume(
+    result: Comparison,
+    before: _Opened,
+    after: _Opened,
+    settings: CompareSettings,
+    buffers: BufferPool,
+) -> None:
+    """Add what is wrong with the volume."""
+    suffixes = (before.fields.volume, after.fields.volume)
+    if None in suffixes:
+        what = "original" if suffixes[0] is None else "sample"
+        result.differences.append(
+            f"volume: the {what} has none (bin with shape and dtype, npy, npz)"
+        )
+        return
+    key = settings.array_key
+    with after.sample.open_array(str(suffixes[1]), after.facts, key) as stored:
+        result.differences += _check_stated(after.facts, stored)
+        recipe = read_recipe(
+            after.facts, before.facts, shape=stored.shape, hu_rule=settings.hu_rule
+        )
+        result.recipe = recipe
+        shape = _find_shape(recipe, before, str(suffixes[0]), key)
+        if stored.shape != shape or stored.dtype != _HALF:
+            what = f"volume: {stored.dtype} of {stored.shape}, expected float16 of {shape}"
+            result.differences.append(what)
+            return
+        with buffers.borrow(shape, np.float16) as expected:
+            array = before.sample.open_array(str(suffixes[0]), before.facts, key)
+            make_volume(
+                before.sample, array, before.facts, recipe=recipe, out=expected, buffers=buffers
+            )
+            result.values = compare_stream(stored, expected, most_steps=recipe.most_steps)
+    if result.values.num_beyond:
+        result.differences.append(f"volume: {result.values}")
+
+
+def _find_shape(recipe: Recipe, before: _Opened, suffix: str, array_key: str) -> tuple[int, ...]:
+    """Return the shape that the sample must have."""
+    if recipe.preset is not None:
+        return recipe.preset.shape
+    with before.sample.open_array(suffix, before.facts, array_key) as stream:
+        return stream.shape
+
+
+def _check_stated(facts: Mapping[str, Any], stored: ArrayStream) -> list[str]:
+    """Compare what a json says of its volume under all names that readers look for."""
+    there = {"shape": list(stored.shape), "dtype": stored.dtype.name}
+    return [
+        f"json: {prefix}{name} is {shorten(facts[prefix + name])}, the volume's is {value}"
+        for name, value in there.items()
+        for prefix in ("", "volume_")
+        if facts.get(prefix + name) is not None and not _is_same(facts[prefix + name], value)
+    ]
+
+
+def _is_same(stated: Any, value: Any) -> bool:
+    if isinstance(value, str) and isinstance(stated, str):
+        try:
+            return read_dtype(stated).name == value
+        except ValueError:
+            return False
+    return stated == value
+
+
+def describe_comparison(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison for a program."""
+    sample, original = comparison.sample, comparison.original
+    values, recipe = comparison.values, comparison.recipe
+    counts = asdict(values) if values is not None else {}
+    counts.pop("total", None)
+    return {
+        "study_id": sample.study_id,
+        "shard": str(sample.tar),
+        "key": sample.key,
+        "original_shard": str(original.tar),
+        "original_key": original.key,
+        "ok": not comparison.differences,
+        "differences": comparison.differences,
+        "preset": recipe.name if recipe else None,
+        "hu_rule": recipe.hu_rule if recipe and recipe.preset else None,
+        "num_values": counts.get("num_values"),
+        "num_differing": counts.get("num_differing"),
+        "num_beyond_tolerance": counts.get("num_beyond"),
+        "share_differing": values.share if values else None,
+        "max_difference": values.largest if values else None,
+        "mean_difference": values.mean if values else None,
+    }

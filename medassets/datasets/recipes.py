@@ -1,0 +1,185 @@
+"""How a preprocessed sample says it was made, so that it can be made again."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn, cast, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from medassets.datasets.tar_sets import StudySample
+from medassets.errors import Reason, SampleRejectedError, SpecError
+from medassets.specs import PRESETS, RAW, CTPreprocessing, HuRule
+from medassets.volumes.array_files import ArrayStream
+from medassets.volumes.array_volumes import open_array_volume
+from medassets.volumes.buffers import BufferPool
+from medassets.volumes.geometry import Spacing
+from medassets.volumes.half import check_half, convert_to_half
+from medassets.volumes.hu import HuDeclaration
+from medassets.volumes.nifti import VolumeReader
+from medassets.volumes.preprocessing import VolumeLimits, preprocess_volume
+from medassets.volumes.webdataset_facts import read_columns, shorten
+
+_DEFAULT_PRESET = "ct_clip"
+_STATED = ("spacing_mm", "clip_hu", "scale", "pad_value", "orientation", "layout")
+# Whether a volume is believable was decided when it was preprocessed.
+_ANY_VOLUME = VolumeLimits(min_slices=1, min_plausible_share=0.0, max_plausible_share=1.0)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What was done to an original volume.
+
+    Attributes:
+        name: Name of the preset, `none` for float16 of the stored values.
+        preset: What the output looks like; None for `none`.
+        hu_rule: How stored values become HU.
+    """
+
+    name: str
+    preset: CTPreprocessing | None
+    hu_rule: HuRule
+
+    @property
+    def most_steps(self) -> int:
+        """Float16 steps that a value may be off: one where values are interpolated."""
+        return 0 if self.preset is None else 1
+
+
+def read_recipe(
+    facts: Mapping[str, Any],
+    original: Mapping[str, Any],
+    *,
+    shape: tuple[int, ...],
+    hu_rule: HuRule | None,
+) -> Recipe:
+    """Return how a sample was made, as its json says.
+
+    Args:
+        facts: Its json. Where it names no preset, that is `ct_clip`.
+        original: Json of the original.
+        shape: Shape of the sample, which no json of ours gives together with the preset.
+        hu_rule: Counts instead of what the json says; None believes the json, then that of the
+            original, and takes `table` where both are silent.
+
+    Raises:
+        SampleRejectedError: BAD_RECORD if the json states what cannot be.
+    """
+    stated = facts.get("preprocessing")
+    if stated is None:
+        stated = {}
+    if isinstance(stated, str):
+        stated = {"preset": stated}
+    if not isinstance(stated, dict):
+        _reject(f"preprocessing: expected the name of a preset, got {shorten(stated)}")
+    name = stated.get("preset", _DEFAULT_PRESET)
+    rule = hu_rule or _read_rule(facts) or _read_rule(original) or "table"
+    if name == RAW:
+        return Recipe(RAW, None, rule)
+    if not isinstance(name, str) or name not in PRESETS:
+        _reject(f"preprocessing: {shorten(name)} is no preset; known: {[*PRESETS, RAW]}")
+    if rule not in ("none", "table"):
+        _reject(f"hu.rule is {shorten(rule)}, which arrays have not; say --hu-rule none or table")
+    return Recipe(name, _read_preset(PRESETS[name], stated, shape), rule)
+
+
+def _read_rule(facts: Mapping[str, Any]) -> HuRule | None:
+    hu = facts.get("hu")
+    rule = hu.get("rule") if isinstance(hu, dict) else None
+    if rule is not None and rule not in get_args(HuRule):
+        _reject(f"hu.rule is {shorten(rule)}; expected one of {list(get_args(HuRule))}")
+    return cast("HuRule | None", rule)
+
+
+def _read_preset(
+    preset: CTPreprocessing, stated: Mapping[str, Any], shape: tuple[int, ...]
+) -> CTPreprocessing:
+    try:
+        changes = _read_changes(stated)
+        if changes:
+            # A declaration that replaced the shape has written all the others down, too.
+            changes["shape"] = shape
+        found = replace(preset, **changes)
+    except (OverflowError, SpecError, TypeError, ValueError) as error:
+        _reject(f"preprocessing: {error}")
+    if found.orientation != "as_stored":
+        _reject(f"preprocessing: arrays do not say how they are oriented, {found.orientation}")
+    return found
+
+
+def _read_changes(stated: Mapping[str, Any]) -> dict[str, Any]:
+    changes = {name: stated[name] for name in _STATED if name in stated}
+    for name in ("scale", "pad_value"):
+        if name in changes:
+            changes[name] = float(changes[name])
+    if "spacing_mm" in changes:
+        changes["spacing_mm"] = tuple(map(float, changes["spacing_mm"]))
+    if "clip_hu" in changes:
+        low, high = changes["clip_hu"]
+        changes["clip_hu"] = float(low), float(high)
+    return changes
+
+
+def make_volume(
+    original: StudySample,
+    array: AbstractContextManager[ArrayStream],
+    facts: Mapping[str, Any],
+    *,
+    recipe: Recipe,
+    out: npt.NDArray[np.float16],
+    buffers: BufferPool,
+) -> None:
+    """Make the volume of a preprocessed sample again.
+
+    Args:
+        original: The sample it is made of.
+        array: Its volume, not yet entered.
+        facts: Its json: spacing, and the values of the HU rule `table`.
+        recipe: What to do.
+        out: Receives the values: float16, C-contiguous, of the preset's shape or, for `none`, that
+            of the array.
+        buffers: Where scratch arrays come from.
+
+    Raises:
+        SampleRejectedError: If the original makes no such volume.
+    """
+    if recipe.preset is None:
+        with array as stream:
+            statistics = convert_to_half(stream, out, buffers=buffers)
+        check_half(statistics, max_rounding_error=None)
+        return
+    row = read_columns(facts, original.study_id)
+
+    def open_it(_: Path) -> AbstractContextManager[VolumeReader]:
+        return open_array_volume(array, buffers=buffers)
+
+    preprocess_volume(
+        original.tar,
+        preset=recipe.preset,
+        hu=_declare_hu(recipe.hu_rule, row),
+        spacing_mm=_read_spacing(row),
+        limits=_ANY_VOLUME,
+        out=out,
+        buffers=buffers,
+        opener=open_it,
+    )
+
+
+def _declare_hu(rule: HuRule, row: Mapping[str, Any]) -> HuDeclaration:
+    if rule != "table":
+        return HuDeclaration(rule=rule)
+    return HuDeclaration("table", row["rescale_slope"], row["rescale_intercept"])
+
+
+def _read_spacing(row: Mapping[str, Any]) -> Spacing:
+    i, j, k = (row[f"spacing_{axis}"] for axis in "ijk")
+    if i is None or j is None or k is None:
+        detail = "the json gives no usable XYSpacing and ZSpacing"
+        raise SampleRejectedError(Reason.SPACING_MISSING, detail)
+    return i, j, k
+
+
+def _reject(detail: str) -> NoReturn:
+    raise SampleRejectedError(Reason.BAD_RECORD, detail)
