@@ -207,6 +207,9 @@ class _Build:
                 if issubclass(result.kind, _FATAL) or num_silent == _MOST_SILENT:
                     self.output.warn("stopped here: the other shards would meet the same")
                     return False
+            for report in [one for one in self.report.reclaimed.reports if one.is_waiting]:
+                self.report.reclaimed.reports.remove(report)
+                self._reclaim(report.partition_key)
         return True
 
     def _make_shard(

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from medassets.datasets.source_files import index_places, open_source_folder
+from medassets.datasets.build import today_fingerprint
+from medassets.datasets.source_files import index_places, open_source_folder, size_of
 from medassets.datasets.workspace import Workspace
 from medassets.errors import DiskSpaceError
 from medassets.shards.catalog import STATE_PLANNED, plan_of
-from medassets.shards.writer import read_whole_record
+from medassets.shards.writer import partial_paths, read_whole_record
 from medassets.storage.disk import free_bytes
 
 # Of each shard: the end of the tar, filled to a record, and the JSON beside it, mostly per sample.
@@ -23,7 +24,7 @@ class PeakEstimate:
 
     Attributes:
         source_bytes: Source files of the plan that are there now.
-        shard_bytes: Shards that are there now.
+        shard_bytes: Shards that are there now, and what a stopped run has written of others.
         peak_bytes: Most that both together will take at any time.
         end_bytes: What they take in the end.
         needed_bytes: What has to be free on the disk of the shards.
@@ -48,40 +49,64 @@ class PeakEstimate:
 def estimate_peak(workspace: Workspace, table: pa.Table, *, reclaim: bool) -> PeakEstimate:
     """Return what disk a build of the whole plan takes.
 
-    Shards are made one after the other, in the order of the plan.
+    Sources of shards that are whole go first; the other shards are made one after the other, in the
+    order of the plan.
 
     Args:
         workspace: The dataset.
         table: Its catalog; see `medassets.shards.catalog`.
         reclaim: Whether the sources of each shard are deleted before the next one is made.
     """
-    made = _estimate_shards(workspace, table)
-    freed, sources = _measure_sources(workspace, table)
-    there: dict[str, int] = {}
-    for key in made:
-        record = read_whole_record(workspace.paths, key)
-        there[key] = record.size_bytes if record is not None else 0
+    shards = _look_at_shards(workspace, table)
+    shards = dict(sorted(shards.items(), key=lambda one: not one[1].is_done))
+    freed, sources = _measure_sources(workspace, table, list(shards))
     same_disk = _is_same_disk(workspace)
-    now = sum(there.values()) + sources
-    size = peak = now
+    there = sum(shard.there + shard.begun for shard in shards.values())
+    size = peak = there + sources
     room = needed = 0
-    for key, num_bytes in made.items():
-        new = 0 if there[key] else num_bytes
+    for key, shard in shards.items():
         gone = freed.get(key, 0) if reclaim else 0
-        size += new
-        room += new
+        size += shard.new
+        room += shard.new
         peak, needed = max(peak, size), max(needed, room)
-        size -= gone
-        room -= gone if same_disk else 0
+        size -= gone + shard.replaced
+        room -= shard.replaced + (gone if same_disk else 0)
     return PeakEstimate(
         source_bytes=sources,
-        shard_bytes=sum(there.values()),
+        shard_bytes=there,
         peak_bytes=peak,
         end_bytes=size,
         needed_bytes=needed,
         free_bytes=free_bytes(workspace.paths.folder),
         same_disk=same_disk,
     )
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """One shard of the plan.
+
+    Attributes:
+        expected: Bytes it is expected to take.
+        there: Bytes of the one that is published.
+        begun: Bytes that a stopped run has written of it.
+        is_done: Whether the published one is made of today's plan.
+    """
+
+    expected: int
+    there: int
+    begun: int
+    is_done: bool
+
+    @property
+    def new(self) -> int:
+        """Bytes that are still to be written."""
+        return 0 if self.is_done else max(self.expected - self.begun, 0)
+
+    @property
+    def replaced(self) -> int:
+        """Bytes that go when the shard is made anew."""
+        return 0 if self.is_done else self.there
 
 
 def check_peak(workspace: Workspace) -> None:
@@ -111,6 +136,17 @@ def require_peak(workspace: Workspace, peak: PeakEstimate) -> None:
         raise DiskSpaceError(msg)
 
 
+def _look_at_shards(workspace: Workspace, table: pa.Table) -> dict[str, _Shard]:
+    """Return every planned shard, in the order of the plan."""
+    plan, found = plan_of(table), dict[str, _Shard]()
+    for key, expected in _estimate_shards(workspace, table).items():
+        record = read_whole_record(workspace.paths, key, today_fingerprint(workspace, plan, key))
+        shard = workspace.paths.shard(key)
+        partial, _ = partial_paths(shard)
+        found[key] = _Shard(expected, size_of(shard), size_of(partial), record is not None)
+    return found
+
+
 def _estimate_shards(workspace: Workspace, table: pa.Table) -> dict[str, int]:
     """Return the expected bytes of every planned shard, in the order of the plan."""
     sizes = dict.fromkeys(plan_of(table).partitions, _SHARD_EXTRA_BYTES)
@@ -122,9 +158,17 @@ def _estimate_shards(workspace: Workspace, table: pa.Table) -> dict[str, int]:
     return sizes
 
 
-def _measure_sources(workspace: Workspace, table: pa.Table) -> tuple[dict[str, int], int]:
-    """Return by shard the bytes of the files that go with it, and of all files of the plan."""
-    folder = open_source_folder(workspace)
+def _measure_sources(
+    workspace: Workspace, table: pa.Table, order: list[str]
+) -> tuple[dict[str, int], int]:
+    """Return by shard the bytes of the files that go with it, and of all files of the plan.
+
+    Args:
+        workspace: The dataset.
+        table: Its catalog.
+        order: The shards as they are made; a file goes with the last that has a sample of it.
+    """
+    folder, numbers = open_source_folder(workspace), {key: n for n, key in enumerate(order)}
     freed: dict[str, int] = {}
     total = 0
     for path, places in index_places(table, workspace.source.physical_path).items():
@@ -136,7 +180,7 @@ def _measure_sources(workspace: Workspace, table: pa.Table) -> tuple[dict[str, i
             continue
         total += num_bytes
         if not places.num_unplanned:
-            last = places.partitions[-1]
+            last = max(places.partitions, key=lambda key: numbers[key])
             freed[last] = freed.get(last, 0) + num_bytes
     return freed, total
 

@@ -10,7 +10,6 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeAlias
 
 from medassets.datasets.build import today_fingerprint
@@ -21,6 +20,7 @@ from medassets.datasets.source_files import (
     find_source_files,
     find_unused,
     open_source_folder,
+    size_of,
 )
 from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError
@@ -86,6 +86,7 @@ class ReclaimReport:
         kept: Files that stay, and why.
         vanished: Files that are gone and that medassets did not delete; the shards hold their samples.
         problems: What is wrong with the shard; nothing is deleted then.
+        is_waiting: A file stays only until another shard that holds samples of it is whole, too.
     """
 
     partition_key: str
@@ -96,6 +97,7 @@ class ReclaimReport:
     kept: list[Kept] = field(default_factory=list)
     vanished: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    is_waiting: bool = False
 
     @property
     def freed_bytes(self) -> int:
@@ -274,7 +276,7 @@ class _Run:
         """Tell whether a file may be deleted if it proves to be in the shards; else say why not."""
         why, is_trouble = self._find_reason(file)
         if why:
-            num_bytes = _size_of(self.folder / file.path)
+            num_bytes = size_of(self.folder / file.path)
             self.report.kept.append(Kept(file.path, num_bytes, why, is_trouble))
         return not why
 
@@ -314,6 +316,7 @@ class _Run:
             return f"{file.num_unplanned} of its samples are in no shard", False
         missing = sorted(set(file.partitions) - set(self.records))
         if missing:
+            self.report.is_waiting = True
             return f"samples of it belong to {missing[0]}, which is not whole yet", False
         if why := self._look_at(file):
             return why, True
@@ -429,10 +432,3 @@ class _Run:
         if observe is not None:
             key, freed = self.report.partition_key, self.report.freed_bytes
             observe(ReclaimProgress(key, done, total, freed))
-
-
-def _size_of(place: Path) -> int:
-    try:
-        return place.lstat().st_size
-    except OSError:
-        return 0

@@ -84,6 +84,14 @@ def open_source_folder(workspace: Workspace) -> Path:
     return Path(workspace.kind.spec.source_folder).expanduser()
 
 
+def size_of(place: Path) -> int:
+    """Return the bytes of a file; 0 if it is not there."""
+    try:
+        return place.lstat().st_size
+    except OSError:
+        return 0
+
+
 def find_source_files(workspace: Workspace, partition_key: str) -> list[SourceFile]:
     """Return the files that belong to a shard: those with samples in it and in no later one.
 
@@ -115,7 +123,8 @@ def find_unused(workspace: Workspace, file: SourceFile) -> str:
     """Return what a file holds that none of its samples takes; empty if nothing, or no such file.
 
     Whoever deletes the file would lose it. A file that cannot be read gives an empty answer: it is
-    made into samples again before it is deleted, and that says what is wrong.
+    made into samples again before it is deleted, and that says what is wrong. Files of a tar that are
+    no member of a sample do not count: no reader of WebDatasets sees them.
     """
     spec, place = workspace.kind.spec, open_source_folder(workspace) / file.path
     try:
