@@ -55,8 +55,8 @@ def command(
     """Check the published shards of DATASET; exit code 1 and a remedy for each that is damaged.
 
     With --original-pattern and --preprocessed-pattern instead of DATASET, make samples again from
-    the raw tars and compare volume (within one float16 step), labels and text; the studies of both
-    sides are compared in any case.
+    the raw tars and compare volume (within one float16 step; exactly where nothing was resampled),
+    labels and text; the studies of both sides are compared in any case.
     """
     asked = {name: value for name, value in pair_options.items() if value is not None}
     output = Output(as_json)

@@ -213,7 +213,7 @@ def _compare_volume(
             make_volume(
                 before.sample, array, before.facts, recipe=recipe, out=expected, buffers=buffers
             )
-            result.values = compare_stream(stored, expected, most_steps=recipe.most_steps)
+            result.values = compare_stream(stored, expected, tolerance=recipe.tolerance)
     if result.values.num_beyond:
         result.differences.append(f"volume: {result.values}")
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medassets.datasets.tar_sets import StudySample
+from medassets.datasets.value_differences import Tolerance
 from medassets.errors import Reason, SampleRejectedError, SpecError
 from medassets.specs import PRESETS, RAW, CTPreprocessing, HuRule
 from medassets.volumes.array_files import ArrayStream
@@ -36,16 +37,29 @@ class Recipe:
         name: Name of the preset, `none` for float16 of the stored values.
         preset: What the output looks like; None for `none`.
         hu_rule: How stored values become HU.
+        is_stated: Whether the sample names its preset, as those of medassets do.
     """
 
     name: str
     preset: CTPreprocessing | None
     hu_rule: HuRule
+    is_stated: bool = True
 
     @property
-    def most_steps(self) -> int:
-        """Float16 steps that a value may be off: one where values are interpolated."""
-        return 0 if self.preset is None else 1
+    def tolerance(self) -> Tolerance:
+        """How far a value may be off: not at all where nothing is interpolated, else one step.
+
+        Scripts that state no preset interpolate with float32 positions, which are off by 1e-4 of a
+        voxel; between air and bone that is many of the steps that float16 has near zero, but no more
+        than its step at the largest value, 0.5 HU (measured on torch: 0.49 at most).
+        """
+        if self.preset is None:
+            return Tolerance()
+        if self.is_stated:
+            return Tolerance(steps=1)
+        largest = np.float16(max(map(abs, self.preset.clip_hu)) / self.preset.scale)
+        step = largest - np.nextafter(largest, np.float16(0))
+        return Tolerance(steps=1, difference=float(step))
 
 
 def read_recipe(
@@ -82,7 +96,8 @@ def read_recipe(
         _reject(f"preprocessing: {shorten(name)} is no preset; known: {[*PRESETS, RAW]}")
     if rule not in ("none", "table"):
         _reject(f"hu.rule is {shorten(rule)}, which arrays have not; say --hu-rule none or table")
-    return Recipe(name, _read_preset(PRESETS[name], stated, shape), rule)
+    preset = _read_preset(PRESETS[name], stated, shape)
+    return Recipe(name, preset, rule, is_stated="preset" in stated)
 
 
 def _read_rule(facts: Mapping[str, Any]) -> HuRule | None:

@@ -12,6 +12,19 @@ from medassets.volumes.array_files import ArrayStream
 _PIECE_VALUES = 1 << 18
 
 
+@dataclass(frozen=True)
+class Tolerance:
+    """What passes for equal: either of the two.
+
+    Attributes:
+        steps: Neighbouring float16 values further.
+        difference: In the unit of the volume.
+    """
+
+    steps: int = 0
+    difference: float = 0.0
+
+
 @dataclass
 class ValueDifferences:
     """What was counted over all values, in the unit of the volume.
@@ -19,7 +32,7 @@ class ValueDifferences:
     Attributes:
         num_values: All values.
         num_differing: Those that are not equal.
-        num_beyond: Those that differ by more float16 steps than allowed, or are not finite.
+        num_beyond: Those that differ by more than the tolerance, or are not finite.
         num_not_finite: NaN and infinities; they count in no difference.
         largest: Largest difference.
         total: Sum of the differences.
@@ -59,14 +72,14 @@ class ValueDifferences:
 
 
 def compare_stream(
-    stream: ArrayStream, expected: npt.NDArray[np.float16], *, most_steps: int
+    stream: ArrayStream, expected: npt.NDArray[np.float16], *, tolerance: Tolerance
 ) -> ValueDifferences:
     """Compare a stored array with what it should be, piece by piece, to its end.
 
     Args:
         stream: Stands before the first value; float16, of the shape of `expected`.
         expected: Finite, C-contiguous.
-        most_steps: So many neighbouring float16 values further is still right.
+        tolerance: What is still right.
 
     Raises:
         SampleRejectedError: If the stored array is damaged.
@@ -78,20 +91,20 @@ def compare_stream(
         right = flat[start : start + _PIECE_VALUES]
         stream.read_into(piece[: right.size])
         values = piece[: right.size].astype(np.float16, copy=False)
-        found += compare_values(values, right, most_steps=most_steps)
+        found += compare_values(values, right, tolerance=tolerance)
     stream.finish()
     return found
 
 
 def compare_values(
-    values: npt.NDArray[np.float16], expected: npt.NDArray[np.float16], *, most_steps: int
+    values: npt.NDArray[np.float16], expected: npt.NDArray[np.float16], *, tolerance: Tolerance
 ) -> ValueDifferences:
     """Compare values one by one.
 
     Args:
         values: float16, (n,).
         expected: Likewise; finite.
-        most_steps: See `compare_stream`.
+        tolerance: See `compare_stream`.
     """
     found = ValueDifferences(num_values=values.size)
     (other,) = np.nonzero(values.view(np.uint16) != expected.view(np.uint16))
@@ -105,7 +118,8 @@ def compare_values(
     differences = np.abs(there.astype(np.float64) - right)
     steps = np.abs(_number_steps(there) - _number_steps(right))
     found.num_differing = int(np.count_nonzero(differences)) + found.num_not_finite
-    found.num_beyond = int(np.count_nonzero(steps > most_steps)) + found.num_not_finite
+    beyond = (steps > tolerance.steps) & (differences > tolerance.difference)
+    found.num_beyond = int(np.count_nonzero(beyond)) + found.num_not_finite
     found.largest = float(differences.max(initial=0))
     found.total = float(differences.sum())
     return found

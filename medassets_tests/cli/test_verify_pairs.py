@@ -463,7 +463,8 @@ def _compute_by_torch(sample: Sample, preset: CTPreprocessing) -> np.ndarray:
 
     facts = sample["json"]
     stored = np.frombuffer(sample["bin"], "<i2").reshape(facts["volume_shape"])
-    hu = stored.astype(np.float64) * facts["RescaleSlope"] + facts["RescaleIntercept"]
+    # float32 throughout, as the published script.
+    hu = stored.astype(np.float32) * facts["RescaleSlope"] + facts["RescaleIntercept"]
     spacing = (*json.loads(facts["XYSpacing"]), facts["ZSpacing"])
     size = [
         int(n * (step / target))
@@ -472,7 +473,7 @@ def _compute_by_torch(sample: Sample, preset: CTPreprocessing) -> np.ndarray:
     resampled = torch.nn.functional.interpolate(
         torch.from_numpy(np.clip(hu, *preset.clip_hu))[None, None], size=size, mode="trilinear"
     )[0, 0].numpy()
-    out = np.full(preset.shape, preset.pad_value)
+    out = np.full(preset.shape, preset.pad_value, np.float32)
     pairs = list(zip(size, preset.shape, strict=True))
     crop = tuple(slice(max((n - t) // 2, 0), max((n - t) // 2, 0) + t) for n, t in pairs)
     kept = resampled[crop] / preset.scale

@@ -11,7 +11,7 @@ from medassets.datasets.compare import CompareSettings, Comparison, compare_pair
 from medassets.datasets.recipes import read_recipe
 from medassets.datasets.study_sets import choose_pairs, match_studies
 from medassets.datasets.tar_sets import read_tar_set
-from medassets.datasets.value_differences import compare_stream, compare_values
+from medassets.datasets.value_differences import Tolerance, compare_stream, compare_values
 from medassets.errors import SampleRejectedError
 from medassets.specs import PRESETS
 from medassets.storage.shard_lists import FoundShard
@@ -99,7 +99,7 @@ def test_arrays_longer_than_a_piece_are_compared_to_their_end(tmp_path: Path, or
     path = tmp_path / "a.npy"
     np.save(path, np.asarray(wrong, order=order))
     with open_npy_array(path) as stream:
-        found = compare_stream(stream, right, most_steps=1)
+        found = compare_stream(stream, right, tolerance=Tolerance(steps=1))
     assert (found.num_values, found.num_differing, found.num_beyond) == (right.size, 2, 2)
 
 
@@ -107,18 +107,28 @@ def test_steps_are_counted_over_zero_and_what_is_not_finite_is_wrong() -> None:
     tiny, half = np.float16(6e-8), np.float16
     expected = np.array([0.0, -0.0, tiny, 65504, 1.0, 1.0, 1.0, 1.0], np.float16)
     values = np.array([-0.0, 0.0, -tiny, np.inf, np.nan, 1.001, 1.002, 1.0], np.float16)
-    found = compare_values(values, expected, most_steps=1)
+    found = compare_values(values, expected, tolerance=Tolerance(steps=1))
     assert found.num_not_finite == 2
     assert found.num_differing == 5
     # -tiny is two steps from tiny, 1.002 two from 1.
     assert found.num_beyond == 4
     assert found.largest == float(half(1.002)) - 1
-    assert compare_values(values[5:], expected[5:], most_steps=2).num_beyond == 0
+    assert compare_values(values[5:], expected[5:], tolerance=Tolerance(steps=2)).num_beyond == 0
+
+
+def test_a_difference_passes_by_steps_or_by_itself() -> None:
+    expected = np.array([0.0, 0.001, 0.9], np.float16)
+    values = expected + np.float16(0.0002)
+    values[2] = np.nextafter(expected[2], np.float16(2))
+    assert compare_values(values, expected, tolerance=Tolerance(steps=1)).num_beyond == 2
+    both = Tolerance(steps=1, difference=0.0003)
+    assert compare_values(values, expected, tolerance=both).num_beyond == 0
+    assert compare_values(values, expected, tolerance=Tolerance(0, 0.0003)).num_beyond == 1
 
 
 def test_empty_values_have_no_mean() -> None:
     nothing = np.zeros(0, np.float16)
-    found = compare_values(nothing, nothing, most_steps=0)
+    found = compare_values(nothing, nothing, tolerance=Tolerance(steps=0))
     assert (found.share, found.mean, str(found)) == (0, 0, "all values equal")
 
 
@@ -209,6 +219,8 @@ def test_the_rule_of_the_user_counts_before_those_of_the_jsons() -> None:
     for facts, original, said, rule in cases:
         recipe = read_recipe(facts, original, shape=(1, 2, 3), hu_rule=said)
         assert (recipe.hu_rule, recipe.preset) == (rule, PRESETS["ct_clip"])
+        # 0.49 HU: float32 positions of scripts that state no preset.
+        assert recipe.tolerance == Tolerance(steps=1, difference=2**-11)
 
 
 def test_a_preset_that_was_replaced_takes_the_shape_of_the_sample() -> None:
@@ -216,6 +228,7 @@ def test_a_preset_that_was_replaced_takes_the_shape_of_the_sample() -> None:
     recipe = read_recipe({"preprocessing": stated}, {}, shape=(5, 7, 11), hu_rule="none")
     assert recipe.preset is not None
     assert (recipe.preset.shape, recipe.preset.spacing_mm) == ((5, 7, 11), (1.0, 2.0, 3.0))
+    assert recipe.tolerance == Tolerance(steps=1)
     with pytest.raises(SampleRejectedError, match="is no preset"):
         read_recipe({"preprocessing": "x"}, {}, shape=(5, 7, 11), hu_rule="none")
 
