@@ -16,9 +16,9 @@ from medassets.resources.workspace import WorkspaceResource
 
 STAGE = "reclaimed_sources"
 _CHECK = "every_source_proven"
-# Rows past this many go unsaid: an event row stays under 32 KB.
-_MOST_ROWS = 100
-_MOST_CHARACTERS = 200
+# An event row stays under 32 KB, and has four lists at most.
+_MOST_LIST_BYTES = 6000
+_MOST_CHARACTERS = 240
 
 
 class ReclaimConfig(dg.Config):
@@ -161,13 +161,27 @@ def _check_result(reports: Sequence[ReclaimReport]) -> dg.AssetCheckResult:
 def _fail_on_trouble(reports: Sequence[ReclaimReport]) -> None:
     troubles = [line for one in reports for line in one.troubles]
     if troubles and any(one.confirmed for one in reports):
-        shown = "; ".join(line[:_MOST_CHARACTERS] for line in troubles[:5])
+        shown = "; ".join(_shorten(line) for line in troubles[:5])
         more = f" and {len(troubles) - 5} more" if len(troubles) > 5 else ""
         msg = f"{len(troubles)} troubles, so sources were kept: {shown}{more}"
         raise dg.Failure(msg, allow_retries=False)
 
 
 def _list(lines: Sequence[str]) -> dg.MarkdownMetadataValue:
-    shown = [f"- {line[:_MOST_CHARACTERS]}" for line in lines[:_MOST_ROWS]]
-    more = [f"- and {len(lines) - _MOST_ROWS} more"] if len(lines) > _MOST_ROWS else []
+    shown: list[str] = []
+    room = _MOST_LIST_BYTES
+    for line in map(_shorten, lines):
+        # As the database has it: what is not ASCII takes six bytes or more.
+        room -= len(line.encode("ascii", "backslashreplace")) + len("\\n- ")
+        if room < 0:
+            break
+        shown.append(f"- {line}")
+    more = [f"- and {len(lines) - len(shown)} more"] if len(lines) > len(shown) else []
     return dg.MetadataValue.md("\n".join([*shown, *more]) or "none")
+
+
+def _shorten(line: str) -> str:
+    """Leave out the middle: lines begin with a path, and end with the sample and what is wrong."""
+    if len(line) <= _MOST_CHARACTERS:
+        return line
+    return f"{line[: _MOST_CHARACTERS // 4]} … {line[-3 * _MOST_CHARACTERS // 4 :]}"
