@@ -23,6 +23,10 @@ from medassets.cli.main import run
 from medassets.testing.clip4mc import SyntheticVideos, make_clip4mc_folder
 from medassets.testing.ct_rate import SyntheticRepository
 from medassets.testing.hub import LocalHub
+from medassets.testing.npz_tree import SyntheticTree, make_npz_tree
+from medassets_tests.cli.scans import Scans, declare_scans
+from medassets_tests.location import Shell
+from medassets_tests.npz_source import Originals
 
 Medassets = Callable[..., "Ran"]
 
@@ -165,6 +169,36 @@ def built(home: Path, lungs: Callable[..., Path], built_home: Path) -> Path:
     """The folder of `lungs`, built and known to the instance of this test's home."""
     shutil.copytree(built_home, home)
     return home / "data" / "lungs"
+
+
+@pytest.fixture(scope="session")
+def built_scans(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Originals]:
+    """A home in which `scans` was built once, beside its source."""
+    folder = tmp_path_factory.mktemp("scans")
+    tree = make_npz_tree(folder / "source", num_volumes=5, shape=(5, 7, 11))
+    declare_scans(folder / "declared", tree)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDASSETS_HOME", str(folder / "home"))
+        patch.setenv("MEDASSETS_DEFS", str(folder / "declared"))
+        patch.delenv("DAGSTER_HOME", raising=False)
+        assert run(["build", "scans", "--json"]) == 0
+        os.environ.pop("DAGSTER_HOME", None)
+    return folder, Originals.read(tree)
+
+
+@pytest.fixture
+def scans(
+    built_scans: tuple[Path, Originals], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Scans:
+    """A copy of it."""
+    folder, originals = built_scans
+    shutil.copytree(folder / "home", tmp_path / "home")
+    shutil.copytree(folder / "source", tmp_path / "source")
+    monkeypatch.setenv("MEDASSETS_DEFS", str(tmp_path / "declared"))
+    tree = SyntheticTree(tmp_path / "source", originals.tree.split, originals.tree.paths)
+    scans = Scans(Shell(tmp_path), Originals(tree, originals.files, originals.values))
+    scans.declare()
+    return scans
 
 
 @pytest.fixture

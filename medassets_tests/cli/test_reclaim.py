@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,123 +16,14 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from medassets.cli.main import run
-from medassets.testing.npz_tree import SyntheticTree, make_npz_tree
-from medassets_tests.location import Shell, events_of
+from medassets_tests.cli.scans import ASSET, KEYS, Scans
+from medassets_tests.location import events_of
 from medassets_tests.npz_source import (
-    Originals,
     find_member,
     flip_byte,
-    write_declaration,
 )
 
-ASSET = dg.AssetKey(["scans", "reclaimed_sources"])
-KEYS = ["train-000000", "train-000001", "train-000002"]
 NO_RECLAIM = "the declaration of scans keeps its sources"
-
-
-def declare_scans(folder: Path, tree: SyntheticTree, **changes: Any) -> None:
-    fields = tree.fields(
-        name="scans",
-        samples_per_shard=2,
-        delete_sources=True,
-        num_workers=2,
-        max_rejected_share=0.5,
-    )
-    write_declaration(folder, {**fields, **changes})
-
-
-@dataclass(frozen=True)
-class Scans:
-    """A dataset `scans` of five volumes in three shards, converted and known to the instance.
-
-    Attributes:
-        shell: Its home and declaration.
-        originals: What its source held.
-    """
-
-    shell: Shell
-    originals: Originals
-
-    @property
-    def folder(self) -> Path:
-        """Where it is published."""
-        return self.shell.home / "data" / "scans"
-
-    @property
-    def left(self) -> list[str]:
-        """Studies whose NPZ is there, untouched, in order."""
-        return sorted(self.originals.left)
-
-    def declare(self, **changes: Any) -> None:
-        """Declare it anew."""
-        declare_scans(self.shell.folder / "declared", self.originals.tree, **changes)
-
-    def place(self, index: int) -> Path:
-        """Return one source."""
-        return self.originals.tree.place(sorted(self.originals.files)[index])
-
-    def shard(self, index: int) -> Path:
-        """Return one shard."""
-        return self.folder / "train" / f"shard-{index:06d}.tar"
-
-    def green(self) -> list[str]:
-        """Return the partitions that the UI shows as reclaimed."""
-        with self.shell.instance() as instance:
-            return sorted(instance.get_materialized_partitions(ASSET))
-
-    def check(self) -> dg.AssetCheckEvaluation | None:
-        """Return the last result of the asset's check."""
-        key = dg.AssetCheckKey(ASSET, "every_source_proven")
-        with self.shell.instance() as instance:
-            (record, *_) = instance.event_log_storage.get_asset_check_execution_history(key, 1)
-        assert record.event is not None
-        assert record.event.dagster_event is not None
-        evaluation = record.event.dagster_event.event_specific_data
-        assert isinstance(evaluation, dg.AssetCheckEvaluation)
-        return evaluation
-
-    def nothing_deleted(self) -> bool:
-        """Tell whether all files are there, and no partition is green."""
-        return len(self.left) == 5 and self.green() == [] and not self.journals()
-
-    def journals(self) -> list[Path]:
-        """Return the journals of deleted files."""
-        return sorted(self.folder.glob("reclaimed_sources/*/*"))
-
-    def check_volumes(self) -> None:
-        """Fail if a volume is nowhere."""
-        self.originals.check(self.folder)
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Originals]:
-    """A home in which `scans` was built once, beside its source."""
-    folder = tmp_path_factory.mktemp("scans")
-    tree = make_npz_tree(folder / "source", num_volumes=5, shape=(5, 7, 11))
-    declare_scans(folder / "declared", tree)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MEDASSETS_HOME", str(folder / "home"))
-        patch.setenv("MEDASSETS_DEFS", str(folder / "declared"))
-        patch.delenv("DAGSTER_HOME", raising=False)
-        assert run(["build", "scans", "--json"]) == 0
-        os.environ.pop("DAGSTER_HOME", None)
-    return folder, Originals.read(tree)
-
-
-@pytest.fixture
-def scans(
-    template: tuple[Path, Originals], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Scans:
-    """A copy of it."""
-    folder, originals = template
-    shutil.copytree(folder / "home", tmp_path / "home")
-    shutil.copytree(folder / "source", tmp_path / "source")
-    monkeypatch.setenv("MEDASSETS_DEFS", str(tmp_path / "declared"))
-    tree = SyntheticTree(tmp_path / "source", originals.tree.split, originals.tree.paths)
-    scans = Scans(Shell(tmp_path), Originals(tree, originals.files, originals.values))
-    scans.declare()
-    return scans
 
 
 def type_in(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
