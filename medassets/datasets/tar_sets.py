@@ -15,7 +15,6 @@ from medassets.storage.tar_survey import TarSurvey, survey_tar
 from medassets.storage.unreadable import unreadable_as_rejection
 from medassets.volumes.array_files import (
     ArrayStream,
-    ByteRange,
     open_npy_array,
     open_npz_array,
     open_raw_array,
@@ -95,7 +94,7 @@ class StudySample:
         Raises:
             SampleRejectedError: If it is no array that can be read; see `array_files`.
         """
-        kind, within = suffix.rpartition(".")[2], ByteRange(*self.members[suffix])
+        kind, within = suffix.rpartition(".")[2], self.members[suffix]
         if kind == "npz":
             return open_npz_array(self.tar, array_key, within=within)
         if kind == "npy":

@@ -5,11 +5,12 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple, NoReturn
+from typing import IO, NoReturn
 
 import numpy as np
 
 from medassets.errors import Reason, SampleRejectedError
+from medassets.storage.tar_index import Extent
 from medassets.volumes.byte_streams import ByteStream, FileWindow, PlainStream
 from medassets.volumes.nifti import MAX_SIDE, MAX_VOXELS
 from medassets.volumes.npy import (
@@ -23,13 +24,6 @@ from medassets.volumes.zip_members import ZipMember
 
 _DTYPE_KINDS = frozenset("iuf")
 _HEADER_READ_BYTES = 1 << 12
-
-
-class ByteRange(NamedTuple):
-    """Part of a file in which an array file lies, such as a member of a tar."""
-
-    offset: int
-    size_bytes: int
 
 
 class ArrayStream:
@@ -73,9 +67,7 @@ class ArrayStream:
 
 
 @contextmanager
-def open_npz_array(
-    path: Path, key: str, *, within: ByteRange | None = None
-) -> Iterator[ArrayStream]:
+def open_npz_array(path: Path, key: str, *, within: Extent | None = None) -> Iterator[ArrayStream]:
     """Open one array of a `.npz` file, stored or deflated.
 
     Args:
@@ -94,7 +86,7 @@ def open_npz_array(
 
 
 @contextmanager
-def open_npy_array(path: Path, *, within: ByteRange | None = None) -> Iterator[ArrayStream]:
+def open_npy_array(path: Path, *, within: Extent | None = None) -> Iterator[ArrayStream]:
     """Open a `.npy` file.
 
     Args:
@@ -114,7 +106,7 @@ def open_npy_array(path: Path, *, within: ByteRange | None = None) -> Iterator[A
 
 @contextmanager
 def open_raw_array(
-    path: Path, *, shape: tuple[int, ...], dtype: str, within: ByteRange | None = None
+    path: Path, *, shape: tuple[int, ...], dtype: str, within: Extent | None = None
 ) -> Iterator[ArrayStream]:
     """Open values without a header, in C order.
 
@@ -153,9 +145,9 @@ def read_npz_header(path: Path, key: str) -> NpyHeader:
 
 
 @contextmanager
-def _open_window(path: Path, within: ByteRange | None) -> Iterator[FileWindow]:
+def _open_window(path: Path, within: Extent | None) -> Iterator[FileWindow]:
     with path.open("rb", buffering=0) as file:
-        yield FileWindow(file, *(within or ByteRange(0, _measure(file))))
+        yield FileWindow(file, *(within or Extent(0, _measure(file))))
 
 
 def _measure(file: IO[bytes]) -> int:

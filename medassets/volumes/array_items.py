@@ -9,7 +9,6 @@ from medassets.samples import SourceItem
 from medassets.specs import VolumeDatasetSpec
 from medassets.volumes.array_files import (
     ArrayStream,
-    ByteRange,
     open_npy_array,
     open_npz_array,
     open_raw_array,
@@ -66,7 +65,7 @@ def _open_member(
     members = find_sample_members(item, path)
     if suffix not in members:
         raise SampleRejectedError(Reason.MISSING_SOURCE, f"the sample has no member .{suffix}")
-    within = ByteRange(*members[suffix])
+    within = members[suffix]
     kind = suffix.rpartition(".")[2]
     if kind == "npz":
         return open_npz_array(path, spec.array_key, within=within)

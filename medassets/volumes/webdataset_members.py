@@ -7,7 +7,7 @@ from typing import IO, TypeVar
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.storage.tar_index import Members, read_extent
-from medassets.volumes.array_files import ByteRange, open_npy_array, open_npz_array
+from medassets.volumes.array_files import open_npy_array, open_npz_array
 from medassets.volumes.ct_tables import Row
 from medassets.volumes.webdataset_facts import parse_facts, read_stated_columns, shorten
 
@@ -79,7 +79,7 @@ class TarSample:
         kind = suffix.rpartition(".")[2]
         if kind not in ("npy", "npz"):
             return call_or_reject(Reason.BAD_RECORD, lambda: read_stated_columns(facts))
-        within, path = ByteRange(*self.members[suffix]), Path(self.file.name)
+        within, path = self.members[suffix], Path(self.file.name)
         is_npz = kind == "npz"
         opened = open_npz_array(path, array_key, within=within) if is_npz else None
         try:

@@ -10,9 +10,9 @@ import pytest
 
 from medassets.errors import SampleRejectedError
 from medassets.specs import PRESETS
+from medassets.storage.tar_index import Extent
 from medassets.volumes.array_files import (
     ArrayStream,
-    ByteRange,
     open_npy_array,
     open_npz_array,
     open_raw_array,
@@ -132,7 +132,7 @@ def test_buffers_come_back_and_are_not_made_anew(order: Any, tmp_path: Path) -> 
     assert buffers.free_bytes == free_bytes > 0
     np.save(path.with_suffix(".npy"), make_stored(">f2").copy(order))
     with path.with_suffix(".npy").open("r+b") as file:
-        cut_off = ByteRange(0, file.seek(0, 2))
+        cut_off = Extent(0, file.seek(0, 2))
         file.truncate(100_000)
     opened = open_npy_array(path.with_suffix(".npy"), within=cut_off)
     with pytest.raises(SampleRejectedError, match="ends before the last value"):
