@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from medassets.cli.console import Output
 from medassets.cli.main import EXIT_FAILED
 from medassets.cli.words import count_words
-from medassets.datasets.compare import CompareSettings, Comparison
-from medassets.datasets.pair_report import PairReport, iter_comparisons, open_report
+from medassets.comparison.report import PairReport, iter_comparisons, open_report
+from medassets.comparison.samples import CompareSettings, Comparison
 from medassets.specs import HuRule
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from medassets.datasets.recipes import Recipe, make_volume, read_recipe
-from medassets.datasets.study_sets import Pair
-from medassets.datasets.tar_sets import StudySample
-from medassets.datasets.value_differences import ValueDifferences, compare_stream
+from medassets.comparison.recipes import Recipe, make_volume, read_recipe
+from medassets.comparison.studies import Pair
+from medassets.comparison.tars import StudySample
+from medassets.comparison.values import ValueDifferences, compare_stream
 from medassets.errors import ShardIntegrityError
 from medassets.shards.readback import find_damage
 from medassets.shards.record import ShardRecord

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medassets.datasets.compare import CompareSettings, Comparison, compare_pair
-from medassets.datasets.recipes import read_recipe
-from medassets.datasets.study_sets import choose_pairs, match_studies
-from medassets.datasets.tar_sets import read_tar_set
-from medassets.datasets.value_differences import Tolerance, compare_stream, compare_values
+from medassets.comparison.recipes import read_recipe
+from medassets.comparison.samples import CompareSettings, Comparison, compare_pair
+from medassets.comparison.studies import choose_pairs, match_studies
+from medassets.comparison.tars import read_tar_set
+from medassets.comparison.values import Tolerance, compare_stream, compare_values
 from medassets.errors import SampleRejectedError
 from medassets.specs import PRESETS
 from medassets.storage.shard_lists import FoundShard

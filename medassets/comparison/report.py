@@ -5,15 +5,15 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from medassets.datasets.compare import (
+from medassets.comparison.samples import (
     CompareSettings,
     Comparison,
     compare_pair,
     describe_comparison,
 )
-from medassets.datasets.study_sets import Pair, StudySets, choose_pairs, match_studies
-from medassets.datasets.tar_sets import StudySample, TarProblem, TarSet, read_tar_set
-from medassets.datasets.value_differences import ValueDifferences
+from medassets.comparison.studies import Pair, StudySets, choose_pairs, match_studies
+from medassets.comparison.tars import StudySample, TarProblem, TarSet, read_tar_set
+from medassets.comparison.values import ValueDifferences
 from medassets.shards.pipeline import iter_in_order
 from medassets.storage.shard_lists import find_shards
 from medassets.volumes.buffers import BufferPool

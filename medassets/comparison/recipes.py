@@ -9,8 +9,8 @@ from typing import Any, NoReturn, cast, get_args
 import numpy as np
 import numpy.typing as npt
 
-from medassets.datasets.tar_sets import StudySample
-from medassets.datasets.value_differences import Tolerance
+from medassets.comparison.tars import StudySample
+from medassets.comparison.values import Tolerance
 from medassets.errors import Reason, SampleRejectedError, SpecError
 from medassets.specs import PRESETS, RAW, CTPreprocessing, HuRule
 from medassets.volumes.array_files import ArrayStream

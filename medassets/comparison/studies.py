@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from medassets.datasets.tar_sets import StudySample
+from medassets.comparison.tars import StudySample
 
 
 @dataclass(frozen=True)

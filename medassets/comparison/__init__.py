@@ -1,0 +1,1 @@
+"""Tars against tars: samples made again from their originals, and compared."""
