@@ -15,8 +15,12 @@ PURE_ROOMS = (
     "medassets.sources.hub",
     "medassets.sources.folder",
     "medassets.sources.staging",
+    "medassets.sources.webdataset",
     "medassets.volumes.ct_rate",
     "medassets.volumes.samples",
+    "medassets.volumes.raw_samples",
+    "medassets.volumes.npz_rows",
+    "medassets.volumes.webdataset_rows",
     "medassets.shards.writer",
     "medassets.shards.catalog",
     "medassets.shards.manifest",
@@ -25,6 +29,8 @@ PURE_ROOMS = (
     "medassets.exports.merge_info",
     "medassets.datasets.volumes",
     "medassets.datasets.build",
+    "medassets.datasets.reclaim",
+    "medassets.comparison.samples",
     "medassets.testing.hub",
 )
 
