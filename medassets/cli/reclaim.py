@@ -137,7 +137,9 @@ def _delete(
     for line in found.lines():
         output.say(line)
     if interrupted:
-        output.warn(f"interrupted; `medassets reclaim {dataset} --delete-sources` continues")
+        gone = "; ".join(line.strip() for line in found.lines()) or "no source deleted"
+        again = f"`medassets reclaim {dataset} --delete-sources` continues"
+        output.warn(f"interrupted after {gone}; {again}")
     output.result(
         {"dataset": dataset, "confirmed": True, "interrupted": interrupted, **found.as_dict()}
     )

@@ -280,11 +280,8 @@ sys.exit(run(sys.argv[1:]))
 """
 
 
-def test_ctrl_c_says_what_is_done_kept_and_deleted_and_the_next_run_goes_on(scans: Scans) -> None:
-    shutil.rmtree(scans.shell.home)
-    bad = scans.place(0)
-    np.savez_compressed(bad, data=np.full((5, 7, 11), np.nan, np.float32))
-    command = [sys.executable, "-c", SLOW, "build", "scans", "--delete-sources", "--yes", "--json"]
+def interrupt(scans: Scans, command: list[str], *, at: Path) -> tuple[str, dict[str, Any]]:
+    """Press Ctrl-C when a file is gone; return the last line, and the JSON document."""
     process = subprocess.Popen(
         command,
         env=scans.shell.environment,
@@ -293,7 +290,7 @@ def test_ctrl_c_says_what_is_done_kept_and_deleted_and_the_next_run_goes_on(scan
         text=True,
     )
     deadline = time.monotonic() + 100
-    while scans.place(2).exists():
+    while at.exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -301,12 +298,19 @@ def test_ctrl_c_says_what_is_done_kept_and_deleted_and_the_next_run_goes_on(scan
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    document = json.loads(out)
+    return err.splitlines()[-1], json.loads(out)
+
+
+def test_ctrl_c_says_what_is_done_kept_and_deleted_and_the_next_run_goes_on(scans: Scans) -> None:
+    shutil.rmtree(scans.shell.home)
+    bad = scans.place(0)
+    np.savez_compressed(bad, data=np.full((5, 7, 11), np.nan, np.float32))
+    command = [sys.executable, "-c", SLOW, "build", "scans", "--delete-sources", "--yes", "--json"]
+    last, document = interrupt(scans, command, at=scans.place(2))
     assert document["interrupted"] is True
     gone = [place.stem for place in map(scans.place, range(1, 5)) if not place.exists()]
     assert gone == [scans.place(1).stem, scans.place(2).stem]
     assert [Path(path).stem for path in document["reclaimed"]["deleted"]] == gone
-    last = err.splitlines()[-1]
     assert last.startswith("interrupted after 2 shards; 2 sources deleted, ")
     assert f"1 source kept ({bad.relative_to(scans.originals.tree.folder)})" in last
     assert "`medassets build scans --delete-sources` continues" in last
@@ -316,6 +320,16 @@ def test_ctrl_c_says_what_is_done_kept_and_deleted_and_the_next_run_goes_on(scan
     deleted = json.loads(again.stdout)["reclaimed"]["deleted"]
     assert [Path(path).stem for path in deleted] == [scans.place(3).stem, scans.place(4).stem]
     assert scans.green() == KEYS
+
+
+def test_ctrl_c_while_only_deleting_says_the_same(scans: Scans) -> None:
+    arguments = ["reclaim", "scans", "--delete-sources", "--yes", "--json"]
+    last, document = interrupt(scans, [sys.executable, "-c", SLOW, *arguments], at=scans.place(0))
+    assert document["interrupted"] is True
+    assert [Path(path).stem for path in document["deleted"]] == [scans.place(0).stem]
+    assert last.startswith("interrupted after 1 source deleted, ")
+    assert last.endswith("0 sources kept; `medassets reclaim scans --delete-sources` continues")
+    scans.check_volumes()
 
 
 def test_ctrl_c_at_the_question_ends_the_command(scans: Scans) -> None:
