@@ -46,6 +46,19 @@ ROW_SCHEMA = pa.schema(
 )
 """Columns of `read_rows`: spacing in mm, labels and label_names in the table's column order."""
 
+ARRAY_ROW_SCHEMA = pa.schema(
+    [
+        *ROW_SCHEMA,
+        ("study_id", _STRING),
+        ("xy_spacing", _STRING),
+        ("num_bytes", _INT),
+        ("mtime_ns", _INT),
+        ("shape", pa.list_(_INT)),
+        ("array_dtype", _STRING),
+    ]
+)
+"""Columns of volumes that lie in arrays: those of CT-RATE, and what is known of file and array."""
+
 
 def read_rows(
     source: "TableSource",

@@ -12,7 +12,7 @@ from medassets.errors import CatalogError, Reason
 from medassets.specs import VolumeDatasetSpec
 from medassets.storage.paths import check_member_path
 from medassets.volumes.csv_tables import CsvTable, parse_csv
-from medassets.volumes.ct_rate import LABEL_NAMES_KEY, ROW_SCHEMA
+from medassets.volumes.ct_rate import ARRAY_ROW_SCHEMA, LABEL_NAMES_KEY
 from medassets.volumes.ct_rate_names import name_split_long, parse_volume_name
 from medassets.volumes.ct_tables import (
     Exclusion,
@@ -40,19 +40,6 @@ from medassets.volumes.sample_keys import (
     read_planned,
 )
 
-NPZ_ROW_SCHEMA = pa.schema(
-    [
-        *ROW_SCHEMA,
-        ("study_id", pa.string()),
-        ("xy_spacing", pa.string()),
-        ("num_bytes", pa.int64()),
-        ("mtime_ns", pa.int64()),
-        ("shape", pa.list_(pa.int64())),
-        ("array_dtype", pa.string()),
-    ]
-)
-"""Columns of `read_npz_rows`: those of CT-RATE, and what is known of file and array."""
-
 _ENDINGS = (".nii.gz", ".nii", ".npz")
 _OPTIONAL = ("NumberofSlices",)
 _RESCALING = ("RescaleSlope", "RescaleIntercept")
@@ -75,7 +62,7 @@ def read_npz_rows(
             since, and headers of files that are as they were are not read again.
 
     Returns:
-        Table with the columns of `NPZ_ROW_SCHEMA`; `shape` as stored, `spacing_*` in mm. Of several
+        Table with the columns of `ARRAY_ROW_SCHEMA`; `shape` as stored, `spacing_*` in mm. Of several
         files of a study in different splits, one keeps the key: that which had it before, else the
         first.
 
@@ -104,7 +91,7 @@ def read_npz_rows(
         )
         rows += [{**common, **row} for row in found]
     part_repeats(rows, read_planned(previous))
-    table = pa.Table.from_pylist(rows, schema=NPZ_ROW_SCHEMA)
+    table = pa.Table.from_pylist(rows, schema=ARRAY_ROW_SCHEMA)
     label_names = json.dumps(names, ensure_ascii=False).encode()
     return table.replace_schema_metadata(
         {LABEL_NAMES_KEY: label_names, TREES_KEY: json.dumps(trees).encode()}

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,6 +15,7 @@ from medassets.volumes.array_items import open_item_array
 from medassets.volumes.buffers import BufferPool
 from medassets.volumes.half import HalfStatistics, check_half, convert_to_half
 from medassets.volumes.samples import (
+    collect_facts,
     describe_origin,
     describe_shape,
     describe_texts,
@@ -82,7 +82,10 @@ def encode_raw_sample(
     return EncodedSample(
         key=item.key,
         members=members,
-        facts=_collect_facts(described),
+        facts={
+            **collect_facts(described),
+            "max_rounding_error": statistics.max_rounding_error,
+        },
         seconds={"convert": read_s, "encode": time.perf_counter() - started - read_s},
         release=release,
     )
@@ -116,13 +119,4 @@ def _describe_precision(statistics: HalfStatistics) -> dict[str, float]:
     return {
         "largest": statistics.largest,
         "max_rounding_error": statistics.max_rounding_error,
-    }
-
-
-def _collect_facts(described: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "patient": described["patient"],
-        "source_sha256": described["source"]["sha256"],
-        "source_bytes": described["source"]["bytes"],
-        "max_rounding_error": described["precision"]["max_rounding_error"],
     }

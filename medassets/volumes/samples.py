@@ -80,7 +80,11 @@ def encode_volume_sample(
     return EncodedSample(
         key=item.key,
         members=members,
-        facts=_collect_facts(described),
+        facts={
+            **collect_facts(described),
+            "plausible_share": described["hu"]["plausible_share"],
+            "cropped_share": described["geometry"]["cropped_share"],
+        },
         seconds={**volume.seconds, "encode": time.perf_counter() - started},
         release=release,
     )
@@ -203,13 +207,12 @@ def _describe_preset(preset: CTPreprocessing, *, name: str) -> dict[str, Any]:
     }
 
 
-def _collect_facts(described: Mapping[str, Any]) -> dict[str, Any]:
+def collect_facts(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the shard's record notes of every volume; the source's digest proves it later."""
     return {
         "patient": described["patient"],
         "source_sha256": described["source"]["sha256"],
         "source_bytes": described["source"]["bytes"],
-        "plausible_share": described["hu"]["plausible_share"],
-        "cropped_share": described["geometry"]["cropped_share"],
     }
 
 

@@ -13,7 +13,7 @@ from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import check_member_path
 from medassets.storage.tar_index import TarStat, index_tar, stat_tar
 from medassets.storage.unreadable import unreadable_as_rejection
-from medassets.volumes.ct_rate import ROW_SCHEMA
+from medassets.volumes.ct_rate import ARRAY_ROW_SCHEMA
 from medassets.volumes.ct_tables import Row
 from medassets.volumes.sample_keys import make_sample_key, part_repeats
 from medassets.volumes.webdataset_facts import read_columns, read_study_id, shorten
@@ -30,18 +30,11 @@ from medassets.volumes.webdataset_tars import (
 
 WEBDATASET_ROW_SCHEMA = pa.schema(
     [
-        *ROW_SCHEMA,
-        ("study_id", pa.string()),
-        ("xy_spacing", pa.string()),
-        ("num_bytes", pa.int64()),
-        ("mtime_ns", pa.int64()),
-        ("shape", pa.list_(pa.int64())),
-        ("array_dtype", pa.string()),
+        *ARRAY_ROW_SCHEMA,
         *((f"{role}_member", pa.string()) for role in ("volume", "text", "labels", "json")),
     ]
 )
-"""Columns of `read_webdataset_rows`: those of CT-RATE, what is known of sample and array, and the
-suffix of the member that plays each role."""
+"""Columns of `read_webdataset_rows`: those of arrays, and the suffix of the member of each role."""
 
 # Of these rows; another number makes every tar be read again.
 _VERSION = 1

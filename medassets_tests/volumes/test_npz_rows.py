@@ -15,7 +15,8 @@ from medassets.errors import CatalogError
 from medassets.shards.catalog import plan_catalog
 from medassets.specs import VolumeDatasetSpec
 from medassets.testing.npz_tree import SyntheticTree, make_npz_tree
-from medassets.volumes.npz_rows import NPZ_ROW_SCHEMA, read_npz_rows
+from medassets.volumes.ct_rate import ARRAY_ROW_SCHEMA
+from medassets.volumes.npz_rows import read_npz_rows
 from medassets.volumes.npz_tree import read_trees
 
 Read = Callable[..., pa.Table]
@@ -60,7 +61,7 @@ def edit(tree: SyntheticTree, table: str, change: Callable[[list[dict[str, str]]
 
 def test_a_file_and_its_rows_become_one_row(tree: SyntheticTree, read: Read) -> None:
     table = read()
-    assert table.schema.names == NPZ_ROW_SCHEMA.names
+    assert table.schema.names == ARRAY_ROW_SCHEMA.names
     assert reasons(table) == {None: 4}
     row = rows_of(table)["train_2_a_1"]
     volume = tree.read("train_2_a_1")
