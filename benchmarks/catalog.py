@@ -56,7 +56,7 @@ def _measure(folder: Path, num_rounds: int) -> list[str]:
     workspace = _open(folder, source)
     path = workspace.paths.catalog
     draft, plan_s = _timed(lambda: draft_catalog(workspace))
-    _, write_s = _timed(lambda: publish_catalog(path, draft))
+    _, write_s = _timed(lambda: publish_catalog(workspace.paths, draft))
     _, footer_s = _timed(lambda: read_plan(path))
     keys = list(draft.plan.partitions)[:: len(draft.plan.partitions) // _PARTITIONS_READ]
     reads = [_timed(lambda k=key: read_partition(path, k))[1] for key in keys * num_rounds]

@@ -101,14 +101,16 @@ def check_sources_kept(workspace: Workspace, partition_key: str) -> None:
     """
     journal = ReclaimJournal.read(workspace.paths.reclaim_journal(partition_key))
     folder = Path(workspace.kind.spec.source_folder).expanduser()
-    # A run that was killed between note and deletion left the file where it was.
-    gone = [*journal.deleted, *(p for p in journal.intended if not os.path.lexists(folder / p))]
+    # A run that was killed between note and deletion left the file where it was; others came back.
+    noted = [*journal.deleted, *journal.intended]
+    gone = [path for path in noted if not os.path.lexists(folder / path)]
     if gone:
+        some = gone[0] + (" and others" if len(gone) > 1 else "")
         msg = (
             f"{partition_key}: {len(gone)} of its sources were deleted after they were proven to be "
-            f"in the shard ({gone[0]}{' and others' if len(gone) > 1 else ''}), so it cannot be made again. If the shard is whole, "
-            f"take back the change of the declaration or tables that outdated it; if it is lost or "
-            f"damaged, restore {workspace.paths.shard(partition_key)} and its record from a copy"
+            f"in the shard ({some}), so it cannot be made again. If the shard is whole, take back "
+            f"the change of the declaration or tables that outdated it; if it is lost or damaged, "
+            f"restore {workspace.paths.shard(partition_key)} and its record from a copy"
         )
         raise ReclaimError(msg)
     if getattr(workspace.kind.spec, "delete_sources", False):

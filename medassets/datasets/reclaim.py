@@ -174,9 +174,8 @@ def is_reclaimed(workspace: Workspace, partition_key: str) -> bool:
     rejected = {one.key for one in record.rejected} if record is not None else set()
     folder = open_source_folder(workspace)
     return all(
-        file.path in journal.deleted
         # What went unnoted is noted by the next run.
-        or (not os.path.lexists(folder / file.path) and file.path not in journal.intended)
+        (not os.path.lexists(folder / file.path) and file.path not in journal.intended)
         or not file.is_planned
         or any(item.key in rejected for item in file.items)
         or bool(find_unused(workspace, file))
@@ -260,16 +259,17 @@ class _Run:
         own = self.journals[self.report.partition_key]
         left: list[SourceFile] = []
         for file in files:
-            if file.path in own.deleted:
-                self.report.already.append(own.deleted[file.path])
-            elif file.path in own.intended and not os.path.lexists(self.folder / file.path):
+            if os.path.lexists(self.folder / file.path):
+                # Also one that was deleted, and somebody brought back.
+                left.append(file)
+            elif file.path in own.intended:
                 self.report.already.append(own.intended[file.path])
                 if self.report.confirmed:
                     self._confirm([file])
-            elif not os.path.lexists(self.folder / file.path):
-                self.report.vanished.append(file.path)
+            elif file.path in own.deleted:
+                self.report.already.append(own.deleted[file.path])
             else:
-                left.append(file)
+                self.report.vanished.append(file.path)
         return left
 
     def may_go(self, file: SourceFile) -> bool:
@@ -321,7 +321,7 @@ class _Run:
         if why := self._look_at(file):
             return why, True
         if unused := find_unused(self.workspace, file):
-            return f"it also holds {unused}, in no shard", False
+            return f"it also holds {unused}, in no shard (see ignored_members)", False
         return "", False
 
     def _look_at(self, file: SourceFile) -> str:
@@ -378,8 +378,19 @@ class _Run:
         return proofs
 
     def _intend(self, proofs: list[Proof]) -> None:
-        for key, journal in self.journals.items():
-            journal.intend(self._describe(p) for p in proofs if key in p.file.partitions)
+        """Note what is about to go, unless the plan is another one by now.
+
+        Under the lock of the catalog, because a refresh that lays other samples into a shard must
+        see the note, or this run the new plan.
+        """
+        with lock_file(self.workspace.paths.catalog_lock):
+            plan = self.workspace.read_plan()
+            for key, record in self.records.items():
+                if record.plan_fingerprint != today_fingerprint(self.workspace, plan, key):
+                    msg = f"{key}: the catalog changed meanwhile; build it, then run this again"
+                    raise ReclaimError(msg)
+            for key, journal in self.journals.items():
+                journal.intend(self._describe(p) for p in proofs if key in p.file.partitions)
 
     def _unlink(self, proofs: list[Proof], observe: Observe | None) -> None:
         gone: list[Proof] = []

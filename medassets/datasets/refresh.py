@@ -1,9 +1,8 @@
 """The catalog: what the source holds today, laid into a plan that only grows."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,9 +17,13 @@ from medassets.shards.catalog import (
     write_catalog,
 )
 from medassets.shards.previous import open_previous
+from medassets.shards.reclaim_journal import ReclaimJournal
 from medassets.sources.base import Source
+from medassets.sources.folder import FolderSource
+from medassets.sources.webdataset import WebDatasetSource
 from medassets.storage.checksums import canonical_json
 from medassets.storage.locks import lock_file
+from medassets.storage.paths import DatasetPaths
 
 _SETTINGS_KEY = b"medassets.settings"
 
@@ -104,6 +107,7 @@ def draft_catalog(
             limit_splits=limit_splits,
             pinned=workspace.source.pinned,
             fetch=stored.fetch if stored is not None else None,
+            has_file=_find_out(workspace.source),
         )
     return CatalogDraft(
         table=table,
@@ -160,6 +164,13 @@ def settle_settings(
     return {**own, **asked, **kept}
 
 
+def _find_out(source: Source) -> Callable[[str], bool] | None:
+    """Return what tells whether a file of a folder is there; a hub's stay at their revision."""
+    if not isinstance(source, FolderSource | WebDatasetSource):
+        return None
+    return lambda path: source.locate(source.physical_path(path)) is not None
+
+
 def _with_file_stats(rows: pa.Table, source: Source) -> pa.Table:
     """Add size and mtime: without a revision they alone tell that a file is another one."""
     paths = rows["path"].to_pylist()
@@ -172,21 +183,35 @@ def _with_file_stats(rows: pa.Table, source: Source) -> pa.Table:
     return rows
 
 
-def publish_catalog(path: Path, draft: CatalogDraft) -> None:
+def publish_catalog(paths: DatasetPaths, draft: CatalogDraft) -> None:
     """Write a catalog, unless another refresh was quicker.
 
     A catalog that already says the same is left as it is.
 
     Raises:
         CatalogError: If the catalog on disk is not the one the draft grew from; two plans that
-            grew apart would give one sample to two shards.
+            grew apart would give one sample to two shards. Or if a shard would get more samples whose
+            sources were deleted since the draft was made.
     """
+    path = paths.catalog
     path.parent.mkdir(parents=True, exist_ok=True)
-    with lock_file(path.with_name(".catalog.lock")):
+    with lock_file(paths.catalog_lock):
         current = read_plan(path) if path.exists() else None
         if current and (current.version, current.notes) == (draft.plan.version, draft.plan.notes):
             return
         if (current and current.version) != (draft.previous_plan and draft.previous_plan.version):
             msg = f"{path}: another refresh wrote the catalog meanwhile; run the refresh again"
             raise CatalogError(msg)
+        if current:
+            _check_not_reclaimed(paths, current, draft.plan)
         write_catalog(draft.table, path)
+
+
+def _check_not_reclaimed(paths: DatasetPaths, current: CatalogPlan, plan: CatalogPlan) -> None:
+    """Refuse to lay more samples into a shard that cannot be made again."""
+    for key, count in current.partitions.items():
+        if plan.partitions.get(key) == count:
+            continue
+        if not ReclaimJournal.read(paths.reclaim_journal(key)).is_empty:
+            msg = f"{key}: its sources were deleted meanwhile; run the refresh again"
+            raise CatalogError(msg)

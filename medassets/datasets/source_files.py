@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,6 +17,7 @@ from medassets.samples import SourceItem
 from medassets.shards.catalog import STATE_PLANNED
 from medassets.shards.previous import explain_unreadable
 from medassets.sources.base import Source
+from medassets.specs import ArraySourceSpec
 from medassets.storage.paths import split_partition_key
 from medassets.storage.tar_index import index_tar, split_sample_path
 
@@ -122,32 +124,35 @@ def find_source_files(workspace: Workspace, partition_key: str) -> list[SourceFi
 def find_unused(workspace: Workspace, file: SourceFile) -> str:
     """Return what a file holds that none of its samples takes; empty if nothing, or no such file.
 
-    Whoever deletes the file would lose it. A file that cannot be read gives an empty answer: it is
-    made into samples again before it is deleted, and that says what is wrong. Files of a tar that are
-    no member of a sample do not count: no reader of WebDatasets sees them.
+    Whoever deletes the file would lose it; what the declaration calls `ignored_members` may go. A file
+    that cannot be read gives an empty answer: it is made into samples again before it is deleted, and
+    that says what is wrong. Files of a tar that are no member of a sample do not count: no reader of
+    WebDatasets sees them.
     """
     spec, place = workspace.kind.spec, open_source_folder(workspace) / file.path
+    if not isinstance(spec, ArraySourceSpec):
+        return ""
     try:
         if spec.source == "npz":
-            return _find_unused_arrays(place, getattr(spec, "array_key", ""))
+            return _find_unused_arrays(place, {spec.array_key, *spec.ignored_members})
         if spec.source == "webdataset":
-            return _find_unused_members(place, file)
+            return _find_unused_members(place, file, set(spec.ignored_members))
     except (OSError, SampleRejectedError, zipfile.BadZipFile, ValueError):
         return ""
     return ""
 
 
-def _find_unused_arrays(place: Path, key: str) -> str:
+def _find_unused_arrays(place: Path, known: set[str]) -> str:
     with zipfile.ZipFile(place) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
-    if key in names:
-        names.remove(key)
-    return f"the arrays {_name_some(names)}" if names else ""
+    # Of two arrays of one name, one is in no shard.
+    unused = [name for name, count in Counter(names).items() if name not in known or count > 1]
+    return f"the arrays {_name_some(unused)}" if unused else ""
 
 
-def _find_unused_members(place: Path, file: SourceFile) -> str:
+def _find_unused_members(place: Path, file: SourceFile, ignored: set[str]) -> str:
     taken = {
-        split_sample_path(item.path)[1]: {item.row.get(name) for name in _MEMBERS}
+        split_sample_path(item.path)[1]: {item.row.get(name) for name in _MEMBERS} | ignored
         for item in file.items
     }
     samples = index_tar(place)

@@ -10,6 +10,7 @@ from medassets.datasets.refresh import CatalogDraft, publish_catalog
 from medassets.io_managers.failures import explained_failures
 from medassets.resources.workspace import WorkspaceResource
 from medassets.storage.locks import lock_file
+from medassets.storage.paths import DatasetPaths
 
 
 def add_partitions(
@@ -54,17 +55,20 @@ class CatalogIOManager(dg.ConfigurableIOManager):
             dg.Failure: If another refresh published another catalog meanwhile.
             dg.RetryRequested: If the disk is full, or another refresh holds the catalog.
         """
-        path = self._path(context)
+        paths = self._paths(context)
         with explained_failures(context.step_context.run_tags):
-            publish_catalog(path, obj)
+            publish_catalog(paths, obj)
         add_partitions(
-            context.step_context.instance, obj.partitions_name, obj.plan.partitions, beside=path
+            context.step_context.instance,
+            obj.partitions_name,
+            obj.plan.partitions,
+            beside=paths.catalog,
         )
-        context.add_output_metadata({"dagster/uri": str(path)})
+        context.add_output_metadata({"dagster/uri": str(paths.catalog)})
 
     def load_input(self, context: dg.InputContext) -> CatalogFile:
         """Return the place of the catalog without reading it."""
-        return CatalogFile(self._path(context))
+        return CatalogFile(self._paths(context).catalog)
 
-    def _path(self, context: dg.OutputContext | dg.InputContext) -> Path:
-        return self.workspace.paths(context.asset_key.path[0]).catalog
+    def _paths(self, context: dg.OutputContext | dg.InputContext) -> DatasetPaths:
+        return self.workspace.paths(context.asset_key.path[0])

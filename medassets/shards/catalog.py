@@ -10,7 +10,7 @@ only; the plan itself stands in the file's footer.
 import hashlib
 import json
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,14 @@ import pyarrow.parquet as pq
 from medassets.errors import CatalogError
 from medassets.samples import SourceItem
 from medassets.shards.fingerprint import NOTE_COLUMNS, digest_rows
-from medassets.shards.growth import FetchRows, Growth, Numbers, grow_plan, take_rows
+from medassets.shards.growth import (
+    FetchRows,
+    Growth,
+    HasFile,
+    Numbers,
+    grow_plan,
+    take_rows,
+)
 from medassets.shards.previous import explain_unreadable
 from medassets.storage.arrow import kernels
 from medassets.storage.atomic import publish_file, sweep_private
@@ -51,11 +58,14 @@ def plan_catalog(
     limit_splits: Collection[str] = (),
     pinned: bool = True,
     fetch: FetchRows | None = None,
+    has_file: Callable[[str], bool] | None = None,
 ) -> pa.Table:
     """Lay rows into shards; a plan only grows.
 
     Full shards keep their samples for ever, and with a pinned source their rows word for word. The
     last short shard of a split is planned anew when new samples come; they go behind the others.
+    Where a file of a shard is gone, the shard keeps its samples and all their rows as they were: it
+    may hold what is nowhere else, and could not be made again.
 
     Args:
         rows: What the source holds now, with `REQUIRED_COLUMNS` and the kind's own.
@@ -68,6 +78,8 @@ def plan_catalog(
             content of today, for the old bytes are gone.
         fetch: Returns whole rows of the previous catalog, where `previous` has its keys only; see
             `medassets.shards.previous`.
+        has_file: Tells whether a file of the source is there, by the path of a row. None takes the
+            files of rows that vanished for gone.
 
     Returns:
         The catalog: planned rows in the order of the shards, then held, then excluded ones.
@@ -87,6 +99,7 @@ def plan_catalog(
         limit=limit,
         limit_splits=limit_splits,
         pinned=pinned,
+        has_file=_asker(fetch or _taker(previous), has_file),
     )
     table = _assemble(rows, fetch or _taker(previous), growth)
     if not pinned:
@@ -259,6 +272,15 @@ def _taker(previous: pa.Table | None) -> FetchRows:
         return previous.take(pa.array(numbers)) if previous is not None else pa.table({})
 
     return fetch
+
+
+def _asker(fetch: FetchRows, has_file: Callable[[str], bool] | None) -> HasFile:
+    def ask(numbers: Numbers) -> npt.NDArray[np.bool_]:
+        if has_file is None or not len(numbers):
+            return np.zeros(len(numbers), bool)
+        return np.array([has_file(path) for path in fetch(numbers)["path"].to_pylist()], bool)
+
+    return ask
 
 
 def _without_places(table: pa.Table) -> pa.Table:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from medassets.errors import Reason
 from medassets.storage.arrow import kernels
 from medassets.storage.paths import format_partition_key, split_partition_key
 
@@ -19,7 +20,13 @@ Numbers: TypeAlias = npt.NDArray[np.int64]
 FetchRows: TypeAlias = Callable[[Numbers], pa.Table]
 """Returns rows of the previous catalog by their numbers in it, in that order."""
 
+HasFile: TypeAlias = Callable[[Numbers], npt.NDArray[np.bool_]]
+"""Tells of rows of the previous catalog, by number, whether their files are there."""
+
 _NOWHERE = -1
+_TIME = "mtime_ns"
+"""Column that is null where a source's file is not there; sources with revisions have none."""
+
 _ROWS_AT_A_TIME = 65_536
 
 
@@ -32,17 +39,20 @@ def grow_plan(
     limit: int | None,
     limit_splits: Collection[str],
     pinned: bool,
+    has_file: HasFile,
 ) -> "Growth":
     """Lay today's rows into the shards of the previous plan, and into new ones behind them.
 
     Args:
         rows: What the source holds now: `key, split, excluded`.
-        previous: The previous catalog, its planned rows first, in the order of their shards.
+        previous: The previous catalog, its planned rows first, in the order of their shards; `key`, and
+            `mtime_ns` where it has it.
         partitions: Its plan: partition key -> number of rows.
         size: Samples of a full shard.
         limit: Plan at most so many samples in all splits together.
         limit_splits: Count the limit in these splits only, and plan no new ones of others.
         pinned: Whether rows of shards that stay keep their content.
+        has_file: Tells of rows that are not among today's whether their files are there.
     """
     excluded = kernels.is_valid(rows["excluded"]).to_numpy()
     today = _find_today(rows, previous, sum(partitions.values()))
@@ -50,8 +60,9 @@ def grow_plan(
     is_known[today[today != _NOWHERE]] = True
     room = _find_room(partitions, limit, limit_splits)
     old = _number_shards(partitions, rows.num_rows)
-    # Rows of before, by number, that the source does not offer any more.
-    gone = np.flatnonzero(~_is_offered(today, excluded)) + rows.num_rows
+    is_there = _find_files(rows)
+    # Rows of before, by number, whose file is gone: maybe deleted, for it is in a shard.
+    gone = _find_gone(previous, today, is_there, has_file) + rows.num_rows
     shards: dict[str, Numbers] = {}
     touched: set[str] = set()
     for split, new in _find_new(rows, ~excluded & ~is_known).items():
@@ -64,7 +75,14 @@ def grow_plan(
     for split in dict.fromkeys(_split_of(key) for key in old):
         if not _of_split(shards, split):
             shards |= _of_split(old, split)
-    return _settle(shards, touched, today=today, excluded=excluded, pinned=pinned)
+    frozen = {key for key, numbers in shards.items() if np.isin(numbers, gone).any()}
+    return _settle(
+        shards,
+        touched if pinned else shards.keys() - frozen,
+        today=today,
+        unusable=excluded | ~is_there,
+        excluded=excluded,
+    )
 
 
 def take_rows(rows: pa.Table, fetch: FetchRows, numbers: Numbers) -> pa.Table:
@@ -153,7 +171,7 @@ def _grow_split(
 ) -> set[str]:
     """Add the shards of one split; return those that are new or planned anew.
 
-    A short shard is not planned anew where a row of it is gone: it could not be made again.
+    A short shard is not planned anew where a file of it is gone: it could not be made again.
     """
     kept = dict(old)
     tail = new[:0]
@@ -172,35 +190,53 @@ def _grow_split(
     return set(grown)
 
 
-def _is_offered(today: Numbers, excluded: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return which planned rows of before the source still has, and a sample can come of."""
-    offered = today != _NOWHERE
-    offered[offered] = ~excluded[today[offered]]
-    return offered
+def _find_files(rows: pa.Table) -> npt.NDArray[np.bool_]:
+    """Return which of today's rows have a file, as far as they say."""
+    has_file = kernels.not_equal(rows["excluded"], str(Reason.MISSING_SOURCE))
+    found = kernels.fill_null(has_file, True).to_numpy(zero_copy_only=False)
+    if _TIME in rows.column_names:
+        planned = kernels.is_null(rows["excluded"]).to_numpy(zero_copy_only=False)
+        timed = kernels.is_valid(rows[_TIME]).to_numpy(zero_copy_only=False)
+        found = found & (timed | ~planned)
+    return found
+
+
+def _find_gone(
+    previous: pa.Table | None, today: Numbers, is_there: npt.NDArray[np.bool_], has_file: HasFile
+) -> Numbers:
+    """Return which planned rows of before had a file then that is gone today."""
+    is_gone = np.ones(len(today), bool)
+    known = today != _NOWHERE
+    is_gone[known] = ~is_there[today[known]]
+    vanished = np.flatnonzero(~known)
+    is_gone[vanished] = ~has_file(vanished)
+    if previous is not None and _TIME in previous.column_names:
+        times = previous[_TIME].slice(0, len(today))
+        is_gone &= kernels.is_valid(times).to_numpy(zero_copy_only=False)
+    return np.flatnonzero(is_gone)
 
 
 def _settle(
     shards: Mapping[str, Numbers],
-    touched: Collection[str],
+    may_change: Collection[str],
     *,
     today: Numbers,
+    unusable: npt.NDArray[np.bool_],
     excluded: npt.NDArray[np.bool_],
-    pinned: bool,
 ) -> "Growth":
-    """Choose between the row of today and that of before."""
+    """Choose between the row of today and that of before, which only shards in `may_change` lose."""
     nothing = np.zeros(0, np.int64)
     numbers = np.concatenate([nothing, *shards.values()])
     counts = {key: len(members) for key, members in shards.items()}
-    may_change = np.repeat(
-        np.array([not pinned or key in touched for key in shards], bool), list(counts.values())
-    )
+    changes = np.repeat(np.array([key in may_change for key in shards], bool), [*counts.values()])
     # A row that vanished, or that a later table excludes, keeps its place and its words.
     fresh = np.full(len(today), _NOWHERE)
-    usable = _is_offered(today, excluded)
+    usable = today != _NOWHERE
+    usable[usable] = ~unusable[today[usable]]
     fresh[usable] = today[usable]
     was_before = numbers >= len(excluded)
     newest = fresh[numbers[was_before] - len(excluded)]
-    replace = (newest != _NOWHERE) & may_change[was_before]
+    replace = (newest != _NOWHERE) & changes[was_before]
     numbers[was_before] = np.where(replace, newest, numbers[was_before])
     left = np.ones(len(excluded), bool)
     left[numbers[numbers < len(excluded)]] = False

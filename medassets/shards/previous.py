@@ -79,12 +79,15 @@ class PreviousCatalog:
     file: pq.ParquetFile = field(repr=False)
 
     def read_keys(self) -> pa.Table:
-        """Return the column `key`, and the plan with it; enough for `plan_catalog`.
+        """Return the columns `key` and, where it is there, `mtime_ns`, and the plan with them.
+
+        That is enough for `plan_catalog`.
 
         Raises:
             CatalogError: If the file is not a catalog.
         """
-        return self._read(["key"])
+        names = self.file.schema_arrow.names
+        return self._read([name for name in ("key", "mtime_ns") if name in names])
 
     def read_slim(self, *, large_bytes: int = _LARGE_BYTES) -> pa.Table:
         """Return all rows without large columns of texts and lists.

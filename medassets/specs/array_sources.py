@@ -39,6 +39,8 @@ class ArraySourceSpec(CTSourceSpec):
         label_names: Source `webdataset`: names of the labels, in their order.
         max_rounding_error: `preprocessing: none`: a sample that float16 changes by more, in stored
             units, is rejected; None only records the error.
+        ignored_members: Other arrays of an `.npz`, or suffixes of other members of a foreign sample, that
+            no shard takes over and that may go with their file; a file with any other stays.
         delete_sources: Let `reclaimed_sources` delete files that are proven to be in a shard. Each
             run still needs the typed word.
     """
@@ -53,6 +55,7 @@ class ArraySourceSpec(CTSourceSpec):
     fields: dict[str, str] = field(default_factory=dict)
     label_names: tuple[str, ...] = ()
     max_rounding_error: float | None = None
+    ignored_members: tuple[str, ...] = ()
     delete_sources: bool = False
 
     def __post_init__(self) -> None:

@@ -116,6 +116,11 @@ class DatasetPaths:
         """The catalog, one Parquet file."""
         return self.folder / "catalog.parquet"
 
+    @property
+    def catalog_lock(self) -> Path:
+        """Lock of whoever replaces the catalog, or must not see it replaced."""
+        return self.folder / ".catalog.lock"
+
     def split_folder(self, split: str) -> Path:
         """Return the folder of one split's shards."""
         split_partition_key(f"{split}-000000")

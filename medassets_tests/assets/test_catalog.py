@@ -127,7 +127,7 @@ def test_of_two_refreshes_at_once_one_is_told_to_run_again(
 ) -> None:
     def overtaken(workspace: Any, **settings: Any) -> Any:
         draft = draft_catalog(workspace, **settings)
-        publish_catalog(workspace.paths.catalog, draft_catalog(workspace, limit=5))
+        publish_catalog(workspace.paths, draft_catalog(workspace, limit=5))
         return draft
 
     monkeypatch.setattr(factory, "draft_catalog", overtaken)
@@ -145,7 +145,7 @@ def test_of_two_refreshes_that_find_the_same_both_succeed(
 ) -> None:
     def overtaken(workspace: Any, **settings: Any) -> Any:
         draft = draft_catalog(workspace, **settings)
-        publish_catalog(workspace.paths.catalog, draft)
+        publish_catalog(workspace.paths, draft)
         return draft
 
     monkeypatch.setattr(factory, "draft_catalog", overtaken)

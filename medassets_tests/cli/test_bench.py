@@ -14,7 +14,7 @@ from medassets_tests.loaders.window_data import make_mask, write_case
 @pytest.fixture
 def shards(workspace: Workspace) -> str:
     """A pattern of the training shards of a tiny dataset."""
-    publish_catalog(workspace.paths.catalog, draft_catalog(workspace))
+    publish_catalog(workspace.paths, draft_catalog(workspace))
     for key in workspace.read_plan().partitions:
         build_shard(workspace, workspace.paths, plan_shard(workspace, key))
     return str(workspace.paths.split_folder("train") / "*.tar")

@@ -52,7 +52,7 @@ class Made:
     def refresh(self, **options: Any) -> Workspace:
         """Refresh the catalog."""
         workspace = self.open()
-        publish_catalog(workspace.paths.catalog, draft_catalog(workspace, **options))
+        publish_catalog(workspace.paths, draft_catalog(workspace, **options))
         return workspace
 
     def build(self, *keys: str, force: bool = False, **changes: Any) -> None:

@@ -25,7 +25,7 @@ KEY = "train-000000"
 @pytest.fixture
 def planned(workspace: Workspace) -> Workspace:
     """A catalogued dataset."""
-    publish_catalog(workspace.paths.catalog, draft_catalog(workspace))
+    publish_catalog(workspace.paths, draft_catalog(workspace))
     return workspace
 
 
@@ -67,7 +67,7 @@ def test_a_missing_file_is_a_rejection_with_its_path(
     path = "dataset/train_fixed/train_1/train_1_a/train_1_a_1.nii.gz"
     (own_repository / path).unlink()
     workspace = open_folder(own_repository)
-    publish_catalog(workspace.paths.catalog, draft_catalog(workspace))
+    publish_catalog(workspace.paths, draft_catalog(workspace))
     report = stage_partition(workspace, KEY)
     assert list(report.rejected) == ["train_1_a_1"]
     assert path in report.rejected["train_1_a_1"]
@@ -92,7 +92,7 @@ def test_a_file_that_changed_makes_its_shard_stale_and_no_other(
     open_folder: Callable[..., Workspace], own_repository: Path
 ) -> None:
     workspace = open_folder(own_repository)
-    publish_catalog(workspace.paths.catalog, draft_catalog(workspace))
+    publish_catalog(workspace.paths, draft_catalog(workspace))
     keys = list(workspace.read_plan().partitions)
 
     def fingerprints() -> dict[str, str]:
@@ -102,7 +102,7 @@ def test_a_file_that_changed_makes_its_shard_stale_and_no_other(
     before = fingerprints()
     path = own_repository / "dataset/train_fixed/train_1/train_1_a/train_1_a_1.nii.gz"
     path.write_bytes(path.read_bytes() + b"\0")
-    publish_catalog(workspace.paths.catalog, draft_catalog(workspace))
+    publish_catalog(workspace.paths, draft_catalog(workspace))
     after = fingerprints()
     assert [key for key in keys if before[key] != after[key]] == [KEY]
 
@@ -142,6 +142,6 @@ def test_the_manifest_counts_the_classes_of_the_labels_table(
     lines = [line.split(",")[:4] for line in table.read_text(encoding="utf-8").splitlines()]
     table.write_text("\n".join(",".join(cells) for cells in lines) + "\n", encoding="utf-8")
     workspace = open_folder(folder, splits=("train",))
-    publish_catalog(workspace.paths.catalog, draft_catalog(workspace))
+    publish_catalog(workspace.paths, draft_catalog(workspace))
     build_shard(workspace, workspace.paths, plan_shard(workspace, "train-000000"))
     assert build_manifests(workspace)["train"]["num_classes"] == 3

@@ -93,7 +93,7 @@ class Tars:
     def build(self) -> list[str]:
         """Plan and make all shards; return their keys."""
         workspace = self.open()
-        publish_catalog(workspace.paths.catalog, draft_catalog(workspace))
+        publish_catalog(workspace.paths, draft_catalog(workspace))
         keys = list(workspace.read_plan().partitions)
         self.make(*keys)
         return keys
@@ -227,7 +227,9 @@ def test_a_tar_that_got_another_sample_under_its_old_time_stays(tars: Tars) -> N
     write_tar(tars.tar(0), [make_sample(number) for number in range(3)])
     os.utime(tars.tar(0), ns=(stat.st_atime_ns, stat.st_mtime_ns))
     report = tars.reclaim(key)
-    assert [kept.why for kept in report.kept] == ["it also holds the samples 0002, in no shard"]
+    assert [kept.why for kept in report.kept] == [
+        "it also holds the samples 0002, in no shard (see ignored_members)"
+    ]
     assert tars.left == [0]
 
 
@@ -235,7 +237,9 @@ def test_a_tar_with_a_member_that_no_shard_takes_stays(tars: Tars) -> None:
     write_tar(tars.tar(0), [make_sample(0), make_sample(1, **{"seg.raw": bytes(385)})])
     (key,) = tars.build()
     report = tars.reclaim(key)
-    assert [kept.why for kept in report.kept] == ["it also holds members .seg.raw, in no shard"]
+    assert [kept.why for kept in report.kept] == [
+        "it also holds members .seg.raw, in no shard (see ignored_members)"
+    ]
     assert report.troubles == []
     assert tars.left == [0]
     assert is_reclaimed(tars.open(), key)
@@ -267,7 +271,7 @@ def test_other_content_under_the_same_size_and_time_keeps_a_tar(tars: Tars) -> N
 def test_the_peak_counts_a_tar_until_its_last_shard(tars: Tars) -> None:
     tars.write([5, 3])
     workspace = tars.open()
-    publish_catalog(workspace.paths.catalog, draft_catalog(workspace))
+    publish_catalog(workspace.paths, draft_catalog(workspace))
     table = workspace.read_catalog()
     assert table is not None
     peak = estimate_peak(workspace, table, reclaim=True)
@@ -313,7 +317,7 @@ def test_a_shard_that_is_made_again_needs_room_beside_the_old_one(tars: Tars) ->
     workspace = tars.open()
     size = workspace.paths.shard(key).stat().st_size
     os.utime(tars.tar(0))
-    publish_catalog(workspace.paths.catalog, draft_catalog(workspace))
+    publish_catalog(workspace.paths, draft_catalog(workspace))
     table = workspace.read_catalog()
     assert table is not None
     peak = estimate_peak(workspace, table, reclaim=True)

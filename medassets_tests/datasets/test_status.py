@@ -20,7 +20,7 @@ DAGSTER = Recorded(materialized={KEY}, failed=())
 @pytest.fixture
 def planned(workspace: Workspace) -> Workspace:
     """A catalogued dataset."""
-    publish_catalog(workspace.paths.catalog, draft_catalog(workspace))
+    publish_catalog(workspace.paths, draft_catalog(workspace))
     return workspace
 
 
@@ -90,8 +90,8 @@ def test_a_short_shard_that_was_planned_anew_is_stale(
 ) -> None:
     folder = planned.source.folder  # pyright: ignore[reportAttributeAccessIssue]
     workspace = open_folder(folder, name="limited")
-    publish_catalog(workspace.paths.catalog, draft_catalog(workspace, limit=2))
+    publish_catalog(workspace.paths, draft_catalog(workspace, limit=2))
     build_shard(workspace, workspace.paths, plan_shard(workspace, KEY))
     assert state(workspace, DAGSTER) == ShardState.DONE
-    publish_catalog(workspace.paths.catalog, draft_catalog(workspace))
+    publish_catalog(workspace.paths, draft_catalog(workspace))
     assert state(workspace, DAGSTER) == ShardState.STALE

@@ -47,7 +47,7 @@ def open_windows(home: Path) -> Open:
             "max_rejected_share": 1.0,
         }
         workspace = open_workspace(CTWindows(CTWindowDatasetSpec(**(fields | changes))))
-        publish_catalog(workspace.paths.catalog, draft_catalog(workspace))
+        publish_catalog(workspace.paths, draft_catalog(workspace))
         return workspace
 
     return open_it
@@ -401,7 +401,7 @@ def test_a_changed_mask_makes_the_shard_stale(open_windows: Open, cases: Path) -
     before = build(workspace).record
     file = cases / "processed" / "c3" / "windows" / f"{STEMS['brain']}.npy"
     np.save(file, 1 - np.load(file))
-    publish_catalog(workspace.paths.catalog, draft_catalog(workspace))
+    publish_catalog(workspace.paths, draft_catalog(workspace))
     plan = workspace.read_plan()
     assert today_fingerprint(workspace, plan, KEY) != before.plan_fingerprint
     assert build(workspace).record.sha256 != before.sha256

@@ -35,7 +35,7 @@ def test_the_catalog_of_50188_rows_grows_and_a_partition_reads_its_own_rows(
     assert sum(counts.values()) == NUM_CT_RATE_VOLUMES
     workspace = open_folder(tmp_path / "repository", samples_per_shard=128)
     catalog = workspace.paths.catalog
-    publish_catalog(catalog, draft_catalog(workspace))
+    publish_catalog(workspace.paths, draft_catalog(workspace))
     plan = read_plan(catalog)
     assert plan.num_rows == NUM_CT_RATE_VOLUMES
     excluded = sum(plan.excluded_by_reason().values())
@@ -50,7 +50,7 @@ def test_the_catalog_of_50188_rows_grows_and_a_partition_reads_its_own_rows(
 
     before = read_catalog(catalog)
     make_ct_rate_tables(tmp_path / "repository", num_rows=NUM_CT_RATE_VOLUMES + 1000)
-    publish_catalog(catalog, draft_catalog(workspace))
+    publish_catalog(workspace.paths, draft_catalog(workspace))
     grown = read_plan(catalog)
     assert grown.num_rows == NUM_CT_RATE_VOLUMES + 1000
     full = [key for key, count in plan.partitions.items() if count == 128]

@@ -128,9 +128,10 @@ def test_a_disk_that_fills_up_meanwhile_ends_like_one_that_was_too_small_before(
     outcome = build(home)
     assert outcome.code == EXIT_DISK, outcome.text
     free = os.statvfs(small_disk)
-    assert {2 * SAMPLE_BYTES + 2 * 16384, free.f_bavail * free.f_frsize} <= set(
-        numbers(outcome.text)
-    ), outcome.text
+    needed, there = [count for count in numbers(outcome.text) if count > 10_000][:2]
+    # What the voxels take, and a little more for headers, texts and json.
+    assert 2 * SAMPLE_BYTES < needed < 2 * (SAMPLE_BYTES + 20_000), outcome.text
+    assert there == free.f_bavail * free.f_frsize, outcome.text
     filler.unlink()
 
     encode = samples.encode_volume_sample

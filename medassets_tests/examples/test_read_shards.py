@@ -14,7 +14,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "read_shards.py"
 
 
 def test_the_example_finds_every_volume_in_three_ways(workspace: Workspace) -> None:
-    publish_catalog(workspace.paths.catalog, draft_catalog(workspace))
+    publish_catalog(workspace.paths, draft_catalog(workspace))
     for key in workspace.read_plan().partitions:
         build_shard(workspace, workspace.paths, plan_shard(workspace, key))
     manifest = build_manifests(workspace)["train"]

@@ -37,7 +37,7 @@ def built(home: Path, repository: SyntheticRepository) -> Workspace:
         windows=("soft_tissue", {"name": "air", "width": 200.0, "level": -1000.0}),
     )
     workspace = open_workspace(CTWindows(spec))
-    publish_catalog(workspace.paths.catalog, draft_catalog(workspace))
+    publish_catalog(workspace.paths, draft_catalog(workspace))
     build_shard(workspace, workspace.paths, plan_shard(workspace, "train-000000"))
     return workspace
 

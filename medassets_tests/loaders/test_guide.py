@@ -31,7 +31,7 @@ PRINTED = {
 
 def build_all(workspace: Workspace) -> None:
     """Make catalog and shards."""
-    publish_catalog(workspace.paths.catalog, draft_catalog(workspace))
+    publish_catalog(workspace.paths, draft_catalog(workspace))
     for key in workspace.read_plan().partitions:
         build_shard(workspace, workspace.paths, plan_shard(workspace, key))
 

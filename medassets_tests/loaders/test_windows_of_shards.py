@@ -40,7 +40,7 @@ def test_shards_of_old_masks_hold_their_points(
         compression=compression,
     )
     workspace = open_workspace(CTWindows(spec))
-    publish_catalog(workspace.paths.catalog, draft_catalog(workspace))
+    publish_catalog(workspace.paths, draft_catalog(workspace))
     for key in ("train-000000", "train-000001"):
         build_shard(workspace, workspace.paths, plan_shard(workspace, key))
     write_manifest(workspace.paths, "train", build_manifests(workspace)["train"])

@@ -424,3 +424,38 @@ def _find_closed(previous: pa.Table, catalog: pa.Table) -> set[str]:
     newest = max(map(int, catalog["revision"].to_pylist()), default=0)
     lacking = {place for key, place in _places(previous).items() if int(today[key]) < newest}
     return lacking | (set(plan_of(previous).partitions) - lasts)
+
+
+def test_a_shard_that_lost_a_file_keeps_the_words_of_all_its_rows() -> None:
+    first = plan_catalog(
+        _rows(["a", "b"], mtime_ns=[1, 2], report=["old", "old"]),
+        None,
+        samples_per_shard=2,
+        pinned=False,
+    )
+    # `a` was deleted: a table may know it still, without a file.
+    today = _rows(["a", "b"], mtime_ns=pa.array([None, 2]), report=["old", "corrected"])
+    second = plan_catalog(today, first, pinned=False)
+    assert plan_of(second).digests == plan_of(first).digests
+    assert second["report"].to_pylist() == ["old", "old"]
+
+
+def test_a_row_that_never_had_a_file_freezes_nothing() -> None:
+    first = plan_catalog(
+        _rows(["a", "b"], mtime_ns=pa.array([None, None], pa.int64())),
+        None,
+        samples_per_shard=3,
+        pinned=False,
+    )
+    today = _rows(["a", "b", "c"], mtime_ns=pa.array([None, 2, 3]))
+    second = plan_catalog(today, first, pinned=False)
+    assert _places(second) == dict.fromkeys("abc", "train-000000")
+    assert second["mtime_ns"].to_pylist() == [None, 2, 3]
+
+
+def test_a_record_that_went_while_its_file_stayed_freezes_nothing() -> None:
+    first = plan_catalog(_rows(["a", "b"]), None, samples_per_shard=3, pinned=False)
+    second = plan_catalog(
+        _rows(["b", "c"]), first, pinned=False, has_file=lambda path: path == "data/a.raw"
+    )
+    assert _places(second) == dict.fromkeys("abc", "train-000000")
