@@ -7,7 +7,8 @@ import dagster as dg
 
 from medassets.assets.partitions import backfill_policy, shard_partitions
 from medassets.datasets.kind import DatasetKind
-from medassets.datasets.reclaim import CONFIRMATION, ReclaimReport, reclaim_partition
+from medassets.datasets.reclaim import CONFIRMATION, reclaim_partition
+from medassets.datasets.reclaim_report import ReclaimReport
 from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError, SpecError
 from medassets.io_managers.failures import explained_failures

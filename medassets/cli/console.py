@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 
 from medassets.cli.words import count_words, format_bytes
-from medassets.datasets.reclaim import ReclaimProgress, ReclaimReport
+from medassets.datasets.reclaim_report import ReclaimProgress, ReclaimReport
 from medassets.progress import listening
 
 # One plain line at most so often when the output is not a terminal.

@@ -15,7 +15,8 @@ from medassets.cli.reclaiming import (
 from medassets.cli.selection import parse_partitions
 from medassets.cli.session import Session
 from medassets.cli.words import count_words, format_bytes
-from medassets.datasets.reclaim import CONFIRMATION, ReclaimReport, reclaim_partition
+from medassets.datasets.reclaim import CONFIRMATION, reclaim_partition
+from medassets.datasets.reclaim_report import ReclaimReport
 from medassets.datasets.source_files import SourceFile, open_source_folder
 from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError, SpecError

@@ -13,12 +13,8 @@ from medassets.assets.reclaim import STAGE
 from medassets.cli.console import Output
 from medassets.cli.session import Session
 from medassets.cli.words import count_words, format_bytes
-from medassets.datasets.reclaim import (
-    CONFIRMATION,
-    ReclaimReport,
-    is_reclaimed,
-    reclaim_partition,
-)
+from medassets.datasets.reclaim import CONFIRMATION, is_reclaimed, reclaim_partition
+from medassets.datasets.reclaim_report import ReclaimReport
 from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from medassets.datasets.build import build_shard, plan_shard
-from medassets.datasets.reclaim import ReclaimReport, reclaim_partition
+from medassets.datasets.reclaim import reclaim_partition
+from medassets.datasets.reclaim_report import ReclaimReport
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.volumes import VolumeDataset
 from medassets.datasets.workspace import Workspace, open_workspace

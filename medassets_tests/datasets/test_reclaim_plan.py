@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medassets.datasets import reclaim_run
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.errors import CatalogError, ReclaimError
 from medassets.shards.writer import read_whole_record
@@ -56,16 +57,14 @@ def test_a_deletion_that_was_begun_before_a_refresh_is_refused(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_files(made, tmp_path)
-    from medassets.datasets import reclaim
-
-    prove = reclaim.prove_file
+    prove = reclaim_run.prove_file
 
     def prove_while_somebody_refreshes(*arguments: object, **options: object) -> object:
         proof = prove(*arguments, **options)  # pyright: ignore[reportArgumentType]
         made.refresh()
         return proof
 
-    monkeypatch.setattr(reclaim, "prove_file", prove_while_somebody_refreshes)
+    monkeypatch.setattr(reclaim_run, "prove_file", prove_while_somebody_refreshes)
     with pytest.raises(ReclaimError, match="the catalog changed meanwhile"):
         made.reclaim(LAST)
     assert len(made.left) == 7

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medassets.datasets.reclaim import ReclaimReport, is_reclaimed
+from medassets.datasets.reclaim import is_reclaimed
+from medassets.datasets.reclaim_report import ReclaimReport
 from medassets.errors import CatalogError, DiskSpaceError, ReclaimError
 from medassets.shards.reclaim_journal import ReclaimJournal
 from medassets.testing.npz_tree import SyntheticTree

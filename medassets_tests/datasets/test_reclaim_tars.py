@@ -10,7 +10,8 @@ import pytest
 
 from medassets.datasets.build import build_shard, plan_shard
 from medassets.datasets.peak import estimate_peak
-from medassets.datasets.reclaim import ReclaimReport, is_reclaimed, reclaim_partition
+from medassets.datasets.reclaim import is_reclaimed, reclaim_partition
+from medassets.datasets.reclaim_report import ReclaimReport
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.volumes import VolumeDataset
 from medassets.datasets.workspace import Workspace, open_workspace
