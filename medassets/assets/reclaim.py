@@ -76,7 +76,8 @@ def build_reclaim_asset(kind: DatasetKind) -> dg.AssetsDefinition:
             confirmed = config.is_confirmed()
             reports = _reclaim(context, workspace.open(kind), confirmed, config.num_workers)
         yield _check_result(reports)
-        _fail_on_trouble(reports)
+        with explained_failures(context.run.tags):
+            _check_trouble(reports)
         if confirmed:
             yield dg.MaterializeResult(metadata=_metadata_of_all(reports))
 
@@ -159,13 +160,19 @@ def _check_result(reports: Sequence[ReclaimReport]) -> dg.AssetCheckResult:
     )
 
 
-def _fail_on_trouble(reports: Sequence[ReclaimReport]) -> None:
+def _check_trouble(reports: Sequence[ReclaimReport]) -> None:
+    """Let a run that was to delete fail where something kept it from that.
+
+    Raises:
+        ReclaimError: Naming the first troubles.
+    """
     troubles = [line for one in reports for line in one.troubles]
     if troubles and any(one.confirmed for one in reports):
         shown = "; ".join(_shorten(line) for line in troubles[:5])
         more = f" and {len(troubles) - 5} more" if len(troubles) > 5 else ""
-        msg = f"{len(troubles)} troubles, so sources were kept: {shown}{more}"
-        raise dg.Failure(msg, allow_retries=False)
+        what = "1 trouble" if len(troubles) == 1 else f"{len(troubles)} troubles"
+        msg = f"{what}, so sources were kept: {shown}{more}"
+        raise ReclaimError(msg)
 
 
 def _list(lines: Sequence[str]) -> dg.MarkdownMetadataValue:

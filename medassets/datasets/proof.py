@@ -29,6 +29,7 @@ class Proof:
         stat: What it was like before it was read; None if it could not be read.
         sha256: Sample key -> digest of the sample's source.
         why: Why the file must stay, for all that is known of the shard; empty if it may go.
+        is_other: Whether the file is another one than the shard was made of.
         problems: What in the shard is not what the file makes.
     """
 
@@ -36,6 +37,7 @@ class Proof:
     stat: FileStat | None = None
     sha256: dict[str, str] = field(default_factory=dict)
     why: str = ""
+    is_other: bool = False
     problems: list[str] = field(default_factory=list)
 
 
@@ -89,7 +91,8 @@ def _prove_item(
         return
     proof.sha256[item.key] = staged.sha256
     if staged.sha256 != entry.facts.get("source_sha256"):
-        proof.why = "its content is not what the shard was made of; build again"
+        proof.why = "its content is not what the shard was made of"
+        proof.is_other = True
         return
     (made,) = encode([item], staged)
     if isinstance(made, SampleRejectedError):

@@ -90,7 +90,12 @@ class ReclaimRun:
             return
         sure = [proof for proof in proofs if not proof.why]
         self.report.kept += [
-            Kept(p.file.path, p.stat.num_bytes if p.stat else 0, p.why, is_trouble=True)
+            Kept(
+                p.file.path,
+                p.stat.num_bytes if p.stat else 0,
+                f"{p.why}; {self._name_remedy(p.file)}" if p.is_other else p.why,
+                is_trouble=True,
+            )
             for p in proofs
             if p.why
         ]
@@ -127,7 +132,14 @@ class ReclaimRun:
             return "it is reached through a linked folder"
         if not os.access(place.parent, os.W_OK | os.X_OK):
             return "its folder is read-only; make it writable"
-        return file.find_change(FileStat.of(found))
+        change = file.find_change(FileStat.of(found))
+        return f"{change}; {self._name_remedy(file)}" if change else ""
+
+    def _name_remedy(self, file: SourceFile) -> str:
+        """Return what to do about a file that is not what its shard was made of."""
+        if any(self.journals[key].deleted for key in file.partitions):
+            return "its shard cannot be made again: under a new name it becomes a new sample"
+        return "build again"
 
     def _read_shards(self, partitions: set[str]) -> None:
         for key in sorted(partitions):

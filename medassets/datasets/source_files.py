@@ -75,9 +75,9 @@ class SourceFile:
         """
         row = self.items[0].row
         if row.get("mtime_ns") is None or found.mtime_ns != row["mtime_ns"]:
-            return "it was changed after its samples were made (another time); build again"
+            return "it was changed after its samples were made (another time)"
         if self.is_single and found.num_bytes != row.get("num_bytes"):
-            return "it was changed after its samples were made (another size); build again"
+            return "it was changed after its samples were made (another size)"
         return ""
 
 
