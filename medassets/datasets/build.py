@@ -1,6 +1,5 @@
 """One partition from catalog rows to a published shard."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,8 +19,10 @@ from medassets.shards.writer import (
     missing_bytes,
     read_whole_record,
 )
+from medassets.specs import ArraySourceSpec
 from medassets.storage.disk import require_free_bytes
 from medassets.storage.paths import DatasetPaths
+from medassets.storage.unreadable import is_gone
 
 Observer = Callable[[Progress], None]
 Stage = Callable[[Sequence[SourceItem]], Mapping[str, Staged]]
@@ -88,22 +89,27 @@ def plan_shard(
         expected_bytes=sum(kind.estimate(item.row).sample_bytes for item in items),
         max_rejected_share=spec.max_rejected_share,
         num_workers=num_workers or spec.num_workers,
+        keep_held=_may_be_only_copy(workspace),
         force=force,
     )
+
+
+def _may_be_only_copy(workspace: Workspace) -> bool:
+    """Tell whether shards may outlive their sources: people delete these by hand, too."""
+    return workspace.source.is_local and isinstance(workspace.kind.spec, ArraySourceSpec)
 
 
 def check_sources_kept(workspace: Workspace, partition_key: str) -> None:
     """Refuse to make a shard again that holds what is nowhere else any more.
 
     Raises:
-        ReclaimError: If sources of it were deleted, by us, or by others where the declaration
-            says that sources go.
+        ReclaimError: If sources of it were deleted, by us or by others.
     """
     journal = ReclaimJournal.read(workspace.paths.reclaim_journal(partition_key))
     folder = Path(workspace.kind.spec.source_folder).expanduser()
     # A run that was killed between note and deletion left the file where it was; others came back.
     noted = [*journal.deleted, *journal.intended]
-    gone = [path for path in noted if not os.path.lexists(folder / path)]
+    gone = [path for path in noted if is_gone(folder / path)]
     if gone:
         some = gone[0] + (" and others" if len(gone) > 1 else "")
         msg = (
@@ -113,7 +119,7 @@ def check_sources_kept(workspace: Workspace, partition_key: str) -> None:
             f"restore {workspace.paths.shard(partition_key)} and its record from a copy"
         )
         raise ReclaimError(msg)
-    if getattr(workspace.kind.spec, "delete_sources", False):
+    if _may_be_only_copy(workspace):
         _check_held(workspace, partition_key, folder)
 
 
@@ -123,7 +129,7 @@ def _check_held(workspace: Workspace, partition_key: str, folder: Path) -> None:
     held = {sample.key for sample in record.samples} if record is not None else set[str]()
     for item in workspace.read_partition(partition_key):
         path = workspace.source.physical_path(item.path)
-        if item.key in held and not os.path.lexists(folder / path):
+        if item.key in held and is_gone(folder / path):
             msg = (
                 f"{partition_key}: the source of {item.key}, {path}, is gone, so the shard that "
                 f"holds it is not made again. Bring the file back, or take back the change of the "

@@ -100,6 +100,9 @@ def _prove_item(
         return
     try:
         different = _find_difference(shard, entry, made)
+    except OSError as error:
+        # Of the shard, not of the source: nothing of it may be deleted then.
+        different = f"the shard cannot be read ({error.strerror})"
     finally:
         made.release()
     if different:

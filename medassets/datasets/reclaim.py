@@ -5,9 +5,9 @@ shards, read them from the disk, make every sample of the source again and compa
 note what is about to be deleted, look at the file once more, delete it, note that it is gone.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from medassets.datasets.build import today_fingerprint
 from medassets.datasets.reclaim_report import Observe, ReclaimReport
@@ -15,10 +15,12 @@ from medassets.datasets.reclaim_run import ReclaimRun
 from medassets.datasets.source_files import find_source_files, find_unused, open_source_folder
 from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError
+from medassets.shards.catalog import CatalogPlan
 from medassets.shards.reclaim_journal import ReclaimJournal
 from medassets.shards.record import ShardRecord
 from medassets.shards.writer import read_whole_record
 from medassets.storage.locks import lock_file
+from medassets.storage.unreadable import is_gone
 
 CONFIRMATION = "DELETE"
 """The word that a person types into a run that may delete."""
@@ -86,7 +88,7 @@ def is_reclaimed(workspace: Workspace, partition_key: str) -> bool:
     folder = open_source_folder(workspace)
     return all(
         # What went unnoted is noted by the next run.
-        (not os.path.lexists(folder / file.path) and file.path not in journal.intended)
+        (is_gone(folder / file.path) and file.path not in journal.intended)
         or not file.is_planned
         or any(item.key in rejected for item in file.items)
         or bool(find_unused(workspace, file))
@@ -133,6 +135,7 @@ def _read_records(
 ) -> dict[str, ShardRecord]:
     """Return the records of the shards that are whole and made from today's plan."""
     plan = workspace.read_plan()
+    _check_declaration(workspace, plan)
     found: dict[str, ShardRecord] = {}
     for key in partitions:
         today = today_fingerprint(workspace, plan, key)
@@ -146,3 +149,31 @@ def _read_records(
         )
         raise ReclaimError(msg)
     return found
+
+
+def _check_declaration(workspace: Workspace, plan: CatalogPlan) -> None:
+    """Refuse to go on under a declaration by which earlier shards, without sources now, do not count.
+
+    Raises:
+        ReclaimError: If such a shard is whole, and made from another declaration.
+    """
+    paths = workspace.paths
+    key = next((key for key in plan.partitions if _has_deleted(paths.reclaim_journal(key))), None)
+    record = read_whole_record(paths, key) if key is not None else None
+    if key is None or record is None:
+        return
+    if record.plan_fingerprint != today_fingerprint(workspace, plan, key):
+        msg = (
+            f"{key}: sources of this shard were deleted, and today's declaration or tables would make "
+            f"it otherwise. Nothing is deleted until that is taken back: no manifest would list all "
+            f"shards"
+        )
+        raise ReclaimError(msg)
+
+
+def _has_deleted(journal: Path) -> bool:
+    try:
+        return journal.exists() and bool(ReclaimJournal.read(journal).deleted)
+    except ReclaimError:
+        # It stops its own shard only.
+        return False

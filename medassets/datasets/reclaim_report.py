@@ -55,6 +55,7 @@ class ReclaimReport:
         already: Files that were deleted before.
         kept: Files that stay, and why.
         vanished: Files that are gone and that medassets did not delete; the shards hold their samples.
+        linked: Deleted files that have another name elsewhere, so that nothing was freed.
         problems: What is wrong with the shard; nothing is deleted then.
         is_waiting: A file stays only until another shard that holds samples of it is whole, too.
     """
@@ -66,13 +67,14 @@ class ReclaimReport:
     already: list[Deletion] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
     vanished: list[str] = field(default_factory=list)
+    linked: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
     is_waiting: bool = False
 
     @property
     def freed_bytes(self) -> int:
-        """Bytes of the files that this run deleted."""
-        return sum(deletion.num_bytes for deletion in self.deleted)
+        """Bytes that are free since this run deleted files."""
+        return sum(one.num_bytes for one in self.deleted if one.path not in self.linked)
 
     @property
     def troubles(self) -> list[str]:

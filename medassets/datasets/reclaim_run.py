@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 
 from medassets.datasets.build import today_fingerprint
 from medassets.datasets.proof import Proof, prove_file
@@ -16,7 +17,7 @@ from medassets.datasets.source_files import (
     size_of,
 )
 from medassets.datasets.workspace import Workspace
-from medassets.errors import ReclaimError
+from medassets.errors import ReclaimError, ShardIntegrityError
 from medassets.samples import SourceItem
 from medassets.shards.pipeline import iter_in_order
 from medassets.shards.reclaim_journal import Deletion, ReclaimJournal
@@ -26,6 +27,7 @@ from medassets.shards.writer import Staged
 from medassets.storage.atomic import fsync_folder
 from medassets.storage.disk import drop_cached
 from medassets.storage.locks import lock_file
+from medassets.storage.unreadable import is_gone
 
 
 class ReclaimRun:
@@ -50,7 +52,7 @@ class ReclaimRun:
         own = self.journals[self.report.partition_key]
         left: list[SourceFile] = []
         for file in files:
-            if os.path.lexists(self.folder / file.path):
+            if not is_gone(self.folder / file.path):
                 # Also one that was deleted, and somebody brought back.
                 left.append(file)
             elif file.path in own.intended:
@@ -80,7 +82,9 @@ class ReclaimRun:
         """Prove all files, then delete those that are proven; nothing if a shard is wrong."""
         if not files:
             return
-        self._read_shards({key for file in files for key in file.partitions})
+        shards = sorted({key for file in files for key in file.partitions})
+        before = self._stat_shards(shards)
+        self._read_shards(shards)
         if self.report.problems:
             return
         proofs = self._prove(files, num_workers, observe)
@@ -100,13 +104,29 @@ class ReclaimRun:
             if p.why
         ]
         self._intend(sure)
+        if self._stat_shards(shards) != before or self.report.problems:
+            self.report.problems.append("a shard changed while its sources were compared with it")
+            return
         self._unlink(sure, observe)
+
+    def _stat_shards(self, partitions: Sequence[str]) -> list[FileStat]:
+        """Return what the shards are like now."""
+        found: list[FileStat] = []
+        for key in partitions:
+            shard = self.workspace.paths.shard(key)
+            try:
+                found.append(FileStat.of(shard.lstat()))
+            except OSError as error:
+                self.report.problems.append(f"{shard}: it cannot be read ({error.strerror})")
+        return found
 
     def _find_reason(self, file: SourceFile) -> tuple[str, bool]:
         """Return why a file must stay, empty if it need not, and whether that is trouble."""
         rejected = [item.key for item in file.items if item.key in self.rejected]
         if rejected:
             why = f"{rejected[0]}: {self.rejected[rejected[0]]}"
+            if changed := self._find_change(file):
+                why = f"{why}. Since then {changed}"
             return f"a sample of it was rejected: {why}", False
         if not file.is_planned:
             return f"{file.num_unplanned} of its samples are in no shard", False
@@ -114,7 +134,7 @@ class ReclaimRun:
         if missing:
             self.report.is_waiting = True
             return f"samples of it belong to {missing[0]}, which is not whole yet", False
-        if why := self._look_at(file):
+        if why := self._look_at(file) or _find_owner(self.folder / file.path):
             return why, True
         if unused := find_unused(self.workspace, file):
             return f"it also holds {unused}, in no shard (see ignored_members)", False
@@ -132,7 +152,14 @@ class ReclaimRun:
             return "it is reached through a linked folder"
         if not os.access(place.parent, os.W_OK | os.X_OK):
             return "its folder is read-only; make it writable"
-        change = file.find_change(FileStat.of(found))
+        return self._find_change(file)
+
+    def _find_change(self, file: SourceFile) -> str:
+        """Return how a file differs from what its shard was made of, and what helps."""
+        try:
+            change = file.find_change(FileStat.of((self.folder / file.path).lstat()))
+        except OSError as error:
+            return f"it cannot be looked at ({error.strerror})"
         return f"{change}; {self._name_remedy(file)}" if change else ""
 
     def _name_remedy(self, file: SourceFile) -> str:
@@ -141,17 +168,22 @@ class ReclaimRun:
             return "its shard cannot be made again: under a new name it becomes a new sample"
         return "build again"
 
-    def _read_shards(self, partitions: set[str]) -> None:
-        for key in sorted(partitions):
+    def _read_shards(self, partitions: Sequence[str]) -> None:
+        for key in partitions:
             shard = self.workspace.paths.shard(key)
-            # From the disk, not from what memory still holds of the writing.
-            fd = os.open(shard, os.O_RDONLY)
             try:
-                drop_cached(fd, 0, 0)
-            finally:
-                os.close(fd)
-            found = verify_shard(self.workspace.paths, key, full=True)
-            self.report.problems += [str(problem) for problem in found]
+                # From the disk, not from what memory still holds of the writing.
+                fd = os.open(shard, os.O_RDONLY)
+                try:
+                    drop_cached(fd, 0, 0)
+                finally:
+                    os.close(fd)
+                found = [
+                    str(problem) for problem in verify_shard(self.workspace.paths, key, full=True)
+                ]
+            except OSError as error:
+                found = [f"{shard}: it cannot be read ({error.strerror})"]
+            self.report.problems += found
 
     def _prove(
         self,
@@ -213,9 +245,12 @@ class ReclaimRun:
         """Delete a file if it is still the one that was proven; else say why it stays."""
         place = self.folder / proof.file.path
         try:
-            if FileStat.of(place.lstat()) != proof.stat:
+            found = place.lstat()
+            if FileStat.of(found) != proof.stat:
                 self._keep(proof, "it changed while it was compared")
                 return False
+            if found.st_nlink > 1:
+                self.report.linked.add(proof.file.path)
             place.unlink()
         except OSError as error:
             self._keep(proof, f"it cannot be deleted ({error.strerror})")
@@ -246,3 +281,15 @@ class ReclaimRun:
         if observe is not None:
             key, freed = self.report.partition_key, self.report.freed_bytes
             observe(ReclaimProgress(key, done, total, freed))
+
+
+def _find_owner(place: Path) -> str:
+    """Return why a tar that is itself a shard of a dataset must stay; empty if it is none."""
+    record = place.with_suffix(".json")
+    if place.suffix != ".tar" or not record.exists():
+        return ""
+    try:
+        owner = ShardRecord.read(record).dataset
+    except (OSError, ShardIntegrityError):
+        return ""
+    return f"it is a shard of the dataset {owner}, which could not be made again; delete it by hand"

@@ -76,7 +76,7 @@ def draft_catalog(
 
     Raises:
         CatalogError: If a table is malformed, or the plan was made with another shard size.
-        SpecError: If it was made with other settings.
+        SpecError: If it was made with other settings, or the source is the dataset's own output.
         SourceAccessError: If the source refuses access.
         SourceUnavailableError: If the source stays silent.
     """
@@ -94,6 +94,7 @@ def draft_catalog(
             previous=stored.read_slim() if stored is not None else None,
             settings=decided,
         )
+        _check_places(workspace, rows)
         metadata = {**(rows.schema.metadata or {}), _SETTINGS_KEY: canonical_json(decided)}
         rows = rows.replace_schema_metadata(metadata)
         if not workspace.source.pinned and "mtime_ns" not in rows.column_names:
@@ -118,6 +119,25 @@ def draft_catalog(
         partitions_name=spec.partitions_name,
         settings=decided,
     )
+
+
+def _check_places(workspace: Workspace, rows: pa.Table) -> None:
+    """Refuse tars as a source that lie where the dataset's own shards are published.
+
+    Raises:
+        SpecError: Naming one of them.
+    """
+    source, own = workspace.source, workspace.paths.folder
+    if not isinstance(source, WebDatasetSource):
+        return
+    paths = rows["path"].drop_null().to_pylist()
+    for tar in sorted({source.physical_path(path) for path in paths}):
+        if (source.folder / tar).resolve().is_relative_to(own.resolve()):
+            msg = (
+                f"shards: {source.folder / tar} lies where {workspace.kind.spec.name} publishes its "
+                f"own shards, {own}; give the dataset another name, or move the tars"
+            )
+            raise SpecError(msg)
 
 
 def check_settings(workspace: Workspace, asked: Mapping[str, Any]) -> None:

@@ -32,17 +32,19 @@ class FileStat:
     Attributes:
         num_bytes: Its size.
         mtime_ns: When it was last changed.
+        ctime_ns: When the system last noted a change, which no program can set back.
         inode: Which file it is.
     """
 
     num_bytes: int
     mtime_ns: int
+    ctime_ns: int
     inode: int
 
     @classmethod
     def of(cls, found: os.stat_result) -> "FileStat":
         """Return what of a `stat` counts."""
-        return cls(found.st_size, found.st_mtime_ns, found.st_ino)
+        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,10 @@ def describe_samples(
         ShardIntegrityError: If the file is not a tar, ends in the middle of a member, or holds no
             sample.
     """
+    if shard.exists() and not shard.is_file():
+        # Opening a pipe would wait for whoever writes into it.
+        msg = f"{shard}: not a plain file, so no tar that could be read twice"
+        raise ShardIntegrityError(msg)
     try:
         raw = itertools.islice(_iter_raw(shard), num_samples)
         found = [_describe(key, members, explain) for key, members in raw]

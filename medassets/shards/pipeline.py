@@ -27,12 +27,19 @@ def iter_in_order(
             thread, so that neither a slow item nor a slow reader leaves threads idle (0.90 of the
             speed of the work alone on two cores, 0.87 with two per thread).
 
-    Closing the iterator early drops what was not begun and waits for what was.
+    Once work has raised, no other item is begun. Closing the iterator early drops what was not begun and waits for what was.
     """
     stopped = Event()
 
     def guarded(item: Item) -> Result | None:
-        return None if stopped.is_set() else work(item)
+        if stopped.is_set():
+            return None
+        try:
+            return work(item)
+        except BaseException:
+            # Items are begun in order, so nobody will ask for those behind this one.
+            stopped.set()
+            raise
 
     pending: deque[Future[Result | None]] = deque()
     source = iter(items)

@@ -21,6 +21,7 @@ from medassets.shards.ledger import PartialShard
 from medassets.shards.pipeline import iter_in_order
 from medassets.shards.record import Rejected, ShardRecord
 from medassets.shards.settling import Settler
+from medassets.shards.successor import check_kept, check_planned, read_held_keys
 from medassets.storage.atomic import (
     explain_no_space,
     fsync_folder,
@@ -68,6 +69,7 @@ class ShardWork:
         expected_bytes: What the finished tar is expected to take.
         max_rejected_share: A larger share of rejected items fails the shard.
         num_workers: Threads; 0 means one per core.
+        keep_held: Do not replace a shard by one that lacks samples for trouble with their sources.
         force: Make the shard again even when it is whole.
     """
 
@@ -83,6 +85,7 @@ class ShardWork:
     max_rejected_share: float = 0.05
     num_workers: int = 0
     stage_each: bool = False
+    keep_held: bool = False
     force: bool = False
 
 
@@ -158,8 +161,9 @@ def ensure_shard(
     Raises:
         TooManyRejectedError: If more items are rejected than allowed; nothing is published, and
             the next run begins anew.
-        ShardIntegrityError: If the disk does not give back what was written, or an encoder
-            returns something that is no sample of its item.
+        ShardIntegrityError: If the disk does not give back what was written, an encoder returns
+            something that is no sample of its item, or a tar is in the way whose samples would be
+            lost; see `successor`.
         DiskSpaceError: If the disk is full; what is whole stays for the next run.
         SourceAccessError: If the source refuses access.
         SourceUnavailableError: If the source stays silent.
@@ -290,6 +294,8 @@ class _Maker:
 
     def make(self) -> ShardResult:
         start = time.perf_counter()
+        held = read_held_keys(self.shard, self.paths.record(self.work.partition_key))
+        check_planned(self.shard, held, [item.key for item in self.work.items])
         if self.work.force:
             remove_leftovers(self.shard)
         tar, ledger = partial_paths(self.shard)
@@ -299,6 +305,8 @@ class _Maker:
                 self._check_rejected(partial)
             self._fill(partial)
             record = self._describe(partial)
+        if self.work.keep_held:
+            check_kept(self.shard, held, record)
         with self._timed("publish"):
             _publish(self.paths, tar, record)
         remove_leftovers(self.shard)

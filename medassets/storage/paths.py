@@ -44,14 +44,26 @@ def check_member_path(path: str) -> str:
         path: Path as a table or a listing of the source names it; hostile until checked here.
 
     Raises:
-        CatalogError: If the path is empty or absolute, has a part ``.``, ``..`` or nothing, or holds a
-            backslash or a control character.
+        CatalogError: If the path is empty or absolute, has a part ``.``, ``..`` or nothing, holds a
+            backslash or a control character, or is not UTF-8.
     """
+    if show_path(path) != path:
+        msg = f"path in source: expected a name in UTF-8, got '{show_path(path)}'; rename it"
+        raise CatalogError(msg)
     parts = path.split("/")
     if _CONTROL.search(path) or "\\" in path or any(part in ("", ".", "..") for part in parts):
         msg = f"path in source: expected relative parts joined by '/', got {path!r}"
         raise CatalogError(msg)
     return path
+
+
+def show_path(path: str) -> str:
+    """Return a path as tables can hold it: bytes that are not UTF-8 stand as backslash escapes.
+
+    Args:
+        path: Path as the system names it, with half characters for such bytes.
+    """
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def medassets_home() -> Path:

@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from medassets.errors import Reason, SampleRejectedError
 
@@ -25,6 +26,17 @@ def explain_unreadable(error: OSError) -> SampleRejectedError | None:
         return None
     detail = f"the file is there, but cannot be read ({error.strerror})"
     return SampleRejectedError(Reason.UNREADABLE_SOURCE, detail)
+
+
+def is_gone(path: Path) -> bool:
+    """Tell whether a file is not there; one that may only not be looked at is."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 @contextmanager
