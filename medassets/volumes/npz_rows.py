@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from medassets.errors import CatalogError, Reason
 from medassets.specs import VolumeDatasetSpec
-from medassets.storage.paths import check_member_path
 from medassets.volumes.csv_tables import CsvTable, parse_csv
 from medassets.volumes.ct_rate import ARRAY_ROW_SCHEMA, LABEL_NAMES_KEY
 from medassets.volumes.ct_rate_names import name_split_long, parse_volume_name
@@ -30,6 +29,7 @@ from medassets.volumes.npz_tree import (
     choose_depth,
     describe_tree,
     list_tree,
+    name_study,
     read_headers,
     read_trees,
 )
@@ -40,7 +40,6 @@ from medassets.volumes.sample_keys import (
     read_planned,
 )
 
-_ENDINGS = (".nii.gz", ".nii", ".npz")
 _OPTIONAL = ("NumberofSlices",)
 _RESCALING = ("RescaleSlope", "RescaleIntercept")
 
@@ -98,14 +97,6 @@ def read_npz_rows(
     )
 
 
-def name_study(volume_name: str) -> str:
-    """Return the study that a cell of VolumeName means: the name without its ending."""
-    for ending in _ENDINGS:
-        if volume_name.endswith(ending):
-            return volume_name.removesuffix(ending)
-    return volume_name
-
-
 def _read_known(previous: pa.Table | None) -> dict[str, NpzFile]:
     names = ("path", "num_bytes", "mtime_ns", "shape", "array_dtype")
     if previous is None or not set(names) <= set(previous.column_names):
@@ -125,6 +116,10 @@ def _open_tables(spec: VolumeDatasetSpec, folder: Path, split: str) -> SplitTabl
             Path(spec.of_split(path, s)).expanduser() for s in (split, name_split_long(split))
         ]
         place = next((one for one in places if (folder / one).exists()), places[0])
+        if (folder / place).exists() and not (folder / place).is_file():
+            # Reading a pipe would wait without end.
+            msg = f"{folder / place}: the table cannot be read (not a plain file)"
+            raise CatalogError(msg)
         try:
             return parse_csv((folder / place).read_bytes(), str(place))
         except OSError as error:
@@ -139,7 +134,7 @@ def _open_tables(spec: VolumeDatasetSpec, folder: Path, split: str) -> SplitTabl
 def _iter_files(
     files: list[NpzFile], tables: SplitTables, spec: VolumeDatasetSpec
 ) -> Iterator[Row]:
-    counts = Counter(file.study_id for file in files)
+    counts = Counter(file.study_id for file in files if file.problem is None)
     for file in files:
         row = _identify(file) | _join(file.study_id, tables)
         if counts[file.study_id] > 1:
@@ -181,12 +176,13 @@ def _exclude(
     file: NpzFile, num_files: int, *, row: Row, tables: SplitTables, spec: VolumeDatasetSpec
 ) -> Exclusion | None:
     """Say why a file cannot become a sample: the first rule that applies."""
-    try:
-        check_member_path(file.path)
-    except CatalogError as error:
-        return Reason.BAD_NAME, str(error)
+    if file.problem is not None:
+        return file.problem
     if num_files > 1:
-        return Reason.AMBIGUOUS_SOURCE, f"{num_files} files are named {file.study_id}.npz"
+        return (
+            Reason.AMBIGUOUS_SOURCE,
+            f"{file.path}: {num_files} files of {file.study_id}; leave one",
+        )
     if file.study_id not in tables.metadata.first:
         return Reason.MISSING_METADATA, f"{file.path}: not in {tables.metadata.table.path}"
     if (conflict := tables.find_conflict(file.study_id)) is not None:
@@ -195,14 +191,10 @@ def _exclude(
 
 
 def _exclude_depth(file: NpzFile, depth: int) -> Row:
-    detail = (
-        f"{file.path}: at depth {file.depth}; of depths 1 to {DEEPEST} most files are at {depth}"
-    )
-    return _identify(file) | {
-        "key": make_distinct_key(file.study_id, of=file.path),
-        "excluded": str(Reason.OTHER_DEPTH),
-        "detail": detail,
-    }
+    where = f"at depth {file.depth}; of depths 1 to {DEEPEST} most files are at {depth}"
+    reason, detail = file.problem or (Reason.OTHER_DEPTH, f"{file.path}: {where}")
+    key = make_distinct_key(file.study_id, of=file.path)
+    return _identify(file) | {"key": key, "excluded": str(reason), "detail": detail}
 
 
 def _iter_strangers(files: list[NpzFile], tables: SplitTables, split: str) -> Iterator[Row]:

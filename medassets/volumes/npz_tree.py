@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from medassets.errors import CatalogError, SampleRejectedError
+from medassets.errors import CatalogError, Reason, SampleRejectedError
+from medassets.storage.paths import check_member_path, show_path
 from medassets.volumes.array_files import read_npz_header
+from medassets.volumes.ct_tables import Exclusion
 
 DEEPEST = 3
 """Levels of a tree: `*.npz`, `*/*.npz` or `*/*/*.npz`, by study, patient or accession."""
@@ -21,6 +24,7 @@ SUFFIX = ".npz"
 TREES_KEY = b"medassets.npz_trees"
 """Key of the schema metadata that holds, by split, the depth in use and the files of each depth."""
 
+_VOLUME_ENDINGS = (".nii.gz", ".nii")
 # Headers are three small reads each; on a network disk they only wait.
 _NUM_READERS = 16
 
@@ -30,13 +34,14 @@ class NpzFile:
     """One file of a tree.
 
     Attributes:
-        path: Path inside the source, with forward slashes.
-        study_id: Its name without `.npz`.
+        path: Path inside the source, with forward slashes; see `show_path`.
+        study_id: The study that its name means.
         depth: 1 for a file right in the tree's folder.
         num_bytes: Its size.
         mtime_ns: When it was last changed.
         shape: Shape of its array; None where the header cannot be read.
         dtype: Dtype of its array as numpy names it; likewise.
+        problem: Why it can be no sample, whatever the tables say; it must not be opened.
     """
 
     path: str
@@ -46,6 +51,20 @@ class NpzFile:
     mtime_ns: int
     shape: tuple[int, ...] | None = None
     dtype: str | None = None
+    problem: Exclusion | None = None
+
+
+def name_study(name: str) -> str:
+    """Return the study that the name of a file means, or a cell of VolumeName.
+
+    Args:
+        name: With or without `.npz`, and before that `.nii.gz` or `.nii`.
+    """
+    stem = name.removesuffix(SUFFIX)
+    for ending in _VOLUME_ENDINGS:
+        if stem.endswith(ending):
+            return stem.removesuffix(ending)
+    return stem
 
 
 def list_tree(top: Path, folder: str) -> list[NpzFile]:
@@ -66,8 +85,8 @@ def list_tree(top: Path, folder: str) -> list[NpzFile]:
 
 
 def choose_depth(files: list[NpzFile]) -> int:
-    """Return the depth that holds the most files; of equals, the deeper one."""
-    counts = Counter(file.depth for file in files if file.depth <= DEEPEST)
+    """Return the depth that holds the most usable files; of equals, the deeper one."""
+    counts = Counter(f.depth for f in files if f.depth <= DEEPEST and f.problem is None)
     return max(counts, key=lambda depth: (counts[depth], depth), default=1)
 
 
@@ -88,7 +107,8 @@ def read_headers(
 ) -> list[NpzFile]:
     """Add shape and dtype to files; those that are as they were before are not opened again.
 
-    A file whose header cannot be read stays without: the build says why it is rejected.
+    A file whose header cannot be read stays without: the build says why it is rejected. One that
+    has a problem is not opened.
 
     Args:
         files: The files.
@@ -98,6 +118,8 @@ def read_headers(
     """
 
     def read(file: NpzFile) -> NpzFile:
+        if file.problem is not None:
+            return file
         before = known.get(file.path)
         if before is not None and before.shape is not None:
             same = (before.num_bytes, before.mtime_ns) == (file.num_bytes, file.mtime_ns)
@@ -117,7 +139,8 @@ def _walk(folder: Path, top: Path, depth: int = 1) -> Iterator[NpzFile]:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        msg = f"{folder}: cannot be listed ({error.strerror}); make it readable"
+        shown = show_path(str(folder))
+        msg = f"{shown}: cannot be listed ({error.strerror}); make it readable"
         raise CatalogError(msg) from error
     for entry in entries:
         if entry.name.startswith("."):
@@ -130,10 +153,27 @@ def _walk(folder: Path, top: Path, depth: int = 1) -> Iterator[NpzFile]:
 
 def _describe(entry: os.DirEntry[str], top: Path, depth: int) -> NpzFile | None:
     try:
-        stat = entry.stat()
+        found = entry.stat()
     except OSError:
         # A link that leads nowhere, or a file that went while we looked.
         return None
     path = Path(entry.path).relative_to(top).as_posix()
-    study_id = entry.name.removesuffix(SUFFIX)
-    return NpzFile(path, study_id, depth, stat.st_size, stat.st_mtime_ns)
+    return NpzFile(
+        path=show_path(path),
+        study_id=name_study(show_path(entry.name)),
+        depth=depth,
+        num_bytes=found.st_size,
+        mtime_ns=found.st_mtime_ns,
+        problem=_find_problem(path, found.st_mode),
+    )
+
+
+def _find_problem(path: str, mode: int) -> Exclusion | None:
+    try:
+        check_member_path(path)
+    except CatalogError as error:
+        return Reason.BAD_NAME, str(error)
+    if not stat.S_ISREG(mode):
+        # A pipe would be waited for without end.
+        return Reason.UNREADABLE_SOURCE, f"{path}: not a plain file"
+    return None

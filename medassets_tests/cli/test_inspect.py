@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -338,3 +339,10 @@ def test_clips_and_masks_are_no_volumes_to_declare(medassets: Medassets, tmp_pat
         assert ran.document["proposed_fields"] is None
         assert ran.document["fields_problem"] is None
         assert "declaration" not in medassets("inspect", str(shard)).out
+
+
+def test_a_pipe_is_refused_and_not_waited_for(medassets: Medassets, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.tar")
+    ran = medassets("inspect", str(tmp_path / "pipe.tar"))
+    assert ran.code in (1, 2)
+    assert "pipe.tar: not a plain file" in ran.err

@@ -53,7 +53,8 @@ def test_a_dataset_name_never_leaves_the_root(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/etc/passwd", "a/../b", "..", "a//b", "a/./b", "a\\b", "a\nb", "a\x00", "a/"]
+    "path",
+    ["", "/etc/passwd", "a/../b", "..", "a//b", "a/./b", "a\\b", "a\nb", "a\x00", "a/", "a\udcff"],
 )
 def test_a_source_path_that_could_escape_is_refused(path: str) -> None:
     with pytest.raises(CatalogError, match="path in source"):

@@ -243,3 +243,60 @@ def test_the_same_study_in_two_splits_is_planned_once(tmp_path: Path) -> None:
 def test_what_is_not_there_is_named(read: Read, changes: dict[str, Any], named: str) -> None:
     with pytest.raises(CatalogError, match=named):
         read(**changes)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_pipe_is_a_row_of_its_own(tree: SyntheticTree, read: Read, depth: int) -> None:
+    pipe = tree.folder / "npz" / ("pipe.npz" if depth == 1 else "train_1/pipe.npz")
+    os.mkfifo(pipe)
+    linked = tree.place("train_1_a_1")
+    linked.rename(tree.folder / "elsewhere")
+    linked.symlink_to(tree.folder / "elsewhere")
+    table = read()
+    assert reasons(table) == {None: 4, "unreadable_source": 1}
+    (row,) = [row for row in table.to_pylist() if row["excluded"]]
+    path = pipe.relative_to(tree.folder).as_posix()
+    assert (row["path"], row["detail"]) == (path, f"{path}: not a plain file")
+
+
+def test_a_pipe_takes_no_study_from_its_file(tree: SyntheticTree, read: Read) -> None:
+    os.mkfifo(tree.folder / "npz" / "train_2" / "train_1_a_1.npz")
+    table = read()
+    assert reasons(table) == {None: 4, "unreadable_source": 1}
+    assert rows_of(table)["train_1_a_1"]["excluded"] is None
+
+
+@pytest.mark.parametrize("table", ["meta_file", "reports_file", "labels_file"])
+def test_a_pipe_is_no_table(tree: SyntheticTree, read: Read, table: str) -> None:
+    os.mkfifo(tree.folder / "pipe.csv")
+    with pytest.raises(CatalogError, match=r"pipe\.csv: .*not a plain file"):
+        read(**{table: "pipe.csv"})
+
+
+@pytest.mark.parametrize("name", [b"npz/train_1/\xff.npz", b"npz/\xfe/train_1_a_1.npz"])
+def test_a_name_that_is_not_utf8_costs_its_own_file(
+    tree: SyntheticTree, read: Read, name: bytes
+) -> None:
+    place = tree.folder / os.fsdecode(name)
+    place.parent.mkdir(exist_ok=True)
+    os.link(tree.place("train_1_a_1"), place)
+    table = read()
+    assert reasons(table) == {None: 4, "bad_name": 1}
+    (row,) = [row for row in table.to_pylist() if row["excluded"]]
+    shown = name.decode("ascii", "surrogateescape").encode("ascii", "backslashreplace").decode()
+    assert row["path"] == shown
+    assert shown in row["detail"]
+    plan_catalog(table, None, samples_per_shard=2, pinned=False)
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii"])
+def test_files_may_keep_the_ending_of_the_volume(
+    tree: SyntheticTree, read: Read, ending: str
+) -> None:
+    place = tree.place("train_1_a_1")
+    named = place.rename(place.with_name(f"train_1_a_1{ending}.npz"))
+    table = read()
+    assert reasons(table) == {None: 4}
+    assert rows_of(table)["train_1_a_1"]["path"] == f"npz/train_1/{named.name}"
+    os.link(named, place)
+    assert reasons(read()) == {None: 3, "ambiguous_source": 2}
