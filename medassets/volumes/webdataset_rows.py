@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from medassets.errors import CatalogError, Reason, SampleRejectedError, SpecError
+from medassets.errors import CatalogError, Reason, SampleRejectedError
 from medassets.specs import VolumeDatasetSpec
 from medassets.storage.checksums import fingerprint
-from medassets.storage.paths import check_member_path
+from medassets.storage.paths import check_member_path, show_path
 from medassets.storage.tar_index import TarStat, index_tar, stat_tar
 from medassets.storage.unreadable import unreadable_as_rejection
 from medassets.volumes.ct_rate import ARRAY_ROW_SCHEMA
@@ -37,7 +37,7 @@ WEBDATASET_ROW_SCHEMA = pa.schema(
 """Columns of `read_webdataset_rows`: those of arrays, and the suffix of the member of each role."""
 
 # Of these rows; another number makes every tar be read again.
-_VERSION = 1
+_VERSION = 2
 # Small reads on a network disk only wait.
 _NUM_READERS = 8
 
@@ -63,7 +63,6 @@ def read_webdataset_rows(
 
     Raises:
         CatalogError: If a declaration names no tar, or one that is none of the source's.
-        SpecError: If two members of a sample could play one role.
     """
     reading = _fingerprint_reading(spec)
     known = KnownTars(previous, reading=reading, columns=WEBDATASET_ROW_SCHEMA.names)
@@ -133,12 +132,13 @@ class _Reader:
         return place
 
     def _exclude_tar(self, tar: NamedTar, reason: Reason, detail: str) -> Row:
+        path = show_path(tar.path)
         return {
-            "key": f"{self.split}-tar-{_digest(tar.path)}",
+            "key": f"{self.split}-tar-{_digest(path)}",
             "split": self.split,
-            "path": tar.path,
+            "path": path,
             "excluded": str(reason),
-            "detail": f"{tar.path}: {detail}",
+            "detail": f"{path}: {detail}",
         }
 
     def _read_samples(self, tar: str, place: Path, stat: TarStat) -> list[Row]:
@@ -161,9 +161,6 @@ class _Reader:
             row |= {"path": tar, "excluded": str(Reason.BAD_NAME), "detail": detail}
         except SampleRejectedError as error:
             row |= {"excluded": str(error.reason), "detail": f"{tar}: {key}: {error.detail}"}
-        except SpecError as error:
-            msg = f"{error} ({tar}: {key})"
-            raise SpecError(msg) from error
         return row
 
     def _fill_row(self, row: Row, sample: TarSample) -> None:
@@ -174,7 +171,10 @@ class _Reader:
         row |= read_columns(facts, study_id)
         if self.spec.label_names:
             row["label_names"] = list(self.spec.label_names)
-        fields = propose_fields(list(sample.members), facts, self.spec.fields)
+        suffixes = list(sample.members)
+        fields = call_or_reject(
+            Reason.BAD_RECORD, lambda: propose_fields(suffixes, facts, self.spec.fields)
+        )
         row |= {f"{role}_member": suffix for role, suffix in asdict(fields).items()}
         row |= sample.read_array_columns(fields.volume, facts, self.spec.array_key)
         if len(row.get("shape") or ()) == 3:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from medassets.errors import CatalogError, ShardIntegrityError
 from medassets.specs import VolumeDatasetSpec
 from medassets.storage.checksums import canonical_json
+from medassets.storage.paths import show_path
 from medassets.storage.shard_lists import FoundShard, find_shards
 from medassets.storage.tar_index import TarStat, split_sample_path
 
@@ -131,11 +132,12 @@ def find_tars(
 def _name_tar(shard: FoundShard, folder: Path) -> NamedTar:
     place, top = (os.path.normpath(path.absolute()) for path in (shard.path, folder))
     path = os.path.relpath(place, top)
+    shown = show_path(place)
     if path.split("/")[0] == "..":
-        msg = f"shards: {place} is not inside the source, {top}; `folder` names its top"
+        msg = f"shards: {shown} is not inside the source, {top}; `folder` names its top"
         raise CatalogError(msg)
     if _tar_of(f"{path}/key") != path:
-        msg = f"shards: {place}: expected a file named *.tar, in folders that are not"
+        msg = f"shards: {shown}: expected a file named *.tar, in folders that are not"
         raise CatalogError(msg)
     return NamedTar(path, shard.num_samples, shard.size_bytes)
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from medassets.errors import CatalogError, Reason, SpecError
+from medassets.errors import CatalogError, Reason
 from medassets.shards.catalog import plan_catalog, read_catalog, write_catalog
 from medassets.shards.previous import open_previous
 from medassets.sources.webdataset import WebDatasetSource
@@ -420,14 +420,42 @@ def test_a_sample_that_was_planned_keeps_its_study(
     assert refresh(source, after)["state"].to_pylist() == ["planned"]
 
 
-def test_two_candidates_ask_for_a_declaration(
+@pytest.mark.parametrize(
+    ("member", "named", "fields"),
+    [
+        ({"seg.npy": VOXELS}, ".bin and .seg.npy could both be the volume", {"volume": "bin"}),
+        ({"labels": b"1234"}, ".cls and .labels could both be the labels", {"labels": "cls"}),
+    ],
+)
+def test_two_candidates_cost_their_sample_and_ask_for_a_declaration(
+    source: WebDatasetSource,
+    write_tar: WriteTar,
+    member: Sample,
+    named: str,
+    fields: dict[str, str],
+) -> None:
+    write_tar("train/0.tar", make_sample() | member, make_sample("good", study_id="good"))
+    (reason, detail), fine = list_exclusions(read(source))
+    assert (reason, fine) == ("bad_record", (None, None))
+    assert detail is not None
+    assert detail.startswith(f"train/0.tar: 0001: fields: {named}")
+    (role, suffix) = next(iter(fields.items()))
+    assert detail.endswith(f"such as `fields: {{{role}: {suffix}}}`")
+    assert list_exclusions(read(source, fields=fields)) == [(None, None)] * 2
+
+
+def test_a_name_that_is_not_utf8_costs_its_own_tar(
     source: WebDatasetSource, write_tar: WriteTar
 ) -> None:
-    write_tar("train/0.tar", make_sample() | {"seg.npy": VOXELS})
-    match = r"fields: \.bin and \.seg\.npy could both be the volume .*\(train/0\.tar: 0001\)"
-    with pytest.raises(SpecError, match=match):
-        read(source)
-    assert read_one(source, fields={"volume": "bin"})["volume_member"] == "bin"
+    tar = write_tar("train/0.tar", make_sample())
+    os.link(tar, os.fsencode(tar.parent) + b"/\xff.tar")
+    table = read(source)
+    fine, (reason, detail) = list_exclusions(table)
+    assert (fine, reason) == ((None, None), "bad_name")
+    assert detail is not None
+    assert detail.startswith("train/\\udcff.tar: ")
+    plan_catalog(table, None, samples_per_shard=2, pinned=False)
+    assert list_exclusions(read(source, table))[1] == (reason, detail)
 
 
 def test_declared_members_are_used(source: WebDatasetSource, write_tar: WriteTar) -> None:
