@@ -134,7 +134,7 @@ class ReclaimRun:
         if missing:
             self.report.is_waiting = True
             return f"samples of it belong to {missing[0]}, which is not whole yet", False
-        if why := self._look_at(file) or _find_owner(self.folder / file.path):
+        if why := self._look_at(file) or find_owner(self.folder / file.path):
             return why, True
         if unused := find_unused(self.workspace, file):
             return f"it also holds {unused}, in no shard (see ignored_members)", False
@@ -283,8 +283,12 @@ class ReclaimRun:
             observe(ReclaimProgress(key, done, total, freed))
 
 
-def _find_owner(place: Path) -> str:
-    """Return why a tar that is itself a shard of a dataset must stay; empty if it is none."""
+def find_owner(place: Path) -> str:
+    """Return why a tar that is itself a shard of a dataset must stay; empty if it is none.
+
+    Args:
+        place: A source file.
+    """
     record = place.with_suffix(".json")
     if place.suffix != ".tar" or not record.exists():
         return ""
