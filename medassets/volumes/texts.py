@@ -19,12 +19,12 @@ class SampleTexts:
     Attributes:
         text: The `txt` member.
         cls: The `cls` member: float32 little-endian, one value per label.
-        labels: Label name -> value, in that order; None where a value is not finite.
+        labels: Label name -> value, in that order; every one finite.
     """
 
     text: bytes
     cls: bytes
-    labels: dict[str, float | None]
+    labels: dict[str, float]
 
 
 def read_row_texts(item: SourceItem) -> SampleTexts:
@@ -36,7 +36,7 @@ def read_row_texts(item: SourceItem) -> SampleTexts:
     values, names = item.row["labels"], item.row["label_names"]
     if values is None or names is None or len(values) != len(names):
         raise SampleRejectedError(Reason.MISSING_LABELS, "the catalog row has no usable labels")
-    labels: dict[str, float | None] = dict(zip(names, map(float, values), strict=True))
+    labels = dict(zip(names, map(float, values), strict=True))
     text = (item.row["report"] or "").encode()
     return SampleTexts(text, np.array(list(labels.values()), "<f4").tobytes(), labels)
 
@@ -46,11 +46,12 @@ def read_member_texts(item: SourceItem, staged: StagedFile) -> SampleTexts:
 
     Raises:
         SampleRejectedError: MISSING_REPORT or MISSING_LABELS if they are not there any more, or the
-            labels are no float32, or another number than their names; CORRUPT_TAR or
-            UNREADABLE_SOURCE if the tar cannot be read.
+            labels are no float32, not finite, or another number than their names; BAD_RECORD if
+            the text is not UTF-8; CORRUPT_TAR or UNREADABLE_SOURCE if the tar cannot be read.
     """
     members = find_sample_members(item, staged.path)
     text = _read_member(staged.path, members, item.row["text_member"], Reason.MISSING_REPORT)
+    _check_text(text)
     cls = _read_member(staged.path, members, item.row["labels_member"], Reason.MISSING_LABELS)
     return SampleTexts(text, cls, _name_labels(cls, item.row["label_names"]))
 
@@ -67,7 +68,16 @@ def _read_member(tar: Path, members: Members, suffix: str, missing: Reason) -> b
         return read_extent(file.fileno(), members[suffix])
 
 
-def _name_labels(cls: bytes, names: list[str] | None) -> dict[str, float | None]:
+def _check_text(text: bytes) -> None:
+    """Refuse what would end the training that reads it."""
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        detail = f"the text is not UTF-8 (byte {error.start})"
+        raise SampleRejectedError(Reason.BAD_RECORD, detail) from error
+
+
+def _name_labels(cls: bytes, names: list[str] | None) -> dict[str, float]:
     if not cls or len(cls) % 4:
         detail = f"the labels have {len(cls)} bytes; expected float32 values of four bytes each"
         raise SampleRejectedError(Reason.MISSING_LABELS, detail)
@@ -77,4 +87,8 @@ def _name_labels(cls: bytes, names: list[str] | None) -> dict[str, float | None]
     if len(names) != len(values):
         detail = f"{len(values)} labels, but {len(names)} names of labels"
         raise SampleRejectedError(Reason.MISSING_LABELS, detail)
-    return {n: v if math.isfinite(v) else None for n, v in zip(names, values, strict=True)}
+    for index, value in enumerate(values):
+        if not math.isfinite(value):
+            detail = f"label {index} is not a finite number"
+            raise SampleRejectedError(Reason.MISSING_LABELS, detail)
+    return dict(zip(names, values, strict=True))
