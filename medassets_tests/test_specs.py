@@ -72,6 +72,25 @@ def test_arrays_are_declared_with_tables_or_a_pattern() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "needed"),
+    [
+        ({}, False),
+        ({"hu_rule": "table"}, True),
+        ({"hu_rule": "header"}, False),
+        (NPZ, False),
+        (TARS, True),
+        (NPZ | {"preprocessing": "none"}, False),
+        (NPZ | {"preprocessing": "none", "hu_rule": "table"}, True),
+        (NPZ | {"preprocessing": "none", "hu_rule": None}, True),
+    ],
+)
+def test_rescaling_is_needed_to_apply_it_or_to_pass_it_on(
+    changes: dict[str, object], needed: bool
+) -> None:
+    assert make_spec(**changes).needs_rescaling is needed
+
+
+@pytest.mark.parametrize(
     ("changes", "match"),
     [
         (NPZ | {"folder": ""}, "^folder: source npz needs"),

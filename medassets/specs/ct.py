@@ -24,7 +24,8 @@ class CTSourceSpec(DatasetSpec):
             means `dataset/{split}_fixed`.
         hu_rule: How stored values become HU: `none` (they are), `table` (RescaleSlope and
             RescaleIntercept of the metadata table), `header` (scl_slope and scl_inter). Left out, it
-            is `none`; arrays have no header that could contradict, so they need it written.
+            is `none`; arrays have no header that could contradict, so they need it written, but for
+            `preprocessing: none`, which then needs slope and intercept to pass them on.
         min_slices: Volumes with fewer slices along any axis are rejected.
         min_plausible_share: Least share of voxels in [-200, 300] HU of a believable chest CT.
         max_plausible_share: Largest such share.
@@ -51,6 +52,11 @@ class CTSourceSpec(DatasetSpec):
     def effective_hu_rule(self) -> HuRule:
         """The rule in use."""
         return "none" if self.hu_rule is None else self.hu_rule
+
+    @property
+    def needs_rescaling(self) -> bool:
+        """Whether a volume is of no use without RescaleSlope and RescaleIntercept."""
+        return self.effective_hu_rule == "table"
 
     @property
     def volumes_pattern(self) -> str:

@@ -103,6 +103,14 @@ class VolumeDatasetSpec(ArraySourceSpec):
         """Whether stored values are kept as they are."""
         return self.preprocessing == RAW
 
+    @property
+    def needs_rescaling(self) -> bool:
+        """Whether a volume is of no use without RescaleSlope and RescaleIntercept.
+
+        Stored values need them for later, unless `hu_rule: none` says that they are HU already.
+        """
+        return super().needs_rescaling or (self.is_raw and self.hu_rule is None)
+
     def preset(self) -> CTPreprocessing:
         """Return the named preset with this declaration's replacements.
 

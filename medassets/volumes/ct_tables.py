@@ -44,6 +44,9 @@ LABEL_NAMES: tuple[str, ...] = (
 )
 """The 18 abnormalities of CT-RATE, in column order. Source: valid_predicted_labels.csv."""
 
+ASK_FOR_RESCALING = "complete the table, or declare `hu_rule: none` if values are HU already"
+"""What to do where RescaleSlope or RescaleIntercept are not given."""
+
 _LARGEST_LABEL = 3.4e38
 Row = dict[str, Any]
 Exclusion = tuple[Reason, str]
@@ -111,12 +114,10 @@ def exclude_by_cells(
     if unusable:
         column = "ZSpacing" if unusable == ["k"] else "XYSpacing"
         return Reason.SPACING_MISSING, f"{column} is empty, NaN, zero or negative"
-    if spec.effective_hu_rule == "table" and (
-        row["rescale_slope"] is None or row["rescale_slope"] == 0
-    ):
-        return Reason.HU_RULE_MISSING, "RescaleSlope is empty or zero; hu_rule is table"
-    if spec.effective_hu_rule == "table" and row["rescale_intercept"] is None:
-        return Reason.HU_RULE_MISSING, "RescaleIntercept is empty; hu_rule is table"
+    if spec.needs_rescaling and not row["rescale_slope"]:
+        return Reason.HU_RULE_MISSING, f"RescaleSlope is empty or zero; {ASK_FOR_RESCALING}"
+    if spec.needs_rescaling and row["rescale_intercept"] is None:
+        return Reason.HU_RULE_MISSING, f"RescaleIntercept is empty; {ASK_FOR_RESCALING}"
     if tables.with_texts:
         return _exclude_by_texts(name, row=row, tables=tables)
     return None

@@ -14,6 +14,7 @@ from medassets.volumes.csv_tables import CsvTable, parse_csv
 from medassets.volumes.ct_rate import ARRAY_ROW_SCHEMA, LABEL_NAMES_KEY
 from medassets.volumes.ct_rate_names import name_split_long, parse_volume_name
 from medassets.volumes.ct_tables import (
+    ASK_FOR_RESCALING,
     Exclusion,
     NamedTable,
     Row,
@@ -127,7 +128,11 @@ def _open_tables(spec: VolumeDatasetSpec, folder: Path, split: str) -> SplitTabl
             raise CatalogError(msg) from error
 
     metadata, reports, labels = map(read, (spec.meta_file, spec.reports_file, spec.labels_file))
-    optional = _OPTIONAL if spec.effective_hu_rule == "table" else (*_OPTIONAL, *_RESCALING)
+    missing = [name for name in _RESCALING if name not in metadata.columns]
+    if missing and spec.needs_rescaling:
+        msg = f"{metadata.path}, row 1, column {missing[0]}: missing; {ASK_FOR_RESCALING}"
+        raise CatalogError(msg)
+    optional = (*_OPTIONAL, *_RESCALING)
     return read_tables(metadata, reports, labels, name_of=name_study, optional=optional)
 
 

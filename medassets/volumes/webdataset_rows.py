@@ -83,7 +83,7 @@ def read_webdataset_rows(
 
 def _fingerprint_reading(spec: VolumeDatasetSpec) -> str:
     """Return the hash of everything but the tars that a row depends on."""
-    names = ("fields", "label_names", "array_key", "effective_hu_rule")
+    names = ("fields", "label_names", "array_key", "needs_rescaling")
     return fingerprint({"version": _VERSION, **{name: getattr(spec, name) for name in names}})
 
 
@@ -196,11 +196,12 @@ def _check_columns(row: Row, spec: VolumeDatasetSpec) -> None:
     if any(step is None or step <= 0 for step in (row[f"spacing_{axis}"] for axis in "ijk")):
         detail = "the json gives no usable XYSpacing and ZSpacing, nor spacing_mm"
         raise SampleRejectedError(Reason.SPACING_MISSING, detail)
-    if spec.effective_hu_rule != "table":
+    if not spec.needs_rescaling:
         return
+    remedy = "complete it, or declare `hu_rule: none` if values are HU already"
     if not row["rescale_slope"]:
-        detail = "the json gives no RescaleSlope, or zero; hu_rule is table"
+        detail = f"the json gives no RescaleSlope, or zero; {remedy}"
         raise SampleRejectedError(Reason.HU_RULE_MISSING, detail)
     if row["rescale_intercept"] is None:
-        detail = "the json gives no RescaleIntercept; hu_rule is table"
+        detail = f"the json gives no RescaleIntercept; {remedy}"
         raise SampleRejectedError(Reason.HU_RULE_MISSING, detail)

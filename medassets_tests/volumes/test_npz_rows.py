@@ -214,9 +214,26 @@ def test_spacing_and_rescaling_are_asked_for_where_they_are_needed(
 ) -> None:
     edit(tree, "meta_file", lambda rows: rows[0].update(ZSpacing=""))
     edit(tree, "meta_file", lambda rows: rows[1].update(RescaleSlope=""))
-    assert reasons(read()) == {None: 3, "spacing_missing": 1}
-    table = read(preprocessing="ct_clip", hu_rule="table")
-    assert reasons(table) == {None: 2, "spacing_missing": 1, "hu_rule_missing": 1}
+    edit(tree, "meta_file", lambda rows: rows[2].update(RescaleIntercept=""))
+    for changes in ({"hu_rule": "none"}, {"hu_rule": "none", "preprocessing": "ct_clip"}):
+        assert reasons(read(**changes)) == {None: 3, "spacing_missing": 1}
+    for changes in ({}, {"hu_rule": "table"}, {"hu_rule": "table", "preprocessing": "ct_clip"}):
+        table = read(**changes)
+        assert reasons(table) == {None: 1, "spacing_missing": 1, "hu_rule_missing": 2}
+        detail = rows_of(table)["train_1_a_2"]["detail"]
+        assert detail.startswith("RescaleSlope is empty or zero; complete the table, or declare")
+
+
+@pytest.mark.parametrize("column", ["RescaleSlope", "RescaleIntercept"])
+def test_a_table_without_rescaling_needs_a_declaration(
+    tree: SyntheticTree, read: Read, column: str
+) -> None:
+    path = tree.folder / tree.fields()["meta_file"]
+    path.write_text(path.read_text("utf-8").replace(column, "Other"), "utf-8")
+    for changes in ({}, {"hu_rule": "table"}):
+        with pytest.raises(CatalogError, match=rf"column {column}: missing; .*`hu_rule: none`"):
+            read(**changes)
+    assert reasons(read(hu_rule="none")) == {None: 4}
 
 
 def test_the_same_study_in_two_splits_is_planned_once(tmp_path: Path) -> None:

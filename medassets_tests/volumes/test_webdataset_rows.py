@@ -345,11 +345,21 @@ def test_what_cannot_become_a_sample_stays_with_its_reason(
     assert catalog["state"].to_pylist() == ["planned", "excluded"]
 
 
-def test_without_the_table_rule_no_rescaling_is_needed(
-    source: WebDatasetSource, write_tar: WriteTar
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"hu_rule": "none"}, None),
+        ({"hu_rule": "none", "preprocessing": "none"}, None),
+        ({"hu_rule": None, "preprocessing": "none"}, "hu_rule_missing"),
+    ],
+)
+def test_rescaling_is_needed_unless_values_are_declared_to_be_hu(
+    source: WebDatasetSource, write_tar: WriteTar, changes: dict[str, Any], reason: str | None
 ) -> None:
     write_tar("train/0.tar", make_sample(RescaleSlope=None, RescaleIntercept=None))
-    assert read_one(source)["excluded"] is None
+    row = read_one(source, **changes)
+    assert row["excluded"] == reason
+    assert reason is None or "declare `hu_rule: none` if values are HU already" in row["detail"]
 
 
 @pytest.mark.parametrize("name", ["../a", "/a", "a\\b", "x/../a", "a\nb", "a//b"])
