@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from medassets.comparison.facts import compare_labels, compare_report, compare_volume_facts
 from medassets.comparison.recipes import Recipe, make_volume, read_recipe
 from medassets.comparison.studies import Pair
 from medassets.comparison.tars import StudySample
@@ -79,7 +80,7 @@ class _Opened:
 
 
 def compare_pair(pair: Pair, settings: CompareSettings, buffers: BufferPool) -> Comparison:
-    """Make a sample again and compare volume, labels and text; nothing wrong with it raises.
+    """Make a sample again and compare volume, labels, text and json; nothing wrong with it raises.
 
     Of several originals of the study, one that makes the sample is enough.
 
@@ -159,7 +160,9 @@ def _compare_members(before: _Opened, after: _Opened) -> list[str]:
         else:
             describe = _describe_labels if role == "labels" else _describe_text
             found.append(describe(expected, there))
-    return found
+    labels = after.read_role("labels")
+    found += [] if labels is None else compare_labels(after.facts, labels)
+    return found + compare_report(after.facts, before.facts)
 
 
 def _describe_labels(expected: bytes, there: bytes) -> str:
@@ -203,7 +206,12 @@ def _compare_volume(
             after.facts, before.facts, shape=stored.shape, hu_rule=settings.hu_rule
         )
         result.recipe = recipe
-        shape = _find_shape(recipe, before, str(suffixes[0]), key)
+        with before.sample.open_array(str(suffixes[0]), before.facts, key) as stream:
+            original_shape = stream.shape
+        result.differences += compare_volume_facts(
+            after.facts, before.facts, shape=original_shape, is_stored=recipe.preset is None
+        )
+        shape = original_shape if recipe.preset is None else recipe.preset.shape
         if stored.shape != shape or stored.dtype != _HALF:
             what = f"volume: {stored.dtype} of {stored.shape}, expected float16 of {shape}"
             result.differences.append(what)
@@ -216,14 +224,6 @@ def _compare_volume(
             result.values = compare_stream(stored, expected, tolerance=recipe.tolerance)
     if result.values.num_beyond:
         result.differences.append(f"volume: {result.values}")
-
-
-def _find_shape(recipe: Recipe, before: _Opened, suffix: str, array_key: str) -> tuple[int, ...]:
-    """Return the shape that the sample must have."""
-    if recipe.preset is not None:
-        return recipe.preset.shape
-    with before.sample.open_array(suffix, before.facts, array_key) as stream:
-        return stream.shape
 
 
 def _check_stated(facts: Mapping[str, Any], stored: ArrayStream) -> list[str]:
