@@ -105,16 +105,26 @@ def describe_sample(
     `volume_dtype`, the names that existing readers look for. Missing values are null.
     """
     shape, dtype = list(volume.array.shape), volume.array.dtype.name
-    source = {"dtype": volume.dtype, **volume.geometry["source"]}
     return {
         **describe_shape(item, shape, dtype),
         **describe_texts(texts, item.row),
         **describe_origin(item, staged),
-        "geometry": {**volume.geometry, "source": source},
+        "geometry": _describe_geometry(volume, is_oriented=not spec.is_array_source),
         "hu": dict(volume.hu),
         "preprocessing": _describe_preset(spec.preset(), name=spec.preprocessing),
         "metadata": json.loads(item.row["metadata"]),
         "fingerprint": fingerprint,
+    }
+
+
+def _describe_geometry(volume: PreprocessedVolume, *, is_oriented: bool) -> dict[str, Any]:
+    """Return the geometry; arrays do not say how they are oriented, so neither does their sample."""
+    unknown = {} if is_oriented else {"axis_codes": None}
+    source = {"dtype": volume.dtype, **volume.geometry["source"], **unknown}
+    return {
+        **volume.geometry,
+        "source": source,
+        "output": {**volume.geometry["output"], **unknown},
     }
 
 

@@ -165,6 +165,19 @@ def test_json_tells_geometry_and_hu(volume_file: Path) -> None:
     assert (got["hu"]["rule"], got["hu"]["slope"], got["hu"]["intercept"]) == ("none", 1, 0)
 
 
+def test_an_array_does_not_say_how_it_is_oriented(tmp_path: Path) -> None:
+    path = tmp_path / "volume.npz"
+    np.savez(path, data=make_chest_phantom(SHAPE))
+    tables = dict.fromkeys(("meta_file", "reports_file", "labels_file"), "a.csv")
+    spec = make_spec(source="npz", splits=("train",), hu_rule="none", **tables)
+    sample = encode(path, spec=spec)
+    geometry = described(sample)["geometry"]
+    assert geometry["source"]["axis_codes"] is geometry["output"]["axis_codes"] is None
+    assert (geometry["source"]["dtype"], geometry["source"]["shape"]) == ("int16", list(SHAPE))
+    assert np.shape(geometry["output"]["affine"]) == (4, 4)
+    assert draw_sample_preview(dict(sample.members))[:2] == b"\xff\xd8"
+
+
 def test_json_is_strict_and_compact(volume_file: Path) -> None:
     content = bytes(dict(encode(volume_file).members)["json"])
 
