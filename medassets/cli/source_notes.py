@@ -19,18 +19,28 @@ _NUM_SHOWN = 3
 _MOST_READ = 10_000
 # So far details of one sort begin alike.
 _SORT_LETTERS = 16
+_AGAIN = "copy the file again from where it was made"
 _REMEDIES = {
-    Reason.MISSING_SOURCE: "put the files into the folder, or name them in info.csv",
-    Reason.AMBIGUOUS_SOURCE: "leave one file per video, or name the right one in info.csv",
+    Reason.MISSING_SOURCE: (
+        "put the files into the folder, leave their rows out, or name videos in info.csv"
+    ),
+    Reason.AMBIGUOUS_SOURCE: "leave one file per study or video, or name the video in info.csv",
+    Reason.OTHER_DEPTH: "move the files to the depth of the others, or out of the folder",
+    Reason.UNREADABLE_SOURCE: "make the file readable, or take away what is no plain file",
+    Reason.CORRUPT_TAR: _AGAIN,
+    Reason.CORRUPT_NPZ: _AGAIN,
     Reason.BAD_NAME: "rename the file",
+    Reason.BAD_RECORD: "correct the record or the sample; of tars, `fields` may have to be declared",
     Reason.NO_VIDEO_STREAM: "download the file again",
     Reason.DECODE_FAILED: "download the file again",
     Reason.DECODER_TIMEOUT: "download the file again",
-    Reason.MISSING_REPORT: "complete the table of reports",
-    Reason.MISSING_LABELS: "complete the table of labels",
+    Reason.MISSING_REPORT: "complete the table of reports, or the samples",
+    Reason.MISSING_LABELS: "complete the table of labels, or the samples",
     Reason.MISSING_METADATA: "complete the table of metadata",
-    Reason.SPACING_MISSING: "complete the table of metadata",
-    Reason.HU_RULE_MISSING: "complete the table of metadata, or declare another hu_rule",
+    Reason.SPACING_MISSING: "complete the table of metadata, or the samples",
+    Reason.HU_RULE_MISSING: (
+        "complete the table of metadata or the samples, or declare another hu_rule"
+    ),
 }
 
 

@@ -1,10 +1,15 @@
 """What the catalog leaves out reaches whoever builds: counts, rows, reasons, remedies."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from medassets.testing.clip4mc import SyntheticVideos
+from medassets.testing.npz_tree import make_npz_tree
+from medassets_tests.npz_source import write_declaration
 
 Medassets = Callable[..., Any]
 Declare = Callable[..., None]
@@ -37,10 +42,10 @@ def test_videos_behind_links_end_a_build_that_says_so(
     assert ran.code == 1
     lines = ran.err.splitlines()
     assert "films: nothing to build: 16 rows, and none is planned" in lines
-    assert "  13 missing_source: put the files into the folder, or name them in info.csv" in lines
     # Of 13 rows 12 have a link, and one a video that was never downloaded.
     after = lines.index(
-        "  13 missing_source: put the files into the folder, or name them in info.csv"
+        "  13 missing_source: put the files into the folder, leave their rows out, or name "
+        "videos in info.csv"
     )
     assert "a link that leads out of the folder is not followed: " in lines[after + 1]
     ran = medassets("build", "films", "--json")
@@ -100,3 +105,25 @@ def test_rows_of_info_csv_that_cannot_be_used_are_counted_and_shown(
             "count": 0,
             "first": [],
         }
+
+
+def test_an_empty_tree_of_arrays_is_told_what_helps(
+    medassets: Medassets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = make_npz_tree(tmp_path / "source", num_volumes=4, depth=1, shape=(5, 6, 7))
+    for study in tree.paths:
+        tree.place(study).unlink()
+    os.mkfifo(tree.place("train_1_a_1"))
+    write_declaration(tmp_path / "declared", {"name": "tiny", **tree.fields()})
+    monkeypatch.setenv("MEDASSETS_DEFS", str(tmp_path / "declared"))
+    ran = medassets("build", "tiny")
+    assert ran.code == 1
+    lines = ran.err.splitlines()
+    assert (
+        "  3 missing_source: put the files into the folder, leave their rows out, or name videos "
+        "in info.csv"
+    ) in lines
+    after = lines.index(
+        "  1 unreadable_source: make the file readable, or take away what is no plain file"
+    )
+    assert lines[after + 1] == "    such as: npz/train_1_a_1.npz: not a plain file"
