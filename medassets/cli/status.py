@@ -1,7 +1,7 @@
 """`medassets status`: what is done, and what is left to do."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
@@ -12,9 +12,12 @@ from medassets.cli.selection import check_splits
 from medassets.cli.session import Session
 from medassets.cli.source_notes import explain_empty, find_table_problems, list_reasons
 from medassets.cli.words import count_words, format_bytes
+from medassets.datasets.build import check_sources_kept
 from medassets.datasets.reclaim import count_deleted
 from medassets.datasets.status import ShardState, find_transient_rejections, shard_states
 from medassets.datasets.workspace import Workspace
+from medassets.errors import ReclaimError
+from medassets.shards.reclaim_journal import ReclaimJournal
 from medassets.storage.paths import split_partition_key
 
 _MOST_LINES = 20
@@ -119,8 +122,48 @@ def _show(output: Output, workspace: Workspace, states: dict[str, ShardState]) -
     left = {key: state for key, state in states.items() if state is not ShardState.DONE}
     for line in _lines(left):
         output.say(line)
-    if left:
-        output.say(f"`{workspace.paths.build_command}` makes them whole")
+    final = _find_final(workspace, left)
+    for line in _remedies(final):
+        output.say(line)
+    if left.keys() - final.keys():
+        which = "the others" if final else "them"
+        output.say(f"`{workspace.paths.build_command}` makes {which} whole")
+
+
+def _find_final(workspace: Workspace, left: Mapping[str, ShardState]) -> dict[str, ShardState]:
+    """Return the shards that no build makes again, because sources of them were deleted."""
+    return {
+        key: state
+        for key, state in left.items()
+        if state is not ShardState.ORPHANED and _is_final(workspace, key)
+    }
+
+
+def _is_final(workspace: Workspace, key: str) -> bool:
+    if ReclaimJournal.read(workspace.paths.reclaim_journal(key)).is_empty:
+        return False
+    try:
+        # What was deleted may have been brought back.
+        check_sources_kept(workspace, key)
+    except ReclaimError:
+        return True
+    return False
+
+
+def _remedies(final: Mapping[str, ShardState]) -> Iterable[str]:
+    """Yield what to do about shards that cannot be made again."""
+    stale = [key for key, state in final.items() if state is ShardState.STALE]
+    lost = [key for key, state in final.items() if state is not ShardState.STALE]
+    if lost:
+        yield (
+            f"their sources were deleted, so no build makes them whole: {_name_some(lost)}; restore "
+            f"shard and record from a copy"
+        )
+    if stale:
+        yield (
+            f"their sources were deleted, so no build makes them again: {_name_some(stale)}; take "
+            f"back the change of the declaration or tables, or restore shard and record from a copy"
+        )
 
 
 def _lines(left: dict[str, ShardState]) -> Iterable[str]:
