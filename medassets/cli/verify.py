@@ -12,6 +12,7 @@ from medassets.cli.session import Session
 from medassets.cli.words import count_words
 from medassets.datasets.manifests import find_manifest_problems, find_strays
 from medassets.datasets.verify import VerifyReport, verify_dataset
+from medassets.datasets.verify_reclaimed import find_lost_samples
 from medassets.datasets.workspace import Workspace
 from medassets.shards.verify import Problem
 
@@ -54,9 +55,11 @@ def command(
 ) -> int:
     """Check the published shards of DATASET; exit code 1 and a remedy for each that is damaged.
 
+    Samples whose sources were deleted must be in a shard.
+
     With --original-pattern and --preprocessed-pattern instead of DATASET, make samples again from
     the raw tars and compare volume (within one float16 step; exactly where nothing was resampled),
-    labels and text; the studies of both sides are compared in any case.
+    labels, text and json; the studies of both sides are compared in any case.
     """
     asked = {name: value for name, value in pair_options.items() if value is not None}
     output = Output(as_json)
@@ -108,7 +111,7 @@ def _verify_dataset(
     if remedies := [one.remedy for one in found if one.damaged]:
         output.warn(f"make them again:  {' && '.join(remedies)}")
     output.result(_as_document(dataset, found))
-    return EXIT_FAILED if any(one.report.problems or one.others for one in found) else 0
+    return EXIT_FAILED if any(one.lines for one in found) else 0
 
 
 def _verify(
@@ -121,11 +124,11 @@ def _verify(
     if not partitions:
         others = find_manifest_problems(workspace) if with_manifest else []
         others += find_strays(workspace)
-    return _Found(workspace, report, others)
+    return _Found(workspace, report, others, find_lost_samples(workspace, keys))
 
 
 def _tell(output: Output, found: "_Found", *, quick: bool, several: bool) -> None:
-    for line in [*map(str, found.report.problems), *found.others]:
+    for line in found.lines:
         output.warn(line)
     kind, report = found.workspace.kind, found.report
     name = f"{kind.spec.name}: {kind.stage}" if several else kind.spec.name
@@ -142,7 +145,7 @@ def _as_document(dataset: str, found: list["_Found"]) -> dict[str, Any]:
     stages = {one.workspace.kind.stage: one.as_dict() for one in found}
     for name in ("checked", "absent", "damaged"):
         together[name] = list(dict.fromkeys(key for one in stages.values() for key in one[name]))
-    for name in ("problems", "manifests"):
+    for name in ("problems", "manifests", "lost"):
         together[name] = [entry for one in stages.values() for entry in one[name]]
     remedies = [one["remedy"] for one in stages.values() if one["remedy"]]
     return {**together, "remedy": " && ".join(remedies) or None, "stages": stages}
@@ -155,6 +158,12 @@ class _Found:
     workspace: Workspace
     report: VerifyReport
     others: list[str]
+    lost: list[str]
+
+    @property
+    def lines(self) -> list[str]:
+        """All that is wrong, a line each."""
+        return [*map(str, self.report.problems), *self.others, *self.lost]
 
     @property
     def damaged(self) -> list[str]:
@@ -176,6 +185,7 @@ class _Found:
             "damaged": self.damaged,
             "problems": [_as_dict(problem, stage) for problem in self.report.problems],
             "manifests": self.others,
+            "lost": self.lost,
             "remedy": self.remedy if self.damaged else None,
         }
 

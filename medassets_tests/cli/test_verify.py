@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from medassets_tests.cli.scans import KEYS, Scans
+
 Medassets = Callable[..., Any]
 KEY = "train-000001"
 
@@ -108,3 +110,29 @@ def test_a_manifest_that_is_not_what_the_shards_say_is_named(
     stray.unlink()
     assert medassets("build", "lungs").code == 0
     assert medassets("verify", "lungs").code == 0
+
+
+@pytest.mark.parametrize("how", ["--quick", "--full"])
+def test_a_lost_shard_whose_sources_were_deleted_is_named(
+    scans: Scans, medassets: Medassets, how: str
+) -> None:
+    assert medassets("reclaim", "scans", "--delete-sources", "--yes").code == 0
+    assert medassets("verify", "scans", how).code == 0
+    shard = scans.shard(1)
+    kept = {path: path.read_bytes() for path in (shard, shard.with_suffix(".json"))}
+    for path in kept:
+        path.unlink()
+    ran = medassets("verify", "scans", how)
+    assert ran.code == 1
+    study = sorted(scans.originals.files)[2]
+    assert (
+        f"{KEYS[1]}: {study}: its source was deleted, and no shard holds it; restore {shard} and "
+        f"its record, or {scans.place(2)}, from a copy"
+    ) in ran.err
+    document = medassets("verify", "scans", how, "--json").document
+    assert len(document["lost"]) == len(document["stages"]["shards"]["lost"]) == 2
+    assert medassets("verify", "scans", how, "--partitions", KEYS[0]).code == 0
+    assert medassets("verify", "scans", how, "--partitions", KEYS[1]).code == 1
+    for path, content in kept.items():
+        path.write_bytes(content)
+    assert medassets("verify", "scans", how).code == 0
