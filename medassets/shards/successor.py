@@ -1,6 +1,7 @@
 """A tar on disk and the one that is to take its place: nothing that only the first holds may go."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from medassets.errors import Reason, ShardIntegrityError
@@ -24,30 +25,49 @@ SOURCE_TROUBLE = frozenset(
 _NAMED = 3
 
 
-def read_held_keys(shard: Path, record: Path) -> set[str]:
-    """Return the keys of the samples in a tar on disk; none where there is no tar.
+@dataclass(frozen=True)
+class Held:
+    """What a tar on disk holds.
+
+    Attributes:
+        keys: Keys of its samples; none where there is no tar.
+        is_ours: Whether a record says that this dataset made it.
+    """
+
+    keys: frozenset[str]
+    is_ours: bool
+
+
+def look_at_tar(shard: Path, record: Path) -> Held:
+    """Return what the tar under a shard's name holds, by its headers, or else by its record.
 
     Args:
         shard: The tar.
-        record: The record beside it. Without a usable one, the headers of the tar are read.
+        record: The record beside it.
 
     Raises:
-        ShardIntegrityError: If there is neither a record nor a readable tar: nobody knows what it is.
+        ShardIntegrityError: If neither can be read: nobody knows what it is.
     """
     if not shard.exists():
-        return set()
+        return Held(frozenset(), is_ours=True)
+    noted = _read_noted_keys(record)
     try:
-        return {sample.key for sample in ShardRecord.read(record).samples}
-    except (FileNotFoundError, ShardIntegrityError):
-        pass
-    try:
-        return {sample.key for sample in scan_tar(shard)}
+        return Held(frozenset(sample.key for sample in scan_tar(shard)), noted is not None)
     except ShardIntegrityError as error:
+        if noted is not None:
+            return Held(noted, is_ours=True)
         msg = (
             f"{shard}: there is a tar without a record, and it cannot be read ({error}). It is not "
             f"replaced, for nobody knows what it holds; move it away and build again"
         )
         raise ShardIntegrityError(msg) from error
+
+
+def _read_noted_keys(record: Path) -> frozenset[str] | None:
+    try:
+        return frozenset(sample.key for sample in ShardRecord.read(record).samples)
+    except (FileNotFoundError, ShardIntegrityError):
+        return None
 
 
 def check_planned(shard: Path, held: Collection[str], planned: Collection[str]) -> None:

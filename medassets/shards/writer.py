@@ -21,7 +21,7 @@ from medassets.shards.ledger import PartialShard
 from medassets.shards.pipeline import iter_in_order
 from medassets.shards.record import Rejected, ShardRecord
 from medassets.shards.settling import Settler
-from medassets.shards.successor import check_kept, check_planned, read_held_keys
+from medassets.shards.successor import check_kept, check_planned, look_at_tar
 from medassets.storage.atomic import (
     explain_no_space,
     fsync_folder,
@@ -69,7 +69,8 @@ class ShardWork:
         expected_bytes: What the finished tar is expected to take.
         max_rejected_share: A larger share of rejected items fails the shard.
         num_workers: Threads; 0 means one per core.
-        keep_held: Do not replace a shard by one that lacks samples for trouble with their sources.
+        keep_held: Do not replace a shard by one that lacks samples for trouble with their sources, or
+            because today's plan does not lay them there.
         force: Make the shard again even when it is whole.
     """
 
@@ -294,8 +295,9 @@ class _Maker:
 
     def make(self) -> ShardResult:
         start = time.perf_counter()
-        held = read_held_keys(self.shard, self.paths.record(self.work.partition_key))
-        check_planned(self.shard, held, [item.key for item in self.work.items])
+        held = look_at_tar(self.shard, self.paths.record(self.work.partition_key))
+        if self.work.keep_held or not held.is_ours:
+            check_planned(self.shard, held.keys, [item.key for item in self.work.items])
         if self.work.force:
             remove_leftovers(self.shard)
         tar, ledger = partial_paths(self.shard)
@@ -306,7 +308,7 @@ class _Maker:
             self._fill(partial)
             record = self._describe(partial)
         if self.work.keep_held:
-            check_kept(self.shard, held, record)
+            check_kept(self.shard, held.keys, record)
         with self._timed("publish"):
             _publish(self.paths, tar, record)
         remove_leftovers(self.shard)
