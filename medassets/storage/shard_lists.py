@@ -117,6 +117,9 @@ def read_manifest(path: Path) -> list[FoundShard]:
         ShardIntegrityError: If the file is missing, cannot be read or is no manifest.
     """
     path = path.absolute()
+    if path.exists() and not path.is_file():
+        msg = f"{path}: the manifest cannot be read (not a plain file)"
+        raise ShardIntegrityError(msg)
     try:
         document = json.loads(path.read_bytes())
         return [_read_entry(path.parent, entry) for entry in document["shards"]]

@@ -568,7 +568,13 @@ def refresh(source: WebDatasetSource, previous: pa.Table | None, **changes: Any)
             known = stored.read_slim()
     rows = read(source, known, **changes)
     size = None if previous is not None else 2
-    write_catalog(plan_catalog(rows, previous, samples_per_shard=size, pinned=False), path)
+
+    def has_file(path: str) -> bool:
+        return source.locate(source.physical_path(path)) is not None
+
+    write_catalog(
+        plan_catalog(rows, previous, samples_per_shard=size, pinned=False, has_file=has_file), path
+    )
     return read_catalog(path)
 
 
