@@ -2,12 +2,13 @@
 
 import sys
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import click
 import dagster as dg
+import pyarrow.parquet as pq
 
 from medassets.assets.reclaim import STAGE
 from medassets.cli.console import Output
@@ -16,7 +17,9 @@ from medassets.cli.words import count_words, format_bytes
 from medassets.datasets.reclaim import CONFIRMATION, is_reclaimed, reclaim_partition
 from medassets.datasets.reclaim_report import ReclaimReport
 from medassets.datasets.workspace import Workspace
-from medassets.errors import ReclaimError
+from medassets.errors import Reason, ReclaimError
+from medassets.shards.previous import explain_unreadable
+from medassets.storage.arrow import kernels
 
 _MOST_NAMES = 20
 
@@ -57,6 +60,24 @@ def _read_word() -> str:
         return ""
 
 
+def count_excluded(workspace: Workspace) -> dict[str, int]:
+    """Return how many rows of the catalog name a file that is in no shard for good, by reason.
+
+    Rows of the tables alone, of which there is no file, are not counted.
+
+    Raises:
+        CatalogError: If there is no catalog, or it cannot be read.
+    """
+    # Its complaint of a catalog that is not there.
+    workspace.read_plan()
+    with explain_unreadable(workspace.paths.catalog):
+        rows = pq.read_table(workspace.paths.catalog, columns=["excluded", "path"])
+    reasons = rows["excluded"].filter(kernels.is_valid(rows["path"])).drop_null()
+    counts = Counter(reasons.to_pylist())
+    del counts[str(Reason.MISSING_SOURCE)]
+    return dict(sorted(counts.items()))
+
+
 def list_recorded(session: Session, dataset: str) -> Collection[str]:
     """Return the shards whose sources Dagster knows to be deleted."""
     return session.instance.get_materialized_partitions(dg.AssetKey([dataset, STAGE]))
@@ -88,9 +109,13 @@ class Reclaimed:
 
     Attributes:
         reports: One per shard that was looked at.
+        excluded: Rows of the catalog that can be in no shard and name a file, by reason.
+        is_confirmed: Files may be deleted, so that also none must be told.
     """
 
     reports: list[ReclaimReport] = field(default_factory=list)
+    excluded: dict[str, int] = field(default_factory=dict)
+    is_confirmed: bool = False
 
     @property
     def num_deleted(self) -> int:
@@ -109,13 +134,17 @@ class Reclaimed:
 
     def lines(self) -> list[str]:
         """Return what a person should know; the last line says what was kept, and why."""
-        if not self.reports:
+        if not self.reports and not self.is_confirmed:
             return []
         parts = [f"{count_words(self.num_deleted, 'source')} deleted"]
         parts[0] += f", {format_bytes(self.freed_bytes)} freed"
         if vanished := sum(len(report.vanished) for report in self.reports):
             parts.append(f"{vanished:,} gone before, by other hands")
         return [f"  {'; '.join(parts)}", self._describe_kept()]
+
+    def line(self) -> str:
+        """Return the same in one line."""
+        return "; ".join(line.strip() for line in self.lines())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same for a program, with every file."""
@@ -147,7 +176,16 @@ class Reclaimed:
         if stopped:
             names = ", ".join(_name_some([report.partition_key for report in stopped]))
             words.append(f"nothing of {names} was deleted: the shard is not what its sources make")
+        if self.excluded:
+            words.append(_describe_excluded(self.excluded))
         return f"  {'; '.join(words)}"
+
+
+def _describe_excluded(excluded: Mapping[str, int]) -> str:
+    count = sum(excluded.values())
+    reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(excluded.items()))
+    were, their = ("was", "its file stays") if count == 1 else ("were", "their files stay")
+    return f"{count_words(count, 'excluded row')} {were} never converted, {their} ({reasons})"
 
 
 def _name_some(names: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from medassets.cli.reclaim import check_may_delete, reclaim_config
 from medassets.cli.reclaiming import (
     Reclaimed,
     ask_for_confirmation,
+    count_excluded,
     list_recorded,
     look_at_done,
 )
@@ -40,6 +41,7 @@ from medassets.datasets.preflight import check_ready
 from medassets.errors import (
     TRANSIENT_REASONS,
     DiskSpaceError,
+    MedassetsError,
     SourceAccessError,
     SourceUnavailableError,
     SpecError,
@@ -70,7 +72,8 @@ class BuildReport:
         held: Samples that wait for a build without `--limit`.
         excluded: Rows of the source that cannot become samples, by reason.
         table_problems: Rows of the source's tables that cannot be used; the first, and how many.
-        error: Why there is nothing to build at all; empty when there is something.
+        error: Why there is nothing to build at all, or what ended a build that had done something;
+            else empty.
         num_samples: Samples of the shards made.
         rejected: Their rejected items, by reason.
         num_bytes: Bytes of the shards made.
@@ -97,6 +100,11 @@ class BuildReport:
     interrupted: bool = False
     reclaimed: Reclaimed = field(default_factory=Reclaimed)
 
+    @property
+    def did_something(self) -> bool:
+        """Whether there is anything to tell but the error."""
+        return bool(self.built or self.recorded or self.reclaimed.reports)
+
 
 def build_dataset(session: Session, output: Output, dataset: str, options: BuildOptions) -> int:
     """Refresh the catalog, build the shards asked for, write the manifest.
@@ -108,16 +116,24 @@ def build_dataset(session: Session, output: Output, dataset: str, options: Build
     Raises:
         SpecError: If the dataset, a split or a partition is unknown, or the shard size another.
         CatalogError: If there is no catalog and none is to be made.
+        MedassetsError: Whatever else ends a build that has not done anything yet.
     """
     start = time.monotonic()
-    build = _Build(session, output, BuildReport(dataset), options)
+    report = BuildReport(dataset)
+    report.reclaimed.is_confirmed = options.delete_sources and options.yes
+    build = _Build(session, output, report, options)
     try:
         code = build.run()
     except KeyboardInterrupt:
-        build.report.interrupted = True
+        report.interrupted = True
         code = EXIT_INTERRUPTED
-    build.report.seconds = round(time.monotonic() - start, 3)
-    _tell(output, build.report, options)
+    except MedassetsError as error:
+        if not report.did_something:
+            raise
+        # What was built and deleted before must be told, too.
+        report.error, code = str(error), exit_code_of(type(error))
+    report.seconds = round(time.monotonic() - start, 3)
+    _tell(output, report, options, code)
     return code
 
 
@@ -143,6 +159,7 @@ class _Build:
                 yes=options.yes,
                 otherwise="shards are built, and no source is deleted",
             )
+            report.reclaimed.is_confirmed = self.may_delete
         rounds = plan_rounds(self.session, dataset, options)
         report.stages = [stage for one in rounds for stage in one.stages]
         check_ready((self.session.kind(dataset, s) for s in report.stages), device=options.device)
@@ -177,6 +194,8 @@ class _Build:
         report, workspace = self.report, self.session.workspace(self.report.dataset)
         plan = workspace.read_plan()
         report.held, report.excluded = plan.num_held, plan.excluded_by_reason()
+        if self.may_delete:
+            report.reclaimed.excluded = count_excluded(workspace)
         report.table_problems = find_table_problems(workspace.kind, workspace.read_figures())
         if plan.partitions or self.options.live:
             return True
@@ -191,7 +210,7 @@ class _Build:
         stage = one.stages[-1]
         title = f"{self.report.dataset}: {stage}" if named else self.report.dataset
         with showing_progress(self.output, title, total) as progress:
-            self.report.reclaimed = Reclaimed(progress.reclaimed)
+            self.report.reclaimed.reports = progress.reclaimed
             # Room first: what lies in whole shards already makes it.
             for key in selection.kept if self.may_delete else ():
                 self._reclaim(key)
@@ -307,7 +326,7 @@ def _catalog_config(dataset: str, options: BuildOptions) -> dict[str, Any]:
     return {f"{dataset}__catalog": {k: v for k, v in settings.items() if v is not None}}
 
 
-def _tell(output: Output, report: BuildReport, options: BuildOptions) -> None:
+def _tell(output: Output, report: BuildReport, options: BuildOptions, code: int) -> None:
     document = asdict(replace(report, reclaimed=Reclaimed()))
     # `asdict` of Python 3.11 makes a Counter of a Counter's items.
     document["rejected"] = dict(report.rejected)
@@ -317,10 +336,10 @@ def _tell(output: Output, report: BuildReport, options: BuildOptions) -> None:
     else:
         del document["reclaimed"]
     if not report.error:
-        # As everywhere, it stands only where there is no result.
+        # As everywhere, it stands only where it ended the command.
         del document["error"]
     else:
-        document["exit_code"] = EXIT_FAILED
+        document["exit_code"] = code
     output.result(document)
     for line in _summarize(report):
         output.say(line)
@@ -331,15 +350,21 @@ def _tell(output: Output, report: BuildReport, options: BuildOptions) -> None:
     if shards:
         again = f"`medassets retry {report.dataset}`"
         output.warn(f"failed: {', '.join(shards)}; {again} tries them again")
-    if report.interrupted:
-        num_done = len(report.built) + len(report.recorded)
-        gone = "; ".join(line.strip() for line in report.reclaimed.lines())
-        if options.delete_sources and not gone:
-            gone = "no source deleted"
-        output.warn(
-            f"interrupted after {count_words(num_done, 'shard')}{'; ' + gone if gone else ''}; "
-            f"`{_name_command(report, options)}` continues after the last whole sample"
-        )
+    if report.interrupted or (report.error and report.did_something):
+        output.warn(_describe_stop(report, options))
+
+
+def _describe_stop(report: BuildReport, options: BuildOptions) -> str:
+    """Return what was done, deleted and kept when the build was stopped, and how to go on."""
+    num_done = len(report.built) + len(report.recorded)
+    gone = report.reclaimed.line()
+    if options.delete_sources and not gone:
+        gone = "no source deleted"
+    return (
+        f"{'interrupted' if report.interrupted else 'stopped'} after "
+        f"{count_words(num_done, 'shard')}{'; ' + gone if gone else ''}; "
+        f"`{_name_command(report, options)}` continues after the last whole sample"
+    )
 
 
 def _name_command(report: BuildReport, options: BuildOptions) -> str:
@@ -351,7 +376,7 @@ def _name_command(report: BuildReport, options: BuildOptions) -> str:
 def _summarize(report: BuildReport) -> list[str]:
     if "catalog" in report.failed:
         return [f"{report.dataset}: nothing built, the catalog could not be refreshed"]
-    if report.error:
+    if report.error and not report.did_something:
         return report.table_problems.lines()
     made = f"{count_words(report.num_samples, 'sample')}, {format_bytes(report.num_bytes)}"
     parts = [f"{count_words(len(report.built), 'shard')} built" + f" ({made})" * bool(report.built)]

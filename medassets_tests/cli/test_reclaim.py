@@ -207,8 +207,23 @@ def test_a_changed_source_stays_until_it_is_converted_again(
     np.savez_compressed(place, data=values)
     ran = medassets("reclaim", "scans", "--delete-sources", "--yes", "--json")
     assert ran.code == 1
+    assert any(line.startswith(f"{KEYS[0]}: ") for line in ran.document["troubles"])
+    assert (scans.place(0).exists(), place.exists()) == (True, True)
+    ran = medassets("build", "scans", "--delete-sources", "--yes", "--json")
+    assert (ran.code, ran.document["built"]) == (0, [KEYS[0]])
+    assert (scans.place(0).exists(), place.exists()) == (False, False)
+
+
+def test_a_source_that_changes_when_its_neighbour_is_gone_stays(
+    scans: Scans, medassets: Medassets
+) -> None:
+    place = scans.place(1)
+    place.symlink_to(place.rename(scans.originals.tree.folder / "aside.npz"))
+    ran = medassets("reclaim", "scans", "--delete-sources", "--yes", "--json")
+    assert ran.code == 1
     assert [Path(one["path"]).name for one in ran.document["kept"]] == [place.name]
-    assert place.exists()
+    place.unlink()
+    np.savez_compressed(place, data=np.zeros((5, 7, 11), np.int16))
     ran = medassets("build", "scans", "--delete-sources", "--yes", "--json")
     # The file beside it, of the same shard, went before: the shard cannot be made again.
     assert ran.code == 1
