@@ -246,7 +246,10 @@ def test_force_and_changed_declarations_leave_shards_without_sources_as_they_are
     scans.declare(max_rejected_share=1.0, max_rounding_error=0.5)
     changed = medassets("build", "scans", "--delete-sources", "--yes", "--json")
     assert changed.code == 1
-    assert list(changed.document["failed"]) == [KEYS[0]]
+    # The others were made by the new declaration: while the two disagree, nothing more goes.
+    refused = [f"reclaimed_sources/{key}" for key in KEYS[1:]]
+    assert list(changed.document["failed"]) == [KEYS[0], *refused]
+    assert len(scans.left) == 3
     assert scans.shard(0).read_bytes() == before
     scans.check_volumes()
 
