@@ -66,6 +66,8 @@ def make_shards(folder: Path) -> Path:
         manifest = build_manifest(
             "train", records, dataset="loaders", sample_fields=fields, source={}, excluded={},
             planned=[record.partition for record in records], num_held=0,
+            samples_per_shard=records[0].num_samples,
+            describe_shard=lambda _: {},
         )  # fmt: skip
         write_manifest(paths, "train", manifest)
     return paths.manifest("train")
