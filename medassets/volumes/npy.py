@@ -13,11 +13,14 @@ _MOST_HEADER_BYTES = 1 << 16
 _MOST_AXES, _MOST_DIGITS = 32, 18
 # numpy evaluates the header as Python, whose tokenizer and parser have some ten errors of their
 # own (and warnings) for a damaged one; what numpy and others write is this dictionary, though.
+# Its white space is Python's: no vertical tab, and none of the separators that `str.strip` takes away.
+_WHITE = " \t\n\r\f"
+_GAP = f"[{_WHITE}]*"
 _ENTRY = re.compile(
-    r"""\s*(['"])(descr|fortran_order|shape)\1\s*:\s*"""
-    r"""(?:(['"])([^'"]*)\3|(True|False)|\(([\d\sL,]*)\))\s*(?:,|$)"""
+    rf"""{_GAP}(['"])(descr|fortran_order|shape)\1{_GAP}:{_GAP}"""
+    rf"""(?:(['"])([^'"]*)\3|(True|False)|\(([0-9{_WHITE}L,]*)\)){_GAP}(?:,|$)"""
 )
-_SIDE = re.compile(rf"\s*(\d{{1,{_MOST_DIGITS}}})L?\s*", re.ASCII)
+_SIDE = re.compile(rf"{_GAP}(0{{1,{_MOST_DIGITS}}}|[1-9][0-9]{{0,{_MOST_DIGITS - 1}}})L?{_GAP}")
 _DTYPE = re.compile(r"[<>=|]?[biuf]\d{1,2}|bool|half|single|double|float\d*|u?int\d*", re.ASCII)
 
 
@@ -90,7 +93,7 @@ def parse_npy_header(start: bytes) -> NpyHeader:
     if len(start) < size:
         msg = f"the header ends at byte {len(start)} of {size}"
         raise ValueError(msg)
-    text = start[8 + 2 * start[6] : size].decode("latin-1").strip()
+    text = start[8 + 2 * start[6] : size].decode("latin-1").strip(_WHITE)
     entries = _parse_entries(text)
     if set(entries) != {"descr", "fortran_order", "shape"}:
         msg = f"the header says {text[:80]!r}"
@@ -118,7 +121,7 @@ def _parse_entries(text: str) -> dict[str, str | bool | tuple[int, ...]]:
     entries: dict[str, str | bool | tuple[int, ...]] = {}
     if not (text.startswith("{") and text.endswith("}")):
         return entries
-    body, position = text[1:-1].rstrip(), 0
+    body, position = text[1:-1].rstrip(_WHITE), 0
     while position < len(body):
         match = _ENTRY.match(body, position)
         if match is None or match[2] in entries:
@@ -134,7 +137,7 @@ def _parse_entries(text: str) -> dict[str, str | bool | tuple[int, ...]]:
 def _parse_shape(text: str) -> tuple[int, ...]:
     sides = text.split(",")
     # A comma may end the list, and one must where there is a single side.
-    if not sides[-1].strip():
+    if not sides[-1].strip(_WHITE):
         sides.pop()
     elif len(sides) == 1:
         sides = [""]
