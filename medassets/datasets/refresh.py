@@ -21,6 +21,7 @@ from medassets.shards.reclaim_journal import ReclaimJournal
 from medassets.sources.base import Source
 from medassets.sources.folder import FolderSource
 from medassets.sources.webdataset import WebDatasetSource
+from medassets.specs import ArraySourceSpec
 from medassets.storage.checksums import canonical_json
 from medassets.storage.locks import lock_file
 from medassets.storage.paths import DatasetPaths
@@ -108,7 +109,7 @@ def draft_catalog(
             limit_splits=limit_splits,
             pinned=workspace.source.pinned,
             fetch=stored.fetch if stored is not None else None,
-            has_file=_find_out(workspace.source),
+            has_file=_find_out(workspace),
         )
     return CatalogDraft(
         table=table,
@@ -184,9 +185,12 @@ def settle_settings(
     return {**own, **asked, **kept}
 
 
-def _find_out(source: Source) -> Callable[[str], bool] | None:
-    """Return what tells whether a file of a folder is there; a hub's stay at their revision."""
+def _find_out(workspace: Workspace) -> Callable[[str], bool] | None:
+    """Return what tells whether a file is there, where people delete files that are in shards."""
+    source = workspace.source
     if not isinstance(source, FolderSource | WebDatasetSource):
+        return None
+    if not isinstance(workspace.kind.spec, ArraySourceSpec):
         return None
     return lambda path: source.locate(source.physical_path(path)) is not None
 

@@ -64,8 +64,8 @@ def plan_catalog(
 
     Full shards keep their samples for ever, and with a pinned source their rows word for word. The
     last short shard of a split is planned anew when new samples come; they go behind the others.
-    Where a file of a shard is gone, the shard keeps its samples and all their rows as they were: it
-    may hold what is nowhere else, and could not be made again.
+    With `has_file`, a shard of which a file is gone keeps its samples and all their rows as they were:
+    it may hold what is nowhere else, and could not be made again.
 
     Args:
         rows: What the source holds now, with `REQUIRED_COLUMNS` and the kind's own.
@@ -78,8 +78,8 @@ def plan_catalog(
             content of today, for the old bytes are gone.
         fetch: Returns whole rows of the previous catalog, where `previous` has its keys only; see
             `medassets.shards.previous`.
-        has_file: Tells whether a file of the source is there, by the path of a row. None takes the
-            files of rows that vanished for gone.
+        has_file: Given where shards may outlive their sources: tells whether a file of the source is
+            there, by the path of a row.
 
     Returns:
         The catalog: planned rows in the order of the shards, then held, then excluded ones.
@@ -99,7 +99,7 @@ def plan_catalog(
         limit=limit,
         limit_splits=limit_splits,
         pinned=pinned,
-        has_file=_asker(fetch or _taker(previous), has_file),
+        has_file=_asker(fetch or _taker(previous), has_file) if has_file is not None else None,
     )
     table = _assemble(rows, fetch or _taker(previous), growth)
     if not pinned:
@@ -274,10 +274,10 @@ def _taker(previous: pa.Table | None) -> FetchRows:
     return fetch
 
 
-def _asker(fetch: FetchRows, has_file: Callable[[str], bool] | None) -> HasFile:
+def _asker(fetch: FetchRows, has_file: Callable[[str], bool]) -> HasFile:
     def ask(numbers: Numbers) -> npt.NDArray[np.bool_]:
-        if has_file is None or not len(numbers):
-            return np.zeros(len(numbers), bool)
+        if not len(numbers):
+            return np.zeros(0, bool)
         return np.array([has_file(path) for path in fetch(numbers)["path"].to_pylist()], bool)
 
     return ask

@@ -39,7 +39,7 @@ def grow_plan(
     limit: int | None,
     limit_splits: Collection[str],
     pinned: bool,
-    has_file: HasFile,
+    has_file: HasFile | None,
 ) -> "Growth":
     """Lay today's rows into the shards of the previous plan, and into new ones behind them.
 
@@ -52,7 +52,8 @@ def grow_plan(
         limit: Plan at most so many samples in all splits together.
         limit_splits: Count the limit in these splits only, and plan no new ones of others.
         pinned: Whether rows of shards that stay keep their content.
-        has_file: Tells of rows that are not among today's whether their files are there.
+        has_file: Tells of rows that are not among today's whether their files are there. With it, a
+            shard that lost a file keeps its samples and rows as they are.
     """
     excluded = kernels.is_valid(rows["excluded"]).to_numpy()
     today = _find_today(rows, previous, sum(partitions.values()))
@@ -60,9 +61,12 @@ def grow_plan(
     is_known[today[today != _NOWHERE]] = True
     room = _find_room(partitions, limit, limit_splits)
     old = _number_shards(partitions, rows.num_rows)
-    is_there = _find_files(rows)
-    # Rows of before, by number, whose file is gone: maybe deleted, for it is in a shard.
-    gone = _find_gone(previous, today, is_there, has_file) + rows.num_rows
+    unusable, gone = excluded, np.zeros(0, np.int64)
+    if has_file is not None:
+        is_there = _find_files(rows)
+        unusable = excluded | ~is_there
+        # Rows of before, by number, whose file is gone: maybe deleted, for it is in a shard.
+        gone = _find_gone(previous, today, is_there, has_file) + rows.num_rows
     shards: dict[str, Numbers] = {}
     touched: set[str] = set()
     for split, new in _find_new(rows, ~excluded & ~is_known).items():
@@ -70,8 +74,7 @@ def grow_plan(
         if room is not None:
             taken = new[:room] if not limit_splits or split in limit_splits else new[:0]
             room -= len(taken)
-        closed = None if pinned else gone
-        touched |= _grow_split(shards, split, _of_split(old, split), taken, size, closed)
+        touched |= _grow_split(shards, split, _of_split(old, split), taken, size, gone)
     for split in dict.fromkeys(_split_of(key) for key in old):
         if not _of_split(shards, split):
             shards |= _of_split(old, split)
@@ -80,7 +83,7 @@ def grow_plan(
         shards,
         touched if pinned else shards.keys() - frozen,
         today=today,
-        unusable=excluded | ~is_there,
+        unusable=unusable,
         excluded=excluded,
     )
 
@@ -167,7 +170,7 @@ def _grow_split(
     old: dict[str, Numbers],
     new: Numbers,
     size: int,
-    gone: Numbers | None,
+    gone: Numbers,
 ) -> set[str]:
     """Add the shards of one split; return those that are new or planned anew.
 
@@ -176,7 +179,7 @@ def _grow_split(
     kept = dict(old)
     tail = new[:0]
     last = next(reversed(old), None)
-    is_open = last is not None and (gone is None or not np.isin(old[last], gone).any())
+    is_open = last is not None and not np.isin(old[last], gone).any()
     if len(new) and last is not None and is_open and len(old[last]) < size:
         tail = kept.pop(last)
     shards |= kept

@@ -346,17 +346,21 @@ _refreshes = st.lists(
 )
 
 
+def _never(_: str) -> bool:
+    return False
+
+
 def test_a_short_shard_is_not_planned_anew_when_a_file_of_it_is_gone() -> None:
     first = plan_catalog(_rows(["a", "b"]), None, samples_per_shard=3, pinned=False)
     # `a` was deleted after it was proven to be in the shard.
-    grown = plan_catalog(_rows(["b", "c", "d"]), first, pinned=False)
+    grown = plan_catalog(_rows(["b", "c", "d"]), first, pinned=False, has_file=_never)
     assert _places(grown) == {
         "a": "train-000000",
         "b": "train-000000",
         "c": "train-000001",
         "d": "train-000001",
     }
-    last = plan_catalog(_rows(["c", "d", "e", "f"]), grown, pinned=False)
+    last = plan_catalog(_rows(["c", "d", "e", "f"]), grown, pinned=False, has_file=_never)
     assert plan_of(last).partitions == {"train-000000": 2, "train-000001": 3, "train-000002": 1}
 
 
@@ -411,19 +415,9 @@ def _check_growth(previous: pa.Table, catalog: pa.Table, *, size: int, pinned: b
         assert after.partitions[partition] >= count
         if pinned and after.partitions[partition] == count:
             assert after.digests[partition] == before.digests[partition]
-    closed = set() if pinned else _find_closed(previous, catalog)
     for keys in after.splits().values():
-        assert all(after.partitions[key] == size or key in closed for key in keys[:-1])
+        assert all(after.partitions[key] == size for key in keys[:-1])
         assert keys == sorted(keys)
-
-
-def _find_closed(previous: pa.Table, catalog: pa.Table) -> set[str]:
-    """Return the shards of before that lack a row today, or had others behind them already."""
-    lasts = {keys[-1] for keys in plan_of(previous).splits().values()}
-    today = dict(zip(catalog["key"].to_pylist(), catalog["revision"].to_pylist(), strict=True))
-    newest = max(map(int, catalog["revision"].to_pylist()), default=0)
-    lacking = {place for key, place in _places(previous).items() if int(today[key]) < newest}
-    return lacking | (set(plan_of(previous).partitions) - lasts)
 
 
 def test_a_shard_that_lost_a_file_keeps_the_words_of_all_its_rows() -> None:
@@ -435,7 +429,7 @@ def test_a_shard_that_lost_a_file_keeps_the_words_of_all_its_rows() -> None:
     )
     # `a` was deleted: a table may know it still, without a file.
     today = _rows(["a", "b"], mtime_ns=pa.array([None, 2]), report=["old", "corrected"])
-    second = plan_catalog(today, first, pinned=False)
+    second = plan_catalog(today, first, pinned=False, has_file=_never)
     assert plan_of(second).digests == plan_of(first).digests
     assert second["report"].to_pylist() == ["old", "old"]
 
@@ -448,7 +442,7 @@ def test_a_row_that_never_had_a_file_freezes_nothing() -> None:
         pinned=False,
     )
     today = _rows(["a", "b", "c"], mtime_ns=pa.array([None, 2, 3]))
-    second = plan_catalog(today, first, pinned=False)
+    second = plan_catalog(today, first, pinned=False, has_file=_never)
     assert _places(second) == dict.fromkeys("abc", "train-000000")
     assert second["mtime_ns"].to_pylist() == [None, 2, 3]
 
