@@ -19,7 +19,6 @@ from medassets.shards.writer import (
     missing_bytes,
     read_whole_record,
 )
-from medassets.specs import ArraySourceSpec
 from medassets.storage.disk import require_free_bytes
 from medassets.storage.paths import DatasetPaths
 from medassets.storage.unreadable import is_gone
@@ -89,14 +88,9 @@ def plan_shard(
         expected_bytes=sum(kind.estimate(item.row).sample_bytes for item in items),
         max_rejected_share=spec.max_rejected_share,
         num_workers=num_workers or spec.num_workers,
-        keep_held=_may_be_only_copy(workspace),
+        keep_held=workspace.is_only_copy,
         force=force,
     )
-
-
-def _may_be_only_copy(workspace: Workspace) -> bool:
-    """Tell whether shards may outlive their sources: people delete these by hand, too."""
-    return workspace.source.is_local and isinstance(workspace.kind.spec, ArraySourceSpec)
 
 
 def check_sources_kept(workspace: Workspace, partition_key: str) -> None:
@@ -119,7 +113,7 @@ def check_sources_kept(workspace: Workspace, partition_key: str) -> None:
             f"restore {workspace.paths.shard(partition_key)} and its record from a copy"
         )
         raise ReclaimError(msg)
-    if _may_be_only_copy(workspace):
+    if workspace.is_only_copy:
         _check_held(workspace, partition_key, folder)
 
 

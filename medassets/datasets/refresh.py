@@ -21,7 +21,6 @@ from medassets.shards.reclaim_journal import ReclaimJournal
 from medassets.sources.base import Source
 from medassets.sources.folder import FolderSource
 from medassets.sources.webdataset import WebDatasetSource
-from medassets.specs import ArraySourceSpec
 from medassets.storage.checksums import canonical_json
 from medassets.storage.locks import lock_file
 from medassets.storage.paths import DatasetPaths
@@ -109,7 +108,7 @@ def draft_catalog(
             limit_splits=limit_splits,
             pinned=workspace.source.pinned,
             fetch=stored.fetch if stored is not None else None,
-            has_file=_find_out(workspace),
+            has_file=_locator(workspace),
         )
     return CatalogDraft(
         table=table,
@@ -185,12 +184,10 @@ def settle_settings(
     return {**own, **asked, **kept}
 
 
-def _find_out(workspace: Workspace) -> Callable[[str], bool] | None:
-    """Return what tells whether a file is there, where people delete files that are in shards."""
+def _locator(workspace: Workspace) -> Callable[[str], bool] | None:
+    """Return what tells whether the file of a row is there; None where shards have sources for ever."""
     source = workspace.source
-    if not isinstance(source, FolderSource | WebDatasetSource):
-        return None
-    if not isinstance(workspace.kind.spec, ArraySourceSpec):
+    if not workspace.is_only_copy or not isinstance(source, FolderSource | WebDatasetSource):
         return None
     return lambda path: source.locate(source.physical_path(path)) is not None
 

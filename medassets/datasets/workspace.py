@@ -17,7 +17,7 @@ from medassets.sources.folder import FolderSource
 from medassets.sources.hub import HubSource
 from medassets.sources.staging import Staging
 from medassets.sources.webdataset import WebDatasetSource
-from medassets.specs import DatasetSpec
+from medassets.specs import ArraySourceSpec, DatasetSpec
 from medassets.storage.paths import DatasetPaths, data_home, staging_home
 
 
@@ -38,6 +38,11 @@ class Workspace:
     staging: Staging
     paths: DatasetPaths
     num_downloads: int = 4
+
+    @property
+    def is_only_copy(self) -> bool:
+        """Whether shards may outlive their sources: people delete these by hand, too."""
+        return self.source.is_local and isinstance(self.kind.spec, ArraySourceSpec)
 
     def read_catalog(self) -> pa.Table | None:
         """Return the whole catalog, None before the first refresh."""
