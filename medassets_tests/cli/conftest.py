@@ -24,6 +24,7 @@ from medassets.testing.clip4mc import SyntheticVideos, make_clip4mc_folder
 from medassets.testing.ct_rate import SyntheticRepository
 from medassets.testing.hub import LocalHub
 from medassets.testing.npz_tree import SyntheticTree, make_npz_tree
+from medassets_tests.cli.pairs import DATASETS, NUM_STUDIES, PER_TAR, Pairs, make_raw, write_tars
 from medassets_tests.cli.scans import Scans, declare_scans
 from medassets_tests.location import Shell
 from medassets_tests.npz_source import Originals
@@ -271,3 +272,51 @@ def _wait_for_address(process: subprocess.Popen[bytes], log: Path) -> str:
 def running_ui() -> Callable[..., AbstractContextManager[RunningUi]]:
     """Return a function that runs `medassets ui` on a home folder, with options and variables."""
     return _running_ui
+
+
+@pytest.fixture(scope="session")
+def pair_datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Raw tars, last study first, and two datasets made of them: `half` and `clip`."""
+    folder = tmp_path_factory.mktemp("pairs")
+    write_tars(folder / "raw", [make_raw(number) for number in reversed(range(NUM_STUDIES))])
+    for name, changes in DATASETS.items():
+        fields = {
+            "name": name,
+            "source": "webdataset",
+            "shards": str(folder / "raw" / "raw-{000000..000001}.tar"),
+            "splits": ["train"],
+            "samples_per_shard": PER_TAR,
+            "num_workers": 1,
+            **changes,
+        }
+        file = folder / "declared" / name / "defs.yaml"
+        file.parent.mkdir(parents=True)
+        head = "type: medassets.components.VolumeDatasetComponent\nattributes: "
+        file.write_text(head + json.dumps(fields) + "\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDASSETS_HOME", str(folder / "home"))
+        patch.setenv("MEDASSETS_DEFS", str(folder / "declared"))
+        patch.delenv("DAGSTER_HOME", raising=False)
+        for name in DATASETS:
+            assert run(["build", name, "--json"]) == 0
+        os.environ.pop("DAGSTER_HOME", None)
+    return folder
+
+
+@pytest.fixture(params=DATASETS)
+def recorded(
+    request: pytest.FixtureRequest, pair_datasets: Path, tmp_path: Path, medassets: Medassets
+) -> Pairs:
+    """A dataset with the records beside its shards."""
+    raw = shutil.copytree(pair_datasets / "raw", tmp_path / "raw")
+    folder = pair_datasets / "home" / "data" / request.param / "train"
+    return Pairs(medassets, raw, shutil.copytree(folder, tmp_path / "made"))
+
+
+@pytest.fixture(params=["with records", "without"])
+def pairs(request: pytest.FixtureRequest, recorded: Pairs) -> Pairs:
+    """The same, or copies of the tars alone."""
+    if request.param == "without":
+        for file in recorded.folder.glob("*.json"):
+            file.unlink()
+    return recorded

@@ -1,6 +1,7 @@
 """Volumes made on the spot and an independent oracle of the resampling."""
 
 import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from medassets.sources.webdataset import WebDatasetSource
 from medassets.specs import CTPreprocessing
+from medassets_tests.volumes.foreign_tars import Sample, WriteTar
 
 # Columns far from any world axis, still invertible: a swapped or flipped axis cannot hide.
 OBLIQUE = np.array([[0.83, -0.36, 0.42], [0.47, 0.86, -0.19], [-0.29, 0.36, 0.89]])
@@ -133,3 +136,27 @@ def phantom() -> Callable[..., npt.NDArray[np.int16]]:
         return np.round(hu).astype(np.int16)
 
     return make
+
+
+@pytest.fixture
+def write_tar(tmp_path: Path) -> WriteTar:
+    """Return a function that writes a tar below `source`, always with the same time."""
+    from webdataset.writer import TarWriter
+
+    def write(name: str, *samples: Sample) -> Path:
+        path = tmp_path / "source" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TarWriter(str(path)) as writer:
+            for sample in samples:
+                writer.write(sample)
+        os.utime(path, ns=(1_700_000_000_000_000_123, 1_700_000_000_000_000_123))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> WebDatasetSource:
+    """An empty folder of tars."""
+    (tmp_path / "source").mkdir()
+    return WebDatasetSource(tmp_path / "source")

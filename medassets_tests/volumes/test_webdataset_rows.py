@@ -4,102 +4,29 @@ import io
 import json
 import os
 import re
-import shutil
 import tarfile
-from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from medassets.errors import CatalogError, Reason
-from medassets.shards.catalog import plan_catalog, read_catalog, write_catalog
-from medassets.shards.previous import open_previous
+from medassets.errors import Reason
+from medassets.shards.catalog import plan_catalog
 from medassets.sources.webdataset import WebDatasetSource
-from medassets.specs import VolumeDatasetSpec
-from medassets.storage.tar_index import index_tar
-from medassets.volumes.webdataset_rows import WEBDATASET_ROW_SCHEMA, read_webdataset_rows
-
-VOXELS = np.arange(5 * 7 * 11, dtype=np.int16).reshape(5, 7, 11)
-FACTS: Mapping[str, Any] = {
-    "study_id": "train_1_a_1",
-    "shape": [5, 7, 11],
-    "dtype": "int16",
-    "XYSpacing": "[0.75, 0.5]",
-    "ZSpacing": 1.5,
-    "RescaleSlope": 2,
-    "RescaleIntercept": "-1024",
-    "Manufacturer": "Ä",
-}
-Sample = dict[str, Any]
-WriteTar = Callable[..., Path]
-
-
-def make_sample(key: str = "0001", /, **facts: Any) -> Sample:
-    """Return a sample as plain webdataset takes it; facts that are None are left out."""
-    stated = {name: value for name, value in {**FACTS, **facts}.items() if value is not None}
-    return {
-        "__key__": key,
-        "bin": VOXELS.tobytes(),
-        "txt": "kein Befund",
-        "cls": np.ones(2, "<f4").tobytes(),
-        "json": stated,
-    }
-
-
-def without(sample: Sample, *suffixes: str) -> Sample:
-    return {name: value for name, value in sample.items() if name not in suffixes}
-
-
-@pytest.fixture
-def write_tar(tmp_path: Path) -> WriteTar:
-    from webdataset.writer import TarWriter
-
-    def write(name: str, *samples: Sample) -> Path:
-        path = tmp_path / "source" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with TarWriter(str(path)) as writer:
-            for sample in samples:
-                writer.write(sample)
-        os.utime(path, ns=(1_700_000_000_000_000_123, 1_700_000_000_000_000_123))
-        return path
-
-    return write
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> WebDatasetSource:
-    (tmp_path / "source").mkdir()
-    return WebDatasetSource(tmp_path / "source")
-
-
-def make_spec(source: WebDatasetSource, **changes: Any) -> VolumeDatasetSpec:
-    fields: dict[str, Any] = {
-        "name": "foreign",
-        "source": "webdataset",
-        "folder": str(source.folder),
-        "shards": "{split}/*.tar",
-        "splits": ("train",),
-        "hu_rule": "none",
-        **changes,
-    }
-    return VolumeDatasetSpec(**fields)
-
-
-def read(source: WebDatasetSource, previous: pa.Table | None = None, **changes: Any) -> pa.Table:
-    return read_webdataset_rows(make_spec(source, **changes), source, previous)
-
-
-def read_one(source: WebDatasetSource, **changes: Any) -> dict[str, Any]:
-    (row,) = read(source, **changes).to_pylist()
-    return row
-
-
-def list_exclusions(table: pa.Table) -> list[tuple[str | None, str | None]]:
-    return [(row["excluded"], row["detail"]) for row in table.to_pylist()]
+from medassets.volumes.webdataset_rows import WEBDATASET_ROW_SCHEMA
+from medassets_tests.volumes.foreign_tars import (
+    FACTS,
+    VOXELS,
+    Sample,
+    WriteTar,
+    list_exclusions,
+    make_sample,
+    read,
+    read_one,
+    refresh,
+    without,
+)
 
 
 def test_a_sample_becomes_a_row(source: WebDatasetSource, write_tar: WriteTar) -> None:
@@ -477,209 +404,3 @@ def test_declared_members_are_used(source: WebDatasetSource, write_tar: WriteTar
     assert (row["text_member"], row["labels_member"]) == ("report", "labels.bin")
     assert (row["volume_member"], row["json_member"]) == ("bin", "meta.json")
     assert read_one(source, fields={**fields, "text": "none"})["excluded"] == "missing_report"
-
-
-def test_a_damaged_tar_is_one_row(source: WebDatasetSource, write_tar: WriteTar) -> None:
-    write_tar("train/0.tar", make_sample())
-    tar = write_tar("train/1.tar", make_sample(study_id="x"), make_sample("2", study_id="y"))
-    tar.write_bytes(tar.read_bytes()[:3000])
-    (_, (reason, detail)) = list_exclusions(table := read(source))
-    assert reason == "corrupt_tar"
-    assert detail is not None
-    assert detail.startswith("train/1.tar: the tar is damaged: ")
-    assert str(source.folder) not in detail
-    plan_catalog(table, None, samples_per_shard=2, pinned=False)
-
-
-def test_a_tar_that_is_named_and_not_there_is_one_row(
-    source: WebDatasetSource, write_tar: WriteTar
-) -> None:
-    write_tar("train/shard-000000.tar", make_sample())
-    table = read(source, shards="{split}/shard-{000000..000001}.tar")
-    assert list_exclusions(table)[1] == (
-        "missing_source",
-        "train/shard-000001.tar: does not exist, is no plain file, or is a link out of the source",
-    )
-
-
-def test_links_out_of_the_source_are_not_followed(
-    source: WebDatasetSource, write_tar: WriteTar
-) -> None:
-    outside = write_tar("../outside.tar", make_sample())
-    (source.folder / "train").mkdir()
-    (source.folder / "train/0.tar").symlink_to(outside)
-    assert read(source)["excluded"].to_pylist() == ["missing_source"]
-
-
-def test_what_names_no_tar_is_an_error(source: WebDatasetSource, write_tar: WriteTar) -> None:
-    with pytest.raises(CatalogError, match=r"shards: .*train/\*\.tar: names no shard"):
-        read(source)
-    write_tar("train/0.tar", make_sample())
-    with pytest.raises(CatalogError, match=r"shards: .*manifest\.json: no such manifest"):
-        read(source, shards="{split}/manifest.json")
-    with pytest.raises(CatalogError, match=r"/elsewhere/train/0\.tar is not inside the source"):
-        read(source, shards="/elsewhere/{split}/{0..1}.tar")
-    shutil.move(source.folder / "train/0.tar", source.folder / "train/0.tgz")
-    with pytest.raises(CatalogError, match=r"0\.tgz: expected a file named \*\.tar"):
-        read(source, shards="{split}/0.tgz")
-
-
-@pytest.mark.parametrize("shards", ["{split}", "{split}/{a,b}.tar", "{split}/manifest.json"])
-def test_tars_are_named_in_many_ways(
-    source: WebDatasetSource, write_tar: WriteTar, shards: str
-) -> None:
-    tars = [write_tar(f"train/{n}.tar", make_sample(study_id=n)) for n in "ab"]
-    entries = [
-        {"filename": tar.name, "num_samples": 1, "size_bytes": tar.stat().st_size} for tar in tars
-    ]
-    if shards.endswith(".json"):
-        (source.folder / "train/manifest.json").write_text(json.dumps({"shards": entries}))
-    for text in (shards, f"{source.folder}/{shards}"):
-        table = read(source, shards=text)
-        assert table["path"].to_pylist() == ["train/a.tar/0001", "train/b.tar/0001"]
-    top = WebDatasetSource(Path(make_spec(source, folder="", shards=text).source_folder))
-    assert read(top, folder="", shards=text)["excluded"].to_pylist() == [None, None]
-
-
-@pytest.mark.parametrize(("name", "what"), [("num_samples", "samples"), ("size_bytes", "bytes")])
-def test_a_tar_that_is_not_what_its_manifest_says_is_not_believed(
-    source: WebDatasetSource, write_tar: WriteTar, name: str, what: str
-) -> None:
-    tar = write_tar("train/a.tar", make_sample())
-    entry = {"filename": "a.tar", "num_samples": 1, "size_bytes": tar.stat().st_size, name: 9}
-    manifest = source.folder / "train/manifest.json"
-    manifest.write_text(json.dumps({"shards": [entry]}))
-    ((reason, detail),) = list_exclusions(read(source))
-    assert reason is None
-    ((reason, detail),) = list_exclusions(read(source, shards="{split}"))
-    assert reason == "corrupt_tar"
-    assert detail is not None
-    assert detail.endswith(f" {what}, its manifest says 9")
-
-
-def refresh(source: WebDatasetSource, previous: pa.Table | None, **changes: Any) -> pa.Table:
-    """Return the next catalog, as a refresh makes it: written and read between."""
-    path = source.folder / "catalog.parquet"
-    known = None
-    if previous is not None:
-        write_catalog(previous, path)
-        with open_previous(path) as stored:
-            assert stored is not None
-            known = stored.read_slim()
-    rows = read(source, known, **changes)
-    size = None if previous is not None else 2
-
-    def has_file(path: str) -> bool:
-        return source.locate(source.physical_path(path)) is not None
-
-    write_catalog(
-        plan_catalog(rows, previous, samples_per_shard=size, pinned=False, has_file=has_file), path
-    )
-    return read_catalog(path)
-
-
-@pytest.fixture
-def read_tars(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the names of the tars that were read, as they are read."""
-    names: list[str] = []
-
-    def count(path: Path) -> Any:
-        names.append(path.name)
-        return index_tar(path)
-
-    monkeypatch.setattr("medassets.volumes.webdataset_rows.index_tar", count)
-    return names
-
-
-def test_unchanged_tars_are_not_read_again(
-    source: WebDatasetSource, write_tar: WriteTar, read_tars: list[str]
-) -> None:
-    bad = without(make_sample("b"), "txt")
-    for number in range(3):
-        write_tar(
-            f"train/{number}.tar",
-            make_sample("a", study_id=f"s{number}", labels={"x": 1}),
-            bad | {"json": {**FACTS, "study_id": f"bad{number}"}},
-            without(make_sample("c"), "json"),
-        )
-    first = refresh(source, None)
-    assert sorted(read_tars) == ["0.tar", "1.tar", "2.tar"]
-    read_tars.clear()
-    second = refresh(source, first)
-    assert read_tars == []
-    assert second.equals(first, check_metadata=True)
-    write_tar("train/1.tar", make_sample("a", study_id="s1"), make_sample("n", study_id="new"))
-    third = refresh(source, second)
-    assert read_tars == ["1.tar"]
-    assert sorted(third.filter(third["study_id"].is_valid())["study_id"].to_pylist()) == [
-        *("bad0", "bad2", "new", "s0", "s1", "s2"),
-    ]
-    os.utime(source.folder / "train/2.tar", ns=(7, 7))
-    refresh(source, third)
-    assert read_tars == ["1.tar", "2.tar"]
-
-
-@pytest.mark.parametrize(
-    "changes", [{"hu_rule": "table"}, {"fields": {"text": "txt"}}, {"label_names": ("a",)}]
-)
-def test_another_declaration_reads_every_tar(
-    source: WebDatasetSource,
-    write_tar: WriteTar,
-    read_tars: list[str],
-    changes: dict[str, Any],
-) -> None:
-    write_tar("train/0.tar", make_sample())
-    first = refresh(source, None)
-    refresh(source, first, **changes)
-    assert read_tars == ["0.tar", "0.tar"]
-
-
-def test_a_row_that_became_bad_is_read_until_it_is_good(
-    source: WebDatasetSource, write_tar: WriteTar, read_tars: list[str]
-) -> None:
-    write_tar("train/0.tar", make_sample("a", study_id="a"), make_sample("b", study_id="b"))
-    first = refresh(source, None)
-    tar = write_tar("train/0.tar", make_sample("a", study_id="a"))
-    os.utime(tar, ns=(9, 9))
-    second = refresh(source, first)
-    assert second["mtime_ns"].to_pylist() == [9, first["mtime_ns"][1].as_py()]
-    # The row of `b` stays in the plan, so it is there beside those of the tar as it is.
-    refresh(source, second)
-    assert read_tars == ["0.tar"] * 3
-
-
-def test_a_catalog_without_large_columns_reads_every_tar(
-    source: WebDatasetSource, write_tar: WriteTar, read_tars: list[str]
-) -> None:
-    write_tar("train/0.tar", make_sample())
-    first = refresh(source, None)
-    again = read(source, first.drop_columns(["metadata"]))
-    assert read_tars == ["0.tar", "0.tar"]
-    assert again["metadata"].null_count == 0
-
-
-def test_tars_whose_samples_are_known_may_be_gone(
-    source: WebDatasetSource, write_tar: WriteTar
-) -> None:
-    shards = "{split}/{0..2}.tar"
-    for number in range(2):
-        write_tar(f"train/{number}.tar", make_sample(study_id=f"s{number}"))
-    first = refresh(source, None, shards=shards)
-    assert first["excluded"].to_pylist() == [None, None, "missing_source"]
-    (source.folder / "train/0.tar").unlink()
-    second = refresh(source, first, shards=shards)
-    assert second["excluded"].to_pylist() == [None, None, "missing_source"]
-    assert second["path"].to_pylist()[0] == "train/0.tar/0001"
-    (source.folder / "train/1.tar").unlink()
-    third = refresh(source, second)
-    assert third["path"].to_pylist() == ["train/0.tar/0001", "train/1.tar/0001"]
-
-
-def test_rows_survive_a_table_on_disk(source: WebDatasetSource, write_tar: WriteTar) -> None:
-    write_tar("train/0.tar", make_sample(), without(make_sample("b"), "json"))
-    table = read(source)
-    assert table.schema.names == WEBDATASET_ROW_SCHEMA.names
-    pq.write_table(table, source.folder / "rows.parquet")
-    again = pq.read_table(source.folder / "rows.parquet")
-    assert again.equals(table)
-    assert again.schema.metadata == table.schema.metadata
