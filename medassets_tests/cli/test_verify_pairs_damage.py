@@ -300,11 +300,11 @@ EDITS: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
     ],
 )
 def test_a_json_that_says_other_things_than_its_original_is_named(
-    made: Path, tmp_path: Path, medassets: Medassets, name: str, edit: str
+    pair_datasets: Path, tmp_path: Path, medassets: Medassets, name: str, edit: str
 ) -> None:
     _, change, words = EDITS[edit]
-    folder = shutil.copytree(made / "home" / "data" / name / "train", tmp_path / "made")
-    pairs = Pairs(medassets, made / "raw", folder)
+    folder = shutil.copytree(pair_datasets / "home" / "data" / name / "train", tmp_path / "made")
+    pairs = Pairs(medassets, pair_datasets / "raw", folder)
     sample = next(s for s in pairs.samples if s.key == name_study(3))
     for file in folder.glob("*.json"):
         file.unlink()
