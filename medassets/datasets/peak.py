@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from medassets.datasets.build import today_fingerprint
-from medassets.datasets.source_files import index_places, open_source_folder, size_of
+from medassets.datasets.places import index_places
+from medassets.datasets.source_files import open_source_folder, size_of
 from medassets.datasets.workspace import Workspace
 from medassets.errors import DiskSpaceError
 from medassets.shards.catalog import STATE_PLANNED, plan_of
