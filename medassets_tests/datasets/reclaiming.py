@@ -1,5 +1,6 @@
 """A converted dataset of seven volumes in three shards, whose sources may be deleted."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.volumes import VolumeDataset
 from medassets.datasets.workspace import Workspace, open_workspace
 from medassets.specs import VolumeDatasetSpec
-from medassets.testing.npz_tree import SyntheticTree
+from medassets.testing.npz_tree import SyntheticTree, make_npz_tree
 from medassets_tests.npz_source import Originals
 
 KEYS = ("train-000000", "train-000001", "train-000002")
@@ -61,6 +62,17 @@ class Made:
         workspace = self.open(**changes)
         for key in keys:
             build_shard(workspace, workspace.paths, plan_shard(workspace, key, force=force))
+
+    def add_files(self, tmp_path: Path) -> list[str]:
+        """Add two studies to the tree and its tables; return them."""
+        grown = make_npz_tree(tmp_path / "grown", num_volumes=9, shape=(5, 7, 11))
+        new = sorted(set(grown.paths) - set(self.tree.paths))
+        shutil.copytree(grown.folder / "dataset", self.tree.folder / "dataset", dirs_exist_ok=True)
+        for study in new:
+            target = self.tree.folder / grown.paths[study]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(grown.place(study), target)
+        return new
 
     def studies(self, key: str = FIRST) -> list[str]:
         """Return the studies of a shard."""

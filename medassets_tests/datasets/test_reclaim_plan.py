@@ -1,7 +1,6 @@
 """Deleted sources and the plan: nothing of a shard that cannot be made again may change."""
 
 import csv
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,20 +11,7 @@ from medassets.datasets import reclaim_run
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.errors import CatalogError, ReclaimError
 from medassets.shards.writer import read_whole_record
-from medassets.testing.npz_tree import make_npz_tree
 from medassets_tests.datasets.reclaiming import FIRST, LAST, Made, whys
-
-
-def add_files(made: Made, tmp_path: Path) -> list[str]:
-    """Add two studies to the tree and its tables; return them."""
-    grown = make_npz_tree(tmp_path / "grown", num_volumes=9, shape=(5, 7, 11))
-    new = sorted(set(grown.paths) - set(made.tree.paths))
-    shutil.copytree(grown.folder / "dataset", made.tree.folder / "dataset", dirs_exist_ok=True)
-    for study in new:
-        target = made.tree.folder / grown.paths[study]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(grown.place(study), target)
-    return new
 
 
 def edit_reports(made: Made, change: Callable[[list[dict[str, str]]], object]) -> None:
@@ -42,7 +28,7 @@ def edit_reports(made: Made, change: Callable[[list[dict[str, str]]], object]) -
 def test_a_refresh_that_was_drafted_before_a_deletion_is_refused(
     made: Made, tmp_path: Path
 ) -> None:
-    add_files(made, tmp_path)
+    made.add_files(tmp_path)
     workspace = made.open()
     draft = draft_catalog(workspace)
     assert draft.plan.partitions[LAST] == 3
@@ -56,7 +42,7 @@ def test_a_refresh_that_was_drafted_before_a_deletion_is_refused(
 def test_a_deletion_that_was_begun_before_a_refresh_is_refused(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add_files(made, tmp_path)
+    made.add_files(tmp_path)
     prove = reclaim_run.prove_file
 
     def prove_while_somebody_refreshes(*arguments: object, **options: object) -> object:
