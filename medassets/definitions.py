@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from medassets.io_managers.manifests import ManifestIOManager
 from medassets.io_managers.tar_shards import TarShardIOManager
 from medassets.resources.video_decoder import VideoDecoderResource
 from medassets.resources.workspace import WorkspaceResource
+from medassets.specs import CTSourceSpec, DatasetSpec
 
 # backfill_policy and partitioned checks are beta; one warning per asset and command helps nobody.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
@@ -64,9 +66,15 @@ def _load(folders: tuple[Path, ...], _state: object) -> LoadedDatasets:
     return load_datasets(folders)
 
 
-def build_resources() -> dict[str, Any]:
-    """Return the resources that every dataset's assets ask for."""
-    workspace = WorkspaceResource()
+def build_resources(declared: Iterable[DatasetSpec] = ()) -> dict[str, Any]:
+    """Return the resources that every dataset's assets ask for.
+
+    Args:
+        declared: All datasets of the code location, so that none deletes what another still needs.
+    """
+    workspace = WorkspaceResource(
+        declared={s.name: list(s.volume_folders) for s in declared if isinstance(s, CTSourceSpec)}
+    )
     return {
         "workspace": workspace,
         "video_decoder": VideoDecoderResource(),
@@ -82,7 +90,8 @@ def build_definitions(loaded: LoadedDatasets) -> dg.Definitions:
     Runs are in process by default: a step of its own process costs two seconds a shard, and
     outlives a killed run as an orphan.
     """
-    shared = dg.Definitions(resources=build_resources(), executor=dg.in_process_executor)
+    resources = build_resources(declared.spec for declared in loaded.datasets.values())
+    shared = dg.Definitions(resources=resources, executor=dg.in_process_executor)
     return dg.Definitions.merge(loaded.definitions, shared)
 
 

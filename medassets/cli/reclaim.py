@@ -17,6 +17,7 @@ from medassets.cli.reclaiming import (
 from medassets.cli.selection import parse_partitions
 from medassets.cli.session import Session
 from medassets.cli.words import count_words, format_bytes
+from medassets.datasets.other_datasets import check_planned
 from medassets.datasets.reclaim import CONFIRMATION, reclaim_partition
 from medassets.datasets.reclaim_report import ReclaimReport
 from medassets.datasets.source_files import SourceFile, open_source_folder
@@ -69,10 +70,11 @@ def command(
 
 
 def check_may_delete(workspace: Workspace) -> None:
-    """Refuse to delete sources that the declaration keeps.
+    """Refuse to delete sources that the declaration keeps, or that another dataset may want.
 
     Raises:
-        SpecError: If it does.
+        SpecError: If it keeps them.
+        ReclaimError: If another dataset that is declared over the same files was never planned.
     """
     spec = workspace.kind.spec
     if not getattr(spec, "delete_sources", False):
@@ -81,6 +83,7 @@ def check_may_delete(workspace: Workspace) -> None:
             f"`delete_sources: true` there to let them be deleted"
         )
         raise SpecError(msg)
+    check_planned(workspace)
 
 
 def _find_keys(workspace: Workspace, partitions: str | None) -> list[str]:

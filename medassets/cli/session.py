@@ -176,8 +176,9 @@ class Session:
 
     def workspace(self, dataset: str, stage: str = "") -> Workspace:
         """Return where a dataset's bytes come from, wait and end, as its assets see it."""
-        resource = build_resources()["workspace"]
-        return resource.open(self.kind(dataset, stage))
+        kind = self.kind(dataset, stage)
+        declared = (one.spec for one in self.loaded.datasets.values())
+        return build_resources(declared)["workspace"].open(kind)
 
     def recorded(self, workspace: Workspace, keys: list[str]) -> Recorded:
         """Return what Dagster knows of the shards of a dataset's stage."""

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 from medassets.datasets.places import read_places
 from medassets.datasets.source_files import open_source_folder
 from medassets.datasets.workspace import Workspace
+from medassets.errors import ReclaimError
 from medassets.shards.catalog import read_partition
 from medassets.shards.previous import explain_unreadable
 from medassets.shards.writer import read_whole_record
@@ -76,9 +78,9 @@ class OtherDataset:
         waits = next((key for key in places.partitions if path in self._find_unmade(key)), None)
         if waits is None and not places.num_held:
             return ""
-        what = f"has not made {waits}" if waits else "holds a sample of it back, by a limit,"
+        what = f"has not made {waits} yet" if waits else "still holds a sample of it back (--limit)"
         return (
-            f"the dataset {self.paths.dataset} is made from it, too, and {what} yet; "
+            f"the dataset {self.paths.dataset} is made from it, too, and {what}; "
             f"`{self.paths.build_command}` makes it. If that dataset is given up, remove "
             f"{self.paths.catalog}"
         )
@@ -105,8 +107,7 @@ def find_other_datasets(workspace: Workspace) -> list[OtherDataset]:
     own = workspace.paths
     found: list[OtherDataset] = []
     for catalog in sorted(own.root.glob("*/catalog.parquet")):
-        stat = catalog.stat()
-        origin = _read_origin(catalog, (stat.st_ino, stat.st_mtime_ns))
+        origin = _read_origin(catalog)
         if catalog == own.catalog or origin is None:
             continue
         reads_tars = origin["source"] == "webdataset"
@@ -116,8 +117,46 @@ def find_other_datasets(workspace: Workspace) -> list[OtherDataset]:
     return found
 
 
+def check_planned(workspace: Workspace) -> None:
+    """Refuse to delete from folders of which another declared dataset may want anything.
+
+    Raises:
+        ReclaimError: If one that reads the same folders was never planned from there.
+    """
+    name, root = workspace.kind.spec.name, workspace.paths.root
+    own = [Path(folder).expanduser().resolve() for folder in workspace.declared.get(name, ())]
+    for other, folders in workspace.declared.items():
+        places = [Path(folder).expanduser().resolve() for folder in folders]
+        shared = [place for place in places if any(_overlap(place, one) for one in own)]
+        if other != name and shared and not _is_planned(root / other / "catalog.parquet", places):
+            msg = (
+                f"the dataset {other} is declared over the same files ({shared[0]}), and no plan says "
+                f"yet what it needs of them; `medassets build {other}` plans and makes it. If it is "
+                f"given up, take its declaration away"
+            )
+            raise ReclaimError(msg)
+
+
+def _is_planned(catalog: Path, places: Sequence[Path]) -> bool:
+    """Tell whether a catalog was made from a folder that holds one of the places."""
+    if not catalog.exists():
+        return False
+    origin = _read_origin(catalog)
+    tops = {top for place in places for top in (place, *place.parents)}
+    return origin is not None and origin["folder"] in map(_digest, tops)
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)
+
+
+def _read_origin(catalog: Path) -> dict[str, str] | None:
+    stat = catalog.stat()
+    return _read_footer(catalog, (stat.st_ino, stat.st_mtime_ns))
+
+
 @lru_cache(maxsize=64)
-def _read_origin(catalog: Path, _version: tuple[int, int]) -> dict[str, str] | None:
+def _read_footer(catalog: Path, _version: tuple[int, int]) -> dict[str, str] | None:
     with explain_unreadable(catalog):
         metadata = pq.read_schema(catalog).metadata or {}
     return json.loads(metadata[_ORIGIN_KEY]) if _ORIGIN_KEY in metadata else None

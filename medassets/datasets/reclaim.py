@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from medassets.datasets.build import today_fingerprint
+from medassets.datasets.other_datasets import check_planned
 from medassets.datasets.reclaim_report import Observe, ReclaimReport
 from medassets.datasets.reclaim_run import ReclaimRun
 from medassets.datasets.source_files import find_source_files, find_unused, open_source_folder
@@ -47,11 +48,13 @@ def reclaim_partition(
             where an error or Ctrl-C ends a run that has deleted something.
 
     Raises:
-        ReclaimError: If the declaration does not allow it, or a shard is missing or outdated.
+        ReclaimError: If the declaration does not allow it, a shard is missing or outdated, or another
+            dataset that is declared over the same files was never planned.
         CatalogError: If the catalog does not know the partition.
         DiskSpaceError: If there is no room to note what is deleted; nothing is deleted then.
     """
     _check_allowed(workspace)
+    check_planned(workspace)
     # A disk that is not mounted must not look like files that are gone.
     workspace.source.resolve_revision()
     files = find_source_files(workspace, partition_key)

@@ -1,7 +1,7 @@
 """Where one dataset's bytes come from, wait and end: source, staging, shards."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,6 +31,7 @@ class Workspace:
         staging: Where remote files wait on a local disk.
         paths: Where catalog, shards and manifests lie.
         num_downloads: Files fetched at the same time.
+        declared: Folders of this machine that declared datasets read volumes from, by dataset.
     """
 
     kind: DatasetKind
@@ -38,6 +39,7 @@ class Workspace:
     staging: Staging
     paths: DatasetPaths
     num_downloads: int = 4
+    declared: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
 
     @property
     def is_only_copy(self) -> bool:
@@ -158,6 +160,7 @@ def open_workspace(
     data_root: str = "",
     staging_root: str = "",
     num_downloads: int = 4,
+    declared: Mapping[str, Sequence[str]] | None = None,
 ) -> Workspace:
     """Return the workspace of a dataset; touches neither network nor disk.
 
@@ -166,6 +169,7 @@ def open_workspace(
         data_root: Folder of published datasets; empty means `$MEDASSETS_HOME/data`.
         staging_root: Folder of staged files; empty means `$MEDASSETS_HOME/staging`.
         num_downloads: Files fetched at the same time.
+        declared: Folders of this machine that declared datasets read volumes from, by dataset.
     """
     spec = kind.spec
     staging = Path(staging_root) if staging_root else staging_home()
@@ -175,6 +179,7 @@ def open_workspace(
         staging=Staging(staging / spec.name, budget_bytes=int(spec.staging_budget_gb * 1e9)),
         paths=dataset_paths(spec.name, data_root=data_root, stage=kind.stage),
         num_downloads=num_downloads,
+        declared=declared or {},
     )
 
 

@@ -13,7 +13,7 @@ from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.volumes import VolumeDataset
 from medassets.datasets.windows import CTWindows
 from medassets.datasets.workspace import Workspace, open_workspace
-from medassets.errors import CatalogError
+from medassets.errors import CatalogError, ReclaimError
 from medassets.shards.writer import read_whole_record
 from medassets.specs import CTWindowDatasetSpec, VolumeDatasetSpec
 from medassets.testing.ct_rate import make_ct_rate_repository
@@ -117,6 +117,54 @@ def test_datasets_over_other_files_do_not_count(made: Made, tmp_path: Path) -> N
     plan(elsewhere.open(name="other"))
     elsewhere.tree.folder.rename(made.tree.folder)
     assert len(made.reclaim(FIRST).deleted) == 3
+
+
+def test_a_declared_dataset_without_a_plan_stops_every_deletion(made: Made) -> None:
+    folder = str(made.tree.folder / "npz")
+    workspace = replace(
+        made.open(),
+        declared={"tiny": [folder], "other": [folder], "hub": [], "apart": [f"{folder}_apart"]},
+    )
+    with pytest.raises(ReclaimError, match="dataset other is declared over the same files") as got:
+        reclaim_partition(workspace, FIRST, confirmed=True)
+    assert "`medassets build other` plans and makes it" in str(got.value)
+    assert len(made.left) == 7
+    make(plan(made.open(name="other")), *KEYS)
+    assert len(reclaim_partition(workspace, FIRST, confirmed=True).deleted) == 3
+
+
+@pytest.mark.parametrize("sibling", [".", "..", "npz/train_1"])
+def test_a_plan_made_from_elsewhere_is_none(made: Made, tmp_path: Path, sibling: str) -> None:
+    elsewhere = replace(made, tree=replace(made.tree, folder=tmp_path / "elsewhere"))
+    made.tree.folder.rename(elsewhere.tree.folder)
+    plan(elsewhere.open(name="other"))
+    elsewhere.tree.folder.rename(made.tree.folder)
+    declared = {"tiny": [str(made.tree.folder / "npz")], "other": [str(made.tree.folder / sibling)]}
+    with pytest.raises(ReclaimError, match="no plan says yet what it needs"):
+        reclaim_partition(replace(made.open(), declared=declared), FIRST, confirmed=True)
+
+
+def test_folders_of_volumes_are_those_that_are_read() -> None:
+    tables = {f"{name}_file": f"{{split}}_{name}.csv" for name in ("meta", "reports", "labels")}
+    common: dict[str, Any] = {"name": "some", "hu_rule": "none", "splits": ("train", "valid")}
+    npz = {**common, **tables, "source": "npz", "folder": "/data"}
+    tars = {**common, "source": "webdataset"}
+    expected = {
+        ("/data/train_npz", "/data/valid_npz"): {**npz, "volumes_dir": "{split}_npz"},
+        ("/data/ct/train", "/data/ct/valid"): {**tars, "shards": "/data/ct/{split}"},
+        ("/data/a/train", "/data/a/valid"): {**tars, "shards": "/data/a/{split}/s-{000..9}.tar"},
+        ("/d/a/train", "/d/a/valid"): {**tars, "folder": "/d/a", "shards": "{split}/manifest.json"},
+        ("~/d/train", "~/d/valid"): {**tars, "folder": "~/d", "shards": "{split}/*.tar"},
+        ("/d/x/train_fixed", "/d/x/valid_fixed"): {
+            **common,
+            "source": "folder",
+            "folder": "/d",
+            "volumes_dir": "x/{split}_fixed",
+        },
+        (): {**common, "source": "huggingface", "repo_id": "some/data"},
+    }
+    for folders, fields in expected.items():
+        assert VolumeDatasetSpec(**fields).volume_folders == folders
 
 
 def test_a_catalog_that_cannot_be_read_stops_every_deletion(made: Made) -> None:
