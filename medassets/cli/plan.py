@@ -12,9 +12,11 @@ from medassets.cli.session import Session
 from medassets.cli.source_notes import explain_empty, find_table_problems, list_reasons
 from medassets.cli.words import count_words, format_bytes, format_seconds
 from medassets.datasets.estimates import PlanEstimate, estimate_plan
+from medassets.datasets.other_datasets import check_planned
 from medassets.datasets.peak import PeakEstimate, estimate_peak, require_peak
 from medassets.datasets.refresh import draft_catalog
 from medassets.datasets.workspace import Workspace
+from medassets.errors import ReclaimError
 from medassets.specs import ArraySourceSpec
 from medassets.storage.disk import free_bytes
 
@@ -33,7 +35,7 @@ def command(
     draft = draft_catalog(workspace, limit=limit, samples_per_shard=samples_per_shard)
     estimates = estimate_plan(workspace.kind, draft.table)
     free = free_bytes(workspace.paths.folder)
-    peak = _estimate_peak(workspace, draft.table)
+    peak = _estimate_peak(output, workspace, draft.table)
     _show(output, dataset, draft.source_uri, estimates, free)
     if peak is not None:
         _show_peak(output, peak)
@@ -69,11 +71,18 @@ def command(
     return 0
 
 
-def _estimate_peak(workspace: Workspace, table: pa.Table) -> PeakEstimate | None:
+def _estimate_peak(output: Output, workspace: Workspace, table: pa.Table) -> PeakEstimate | None:
     """Return the peak where sources share the disk with shards, or are deleted as they go."""
     if not workspace.source.is_local or not isinstance(workspace.kind.spec, ArraySourceSpec):
         return None
-    return estimate_peak(workspace, table, reclaim=workspace.kind.spec.delete_sources)
+    reclaim = workspace.kind.spec.delete_sources
+    try:
+        if reclaim:
+            check_planned(workspace)
+    except ReclaimError as error:
+        output.warn(f"no source would be deleted: {error}")
+        reclaim = False
+    return estimate_peak(workspace, table, reclaim=reclaim)
 
 
 def _show_peak(output: Output, peak: PeakEstimate) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -96,6 +96,19 @@ class OtherDataset:
                 if item.key not in known
             }
         return self._unmade[partition_key]
+
+
+def find_claim(others: Iterable[OtherDataset], place: Path) -> str:
+    """Return why one of several datasets still needs a file; empty if none does.
+
+    Args:
+        others: Those beside the one that would delete it.
+        place: The file, with the links of its folder resolved.
+
+    Raises:
+        CatalogError: If a catalog cannot be read.
+    """
+    return next(filter(None, (other.find_claim(place) for other in others)), "")
 
 
 def find_other_datasets(workspace: Workspace) -> list[OtherDataset]:

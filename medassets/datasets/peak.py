@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from medassets.datasets.build import today_fingerprint
+from medassets.datasets.other_datasets import find_claim, find_other_datasets
 from medassets.datasets.places import index_places
 from medassets.datasets.source_files import open_source_folder, size_of
 from medassets.datasets.workspace import Workspace
@@ -60,13 +61,13 @@ def estimate_peak(workspace: Workspace, table: pa.Table, *, reclaim: bool) -> Pe
     """
     shards = _look_at_shards(workspace, table)
     shards = dict(sorted(shards.items(), key=lambda one: not one[1].is_done))
-    freed, sources = _measure_sources(workspace, table, list(shards))
+    freed, sources = _measure_sources(workspace, table, list(shards), reclaim=reclaim)
     same_disk = _is_same_disk(workspace)
     there = sum(shard.there + shard.begun for shard in shards.values())
     size = peak = there + sources
     room = needed = 0
     for key, shard in shards.items():
-        gone = freed.get(key, 0) if reclaim else 0
+        gone = freed.get(key, 0)
         size += shard.new
         room += shard.new
         peak, needed = max(peak, size), max(needed, room)
@@ -160,7 +161,7 @@ def _estimate_shards(workspace: Workspace, table: pa.Table) -> dict[str, int]:
 
 
 def _measure_sources(
-    workspace: Workspace, table: pa.Table, order: list[str]
+    workspace: Workspace, table: pa.Table, order: list[str], *, reclaim: bool
 ) -> tuple[dict[str, int], int]:
     """Return by shard the bytes of the files that go with it, and of all files of the plan.
 
@@ -168,8 +169,11 @@ def _measure_sources(
         workspace: The dataset.
         table: Its catalog.
         order: The shards as they are made; a file goes with the last that has a sample of it.
+        reclaim: Whether any file goes.
     """
-    folder, numbers = open_source_folder(workspace), {key: n for n, key in enumerate(order)}
+    folder = open_source_folder(workspace).resolve()
+    others = find_other_datasets(workspace) if reclaim else []
+    numbers = {key: n for n, key in enumerate(order)}
     freed: dict[str, int] = {}
     total = 0
     for path, places in index_places(table, workspace.source.physical_path).items():
@@ -180,7 +184,7 @@ def _measure_sources(
         except OSError:
             continue
         total += num_bytes
-        if not places.num_unplanned:
+        if reclaim and not places.num_unplanned and not find_claim(others, folder / path):
             last = max(places.partitions, key=lambda key: numbers[key])
             freed[last] = freed.get(last, 0) + num_bytes
     return freed, total

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from medassets.datasets.build import today_fingerprint
-from medassets.datasets.other_datasets import find_other_datasets
+from medassets.datasets.other_datasets import find_claim, find_other_datasets
 from medassets.datasets.proof import Proof, prove_file
 from medassets.datasets.reclaim_report import Kept, Observe, ReclaimProgress, ReclaimReport
 from medassets.datasets.source_files import (
@@ -140,12 +140,7 @@ class ReclaimRun:
             return why, True
         if unused := find_unused(self.workspace, file):
             return f"it also holds {unused}, in no shard (see ignored_members)", False
-        return self._find_claim(file), True
-
-    def _find_claim(self, file: SourceFile) -> str:
-        """Return which other dataset still needs a file, and what for; empty if none does."""
-        place = self.folder.resolve() / file.path
-        return next(filter(None, (other.find_claim(place) for other in self.others)), "")
+        return find_claim(self.others, self.folder.resolve() / file.path), True
 
     def _look_at(self, file: SourceFile) -> str:
         place = self.folder / file.path

@@ -41,6 +41,20 @@ def test_a_build_that_could_not_delete_is_not_begun(both: Scans, medassets: Meda
     assert medassets("build", "scans").code == 0
 
 
+def test_plan_counts_no_source_as_gone_that_has_to_stay(both: Scans, medassets: Medassets) -> None:
+    planned = medassets("plan", "scans", "--json")
+    assert planned.code == 0
+    assert "no source would be deleted: the dataset more is declared" in planned.err
+    peak = planned.document["peak"]
+    assert peak["end_bytes"] == peak["source_bytes"] + peak["shard_bytes"]
+    assert medassets("build", "more", "--limit", "3").code == 0
+    planned = medassets("plan", "scans", "--json")
+    assert "no source would be deleted" not in planned.err
+    held = sum(both.place(index).stat().st_size for index in (3, 4))
+    peak = planned.document["peak"]
+    assert peak["end_bytes"] == held + peak["shard_bytes"]
+
+
 def test_dagster_asset_materialize_deletes_nothing_before_the_other_is_planned(
     both: Scans,
 ) -> None:
