@@ -4,7 +4,6 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,12 @@ from typing import Any
 import dagster as dg
 
 from medassets.components.loading import LoadedDatasets, load_datasets
+from medassets.datasets.other_datasets import Declarations
 from medassets.io_managers.catalog import CatalogIOManager
 from medassets.io_managers.manifests import ManifestIOManager
 from medassets.io_managers.tar_shards import TarShardIOManager
 from medassets.resources.video_decoder import VideoDecoderResource
 from medassets.resources.workspace import WorkspaceResource
-from medassets.specs import CTSourceSpec, DatasetSpec
 
 # backfill_policy and partitioned checks are beta; one warning per asset and command helps nobody.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
@@ -66,17 +65,16 @@ def _load(folders: tuple[Path, ...], _state: object) -> LoadedDatasets:
     return load_datasets(folders)
 
 
-def build_resources(declared: Iterable[DatasetSpec] = ()) -> dict[str, Any]:
+def build_resources(declarations: Declarations | None = None) -> dict[str, Any]:
     """Return the resources that every dataset's assets ask for.
 
     Args:
-        declared: All datasets of the code location, so that none deletes what another still needs.
+        declarations: All datasets of the code location, so that none deletes what another needs.
     """
-    workspace = WorkspaceResource(
-        declared={s.name: list(s.volume_folders) for s in declared if isinstance(s, CTSourceSpec)}
-    )
+    workspace = WorkspaceResource()
     return {
         "workspace": workspace,
+        "declarations": declarations or Declarations(),
         "video_decoder": VideoDecoderResource(),
         "catalog_io_manager": CatalogIOManager(workspace=workspace),
         "tar_shard_io_manager": TarShardIOManager(workspace=workspace),
@@ -90,7 +88,7 @@ def build_definitions(loaded: LoadedDatasets) -> dg.Definitions:
     Runs are in process by default: a step of its own process costs two seconds a shard, and
     outlives a killed run as an orphan.
     """
-    resources = build_resources(declared.spec for declared in loaded.datasets.values())
+    resources = build_resources(loaded.declarations)
     shared = dg.Definitions(resources=resources, executor=dg.in_process_executor)
     return dg.Definitions.merge(loaded.definitions, shared)
 

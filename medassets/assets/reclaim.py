@@ -7,6 +7,7 @@ import dagster as dg
 
 from medassets.assets.partitions import backfill_policy, shard_partitions
 from medassets.datasets.kind import DatasetKind
+from medassets.datasets.other_datasets import Declarations, Others
 from medassets.datasets.reclaim import CONFIRMATION, reclaim_partition
 from medassets.datasets.reclaim_report import ReclaimReport
 from medassets.datasets.workspace import Workspace
@@ -70,15 +71,18 @@ def build_reclaim_asset(kind: DatasetKind) -> dg.AssetsDefinition:
         ),
     )
     def reclaimed_sources(
-        context: dg.AssetExecutionContext, config: ReclaimConfig, workspace: WorkspaceResource
+        context: dg.AssetExecutionContext,
+        config: ReclaimConfig,
+        workspace: WorkspaceResource,
+        declarations: dg.ResourceParam[Declarations],
     ) -> Iterator[Any]:
         with explained_failures(context.run.tags):
-            confirmed = config.is_confirmed()
-            reports = _reclaim(context, workspace.open(kind), confirmed, config.num_workers)
+            others = declarations.open_others(spec.name, workspace.open)
+            reports = _reclaim(context, workspace.open(kind), others, config)
         yield _check_result(reports)
         with explained_failures(context.run.tags):
             _check_trouble(reports)
-        if confirmed:
+        if config.is_confirmed():
             yield dg.MaterializeResult(metadata=_metadata_of_all(reports))
 
     return reclaimed_sources
@@ -89,12 +93,12 @@ def _describe_check() -> str:
 
 
 def _reclaim(
-    context: dg.AssetExecutionContext, workspace: Workspace, confirmed: bool, num_workers: int
+    context: dg.AssetExecutionContext, workspace: Workspace, others: Others, config: ReclaimConfig
 ) -> list[ReclaimReport]:
     reports: list[ReclaimReport] = []
-    keys = sorted(context.partition_keys)
+    confirmed, keys = config.is_confirmed(), sorted(context.partition_keys)
     for key in keys:
-        done = _reclaim_one(workspace, key, confirmed=confirmed, num_workers=num_workers)
+        done = _reclaim_one(workspace, key, others, config)
         reports.append(done)
         metadata = reclaim_metadata(done)
         if not confirmed:
@@ -111,12 +115,18 @@ def _reclaim(
 
 
 def _reclaim_one(
-    workspace: Workspace, key: str, *, confirmed: bool, num_workers: int
+    workspace: Workspace, key: str, others: Others, config: ReclaimConfig
 ) -> ReclaimReport:
     """Return what became of one shard's sources; of a range, the others have their turn, too."""
+    confirmed = config.is_confirmed()
     try:
         return reclaim_partition(
-            workspace, key, confirmed=confirmed, num_workers=num_workers, observe=report
+            workspace,
+            key,
+            confirmed=confirmed,
+            others=others,
+            num_workers=config.num_workers,
+            observe=report,
         )
     except ReclaimError as error:
         refused = ReclaimReport(key, confirmed, problems=[str(error)])

@@ -12,7 +12,7 @@ from medassets.cli.session import Session
 from medassets.cli.source_notes import explain_empty, find_table_problems, list_reasons
 from medassets.cli.words import count_words, format_bytes, format_seconds
 from medassets.datasets.estimates import PlanEstimate, estimate_plan
-from medassets.datasets.other_datasets import check_planned
+from medassets.datasets.other_datasets import Needs
 from medassets.datasets.peak import PeakEstimate, estimate_peak, require_peak
 from medassets.datasets.refresh import draft_catalog
 from medassets.datasets.workspace import Workspace
@@ -30,12 +30,13 @@ def command(
     dataset: str, limit: int | None, samples_per_shard: int | None, *, as_json: bool
 ) -> int:
     """Read the tables of DATASET and say how many samples, bytes and hours a build takes."""
-    output, workspace = Output(as_json), Session().workspace(dataset)
+    output, session = Output(as_json), Session()
+    workspace = session.workspace(dataset)
     check_shard_size(workspace, samples_per_shard)
     draft = draft_catalog(workspace, limit=limit, samples_per_shard=samples_per_shard)
     estimates = estimate_plan(workspace.kind, draft.table)
     free = free_bytes(workspace.paths.folder)
-    peak = _estimate_peak(output, workspace, draft.table)
+    peak = _estimate_peak(output, session, workspace, draft.table)
     _show(output, dataset, draft.source_uri, estimates, free)
     if peak is not None:
         _show_peak(output, peak)
@@ -71,18 +72,19 @@ def command(
     return 0
 
 
-def _estimate_peak(output: Output, workspace: Workspace, table: pa.Table) -> PeakEstimate | None:
+def _estimate_peak(
+    output: Output, session: Session, workspace: Workspace, table: pa.Table
+) -> PeakEstimate | None:
     """Return the peak where sources share the disk with shards, or are deleted as they go."""
     if not workspace.source.is_local or not isinstance(workspace.kind.spec, ArraySourceSpec):
         return None
-    reclaim = workspace.kind.spec.delete_sources
+    reclaim, needs = workspace.kind.spec.delete_sources, None
     try:
-        if reclaim:
-            check_planned(workspace)
+        needs = Needs(workspace, session.others(workspace.kind.spec.name)) if reclaim else None
     except ReclaimError as error:
         output.warn(f"no source would be deleted: {error}")
         reclaim = False
-    return estimate_peak(workspace, table, reclaim=reclaim)
+    return estimate_peak(workspace, table, reclaim=reclaim, needs=needs)
 
 
 def _show_peak(output: Output, peak: PeakEstimate) -> None:

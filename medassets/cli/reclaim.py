@@ -17,7 +17,7 @@ from medassets.cli.reclaiming import (
 from medassets.cli.selection import parse_partitions
 from medassets.cli.session import Session
 from medassets.cli.words import count_words, format_bytes
-from medassets.datasets.other_datasets import check_planned
+from medassets.datasets.other_datasets import Needs, Others
 from medassets.datasets.reclaim import CONFIRMATION, reclaim_partition
 from medassets.datasets.reclaim_report import ReclaimReport
 from medassets.datasets.source_files import SourceFile, open_source_folder
@@ -53,8 +53,9 @@ def command(
     """
     output, session = Output(as_json), Session()
     if not delete_sources:
-        workspace = session.workspace(dataset)
-        return _list_only(output, workspace, _find_keys(workspace, partitions))
+        workspace, others = session.workspace(dataset), session.others(dataset)
+        check_may_delete(workspace, others)
+        return _list_only(output, workspace, others, _find_keys(workspace, partitions))
     deletion = _Deletion(session, output, dataset, num_workers, Reclaimed(is_confirmed=yes))
     try:
         deletion.run(partitions)
@@ -69,12 +70,12 @@ def command(
     return deletion.code
 
 
-def check_may_delete(workspace: Workspace) -> None:
-    """Refuse to delete sources that the declaration keeps, or that another dataset may want.
+def check_may_delete(workspace: Workspace, others: Others) -> None:
+    """Refuse to delete sources that the declaration keeps, or that nobody knows to be free.
 
     Raises:
-        SpecError: If it keeps them.
-        ReclaimError: If another dataset that is declared over the same files was never planned.
+        SpecError: If the declaration keeps them.
+        ReclaimError: If it cannot be told what another dataset needs.
     """
     spec = workspace.kind.spec
     if not getattr(spec, "delete_sources", False):
@@ -83,11 +84,10 @@ def check_may_delete(workspace: Workspace) -> None:
             f"`delete_sources: true` there to let them be deleted"
         )
         raise SpecError(msg)
-    check_planned(workspace)
+    Needs(workspace, others)
 
 
 def _find_keys(workspace: Workspace, partitions: str | None) -> list[str]:
-    check_may_delete(workspace)
     return parse_partitions(partitions, list(workspace.read_plan().partitions))
 
 
@@ -95,12 +95,12 @@ def _find_made(workspace: Workspace, keys: list[str]) -> list[str]:
     return [key for key in keys if read_whole_record(workspace.paths, key) is not None]
 
 
-def _list_only(output: Output, workspace: Workspace, keys: list[str]) -> int:
+def _list_only(output: Output, workspace: Workspace, others: Others, keys: list[str]) -> int:
     dataset, found = workspace.kind.spec.name, Reclaimed(excluded=count_excluded(workspace))
     made = _find_made(workspace, keys)
     for key in made:
         try:
-            found.reports.append(reclaim_partition(workspace, key, confirmed=False))
+            found.reports.append(reclaim_partition(workspace, key, confirmed=False, others=others))
         except ReclaimError as error:
             found.reports.append(ReclaimReport(key, confirmed=False, problems=[str(error)]))
     files = [file for report in found.reports for file in report.deletable]
@@ -165,10 +165,12 @@ class _Deletion:
 
         Raises:
             SpecError: If the declaration keeps its sources, or a partition is unknown.
+            ReclaimError: If it cannot be told what another dataset needs.
             CatalogError: If there is no catalog.
             DiskSpaceError: If there is no room for Dagster's record.
         """
         workspace = self.session.workspace(self.dataset)
+        check_may_delete(workspace, self.session.others(self.dataset))
         keys = _find_keys(workspace, partitions)
         self.found.is_confirmed = ask_for_confirmation(
             self.output,

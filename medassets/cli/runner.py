@@ -152,7 +152,7 @@ class _Build:
         dataset, options, report = self.report.dataset, self.options, self.report
         check_options(self.session.workspace(dataset), options)
         if options.delete_sources:
-            check_may_delete(self.session.workspace(dataset))
+            check_may_delete(self.session.workspace(dataset), self.session.others(dataset))
             self.may_delete = ask_for_confirmation(
                 self.output,
                 dataset,
@@ -173,7 +173,7 @@ class _Build:
         if not self._read_plan():
             return EXIT_FAILED
         if self.may_delete:
-            check_peak(self.session.workspace(dataset))
+            check_peak(self.session.workspace(dataset), self.session.others(dataset))
         for one in rounds:
             selection = select_shards(self.session, dataset, options, one.stages)
             report.kept += selection.num_kept

@@ -20,6 +20,7 @@ from medassets.cli.orphans import PROCESS_TAG, name_process, settle_orphans
 from medassets.cli.outcome import RunResult, hearing_interrupts, read_result
 from medassets.components.loading import LoadedDatasets
 from medassets.datasets.kind import DatasetKind
+from medassets.datasets.other_datasets import Others
 from medassets.datasets.registry import list_build_stages, open_kind, open_kinds
 from medassets.datasets.status import Recorded
 from medassets.datasets.workspace import Workspace
@@ -176,9 +177,13 @@ class Session:
 
     def workspace(self, dataset: str, stage: str = "") -> Workspace:
         """Return where a dataset's bytes come from, wait and end, as its assets see it."""
-        kind = self.kind(dataset, stage)
-        declared = (one.spec for one in self.loaded.datasets.values())
-        return build_resources(declared)["workspace"].open(kind)
+        resource = build_resources()["workspace"]
+        return resource.open(self.kind(dataset, stage))
+
+    def others(self, dataset: str) -> Others:
+        """Return the datasets declared beside one that read files of this machine."""
+        resource = build_resources()["workspace"]
+        return self.loaded.declarations.open_others(dataset, resource.open)
 
     def recorded(self, workspace: Workspace, keys: list[str]) -> Recorded:
         """Return what Dagster knows of the shards of a dataset's stage."""

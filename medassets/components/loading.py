@@ -22,6 +22,7 @@ from medassets.components.documents import (
     check_values,
     read_documents,
 )
+from medassets.datasets.other_datasets import Declarations
 from medassets.errors import MedassetsError
 from medassets.specs import DatasetSpec
 
@@ -69,6 +70,12 @@ class LoadedDatasets:
     definitions: dg.Definitions
     problems: tuple[Problem, ...]
     datasets: dict[str, Declared]
+
+    @property
+    def declarations(self) -> Declarations:
+        """All specs, and what is wrong with the other declarations."""
+        specs = tuple(declared.spec for declared in self.datasets.values())
+        return Declarations(specs, tuple(map(str, self.problems)))
 
 
 def load_datasets(folders: Iterable[Path]) -> LoadedDatasets:

@@ -1,180 +1,199 @@
-"""Other datasets that are made from the same source files, and may still need them."""
+"""Other declared datasets that are made from the same source files, and may still need them."""
 
-import hashlib
-import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
-from medassets.datasets.places import read_places
+from medassets.datasets.build import today_fingerprint
+from medassets.datasets.kind import DatasetKind
+from medassets.datasets.refresh import draft_catalog
+from medassets.datasets.registry import open_kind
 from medassets.datasets.source_files import open_source_folder
 from medassets.datasets.workspace import Workspace
-from medassets.errors import ReclaimError
-from medassets.shards.catalog import read_partition
-from medassets.shards.previous import explain_unreadable
+from medassets.errors import TRANSIENT_REASONS, MedassetsError, ReclaimError
+from medassets.shards.catalog import STATE_PLANNED, CatalogPlan
 from medassets.shards.writer import read_whole_record
-from medassets.sources.base import Source
-from medassets.sources.folder import FolderSource
-from medassets.sources.webdataset import WebDatasetSource
-from medassets.specs import CTSourceSpec
-from medassets.storage.checksums import canonical_json
-from medassets.storage.paths import DatasetPaths
-
-_ORIGIN_KEY = b"medassets.origin"
-
-
-def describe_origin(workspace: Workspace) -> dict[bytes, bytes]:
-    """Return what the footer of a catalog says of the folder it was made from; of a hub, nothing.
-
-    The folder stands there as a digest: catalogs are published with their datasets, and may not name
-    places of this machine.
-    """
-    spec = workspace.kind.spec
-    if not isinstance(spec, CTSourceSpec) or not workspace.source.is_local:
-        return {}
-    origin = {
-        "folder": _digest(open_source_folder(workspace).resolve()),
-        "source": spec.source,
-        "stage": workspace.kind.stage,
-    }
-    return {_ORIGIN_KEY: canonical_json(origin)}
+from medassets.specs import CTSourceSpec, DatasetSpec
 
 
 @dataclass(frozen=True)
-class OtherDataset:
-    """A dataset under the same root, made from files of this machine.
+class Declarations:
+    """All declarations of a code location.
 
     Attributes:
-        paths: Where it lies.
-        folder: Digest of the folder of its source.
-        source: Reads the paths of its catalog; not its files.
+        specs: The good ones.
+        problems: What is wrong with others: nobody knows which files they are about.
     """
 
-    paths: DatasetPaths
-    folder: str
-    source: Source
-    _unmade: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+    specs: tuple[DatasetSpec, ...] = ()
+    problems: tuple[str, ...] = ()
 
-    def find_claim(self, place: Path) -> str:
-        """Return why the dataset still needs a file; empty if it does not.
+    def open_others(self, dataset: str, open_one: Callable[[DatasetKind], Workspace]) -> "Others":
+        """Return the datasets of CT beside one that are made from files of this machine.
 
         Args:
-            place: The file, with the links of its folder resolved.
-
-        Raises:
-            CatalogError: If the catalog cannot be read.
+            dataset: Name of the one.
+            open_one: Opens the workspace of a kind.
         """
-        top = next((parent for parent in place.parents if _digest(parent) == self.folder), None)
-        if top is None:
-            return ""
-        path = place.relative_to(top).as_posix()
-        places = read_places(self.paths.catalog, self.source).get(path)
-        if places is None:
-            return ""
-        waits = next((key for key in places.partitions if path in self._find_unmade(key)), None)
-        if waits is None and not places.num_held:
-            return ""
-        what = f"has not made {waits} yet" if waits else "still holds a sample of it back (--limit)"
-        return (
-            f"the dataset {self.paths.dataset} is made from it, too, and {what}; "
-            f"`{self.paths.build_command}` makes it. If that dataset is given up, remove "
-            f"{self.paths.catalog}"
-        )
-
-    def _find_unmade(self, partition_key: str) -> set[str]:
-        """Return the files of which a planned sample is not in its shard, nor rejected by it."""
-        if partition_key not in self._unmade:
-            record = read_whole_record(self.paths, partition_key)
-            known = {one.key for one in (*record.samples, *record.rejected)} if record else set()
-            self._unmade[partition_key] = {
-                self.source.physical_path(item.path)
-                for item in read_partition(self.paths.catalog, partition_key)
-                if item.key not in known
-            }
-        return self._unmade[partition_key]
+        found: list[Workspace] = []
+        problems = list(self.problems)
+        for spec in self.specs:
+            if not isinstance(spec, CTSourceSpec) or spec.name == dataset:
+                continue
+            try:
+                workspace = open_one(open_kind(spec))
+            except MedassetsError as error:
+                problems.append(f"{spec.name}: {error}")
+                continue
+            if workspace.source.is_local:
+                found.append(workspace)
+        return Others(tuple(found), tuple(problems))
 
 
-def find_claim(others: Iterable[OtherDataset], place: Path) -> str:
-    """Return why one of several datasets still needs a file; empty if none does.
+@dataclass(frozen=True)
+class Others:
+    """Datasets declared beside one.
+
+    Attributes:
+        workspaces: Those that are made from files of this machine.
+        problems: Declarations that cannot be read.
+    """
+
+    workspaces: tuple[Workspace, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+class Needs:
+    """Which files of a source other datasets still need: those of samples they have not made.
 
     Args:
-        others: Those beside the one that would delete it.
-        place: The file, with the links of its folder resolved.
+        workspace: The dataset that would delete them.
+        others: Those beside it.
 
     Raises:
-        CatalogError: If a catalog cannot be read.
+        ReclaimError: If a declaration, or the source of another dataset in the same folder, cannot be
+            read: what it needs is not known then.
     """
-    return next(filter(None, (other.find_claim(place) for other in others)), "")
 
-
-def find_other_datasets(workspace: Workspace) -> list[OtherDataset]:
-    """Return the planned datasets beside this one whose sources are files of this machine.
-
-    Raises:
-        CatalogError: If a catalog cannot be read: what it needs is not known then.
-    """
-    own = workspace.paths
-    found: list[OtherDataset] = []
-    for catalog in sorted(own.root.glob("*/catalog.parquet")):
-        origin = _read_origin(catalog)
-        if catalog == own.catalog or origin is None:
-            continue
-        reads_tars = origin["source"] == "webdataset"
-        source = WebDatasetSource(Path()) if reads_tars else FolderSource(Path())
-        paths = DatasetPaths(own.root, catalog.parent.name, origin["stage"])
-        found.append(OtherDataset(paths, origin["folder"], source))
-    return found
-
-
-def check_planned(workspace: Workspace) -> None:
-    """Refuse to delete from folders of which another declared dataset may want anything.
-
-    Raises:
-        ReclaimError: If one that reads the same folders was never planned from there.
-    """
-    name, root = workspace.kind.spec.name, workspace.paths.root
-    own = [Path(folder).expanduser().resolve() for folder in workspace.declared.get(name, ())]
-    for other, folders in workspace.declared.items():
-        places = [Path(folder).expanduser().resolve() for folder in folders]
-        shared = [place for place in places if any(_overlap(place, one) for one in own)]
-        if other != name and shared and not _is_planned(root / other / "catalog.parquet", places):
+    def __init__(self, workspace: Workspace, others: Others) -> None:
+        if others.problems:
             msg = (
-                f"the dataset {other} is declared over the same files ({shared[0]}), and no plan says "
-                f"yet what it needs of them; `medassets build {other}` plans and makes it. If it is "
-                f"given up, take its declaration away"
+                f"{others.problems[0]}. A declaration that cannot be read may be about the same "
+                f"files; mend it, or take it away"
             )
             raise ReclaimError(msg)
+        own = os.path.realpath(open_source_folder(workspace))
+        self._plans = [
+            _plan_today(workspace, other)
+            for other in others.workspaces
+            # No source follows a link out of its folder.
+            if _overlap(own, os.path.realpath(open_source_folder(other)))
+        ]
+        self._left: dict[tuple[str, str], Collection[str]] = {}
+
+    def find_claim(self, place: Path) -> str:
+        """Return why another dataset still needs a file; empty if none does."""
+        path = os.path.realpath(place)
+        for plan in self._plans:
+            dataset = plan.workspace.kind.spec.name
+            for key, sample in plan.samples.get(path, ()):
+                if (dataset, key) not in self._left:
+                    self._left[dataset, key] = plan.find_unmade(key)
+                if sample in self._left[dataset, key]:
+                    return (
+                        f"the dataset {dataset} still needs it: {key} is to be made of it by "
+                        f"`{plan.workspace.paths.build_command}`. If {dataset} is given up, take its "
+                        f"declaration away"
+                    )
+        return ""
+
+    def look_again(self) -> None:
+        """Forget which shards of the others are whole: they may have been lost meanwhile."""
+        self._left.clear()
 
 
-def _is_planned(catalog: Path, places: Sequence[Path]) -> bool:
-    """Tell whether a catalog was made from a folder that holds one of the places."""
-    if not catalog.exists():
-        return False
-    origin = _read_origin(catalog)
-    tops = {top for place in places for top in (place, *place.parents)}
-    return origin is not None and origin["folder"] in map(_digest, tops)
+@dataclass(frozen=True)
+class _Plan:
+    """What another dataset would be made of today.
+
+    Attributes:
+        workspace: The dataset.
+        plan: Its plan, if it were refreshed now.
+        samples: Real path of a file -> shard and key of each sample of it.
+        keys: Shard -> keys of its samples.
+    """
+
+    workspace: Workspace
+    plan: CatalogPlan = field(repr=False)
+    samples: Mapping[str, Sequence[tuple[str, str]]] = field(repr=False)
+    keys: Mapping[str, Collection[str]] = field(repr=False)
+
+    def find_unmade(self, partition_key: str) -> set[str]:
+        """Return the samples that are not in their shard, nor refused by it for good."""
+        today = today_fingerprint(self.workspace, self.plan, partition_key)
+        record = read_whole_record(self.workspace.paths, partition_key, today)
+        settled: set[str] = set()
+        if record is not None:
+            refused = {r.key for r in record.rejected if r.reason not in TRANSIENT_REASONS}
+            settled = refused | {sample.key for sample in record.samples}
+        return set(self.keys[partition_key]) - settled
 
 
-def _overlap(one: Path, other: Path) -> bool:
-    return one.is_relative_to(other) or other.is_relative_to(one)
+@dataclass(frozen=True)
+class _Moment:
+    """Of which workspace the plan is wanted, and what tells that it may be another by now."""
+
+    state: tuple[object, ...]
+    workspace: Workspace = field(compare=False, repr=False)
 
 
-def _read_origin(catalog: Path) -> dict[str, str] | None:
-    stat = catalog.stat()
-    return _read_footer(catalog, (stat.st_ino, stat.st_mtime_ns))
+def _plan_today(workspace: Workspace, other: Workspace) -> _Plan:
+    # As new as the catalog of the dataset that deletes: no file of that is younger.
+    catalogs = (workspace.paths.catalog, other.paths.catalog)
+    state = (str(other.paths.folder), repr(other.kind.spec), *map(_find_version, catalogs))
+    try:
+        return _draft(_Moment(state, other))
+    except (MedassetsError, OSError) as error:
+        name = other.kind.spec.name
+        msg = (
+            f"the dataset {name} is declared over the same folder, and what it needs cannot be told: "
+            f"{error}. If {name} is given up, take its declaration away"
+        )
+        raise ReclaimError(msg) from error
 
 
-@lru_cache(maxsize=64)
-def _read_footer(catalog: Path, _version: tuple[int, int]) -> dict[str, str] | None:
-    with explain_unreadable(catalog):
-        metadata = pq.read_schema(catalog).metadata or {}
-    return json.loads(metadata[_ORIGIN_KEY]) if _ORIGIN_KEY in metadata else None
+def _find_version(catalog: Path) -> tuple[int, int] | None:
+    try:
+        found = catalog.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
-@lru_cache(maxsize=4096)
-def _digest(folder: Path) -> str:
-    return hashlib.sha256(os.fsencode(folder)).hexdigest()
+@lru_cache(maxsize=16)
+def _draft(moment: _Moment) -> _Plan:
+    """Read tables and files of a dataset once for all shards of the one that deletes."""
+    workspace = moment.workspace
+    draft = draft_catalog(workspace)
+    folder = os.path.realpath(open_source_folder(workspace))
+    samples: dict[str, list[tuple[str, str]]] = {}
+    keys: dict[str, set[str]] = {key: set() for key in draft.plan.partitions}
+    real: dict[str, str] = {}
+    for name, virtual, state, partition in zip(
+        *(draft.table[name].to_pylist() for name in ("key", "path", "state", "partition")),
+        strict=True,
+    ):
+        if state != STATE_PLANNED:
+            continue
+        path = workspace.source.physical_path(virtual)
+        if path not in real:
+            real[path] = os.path.realpath(f"{folder}/{path}")
+        samples.setdefault(real[path], []).append((partition, name))
+        keys[partition].add(name)
+    return _Plan(workspace, draft.plan, samples, keys)
+
+
+def _overlap(one: str, other: str) -> bool:
+    return os.path.commonpath([one, other]) in (one, other)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from medassets.datasets.build import today_fingerprint
-from medassets.datasets.other_datasets import find_claim, find_other_datasets
+from medassets.datasets.other_datasets import Needs, Others
 from medassets.datasets.places import index_places
 from medassets.datasets.source_files import open_source_folder, size_of
 from medassets.datasets.workspace import Workspace
@@ -48,7 +48,9 @@ class PeakEstimate:
         return self.needed_bytes <= self.free_bytes
 
 
-def estimate_peak(workspace: Workspace, table: pa.Table, *, reclaim: bool) -> PeakEstimate:
+def estimate_peak(
+    workspace: Workspace, table: pa.Table, *, reclaim: bool, needs: Needs | None = None
+) -> PeakEstimate:
     """Return what disk a build of the whole plan takes.
 
     Sources of shards that are whole go first; the other shards are made one after the other, in the
@@ -58,16 +60,17 @@ def estimate_peak(workspace: Workspace, table: pa.Table, *, reclaim: bool) -> Pe
         workspace: The dataset.
         table: Its catalog; see `medassets.shards.catalog`.
         reclaim: Whether the sources of each shard are deleted before the next one is made.
+        needs: What other datasets keep of them.
     """
     shards = _look_at_shards(workspace, table)
     shards = dict(sorted(shards.items(), key=lambda one: not one[1].is_done))
-    freed, sources = _measure_sources(workspace, table, list(shards), reclaim=reclaim)
+    freed, sources = _measure_sources(workspace, table, list(shards), needs)
     same_disk = _is_same_disk(workspace)
     there = sum(shard.there + shard.begun for shard in shards.values())
     size = peak = there + sources
     room = needed = 0
     for key, shard in shards.items():
-        gone = freed.get(key, 0)
+        gone = freed.get(key, 0) if reclaim else 0
         size += shard.new
         room += shard.new
         peak, needed = max(peak, size), max(needed, room)
@@ -111,16 +114,18 @@ class _Shard:
         return 0 if self.is_done else self.there
 
 
-def check_peak(workspace: Workspace) -> None:
+def check_peak(workspace: Workspace, others: Others) -> None:
     """Refuse a build that deletes sources as it goes, and would still not fit.
 
     Raises:
         DiskSpaceError: If it does not; the message has both numbers.
+        ReclaimError: If it cannot be told what another dataset needs.
         CatalogError: If there is no catalog yet.
     """
     table = workspace.read_catalog()
     if table is not None:
-        require_peak(workspace, estimate_peak(workspace, table, reclaim=True))
+        needs = Needs(workspace, others)
+        require_peak(workspace, estimate_peak(workspace, table, reclaim=True, needs=needs))
 
 
 def require_peak(workspace: Workspace, peak: PeakEstimate) -> None:
@@ -161,7 +166,7 @@ def _estimate_shards(workspace: Workspace, table: pa.Table) -> dict[str, int]:
 
 
 def _measure_sources(
-    workspace: Workspace, table: pa.Table, order: list[str], *, reclaim: bool
+    workspace: Workspace, table: pa.Table, order: list[str], needs: Needs | None
 ) -> tuple[dict[str, int], int]:
     """Return by shard the bytes of the files that go with it, and of all files of the plan.
 
@@ -169,11 +174,9 @@ def _measure_sources(
         workspace: The dataset.
         table: Its catalog.
         order: The shards as they are made; a file goes with the last that has a sample of it.
-        reclaim: Whether any file goes.
+        needs: What other datasets keep.
     """
-    folder = open_source_folder(workspace).resolve()
-    others = find_other_datasets(workspace) if reclaim else []
-    numbers = {key: n for n, key in enumerate(order)}
+    folder, numbers = open_source_folder(workspace), {key: n for n, key in enumerate(order)}
     freed: dict[str, int] = {}
     total = 0
     for path, places in index_places(table, workspace.source.physical_path).items():
@@ -184,7 +187,7 @@ def _measure_sources(
         except OSError:
             continue
         total += num_bytes
-        if reclaim and not places.num_unplanned and not find_claim(others, folder / path):
+        if not places.num_unplanned and not (needs and needs.find_claim(folder / path)):
             last = max(places.partitions, key=lambda key: numbers[key])
             freed[last] = freed.get(last, 0) + num_bytes
     return freed, total

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from medassets.shards.catalog import STATE_HELD, STATE_PLANNED
+from medassets.shards.catalog import STATE_PLANNED
 from medassets.shards.previous import explain_unreadable
 from medassets.sources.base import Source
 from medassets.storage.paths import split_partition_key
@@ -20,13 +20,11 @@ class Places:
 
     Attributes:
         partitions: Shards that hold them, in order.
-        num_unplanned: Rows of the file that are in none: excluded or held.
-        num_held: Those of them that wait for a plan without limit.
+        num_unplanned: Rows of the file that are in none.
     """
 
     partitions: list[str] = field(default_factory=list)
     num_unplanned: int = 0
-    num_held: int = 0
 
 
 def index_places(table: pa.Table, physical: Callable[[str], str]) -> dict[str, Places]:
@@ -44,7 +42,6 @@ def index_places(table: pa.Table, physical: Callable[[str], str]) -> dict[str, P
         places = found.setdefault(physical(virtual), Places())
         if state != STATE_PLANNED:
             places.num_unplanned += 1
-            places.num_held += state == STATE_HELD
         elif partition not in places.partitions:
             places.partitions.append(partition)
     for places in found.values():
@@ -64,7 +61,7 @@ def read_places(catalog: Path, source: Source) -> dict[str, Places]:
     return _read_index(catalog, (found.st_ino, found.st_mtime_ns), source)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _read_index(path: Path, _version: tuple[int, int], source: Source) -> dict[str, Places]:
     with explain_unreadable(path):
         table = pq.read_table(path, columns=["path", "state", "partition"])

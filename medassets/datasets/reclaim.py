@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from medassets.datasets.build import today_fingerprint
-from medassets.datasets.other_datasets import check_planned
+from medassets.datasets.other_datasets import Needs, Others
 from medassets.datasets.reclaim_report import Observe, ReclaimReport
 from medassets.datasets.reclaim_run import ReclaimRun
 from medassets.datasets.source_files import find_source_files, find_unused, open_source_folder
@@ -32,6 +32,7 @@ def reclaim_partition(
     partition_key: str,
     *,
     confirmed: bool,
+    others: Others | None = None,
     num_workers: int = 0,
     observe: Observe | None = None,
 ) -> ReclaimReport:
@@ -43,26 +44,28 @@ def reclaim_partition(
         workspace: The dataset; its declaration must say `delete_sources: true`.
         partition_key: The shard; whole, and made from today's plan.
         confirmed: Whether a person typed `CONFIRMATION`; without it nothing is written or deleted.
+        others: Datasets declared beside it, which keep what they still need.
         num_workers: Threads; 0 takes the declaration's number, and one per core if that is 0.
         observe: Told of every file, in the calling thread, and at last of the report; of that also
             where an error or Ctrl-C ends a run that has deleted something.
 
     Raises:
-        ReclaimError: If the declaration does not allow it, a shard is missing or outdated, or another
-            dataset that is declared over the same files was never planned.
+        ReclaimError: If the declaration does not allow it, a shard is missing or outdated, or it cannot
+            be told what another dataset needs.
         CatalogError: If the catalog does not know the partition.
         DiskSpaceError: If there is no room to note what is deleted; nothing is deleted then.
     """
     _check_allowed(workspace)
-    check_planned(workspace)
     # A disk that is not mounted must not look like files that are gone.
     workspace.source.resolve_revision()
+    needs = Needs(workspace, others or Others())
     files = find_source_files(workspace, partition_key)
     report = ReclaimReport(partition_key, confirmed)
     partitions = sorted({partition_key, *(key for file in files for key in file.partitions)})
     try:
         with _locked(workspace, partitions):
-            run = ReclaimRun(workspace, report, _read_records(workspace, partitions, partition_key))
+            records = _read_records(workspace, partitions, partition_key)
+            run = ReclaimRun(workspace, report, records, needs)
             left = run.settle(files)
             ready = [file for file in left if run.may_go(file)]
             if confirmed:

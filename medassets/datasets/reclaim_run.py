@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from medassets.datasets.build import today_fingerprint
-from medassets.datasets.other_datasets import find_claim, find_other_datasets
+from medassets.datasets.other_datasets import Needs
 from medassets.datasets.proof import Proof, prove_file
 from medassets.datasets.reclaim_report import Kept, Observe, ReclaimProgress, ReclaimReport
 from medassets.datasets.source_files import (
@@ -35,11 +35,15 @@ class ReclaimRun:
     """One run over the files of one shard, under the locks of all shards that hold their samples."""
 
     def __init__(
-        self, workspace: Workspace, report: ReclaimReport, records: dict[str, ShardRecord]
+        self,
+        workspace: Workspace,
+        report: ReclaimReport,
+        records: dict[str, ShardRecord],
+        needs: Needs,
     ) -> None:
         self.workspace, self.report, self.records = workspace, report, records
+        self.needs = needs
         self.folder = open_source_folder(workspace)
-        self.others = find_other_datasets(workspace)
         self.journals = {
             key: ReclaimJournal.read(workspace.paths.reclaim_journal(key)) for key in records
         }
@@ -94,7 +98,9 @@ class ReclaimRun:
             self.report.problems += proof.problems
         if self.report.problems:
             return
-        sure = [proof for proof in proofs if not proof.why]
+        # Comparing took its time, and others were at work.
+        self.needs.look_again()
+        sure = [proof for proof in proofs if not proof.why and not self._is_claimed(proof)]
         self.report.kept += [
             Kept(
                 p.file.path,
@@ -140,7 +146,7 @@ class ReclaimRun:
             return why, True
         if unused := find_unused(self.workspace, file):
             return f"it also holds {unused}, in no shard (see ignored_members)", False
-        return find_claim(self.others, self.folder.resolve() / file.path), True
+        return self.needs.find_claim(self.folder / file.path), True
 
     def _look_at(self, file: SourceFile) -> str:
         place = self.folder / file.path
@@ -274,6 +280,13 @@ class ReclaimRun:
             sha256=proof.sha256,
             shards={key: self.records[key].sha256 for key in proof.file.partitions},
         )
+
+    def _is_claimed(self, proof: Proof) -> bool:
+        """Tell whether another dataset needs a file that was proven; say so if it does."""
+        claim = self.needs.find_claim(self.folder / proof.file.path)
+        if claim:
+            self._keep(proof, claim)
+        return bool(claim)
 
     def _keep(self, proof: Proof, why: str) -> None:
         num_bytes = proof.stat.num_bytes if proof.stat else 0

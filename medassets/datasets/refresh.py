@@ -7,7 +7,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from medassets.datasets.other_datasets import describe_origin
 from medassets.datasets.workspace import Workspace
 from medassets.errors import CatalogError, SpecError
 from medassets.shards.catalog import (
@@ -96,13 +95,8 @@ def draft_catalog(
             settings=decided,
         )
         _check_places(workspace, rows)
-        rows = rows.replace_schema_metadata(
-            {
-                **(rows.schema.metadata or {}),
-                **describe_origin(workspace),
-                _SETTINGS_KEY: canonical_json(decided),
-            }
-        )
+        metadata = {**(rows.schema.metadata or {}), _SETTINGS_KEY: canonical_json(decided)}
+        rows = rows.replace_schema_metadata(metadata)
         if not workspace.source.pinned and "mtime_ns" not in rows.column_names:
             rows = _with_file_stats(rows, workspace.source)
         table = plan_catalog(

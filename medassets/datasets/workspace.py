@@ -1,14 +1,14 @@
 """Where one dataset's bytes come from, wait and end: source, staging, shards."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medassets.datasets.kind import DatasetKind
-from medassets.errors import CatalogError, Reason, SampleRejectedError
+from medassets.errors import CatalogError, Reason, SampleRejectedError, SpecError
 from medassets.samples import SourceItem, StagedFile
 from medassets.shards.catalog import CatalogPlan, read_catalog, read_partition, read_plan
 from medassets.shards.previous import explain_unreadable
@@ -17,7 +17,7 @@ from medassets.sources.folder import FolderSource
 from medassets.sources.hub import HubSource
 from medassets.sources.staging import Staging
 from medassets.sources.webdataset import WebDatasetSource
-from medassets.specs import ArraySourceSpec, DatasetSpec
+from medassets.specs import CTSourceSpec, DatasetSpec
 from medassets.storage.paths import DatasetPaths, data_home, staging_home
 
 
@@ -31,7 +31,6 @@ class Workspace:
         staging: Where remote files wait on a local disk.
         paths: Where catalog, shards and manifests lie.
         num_downloads: Files fetched at the same time.
-        declared: Folders of this machine that declared datasets read volumes from, by dataset.
     """
 
     kind: DatasetKind
@@ -39,12 +38,12 @@ class Workspace:
     staging: Staging
     paths: DatasetPaths
     num_downloads: int = 4
-    declared: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
 
     @property
     def is_only_copy(self) -> bool:
         """Whether shards may outlive their sources: people delete these by hand, too."""
-        return self.source.is_local and isinstance(self.kind.spec, ArraySourceSpec)
+        spec = self.kind.spec
+        return isinstance(spec, CTSourceSpec) and spec.source in ("folder", "npz", "webdataset")
 
     def read_catalog(self) -> pa.Table | None:
         """Return the whole catalog, None before the first refresh."""
@@ -160,7 +159,6 @@ def open_workspace(
     data_root: str = "",
     staging_root: str = "",
     num_downloads: int = 4,
-    declared: Mapping[str, Sequence[str]] | None = None,
 ) -> Workspace:
     """Return the workspace of a dataset; touches neither network nor disk.
 
@@ -169,7 +167,9 @@ def open_workspace(
         data_root: Folder of published datasets; empty means `$MEDASSETS_HOME/data`.
         staging_root: Folder of staged files; empty means `$MEDASSETS_HOME/staging`.
         num_downloads: Files fetched at the same time.
-        declared: Folders of this machine that declared datasets read volumes from, by dataset.
+
+    Raises:
+        SpecError: If the source lies in the home folder of somebody who has none.
     """
     spec = kind.spec
     staging = Path(staging_root) if staging_root else staging_home()
@@ -179,7 +179,6 @@ def open_workspace(
         staging=Staging(staging / spec.name, budget_bytes=int(spec.staging_budget_gb * 1e9)),
         paths=dataset_paths(spec.name, data_root=data_root, stage=kind.stage),
         num_downloads=num_downloads,
-        declared=declared or {},
     )
 
 
@@ -188,11 +187,18 @@ def dataset_paths(dataset: str, *, data_root: str = "", stage: str = "shards") -
     return DatasetPaths(Path(data_root) if data_root else data_home(), dataset, stage)
 
 
+def _expand_home(folder: str) -> Path:
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError as error:
+        msg = f"folder: {folder}: there is no home folder of that name"
+        raise SpecError(msg) from error
+
+
 def _open_source(spec: DatasetSpec) -> Source:
-    if spec.source == "webdataset":
-        return WebDatasetSource(Path(spec.source_folder).expanduser())
     if spec.source != "huggingface":
-        return FolderSource(Path(spec.source_folder).expanduser())
+        folder = _expand_home(spec.source_folder)
+        return WebDatasetSource(folder) if spec.source == "webdataset" else FolderSource(folder)
     return HubSource(
         spec.repo_id,
         revision=spec.revision,

@@ -1,7 +1,6 @@
 """The one resource of the assets: roots on disk and the way to the source."""
 
 import dagster as dg
-from pydantic import Field
 
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.workspace import Workspace, dataset_paths, open_workspace
@@ -15,14 +14,11 @@ class WorkspaceResource(dg.ConfigurableResource):
         data_root: Folder of published datasets; empty means `$MEDASSETS_HOME/data`.
         staging_root: Folder of staged source files; empty means `$MEDASSETS_HOME/staging`.
         num_downloads: Files fetched at the same time.
-        declared: Folders of this machine that the declared datasets read volumes from, by dataset;
-            while one of them was never planned, nobody may delete files from its folders.
     """
 
     data_root: str = ""
     staging_root: str = ""
     num_downloads: int = 4
-    declared: dict[str, list[str]] = Field(default_factory=dict)
 
     def open(self, kind: DatasetKind) -> Workspace:
         """Return the dataset's workspace; touches neither network nor disk yet."""
@@ -31,7 +27,6 @@ class WorkspaceResource(dg.ConfigurableResource):
             data_root=self.data_root,
             staging_root=self.staging_root,
             num_downloads=self.num_downloads,
-            declared=self.declared,
         )
 
     def paths(self, dataset: str, *, stage: str = "shards") -> DatasetPaths:

@@ -86,18 +86,10 @@ class ArraySourceSpec(CTSourceSpec):
         """Folder that holds the files of a local source."""
         if self.source != "webdataset" or self.folder:
             return self.folder
-        return _find_folder(self.shards, is_folder=False) or "/"
-
-    @property
-    def volume_folders(self) -> tuple[str, ...]:
-        """Folders of this machine whose volumes are read, and may be wanted again; of a hub, none."""
-        if not self.is_array_source:
-            return super().volume_folders
-        places = {"npz": self.volumes_dir, "webdataset": self.shards}[self.source]
-        heads = (_find_folder(self.of_split(places, split)) for split in self.splits)
-        return tuple(
-            head if head.startswith(("/", "~")) else f"{self.folder}/{head}" for head in heads
-        )
+        head = self.shards
+        for mark in _PATTERN_MARKS:
+            head = head.partition(mark)[0]
+        return head.rpartition("/")[0] or "/"
 
     def of_split(self, text: str, split: str) -> str:
         """Return a declared path with `{split}` replaced."""
@@ -151,18 +143,3 @@ class ArraySourceSpec(CTSourceSpec):
                     f"it, got {getattr(self, name)!r}; or declare one split, such as [train]"
                 )
                 raise SpecError(msg)
-
-
-def _find_folder(pattern: str, *, is_folder: bool = True) -> str:
-    """Return the folder of all files that a pattern names.
-
-    Args:
-        pattern: Path, with marks such as braces or stars.
-        is_folder: Whether a path without marks and suffix is a folder itself.
-    """
-    head = pattern
-    for mark in _PATTERN_MARKS:
-        head = head.partition(mark)[0]
-    if is_folder and head == pattern and not pattern.endswith((".tar", ".json")):
-        return pattern
-    return head.rpartition("/")[0]

@@ -63,14 +63,6 @@ class CTSourceSpec(DatasetSpec):
         """Folder of one split's volumes inside a source in CT-RATE's layout, with `{split}`."""
         return self.volumes_dir or _VOLUMES_DIR
 
-    @property
-    def volume_folders(self) -> tuple[str, ...]:
-        """Folders of this machine whose volumes are read, and may be wanted again; of a hub, none."""
-        if self.source != "folder":
-            return ()
-        folders = (self.volumes_pattern.replace("{split}", split) for split in self.splits)
-        return tuple(f"{self.folder}/{folder}" for folder in folders)
-
     def _check_volumes_dir(self) -> None:
         if "{split}" not in self.volumes_pattern:
             msg = f"volumes_dir: expected a path with '{{split}}' in it, got {self.volumes_dir!r}"

@@ -1,11 +1,13 @@
 """A converted dataset of seven volumes in three shards, whose sources may be deleted."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medassets.datasets.build import build_shard, plan_shard
+from medassets.datasets.other_datasets import Others
 from medassets.datasets.reclaim import reclaim_partition
 from medassets.datasets.reclaim_report import ReclaimReport
 from medassets.datasets.refresh import draft_catalog, publish_catalog
@@ -47,9 +49,17 @@ class Made:
         spec = VolumeDatasetSpec(**{k: _freeze(v) for k, v in fields.items()})
         return open_workspace(VolumeDataset(spec), data_root=str(self.root))
 
-    def reclaim(self, key: str = FIRST, *, confirmed: bool = True, **changes: Any) -> ReclaimReport:
-        """Delete the sources of one shard that may go."""
-        return reclaim_partition(self.open(**changes), key, confirmed=confirmed)
+    def reclaim(
+        self,
+        key: str = FIRST,
+        *,
+        confirmed: bool = True,
+        others: Sequence[Workspace] = (),
+        **changes: Any,
+    ) -> ReclaimReport:
+        """Delete the sources of one shard that may go, beside other datasets."""
+        beside = Others(tuple(others))
+        return reclaim_partition(self.open(**changes), key, confirmed=confirmed, others=beside)
 
     def refresh(self, **options: Any) -> Workspace:
         """Refresh the catalog."""

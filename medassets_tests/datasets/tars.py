@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from medassets.datasets.build import build_shard, plan_shard
+from medassets.datasets.other_datasets import Others
 from medassets.datasets.reclaim import reclaim_partition
 from medassets.datasets.reclaim_report import ReclaimReport
 from medassets.datasets.refresh import draft_catalog, publish_catalog
@@ -63,13 +64,15 @@ class Tars:
     folder: Path
     samples_per_shard: int
 
-    def open(self, *, name: str = "tiny", samples_per_shard: int = 0) -> Workspace:
+    def open(
+        self, *, name: str = "tiny", shards: str = "shard-*.tar", samples_per_shard: int = 0
+    ) -> Workspace:
         """Open it, or another dataset of the same tars."""
         spec = VolumeDatasetSpec(
             name=name,
             source="webdataset",
             folder=str(self.folder / "source"),
-            shards="shard-*.tar",
+            shards=shards,
             splits=("train",),
             label_names=("one", "two"),
             preprocessing="none",
@@ -102,9 +105,9 @@ class Tars:
         for key in keys:
             build_shard(workspace, workspace.paths, plan_shard(workspace, key))
 
-    def reclaim(self, key: str) -> ReclaimReport:
-        """Delete what may go with a shard."""
-        return reclaim_partition(self.open(), key, confirmed=True)
+    def reclaim(self, key: str, *others: Workspace) -> ReclaimReport:
+        """Delete what may go with a shard, beside other datasets."""
+        return reclaim_partition(self.open(), key, confirmed=True, others=Others(others))
 
     def tar(self, index: int) -> Path:
         """Return one source."""

@@ -1,23 +1,31 @@
 """Several datasets over the same sources: none loses what it has not made yet."""
 
+import csv
+import json
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
+import numpy as np
 import pytest
 
+from medassets.datasets import other_datasets, reclaim_run
 from medassets.datasets.build import build_shard, plan_shard
+from medassets.datasets.other_datasets import Declarations, Others
 from medassets.datasets.reclaim import reclaim_partition
+from medassets.datasets.reclaim_report import ReclaimReport
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.volumes import VolumeDataset
 from medassets.datasets.windows import CTWindows
 from medassets.datasets.workspace import Workspace, open_workspace
-from medassets.errors import CatalogError, ReclaimError
+from medassets.errors import Reason, ReclaimError
+from medassets.shards.record import Rejected
 from medassets.shards.writer import read_whole_record
 from medassets.specs import CTWindowDatasetSpec, VolumeDatasetSpec
 from medassets.testing.ct_rate import make_ct_rate_repository
-from medassets_tests.datasets.reclaiming import FIRST, KEYS, LAST, Made, whys
+from medassets_tests.datasets.reclaiming import FIRST, KEYS, LAST, SECOND, Made, whys
 from medassets_tests.datasets.tars import Tars
 
 
@@ -33,30 +41,37 @@ def make(workspace: Workspace, *keys: str) -> None:
         build_shard(workspace, workspace.paths, plan_shard(workspace, key))
 
 
-def test_a_file_waits_for_another_dataset_that_has_not_made_its_sample(made: Made) -> None:
-    other = plan(made.open(name="other"))
-    report = made.reclaim(FIRST)
-    assert not report.deleted
+def keeps_all(made: Made, report: ReclaimReport, dataset: str = "other") -> bool:
+    """Tell whether all that is left of the source is kept for another dataset."""
+    claims = [line for line in report.troubles if f"the dataset {dataset} still needs it" in line]
+    return not report.deleted and len(claims) == len(report.troubles) > 0 and len(made.left) == 7
+
+
+@pytest.mark.parametrize("is_planned", [True, False])
+def test_a_file_waits_for_another_dataset_that_has_not_made_its_sample(
+    made: Made, *, is_planned: bool
+) -> None:
+    other = made.open(name="other")
+    if is_planned:
+        plan(other)
+    report = made.reclaim(FIRST, others=[other])
+    assert keeps_all(made, report)
     assert len(report.troubles) == 3
-    for why in whys(report).values():
-        assert why == (
-            "the dataset other is made from it, too, and has not made train-000000 yet; `medassets "
-            f"build other` makes it. If that dataset is given up, remove {other.paths.catalog}"
-        )
-    assert len(made.left) == 7
-    assert not made.reclaim(FIRST, confirmed=False).deletable
-    make(other, FIRST)
-    assert len(made.reclaim(FIRST).deleted) == 3
-    # The others are not in any shard of it.
-    assert not made.reclaim(LAST).deleted
-    other.paths.catalog.unlink()
+    assert set(whys(report).values()) == {
+        "the dataset other still needs it: train-000000 is to be made of it by `medassets build "
+        "other`. If other is given up, take its declaration away"
+    }
+    assert not made.reclaim(FIRST, confirmed=False, others=[other]).deletable
+    make(plan(other), FIRST)
+    assert len(made.reclaim(FIRST, others=[other]).deleted) == 3
+    assert not made.reclaim(LAST, others=[other]).deleted
     assert len(made.reclaim(LAST).deleted) == 1
 
 
 def test_a_dataset_with_other_shards_is_asked_file_by_file(made: Made) -> None:
     other = plan(made.open(name="other", samples_per_shard=2))
     make(other, FIRST)
-    report = made.reclaim(FIRST)
+    report = made.reclaim(FIRST, others=[other])
     assert sorted(Path(one.path).stem for one in report.deleted) == made.studies(FIRST)[:2]
     assert list(whys(report)) == made.studies(FIRST)[2:]
 
@@ -64,31 +79,89 @@ def test_a_dataset_with_other_shards_is_asked_file_by_file(made: Made) -> None:
 def test_what_a_limit_holds_back_is_still_needed(made: Made) -> None:
     other = plan(made.open(name="other"), limit=3)
     make(other, FIRST)
-    assert len(made.reclaim(FIRST).deleted) == 3
-    report = made.reclaim(LAST)
+    assert len(made.reclaim(FIRST, others=[other]).deleted) == 3
+    report = made.reclaim(SECOND, others=[other])
     assert not report.deleted
-    assert ["holds a sample of it back" in why for why in whys(report).values()] == [True]
+    assert all("train-000001 is to be made of it" in why for why in whys(report).values())
 
 
-def test_a_rejected_sample_of_another_dataset_does_not_keep_the_file(made: Made) -> None:
+def test_a_sample_refused_for_good_does_not_keep_its_file(made: Made) -> None:
     other = plan(made.open(name="other", array_key="elsewhere", ignored_members=("data",)))
     make(other, *KEYS)
     record = read_whole_record(other.paths, FIRST)
     assert record is not None
     assert len(record.rejected) == 3
-    assert len(made.reclaim(FIRST).deleted) == 3
+    # Declared otherwise, the same file gives a sample.
+    assert keeps_all(made, made.reclaim(FIRST, others=[made.open(name="other")]))
+    assert len(made.reclaim(FIRST, others=[other]).deleted) == 3
 
 
-def test_a_shard_that_has_still_to_grow_keeps_its_new_files(made: Made, tmp_path: Path) -> None:
+def test_a_sample_that_may_come_with_the_next_try_keeps_its_file(made: Made) -> None:
+    other = plan(made.open(name="other"))
+    make(other, FIRST)
+    record = read_whole_record(other.paths, FIRST)
+    assert record is not None
+    one, *others = record.samples
+    refused = Rejected(one.key, Reason.UNREADABLE_SOURCE, "the disk did not answer")
+    replace(record, samples=others, rejected=[refused]).write(other.paths.record(FIRST))
+    report = made.reclaim(FIRST, others=[other])
+    assert list(whys(report)) == [record.samples[0].key]
+
+
+@pytest.mark.parametrize("is_refreshed", [True, False])
+def test_files_that_are_new_to_the_other_stay(
+    made: Made, tmp_path: Path, *, is_refreshed: bool
+) -> None:
     other = plan(made.open(name="other"))
     make(other, *KEYS)
     new = made.add_files(tmp_path)
-    plan(other)
+    if is_refreshed:
+        plan(other)
     workspace = made.refresh()
     made.build(*workspace.read_plan().partitions)
-    report = made.reclaim(LAST)
-    assert sorted(whys(report)) == new
-    assert len(report.deleted) == 1
+    report = made.reclaim(LAST, others=[other])
+    # The short shard of the other is to be made again with them.
+    assert sorted(whys(report)) == sorted(made.studies(LAST))
+    assert set(new) < set(whys(report))
+    assert not report.deleted
+
+
+@pytest.mark.parametrize("change", ["source", "declaration"])
+def test_an_outdated_shard_of_the_other_keeps_its_files(made: Made, change: str) -> None:
+    other = plan(made.open(name="other"))
+    make(other, *KEYS)
+    if change == "source":
+        study = made.studies(FIRST)[0]
+        np.savez_compressed(made.tree.place(study), data=np.arange(5 * 7 * 11).reshape(5, 7, 11))
+        made.refresh()
+        made.build(FIRST)
+        report = made.reclaim(FIRST, others=[other])
+        assert "the dataset other still needs it" in whys(report)[study]
+        assert made.tree.place(study).exists()
+    else:
+        assert keeps_all(
+            made, made.reclaim(FIRST, others=[made.open(name="other", max_rounding_error=0.5)])
+        )
+
+
+def test_a_table_of_the_other_that_was_completed_since_counts(made: Made) -> None:
+    own = made.tree.folder / "own.csv"
+    with (made.tree.folder / made.tree.fields()["reports_file"]).open(newline="") as file:
+        rows = list(csv.reader(file))
+    study = made.studies(FIRST)[0]
+
+    def write(lines: list[list[str]]) -> None:
+        with own.open("w", newline="") as file:
+            csv.writer(file).writerows(lines)
+
+    write([row for row in rows if not row[0].startswith(study)])
+    other = plan(made.open(name="other", reports_file="own.csv", samples_per_shard=1))
+    make(other, *other.read_plan().partitions)
+    assert other.read_plan().excluded_by_reason() == {"missing_report": 1}
+    write(rows)
+    report = made.reclaim(FIRST, others=[other])
+    assert list(whys(report)) == [study]
+    assert len(report.deleted) == 2
 
 
 @pytest.mark.parametrize("above", [True, False])
@@ -98,89 +171,103 @@ def test_a_folder_that_lies_inside_the_other_is_the_same_source(made: Made, *, a
     absolute = {name: str(own / tables[name]) for name in tables if name.endswith("_file")}
     outer = {"folder": str(own.parent), "volumes_dir": f"{own.name}/npz", **absolute}
     within = {"folder": str(inner), "volumes_dir": "", **absolute}
-    plan(made.open(name="other", **(outer if above else within)))
-    assert not made.reclaim(FIRST).deleted
-    assert len(made.left) == 7
+    other = made.open(name="other", **(outer if above else within))
+    assert keeps_all(made, made.reclaim(FIRST, others=[other]))
 
 
-def test_a_link_to_the_folder_is_the_same_source(made: Made, tmp_path: Path) -> None:
-    link = tmp_path / "link"
+def _link_folder(made: Made) -> dict[str, str]:
+    link = made.tree.folder.with_name("link")
     link.symlink_to(made.tree.folder)
-    plan(made.open(name="other", folder=str(link)))
-    assert not made.reclaim(FIRST).deleted
-    assert len(made.reclaim(FIRST, confirmed=False, folder=str(link)).troubles) == 3
+    return {"folder": str(link)}
+
+
+def _link_tree(made: Made) -> dict[str, str]:
+    (made.tree.folder / "same").symlink_to("npz")
+    return {"volumes_dir": "same"}
+
+
+def _link_files(made: Made) -> dict[str, str]:
+    for study, path in made.tree.paths.items():
+        link = made.tree.folder / "subset" / f"{study}.npz"
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(f"../{path}")
+    return {"volumes_dir": "subset"}
+
+
+@pytest.mark.parametrize("link", [_link_folder, _link_tree, _link_files])
+def test_links_lead_to_the_same_files(made: Made, link: Callable[[Made], dict[str, str]]) -> None:
+    other = made.open(name="other", **link(made))
+    assert keeps_all(made, made.reclaim(FIRST, others=[other]))
+    keys = list(plan(other).read_plan().partitions)
+    make(other, *keys)
+    assert len(made.reclaim(FIRST, others=[other]).deleted) == 3
 
 
 def test_datasets_over_other_files_do_not_count(made: Made, tmp_path: Path) -> None:
-    elsewhere = replace(made, tree=replace(made.tree, folder=tmp_path / "elsewhere"))
-    made.tree.folder.rename(elsewhere.tree.folder)
-    plan(elsewhere.open(name="other"))
-    elsewhere.tree.folder.rename(made.tree.folder)
-    assert len(made.reclaim(FIRST).deleted) == 3
+    # Also where nobody could tell what they need.
+    apart = made.open(name="apart", folder=str(tmp_path / "apart"))
+    shutil.copytree(made.tree.folder / "npz", made.tree.folder / "copies")
+    beside = made.open(name="beside", volumes_dir="copies")
+    assert len(made.reclaim(FIRST, others=[apart, beside]).deleted) == 3
 
 
-def test_a_declared_dataset_without_a_plan_stops_every_deletion(made: Made) -> None:
-    folder = str(made.tree.folder / "npz")
-    workspace = replace(
-        made.open(),
-        declared={"tiny": [folder], "other": [folder], "hub": [], "apart": [f"{folder}_apart"]},
+def test_a_dataset_whose_needs_cannot_be_told_stops_every_deletion(made: Made) -> None:
+    other = made.open(name="other", reports_file="none.csv")
+    with pytest.raises(ReclaimError, match="dataset other is declared over the same folder, and"):
+        made.reclaim(FIRST, others=[other])
+    assert len(made.left) == 7
+
+
+def test_a_declaration_that_cannot_be_read_stops_every_deletion(made: Made) -> None:
+    others = Others(problems=("/defs/b/defs.yaml:4: foldr: no such field",))
+    with pytest.raises(ReclaimError, match=r"foldr: no such field\. A declaration that"):
+        reclaim_partition(made.open(), FIRST, confirmed=True, others=others)
+    assert len(made.left) == 7
+
+
+def test_others_are_the_local_datasets_that_can_be_opened(made: Made, tmp_path: Path) -> None:
+    tiny = made.open().kind.spec
+    assert isinstance(tiny, VolumeDatasetSpec)
+    hub = VolumeDatasetSpec(name="hub", source="huggingface", repo_id="some/data")
+    homeless = replace(tiny, name="homeless", folder="~nobody-of-this-name/ct")
+    others = Declarations((tiny, replace(tiny, name="more"), hub, homeless), ("bad",)).open_others(
+        "tiny", lambda kind: open_workspace(kind, data_root=str(tmp_path))
     )
-    with pytest.raises(ReclaimError, match="dataset other is declared over the same files") as got:
-        reclaim_partition(workspace, FIRST, confirmed=True)
-    assert "`medassets build other` plans and makes it" in str(got.value)
-    assert len(made.left) == 7
-    make(plan(made.open(name="other")), *KEYS)
-    assert len(reclaim_partition(workspace, FIRST, confirmed=True).deleted) == 3
+    assert [other.kind.spec.name for other in others.workspaces] == ["more"]
+    assert others.problems[0] == "bad"
+    assert others.problems[1].startswith("homeless: folder: ~nobody-of-this-name/ct: there is no")
 
 
-@pytest.mark.parametrize("sibling", [".", "..", "npz/train_1"])
-def test_a_plan_made_from_elsewhere_is_none(made: Made, tmp_path: Path, sibling: str) -> None:
-    elsewhere = replace(made, tree=replace(made.tree, folder=tmp_path / "elsewhere"))
-    made.tree.folder.rename(elsewhere.tree.folder)
-    plan(elsewhere.open(name="other"))
-    elsewhere.tree.folder.rename(made.tree.folder)
-    declared = {"tiny": [str(made.tree.folder / "npz")], "other": [str(made.tree.folder / sibling)]}
-    with pytest.raises(ReclaimError, match="no plan says yet what it needs"):
-        reclaim_partition(replace(made.open(), declared=declared), FIRST, confirmed=True)
+def test_the_other_is_read_once_for_all_shards(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, drafted = plan(made.open(name="other")), list[str]()
+
+    def count(workspace: Workspace) -> Any:
+        drafted.append(workspace.kind.spec.name)
+        return draft_catalog(workspace)
+
+    monkeypatch.setattr(other_datasets, "draft_catalog", count)
+    for key in KEYS:
+        made.reclaim(key, others=[other])
+    assert drafted == ["other"]
+    plan(made.open(name="other"), limit=None)
+    make(other, FIRST)
+    assert len(made.reclaim(FIRST, others=[other]).deleted) == 3
 
 
-def test_folders_of_volumes_are_those_that_are_read() -> None:
-    tables = {f"{name}_file": f"{{split}}_{name}.csv" for name in ("meta", "reports", "labels")}
-    common: dict[str, Any] = {"name": "some", "hu_rule": "none", "splits": ("train", "valid")}
-    npz = {**common, **tables, "source": "npz", "folder": "/data"}
-    tars = {**common, "source": "webdataset"}
-    expected = {
-        ("/data/train_npz", "/data/valid_npz"): {**npz, "volumes_dir": "{split}_npz"},
-        ("/data/ct/train", "/data/ct/valid"): {**tars, "shards": "/data/ct/{split}"},
-        ("/data/a/train", "/data/a/valid"): {**tars, "shards": "/data/a/{split}/s-{000..9}.tar"},
-        ("/d/a/train", "/d/a/valid"): {**tars, "folder": "/d/a", "shards": "{split}/manifest.json"},
-        ("~/d/train", "~/d/valid"): {**tars, "folder": "~/d", "shards": "{split}/*.tar"},
-        ("/d/x/train_fixed", "/d/x/valid_fixed"): {
-            **common,
-            "source": "folder",
-            "folder": "/d",
-            "volumes_dir": "x/{split}_fixed",
-        },
-        (): {**common, "source": "huggingface", "repo_id": "some/data"},
-    }
-    for folders, fields in expected.items():
-        assert VolumeDatasetSpec(**fields).volume_folders == folders
+def test_a_shard_of_the_other_that_is_lost_meanwhile_is_noticed(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = plan(made.open(name="other"))
+    make(other, *KEYS)
+    prove = reclaim_run.prove_file
 
+    def prove_while_a_shard_vanishes(*arguments: Any, **options: Any) -> Any:
+        other.paths.shard(FIRST).unlink(missing_ok=True)
+        return prove(*arguments, **options)
 
-def test_a_catalog_that_cannot_be_read_stops_every_deletion(made: Made) -> None:
-    other = made.root / "other" / "catalog.parquet"
-    other.parent.mkdir()
-    other.write_bytes(b"PAR1, but not for long")
-    with pytest.raises(CatalogError, match=r"other/catalog\.parquet: not a readable catalog"):
-        made.reclaim(FIRST)
-    assert len(made.left) == 7
-
-
-def test_catalogs_do_not_name_places_of_the_machine(made: Made) -> None:
-    catalog = made.root / "tiny" / "catalog.parquet"
-    metadata = pq.read_schema(catalog).metadata
-    assert b"medassets.origin" in metadata
-    assert str(made.tree.folder.parent).encode() not in b"".join(metadata.values())
+    monkeypatch.setattr(reclaim_run, "prove_file", prove_while_a_shard_vanishes)
+    assert keeps_all(made, made.reclaim(FIRST, others=[other]))
+    assert not made.journal(FIRST).exists()
 
 
 def test_a_tar_waits_for_another_dataset_of_which_a_sample_is_in_it(tmp_path: Path) -> None:
@@ -189,27 +276,59 @@ def test_a_tar_waits_for_another_dataset_of_which_a_sample_is_in_it(tmp_path: Pa
     (key,) = tars.build()
     other = plan(tars.open(name="other", samples_per_shard=2))
     make(other, "train-000000")
-    report = tars.reclaim(key)
+    report = tars.reclaim(key, other)
     # The third sample of the first tar, and the only one of the second.
     assert not report.deleted
     assert len(report.troubles) == 2
     make(other, "train-000001")
-    assert len(tars.reclaim(key).deleted) == 2
+    assert len(tars.reclaim(key, other).deleted) == 2
 
 
-def test_a_volume_waits_for_its_windows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shards", ["m/manifest.json", "current/shard-*.tar"])
+def test_tars_are_the_same_by_a_manifest_and_by_a_link(tmp_path: Path, shards: str) -> None:
+    tars = Tars(tmp_path, 4)
+    tars.write([3, 1])
+    (key,) = tars.build()
+    source = tmp_path / "source"
+    if shards.startswith("m"):
+        (source / "m").mkdir()
+        counts = {"../shard-000000.tar": 3, "../shard-000001.tar": 1}
+        listed = [{"filename": name, "num_samples": counts[name]} for name in counts]
+        (source / "m" / "manifest.json").write_text(json.dumps({"shards": listed}))
+    else:
+        (source / "current").symlink_to(".")
+    other = tars.open(name="other", shards=shards)
+    report = tars.reclaim(key, other)
+    assert not report.deleted
+    assert len(report.troubles) == 2
+
+
+def test_a_volume_waits_for_its_windows_and_these_outlive_it(tmp_path: Path) -> None:
     folder = tmp_path / "source"
     make_ct_rate_repository(folder, num_patients=2, splits=("valid",))
-    fields = {"source": "folder", "folder": str(folder), "splits": ("valid",)}
-    volumes = VolumeDatasetSpec(
-        name="volumes", **fields, max_rejected_share=1.0, delete_sources=True
+    fields: dict[str, Any] = {"source": "folder", "folder": str(folder), "splits": ("valid",)}
+    fields |= {"max_rejected_share": 1.0, "samples_per_shard": 4}
+    root = str(tmp_path / "data")
+    windows = open_workspace(
+        CTWindows(CTWindowDatasetSpec(name="windows", **fields)), data_root=root
     )
-    windows = CTWindowDatasetSpec(name="windows", **fields)
-    first = plan(open_workspace(VolumeDataset(volumes), data_root=str(tmp_path / "data")))
-    second = plan(open_workspace(CTWindows(windows), data_root=str(tmp_path / "data")))
-    make(first, "valid-000000")
-    report = reclaim_partition(first, "valid-000000", confirmed=True)
+    spec = VolumeDatasetSpec(name="volumes", **fields, delete_sources=True)
+    volumes = plan(open_workspace(VolumeDataset(spec), data_root=root))
+    (first, *_) = volumes.read_plan().partitions
+    make(volumes, first)
+
+    def reclaim() -> ReclaimReport:
+        return reclaim_partition(volumes, first, confirmed=True, others=Others((windows,)))
+
+    report = reclaim()
     assert not report.deleted
-    assert "the dataset windows is made from it" in report.troubles[0]
-    make(second, "valid-000000")
-    assert reclaim_partition(first, "valid-000000", confirmed=True).deleted
+    assert "the dataset windows still needs it" in report.troubles[0]
+    make(plan(windows), first)
+    made = windows.paths.shard(first).read_bytes()
+    assert len(reclaim().deleted) == 4
+    # The masks are the only copy now.
+    plan(windows)
+    make(windows, first)
+    assert windows.paths.shard(first).read_bytes() == made
+    with pytest.raises(ReclaimError, match="is gone, so the shard that holds it is not made again"):
+        plan_shard(windows, first, force=True)
