@@ -1,7 +1,7 @@
 """Other declared datasets that are made from the same source files, and may still need them."""
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -12,10 +12,15 @@ from medassets.datasets.refresh import draft_catalog
 from medassets.datasets.registry import open_kind
 from medassets.datasets.source_files import open_source_folder
 from medassets.datasets.workspace import Workspace
-from medassets.errors import TRANSIENT_REASONS, MedassetsError, ReclaimError
+from medassets.errors import MedassetsError, Reason, ReclaimError
 from medassets.shards.catalog import STATE_PLANNED, CatalogPlan
+from medassets.shards.successor import SOURCE_TROUBLE
 from medassets.shards.writer import read_whole_record
 from medassets.specs import CTSourceSpec, DatasetSpec
+
+_COLUMNS = ["key", "path", "state", "partition", "excluded"]
+_PASSING = frozenset({Reason.MISSING_UPSTREAM, Reason.UNREADABLE_SOURCE})
+"""Trouble with a file that is over when the file is there again."""
 
 
 @dataclass(frozen=True)
@@ -37,19 +42,14 @@ class Declarations:
             dataset: Name of the one.
             open_one: Opens the workspace of a kind.
         """
-        found: list[Workspace] = []
-        problems = list(self.problems)
-        for spec in self.specs:
-            if not isinstance(spec, CTSourceSpec) or spec.name == dataset:
-                continue
-            try:
-                workspace = open_one(open_kind(spec))
-            except MedassetsError as error:
-                problems.append(f"{spec.name}: {error}")
-                continue
-            if workspace.source.is_local:
-                found.append(workspace)
-        return Others(tuple(found), tuple(problems))
+        kinds = (
+            open_kind(spec)
+            for spec in self.specs
+            if isinstance(spec, CTSourceSpec)
+            and spec.source != "huggingface"
+            and spec.name != dataset
+        )
+        return Others(tuple(map(open_one, kinds)), self.problems)
 
 
 @dataclass(frozen=True)
@@ -91,27 +91,28 @@ class Needs:
             # No source follows a link out of its folder.
             if _overlap(own, os.path.realpath(open_source_folder(other)))
         ]
-        self._left: dict[tuple[str, str], Collection[str]] = {}
+        self._work: dict[tuple[str, str], Mapping[str, str]] = {}
 
     def find_claim(self, place: Path) -> str:
         """Return why another dataset still needs a file; empty if none does."""
         path = os.path.realpath(place)
         for plan in self._plans:
             dataset = plan.workspace.kind.spec.name
+            whys = [plan.unread.get(path, "")]
             for key, sample in plan.samples.get(path, ()):
-                if (dataset, key) not in self._left:
-                    self._left[dataset, key] = plan.find_unmade(key)
-                if sample in self._left[dataset, key]:
-                    return (
-                        f"the dataset {dataset} still needs it: {key} is to be made of it by "
-                        f"`{plan.workspace.paths.build_command}`. If {dataset} is given up, take its "
-                        f"declaration away"
-                    )
+                if (dataset, key) not in self._work:
+                    self._work[dataset, key] = plan.find_work(key)
+                whys.append(self._work[dataset, key].get(sample, ""))
+            if why := next(filter(None, whys), ""):
+                return (
+                    f"the dataset {dataset} still needs it: {why}. If {dataset} is given up, take its "
+                    f"declaration away"
+                )
         return ""
 
     def look_again(self) -> None:
         """Forget which shards of the others are whole: they may have been lost meanwhile."""
-        self._left.clear()
+        self._work.clear()
 
 
 @dataclass(frozen=True)
@@ -122,23 +123,37 @@ class _Plan:
         workspace: The dataset.
         plan: Its plan, if it were refreshed now.
         samples: Real path of a file -> shard and key of each sample of it.
-        keys: Shard -> keys of its samples.
+        paths: Shard -> key of a sample -> real path of its file.
+        unread: Real path of a file that gave no sample, as it could not be read -> what to do.
     """
 
     workspace: Workspace
     plan: CatalogPlan = field(repr=False)
     samples: Mapping[str, Sequence[tuple[str, str]]] = field(repr=False)
-    keys: Mapping[str, Collection[str]] = field(repr=False)
+    paths: Mapping[str, Mapping[str, str]] = field(repr=False)
+    unread: Mapping[str, str] = field(repr=False)
 
-    def find_unmade(self, partition_key: str) -> set[str]:
-        """Return the samples that are not in their shard, nor refused by it for good."""
+    def find_work(self, partition_key: str) -> Mapping[str, str]:
+        """Return by sample what of a shard is still to be made, and how.
+
+        A sample that was refused for its content is settled. One whose file is damaged keeps that
+        file. With one whose file could not be had for a while, the whole shard is to be made again.
+        """
+        build, paths = self.workspace.paths.build_command, self.paths[partition_key]
         today = today_fingerprint(self.workspace, self.plan, partition_key)
         record = read_whole_record(self.workspace.paths, partition_key, today)
-        settled: set[str] = set()
-        if record is not None:
-            refused = {r.key for r in record.rejected if r.reason not in TRANSIENT_REASONS}
-            settled = refused | {sample.key for sample in record.samples}
-        return set(self.keys[partition_key]) - settled
+        if record is None:
+            return dict.fromkeys(paths, f"{partition_key} is to be made of it by `{build}`")
+        unread = {
+            one.key: f"{partition_key} could not read {one.key} ({one.reason}); `{build} --partitions "
+            f"{partition_key} --force` tries again"
+            for one in record.rejected
+            if one.reason in SOURCE_TROUBLE
+        }
+        for one in record.rejected:
+            if one.reason in _PASSING and Path(paths[one.key]).exists():
+                return dict.fromkeys(paths, unread[one.key])
+        return unread
 
 
 @dataclass(frozen=True)
@@ -172,27 +187,30 @@ def _find_version(catalog: Path) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _draft(moment: _Moment) -> _Plan:
     """Read tables and files of a dataset once for all shards of the one that deletes."""
     workspace = moment.workspace
     draft = draft_catalog(workspace)
     folder = os.path.realpath(open_source_folder(workspace))
     samples: dict[str, list[tuple[str, str]]] = {}
-    keys: dict[str, set[str]] = {key: set() for key in draft.plan.partitions}
-    real: dict[str, str] = {}
-    for name, virtual, state, partition in zip(
-        *(draft.table[name].to_pylist() for name in ("key", "path", "state", "partition")),
-        strict=True,
-    ):
-        if state != STATE_PLANNED:
+    paths: dict[str, dict[str, str]] = {key: {} for key in draft.plan.partitions}
+    unread: dict[str, str] = {}
+
+    @lru_cache(maxsize=1)
+    def find_real(path: str) -> str:
+        return os.path.realpath(f"{folder}/{path}")
+
+    for row in draft.table.select(_COLUMNS).to_pylist():
+        if row["path"] is None:
             continue
-        path = workspace.source.physical_path(virtual)
-        if path not in real:
-            real[path] = os.path.realpath(f"{folder}/{path}")
-        samples.setdefault(real[path], []).append((partition, name))
-        keys[partition].add(name)
-    return _Plan(workspace, draft.plan, samples, keys)
+        path = find_real(workspace.source.physical_path(row["path"]))
+        if row["state"] == STATE_PLANNED:
+            samples.setdefault(path, []).append((row["partition"], row["key"]))
+            paths[row["partition"]][row["key"]] = path
+        elif row["excluded"] in SOURCE_TROUBLE:
+            unread[path] = f"its plan could not read it ({row['excluded']}); mend it, or try again"
+    return _Plan(workspace, draft.plan, samples, paths, unread)
 
 
 def _overlap(one: str, other: str) -> bool:

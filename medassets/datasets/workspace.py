@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medassets.datasets.kind import DatasetKind
-from medassets.errors import CatalogError, Reason, SampleRejectedError, SpecError
+from medassets.errors import CatalogError, Reason, SampleRejectedError
 from medassets.samples import SourceItem, StagedFile
 from medassets.shards.catalog import CatalogPlan, read_catalog, read_partition, read_plan
 from medassets.shards.previous import explain_unreadable
@@ -167,9 +167,6 @@ def open_workspace(
         data_root: Folder of published datasets; empty means `$MEDASSETS_HOME/data`.
         staging_root: Folder of staged files; empty means `$MEDASSETS_HOME/staging`.
         num_downloads: Files fetched at the same time.
-
-    Raises:
-        SpecError: If the source lies in the home folder of somebody who has none.
     """
     spec = kind.spec
     staging = Path(staging_root) if staging_root else staging_home()
@@ -187,17 +184,9 @@ def dataset_paths(dataset: str, *, data_root: str = "", stage: str = "shards") -
     return DatasetPaths(Path(data_root) if data_root else data_home(), dataset, stage)
 
 
-def _expand_home(folder: str) -> Path:
-    try:
-        return Path(folder).expanduser()
-    except RuntimeError as error:
-        msg = f"folder: {folder}: there is no home folder of that name"
-        raise SpecError(msg) from error
-
-
 def _open_source(spec: DatasetSpec) -> Source:
     if spec.source != "huggingface":
-        folder = _expand_home(spec.source_folder)
+        folder = Path(spec.source_folder).expanduser()
         return WebDatasetSource(folder) if spec.source == "webdataset" else FolderSource(folder)
     return HubSource(
         spec.repo_id,

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
 from medassets.errors import SpecError
@@ -74,6 +75,11 @@ class DatasetSpec:
         check_range("staging_budget_gb", self.staging_budget_gb, 0, 1e9)
         check_range("num_workers", self.num_workers, 0, 1024)
         self._check_source()
+        try:
+            Path(self.source_folder).expanduser()
+        except RuntimeError as error:
+            msg = f"folder: there is no home folder for {self.source_folder!r}"
+            raise SpecError(msg) from error
 
     def _check_source(self) -> None:
         if self.source == "huggingface" and not re.fullmatch(r"[\w.-]+/[\w.-]+", self.repo_id):

@@ -20,11 +20,12 @@ from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.volumes import VolumeDataset
 from medassets.datasets.windows import CTWindows
 from medassets.datasets.workspace import Workspace, open_workspace
-from medassets.errors import Reason, ReclaimError
+from medassets.errors import Reason, ReclaimError, SampleRejectedError, SpecError
 from medassets.shards.record import Rejected
 from medassets.shards.writer import read_whole_record
-from medassets.specs import CTWindowDatasetSpec, VolumeDatasetSpec
+from medassets.specs import CTWindowDatasetSpec, VideoClipDatasetSpec, VolumeDatasetSpec
 from medassets.testing.ct_rate import make_ct_rate_repository
+from medassets.volumes import webdataset_rows
 from medassets_tests.datasets.reclaiming import FIRST, KEYS, LAST, SECOND, Made, whys
 from medassets_tests.datasets.tars import Tars
 
@@ -85,27 +86,58 @@ def test_what_a_limit_holds_back_is_still_needed(made: Made) -> None:
     assert all("train-000001 is to be made of it" in why for why in whys(report).values())
 
 
-def test_a_sample_refused_for_good_does_not_keep_its_file(made: Made) -> None:
-    other = plan(made.open(name="other", array_key="elsewhere", ignored_members=("data",)))
+def test_a_sample_refused_for_its_content_does_not_keep_its_file(made: Made) -> None:
+    other = plan(made.open(name="other", min_slices=1000))
     make(other, *KEYS)
     record = read_whole_record(other.paths, FIRST)
     assert record is not None
-    assert len(record.rejected) == 3
+    assert {rejected.reason for rejected in record.rejected} == {Reason.TOO_FEW_SLICES}
     # Declared otherwise, the same file gives a sample.
     assert keeps_all(made, made.reclaim(FIRST, others=[made.open(name="other")]))
     assert len(made.reclaim(FIRST, others=[other]).deleted) == 3
 
 
-def test_a_sample_that_may_come_with_the_next_try_keeps_its_file(made: Made) -> None:
+@pytest.mark.parametrize("reason", [Reason.UNREADABLE_SOURCE, Reason.MISSING_UPSTREAM])
+def test_a_sample_that_could_not_be_had_for_a_while_keeps_its_file(
+    made: Made, reason: Reason
+) -> None:
     other = plan(made.open(name="other"))
     make(other, FIRST)
     record = read_whole_record(other.paths, FIRST)
     assert record is not None
     one, *others = record.samples
-    refused = Rejected(one.key, Reason.UNREADABLE_SOURCE, "the disk did not answer")
+    refused = Rejected(one.key, reason, "the disk did not answer")
     replace(record, samples=others, rejected=[refused]).write(other.paths.record(FIRST))
+    # To make that shard again takes all its files.
+    assert keeps_all(made, report := made.reclaim(FIRST, others=[other]))
+    assert f"train-000000 could not read {one.key} ({reason})" in whys(report)[one.key]
+    # The remedy that it names.
+    assert "`medassets build other --partitions train-000000 --force`" in whys(report)[one.key]
+    build_shard(other, other.paths, plan_shard(other, FIRST, force=True))
+    assert len(made.reclaim(FIRST, others=[other]).deleted) == 3
+
+
+def test_a_damaged_file_keeps_no_neighbour(made: Made) -> None:
+    study = made.studies(FIRST)[0]
+    made.tree.place(study).write_bytes(b"PK, and nothing more")
+    for path in (made.shard(FIRST), made.shard(FIRST).with_suffix(".json")):
+        path.unlink()
+    made.refresh()
+    made.build(FIRST)
+    other = plan(made.open(name="other"))
+    make(other, FIRST)
     report = made.reclaim(FIRST, others=[other])
-    assert list(whys(report)) == [record.samples[0].key]
+    assert list(whys(report)) == [study]
+    assert whys(report)[study].startswith("a sample of it was rejected")
+    assert len(report.deleted) == 2
+
+
+def test_a_file_that_only_the_other_could_not_read_stays(made: Made) -> None:
+    other = plan(made.open(name="other", array_key="elsewhere", ignored_members=("data",)))
+    make(other, *KEYS)
+    report = made.reclaim(FIRST, others=[other])
+    assert keeps_all(made, report)
+    assert "(bad_header)" in report.troubles[0]
 
 
 @pytest.mark.parametrize("is_refreshed", [True, False])
@@ -225,17 +257,21 @@ def test_a_declaration_that_cannot_be_read_stops_every_deletion(made: Made) -> N
     assert len(made.left) == 7
 
 
-def test_others_are_the_local_datasets_that_can_be_opened(made: Made, tmp_path: Path) -> None:
+def test_others_are_the_local_datasets_of_ct(made: Made, tmp_path: Path) -> None:
     tiny = made.open().kind.spec
     assert isinstance(tiny, VolumeDatasetSpec)
     hub = VolumeDatasetSpec(name="hub", source="huggingface", repo_id="some/data")
-    homeless = replace(tiny, name="homeless", folder="~nobody-of-this-name/ct")
-    others = Declarations((tiny, replace(tiny, name="more"), hub, homeless), ("bad",)).open_others(
+    clips = VideoClipDatasetSpec(
+        name="clips", source="videos", videos_dir="/films", metadata="/a.json"
+    )
+    specs = (tiny, replace(tiny, name="more"), hub, clips)
+    others = Declarations(specs, ("bad",)).open_others(
         "tiny", lambda kind: open_workspace(kind, data_root=str(tmp_path))
     )
     assert [other.kind.spec.name for other in others.workspaces] == ["more"]
-    assert others.problems[0] == "bad"
-    assert others.problems[1].startswith("homeless: folder: ~nobody-of-this-name/ct: there is no")
+    assert others.problems == ("bad",)
+    with pytest.raises(SpecError, match="folder: there is no home folder for '~nobody-of"):
+        replace(tiny, folder="~nobody-of-this-name/ct")
 
 
 def test_the_other_is_read_once_for_all_shards(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,3 +368,25 @@ def test_a_volume_waits_for_its_windows_and_these_outlive_it(tmp_path: Path) -> 
     assert windows.paths.shard(first).read_bytes() == made
     with pytest.raises(ReclaimError, match="is gone, so the shard that holds it is not made again"):
         plan_shard(windows, first, force=True)
+
+
+def test_a_tar_that_the_other_could_not_read_for_a_moment_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tars = Tars(tmp_path, 4)
+    tars.write([3, 1])
+    (key,) = tars.build()
+    other = tars.open(name="other")
+    read = webdataset_rows.index_tar
+    tried: list[Path] = []
+
+    def fail_once(place: Path) -> Any:
+        tried.append(place)
+        if len(tried) == 1:
+            raise SampleRejectedError(Reason.UNREADABLE_SOURCE, "the disk did not answer")
+        return read(place)
+
+    monkeypatch.setattr(webdataset_rows, "index_tar", fail_once)
+    report = tars.reclaim(key, other)
+    assert not report.deleted
+    assert "its plan could not read it (unreadable_source)" in "".join(report.troubles)
