@@ -84,6 +84,7 @@ def check_may_delete(workspace: Workspace, others: Others) -> None:
             f"`delete_sources: true` there to let them be deleted"
         )
         raise SpecError(msg)
+    # Asked for here too, so that nothing is begun that could not be ended.
     Needs(workspace, others)
 
 

@@ -14,6 +14,7 @@ from medassets.assets.reclaim import STAGE
 from medassets.cli.console import Output
 from medassets.cli.session import Session
 from medassets.cli.words import count_words, format_bytes
+from medassets.datasets.other_datasets import Others
 from medassets.datasets.reclaim import CONFIRMATION, is_reclaimed, reclaim_partition
 from medassets.datasets.reclaim_report import ReclaimReport
 from medassets.datasets.workspace import Workspace
@@ -96,7 +97,8 @@ def look_at_done(
     """
     try:
         if partition_key in recorded and is_reclaimed(workspace, partition_key):
-            return reclaim_partition(workspace, partition_key, confirmed=False)
+            # Nothing is left that another dataset could claim.
+            return reclaim_partition(workspace, partition_key, confirmed=False, others=Others())
     except ReclaimError:
         # The run says what is wrong, and fails for this shard alone.
         return None

@@ -197,6 +197,7 @@ def _draft(moment: _Moment) -> _Plan:
     paths: dict[str, dict[str, str]] = {key: {} for key in draft.plan.partitions}
     unread: dict[str, str] = {}
 
+    # The samples of a tar stand one after the other.
     @lru_cache(maxsize=1)
     def find_real(path: str) -> str:
         return os.path.realpath(f"{folder}/{path}")
@@ -209,7 +210,10 @@ def _draft(moment: _Moment) -> _Plan:
             samples.setdefault(path, []).append((row["partition"], row["key"]))
             paths[row["partition"]][row["key"]] = path
         elif row["excluded"] in SOURCE_TROUBLE:
-            unread[path] = f"its plan could not read it ({row['excluded']}); mend it, or try again"
+            unread[path] = (
+                f"its plan could not read it ({row['excluded']}), `medassets plan "
+                f"{workspace.kind.spec.name}` says why; mend the file, or try again"
+            )
     return _Plan(workspace, draft.plan, samples, paths, unread)
 
 

@@ -32,7 +32,7 @@ def reclaim_partition(
     partition_key: str,
     *,
     confirmed: bool,
-    others: Others | None = None,
+    others: Others,
     num_workers: int = 0,
     observe: Observe | None = None,
 ) -> ReclaimReport:
@@ -58,7 +58,7 @@ def reclaim_partition(
     _check_allowed(workspace)
     # A disk that is not mounted must not look like files that are gone.
     workspace.source.resolve_revision()
-    needs = Needs(workspace, others or Others())
+    needs = Needs(workspace, others)
     files = find_source_files(workspace, partition_key)
     report = ReclaimReport(partition_key, confirmed)
     partitions = sorted({partition_key, *(key for file in files for key in file.partitions)})

@@ -24,10 +24,11 @@ from medassets.testing.clip4mc import SyntheticVideos, make_clip4mc_folder
 from medassets.testing.ct_rate import SyntheticRepository
 from medassets.testing.hub import LocalHub
 from medassets.testing.npz_tree import SyntheticTree, make_npz_tree
+from medassets_tests.cli.building import build_declared
 from medassets_tests.cli.pairs import DATASETS, NUM_STUDIES, PER_TAR, Pairs, make_raw, write_tars
 from medassets_tests.cli.scans import Scans, declare_scans
 from medassets_tests.location import Shell
-from medassets_tests.npz_source import Originals
+from medassets_tests.npz_source import Originals, write_declaration
 
 Medassets = Callable[..., "Ran"]
 
@@ -156,12 +157,7 @@ def built_home(tmp_path_factory: pytest.TempPathFactory, repository: SyntheticRe
         "  target_spacing_mm: [4.0, 4.0, 8.0], target_shape: [24, 20, 12],\n"
         f"  max_rejected_share: 0.3, folder: {json.dumps(str(repository.folder))}}}\n"
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MEDASSETS_HOME", str(folder / "home"))
-        patch.setenv("MEDASSETS_DEFS", str(folder / "declared"))
-        patch.delenv("DAGSTER_HOME", raising=False)
-        assert run(["build", "lungs", "--json"]) == 0
-        os.environ.pop("DAGSTER_HOME", None)
+    build_declared(folder, "lungs")
     return folder / "home"
 
 
@@ -178,12 +174,7 @@ def built_scans(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Origina
     folder = tmp_path_factory.mktemp("scans")
     tree = make_npz_tree(folder / "source", num_volumes=5, shape=(5, 7, 11))
     declare_scans(folder / "declared", tree)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MEDASSETS_HOME", str(folder / "home"))
-        patch.setenv("MEDASSETS_DEFS", str(folder / "declared"))
-        patch.delenv("DAGSTER_HOME", raising=False)
-        assert run(["build", "scans", "--json"]) == 0
-        os.environ.pop("DAGSTER_HOME", None)
+    build_declared(folder, "scans")
     return folder, Originals.read(tree)
 
 
@@ -289,17 +280,8 @@ def pair_datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "num_workers": 1,
             **changes,
         }
-        file = folder / "declared" / name / "defs.yaml"
-        file.parent.mkdir(parents=True)
-        head = "type: medassets.components.VolumeDatasetComponent\nattributes: "
-        file.write_text(head + json.dumps(fields) + "\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MEDASSETS_HOME", str(folder / "home"))
-        patch.setenv("MEDASSETS_DEFS", str(folder / "declared"))
-        patch.delenv("DAGSTER_HOME", raising=False)
-        for name in DATASETS:
-            assert run(["build", name, "--json"]) == 0
-        os.environ.pop("DAGSTER_HOME", None)
+        write_declaration(folder / "declared", fields)
+    build_declared(folder, *DATASETS)
     return folder
 
 

@@ -273,12 +273,12 @@ def test_a_damaged_journal_stops_its_own_shard_only(scans: Scans, medassets: Med
 
 def test_what_a_killed_run_deleted_comes_on_record(scans: Scans, medassets: Medassets) -> None:
     """It was killed before Dagster heard of it."""
+    from medassets.datasets.other_datasets import Others
     from medassets.datasets.reclaim import reclaim_partition
 
     with scans.shell.instance() as instance:
-        reclaim_partition(
-            scans.shell.location("scans", instance).workspace, KEYS[0], confirmed=True
-        )
+        workspace = scans.shell.location("scans", instance).workspace
+        reclaim_partition(workspace, KEYS[0], confirmed=True, others=Others())
     assert scans.green() == []
     assert medassets("build", "scans", "--delete-sources", "--yes").code == 0
     assert scans.green() == KEYS

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medassets.cli.main import run
 from medassets.testing.npz_tree import make_npz_tree
+from medassets_tests.cli.building import build_declared
 from medassets_tests.cli.damage import (
     cut,
     end_of,
@@ -22,6 +22,7 @@ from medassets_tests.cli.damage import (
     rename,
     replace_range,
 )
+from medassets_tests.npz_source import write_declaration
 
 Medassets = Callable[..., Any]
 GRID = {"target_spacing_mm": [4.0, 4.0, 8.0], "target_shape": [6, 7, 5]}
@@ -44,17 +45,8 @@ def npz_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "num_workers": 1,
             **changes,
         }
-        file = folder / "declared" / name / "defs.yaml"
-        file.parent.mkdir(parents=True)
-        head = "type: medassets.components.VolumeDatasetComponent\nattributes: "
-        file.write_text(head + json.dumps(fields) + "\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MEDASSETS_HOME", str(folder / "home"))
-        patch.setenv("MEDASSETS_DEFS", str(folder / "declared"))
-        patch.delenv("DAGSTER_HOME", raising=False)
-        for name in DATASETS:
-            assert run(["build", name, "--json"]) == 0
-        os.environ.pop("DAGSTER_HOME", None)
+        write_declaration(folder / "declared", fields)
+    build_declared(folder, *DATASETS)
     return folder
 
 

@@ -44,8 +44,7 @@ def test_one_flipped_byte_is_found(pairs: Pairs, suffix: str, where: str) -> Non
         content = member.offset + cut(pairs.shard, sample)[member.offset - sample.offset :].index(
             b"train_"
         )
-    if where == "padding" and not end % 512:
-        pytest.skip("this member has no padding")
+    assert end % 512, "this member has no padding"
     flip(pairs.shard, {"header": member.offset - 500, "content": content, "padding": end}[where])
 
     told, document = pairs.verify()
