@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from medassets.shards.catalog import plan_catalog, plan_of, write_catalog
-from medassets.shards.previous import open_previous
+from medassets.shards.catalog_reader import open_previous
 from medassets.specs import VideoClipDatasetSpec
+from medassets.video.catalog.rows import read_video_rows
 from medassets.video.facts import VideoFacts
-from medassets.video.rows import read_video_rows
 
 SAMPLES_PER_SHARD = 512
 _FACTS = VideoFacts("h264", "yuv420p", 640, 360, 0, False, 10_000_000, 30.0, True)

@@ -23,8 +23,8 @@ from medassets.samples import SourceItem, StagedFile
 from medassets.shards.writer import ShardWork, each_item, ensure_shard
 from medassets.sources.folder import FolderSource
 from medassets.specs import VolumeDatasetSpec
+from medassets.storage.buffers import BufferPool
 from medassets.storage.paths import DatasetPaths
-from medassets.volumes.buffers import BufferPool
 from medassets.volumes.raw_samples import encode_raw_sample
 
 NUM_FILES = 2

@@ -28,7 +28,7 @@ def load(name: str) -> Any:
 
 def run_medassets(path: Path) -> Any:
     """Preprocess as the shard pipeline does, into a buffer that is used again."""
-    from medassets.volumes.preprocessing import preprocess_volume
+    from medassets.volumes.grid.preprocessing import preprocess_volume
 
     buffers = _buffers()
     volume = preprocess_volume(path, preset=PRESET, buffers=buffers)
@@ -38,7 +38,7 @@ def run_medassets(path: Path) -> Any:
 
 @cache
 def _buffers() -> Any:
-    from medassets.volumes.buffers import BufferPool
+    from medassets.storage.buffers import BufferPool
 
     return BufferPool()
 

@@ -21,13 +21,13 @@ from medassets.samples import SourceItem, StagedFile
 from medassets.shards.writer import ShardWork, each_item, ensure_shard
 from medassets.sources.folder import FolderSource
 from medassets.specs import PRESETS, VolumeDatasetSpec
+from medassets.storage.buffers import BufferPool
 from medassets.storage.paths import DatasetPaths
-from medassets.volumes.buffers import BufferPool
-from medassets.volumes.geometry import plan_resampling
-from medassets.volumes.hu import HuDeclaration, choose_scaling
-from medassets.volumes.nifti import NiftiReader
-from medassets.volumes.preprocessing import preprocess_volume
-from medassets.volumes.resampling import resample_stream
+from medassets.volumes.files.nifti import NiftiReader
+from medassets.volumes.grid.geometry import plan_resampling
+from medassets.volumes.grid.hu import HuDeclaration, choose_scaling
+from medassets.volumes.grid.preprocessing import preprocess_volume
+from medassets.volumes.grid.resampling import resample_stream
 from medassets.volumes.samples import encode_volume_sample
 
 NUM_FILES = 2

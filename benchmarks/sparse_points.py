@@ -24,8 +24,8 @@ from benchmarks.worker import measure, read_peak_bytes
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.shards.writer import ShardWork, each_item, ensure_shard
 from medassets.storage.paths import DatasetPaths
-from medassets.volumes.occupancy import pack_mask
-from medassets.volumes.occupancy_codec import encode_bits
+from medassets.volumes.windows.occupancy import pack_mask
+from medassets.volumes.windows.occupancy_codec import encode_bits
 
 NUM_POINTS = 100_000
 SIDE = 512
@@ -155,7 +155,7 @@ def _find_shard(folder: Path) -> Path:
 
 
 def _draw_ours(root: Path, **options: bool) -> Callable[[], Any]:
-    from medassets.loaders.windows import CTWindowSparseSDF
+    from medassets.loaders.windows.dataset import CTWindowSparseSDF
 
     caches: dict[str, Any] = {"cache_data": False, "precompute_sparse": False, **options}
     dataset = CTWindowSparseSDF(str(root), max_points=NUM_POINTS, **caches)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from medassets.testing.videos import VideoRecipe, make_video
-from medassets.video.decoding import DecodedClip, FrameRequest, Segment, decode_segments
-from medassets.video.pool import DecoderPool
+from medassets.video.frames.decoding import DecodedClip, FrameRequest, Segment, decode_segments
+from medassets.video.processes.pool import DecoderPool
 
 FPS, LENGTH_S = 30, 70
 REQUEST = FrameRequest(16, 512, 160, 256, 1, 500)
@@ -69,7 +69,7 @@ def decode_and_pick(path: Path) -> np.ndarray:
     """Return the frames by PyAV: everything is decoded, what is kept converted by our arithmetic."""
     import av
 
-    from medassets.video.conversion import FrameConverter
+    from medassets.video.frames.conversion import FrameConverter
 
     with av.open(str(path)) as container:
         stream = container.streams.video[0]

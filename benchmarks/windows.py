@@ -14,11 +14,11 @@ import numpy as np
 from benchmarks.phantom import make_chest
 from benchmarks.worker import Cost, measure
 from medassets.specs import STANDARD_WINDOWS
-from medassets.volumes.buffers import BufferPool
-from medassets.volumes.nifti import open_nifti
-from medassets.volumes.occupancy import count_blocks
-from medassets.volumes.occupancy_codec import encode_bits
-from medassets.volumes.windows import WindowedVolume, make_windows
+from medassets.storage.buffers import BufferPool
+from medassets.volumes.files.nifti import open_nifti
+from medassets.volumes.windows.masks import WindowedVolume, make_windows
+from medassets.volumes.windows.occupancy import count_blocks
+from medassets.volumes.windows.occupancy_codec import encode_bits
 
 WINDOWS = tuple(STANDARD_WINDOWS.values())
 BUDGET = 1.5

@@ -26,7 +26,7 @@ from typing import Any
 import httpx2
 from websockets.sync.client import ClientConnection, connect
 
-from medassets.cli.demo import make_demo_repository
+from medassets.cli.commands.demo import make_demo_repository
 from medassets.testing.hub import LocalHub
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"

@@ -11,10 +11,10 @@ from typing import Any
 import dagster as dg
 
 from medassets.components.loading import LoadedDatasets, load_datasets
-from medassets.datasets.other_datasets import Declarations
 from medassets.io_managers.catalog import CatalogIOManager
 from medassets.io_managers.manifests import ManifestIOManager
 from medassets.io_managers.tar_shards import TarShardIOManager
+from medassets.reclaim.claims import Declarations
 from medassets.resources.video_decoder import VideoDecoderResource
 from medassets.resources.workspace import WorkspaceResource
 

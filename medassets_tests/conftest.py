@@ -14,6 +14,7 @@ from medassets.datasets.volumes import VolumeDataset
 from medassets.datasets.workspace import Workspace, open_workspace
 from medassets.specs import VolumeDatasetSpec
 from medassets.testing.ct_rate import SyntheticRepository, make_ct_rate_repository
+from medassets_tests import shared_data
 
 if TYPE_CHECKING:
     from medassets_tests.location import Location, Shell
@@ -53,7 +54,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def real_videos() -> Path:
     """Folder with the real videos; a checkout without it skips the test."""
-    made_beside_the_checkout = Path(__file__).parents[2] / "shared" / "data" / "video"
+    made_beside_the_checkout = shared_data.VIDEO
     folder = Path(os.environ.get("MEDASSETS_REAL_VIDEOS") or made_beside_the_checkout)
     if not folder.is_dir():
         pytest.skip(f"no real videos at {folder}; set MEDASSETS_REAL_VIDEOS to their folder")

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from medassets.video.devices import count_gpus
+from medassets.video.processes.devices import count_gpus
 
 
 def require_gpu() -> None:

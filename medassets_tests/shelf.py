@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from medassets.errors import SampleRejectedError
 from medassets.specs import VideoClipDatasetSpec
+from medassets.video.catalog.rows import read_video_rows
 from medassets.video.facts import VideoFacts
-from medassets.video.rows import read_video_rows
 
 FACTS = VideoFacts(
     codec="h264", pixel_format="yuv420p", width=640, height=360, rotation=90, mirrored=False,

@@ -7,13 +7,13 @@ import dagster as dg
 
 from medassets.assets.partitions import backfill_policy, shard_partitions
 from medassets.datasets.kind import DatasetKind
-from medassets.datasets.other_datasets import Declarations, Others
-from medassets.datasets.reclaim import CONFIRMATION, reclaim_partition
-from medassets.datasets.reclaim_report import ReclaimReport
 from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError, SpecError
 from medassets.io_managers.failures import explained_failures
 from medassets.progress import report
+from medassets.reclaim.claims import Declarations, Others
+from medassets.reclaim.partition import CONFIRMATION, reclaim_partition
+from medassets.reclaim.report import ReclaimReport
 from medassets.resources.workspace import WorkspaceResource
 
 STAGE = "reclaimed_sources"

@@ -20,9 +20,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from medassets.cli.words import count_words, format_bytes
-from medassets.datasets.reclaim_report import ReclaimProgress, ReclaimReport
+from medassets.cli.formatting import count_words, format_bytes
 from medassets.progress import listening
+from medassets.reclaim.report import ReclaimProgress, ReclaimReport
 
 # One plain line at most so often when the output is not a terminal.
 _PLAIN_LINE_S = 10.0

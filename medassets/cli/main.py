@@ -65,7 +65,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
-        module = __import__(f"medassets.cli.{name}", fromlist=["command"])
+        module = __import__(f"medassets.cli.commands.{name}", fromlist=["command"])
         return module.command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

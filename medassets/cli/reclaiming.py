@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 
 from medassets.assets.reclaim import STAGE
 from medassets.cli.console import Output
+from medassets.cli.formatting import count_words, format_bytes
 from medassets.cli.session import Session
-from medassets.cli.words import count_words, format_bytes
-from medassets.datasets.other_datasets import Others
-from medassets.datasets.reclaim import CONFIRMATION, is_reclaimed, reclaim_partition
-from medassets.datasets.reclaim_report import ReclaimReport
 from medassets.datasets.workspace import Workspace
 from medassets.errors import Reason, ReclaimError
-from medassets.shards.previous import explain_unreadable
+from medassets.reclaim.claims import Others
+from medassets.reclaim.partition import CONFIRMATION, is_reclaimed, reclaim_partition
+from medassets.reclaim.report import ReclaimReport
+from medassets.shards.catalog_reader import explain_unreadable
 from medassets.storage.arrow import kernels
 
 _MOST_NAMES = 20

@@ -9,10 +9,10 @@ from itertools import accumulate
 from operator import or_
 from typing import Any
 
+from medassets.cli.commands.reclaim import check_may_delete, reclaim_config
 from medassets.cli.console import Output, ProgressView, showing_progress
+from medassets.cli.formatting import count_words, format_bytes, format_seconds
 from medassets.cli.main import EXIT_FAILED, EXIT_INTERRUPTED, exit_code_of
-from medassets.cli.outcome import RunResult
-from medassets.cli.reclaim import check_may_delete, reclaim_config
 from medassets.cli.reclaiming import (
     Reclaimed,
     ask_for_confirmation,
@@ -20,6 +20,7 @@ from medassets.cli.reclaiming import (
     list_recorded,
     look_at_done,
 )
+from medassets.cli.run_result import RunResult
 from medassets.cli.selection import (
     BuildOptions,
     Round,
@@ -35,8 +36,6 @@ from medassets.cli.source_notes import (
     find_table_problems,
     list_reasons,
 )
-from medassets.cli.words import count_words, format_bytes, format_seconds
-from medassets.datasets.peak import check_peak
 from medassets.datasets.preflight import check_ready
 from medassets.errors import (
     TRANSIENT_REASONS,
@@ -46,6 +45,7 @@ from medassets.errors import (
     SourceUnavailableError,
     SpecError,
 )
+from medassets.reclaim.disk_peak import check_peak
 from medassets.shards.writer import read_whole_record
 
 # Every further shard would meet the same refusal, full disk, or setting that cannot work here.

@@ -16,17 +16,17 @@ import yaml
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
-from medassets.cli.orphans import PROCESS_TAG, name_process, settle_orphans
-from medassets.cli.outcome import RunResult, hearing_interrupts, read_result
+from medassets.cli.killed_runs import PROCESS_TAG, name_process, settle_orphans
+from medassets.cli.run_result import RunResult, hearing_interrupts, read_result
 from medassets.components.loading import LoadedDatasets
 from medassets.datasets.kind import DatasetKind
-from medassets.datasets.other_datasets import Others
 from medassets.datasets.registry import list_build_stages, open_kind, open_kinds
 from medassets.datasets.status import Recorded
 from medassets.datasets.workspace import Workspace
 from medassets.definitions import build_definitions, build_resources, load_declared
 from medassets.errors import DiskSpaceError, SpecError
 from medassets.io_managers.failures import LAUNCHED_BY_TAG
+from medassets.reclaim.claims import Others
 from medassets.storage.disk import free_bytes
 from medassets.storage.locks import lock_file
 from medassets.storage.paths import dagster_home

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from medassets.cli.words import count_words
+from medassets.cli.formatting import count_words
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.workspace import Workspace
 from medassets.errors import CatalogError, Reason

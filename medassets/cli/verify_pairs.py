@@ -4,8 +4,8 @@ import os
 from dataclasses import dataclass
 
 from medassets.cli.console import Output
+from medassets.cli.formatting import count_words
 from medassets.cli.main import EXIT_FAILED
-from medassets.cli.words import count_words
 from medassets.comparison.report import PairReport, iter_comparisons, open_report
 from medassets.comparison.samples import CompareSettings, Comparison
 from medassets.specs import HuRule

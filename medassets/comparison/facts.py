@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medassets.volumes.ct_tables import REPORT_SECTIONS
-from medassets.volumes.webdataset_facts import read_columns, read_spacing, shorten
+from medassets.volumes.catalog.ct_tables import REPORT_SECTIONS
+from medassets.volumes.catalog.webdataset_facts import read_columns, read_spacing, shorten
 
 Facts = Mapping[str, Any]
 Steps = list[float | None]

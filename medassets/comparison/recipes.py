@@ -13,15 +13,15 @@ from medassets.comparison.tars import StudySample
 from medassets.comparison.values import Tolerance
 from medassets.errors import Reason, SampleRejectedError, SpecError
 from medassets.specs import PRESETS, RAW, CTPreprocessing, HuRule
-from medassets.volumes.array_files import ArrayStream
-from medassets.volumes.array_volumes import open_array_volume
-from medassets.volumes.buffers import BufferPool
-from medassets.volumes.geometry import Spacing
-from medassets.volumes.half import check_half, convert_to_half
-from medassets.volumes.hu import HuDeclaration
-from medassets.volumes.nifti import VolumeReader
-from medassets.volumes.preprocessing import VolumeLimits, preprocess_volume
-from medassets.volumes.webdataset_facts import read_columns, shorten
+from medassets.storage.buffers import BufferPool
+from medassets.volumes.catalog.webdataset_facts import read_columns, shorten
+from medassets.volumes.files.array_files import ArrayStream
+from medassets.volumes.files.array_volumes import open_array_volume
+from medassets.volumes.files.nifti import VolumeReader
+from medassets.volumes.grid.geometry import Spacing
+from medassets.volumes.grid.hu import HuDeclaration
+from medassets.volumes.grid.preprocessing import VolumeLimits, preprocess_volume
+from medassets.volumes.grid.to_float16 import check_half, convert_to_half
 
 _DEFAULT_PRESET = "ct_clip"
 _STATED = ("spacing_mm", "clip_hu", "scale", "pad_value", "orientation", "layout")

@@ -15,8 +15,8 @@ from medassets.comparison.studies import Pair, StudySets, choose_pairs, match_st
 from medassets.comparison.tars import StudySample, TarProblem, TarSet, read_tar_set
 from medassets.comparison.values import ValueDifferences
 from medassets.shards.pipeline import iter_in_order
-from medassets.storage.shard_lists import find_shards
-from medassets.volumes.buffers import BufferPool
+from medassets.storage.buffers import BufferPool
+from medassets.tars.lists import find_shards
 
 
 @dataclass

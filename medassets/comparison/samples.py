@@ -18,11 +18,11 @@ from medassets.errors import ShardIntegrityError
 from medassets.shards.readback import find_damage
 from medassets.shards.record import ShardRecord
 from medassets.specs import HuRule
-from medassets.volumes.array_files import ArrayStream
-from medassets.volumes.buffers import BufferPool
-from medassets.volumes.npy import read_dtype
-from medassets.volumes.webdataset_facts import shorten
-from medassets.volumes.webdataset_fields import FieldMap, propose_fields
+from medassets.storage.buffers import BufferPool
+from medassets.storage.formats.npy import read_dtype
+from medassets.volumes.catalog.webdataset_facts import shorten
+from medassets.volumes.catalog.webdataset_fields import FieldMap, propose_fields
+from medassets.volumes.files.array_files import ArrayStream
 
 # Samples are compared in the order of their tars, by a few threads.
 _KEPT_RECORDS = 8

@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import IO, Any
 
 from medassets.errors import Reason, SampleRejectedError
-from medassets.storage.shard_lists import FoundShard
-from medassets.storage.tar_index import Extent, Members, read_extent
-from medassets.storage.tar_scan import ScannedSample
-from medassets.storage.tar_survey import TarSurvey, survey_tar
 from medassets.storage.unreadable import unreadable_as_rejection
-from medassets.volumes.array_files import (
+from medassets.tars.index import Extent, Members, read_extent
+from medassets.tars.lists import FoundShard
+from medassets.tars.scan import ScannedSample
+from medassets.tars.survey import TarSurvey, survey_tar
+from medassets.volumes.catalog.sample_keys import make_sample_key
+from medassets.volumes.catalog.webdataset_facts import read_stated_columns, read_study_id
+from medassets.volumes.catalog.webdataset_members import TarSample, call_or_reject
+from medassets.volumes.files.array_files import (
     ArrayStream,
     open_npy_array,
     open_npz_array,
     open_raw_array,
 )
-from medassets.volumes.sample_keys import make_sample_key
-from medassets.volumes.webdataset_facts import read_stated_columns, read_study_id
-from medassets.volumes.webdataset_members import TarSample, call_or_reject
 
 # Small reads on a network disk only wait.
 _NUM_READERS = 8

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medassets.volumes.array_files import ArrayStream
+from medassets.volumes.files.array_files import ArrayStream
 
 # Stays in the cache while it is read and compared.
 _PIECE_VALUES = 1 << 18

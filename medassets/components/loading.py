@@ -15,15 +15,15 @@ from dagster.components.core.component_tree import ComponentTreeException
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from medassets.components.documents import (
+from medassets.components.yaml_lines import (
     Document,
     Problem,
     check_document,
     check_values,
     read_documents,
 )
-from medassets.datasets.other_datasets import Declarations
 from medassets.errors import MedassetsError
+from medassets.reclaim.claims import Declarations
 from medassets.specs import DatasetSpec
 
 __all__ = ["Declared", "LoadedDatasets", "Problem", "load_datasets"]

@@ -18,8 +18,8 @@ from medassets.storage.paths import DatasetPaths
 from medassets.storage.scratch import make_scratch, open_scratch
 
 if TYPE_CHECKING:
-    from medassets.video.clip_files import ClipEncoding, ClipFacts
-    from medassets.video.pool import DecoderPool
+    from medassets.video.clips.cut import ClipEncoding, ClipFacts
+    from medassets.video.processes.pool import DecoderPool
 
 
 def cut_clips(

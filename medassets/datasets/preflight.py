@@ -26,7 +26,7 @@ def check_ready(kinds: Iterable[DatasetKind], *, device: str = "") -> None:
 
         open_tokenizer(kind.spec.tokenizer)
     if encodings or (frames and device == "cuda"):
-        from medassets.video.pool import DecoderPool
+        from medassets.video.processes.pool import DecoderPool
 
         with DecoderPool("cuda" if device == "cuda" else "cpu", num_workers=1) as pool:
             if frames:

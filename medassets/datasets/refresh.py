@@ -16,7 +16,7 @@ from medassets.shards.catalog import (
     read_plan,
     write_catalog,
 )
-from medassets.shards.previous import open_previous
+from medassets.shards.catalog_reader import open_previous
 from medassets.shards.reclaim_journal import ReclaimJournal
 from medassets.sources.base import Source
 from medassets.sources.folder import FolderSource

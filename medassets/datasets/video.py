@@ -37,9 +37,9 @@ from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import DatasetPaths
 
 if TYPE_CHECKING:
-    from medassets.video.clip_files import ClipEncoding
-    from medassets.video.decoding import DecodedClip, FrameRequest
-    from medassets.video.pool import DecoderPool
+    from medassets.video.clips.cut import ClipEncoding
+    from medassets.video.frames.decoding import DecodedClip, FrameRequest
+    from medassets.video.processes.pool import DecoderPool
 
 # 640 x 360 H.264 at 30 frames per second, on one core of an AMD EPYC.
 _DECODED_PER_WALL_S = 100.0
@@ -80,7 +80,7 @@ class _VideoClips:
         settings: Mapping[str, Any] | None = None,
     ) -> pa.Table:
         """Return one row per record of the metadata, matched to its file; see `video.rows`."""
-        from medassets.video.rows import read_video_rows
+        from medassets.video.catalog.rows import read_video_rows
 
         if not isinstance(source, FolderSource):
             msg = f"expected a folder of videos, got {type(source).__name__}"
@@ -98,12 +98,12 @@ class _VideoClips:
 
     def describe_catalog(self, table: pa.Table) -> Mapping[str, Any]:
         """Return how much of the metadata has a video, and why the rest has none."""
-        from medassets.video.coverage import summarize_coverage
+        from medassets.video.catalog.coverage import summarize_coverage
 
         return asdict(summarize_coverage(table))
 
     def _open_decoder(self) -> "DecoderPool":
-        from medassets.video.pool import DecoderPool
+        from medassets.video.processes.pool import DecoderPool
 
         return self.decoder or DecoderPool(device="cpu", num_workers=self.spec.num_workers)
 
@@ -127,7 +127,7 @@ class VideoFrames(_VideoClips):
 
     @cached_property
     def _fingerprint(self) -> str:
-        from medassets.video.decoding import RESIZE
+        from medassets.video.frames.decoding import RESIZE
         from medassets.video.tokens import TOKENIZER, VOCABULARY_SHA256
 
         spec = self.spec
@@ -145,7 +145,7 @@ class VideoFrames(_VideoClips):
 
     def request(self) -> "FrameRequest":
         """Return which frames of a clip are wanted, and how large."""
-        from medassets.video.decoding import FrameRequest
+        from medassets.video.frames.decoding import FrameRequest
 
         spec = self.spec
         return FrameRequest(
@@ -314,7 +314,7 @@ class VideoClips(_VideoClips):
 
 def clip_encoding(spec: VideoClipDatasetSpec) -> "ClipEncoding":
     """Return how a dataset's clips are written."""
-    from medassets.video.clip_files import ClipEncoding
+    from medassets.video.clips.cut import ClipEncoding
 
     return ClipEncoding(
         mode="copy" if spec.clips == "copy" else "reencode",
@@ -336,7 +336,7 @@ def _read_clip(fd: int, sample: SampleEntry) -> tuple[FrameBatchArray, str]:
 def _probe_all(files: Mapping[str, Path]) -> Mapping[str, Any]:
     """Probe files in processes of their own: a hostile one must not end the catalog's run."""
     from medassets.shards.pipeline import iter_in_order
-    from medassets.video.pool import DecoderPool
+    from medassets.video.processes.pool import DecoderPool
 
     num_workers = min(os.cpu_count() or 1, max(len(files), 1))
     with DecoderPool(device="cpu", num_workers=num_workers) as pool:

@@ -75,21 +75,21 @@ class VolumeDataset:
     ) -> pa.Table:
         """Return one row per source item; see `volumes.ct_rate`, `npz_rows`, `webdataset_rows`."""
         if isinstance(source, WebDatasetSource):
-            from medassets.volumes.webdataset_rows import read_webdataset_rows
+            from medassets.volumes.catalog.webdataset_rows import read_webdataset_rows
 
             return read_webdataset_rows(self.spec, source, previous)
         if self.spec.source == "npz" and isinstance(source, FolderSource):
-            from medassets.volumes.npz_rows import read_npz_rows
+            from medassets.volumes.catalog.npz_rows import read_npz_rows
 
             return read_npz_rows(self.spec, source.folder, previous)
-        from medassets.volumes.ct_rate import read_rows
+        from medassets.volumes.catalog.ct_rate import read_rows
 
         tables = [read_rows(source, self.spec, split, revision) for split in self.spec.splits]
         return pa.concat_tables(tables, promote_options="default")
 
     def encoder(self) -> Encode:
         """Return the function that makes a sample of one file; numba is imported here."""
-        from medassets.volumes.buffers import BufferPool
+        from medassets.storage.buffers import BufferPool
 
         buffers = BufferPool()
         encode_sample = self._choose_encoder()
@@ -144,7 +144,7 @@ class VolumeDataset:
 
         The labels' table says how many classes there are; each is four bytes of `.cls`.
         """
-        from medassets.volumes.ct_tables import LABEL_NAMES
+        from medassets.volumes.catalog.ct_tables import LABEL_NAMES
 
         spec = self.spec
         samples = [sample for record in records for sample in record.samples]
@@ -167,7 +167,7 @@ class VolumeDataset:
         """Return which depth of each split's tree is in use; for other sources nothing."""
         if self.spec.source != "npz":
             return {}
-        from medassets.volumes.npz_tree import read_trees
+        from medassets.volumes.catalog.npz_tree import read_trees
 
         return {"npz_trees": read_trees(table)}
 

@@ -79,10 +79,10 @@ class CTWindows:
     ) -> pa.Table:
         """Return one row per line of the splits' metadata tables, or per case of masks."""
         if self._is_processed:
-            from medassets.volumes.processed import read_case_rows
+            from medassets.volumes.windows.existing_masks import read_case_rows
 
             return read_case_rows(self.spec, self._open_folder().folder)
-        from medassets.volumes.ct_rate import read_rows
+        from medassets.volumes.catalog.ct_rate import read_rows
 
         tables = [
             read_rows(source, self.spec, split, revision, with_texts=False)
@@ -98,8 +98,8 @@ class CTWindows:
         return self._case_encoder() if self._is_processed else self._volume_encoder()
 
     def _volume_encoder(self) -> Encode:
-        from medassets.volumes.buffers import BufferPool
-        from medassets.volumes.window_samples import encode_window_sample
+        from medassets.storage.buffers import BufferPool
+        from medassets.volumes.windows.samples import encode_window_sample
 
         buffers = BufferPool()
 
@@ -112,8 +112,8 @@ class CTWindows:
         return each_item(encode)
 
     def _case_encoder(self) -> Encode:
-        from medassets.volumes.buffers import BufferPool
-        from medassets.volumes.processed import encode_case_sample
+        from medassets.storage.buffers import BufferPool
+        from medassets.volumes.windows.existing_masks import encode_case_sample
 
         buffers, source = BufferPool(), self._open_folder()
 
@@ -157,8 +157,8 @@ class CTWindows:
 
     def manifest_fields(self, records: Sequence[ShardRecord]) -> Mapping[str, Any]:
         """Return what a sample is: masks at one bit per voxel, and of which windows."""
-        from medassets.volumes.occupancy import BLOCK_BITS
-        from medassets.volumes.window_samples import ORDER, describe_window
+        from medassets.volumes.windows.occupancy import BLOCK_BITS
+        from medassets.volumes.windows.samples import ORDER, describe_window
 
         windows = {window.name: describe_window(window) for window in self.spec.list_windows()}
         return {
@@ -177,13 +177,13 @@ class CTWindows:
 
     def describe_shard(self, record: ShardRecord) -> Mapping[str, Any]:
         """Return points and their share of all voxels, by window."""
-        from medassets.volumes.window_samples import count_points
+        from medassets.volumes.windows.samples import count_points
 
         return {"windows": count_points([sample.facts for sample in record.samples])}
 
     def draw_preview(self, shard: Path, record: ShardRecord) -> bytes | None:
         """Return the middle axial slice of the shard's first volume, window by window, as JPEG."""
-        from medassets.volumes.window_preview import MOST_PANELS, draw_windows_preview
+        from medassets.volumes.windows.preview import MOST_PANELS, draw_windows_preview
 
         if not record.samples:
             return None

@@ -11,7 +11,7 @@ from medassets.datasets.kind import DatasetKind
 from medassets.errors import CatalogError, Reason, SampleRejectedError
 from medassets.samples import SourceItem, StagedFile
 from medassets.shards.catalog import CatalogPlan, read_catalog, read_partition, read_plan
-from medassets.shards.previous import explain_unreadable
+from medassets.shards.catalog_reader import explain_unreadable
 from medassets.sources.base import Source
 from medassets.sources.folder import FolderSource
 from medassets.sources.hub import HubSource

@@ -11,8 +11,8 @@ from typing import Any
 from medassets.errors import ShardIntegrityError
 from medassets.shards.readback import iter_chunks
 from medassets.shards.record import SampleEntry, ShardRecord
-from medassets.shards.tar import Member
 from medassets.storage.checksums import crc32
+from medassets.tars.header import Member
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from medassets.exports.target import is_whole, open_folder, remove_leftovers
 from medassets.progress import report
 from medassets.shards.pipeline import iter_in_order
 from medassets.shards.record import SampleEntry
-from medassets.shards.tar import check_names
 from medassets.shards.writer import Progress, read_whole_record
 from medassets.storage.atomic import fsync_folder, publish_bytes
 from medassets.storage.checksums import fingerprint
 from medassets.storage.disk import require_free_bytes
 from medassets.storage.locks import lock_file
 from medassets.storage.paths import DatasetPaths, split_partition_key
+from medassets.tars.header import check_names
 
 # Most of a thread's time is waiting for the disk.
 _MOST_WORKERS = 8

@@ -27,9 +27,9 @@ from medassets.specs import CTWindow
 from medassets.storage.atomic import fsync_folder
 from medassets.storage.checksums import byte_view
 from medassets.storage.paths import DatasetPaths
-from medassets.volumes.occupancy import BLOCK_BYTES, count_blocks_of
-from medassets.volumes.occupancy_codec import decode_bits
-from medassets.volumes.windows import Bits, Shape, choose_resolution, name_window_file
+from medassets.volumes.windows.masks import Bits, Shape, choose_resolution, name_window_file
+from medassets.volumes.windows.occupancy import BLOCK_BYTES, count_blocks_of
+from medassets.volumes.windows.occupancy_codec import decode_bits
 
 FOLDER = "processed"
 INDEX_NAME = "metadata.csv"
@@ -237,7 +237,7 @@ def iter_sparse_npz(bits: Bits, shape: Shape, *, num_points: int) -> Iterator[By
 
 def _iter_slabs(bits: Bits, shape: Shape, side: int) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
     """Yield planes along the first axis in one buffer, padded along the others."""
-    from medassets.volumes.window_kernel import unpack_slab
+    from medassets.volumes.windows.pack_kernel import unpack_slab
 
     slab = np.zeros((_PLANES, side, side), np.uint8)
     for start in range(0, shape[0], _PLANES):

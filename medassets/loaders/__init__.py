@@ -6,7 +6,7 @@ from medassets.loaders.loader import Loader
 from medassets.loaders.order import EpochOrder
 from medassets.loaders.stream import VolumeStream
 from medassets.loaders.volumes import VolumeDataset
-from medassets.loaders.windows import CTWindowSparseSDF
+from medassets.loaders.windows.dataset import CTWindowSparseSDF
 
 __all__ = [
     "CTWindowSparseSDF",

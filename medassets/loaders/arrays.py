@@ -14,7 +14,7 @@ from medassets.errors import ShardIntegrityError
 from medassets.loaders.buffers import POOL, empty_batch
 from medassets.loaders.index import IndexedSample
 from medassets.loaders.members import ShardReader
-from medassets.volumes.npy import measure_npy_header, parse_npy_header, read_dtype
+from medassets.storage.formats.npy import measure_npy_header, parse_npy_header, read_dtype
 
 _HEADER_BYTES = 256
 _MOST_AXES, _MOST_VALUES = 32, 1 << 48

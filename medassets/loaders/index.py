@@ -13,8 +13,8 @@ import numpy as np
 
 from medassets.errors import ShardIntegrityError
 from medassets.storage.checksums import crc32
-from medassets.storage.shard_lists import FoundShard, Source, find_shards
-from medassets.storage.tar_scan import scan_tar
+from medassets.tars.lists import FoundShard, Source, find_shards
+from medassets.tars.scan import scan_tar
 
 _MOST_THREADS = 8
 _COPY_AGAIN = "copy it again from where it was made"

@@ -12,7 +12,7 @@ import numpy as np
 from medassets.arrays import BytesLike
 from medassets.loaders.index import IndexedSample, ShardIndex
 from medassets.storage.checksums import byte_view, crc32
-from medassets.storage.shard_lists import Source
+from medassets.tars.lists import Source
 
 Check = Literal["first", "always", "never"]
 

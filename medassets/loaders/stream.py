@@ -10,7 +10,7 @@ from medassets.loaders.members import Check
 from medassets.loaders.order import EpochOrder, Uneven
 from medassets.loaders.ranks import find_place
 from medassets.loaders.volumes import VolumeDataset, VolumeDtype
-from medassets.storage.shard_lists import Source
+from medassets.tars.lists import Source
 
 
 class VolumeStream(IterableDataset[Sample]):

@@ -21,7 +21,7 @@ from medassets.loaders.buffers import empty_tensor
 from medassets.loaders.collate import Sample, StackedSamples, collate_samples
 from medassets.loaders.index import IndexedSample, ShardIndex
 from medassets.loaders.members import Check, ShardReader
-from medassets.storage.shard_lists import Source
+from medassets.tars.lists import Source
 
 VolumeDtype = Literal["float16", "float32"]
 

@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import Field, PrivateAttr
 
 if TYPE_CHECKING:
-    from medassets.video.pool import DecoderPool
+    from medassets.video.processes.pool import DecoderPool
 
 
 class VideoDecoderResource(dg.ConfigurableResource):
@@ -45,7 +45,7 @@ class VideoDecoderResource(dg.ConfigurableResource):
         Raises:
             SpecError: If a field is out of range; the message names it.
         """
-        from medassets.video.pool import DecoderPool
+        from medassets.video.processes.pool import DecoderPool
 
         return DecoderPool(
             self.device,  # pyright: ignore[reportArgumentType]  # checked there

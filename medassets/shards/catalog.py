@@ -22,8 +22,9 @@ import pyarrow.parquet as pq
 
 from medassets.errors import CatalogError
 from medassets.samples import SourceItem
+from medassets.shards.catalog_reader import explain_unreadable
 from medassets.shards.fingerprint import NOTE_COLUMNS, digest_rows
-from medassets.shards.growth import (
+from medassets.shards.plan import (
     FetchRows,
     Growth,
     HasFile,
@@ -31,7 +32,6 @@ from medassets.shards.growth import (
     grow_plan,
     take_rows,
 )
-from medassets.shards.previous import explain_unreadable
 from medassets.storage.arrow import kernels
 from medassets.storage.atomic import publish_file, sweep_private
 from medassets.storage.checksums import canonical_json
@@ -77,7 +77,7 @@ def plan_catalog(
         pinned: Whether a revision names the same bytes for ever. If not, planned rows take the
             content of today, for the old bytes are gone.
         fetch: Returns whole rows of the previous catalog, where `previous` has its keys only; see
-            `medassets.shards.previous`.
+            `medassets.shards.catalog_reader`.
         has_file: Given where shards may outlive their sources: tells whether a file of the source is
             there, by the path of a row.
 

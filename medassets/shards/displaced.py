@@ -7,9 +7,9 @@ from pathlib import Path
 
 from medassets.shards.readback import find_damage
 from medassets.shards.record import SampleEntry, ShardRecord
-from medassets.storage.tar_blocks import HEADER_BYTES
-from medassets.storage.tar_scan import ScannedSample
-from medassets.storage.tar_survey import TarSurvey, survey_tar
+from medassets.tars.blocks import HEADER_BYTES
+from medassets.tars.scan import ScannedSample
+from medassets.tars.survey import TarSurvey, survey_tar
 
 
 def find_displaced(fd: int, shard: Path, record: ShardRecord) -> list[tuple[str, str]]:

@@ -11,11 +11,11 @@ from typing import Any
 from medassets.arrays import BytesLike
 from medassets.shards.readback import find_damage, iter_slices
 from medassets.shards.record import Rejected, SampleEntry
-from medassets.shards.tar import Member, check_names, encode_end, encode_header
 from medassets.storage.atomic import write_all
 from medassets.storage.checksums import byte_view, canonical_json, crc32
 from medassets.storage.journal import encode_lines, iter_lines
-from medassets.storage.tar_blocks import padding_bytes
+from medassets.tars.blocks import padding_bytes
+from medassets.tars.header import Member, check_names, encode_end, encode_header
 
 _LEDGER_VERSION = 1
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 
 from medassets.arrays import BytesLike
 from medassets.shards.record import SampleEntry
-from medassets.shards.tar import Member, encode_header
 from medassets.storage.checksums import crc32
-from medassets.storage.tar_blocks import HEADER_BYTES, padding_bytes
+from medassets.tars.blocks import HEADER_BYTES, padding_bytes
+from medassets.tars.header import Member, encode_header
 
 _CHUNK_BYTES = 1 << 20
 """Pieces that stay in the cache between the hash, the checksum and the copy."""

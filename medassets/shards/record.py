@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from medassets.errors import ShardIntegrityError
-from medassets.shards.tar import Member
 from medassets.storage.atomic import publish_bytes
+from medassets.tars.header import Member
 
 RECORD_VERSION = 1
 

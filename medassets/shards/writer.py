@@ -20,8 +20,8 @@ from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.shards.ledger import PartialShard
 from medassets.shards.pipeline import iter_in_order
 from medassets.shards.record import Rejected, ShardRecord
-from medassets.shards.settling import Settler
-from medassets.shards.successor import check_kept, check_planned, look_at_tar
+from medassets.shards.replacement import check_kept, check_planned, look_at_tar
+from medassets.shards.sync_check import Settler
 from medassets.storage.atomic import (
     explain_no_space,
     fsync_folder,

@@ -12,7 +12,8 @@ from medassets.sources.base import OnBytes, RemoteFile
 from medassets.sources.folder import FolderSource
 from medassets.storage.checksums import canonical_json
 from medassets.storage.paths import check_member_path
-from medassets.storage.tar_index import (
+from medassets.storage.unreadable import unreadable_as_rejection
+from medassets.tars.index import (
     Extent,
     Members,
     TarStat,
@@ -22,7 +23,6 @@ from medassets.storage.tar_index import (
     split_sample_path,
     stat_tar,
 )
-from medassets.storage.unreadable import unreadable_as_rejection
 
 _PIECE_BYTES = 1 << 22
 

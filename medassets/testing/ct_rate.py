@@ -11,7 +11,7 @@ from medassets.testing.bad_volumes import BAD_VOLUMES
 from medassets.testing.ct_rate_tables import VolumeEntry, write_tables
 from medassets.testing.nifti import encode_nifti, write_nifti
 from medassets.testing.phantoms import make_affine, make_chest_phantom
-from medassets.volumes.ct_rate import VolumeName, parse_volume_name, volume_path
+from medassets.volumes.catalog.ct_rate import VolumeName, parse_volume_name, volume_path
 
 VOLUMES_DIR = "dataset/{split}_fixed"
 """Folder of one split's volumes in CT-RATE, HU already applied."""

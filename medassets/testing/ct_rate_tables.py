@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medassets.volumes.ct_rate import LABEL_NAMES, REPORT_SECTIONS, table_paths
+from medassets.volumes.catalog.ct_rate import LABEL_NAMES, REPORT_SECTIONS, table_paths
 
 METADATA_COLUMNS: tuple[str, ...] = (
     "VolumeName",

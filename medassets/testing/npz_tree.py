@@ -10,7 +10,7 @@ import numpy as np
 from medassets.arrays import VolumeArray
 from medassets.testing.ct_rate_tables import VolumeEntry, write_tables
 from medassets.testing.phantoms import make_chest_phantom
-from medassets.volumes.ct_rate_names import table_paths
+from medassets.volumes.catalog.ct_rate_names import table_paths
 
 Shape = tuple[int, int, int]
 

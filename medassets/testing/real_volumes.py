@@ -12,7 +12,7 @@ import numpy as np
 from medassets.testing.ct_rate import VOLUMES_DIR, SyntheticRepository, SyntheticVolume
 from medassets.testing.ct_rate_tables import VolumeEntry, write_tables
 from medassets.testing.nifti import encode_nifti, write_nifti
-from medassets.volumes.ct_rate import parse_volume_name, volume_path
+from medassets.volumes.catalog.ct_rate import parse_volume_name, volume_path
 
 _FILES: dict[str, tuple[str, str]] = {
     "ts_example_ct_3mm_int32.nii.gz": ("train", "train_1_a_1"),

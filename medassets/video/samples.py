@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from medassets.arrays import BytesLike
 from medassets.samples import EncodedSample, SourceItem, StagedFile
-from medassets.video.conversion import RESIZE
+from medassets.video.frames.conversion import RESIZE
 from medassets.video.requests import DecodedClip
 from medassets.video.sizes import resample_sizes
 from medassets.video.tokens import Tokenizer

@@ -10,10 +10,10 @@ import numpy as np
 from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.specs import RAW, VolumeDatasetSpec
-from medassets.volumes.array_files import ArrayStream
-from medassets.volumes.array_items import open_item_array
-from medassets.volumes.buffers import BufferPool
-from medassets.volumes.half import HalfStatistics, check_half, convert_to_half
+from medassets.storage.buffers import BufferPool
+from medassets.volumes.files.array_files import ArrayStream
+from medassets.volumes.files.array_items import open_item_array
+from medassets.volumes.grid.to_float16 import HalfStatistics, check_half, convert_to_half
 from medassets.volumes.samples import (
     collect_facts,
     describe_origin,

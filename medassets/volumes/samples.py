@@ -11,12 +11,16 @@ import numpy as np
 from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.specs import CTPreprocessing, CTSourceSpec, VolumeDatasetSpec
-from medassets.volumes.array_items import choose_opener
-from medassets.volumes.buffers import BufferPool
-from medassets.volumes.ct_tables import REPORT_SECTIONS
-from medassets.volumes.hu import HuDeclaration
-from medassets.volumes.preprocessing import PreprocessedVolume, VolumeLimits, preprocess_volume
-from medassets.volumes.texts import SampleTexts, read_member_texts, read_row_texts
+from medassets.storage.buffers import BufferPool
+from medassets.volumes.catalog.ct_tables import REPORT_SECTIONS
+from medassets.volumes.files.array_items import choose_opener
+from medassets.volumes.files.reports_and_labels import (
+    SampleTexts,
+    read_member_texts,
+    read_row_texts,
+)
+from medassets.volumes.grid.hu import HuDeclaration
+from medassets.volumes.grid.preprocessing import PreprocessedVolume, VolumeLimits, preprocess_volume
 
 MEMBER_SUFFIXES = ("bin", "txt", "cls", "json")
 """Members of a volume sample, in the order they stand in a shard."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from medassets.assets.reclaim import reclaim_metadata
-from medassets.datasets.reclaim_report import Kept, ReclaimReport
+from medassets.reclaim.report import Kept, ReclaimReport
 from medassets.specs import VolumeDatasetSpec
 from medassets.testing.npz_tree import make_npz_tree
 from medassets_tests.location import Location, metadata_of

@@ -20,9 +20,10 @@ from medassets.storage.paths import DatasetPaths
 from medassets.testing.ct_rate import SyntheticRepository
 from medassets.testing.hub import LocalHub
 from medassets.testing.real_volumes import lay_out_real_volumes
+from medassets_tests import shared_data
 from medassets_tests.location import Location, metadata_of, picture_of, size_of
 
-REAL = Path(__file__).parents[3] / "shared" / "data" / "ct"
+REAL = shared_data.CT
 
 
 @dataclass(frozen=True)

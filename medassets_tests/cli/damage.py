@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from medassets.shards.record import SampleEntry, ShardRecord
-from medassets.shards.tar import Member, encode_header
+from medassets.tars.header import Member, encode_header
 
 
 def read_samples(shard: Path) -> list[SampleEntry]:

@@ -13,7 +13,7 @@ import pytest
 
 from medassets.cli.main import run
 from medassets.testing.clip4mc import SyntheticVideos
-from medassets.video import process
+from medassets.video.processes import process
 from medassets_tests.cli.conftest import write_films
 
 Medassets = Callable[..., Any]
@@ -171,7 +171,7 @@ def killing(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextMana
         request = b"".join(bytes(buffer) for buffer in buffers)
         if b'"decode"' in request or b'"make_clip"' in request:
             for child in psutil.Process().children():
-                if "medassets.video.worker" in child.cmdline():
+                if "medassets.video.processes.worker" in child.cmdline():
                     child.kill()
 
     @contextmanager

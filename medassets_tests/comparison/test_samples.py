@@ -14,11 +14,11 @@ from medassets.comparison.tars import read_tar_set
 from medassets.comparison.values import Tolerance, compare_stream, compare_values
 from medassets.errors import SampleRejectedError
 from medassets.specs import PRESETS
-from medassets.storage.shard_lists import FoundShard
+from medassets.storage.buffers import BufferPool
+from medassets.tars.lists import FoundShard
 from medassets.testing.phantoms import make_chest_phantom
 from medassets.testing.shards import pack_tar
-from medassets.volumes.array_files import open_npy_array
-from medassets.volumes.buffers import BufferPool
+from medassets.volumes.files.array_files import open_npy_array
 
 SHAPE = (15, 17, 19)
 STORED = make_chest_phantom(SHAPE, round_field_of_view=False)

@@ -25,8 +25,8 @@ from medassets.datasets.workspace import Workspace, open_workspace
 from medassets.shards.verify import verify_shard
 from medassets.specs import STANDARD_WINDOWS, CTWindowDatasetSpec
 from medassets.testing.ct_rate import SyntheticRepository, make_ct_rate_repository
-from medassets.volumes.occupancy import Occupancy
-from medassets.volumes.occupancy_codec import decode_bits
+from medassets.volumes.windows.occupancy import Occupancy
+from medassets.volumes.windows.occupancy_codec import decode_bits
 
 KEY = "train-000000"
 STEMS = {n: f"{n}_w{w.width:g}_l{w.level:g}" for n, w in STANDARD_WINDOWS.items()}

@@ -14,10 +14,11 @@ import pytest
 
 from medassets.testing.ct_rate import SyntheticRepository
 from medassets.testing.real_volumes import lay_out_real_volumes
-from medassets.volumes.ct_rate_names import table_paths
+from medassets.volumes.catalog.ct_rate_names import table_paths
+from medassets_tests import shared_data
 from medassets_tests.location import Location
 
-MADE_BESIDE_THE_CHECKOUT = Path(__file__).parents[2].parent / "shared" / "data" / "ct"
+MADE_BESIDE_THE_CHECKOUT = shared_data.CT
 SPLITS = ("train", "valid")
 TABLES = {
     "meta_file": "dataset/metadata/{split}_metadata.csv",

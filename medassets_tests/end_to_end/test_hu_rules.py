@@ -9,7 +9,7 @@ import numpy as np
 from medassets.testing.ct_rate_tables import VolumeEntry, write_tables
 from medassets.testing.nifti import encode_nifti, write_nifti
 from medassets.testing.phantoms import make_affine, make_chest_phantom
-from medassets.volumes.ct_rate import parse_volume_name, volume_path
+from medassets.volumes.catalog.ct_rate import parse_volume_name, volume_path
 
 SLOPE, INTERCEPT = 2.0, -1024.0
 SPACING_MM = (9.0, 10.0, 12.5)

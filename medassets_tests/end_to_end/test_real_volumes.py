@@ -16,9 +16,10 @@ import pytest
 from medassets.specs import PRESETS
 from medassets.testing.hub import LocalHub
 from medassets.testing.real_volumes import lay_out_real_volumes
+from medassets_tests import shared_data
 
 REPO_ID = "org/ct-real"
-MADE_BESIDE_THE_CHECKOUT = Path(__file__).parents[2].parent / "shared" / "data" / "ct"
+MADE_BESIDE_THE_CHECKOUT = shared_data.CT
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def check_tables(
     """Compare labels and reports with the CSVs, read by pandas."""
     import pandas as pd
 
-    from medassets.volumes.ct_rate import LABEL_NAMES, REPORT_SECTIONS, table_paths
+    from medassets.volumes.catalog.ct_rate import LABEL_NAMES, REPORT_SECTIONS, table_paths
 
     paths = table_paths(split)
     name = f"{key}.nii.gz"

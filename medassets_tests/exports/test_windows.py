@@ -19,7 +19,7 @@ from medassets.exports.formats import ExportOptions, ExportResult
 from medassets.exports.windows import export_windows, iter_npy, iter_sparse_npz
 from medassets.specs import CTWindow, CTWindowDatasetSpec
 from medassets.testing.ct_rate import SyntheticRepository
-from medassets.volumes.occupancy import pack_mask
+from medassets.volumes.windows.occupancy import pack_mask
 
 AIR = CTWindow("air", 200.0, -1000.0)
 Export = Callable[..., ExportResult]

@@ -15,7 +15,7 @@ import pytest
 
 from medassets.errors import ShardIntegrityError
 from medassets.loaders.index import ShardIndex
-from medassets.storage.shard_lists import Source, find_shards
+from medassets.tars.lists import Source, find_shards
 from medassets.testing.shards import pack_tar
 
 NUM_SAMPLES = 8

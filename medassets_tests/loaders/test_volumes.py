@@ -29,7 +29,7 @@ from medassets.testing.shards import (
     pack_tar,
 )
 from medassets_tests.loaders.conftest import COUNTS, SHAPE
-from medassets_tests.volumes.test_npy import BROKEN, wrap
+from medassets_tests.storage.formats.test_npy import BROKEN, wrap
 
 NUM_SAMPLES = sum(COUNTS)
 

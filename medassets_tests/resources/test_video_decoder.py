@@ -10,7 +10,7 @@ import pytest
 from medassets.errors import SpecError
 from medassets.resources.video_decoder import VideoDecoderResource
 from medassets.testing.videos import VideoRecipe, make_video
-from medassets.video.pool import DecoderPool
+from medassets.video.processes.pool import DecoderPool
 
 
 class _Probing(dg.IOManager):

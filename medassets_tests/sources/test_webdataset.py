@@ -18,7 +18,7 @@ from medassets.sources.folder import FolderSource
 from medassets.sources.hub import HubSource
 from medassets.sources.staging import Staging
 from medassets.sources.webdataset import WebDatasetSource
-from medassets.storage import tar_index
+from medassets.tars import index as tar_index
 
 TAR = "train/shard-000000.tar"
 SAMPLE = f"{TAR}/some/folder/a0001"

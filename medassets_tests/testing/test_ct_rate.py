@@ -13,7 +13,7 @@ import pytest
 from medassets.testing.bad_volumes import BAD_VOLUMES
 from medassets.testing.ct_rate import SyntheticRepository, make_ct_rate_repository
 from medassets.testing.ct_rate_tables import METADATA_COLUMNS, make_ct_rate_tables
-from medassets.volumes.ct_rate import LABEL_NAMES, table_paths
+from medassets.volumes.catalog.ct_rate import LABEL_NAMES, table_paths
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -8,13 +8,14 @@ import pytest
 
 from medassets.samples import SourceItem, StagedFile
 from medassets.specs import VolumeDatasetSpec
+from medassets.storage.buffers import BufferPool
 from medassets.testing.ct_rate import SyntheticRepository
 from medassets.testing.real_volumes import lay_out_real_volumes
-from medassets.volumes.buffers import BufferPool
-from medassets.volumes.ct_rate import read_rows
+from medassets.volumes.catalog.ct_rate import read_rows
 from medassets.volumes.samples import encode_volume_sample
+from medassets_tests import shared_data
 
-CT_FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "ct"
+CT_FOLDER = shared_data.CT
 pytestmark = pytest.mark.skipif(
     not CT_FOLDER.is_dir(), reason="no real CT volumes beside the repository"
 )

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from medassets.shards.catalog import plan_catalog, read_catalog, write_catalog
-from medassets.shards.previous import open_previous
+from medassets.shards.catalog_reader import open_previous
 from medassets.sources.webdataset import WebDatasetSource
 from medassets.specs import VolumeDatasetSpec
-from medassets.volumes.webdataset_rows import read_webdataset_rows
+from medassets.volumes.catalog.webdataset_rows import read_webdataset_rows
 
 VOXELS = np.arange(5 * 7 * 11, dtype=np.int16).reshape(5, 7, 11)
 FACTS: Mapping[str, Any] = {

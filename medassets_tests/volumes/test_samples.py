@@ -16,12 +16,12 @@ from PIL import Image
 from medassets.errors import SampleRejectedError
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.specs import VolumeDatasetSpec
+from medassets.storage.buffers import BufferPool
 from medassets.testing.bad_volumes import BAD_VOLUMES
 from medassets.testing.ct_rate import make_ct_rate_repository
 from medassets.testing.nifti import encode_nifti, write_nifti
 from medassets.testing.phantoms import make_affine, make_chest_phantom
-from medassets.volumes.buffers import BufferPool
-from medassets.volumes.ct_rate import LABEL_NAMES
+from medassets.volumes.catalog.ct_rate import LABEL_NAMES
 from medassets.volumes.preview import draw_sample_preview
 from medassets.volumes.samples import encode_volume_sample
 
@@ -325,8 +325,8 @@ import hashlib, sys
 from pathlib import Path
 from medassets.samples import SourceItem, StagedFile
 from medassets.specs import VolumeDatasetSpec
-from medassets.volumes.buffers import BufferPool
-from medassets.volumes.ct_rate import read_rows
+from medassets.storage.buffers import BufferPool
+from medassets.volumes.catalog.ct_rate import read_rows
 from medassets.volumes.preview import draw_sample_preview
 from medassets.volumes.preview import draw_sample_preview
 from medassets.volumes.samples import encode_volume_sample

@@ -1,0 +1,214 @@
+"""`medassets bench loader`: what numbers of workers give on the user's own data."""
+
+import os
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from medassets.cli.console import Output
+from medassets.cli.formatting import count_words
+from medassets.errors import MedassetsError, SpecError
+
+if TYPE_CHECKING:
+    from medassets.loaders.bench import LoaderTiming
+
+_KINDS = ("volumes", "windows", "clips")
+_ROUNDS = 3
+_COLUMNS = ("workers", "first ms", "mean ms", "std ms", "samples/s", "MB/s", "to GPU ms")
+
+
+def _parse_workers(context: click.Context, option: click.Parameter, value: str) -> list[int]:
+    del context, option
+    try:
+        numbers = list(dict.fromkeys(int(word) for word in value.split(",")))
+    except ValueError as error:
+        msg = f"expected numbers such as 0,1,2,4, got {value!r}"
+        raise click.BadParameter(msg) from error
+    if min(numbers) < 0:
+        msg = f"expected 0 or more, got {min(numbers)}"
+        raise click.BadParameter(msg)
+    return numbers
+
+
+@click.group(name="bench")
+def command() -> None:
+    """Measure this machine on your own data."""
+
+
+@command.command(name="loader")
+@click.argument("source", nargs=-1, required=True)
+@click.option(
+    "--kind", type=click.Choice(_KINDS), help="What the shards hold; found out when not given."
+)
+@click.option("--batch-size", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--workers", callback=_parse_workers, default="0,1,2,4", show_default=True)
+@click.option("--batches", type=click.IntRange(1), default=10, show_default=True)
+@click.option(
+    "--worker-kind",
+    type=click.Choice(["thread", "process"]),
+    default="thread",
+    show_default=True,
+    help="Threads inside the process, or processes of PyTorch's DataLoader.",
+)
+@click.option(
+    "--dtype", type=click.Choice(["float16", "float32"]), default="float32", show_default=True
+)
+@click.option("--window-type", default="lung", show_default=True, help="Window of --kind windows.")
+@click.option("--max-points", type=click.IntRange(1), default=100_000, show_default=True)
+@click.option("--cold", is_flag=True, help="Drop the files from the page cache before each run.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def loader(
+    source: tuple[str, ...],
+    kind: str | None,
+    batch_size: int,
+    workers: list[int],
+    batches: int,
+    worker_kind: Any,
+    dtype: Any,
+    window_type: str,
+    max_points: int,
+    *,
+    cold: bool,
+    as_json: bool,
+) -> int:
+    """Compare worker counts on SOURCE: manifests, folders or patterns of shards.
+
+    For windows, also folders with `processed/<case>/windows`. Every count reads the same batches
+    three times, in turn with the others and once before each that is not counted; the median is shown.
+    """
+    from medassets.loaders.bench import recommend_workers
+
+    output = Output(as_json)
+    kind = kind or _find_kind(source)
+    dataset = _open(kind, source, dtype=dtype, window_type=window_type, max_points=max_points)
+    _refuse_empty(dataset)
+    options = {"batch_size": batch_size, "workers": worker_kind}
+    timings = _measure(dataset, workers, batches, options, cold=cold)
+    recommendation = recommend_workers(timings, os.cpu_count() or 1)
+    samples = count_words(len(dataset), "sample")
+    title = f"{kind}, {samples}, batches of {batch_size}, {worker_kind} workers"
+    output.table(title, _COLUMNS, [_row(timing) for timing in timings])
+    output.say(f"recommended: num_workers={recommendation.num_workers}")
+    for reason in recommendation.reasons:
+        output.say(f"  {reason}")
+    document = {"source": list(source), "kind": kind, "num_samples": len(dataset), **options}
+    speeds = [{"samples_per_s": t.samples_per_s, "bytes_per_s": t.bytes_per_s} for t in timings]
+    measured = [asdict(t) | speed for t, speed in zip(timings, speeds, strict=True)]
+    output.result({**document, "timings": measured, "recommended": asdict(recommendation)})
+    return 0
+
+
+def _measure(
+    dataset: Any, workers: list[int], num_batches: int, options: dict[str, Any], *, cold: bool
+) -> list["LoaderTiming"]:
+    """Measure every number of workers as often as `_ROUNDS` says; return the median of each."""
+    import torch
+
+    from medassets.loaders import Loader
+    from medassets.loaders.bench import time_loader
+
+    device = torch.device("cuda") if torch.cuda.is_available() else None
+    pin = device is not None
+    runs: dict[int, list[LoaderTiming]] = {count: [] for count in workers}
+    for number in range(_ROUNDS):
+        # To and fro, so that no number is always measured behind the same other one.
+        for count in workers if number % 2 else reversed(workers):
+            try:
+                loader = Loader(dataset, num_workers=count, shuffle=True, pin_memory=pin, **options)
+                # Memory for batches in flight is found once per process, not once per epoch.
+                time_loader(loader, num_workers=count, num_batches=num_batches)
+                if cold:
+                    _drop_cache(dataset)
+                loader.set_epoch(0)
+                timing = time_loader(
+                    loader, num_workers=count, num_batches=num_batches, device=device
+                )
+            except ValueError as error:
+                msg = f"source: {error}"
+                raise SpecError(msg) from error
+            runs[count].append(timing)
+    return [sorted(run, key=lambda timing: timing.total_s)[len(run) // 2] for run in runs.values()]
+
+
+def _row(timing: "LoaderTiming") -> list[str]:
+    transfer = "-" if timing.transfer_s is None else f"{1e3 * timing.transfer_s:.1f}"
+    waits = [f"{1e3 * s:.1f}" for s in (timing.first_s, timing.mean_s, timing.std_s)]
+    speed = [f"{timing.samples_per_s:.1f}", f"{timing.bytes_per_s / 1e6:.0f}"]
+    return [str(timing.num_workers), *waits, *speed, transfer]
+
+
+def _find_kind(source: tuple[str, ...]) -> str:
+    """Tell what shards hold by the members of their samples."""
+    from medassets.errors import ShardIntegrityError
+    from medassets.loaders.index import ShardIndex
+
+    try:
+        suffixes = set(ShardIndex(source).suffixes)
+    except ShardIntegrityError:
+        if all(Path(part).expanduser().is_dir() for part in source):
+            return "windows"
+        raise
+    if "tokens.npy" in suffixes:
+        return "clips"
+    if any(suffix.endswith((".bits", ".rank")) for suffix in suffixes):
+        return "windows"
+    if suffixes & {"bin", "npy"}:
+        return "volumes"
+    msg = f"source: members {', '.join(sorted(suffixes))} are of no kind that is known; say --kind"
+    raise SpecError(msg)
+
+
+def _open(kind: str, source: tuple[str, ...], **options: Any) -> Any:
+    try:
+        return _make_dataset(kind, source, **options)
+    except MedassetsError:
+        raise
+    except ValueError as error:
+        msg = f"source: {error}"
+        raise SpecError(msg) from error
+
+
+def _make_dataset(
+    kind: str, source: tuple[str, ...], *, dtype: Any, window_type: str, max_points: int
+) -> Any:
+    from medassets.loaders import ClipDataset, VolumeDataset
+    from medassets.loaders.windows.dataset import CTWindowSparseSDF
+
+    if kind == "volumes":
+        return VolumeDataset(source, dtype=dtype)
+    if kind == "clips":
+        return ClipDataset(source)
+    # Cached instances would measure memory instead of the disk.
+    return CTWindowSparseSDF(
+        source, window_type=window_type, max_points=max_points,
+        cache_data=False, precompute_sparse=False,
+    )  # fmt: skip
+
+
+def _refuse_empty(dataset: Any) -> None:
+    """Say what was left out of a dataset that holds nothing.
+
+    Raises:
+        SpecError: If it has no sample.
+    """
+    if len(dataset):
+        return
+    left_out = getattr(dataset, "left_out", ())
+    counts = Counter(item.reason for item in left_out)
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
+    first = f"; {left_out[0].path}: {left_out[0].detail}" if left_out else ""
+    msg = f"source: holds no sample to measure; left out: {reasons or 'nothing'}{first}"
+    raise SpecError(msg)
+
+
+def _drop_cache(dataset: Any) -> None:
+    for path in dataset.index.paths:
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(file)

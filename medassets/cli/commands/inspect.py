@@ -1,0 +1,140 @@
+"""`medassets inspect`: the first samples of a shard."""
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from medassets.cli.console import Output
+from medassets.cli.formatting import count_words, format_bytes
+from medassets.errors import SpecError
+from medassets.shards.inspection import describe_samples
+
+_MOST_NAMES = 12
+_MISSING = {
+    "volume": "no volume (npy, npz, or bin with shape and dtype in the json)",
+    "labels": "no labels (cls or labels)",
+    "text": "no text (txt)",
+    "json": "no json, which names the study and its spacing",
+}
+# A suffix that YAML takes for text as it is.
+_PLAIN = re.compile(r"[a-z][a-z0-9_.]*", re.ASCII)
+
+
+@click.command(name="inspect")
+@click.argument("shard", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--num-samples", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(shard: Path, num_samples: int, *, as_json: bool) -> int:
+    """Show keys, shapes, dtypes, value ranges, labels and texts of SHARD, any WebDataset tar."""
+    output = Output(as_json)
+    proposals = _Proposals()
+    samples = describe_samples(shard, num_samples=num_samples, explain=proposals.explain)
+    for sample in samples:
+        _show(output, sample)
+    fields, problem = proposals.settle()
+    if fields:
+        output.say(f"  of a declaration: {_as_yaml(fields)}")
+    if problem:
+        output.say(f"  {_printable(problem)}")
+    found = {"proposed_fields": fields, "fields_problem": problem}
+    output.result({"shard": str(shard), "samples": samples, **found})
+    return 0
+
+
+class _Proposals:
+    """The members of volume samples, as a declaration would name them."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[dict[str, str], str]] = []
+
+    def explain(self, suffixes: Collection[str], facts: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the spacing of a sample, and note its members."""
+        from medassets.volumes.catalog.webdataset_facts import read_spacing
+
+        if not _is_of_other_kind(suffixes, facts):
+            self._found.append(_propose(suffixes, facts))
+        spacing = read_spacing(facts)
+        return {} if None in spacing else {"spacing_mm": spacing}
+
+    def settle(self) -> tuple[dict[str, str] | None, str | None]:
+        """Return what all samples agree on, and what is wrong with it."""
+        if not self._found:
+            return None, None
+        fields, problem = self._found[0]
+        if any(found != (fields, problem) for found in self._found):
+            return None, "the samples do not have the same members; look at more of them"
+        return fields or None, problem or None
+
+
+def _propose(suffixes: Collection[str], facts: Mapping[str, Any]) -> tuple[dict[str, str], str]:
+    from medassets.volumes.catalog.webdataset_fields import propose_fields
+
+    try:
+        found = propose_fields([suffix.lower() for suffix in suffixes], facts)
+    except SpecError as error:
+        return {}, str(error)
+    return found.as_fields(), "; ".join(_MISSING[role] for role in found.missing())
+
+
+def _is_of_other_kind(suffixes: Collection[str], facts: Mapping[str, Any]) -> bool:
+    """Tell whether a sample is a clip or the masks of a volume, made by medassets."""
+    is_clip = {"begin_s", "end_s"} <= set(facts)
+    return is_clip or any(suffix.endswith("bits") for suffix in suffixes)
+
+
+def _as_yaml(fields: Mapping[str, str]) -> str:
+    texts = {r: s if _PLAIN.fullmatch(s) else json.dumps(s) for r, s in fields.items()}
+    return "fields: {" + ", ".join(f"{role}: {text}" for role, text in texts.items()) + "}"
+
+
+def _show(output: Output, sample: Mapping[str, Any]) -> None:
+    rows = [
+        [_printable(suffix), format_bytes(facts["bytes"]), _words(facts)]
+        for suffix, facts in sample["members"].items()
+    ]
+    output.table(_printable(sample["key"]), ["member", "size", "content"], rows)
+    if sample.get("spacing_mm"):
+        source = sample.get("source_spacing_mm")
+        origin = f", in the source {_steps(source)}" if source else ""
+        output.say(f"  spacing {_steps(sample['spacing_mm'])} mm{origin}")
+    if "stretch_s" in sample:
+        begin_s, end_s = sample["stretch_s"]
+        output.say(f"  from {begin_s:g} s to {end_s:g} s of its video")
+
+
+def _words(facts: dict[str, Any]) -> str:
+    if "shape" in facts:
+        shape = " x ".join(str(n) for n in facts["shape"]) or "scalar"
+        extent = f", {facts['min']:.4g} to {facts['max']:.4g}" if "min" in facts else ""
+        odd = f", {facts['not_finite']:,} not finite" if "not_finite" in facts else ""
+        return f"{shape} {facts['dtype']}{extent}{odd}"
+    if "arrays" in facts:
+        arrays = list(facts["arrays"].items())
+        shown = [f"{_printable(name)}: {_words(one)}" for name, one in arrays[:_MOST_NAMES]]
+        more = len(arrays) - len(shown)
+        return "; ".join(shown) + (f" and {more} more" if more else "")
+    if "values" in facts:
+        return " ".join("nan" if v is None else f"{v:g}" for v in facts["values"])
+    if "start" in facts:
+        return f"{facts['start']!r}, {count_words(facts['characters'], 'character')}"
+    if "fields" in facts:
+        names, more = facts["fields"][:_MOST_NAMES], len(facts["fields"]) - _MOST_NAMES
+        return ", ".join(names) + (f" and {more} more" if more > 0 else "")
+    if facts.get("items"):
+        return f"{count_words(facts['items'], 'item')}: {facts['value']}"
+    return str(facts.get("problem") or facts.get("value") or "")
+
+
+def _steps(spacing: Any) -> str:
+    if not isinstance(spacing, list):
+        return "unknown"
+    return " x ".join(f"{step:.4g}" if isinstance(step, float) else str(step) for step in spacing)
+
+
+def _printable(name: str) -> str:
+    """Return a name from a foreign file without the characters that steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)

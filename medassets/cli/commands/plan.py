@@ -1,0 +1,126 @@
+"""`medassets plan`: what a build would cost; nothing is written."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+import pyarrow as pa
+
+from medassets.cli.console import Output
+from medassets.cli.formatting import count_words, format_bytes, format_seconds
+from medassets.cli.selection import check_shard_size
+from medassets.cli.session import Session
+from medassets.cli.source_notes import explain_empty, find_table_problems, list_reasons
+from medassets.datasets.estimates import PlanEstimate, estimate_plan
+from medassets.datasets.refresh import draft_catalog
+from medassets.datasets.workspace import Workspace
+from medassets.errors import ReclaimError
+from medassets.reclaim.claims import Needs
+from medassets.reclaim.disk_peak import PeakEstimate, estimate_peak, require_peak
+from medassets.specs import ArraySourceSpec
+from medassets.storage.disk import free_bytes
+
+
+@click.command(name="plan")
+@click.argument("dataset")
+@click.option("--limit", type=click.IntRange(1), help="A trial: the first so many samples only.")
+@click.option("--samples-per-shard", type=click.IntRange(1), help="Shard size.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(
+    dataset: str, limit: int | None, samples_per_shard: int | None, *, as_json: bool
+) -> int:
+    """Read the tables of DATASET and say how many samples, bytes and hours a build takes."""
+    output, session = Output(as_json), Session()
+    workspace = session.workspace(dataset)
+    check_shard_size(workspace, samples_per_shard)
+    draft = draft_catalog(workspace, limit=limit, samples_per_shard=samples_per_shard)
+    estimates = estimate_plan(workspace.kind, draft.table)
+    free = free_bytes(workspace.paths.folder)
+    peak = _estimate_peak(output, session, workspace, draft.table)
+    _show(output, dataset, draft.source_uri, estimates, free)
+    if peak is not None:
+        _show_peak(output, peak)
+    for line in _describe_trees(workspace.kind.describe_catalog(draft.table)):
+        output.say(line)
+    if excluded := draft.plan.excluded_by_reason():
+        output.say(f"excluded: {list_reasons(excluded)}")
+    if draft.plan.num_held:
+        held = count_words(draft.plan.num_held, "sample")
+        output.say(f"held for a build without --limit: {held}")
+    problems = find_table_problems(workspace.kind, draft.table)
+    for line in problems.lines():
+        output.say(line)
+    if not draft.plan.partitions:
+        output.warn(explain_empty(workspace, draft.table, num_held=draft.plan.num_held))
+    output.result(
+        {
+            "dataset": dataset,
+            "source": draft.source_uri,
+            "revision": draft.revision,
+            "rows": draft.plan.num_rows,
+            "held": draft.plan.num_held,
+            "excluded": excluded,
+            "table_problems": problems.as_dict(),
+            "new_shards": draft.new_partitions,
+            "free_bytes": free,
+            "peak": {**vars(peak), "fits": peak.fits} if peak is not None else None,
+            "splits": {split: vars(estimate) for split, estimate in estimates.items()},
+        }
+    )
+    if peak is not None:
+        require_peak(workspace, peak)
+    return 0
+
+
+def _estimate_peak(
+    output: Output, session: Session, workspace: Workspace, table: pa.Table
+) -> PeakEstimate | None:
+    """Return the peak where sources share the disk with shards, or are deleted as they go."""
+    if not workspace.source.is_local or not isinstance(workspace.kind.spec, ArraySourceSpec):
+        return None
+    reclaim, needs = workspace.kind.spec.delete_sources, None
+    try:
+        needs = Needs(workspace, session.others(workspace.kind.spec.name)) if reclaim else None
+    except ReclaimError as error:
+        output.warn(f"no source would be deleted: {error}")
+        reclaim = False
+    return estimate_peak(workspace, table, reclaim=reclaim, needs=needs)
+
+
+def _show_peak(output: Output, peak: PeakEstimate) -> None:
+    now = peak.source_bytes + peak.shard_bytes
+    output.say(
+        f"peak: {format_bytes(peak.peak_bytes)} of sources and shards together, now "
+        f"{format_bytes(now)}, in the end {format_bytes(peak.end_bytes)}; "
+        f"{format_bytes(peak.needed_bytes)} more than now must be free"
+    )
+
+
+def _describe_trees(described: Mapping[str, Any]) -> list[str]:
+    trees: Mapping[str, Any] = described.get("npz_trees", {})
+    return [
+        f"{split}: .npz files at depth {tree['depth']}, which holds the most "
+        f"({', '.join(f'depth {d}: {n:,}' for d, n in tree['files_by_depth'].items()) or 'none'})"
+        for split, tree in trees.items()
+    ]
+
+
+def _show(
+    output: Output, dataset: str, uri: str, estimates: dict[str, PlanEstimate], free: int
+) -> None:
+    rows = [
+        [
+            split,
+            one.num_samples,
+            one.num_shards,
+            format_bytes(one.raw_bytes),
+            format_bytes(one.shard_bytes),
+            format_seconds(one.seconds),
+        ]
+        for split, one in estimates.items()
+    ]
+    columns = ["split", "samples", "shards", "to fetch", "on disk", "work, this machine"]
+    output.table(f"{dataset} from {uri}", columns, rows)
+    needed = sum(one.shard_bytes for one in estimates.values())
+    verdict = "fits" if needed <= free else f"{format_bytes(needed - free)} too little"
+    output.say(f"disk: {format_bytes(needed)} needed, {format_bytes(free)} free: {verdict}")

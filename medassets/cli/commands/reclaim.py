@@ -1,0 +1,256 @@
+"""`medassets reclaim`: delete sources that are proven to be in a shard."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from medassets.cli.console import Output, showing_progress
+from medassets.cli.formatting import count_words, format_bytes
+from medassets.cli.main import EXIT_FAILED, EXIT_INTERRUPTED, exit_code_of
+from medassets.cli.reclaiming import (
+    Reclaimed,
+    ask_for_confirmation,
+    count_excluded,
+    list_recorded,
+    look_at_done,
+)
+from medassets.cli.selection import parse_partitions
+from medassets.cli.session import Session
+from medassets.datasets.workspace import Workspace
+from medassets.errors import MedassetsError, ReclaimError, SpecError
+from medassets.reclaim.claims import Needs, Others
+from medassets.reclaim.partition import CONFIRMATION, reclaim_partition
+from medassets.reclaim.report import ReclaimReport
+from medassets.reclaim.source_files import SourceFile, open_source_folder
+from medassets.shards.writer import read_whole_record
+
+_MOST_FILES = 1000
+
+
+@click.command(name="reclaim")
+@click.argument("dataset")
+@click.option(
+    "--partitions", help="Shards by key or range: valid-000000,train-000003..train-000009."
+)
+@click.option("--delete-sources", is_flag=True, help="Delete; asks for the word DELETE.")
+@click.option("--yes", is_flag=True, help="With --delete-sources: do not ask.")
+@click.option("--num-workers", type=click.IntRange(0), default=0, help="Threads; 0: one per core.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(
+    dataset: str,
+    partitions: str | None,
+    num_workers: int,
+    *,
+    delete_sources: bool,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """List the source files of DATASET that are in whole shards, and with --delete-sources delete them.
+
+    A file goes only after every sample of it was made again and equals what the shard holds on disk,
+    byte by byte, and while it still has the size and time it was converted from.
+    """
+    output, session = Output(as_json), Session()
+    if not delete_sources:
+        workspace, others = session.workspace(dataset), session.others(dataset)
+        check_may_delete(workspace, others)
+        return _list_only(output, workspace, others, _find_keys(workspace, partitions))
+    deletion = _Deletion(session, output, dataset, num_workers, Reclaimed(is_confirmed=yes))
+    try:
+        deletion.run(partitions)
+    except KeyboardInterrupt:
+        deletion.code, deletion.interrupted = EXIT_INTERRUPTED, True
+    except MedassetsError as error:
+        if not deletion.found.reports:
+            raise
+        # What was deleted before must be told, too.
+        deletion.error, deletion.code = str(error), exit_code_of(type(error))
+    deletion.tell()
+    return deletion.code
+
+
+def check_may_delete(workspace: Workspace, others: Others) -> None:
+    """Refuse to delete sources that the declaration keeps, or that nobody knows to be free.
+
+    Raises:
+        SpecError: If the declaration keeps them.
+        ReclaimError: If it cannot be told what another dataset needs.
+    """
+    spec = workspace.kind.spec
+    if not getattr(spec, "delete_sources", False):
+        msg = (
+            f"delete_sources: the declaration of {spec.name} keeps its sources; write "
+            f"`delete_sources: true` there to let them be deleted"
+        )
+        raise SpecError(msg)
+    # Asked for here too, so that nothing is begun that could not be ended.
+    Needs(workspace, others)
+
+
+def _find_keys(workspace: Workspace, partitions: str | None) -> list[str]:
+    return parse_partitions(partitions, list(workspace.read_plan().partitions))
+
+
+def _find_made(workspace: Workspace, keys: list[str]) -> list[str]:
+    return [key for key in keys if read_whole_record(workspace.paths, key) is not None]
+
+
+def _list_only(output: Output, workspace: Workspace, others: Others, keys: list[str]) -> int:
+    dataset, found = workspace.kind.spec.name, Reclaimed(excluded=count_excluded(workspace))
+    made = _find_made(workspace, keys)
+    for key in made:
+        try:
+            found.reports.append(reclaim_partition(workspace, key, confirmed=False, others=others))
+        except ReclaimError as error:
+            found.reports.append(ReclaimReport(key, confirmed=False, problems=[str(error)]))
+    files = [file for report in found.reports for file in report.deletable]
+    sizes = _sizes(open_source_folder(workspace), files)
+    for path, size in list(sizes.items())[:_MOST_FILES]:
+        output.say(f"{format_bytes(size):>10}  {path}")
+    if len(files) > _MOST_FILES:
+        output.say(f"and {len(files) - _MOST_FILES:,} more (--json lists all)")
+    for line in found.troubles:
+        output.warn(line)
+    output.say(
+        f"{dataset}: {count_words(len(files), 'source')} would be deleted, "
+        f"{format_bytes(sum(sizes.values()))}; nothing was. `medassets reclaim {dataset} "
+        f"--delete-sources` compares each with its shard, and deletes it"
+    )
+    if num_missing := len(keys) - len(made):
+        output.say(f"  {count_words(num_missing, 'shard')} not made yet")
+    for line in found.lines()[1:]:
+        output.say(line)
+    output.result(
+        {
+            "dataset": dataset,
+            "confirmed": False,
+            "excluded": found.excluded,
+            **found.as_dict(),
+            "would_free_bytes": sum(sizes.values()),
+        }
+    )
+    return EXIT_FAILED if found.troubles else 0
+
+
+def _sizes(folder: Path, files: list[SourceFile]) -> dict[str, int]:
+    return {file.path: (folder / file.path).stat().st_size for file in files}
+
+
+@dataclass
+class _Deletion:
+    """One command that deletes, in progress.
+
+    Attributes:
+        session: The command's.
+        output: Where its result goes.
+        dataset: Whose sources.
+        num_workers: Threads that compare.
+        found: What became of them; confirmed from the start if the command line says so.
+        code: Exit code; that of the first thing that failed.
+        error: What ended it before every shard had its turn.
+        interrupted: The user stopped it.
+    """
+
+    session: Session
+    output: Output
+    dataset: str
+    num_workers: int
+    found: Reclaimed
+    code: int = 0
+    error: str = ""
+    interrupted: bool = False
+
+    def run(self, partitions: str | None) -> None:
+        """Ask, refresh the catalog, then delete shard by shard.
+
+        Raises:
+            SpecError: If the declaration keeps its sources, or a partition is unknown.
+            ReclaimError: If it cannot be told what another dataset needs.
+            CatalogError: If there is no catalog.
+            DiskSpaceError: If there is no room for Dagster's record.
+        """
+        workspace = self.session.workspace(self.dataset)
+        check_may_delete(workspace, self.session.others(self.dataset))
+        keys = _find_keys(workspace, partitions)
+        self.found.is_confirmed = ask_for_confirmation(
+            self.output,
+            self.dataset,
+            yes=self.found.is_confirmed,
+            otherwise="nothing was deleted",
+        )
+        if not self.found.is_confirmed:
+            self.code = EXIT_FAILED
+            return
+        if not self._refresh(workspace):
+            return
+        self.found.excluded = count_excluded(workspace)
+        recorded = list_recorded(self.session, self.dataset)
+        looked_at = {
+            key: look_at_done(workspace, key, recorded) for key in _find_made(workspace, keys)
+        }
+        self.found.reports = [report for report in looked_at.values() if report is not None]
+        pending = [key for key, done in looked_at.items() if done is None]
+        with showing_progress(self.output, self.dataset, len(pending), noun="shard") as progress:
+            # One list, so that what is deleted is told however this ends.
+            progress.reclaimed += self.found.reports
+            self.found.reports = progress.reclaimed
+            for key in pending:
+                self._reclaim(key)
+                progress.finish_shard(1, key)
+
+    def _refresh(self, workspace: Workspace) -> bool:
+        """Take over what tables and files say today; return whether that went well.
+
+        Afterwards nobody can: a shard whose sources are gone is never made again. What a limit
+        holds stays held, for planning is the business of a build.
+        """
+        limit = sum(workspace.read_plan().partitions.values())
+        config = {f"{self.dataset}__catalog": {"limit": limit}}
+        result = self.session.run(f"{self.dataset}_catalog", config=config)
+        if result.interrupted:
+            raise KeyboardInterrupt
+        if not result.ok:
+            self.error, self.code = f"catalog: {result.error}", exit_code_of(result.kind)
+            if result.trace:
+                self.output.warn(result.trace)
+        return result.ok
+
+    def _reclaim(self, key: str) -> None:
+        config = reclaim_config(self.dataset, self.num_workers)
+        result = self.session.run(f"{self.dataset}_reclaim", partition=key, config=config)
+        if not result.ok and not result.interrupted:
+            self.code = self.code or exit_code_of(result.kind)
+            self.output.warn(f"{key}: {result.error}")
+        if result.interrupted:
+            raise KeyboardInterrupt
+
+    def tell(self) -> None:
+        """Say what was deleted and kept, in the last line and in the document."""
+        for line in self.found.lines():
+            self.output.say(line)
+        if self.error:
+            self.output.warn(self.error)
+        if self.error or self.interrupted:
+            self.output.warn(
+                f"{'interrupted' if self.interrupted else 'stopped'} after "
+                f"{self.found.line() or 'no source deleted'}; "
+                f"`medassets reclaim {self.dataset} --delete-sources` continues"
+            )
+        ended = {"error": self.error, "exit_code": self.code} if self.error else {}
+        self.output.result(
+            {
+                "dataset": self.dataset,
+                "confirmed": self.found.is_confirmed,
+                "interrupted": self.interrupted,
+                "excluded": self.found.excluded,
+                **self.found.as_dict(),
+                **ended,
+            }
+        )
+
+
+def reclaim_config(dataset: str, num_workers: int) -> dict[str, dict[str, object]]:
+    """Return the config of a run that may delete."""
+    settings = {"confirm": CONFIRMATION, "num_workers": num_workers}
+    return {f"{dataset}__reclaimed_sources": settings}

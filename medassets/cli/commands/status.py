@@ -1,0 +1,178 @@
+"""`medassets status`: what is done, and what is left to do."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import click
+
+from medassets.cli.console import Output
+from medassets.cli.formatting import count_words, format_bytes
+from medassets.cli.main import EXIT_FAILED
+from medassets.cli.selection import check_splits
+from medassets.cli.session import Session
+from medassets.cli.source_notes import explain_empty, find_table_problems, list_reasons
+from medassets.datasets.build import check_sources_kept
+from medassets.datasets.status import ShardState, find_transient_rejections, shard_states
+from medassets.datasets.workspace import Workspace
+from medassets.errors import ReclaimError
+from medassets.reclaim.partition import count_deleted
+from medassets.shards.reclaim_journal import ReclaimJournal
+from medassets.storage.paths import split_partition_key
+
+_MOST_LINES = 20
+_BAD = frozenset({ShardState.FAILED, ShardState.LOST, ShardState.STALE})
+_MEANING = {
+    ShardState.MISSING: "never made",
+    ShardState.FAILED: "the last try failed or was interrupted; nothing was published",
+    ShardState.STALE: "on disk, but made from other files or settings",
+    ShardState.ORPHANED: "on disk and whole, unknown to Dagster",
+    ShardState.LOST: "made once, no longer whole on disk",
+}
+
+
+@click.command(name="status")
+@click.argument("dataset")
+@click.option("--split", multiple=True, help="Only shards of this split; may be repeated.")
+@click.option("--stage", default="", help="This stage of shards; without it, all there are.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(dataset: str, split: tuple[str, ...], stage: str, *, as_json: bool) -> int:
+    """Show the state of every shard of DATASET.
+
+    Exit code 1 when a shard failed, is lost or is stale; missing ones are only work to do.
+    """
+    output, session = Output(as_json), Session()
+    workspace = session.workspace(dataset, stage)
+    if not workspace.paths.catalog.exists():
+        check_splits(workspace, split, ())
+        output.say(f"{dataset}: nothing planned yet; `{workspace.paths.build_command}` begins")
+        output.result({"dataset": dataset, "planned": False, "shards": {}})
+        return 0
+    plan = workspace.read_plan()
+    check_splits(workspace, split, plan.partitions)
+    names = [stage] if stage else session.live_stages(dataset)
+    found = {name: _read_states(session, dataset, name, split) for name in names}
+    lacking = {
+        name: find_transient_rejections(session.workspace(dataset, name), states)
+        for name, states in found.items()
+    }
+    for name, states in found.items():
+        _show(output, session.workspace(dataset, name), states)
+        _show_lacking(output, dataset, lacking[name])
+    if plan.num_held:
+        output.say(f"held for a build without --limit: {count_words(plan.num_held, 'sample')}")
+    if excluded := plan.excluded_by_reason():
+        output.say(f"excluded: {list_reasons(excluded)}")
+    num_deleted, deleted_bytes = count_deleted(workspace, list(plan.partitions))
+    if num_deleted:
+        words = count_words(num_deleted, "source")
+        output.say(f"deleted, proven to be in shards: {words}, {format_bytes(deleted_bytes)}")
+    problems = find_table_problems(workspace.kind, workspace.read_figures())
+    for line in problems.lines():
+        output.say(line)
+    if not plan.partitions:
+        output.say(explain_empty(workspace, workspace.read_exclusions(), num_held=plan.num_held))
+    output.result(
+        {
+            "dataset": dataset,
+            "stage": names[0],
+            "planned": True,
+            "samples": {"planned": sum(plan.partitions.values()), "held": plan.num_held},
+            "excluded": excluded,
+            "deleted_sources": {"files": num_deleted, "bytes": deleted_bytes},
+            "table_problems": problems.as_dict(),
+            **_as_dict(found[names[0]], lacking[names[0]]),
+            "stages": {name: _as_dict(found[name], lacking[name]) for name in names},
+        }
+    )
+    return EXIT_FAILED if any(_BAD & set(states.values()) for states in found.values()) else 0
+
+
+def _read_states(
+    session: Session, dataset: str, stage: str, splits: tuple[str, ...]
+) -> dict[str, ShardState]:
+    workspace = session.workspace(dataset, stage)
+    keys = list(workspace.read_plan().partitions)
+    states = shard_states(workspace, session.recorded(workspace, keys))
+    return {k: s for k, s in states.items() if not splits or split_partition_key(k)[0] in splits}
+
+
+def _as_dict(states: dict[str, ShardState], lacking: dict[str, dict[str, int]]) -> dict[str, Any]:
+    counts = dict(Counter(states.values()))
+    return {"counts": counts, "shards": dict(states), "to_retry": lacking}
+
+
+def _show_lacking(output: Output, dataset: str, lacking: dict[str, dict[str, int]]) -> None:
+    """Name the shards that are done, but lack samples that another try may give."""
+    if lacking:
+        reasons = sum((Counter(counts) for counts in lacking.values()), Counter[str]())
+        output.say(
+            f"rejected for what may pass: {list_reasons(reasons)} of "
+            f"{_name_some(list(lacking))}; `medassets retry {dataset}` tries them again"
+        )
+
+
+def _show(output: Output, workspace: Workspace, states: dict[str, ShardState]) -> None:
+    dataset = workspace.kind.spec.name
+    counts: dict[str, Counter[ShardState]] = {}
+    for key, state in states.items():
+        counts.setdefault(split_partition_key(key)[0], Counter())[state] += 1
+    rows = [[name, *(count[state] for state in ShardState)] for name, count in counts.items()]
+    output.table(f"{dataset}: {workspace.kind.stage}", ["split", *ShardState], rows)
+    left = {key: state for key, state in states.items() if state is not ShardState.DONE}
+    for line in _lines(left):
+        output.say(line)
+    final = _find_final(workspace, left)
+    for line in _remedies(final):
+        output.say(line)
+    if left.keys() - final.keys():
+        which = "the others" if final else "them"
+        output.say(f"`{workspace.paths.build_command}` makes {which} whole")
+
+
+def _find_final(workspace: Workspace, left: Mapping[str, ShardState]) -> dict[str, ShardState]:
+    """Return the shards that no build makes again, because sources of them were deleted."""
+    return {
+        key: state
+        for key, state in left.items()
+        if state is not ShardState.ORPHANED and _is_final(workspace, key)
+    }
+
+
+def _is_final(workspace: Workspace, key: str) -> bool:
+    if ReclaimJournal.read(workspace.paths.reclaim_journal(key)).is_empty:
+        return False
+    try:
+        # What was deleted may have been brought back.
+        check_sources_kept(workspace, key)
+    except ReclaimError:
+        return True
+    return False
+
+
+def _remedies(final: Mapping[str, ShardState]) -> Iterable[str]:
+    """Yield what to do about shards that cannot be made again."""
+    stale = [key for key, state in final.items() if state is ShardState.STALE]
+    lost = [key for key, state in final.items() if state is not ShardState.STALE]
+    if lost:
+        yield (
+            f"their sources were deleted, so no build makes them whole: {_name_some(lost)}; restore "
+            f"shard and record from a copy"
+        )
+    if stale:
+        yield (
+            f"their sources were deleted, so no build makes them again: {_name_some(stale)}; take "
+            f"back the change of the declaration or tables, or restore shard and record from a copy"
+        )
+
+
+def _lines(left: dict[str, ShardState]) -> Iterable[str]:
+    for state, meaning in _MEANING.items():
+        keys = [key for key, its in left.items() if its is state]
+        if keys:
+            yield f"{state} ({meaning}): {_name_some(keys)}"
+
+
+def _name_some(keys: list[str]) -> str:
+    more = f" and {len(keys) - _MOST_LINES} more (--json lists all)"
+    return ", ".join(keys[:_MOST_LINES]) + more * (len(keys) > _MOST_LINES)

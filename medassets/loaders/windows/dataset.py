@@ -1,0 +1,338 @@
+"""Sparse CT windows for PyTorch: old `.npy` and `.npz` folders and our shards alike."""
+
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset, get_worker_info
+
+from medassets.loaders.buffers import empty_batch
+from medassets.loaders.memory import read_available_bytes
+from medassets.loaders.windows.find import (
+    DAMAGED,
+    Found,
+    Instance,
+    LeftOut,
+    Roots,
+    describe_files,
+    find_instances,
+    split_roots,
+)
+from medassets.loaders.windows.listed import ListedFile
+from medassets.loaders.windows.pictures import draw_batch
+from medassets.loaders.windows.points import KeptSource, Points, PointSource, WindowFileError
+from medassets.specs import STANDARD_WINDOWS
+from medassets.volumes.windows.masks import name_window_file
+from medassets.volumes.windows.occupancy import draw_ranks
+
+logger = logging.getLogger(__name__)
+
+MOST_PRELOADED = 100
+"""A dataset of more instances is not read before training starts."""
+
+Sample = dict[str, torch.Tensor]
+
+
+class CTWindowSparseSDF(Dataset[Sample]):
+    """Points of one CT window per instance, map-style, seeded.
+
+    A sample is a dict: `sparse_sdf` float32 (N, 1), the values (1 for a mask), and `sparse_index`
+    int64 (N, 3), the positions (i, j, k). Where an instance has more than `max_points`, they are
+    drawn uniformly without replacement, another set in each epoch; equal (seed, epoch, index) give
+    equal points in any process, with any number of workers. `medassets.loaders.Loader` tells of new
+    epochs; with any other loader call `set_epoch(epoch)` before each, or the same points come again:
+    a warning says so once.
+
+    Roots may be mixed: a folder with `**/metadata.csv` beside `processed/<case>/windows/`, a folder
+    `processed`, a folder of cases, or shards of our windows (manifest, folder of a split, pattern).
+
+    What differs from the loader it replaces: an instance that is broken or has fewer than
+    `min_points` is left out when the index is built (`left_out`, `get_stats()`), never replaced by
+    another one at random; one that breaks later is an error that names it. Cases stand in the order
+    of their names. Points change with `set_epoch`, not with every call.
+
+    Args:
+        roots: Folders or shards, separated by commas, or a list of them.
+        resolution: Side of the grid, for pictures; positions are returned as they are stored.
+        window_type: Name of the window: `lung`, `bone`, `soft_tissue`, `brain`, or any other that
+            the roots have.
+        min_points: Instances with fewer points are left out.
+        max_points: Most points of a sample; None for all.
+        cache_data: Keep instances in memory, where there are at most 100: they are read right here.
+            Of more, shards and masks are read each time, which takes milliseconds; lists (`.npz`)
+            are kept once they were read, in each process that reads them.
+        precompute_sparse: Keep one bit per voxel, rather than a byte; and lists even without
+            `cache_data`.
+        seed: Of the drawing.
+        memory_share: Of the memory available now, what instances kept may take; those beyond are
+            read again each time.
+
+    Attributes:
+        instances: One dict each: `dataset_root, case_id, case_dir, window_path, num_points`.
+        metadata: Case -> row of its dataset's table.
+        left_out: Instances that are not part of the dataset, with their reasons.
+        index: Files that are read, and a digest of what is drawn from them, for the state of a loader.
+        value_range: Of the values, for pictures.
+
+    Raises:
+        ValueError: If a setting is none, if no root has the window and it is no usual one (names
+            those available), or if a root holds shards of several splits.
+        ShardIntegrityError: If a shard is missing or damaged; names it and the remedy.
+    """
+
+    def __init__(
+        self,
+        roots: Roots,
+        resolution: int = 512,
+        window_type: str = "lung",
+        min_points: int = 100,
+        max_points: int | None = 500000,
+        cache_data: bool = True,
+        precompute_sparse: bool = True,
+        *,
+        seed: int = 0,
+        memory_share: float = 0.5,
+    ) -> None:
+        super().__init__()
+        _check("seed", seed, at_least=0)
+        _check("resolution", resolution, at_least=1)
+        if max_points is not None:
+            _check("max_points", max_points, at_least=1)
+        if not 0 <= memory_share <= 1:
+            msg = f"memory_share: expected 0 to 1, got {memory_share!r}"
+            raise ValueError(msg)
+        self.roots = split_roots(roots)
+        self.resolution = resolution
+        self.window_type = window_type
+        self.min_points = min_points
+        self.max_points = max_points
+        self.cache_data = cache_data
+        self.precompute_sparse = precompute_sparse
+        self.seed = seed
+        self.value_range = (0, 1)
+        # Shared, so that persistent workers hear of a new epoch; -1 until one is set.
+        self._epoch = torch.full((), -1, dtype=torch.int64).share_memory_()
+        self._own_epoch: int | None = None
+        found = find_instances(self.roots, window_type, min_points=min_points)
+        self._kept: dict[int, KeptSource] = {}
+        available = read_available_bytes()
+        self._most_kept_bytes = int(available * memory_share)
+        self._reserve_bytes = available - self._most_kept_bytes
+        if cache_data and len(found.instances) <= MOST_PRELOADED:
+            found = self._preload(found)
+        self._sources = [instance.source for instance in found.instances]
+        self.instances = [instance.facts for instance in found.instances]
+        # Shared, because most workers live for one epoch; the last one says that a warning was given.
+        self._drawn = torch.zeros(len(self.instances) + 1, dtype=torch.uint8).share_memory_()
+        self.index = describe_files(found.instances, [window_type, max_points, seed])
+        self.metadata = found.metadata
+        self.left_out: Sequence[LeftOut] = tuple(found.left_out)
+        self._log_summary(found)
+
+    def __len__(self) -> int:
+        """Return the number of instances."""
+        return len(self.instances)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return one sample.
+
+        Raises:
+            IndexError: If there is no such instance.
+            MedassetsError: If it cannot be read any more; names file or shard and sample.
+        """
+        number = index + len(self) if index < 0 else index
+        if not 0 <= number < len(self):
+            msg = f"instance {index} of {len(self)}"
+            raise IndexError(msg)
+        rng = np.random.default_rng((self.seed, self.epoch, number))
+        points = self._draw(number, rng)
+        values = points.values
+        if values is None:
+            # torch.ones wakes a thread pool for this, which costs more than all the rest.
+            sparse_sdf = torch.from_numpy(np.ones((len(points.index), 1), np.float32))
+        else:
+            sparse_sdf = torch.from_numpy(values)
+        return {"sparse_sdf": sparse_sdf, "sparse_index": torch.from_numpy(points.index)}
+
+    @property
+    def window_filename(self) -> str:
+        """Name of the window's file in old folders; that of a custom window without its numbers."""
+        window = STANDARD_WINDOWS.get(self.window_type)
+        return name_window_file(window) if window else f"{self.window_type}.npy"
+
+    @property
+    def epoch(self) -> int:
+        """Epoch whose points are drawn; 0 until one is set."""
+        return max(int(self._epoch), 0) if self._own_epoch is None else self._own_epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other points from now on, also in worker processes that run already.
+
+        Args:
+            epoch: Its number, 0 or more.
+
+        Raises:
+            ValueError: If it is none.
+        """
+        _check("epoch", epoch, at_least=0)
+        if get_worker_info() is None:
+            self._epoch.fill_(epoch)
+        else:
+            # A worker that is told of an epoch by its own loader is ahead of the others.
+            self._own_epoch = epoch
+
+    def collate_fn(self, batch: Sequence[Sample]) -> Sample:
+        """Join samples.
+
+        Returns:
+            `sparse_sdf` float32 (total, 1), `sparse_index` int64 (total, 3) and `batch_idx` int64
+            (total,), the place in the batch of each point's sample.
+        """
+        counts = [len(sample["sparse_sdf"]) for sample in batch]
+        total = sum(counts)
+        shapes = {
+            "sparse_sdf": ((total, 1), torch.float32),
+            "sparse_index": ((total, 3), torch.int64),
+        }
+        joined = {
+            name: torch.cat([sample[name] for sample in batch], out=empty_batch(*shape))
+            for name, shape in shapes.items()
+        }
+        batch_idx = empty_batch((total,), torch.int64)
+        for number, part in enumerate(batch_idx.split(counts)):
+            part.fill_(number)
+        return {**joined, "batch_idx": batch_idx}
+
+    def get_stats(self) -> dict[str, Any]:
+        """Return what the dataset holds and how many instances are left out, by reason."""
+        return {
+            "num_instances": len(self.instances),
+            "window_type": self.window_type,
+            "resolution": self.resolution,
+            "min_points": self.min_points,
+            "max_points": self.max_points,
+            "left_out": Found(left_out=list(self.left_out)).count_left_out(),
+            "num_kept": len(self._kept),
+        }
+
+    @torch.no_grad()
+    def visualize_sample(self, sample: Sample) -> torch.Tensor:
+        """Draw the samples of a batch: four slices along each axis.
+
+        Args:
+            sample: What `collate_fn` returned.
+
+        Returns:
+            float32 (samples, 1, 384, 512), 16 samples at most, on the device of the values.
+        """
+        return draw_batch(
+            sample["sparse_sdf"],
+            sample["sparse_index"],
+            sample["batch_idx"],
+            resolution=self.resolution,
+        )
+
+    def __str__(self) -> str:
+        """Return the dataset in a few lines."""
+        lines = [
+            "CTWindowSparseSDF Dataset",
+            "=" * 50,
+            f"Window Type: {self.window_type}",
+            f"Resolution: {self.resolution}",
+            f"Instances: {len(self)}",
+            f"Point Range: [{self.min_points}, {self.max_points}]",
+        ]
+        return "\n".join(lines)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs: not what is kept in memory, which may be gigabytes."""
+        return {**self.__dict__, "_kept": {}}
+
+    def _draw(self, number: int, rng: np.random.Generator) -> Points:
+        def pick(total: int) -> npt.NDArray[np.int64]:
+            most = total if self.max_points is None else min(total, self.max_points)
+            if most == total:
+                return np.arange(total)
+            self._watch_epochs(number)
+            return draw_ranks(total, most, rng)
+
+        source = self._kept.get(number)
+        if source is None:
+            source = self._sources[number]
+            # Every worker has its own; only inflating a list costs more than that is worth.
+            kept = self._keep(source) if isinstance(source, ListedFile) else None
+            if kept is not None:
+                source = self._kept[number] = kept
+        return source.draw(pick)
+
+    def _watch_epochs(self, number: int) -> None:
+        """Warn, once in all processes, when points are drawn again and no epoch was ever set."""
+        if self._own_epoch is not None or int(self._epoch) >= 0 or self._drawn[-1]:
+            return
+        if self._drawn[number]:
+            self._drawn[-1] = 1
+            msg = (
+                f"instance {number} is drawn again and gives the same points, because no epoch was "
+                "set: call set_epoch(epoch) before each epoch, or use medassets.loaders.Loader"
+            )
+            warnings.warn(msg, UserWarning, stacklevel=2)
+        self._drawn[number] = 1
+
+    def _keep(self, source: PointSource) -> KeptSource | None:
+        """Return an instance in memory, if it is to be kept and there is room."""
+        if not (self.cache_data or self.precompute_sparse):
+            return None
+        if source.most_bytes > self._most_kept_bytes:
+            return None
+        if read_available_bytes() - source.most_bytes < self._reserve_bytes:
+            return None
+        return source.keep(sparse=self.precompute_sparse)
+
+    def _preload(self, found: Found) -> Found:
+        """Read every instance, and leave out what turns out to be broken."""
+
+        def keep(item: Instance) -> KeptSource | LeftOut | None:
+            try:
+                return self._keep(item.source)
+            except WindowFileError as error:
+                facts = item.facts
+                return LeftOut(facts["case_id"], facts["window_path"], DAMAGED, str(error))
+
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
+            results = list(threads.map(keep, found.instances))
+        left_out = [result for result in results if isinstance(result, LeftOut)]
+        whole = [
+            (instance, result)
+            for instance, result in zip(found.instances, results, strict=True)
+            if not isinstance(result, LeftOut)
+        ]
+        self._kept = {n: kept for n, (_, kept) in enumerate(whole) if kept is not None}
+        return replace(
+            found,
+            instances=[instance for instance, _ in whole],
+            left_out=[*found.left_out, *left_out],
+        )
+
+    def _log_summary(self, found: Found) -> None:
+        counts = found.count_left_out()
+        parts = [f"{self.window_type}: {len(self):,} instances"]
+        parts += [f"{count:,} left out ({reason})" for reason, count in counts.items()]
+        parts += [f"{len(self._kept):,} kept in memory"]
+        logger.log(logging.WARNING if counts or not len(self) else logging.INFO, "; ".join(parts))
+        for item in found.left_out[:5]:
+            logger.warning("%s: %s: %s", item.path, item.reason, item.detail)
+
+
+def _check(name: str, value: Any, *, at_least: int) -> None:
+    """Refuse what would fail, or be ignored, only when samples are drawn."""
+    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_integer or value < at_least:
+        msg = f"{name}: expected an integer of {at_least} or more, got {value!r}"
+        raise ValueError(msg)

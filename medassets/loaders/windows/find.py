@@ -1,0 +1,243 @@
+"""Which instances of a window there are, and which are left out, and why."""
+
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from medassets.loaders.index import ShardIndex
+from medassets.loaders.windows import folders as window_folders
+from medassets.loaders.windows import shards as window_shards
+from medassets.loaders.windows.dense import DenseFile
+from medassets.loaders.windows.folders import FoundCase
+from medassets.loaders.windows.points import PointSource, WindowFileError
+from medassets.loaders.windows.shards import ShardMask
+from medassets.specs.windows import STANDARD_WINDOWS
+from medassets.storage.checksums import canonical_json, crc32
+
+logger = logging.getLogger(__name__)
+
+TOO_FEW, MISSING, DAMAGED = "too_few_points", "missing_file", "damaged"
+
+Roots = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+_NUM_THREADS = 8
+_OUTSIDE_BRACES = re.compile(r",(?![^{]*\})")
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """One instance that is not part of the dataset.
+
+    Attributes:
+        case_id: Name of the case or key of the sample.
+        path: Its file, or the folder where none was found.
+        reason: `too_few_points`, `missing_file` or `damaged`.
+        detail: One sentence for a person.
+    """
+
+    case_id: str
+    path: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One instance.
+
+    Attributes:
+        source: Where its points come from.
+        facts: `dataset_root, case_id, case_dir, window_path` and `num_points` (None where they
+            were not counted to the end).
+    """
+
+    source: PointSource
+    facts: dict[str, Any]
+
+
+@dataclass
+class Found:
+    """Everything some roots hold.
+
+    Attributes:
+        instances: In the order of the roots, within one by name or as in the shards.
+        left_out: The others.
+        metadata: Case -> row of its dataset's table.
+        missing_roots: Roots that do not exist.
+    """
+
+    instances: list[Instance] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
+    missing_roots: list[str] = field(default_factory=list)
+
+    def count_left_out(self) -> dict[str, int]:
+        """Return the number of instances left out, by reason."""
+        return dict(sorted(Counter(item.reason for item in self.left_out).items()))
+
+
+@dataclass(frozen=True)
+class FilesOfWindows:
+    """What a loader and the benchmark ask of a dataset's files.
+
+    Attributes:
+        paths: Files that are read, each once.
+        digest: CRC-32 of what decides which points a sample holds, wherever the files lie: window,
+            settings of the drawing, keys and numbers of points.
+    """
+
+    paths: tuple[str, ...]
+    digest: int
+
+
+def describe_files(instances: Sequence[Instance], settings: Sequence[Any]) -> FilesOfWindows:
+    """Describe the files of some instances.
+
+    Args:
+        instances: The instances of a dataset, in order.
+        settings: What else decides which points are drawn.
+    """
+    paths = dict.fromkeys(
+        source.index.paths[source.index.locate(source.number).shard]
+        if isinstance(source := instance.source, ShardMask)
+        else instance.facts["window_path"]
+        for instance in instances
+    )
+    keys = [[item.facts["case_id"], item.facts["num_points"]] for item in instances]
+    return FilesOfWindows(tuple(paths), crc32(canonical_json([*settings, keys])))
+
+
+def split_roots(roots: Roots) -> list[str]:
+    """Return the roots of a comma-separated text or a list; commas within braces part nothing."""
+    if isinstance(roots, str):
+        return [part.strip() for part in _OUTSIDE_BRACES.split(roots) if part.strip()]
+    if isinstance(roots, os.PathLike):
+        return [os.fspath(roots)]
+    return [os.fspath(root) for root in roots]
+
+
+def find_instances(roots: Sequence[str], window: str, *, min_points: int) -> Found:
+    """Look through roots: folders of cases, and shards by manifest, folder or pattern.
+
+    Args:
+        roots: What to look through.
+        window: Name of the window.
+        min_points: Instances with fewer points are left out.
+
+    Raises:
+        ValueError: If nothing has such a window and it is no usual one, names those there are; or
+            if a root is a dataset of shards rather than one of its splits.
+        ShardIntegrityError: If a shard is missing or damaged; names it and the remedy.
+    """
+    found = Found()
+    available = set(STANDARD_WINDOWS)
+    for root in roots:
+        path = Path(root).expanduser()
+        if _names_shards(root, path):
+            index = ShardIndex(root)
+            windows = window_shards.list_windows(index)
+            if window not in windows:
+                raise _unknown(window, set(windows))
+            available.add(window)
+            _take_shards(found, index, window, min_points)
+        elif not path.is_dir():
+            logger.warning("%s: no such folder", root)
+            found.missing_roots.append(root)
+        else:
+            _refuse_splits(path)
+            _take_folder(found, path, window, min_points)
+            if window not in available and not found.instances:
+                available |= window_folders.list_windows(path)
+    if window not in available and not found.instances:
+        raise _unknown(window, available)
+    return found
+
+
+def _unknown(window: str, available: set[str]) -> ValueError:
+    names = ", ".join([*STANDARD_WINDOWS, *sorted(available - set(STANDARD_WINDOWS))])
+    names = names if available >= set(STANDARD_WINDOWS) else ", ".join(sorted(available))
+    return ValueError(f"Invalid window_type: {window}. Available: {names or 'none'}")
+
+
+def _names_shards(root: str, path: Path) -> bool:
+    """Return whether a root means shards; what lies beside cases are not ours."""
+    if not path.is_dir():
+        return path.suffix in (".json", ".tar") or any(mark in root for mark in "*?[{")
+    if any(path.glob("*.tar")) or (path / "manifest.json").exists():
+        return not window_folders.holds_cases(path)
+    return False
+
+
+def _refuse_splits(path: Path) -> None:
+    """Ask for one split of a dataset of ours: training on all of them would be an accident."""
+    shards = [*path.glob("*/shard-*.tar"), *path.glob("windows/*/shard-*.tar")]
+    splits = sorted({str(shard.parent) for shard in shards})
+    if splits and not window_folders.holds_cases(path):
+        msg = f"{path}: holds a dataset; name a folder of one split: {', '.join(splits)}"
+        raise ValueError(msg)
+
+
+def _take_shards(found: Found, index: ShardIndex, window: str, min_points: int) -> None:
+    for number, num_points in enumerate(window_shards.count_points(index, window)):
+        sample = index.locate(number)
+        path = Path(index.paths[sample.shard])
+        facts = {
+            "dataset_root": str(path.parent),
+            "case_id": sample.key,
+            "case_dir": str(path.parent),
+            "window_path": f"{path}/{sample.key}.{window}.bits",
+            "num_points": num_points,
+        }
+        if num_points < min_points:
+            found.left_out.append(_too_few(facts, min_points))
+        else:
+            found.instances.append(Instance(ShardMask(index, number, window), facts))
+
+
+def _take_folder(found: Found, root: Path, window: str, min_points: int) -> None:
+    cases = window_folders.find_cases(root, window)
+    with ThreadPoolExecutor(_NUM_THREADS) as threads:
+        for case, item in zip(
+            cases, threads.map(partial(_open_case, min_points=min_points), cases), strict=True
+        ):
+            if isinstance(item, LeftOut):
+                found.left_out.append(item)
+                continue
+            found.instances.append(item)
+            if case.metadata:
+                found.metadata[case.folder.name] = dict(case.metadata)
+
+
+def _open_case(case: FoundCase, *, min_points: int) -> Instance | LeftOut:
+    name = case.folder.name
+    if case.path is None:
+        return LeftOut(name, str(case.folder / "windows"), MISSING, "no file of this window")
+    facts: dict[str, Any] = {
+        "dataset_root": str(case.dataset_root),
+        "case_id": name,
+        "case_dir": str(case.folder),
+        "window_path": str(case.path),
+    }
+    try:
+        source = case.open()
+        if isinstance(source, DenseFile):
+            counted, facts["num_points"] = source.count(min_points), None
+        else:
+            counted = facts["num_points"] = source.num_points
+    except (OSError, WindowFileError) as error:
+        return LeftOut(name, str(case.path), DAMAGED, str(error))
+    if counted < min_points:
+        return _too_few({**facts, "num_points": counted}, min_points)
+    return Instance(source, facts)
+
+
+def _too_few(facts: dict[str, Any], min_points: int) -> LeftOut:
+    detail = f"{facts['num_points']:,} points, {min_points:,} wanted"
+    return LeftOut(facts["case_id"], facts["window_path"], TOO_FEW, detail)

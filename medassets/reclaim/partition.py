@@ -1,0 +1,185 @@
+"""Delete source files, and only those whose every sample is proven to be in a whole shard.
+
+The one place of the package that deletes what it did not make. The order is always: lock the
+shards, read them from the disk, make every sample of the source again and compare it byte by byte,
+note what is about to be deleted, look at the file once more, delete it, note that it is gone.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from medassets.datasets.build import today_fingerprint
+from medassets.datasets.workspace import Workspace
+from medassets.errors import ReclaimError
+from medassets.reclaim.claims import Needs, Others
+from medassets.reclaim.report import Observe, ReclaimReport
+from medassets.reclaim.run import ReclaimRun
+from medassets.reclaim.source_files import find_source_files, find_unused, open_source_folder
+from medassets.shards.catalog import CatalogPlan
+from medassets.shards.reclaim_journal import ReclaimJournal
+from medassets.shards.record import ShardRecord
+from medassets.shards.writer import read_whole_record
+from medassets.storage.locks import lock_file
+from medassets.storage.unreadable import is_gone
+
+CONFIRMATION = "DELETE"
+"""The word that a person types into a run that may delete."""
+
+
+def reclaim_partition(
+    workspace: Workspace,
+    partition_key: str,
+    *,
+    confirmed: bool,
+    others: Others,
+    num_workers: int = 0,
+    observe: Observe | None = None,
+) -> ReclaimReport:
+    """Delete the source files of one shard that are proven to be in it.
+
+    A file with samples in several shards is looked after with the last of them.
+
+    Args:
+        workspace: The dataset; its declaration must say `delete_sources: true`.
+        partition_key: The shard; whole, and made from today's plan.
+        confirmed: Whether a person typed `CONFIRMATION`; without it nothing is written or deleted.
+        others: Datasets declared beside it, which keep what they still need.
+        num_workers: Threads; 0 takes the declaration's number, and one per core if that is 0.
+        observe: Told of every file, in the calling thread, and at last of the report; of that also
+            where an error or Ctrl-C ends a run that has deleted something.
+
+    Raises:
+        ReclaimError: If the declaration does not allow it, a shard is missing or outdated, or it cannot
+            be told what another dataset needs.
+        CatalogError: If the catalog does not know the partition.
+        DiskSpaceError: If there is no room to note what is deleted; nothing is deleted then.
+    """
+    _check_allowed(workspace)
+    # A disk that is not mounted must not look like files that are gone.
+    workspace.source.resolve_revision()
+    needs = Needs(workspace, others)
+    files = find_source_files(workspace, partition_key)
+    report = ReclaimReport(partition_key, confirmed)
+    partitions = sorted({partition_key, *(key for file in files for key in file.partitions)})
+    try:
+        with _locked(workspace, partitions):
+            records = _read_records(workspace, partitions, partition_key)
+            run = ReclaimRun(workspace, report, records, needs)
+            left = run.settle(files)
+            ready = [file for file in left if run.may_go(file)]
+            if confirmed:
+                run.delete(ready, num_workers or workspace.kind.spec.num_workers, observe)
+            else:
+                report.deletable = ready
+    except BaseException:
+        if report.deleted and observe is not None:
+            observe(report)
+        raise
+    if observe is not None:
+        observe(report)
+    return report
+
+
+def is_reclaimed(workspace: Workspace, partition_key: str) -> bool:
+    """Tell whether a run would have nothing to delete: all is gone that may go.
+
+    Raises:
+        ReclaimError: If the journal is damaged.
+        CatalogError: If the catalog does not know the partition.
+    """
+    journal = ReclaimJournal.read(workspace.paths.reclaim_journal(partition_key))
+    record = read_whole_record(workspace.paths, partition_key)
+    rejected = {one.key for one in record.rejected} if record is not None else set()
+    folder = open_source_folder(workspace)
+    return all(
+        # What went unnoted is noted by the next run.
+        (is_gone(folder / file.path) and file.path not in journal.intended)
+        or not file.is_planned
+        or any(item.key in rejected for item in file.items)
+        or bool(find_unused(workspace, file))
+        for file in find_source_files(workspace, partition_key)
+    )
+
+
+def count_deleted(workspace: Workspace, partitions: Sequence[str]) -> tuple[int, int]:
+    """Return how many source files of shards were deleted, and their bytes.
+
+    Raises:
+        ReclaimError: If a journal is damaged.
+    """
+    found: dict[str, int] = {}
+    for key in partitions:
+        journal = ReclaimJournal.read(workspace.paths.reclaim_journal(key))
+        # A tar with samples in several shards stands in the journal of each.
+        found |= {path: deletion.num_bytes for path, deletion in journal.deleted.items()}
+    return len(found), sum(found.values())
+
+
+def _check_allowed(workspace: Workspace) -> None:
+    spec = workspace.kind.spec
+    if not getattr(spec, "delete_sources", False) or not workspace.source.is_local:
+        msg = (
+            f"delete_sources: {spec.name} keeps its sources; to let them be deleted when they are "
+            f"proven to be in a shard, declare `delete_sources: true`"
+        )
+        raise ReclaimError(msg)
+
+
+@contextmanager
+def _locked(workspace: Workspace, partitions: Sequence[str]) -> Iterator[None]:
+    """Hold the shards, in one order for all, so that nobody replaces what is being compared."""
+    with ExitStack() as stack:
+        for key in partitions:
+            shard = workspace.paths.shard(key)
+            stack.enter_context(lock_file(shard.with_name(f".{shard.stem}.lock")))
+        yield
+
+
+def _read_records(
+    workspace: Workspace, partitions: Sequence[str], partition_key: str
+) -> dict[str, ShardRecord]:
+    """Return the records of the shards that are whole and made from today's plan."""
+    plan = workspace.read_plan()
+    _check_declaration(workspace, plan)
+    found: dict[str, ShardRecord] = {}
+    for key in partitions:
+        today = today_fingerprint(workspace, plan, key)
+        record = read_whole_record(workspace.paths, key, today)
+        if record is not None:
+            found[key] = record
+    if partition_key not in found:
+        msg = (
+            f"{partition_key}: the shard is missing, damaged or outdated, so none of its sources "
+            f"can be deleted; `{workspace.paths.build_command}` makes it whole"
+        )
+        raise ReclaimError(msg)
+    return found
+
+
+def _check_declaration(workspace: Workspace, plan: CatalogPlan) -> None:
+    """Refuse to go on under a declaration by which earlier shards, without sources now, do not count.
+
+    Raises:
+        ReclaimError: If such a shard is whole, and made from another declaration.
+    """
+    paths = workspace.paths
+    key = next((key for key in plan.partitions if _has_deleted(paths.reclaim_journal(key))), None)
+    record = read_whole_record(paths, key) if key is not None else None
+    if key is None or record is None:
+        return
+    if record.plan_fingerprint != today_fingerprint(workspace, plan, key):
+        msg = (
+            f"{key}: sources of this shard were deleted, and today's declaration or tables would make "
+            f"it otherwise. Nothing is deleted until that is taken back: no manifest would list all "
+            f"shards"
+        )
+        raise ReclaimError(msg)
+
+
+def _has_deleted(journal: Path) -> bool:
+    try:
+        return journal.exists() and bool(ReclaimJournal.read(journal).deleted)
+    except ReclaimError:
+        # It stops its own shard only.
+        return False

@@ -1,0 +1,138 @@
+"""The proof that the samples of a source file are in a shard: made again, compared byte by byte."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from medassets.arrays import BytesLike
+from medassets.errors import SampleRejectedError
+from medassets.reclaim.source_files import FileStat, SourceFile
+from medassets.samples import EncodedSample, SourceItem
+from medassets.shards.readback import iter_chunks
+from medassets.shards.record import SampleEntry
+from medassets.shards.writer import Encode, Staged
+from medassets.storage.checksums import byte_view
+
+Entries = Mapping[str, tuple[Path, SampleEntry]]
+"""Sample key -> the tar that holds it, and where."""
+
+
+@dataclass
+class Proof:
+    """What comparing one file came to.
+
+    Attributes:
+        file: The file.
+        stat: What it was like before it was read; None if it could not be read.
+        sha256: Sample key -> digest of the sample's source.
+        why: Why the file must stay, for all that is known of the shard; empty if it may go.
+        is_other: Whether the file is another one than the shard was made of.
+        problems: What in the shard is not what the file makes.
+    """
+
+    file: SourceFile
+    stat: FileStat | None = None
+    sha256: dict[str, str] = field(default_factory=dict)
+    why: str = ""
+    is_other: bool = False
+    problems: list[str] = field(default_factory=list)
+
+
+def prove_file(
+    file: SourceFile,
+    folder: Path,
+    *,
+    entries: Entries,
+    stage: Callable[[SourceItem], Staged],
+    encode: Encode,
+) -> Proof:
+    """Make every sample of a file again and compare it with the shards on disk.
+
+    Args:
+        file: The file.
+        folder: Top of the source.
+        entries: What the shards hold.
+        stage: Reads an item's source and gives its digest.
+        encode: Makes the samples.
+    """
+    proof = Proof(file)
+    place = folder / file.path
+    try:
+        proof.stat = FileStat.of(place.lstat())
+        for item in file.items:
+            _prove_item(proof, item, entries, stage=stage, encode=encode)
+            if proof.why or proof.problems:
+                return proof
+        if FileStat.of(place.lstat()) != proof.stat:
+            proof.why = "it changed while it was compared"
+    except OSError as error:
+        proof.why = f"it cannot be read ({error.strerror})"
+    return proof
+
+
+def _prove_item(
+    proof: Proof,
+    item: SourceItem,
+    entries: Entries,
+    *,
+    stage: Callable[[SourceItem], Staged],
+    encode: Encode,
+) -> None:
+    if item.key not in entries:
+        proof.problems.append(f"{item.key}: no shard holds it")
+        return
+    shard, entry = entries[item.key]
+    staged = stage(item)
+    if isinstance(staged, SampleRejectedError):
+        proof.why = f"it cannot be read again: {staged.detail}"
+        return
+    proof.sha256[item.key] = staged.sha256
+    if staged.sha256 != entry.facts.get("source_sha256"):
+        proof.why = "its content is not what the shard was made of"
+        proof.is_other = True
+        return
+    (made,) = encode([item], staged)
+    if isinstance(made, SampleRejectedError):
+        proof.why = f"it makes no sample any more: {made}"
+        return
+    try:
+        different = _find_difference(shard, entry, made)
+    except OSError as error:
+        # Of the shard, not of the source: nothing of it may be deleted then.
+        different = f"the shard cannot be read ({error.strerror})"
+    finally:
+        made.release()
+    if different:
+        proof.problems.append(f"{shard}: {item.key}: {different}; build its shard again")
+
+
+def _find_difference(shard: Path, entry: SampleEntry, made: EncodedSample) -> str:
+    """Return which member on disk is not what was made; empty if none."""
+    suffixes = [member.suffix for member in entry.members]
+    if [suffix for suffix, _ in made.members] != suffixes:
+        return f"members {suffixes} are not what its source makes"
+    fd = os.open(shard, os.O_RDONLY)
+    try:
+        for member, (suffix, content) in zip(entry.members, made.members, strict=True):
+            if not _is_equal(fd, member.offset, member.size_bytes, content):
+                return f"member .{suffix} on disk is not what its source makes"
+    finally:
+        os.close(fd)
+    return ""
+
+
+def _is_equal(fd: int, offset: int, size_bytes: int, content: BytesLike) -> bool:
+    expected = byte_view(content)
+    if expected.nbytes != size_bytes:
+        return False
+    made, position = np.frombuffer(expected, np.uint8), 0
+    for chunk in iter_chunks(fd, offset, size_bytes):
+        there = np.frombuffer(chunk, np.uint8)
+        # memoryview compares value by value, in Python's words.
+        if not np.array_equal(there, made[position : position + len(chunk)]):
+            return False
+        position += len(chunk)
+    return position == size_bytes

@@ -1,0 +1,86 @@
+"""Whether shards still hold what sources were deleted for."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from medassets.datasets.workspace import Workspace
+from medassets.errors import ReclaimError
+from medassets.reclaim.source_files import open_source_folder
+from medassets.shards.reclaim_journal import Deletion, ReclaimJournal
+from medassets.shards.writer import read_whole_record
+
+Noted = dict[str, tuple[str, Deletion]]
+"""Sample key -> the shard in whose journal its source stands, and what is noted there."""
+
+
+def find_lost_samples(workspace: Workspace, partitions: Iterable[str]) -> list[str]:
+    """Return which samples are neither in a source nor in a shard any more, a line each.
+
+    Args:
+        workspace: The dataset.
+        partitions: Shards whose journals of deleted sources are read; the samples may be in any
+            whole shard.
+    """
+    noted, problems = _read_journals(workspace, partitions)
+    held = _read_held(workspace) if noted else set()
+    folder = open_source_folder(workspace)
+    lost: Noted = {
+        sample: (key, deletion)
+        for sample, (key, deletion) in noted.items()
+        if (sample, deletion.sha256[sample]) not in held
+        # One that somebody brought back makes its shard again.
+        and not _is_there(folder / deletion.path, deletion)
+    }
+    places = _find_places(workspace) if lost else {}
+    for sample, (journal_key, deletion) in lost.items():
+        # A tar with samples in several shards stands in the journal of each.
+        key = places.get(sample) or journal_key
+        problems.append(
+            f"{key}: {sample}: its source was deleted, and no shard holds it; restore "
+            f"{workspace.paths.shard(key)} and its record, or {folder / deletion.path}, from a copy"
+        )
+    return problems
+
+
+def _read_journals(workspace: Workspace, partitions: Iterable[str]) -> tuple[Noted, list[str]]:
+    """Return what is noted of samples, and what is wrong with journals."""
+    noted: Noted = {}
+    problems: list[str] = []
+    for key in partitions:
+        path = workspace.paths.reclaim_journal(key)
+        try:
+            journal = ReclaimJournal.read(path)
+        except ReclaimError as error:
+            problems.append(str(error))
+            continue
+        except OSError as error:
+            what = f"the journal of deleted sources cannot be read ({error.strerror})"
+            problems.append(f"{path}: {what}")
+            continue
+        # A run that was killed before it noted the end has deleted, too.
+        for deletion in (*journal.intended.values(), *journal.deleted.values()):
+            noted |= dict.fromkeys(deletion.sha256, (key, deletion))
+    return noted, problems
+
+
+def _read_held(workspace: Workspace) -> set[tuple[str, str]]:
+    """Return key and source digest of every sample in a whole shard."""
+    held: set[tuple[str, str]] = set()
+    for key in workspace.read_plan().partitions:
+        if record := read_whole_record(workspace.paths, key):
+            held |= {(one.key, str(one.facts.get("source_sha256"))) for one in record.samples}
+    return held
+
+
+def _is_there(path: Path, deletion: Deletion) -> bool:
+    try:
+        return path.stat().st_size == deletion.num_bytes
+    except OSError:
+        return False
+
+
+def _find_places(workspace: Workspace) -> dict[str, str | None]:
+    table = workspace.read_catalog()
+    if table is None:
+        return {}
+    return dict(zip(*(table[name].to_pylist() for name in ("key", "partition")), strict=True))

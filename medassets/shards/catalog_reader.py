@@ -1,0 +1,136 @@
+"""The catalog on disk that a plan grows from, read in parts.
+
+The texts of a million clips are half a GB, and today's rows hold them once already.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from medassets.errors import CatalogError
+from medassets.shards.plan import Numbers
+from medassets.storage.arrow import release_memory
+
+_LARGE_BYTES = 1 << 25
+
+
+@contextmanager
+def open_previous(path: Path) -> "Iterator[PreviousCatalog | None]":
+    """Open the catalog that a plan grows from; yields None where there is none yet.
+
+    The file stays open, so that all rows come from the same catalog even if another takes its
+    place meanwhile.
+
+    Raises:
+        CatalogError: If the file is not a catalog.
+    """
+    if not path.exists():
+        yield None
+        return
+    with explain_unreadable(path):
+        # The buffer would keep as much again as the columns that are read.
+        file = pq.ParquetFile(path, pre_buffer=False)
+    with file:
+        yield PreviousCatalog(path, file)
+
+
+@contextmanager
+def explain_unreadable(path: Path) -> Iterator[None]:
+    """Turn what reading a file that is no catalog raises into an error that says what to do.
+
+    Raises:
+        CatalogError: If the block could not read the catalog.
+    """
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        msg = (
+            f"{path}: not a readable catalog ({error}); restore it from a copy. Without one, "
+            f"remove it and refresh: the plan is made anew, and shards may get other samples"
+        )
+        raise CatalogError(msg) from error
+
+
+def _column_bytes(metadata: pq.FileMetaData) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            # A list is stored as its elements, under a path that begins with its name.
+            name = column.path_in_schema.split(".")[0]
+            sizes[name] = sizes.get(name, 0) + column.total_uncompressed_size
+    return sizes
+
+
+@dataclass(frozen=True)
+class PreviousCatalog:
+    """A catalog on disk that a plan grows from.
+
+    Attributes:
+        path: The catalog.
+        file: The same, open.
+    """
+
+    path: Path
+    file: pq.ParquetFile = field(repr=False)
+
+    def read_keys(self) -> pa.Table:
+        """Return the columns `key` and, where it is there, `mtime_ns`, and the plan with them.
+
+        That is enough for `plan_catalog`.
+
+        Raises:
+            CatalogError: If the file is not a catalog.
+        """
+        names = self.file.schema_arrow.names
+        return self._read([name for name in ("key", "mtime_ns") if name in names])
+
+    def read_slim(self, *, large_bytes: int = _LARGE_BYTES) -> pa.Table:
+        """Return all rows without large columns of texts and lists.
+
+        Keys, paths and columns of numbers always come.
+
+        Args:
+            large_bytes: Bytes, before compression, from which on a column is left out.
+
+        Raises:
+            CatalogError: If the file is not a catalog.
+        """
+        schema = self.file.schema_arrow
+        sizes = _column_bytes(self.file.metadata)
+        small = [
+            name
+            for name, dtype in zip(schema.names, schema.types, strict=True)
+            if name in ("key", "path")
+            or pa.types.is_primitive(dtype)
+            or sizes.get(name, 0) < large_bytes
+        ]
+        return self._read(small)
+
+    def fetch(self, numbers: Numbers) -> pa.Table:
+        """Return whole rows by number, in that order; only the shards that hold them are read.
+
+        Raises:
+            CatalogError: If the file is not a catalog.
+        """
+        metadata = self.file.metadata
+        counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        ends = np.cumsum(counts)
+        wanted, places = np.unique(numbers, return_inverse=True)
+        groups = np.searchsorted(ends, wanted, side="right")
+        pieces = [self.file.schema_arrow.empty_table()]
+        for group in np.unique(groups).tolist():
+            inside = wanted[groups == group] - (ends[group] - counts[group])
+            with explain_unreadable(self.path):
+                pieces.append(self.file.read_row_group(group).take(pa.array(inside)))
+        return pa.concat_tables(pieces).take(pa.array(places))
+
+    def _read(self, columns: list[str]) -> pa.Table:
+        with explain_unreadable(self.path):
+            table = self.file.read(columns=columns)
+        release_memory()
+        return table

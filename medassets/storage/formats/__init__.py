@@ -1,0 +1,1 @@
+"""File formats of any content: arrays, tables, JSON records, zip members, byte streams."""

@@ -1,0 +1,1 @@
+"""Catalog rows of video clips: metadata matched to files."""

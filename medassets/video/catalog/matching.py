@@ -1,0 +1,240 @@
+"""Find the file of each video: by the id in its name, by its name in `info.csv`, by its title.
+
+A stronger level goes first for all videos, and a file belongs to one video: what a name says
+exactly is not given away because another title looks alike. Two candidates are never decided.
+"""
+
+import html
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from medassets.errors import CatalogError, Reason
+from medassets.storage.paths import check_member_path
+from medassets.video.catalog.info_table import YOUTUBE_ID
+from medassets.video.catalog.listing import strip_extension
+
+Claims = dict[str, list[str]]
+"""Video -> files that may be its own."""
+
+# NFKC knows the other full-width signs that downloaders put in place of those no file may have.
+_SLASHES = str.maketrans({"\u29f8": "/", "\u29f9": "\\"})
+_NUM_SHOWN = 5
+
+
+def match_videos(
+    vids: Iterable[str], paths: Collection[str], filenames: Mapping[str, Sequence[str]]
+) -> "Matching":
+    """Find the file of each video, or say why there is none.
+
+    Args:
+        vids: Videos that are wanted.
+        paths: Files of the folder, see `list_videos`.
+        filenames: Video -> names of its file, from `info.csv`. Its other videos take part, so that
+            none of their files is taken for one that is wanted.
+    """
+    wanted = dict.fromkeys(vids)
+    matcher = _Matcher(dict.fromkeys([*wanted, *filenames]))
+    matcher.settle("id", _claim_by_id(paths, matcher.open))
+    for level, spell, whole_paths in _LEVELS:
+        names = {vid: filenames[vid] for vid in matcher.open if vid in filenames}
+        matcher.settle(level, _claim_by_name(paths, names, spell, whole_paths=whole_paths))
+    for vid in matcher.open:
+        matcher.give_up(vid, _describe_search(vid, filenames.get(vid, ())))
+    return matcher.result(wanted)
+
+
+def match_clips(clip_paths: Iterable[str], paths: Collection[str]) -> "Matching":
+    """Find the files of clips by their paths, or say why there are none.
+
+    A path that was written on another machine, or from another folder, loses its leading folders
+    until it is found.
+
+    Args:
+        clip_paths: Paths as `text_video_pairs.json` gives them.
+        paths: Files of the folder, see `list_videos`.
+    """
+    wanted = dict.fromkeys(clip_paths)
+    known = frozenset(paths)
+    matcher = _Matcher(wanted)
+    matcher.settle("path", {path: [path] for path in wanted if path in known})
+    shortened = {path: _find_tail(path, known) for path in matcher.open}
+    matcher.settle("path", {path: [tail] for path, tail in shortened.items() if tail})
+    for path in matcher.open:
+        matcher.give_up(path, f"no file {path!r} in the folder of clips")
+    return matcher.result(wanted)
+
+
+def find_named_id(path: str, known: Collection[str]) -> str | None:
+    """Return the video whose id a file bears: `ID.mp4`, `Title [ID].mp4` or `Title-ID.mp4`.
+
+    Args:
+        path: File, with forward slashes.
+        known: Ids of videos. One that is no id of YouTube must be the whole name.
+    """
+    stem = strip_extension(path.rpartition("/")[2])
+    if stem in known:
+        return stem
+    inside = stem[-12:-1] if stem.endswith("]") and stem[-13:-12] == "[" else ""
+    behind = stem[-11:] if stem[-12:-11] == "-" else ""
+    found = inside or behind
+    return found if found in known and YOUTUBE_ID.fullmatch(found) else None
+
+
+def normalize_title(title: str) -> str:
+    """Return a title in the one spelling that all ways of saving it share.
+
+    Full-width characters are NFKC-normalised, HTML entities undone, white space is folded.
+    """
+    plain = html.unescape(html.unescape(unicodedata.normalize("NFKC", title)))
+    return " ".join(unicodedata.normalize("NFKC", plain).translate(_SLASHES).split())
+
+
+def _claim_by_id(paths: Iterable[str], known: Collection[str]) -> Claims:
+    claims: Claims = {}
+    for path in paths:
+        if (vid := find_named_id(path, known)) is not None:
+            claims.setdefault(vid, []).append(path)
+    return claims
+
+
+def _claim_by_name(
+    paths: Iterable[str],
+    names: Mapping[str, Sequence[str]],
+    spell: Callable[[str], str],
+    *,
+    whole_paths: bool,
+) -> Claims:
+    wanted: dict[str, list[str]] = {}
+    for vid, spellings in names.items():
+        for name in dict.fromkeys(map(spell, spellings)):
+            wanted.setdefault(name, []).append(vid)
+    claims: Claims = {}
+    for path in paths if wanted else ():
+        spelled = {spell(path.rpartition("/")[2])} | ({spell(path)} if whole_paths else set())
+        for vid in dict.fromkeys(vid for name in spelled for vid in wanted.get(name, ())):
+            claims.setdefault(vid, []).append(path)
+    return claims
+
+
+def _find_tail(path: str, known: Collection[str]) -> str | None:
+    parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
+    tails = ("/".join(parts[i:]) for i in range(len(parts)))
+    return next((tail for tail in tails if tail in known), None)
+
+
+def _describe_search(vid: str, filenames: Sequence[str]) -> str:
+    names = f", nor the name {_show(filenames)} of info.csv" if filenames else ""
+    return f"no file bears the id {vid}{names}"
+
+
+def _show(names: Sequence[str], *, quote: Callable[[str], str] = repr) -> str:
+    shown = ", ".join(map(quote, sorted(names)[:_NUM_SHOWN]))
+    return f"{shown} and {len(names) - _NUM_SHOWN} more" if len(names) > _NUM_SHOWN else shown
+
+
+def _is_usable(path: str) -> bool:
+    try:
+        check_member_path(path).encode()
+    except (CatalogError, UnicodeEncodeError):
+        return False
+    return True
+
+
+def _spell_title(name: str) -> str:
+    return normalize_title(strip_extension(name))
+
+
+_LEVELS: tuple[tuple[str, Callable[[str], str], bool], ...] = (
+    ("filename", str, True),
+    ("filename", strip_extension, True),
+    # A slash within a title is no folder.
+    ("title", _spell_title, False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The file of a video, or why there is none.
+
+    Attributes:
+        path: The file; empty when there is none.
+        matched_by: `id`, `filename`, `title` or `path`; None when there is none.
+        reason: Why it cannot be used, None when it can.
+        detail: One sentence on that; empty when it can.
+    """
+
+    path: str = ""
+    matched_by: str | None = None
+    reason: Reason | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Matching:
+    """What became of all videos.
+
+    Attributes:
+        matches: Video -> its file, or why there is none; those wanted, in their order.
+        claimed: Files that such a video is in, or may be in.
+    """
+
+    matches: Mapping[str, Match] = field(repr=False)
+    claimed: frozenset[str] = field(repr=False)
+
+
+class _Matcher:
+    """Gives files to videos, level by level."""
+
+    def __init__(self, videos: Iterable[str]) -> None:
+        self.open = dict.fromkeys(videos)
+        self._matches: dict[str, Match] = {}
+        self._owners: dict[str, list[str]] = {}
+        self._taken: dict[str, str] = {}
+
+    def settle(self, level: str, claims: Claims) -> None:
+        """Decide on the videos that find a file at this level; the others stay open."""
+        free: Claims = {}
+        claimants: dict[str, list[str]] = {}
+        for vid, paths in claims.items():
+            free[vid] = [path for path in paths if path not in self._owners]
+            for path in free[vid]:
+                claimants.setdefault(path, []).append(vid)
+            if not free[vid]:
+                self._taken.setdefault(vid, paths[0])
+        for vid, paths in free.items():
+            if paths:
+                self._matches[vid] = _decide(level, paths, claimants[paths[0]])
+                del self.open[vid]
+        self._owners.update(claimants)
+
+    def give_up(self, vid: str, searched: str) -> None:
+        """Call a video missing."""
+        note = ""
+        if (path := self._taken.get(vid)) is not None:
+            owners = _show(self._owners[path], quote=str)
+            note = f"; {path!r} is alike, but belongs to {owners}"
+        self._matches[vid] = Match(reason=Reason.MISSING_SOURCE, detail=f"{searched}{note}")
+
+    def result(self, wanted: Iterable[str]) -> Matching:
+        """Return what became of the videos that are wanted."""
+        matches = {vid: self._matches[vid] for vid in wanted}
+        owned = (path for path, owners in self._owners.items() if any(o in matches for o in owners))
+        return Matching(matches, frozenset(owned))
+
+
+def _decide(level: str, paths: Sequence[str], claimants: Sequence[str]) -> Match:
+    if len(paths) > 1:
+        detail = f"{len(paths)} files match by {level}: {_show(paths)}"
+        return Match(reason=Reason.AMBIGUOUS_SOURCE, detail=detail)
+    if len(claimants) > 1:
+        videos = _show(claimants, quote=str)
+        detail = f"{paths[0]!r} matches {len(claimants)} of them by {level}: {videos}"
+        return Match(reason=Reason.AMBIGUOUS_SOURCE, detail=detail)
+    if not _is_usable(paths[0]):
+        detail = (
+            f"its file {paths[0]!r} has a name with control characters, backslashes or bytes that "
+            f"are no UTF-8; rename it"
+        )
+        return Match(reason=Reason.BAD_NAME, detail=detail)
+    return Match(path=paths[0], matched_by=level)

@@ -1,0 +1,238 @@
+"""Read what is said when in which video: the metadata of CLIP4MC, or the pairs of cut clips."""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from medassets.errors import Reason, SampleRejectedError
+from medassets.storage.formats.json_records import UnreadableRecord, iter_json_records
+
+RECORD_SCHEMA = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("vid", pa.string()),
+        ("clip_path", pa.string()),
+        ("begin_ms", pa.int64()),
+        ("end_ms", pa.int64()),
+        ("transcript", pa.string()),
+        ("size", pa.list_(pa.float64())),
+        ("excluded", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
+"""Columns of `read_metadata` and `read_pairs`; null is what a record does not say rightly."""
+
+_ROWS_AT_A_TIME = 16_384
+_VID = re.compile(r"[A-Za-z0-9_-]+")
+# About 30 years; what is longer is no position in a video, and would not fit a key.
+_LONGEST_S = 10**9
+_SHOWN = 60
+
+Cells = dict[str, Any]
+
+
+def read_metadata(path: Path, *, size_length: int = 0) -> pa.Table:
+    """Read the metadata of raw videos: one row per record, in order of the file.
+
+    A record has `vid, "transcript clip", "begin position", "end position"` (seconds) and `size`;
+    `transcript, begin, end` are understood too. A record that cannot become a sample is kept,
+    with its reason in `excluded` and a sentence that names its row in `detail`.
+
+    Args:
+        path: JSON array, or one object per line; may be larger than memory.
+        size_length: Numbers that `size` must have; 0 takes any number of them, or null.
+
+    Returns:
+        Table with the columns of `RECORD_SCHEMA`; row counts lines, or the array's records from 1.
+
+    Raises:
+        CatalogError: If the file is missing, no JSON, or an array that is broken or cut off.
+    """
+    return _read_table(path, _METADATA_FIELDS, size_length)
+
+
+def read_pairs(path: Path, *, size_length: int = 0) -> pa.Table:
+    """Read `text_video_pairs.json`: one row per clip that was cut before.
+
+    A record has `vid, clip_path, transcript, begin_time, end_time` (seconds) and `size`; its
+    `duration` is not used. Everything else is as in `read_metadata`.
+
+    Raises:
+        CatalogError: If the file is missing, no JSON, or an array that is broken or cut off.
+    """
+    return _read_table(path, _PAIRS_FIELDS, size_length)
+
+
+def seconds_to_ms(seconds: float) -> int:
+    """Round to whole milliseconds, half to even, as the number is written in decimal."""
+    scaled = seconds * 1000
+    nearest = round(scaled)
+    # Binary multiplication may push a decimal half to the wrong side.
+    if abs(abs(scaled - nearest) - 0.5) > 1e-3:
+        return nearest
+    return int((Decimal(repr(seconds)) * 1000).to_integral_value(ROUND_HALF_EVEN))
+
+
+def _read_table(path: Path, fields: "_Fields", size_length: int) -> pa.Table:
+    records = iter_json_records(path)
+    rows = (_read_cells(row, value, fields, size_length) for row, value in records)
+    # No batch, no schema: an empty array has neither.
+    return pa.Table.from_batches(_iter_batches(rows), schema=RECORD_SCHEMA)
+
+
+def _iter_batches(rows: Iterator[Cells]) -> Iterator[pa.RecordBatch]:
+    while batch := list(islice(rows, _ROWS_AT_A_TIME)):
+        yield pa.RecordBatch.from_pylist(batch, schema=RECORD_SCHEMA)
+
+
+def _read_cells(row: int, value: object, fields: "_Fields", size_length: int) -> Cells:
+    cells: Cells = {"row": row}
+    try:
+        _fill_cells(cells, value, fields, size_length)
+    except SampleRejectedError as error:
+        cells["excluded"] = str(error.reason)
+        cells["detail"] = f"metadata row {row}: {error.detail}"
+    return cells
+
+
+def _fill_cells(cells: Cells, value: object, fields: "_Fields", size_length: int) -> None:
+    """Fill in what is right, and end at the first thing that is wrong."""
+    record = _check_object(value)
+    cells["vid"] = _read_vid(record)
+    if fields.clip_path:
+        cells["clip_path"] = _read_text(record, fields.clip_path)
+    cells["transcript"] = _read_text(record, fields.transcript)
+    begin = _read_position(record, fields.begin)
+    end = _read_position(record, fields.end)
+    if end <= begin:
+        raise SampleRejectedError(
+            Reason.BAD_POSITION,
+            f"it ends at {end / 1000:g} s and begins at {begin / 1000:g} s; a clip must last",
+        )
+    cells["begin_ms"], cells["end_ms"] = begin, end
+    cells["size"] = _read_size(record.get("size"), size_length)
+
+
+def _check_object(value: object) -> Mapping[str, Any]:
+    if isinstance(value, UnreadableRecord):
+        raise SampleRejectedError(Reason.BAD_RECORD, value.detail)
+    if not isinstance(value, dict):
+        raise SampleRejectedError(
+            Reason.BAD_RECORD, f"expected an object with a vid, got {_show(value)}"
+        )
+    return value
+
+
+def _get(record: Mapping[str, Any], names: tuple[str, ...]) -> tuple[str, Any]:
+    for name in names:
+        if name in record:
+            return name, record[name]
+    raise SampleRejectedError(Reason.BAD_RECORD, f"it has no {names[0]!r}")
+
+
+def _read_vid(record: Mapping[str, Any]) -> str:
+    _, vid = _get(record, ("vid",))
+    if not isinstance(vid, str):
+        raise SampleRejectedError(Reason.BAD_RECORD, f"expected a text as vid, got {_show(vid)}")
+    if not _VID.fullmatch(vid):
+        raise SampleRejectedError(
+            Reason.BAD_NAME, f"vid {_show(vid)} is not made of A-Z a-z 0-9 _ -"
+        )
+    return vid
+
+
+def _read_text(record: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    name, text = _get(record, names)
+    if not isinstance(text, str | None):
+        raise SampleRejectedError(
+            Reason.BAD_RECORD, f"expected a text as {name}, got {_show(text)}"
+        )
+    if not text or text.isspace():
+        reason = Reason.BAD_RECORD if name == "clip_path" else Reason.EMPTY_TEXT
+        raise SampleRejectedError(reason, f"{name} is empty")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise SampleRejectedError(
+                Reason.BAD_RECORD,
+                f"{name} holds bytes that are no UTF-8, or half a character, at {error.start}",
+            ) from error
+    return text
+
+
+def _read_position(record: Mapping[str, Any], names: tuple[str, ...]) -> int:
+    name, seconds = _get(record, names)
+    if seconds is None:
+        raise SampleRejectedError(Reason.NULL_POSITION, f"{name} is null")
+    # Type and not isinstance: a truth value is an integer to Python. NaN fails the comparison.
+    if type(seconds) not in (int, float) or not 0 <= seconds <= _LONGEST_S:
+        raise SampleRejectedError(
+            Reason.BAD_POSITION, f"expected seconds from 0 on as {name}, got {_show(seconds)}"
+        )
+    return seconds_to_ms(seconds)
+
+
+def _read_size(size: object, length: int) -> list[float] | None:
+    if size is None and not length:
+        return None
+    numbers = f"{length} numbers" if length else "at least one number"
+    if not isinstance(size, list) or not size or (length and len(size) != length):
+        got = f"{len(size)} values" if isinstance(size, list) else _show(size)
+        raise SampleRejectedError(Reason.BAD_SIZE, f"expected {numbers} as size, got {got}")
+    finite = _as_finite(size)
+    if finite is None:
+        raise SampleRejectedError(
+            Reason.BAD_SIZE, f"expected finite numbers as size, got {_show(size)}"
+        )
+    return finite
+
+
+def _as_finite(values: list[Any]) -> list[float] | None:
+    # Type and not isinstance: a truth value is an integer to Python.
+    if not {int, float}.issuperset(map(type, values)):
+        return None
+    try:
+        floats = list(map(float, values))
+    except OverflowError:
+        return None
+    return floats if all(map(math.isfinite, floats)) else None
+
+
+def _show(value: object) -> str:
+    try:
+        text = json.dumps(value)
+    except RecursionError:
+        return "values nested too deeply"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """Names of a record's fields; of several, the first that is there counts."""
+
+    transcript: tuple[str, ...]
+    begin: tuple[str, ...]
+    end: tuple[str, ...]
+    clip_path: tuple[str, ...] = ()
+
+
+_METADATA_FIELDS = _Fields(
+    transcript=("transcript clip", "transcript"),
+    begin=("begin position", "begin"),
+    end=("end position", "end"),
+)
+_PAIRS_FIELDS = _Fields(
+    transcript=("transcript", "transcript clip"),
+    begin=("begin_time", "begin", "begin position"),
+    end=("end_time", "end", "end position"),
+    clip_path=("clip_path",),
+)

@@ -1,0 +1,1 @@
+"""mp4 clips cut from a video."""

@@ -1,0 +1,1 @@
+"""Which frames a stretch of a video shows, and their decoding."""

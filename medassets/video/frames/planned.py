@@ -1,0 +1,163 @@
+"""Decoding by plan: packets tell the frames, so that only what is needed goes into the decoder."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.frame import VideoFrame
+
+from medassets.errors import MedassetsError
+from medassets.video.files.reader import DamagedPacketError, VideoReader
+from medassets.video.frames.stretch import DecodePlan, Stretch
+from medassets.video.requests import Progress
+
+Delivery = tuple[int, VideoFrame | None]
+"""Presentation time of a wanted frame, and the frame; None if it cannot be decoded."""
+
+
+class UnplannedError(MedassetsError, RuntimeError):
+    """The decoder does not give the frames that the packets promise."""
+
+
+class PlannedDecoding:
+    """One pass over a stretch."""
+
+    def __init__(self, reader: VideoReader, stretch: Stretch, plan: DecodePlan) -> None:
+        """Prepare a pass.
+
+        Args:
+            reader: The open video.
+            stretch: Its packets.
+            plan: Which of them are needed.
+        """
+        self._reader, self._stretch, self._plan = reader, stretch, plan
+        self._pts: list[int] = stretch.pts[: plan.num_packets].tolist()
+        self._latest: list[int] = np.maximum.accumulate(stretch.pts[: plan.num_packets]).tolist()
+        self._missing = set(np.flatnonzero(plan.wanted).tolist())
+        # Sent and not yet come out, by presentation time.
+        self._awaited: dict[int, int] = {}
+        self._held: list[tuple[int, VideoFrame]] = []
+        self._damages: list[int] = []
+        # Where decoding began, and when that frame is shown.
+        self._key_index, self._key_pts = 0, 0
+
+    def run(self, on_progress: Progress) -> Iterator[Delivery]:
+        """Decode, and yield every wanted frame once, nearly by presentation time.
+
+        Args:
+            on_progress: Called for every packet.
+
+        Raises:
+            UnplannedError: If the decoder gives other frames than the packets promise.
+        """
+        if not self._plan.num_packets:
+            return
+        is_broken = False
+        self._key_index = int(np.flatnonzero(self._plan.needed)[0])
+        self._key_pts = self._pts[self._key_index]
+        for index, packet in self._iter_packets():
+            on_progress()
+            if not self._plan.needed[index]:
+                continue
+            if self._plan.restarts[index] or (is_broken and self._stretch.keys[index]):
+                yield from self._drain()
+                is_broken, self._key_index, self._key_pts = False, index, self._pts[index]
+            if is_broken:
+                continue
+            frames = self._decode(index, packet)
+            if frames is None:
+                is_broken = True
+                yield from self._drain()
+            yield from self._take(frames or [])
+        yield from self._drain()
+        yield from self._give_up()
+
+    def _iter_packets(self) -> Iterator[tuple[int, Packet]]:
+        packets = self._reader.iter_packets_at(self._stretch.anchor)
+        try:
+            for index, pts in enumerate(self._pts):
+                packet = next(packets, None)
+                if packet is None or packet.pts != pts:
+                    msg = "the file reads differently the second time"
+                    raise UnplannedError(msg)
+                yield index, packet
+        except FFmpegError as error:
+            msg = f"the file reads differently the second time: {error.strerror}"
+            raise UnplannedError(msg) from error
+
+    def _decode(self, index: int, packet: Packet) -> list[VideoFrame] | None:
+        """Return what comes out; None if the packet is damaged."""
+        # Pictures shown before the one that decoding began with cannot be decoded.
+        is_leading = self._pts[index] < self._key_pts
+        try:
+            frames = self._reader.decode(packet)
+        except DamagedPacketError:
+            if is_leading:
+                return []
+            self._damages.append(index)
+            return None
+        if not self._stretch.hidden[index]:
+            self._awaited[self._pts[index]] = index
+        return frames
+
+    def _drain(self) -> Iterator[Delivery]:
+        yield from self._take(self._reader.drain())
+        self._note_lost(None)
+        yield from self._release(None)
+        self._awaited.clear()
+
+    def _take(self, frames: list[VideoFrame]) -> Iterator[Delivery]:
+        """Take frames from the decoder and yield those that nothing can spoil any more.
+
+        A picture is shown before one that it hangs on, which may turn out to be damaged.
+        """
+        for frame in frames:
+            pts = frame.pts
+            if pts is None or pts not in self._awaited or frame.interlaced_frame:
+                msg = "a frame that no packet promises"
+                raise UnplannedError(msg)
+            index = self._awaited.pop(pts)
+            if frame.is_corrupt:
+                self._damages.append(index)
+            if index in self._missing:
+                self._missing.remove(index)
+                self._held.append((index, frame))
+            self._note_lost(pts)
+            yield from self._release(pts)
+
+    def _note_lost(self, shown: int | None) -> None:
+        """Note frames that should have come before the one that is shown now."""
+        lost = [
+            index
+            for pts, index in self._awaited.items()
+            if pts >= self._key_pts and (shown is None or pts < shown)
+        ]
+        if self._key_index in lost:
+            msg = "decoding cannot begin where packets say"
+            raise UnplannedError(msg)
+        self._damages.extend(lost)
+        for index in lost:
+            del self._awaited[self._pts[index]]
+
+    def _release(self, shown: int | None) -> Iterator[Delivery]:
+        held, self._held = self._held, []
+        for index, frame in held:
+            if shown is not None and self._latest[index] > shown:
+                self._held.append((index, frame))
+            else:
+                yield self._pts[index], None if self._is_spoiled(index) else frame
+
+    def _is_spoiled(self, index: int) -> bool:
+        start, disposable = self._stretch.start, self._stretch.disposable
+        return index in self._damages or any(
+            damage < index and start[index] <= start[damage] and not disposable[damage]
+            for damage in self._damages
+        )
+
+    def _give_up(self) -> Iterator[Delivery]:
+        for index in sorted(self._missing):
+            if not self._is_spoiled(index):
+                msg = "a frame that a packet promises does not come"
+                raise UnplannedError(msg)
+            yield self._pts[index], None

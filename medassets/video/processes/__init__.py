@@ -1,0 +1,1 @@
+"""Decoder processes that are watched and replaced."""

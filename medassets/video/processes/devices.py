@@ -1,0 +1,169 @@
+"""Which processor decodes: what the driver offers, and whether it gives the right frames.
+
+The functions run in a decoder process: a driver that hangs or crashes is not to take a run along.
+"""
+
+import ctypes
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from medassets.errors import MedassetsError, SampleRejectedError
+from medassets.video.facts import VideoFacts
+from medassets.video.requests import DecodedClip, FrameRequest
+from medassets.video.timeline import Segment
+
+NO_GPU = "no CUDA device"
+"""Why `auto` decodes on the CPU of a machine without a GPU."""
+
+GPU_TOLERANCE = 2
+"""Largest difference of a sample of a frame, in steps of uint8, between GPU and CPU.
+
+H.264, HEVC, VP9 and AV1 define every decoded bit, so the decoders agree exactly. What may differ is
+the way to RGB: a GPU hands out chroma interleaved (NV12, P010), and the scaler rounds along another
+path. MPEG-4 part 2 leaves its transform some freedom too.
+"""
+
+_COMPARED_MS = 1000
+_COMPARED_FRAMES = 4
+_COMPARED_HEIGHT, _COMPARED_WIDTH = 360, 640
+_NO_DEVICE = 100
+
+Preflight: TypeAlias = tuple[str, str, int]
+"""Codec, pixel format, GPU."""
+
+
+@dataclass(frozen=True)
+class GpuCount:
+    """What the driver offers.
+
+    Attributes:
+        num_gpus: Visible CUDA devices.
+        problem: Why there is none; None where there are some.
+    """
+
+    num_gpus: int
+    problem: str | None = None
+
+
+class Preflights:
+    """What came out of trying each GPU on each kind of video; safe on threads.
+
+    Only the first video of a kind is tried; callers of the same kind wait for it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._locks: dict[Preflight, threading.Lock] = defaultdict(threading.Lock)
+        self._problems: dict[Preflight, str | None] = {}
+
+    def find_problem(
+        self, facts: VideoFacts, gpu: int, compare: Callable[[], str | None]
+    ) -> str | None:
+        """Return why a GPU must not decode such a video, None if it may.
+
+        Args:
+            facts: Of the video at hand.
+            gpu: The GPU.
+            compare: Tries the video at hand on it, and returns the same.
+
+        Raises:
+            SampleRejectedError: If the video at hand decides nothing; the next one is tried.
+        """
+        key = (facts.codec, facts.pixel_format, gpu)
+        with self._lock:
+            lock = self._locks[key]
+        with lock:
+            if key not in self._problems:
+                self._problems[key] = compare()
+            return self._problems[key]
+
+
+def count_gpus() -> GpuCount:
+    """Ask the driver for its CUDA devices; starts nothing on them."""
+    from av.codec.hwaccel import hwdevices_available
+
+    if "cuda" not in hwdevices_available():
+        return GpuCount(0, "this build of PyAV has no CUDA; `pip install --upgrade av`")
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        problem = (
+            "there is no NVIDIA driver (libcuda.so.1); install it, or run the container with GPUs"
+        )
+        return GpuCount(0, problem)
+    code = driver.cuInit(0)
+    count = ctypes.c_int(0)
+    if not code:
+        code = driver.cuDeviceGetCount(ctypes.byref(count))
+    if code == _NO_DEVICE or (not code and not count.value):
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        return GpuCount(0, f"the driver shows no GPU (CUDA_VISIBLE_DEVICES is {visible!r})")
+    if code:
+        return GpuCount(0, f"the NVIDIA driver fails with CUDA error {code}; see `nvidia-smi`")
+    return GpuCount(count.value)
+
+
+def compare_devices(
+    path: Path,
+    device: str,
+    *,
+    on_reference: Callable[[], None],
+    on_progress: Callable[[], None] | None = None,
+) -> str | None:
+    """Decode the first frames of a video on the CPU and on a GPU.
+
+    Args:
+        path: The video.
+        device: The GPU, `cuda:<n>`.
+        on_reference: Called when the CPU has its frames: what fails then is the GPU.
+        on_progress: Called often while work goes on.
+
+    Returns:
+        Why the GPU must not decode such videos, None if the frames are the same.
+
+    Raises:
+        SampleRejectedError: If the CPU cannot decode them, so that nothing is shown.
+    """
+    expected = _first_frames(path, "cpu", on_progress)
+    on_reference()
+    try:
+        got = _first_frames(path, device, on_progress)
+    except MedassetsError as error:
+        return f"the GPU cannot decode it: {describe_failure(error, device)}"
+    if got.timestamps_s != expected.timestamps_s or got.frames.shape != expected.frames.shape:
+        return "the GPU shows other frames than the CPU"
+    difference = int(np.abs(got.frames.astype(np.int16) - expected.frames).max(initial=0))
+    if difference > GPU_TOLERANCE:
+        return f"frames of the GPU differ from those of the CPU by {difference} of 255"
+    return None
+
+
+def describe_failure(error: MedassetsError, device: str) -> str:
+    """Return what went wrong, without the number of the GPU: it is an accident of the run."""
+    text = error.detail if isinstance(error, SampleRejectedError) else str(error)
+    return text.replace(device, "cuda")
+
+
+def _first_frames(path: Path, device: str, on_progress: Callable[[], None] | None) -> DecodedClip:
+    from medassets.video.frames.decoding import decode_segments
+
+    request = FrameRequest(
+        num_frames=_COMPARED_FRAMES,
+        max_frames=_COMPARED_FRAMES,
+        height=_COMPARED_HEIGHT,
+        width=_COMPARED_WIDTH,
+        min_frames=1,
+        end_tolerance_ms=_COMPARED_MS,
+    )
+    segments = [Segment(0, _COMPARED_MS)]
+    (outcome,) = decode_segments(path, segments, request, device=device, on_progress=on_progress)
+    if isinstance(outcome, SampleRejectedError):
+        raise outcome
+    return outcome

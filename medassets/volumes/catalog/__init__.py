@@ -1,0 +1,1 @@
+"""Catalog rows of CT volumes: tables, trees and tars, joined and checked."""

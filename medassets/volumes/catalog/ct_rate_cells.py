@@ -1,0 +1,134 @@
+"""What the cells of CT-RATE's tables mean: typed metadata, spacing pairs, report sections."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+
+from medassets.storage.formats.csv_tables import CsvTable, parse_number
+
+TEXT_COLUMNS = frozenset(
+    {
+        "Manufacturer",
+        "SeriesDescription",
+        "ManufacturerModelName",
+        "PatientSex",
+        "PatientAge",
+        "RotationDirection",
+        "FilterType",
+        "ConvolutionKernel",
+        "PatientPosition",
+        "ExposureModulationType",
+        "PhotometricInterpretation",
+        "RescaleType",
+        "StudyDate",
+    }
+)
+"""Metadata columns that stay text where a cell looks like a number (a kernel `60`, a date)."""
+
+# Leading zeros stay text: they belong to identifiers.
+_INTEGER = re.compile(r"-?(?:0|[1-9]\d*)", re.ASCII)
+_FLOAT = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d*)?(?:[eE][+-]?\d+)?", re.ASCII)
+_NOT_GIVEN = re.compile(r"(?:not given\.?)?", re.IGNORECASE)
+
+
+def encode_metadata_rows(table: CsvTable, *, without: str) -> list[str]:
+    """Encode each row as one JSON object: sorted keys, compact, typed, empty cells null.
+
+    Args:
+        table: The metadata table.
+        without: Column to leave out.
+
+    Returns:
+        JSON text per row; the same text for the same cells, whatever the column order.
+    """
+    names = sorted(name for name in table.columns if name != without)
+    fragments: list[list[str]] = []
+    for name in names:
+        encode = _encode_text if name in TEXT_COLUMNS else _encode_cell
+        fragments.append(_encode_column(table.column(name), name=name, encode=encode))
+    if not fragments:
+        return ["{}"] * len(table.rows)
+    return ["{" + ",".join(cells) + "}" for cells in zip(*fragments, strict=True)]
+
+
+def read_spacing_pairs(table: CsvTable, name: str) -> list[tuple[float | None, float | None]]:
+    """Read a column of JSON pairs such as `[0.75, 0.75]`, in mm; None where empty or NaN.
+
+    Raises:
+        CatalogError: If the column is missing or a cell is no pair of numbers.
+    """
+    known: dict[str, tuple[float | None, float | None]] = {}
+    pairs: list[tuple[float | None, float | None]] = []
+    for index, text in enumerate(table.column(name)):
+        if text not in known:
+            try:
+                known[text] = _parse_pair(text)
+            except ValueError as error:
+                expected = "a JSON pair of steps in mm such as [0.75, 0.75]"
+                raise table.cell_error(index, name, expected=expected) from error
+        pairs.append(known[text])
+    return pairs
+
+
+def clean_section(text: str) -> str | None:
+    """Return the text of a report section; None if it is empty or says "Not given."."""
+    stripped = text.strip()
+    return None if _NOT_GIVEN.fullmatch(stripped) else stripped
+
+
+def join_report(sections: Sequence[str | None]) -> str | None:
+    """Join the sections that are there, one below the other; None if there is none."""
+    return "\n".join(section for section in sections if section) or None
+
+
+def _parse_pair(text: str) -> tuple[float | None, float | None]:
+    if _is_missing(text):
+        return None, None
+    parts = text.removeprefix("[").removesuffix("]").split(",")
+    if not (text.startswith("[") and text.endswith("]") and len(parts) == 2):
+        msg = f"not a pair: {text!r}"
+        raise ValueError(msg)
+    return parse_number(parts[0]), parse_number(parts[1])
+
+
+def _is_missing(text: str) -> bool:
+    """Tell whether a cell is empty or NaN."""
+    try:
+        return parse_number(text) is None
+    except ValueError:
+        return False
+
+
+def _encode_column(cells: list[str], *, name: str, encode: Callable[[str], str]) -> list[str]:
+    known: dict[str, str] = {}
+    prefix = json.dumps(name, ensure_ascii=False) + ":"
+    fragments = []
+    for text in cells:
+        fragment = known.get(text)
+        if fragment is None:
+            fragment = known[text] = prefix + encode(text)
+        fragments.append(fragment)
+    return fragments
+
+
+def _encode_text(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False) if text else "null"
+
+
+def _encode_cell(text: str) -> str:
+    if not text or text.lower() == "nan":
+        return "null"
+    if text[0] == "[" and text[-1] == "]":
+        parts = [_encode_number(part.strip()) for part in text[1:-1].split(",")]
+        if None not in parts:
+            return "[" + ",".join(part for part in parts if part is not None) + "]"
+    return _encode_number(text) or json.dumps(text, ensure_ascii=False)
+
+
+def _encode_number(text: str) -> str | None:
+    if _INTEGER.fullmatch(text):
+        return str(int(text)) if len(text) < 400 else None
+    if _FLOAT.fullmatch(text) and math.isfinite(value := float(text)):
+        return repr(value)
+    return None

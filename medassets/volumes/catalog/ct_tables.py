@@ -1,0 +1,225 @@
+"""The three tables of a split, in the words of CT-RATE: metadata, reports, labels, joined by name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from medassets.errors import CatalogError, Reason
+from medassets.specs import CTSourceSpec
+from medassets.storage.formats.csv_tables import CsvTable
+from medassets.volumes.catalog.ct_rate_cells import (
+    clean_section,
+    encode_metadata_rows,
+    join_report,
+    read_spacing_pairs,
+)
+
+REPORT_SECTIONS: Mapping[str, str] = {
+    "clinical_information": "ClinicalInformation_EN",
+    "technique": "Technique_EN",
+    "findings": "Findings_EN",
+    "impressions": "Impressions_EN",
+}
+"""Name of a report section in a sample -> column of the reports table."""
+
+LABEL_NAMES: tuple[str, ...] = (
+    "Medical material",
+    "Arterial wall calcification",
+    "Cardiomegaly",
+    "Pericardial effusion",
+    "Coronary artery wall calcification",
+    "Hiatal hernia",
+    "Lymphadenopathy",
+    "Emphysema",
+    "Atelectasis",
+    "Lung nodule",
+    "Lung opacity",
+    "Pulmonary fibrotic sequela",
+    "Pleural effusion",
+    "Mosaic attenuation pattern",
+    "Peribronchial thickening",
+    "Consolidation",
+    "Bronchiectasis",
+    "Interlobular septal thickening",
+)
+"""The 18 abnormalities of CT-RATE, in column order. Source: valid_predicted_labels.csv."""
+
+ASK_FOR_RESCALING = "complete the table, or declare `hu_rule: none` if values are HU already"
+"""What to do where RescaleSlope or RescaleIntercept are not given."""
+
+_LARGEST_LABEL = 3.4e38
+Row = dict[str, Any]
+Exclusion = tuple[Reason, str]
+
+
+def read_tables(
+    metadata: CsvTable,
+    reports: CsvTable,
+    labels: CsvTable,
+    *,
+    with_texts: bool = True,
+    name_of: Callable[[str], str] = str,
+    optional: tuple[str, ...] = (),
+) -> "SplitTables":
+    """Index the tables of one split by volume, and read their cells.
+
+    Args:
+        metadata: Spacing and rescaling.
+        reports: Sections of the reports.
+        labels: One column per label.
+        with_texts: Whether a volume needs a report and labels.
+        name_of: From a cell of VolumeName to the name that the tables share.
+        optional: Columns of the metadata that need not be there; their cells are then None.
+
+    Raises:
+        CatalogError: If a column is missing or a cell cannot be read; names file, row and column.
+    """
+    label_names = tuple(name for name in labels.columns if name != "VolumeName")
+    if not all(label_names) or not label_names:
+        msg = f"{labels.path}, row 1: expected a name for every label, got {labels.columns}"
+        raise CatalogError(msg)
+    return SplitTables(
+        metadata=_index_by_name(metadata, name_of),
+        cells=_read_metadata_cells(metadata, optional),
+        reports=_index_by_name(reports, name_of),
+        section_columns={s: reports.column_index(name) for s, name in REPORT_SECTIONS.items()},
+        labels=_index_by_name(labels, name_of),
+        label_names=label_names,
+        label_cells=[_read_label_cells(labels, name) for name in label_names],
+        with_texts=with_texts,
+    )
+
+
+def join_texts(name: str, tables: "SplitTables") -> Row:
+    """Return the columns of a row that reports and labels fill."""
+    row: Row = {}
+    if (index := tables.reports.first.get(name)) is not None:
+        cells = tables.reports.table.rows[index]
+        for section, column in tables.section_columns.items():
+            row[f"report_{section}"] = clean_section(cells[column])
+        # CT-CLIP, the model published with CT-RATE, is trained on findings and impressions.
+        row["report"] = join_report([row["report_findings"], row["report_impressions"]])
+    if (index := tables.labels.first.get(name)) is not None:
+        labels = [column[index] for column in tables.label_cells]
+        row["labels"] = None if None in labels else labels
+    return row
+
+
+def exclude_by_cells(
+    name: str, *, row: Row, tables: "SplitTables", spec: CTSourceSpec
+) -> Exclusion | None:
+    """Say why the cells of a row cannot make a sample: the first rule that applies."""
+    spacing = {axis: row[f"spacing_{axis}"] for axis in "ijk"}
+    unusable = [axis for axis, step in spacing.items() if step is None or step <= 0]
+    if unusable:
+        column = "ZSpacing" if unusable == ["k"] else "XYSpacing"
+        return Reason.SPACING_MISSING, f"{column} is empty, NaN, zero or negative"
+    if spec.needs_rescaling and not row["rescale_slope"]:
+        return Reason.HU_RULE_MISSING, f"RescaleSlope is empty or zero; {ASK_FOR_RESCALING}"
+    if spec.needs_rescaling and row["rescale_intercept"] is None:
+        return Reason.HU_RULE_MISSING, f"RescaleIntercept is empty; {ASK_FOR_RESCALING}"
+    if tables.with_texts:
+        return _exclude_by_texts(name, row=row, tables=tables)
+    return None
+
+
+def _exclude_by_texts(name: str, *, row: Row, tables: "SplitTables") -> Exclusion | None:
+    if name not in tables.reports.first:
+        return Reason.MISSING_REPORT, f"not in {tables.reports.table.path}"
+    if row["report"] is None:
+        return Reason.MISSING_REPORT, "neither findings nor impressions are given"
+    if name not in tables.labels.first:
+        return Reason.MISSING_LABELS, f"not in {tables.labels.table.path}"
+    if row["labels"] is None:
+        return Reason.MISSING_LABELS, "a label is empty"
+    return None
+
+
+def _read_metadata_cells(table: CsvTable, optional: tuple[str, ...]) -> dict[str, list[Any]]:
+    pairs = read_spacing_pairs(table, "XYSpacing")
+    missing = {name for name in optional if name not in table.columns}
+    nothing = [None] * len(table.rows)
+    return {
+        "spacing_i": [pair[0] for pair in pairs],
+        "spacing_j": [pair[1] for pair in pairs],
+        "spacing_k": table.numbers("ZSpacing"),
+        "num_slices": nothing if "NumberofSlices" in missing else table.integers("NumberofSlices"),
+        "rescale_slope": nothing if "RescaleSlope" in missing else table.numbers("RescaleSlope"),
+        "rescale_intercept": nothing
+        if "RescaleIntercept" in missing
+        else table.numbers("RescaleIntercept"),
+        "metadata": encode_metadata_rows(table, without="VolumeName"),
+    }
+
+
+def _read_label_cells(table: CsvTable, name: str) -> list[float | None]:
+    values = table.numbers(name)
+    for index, value in enumerate(values):
+        if value is not None and abs(value) > _LARGEST_LABEL:
+            raise table.cell_error(index, name, expected="a number that fits float32")
+    return values
+
+
+def _index_by_name(table: CsvTable, name_of: Callable[[str], str]) -> "NamedTable":
+    names = [name_of(name) for name in table.column("VolumeName")]
+    first: dict[str, int] = {}
+    conflicts: dict[str, str] = {}
+    for index, name in enumerate(names):
+        known = first.setdefault(name, index)
+        if table.rows[known] != table.rows[index]:
+            numbers = f"{table.row_numbers[known]} and {table.row_numbers[index]}"
+            conflicts[name] = f"{table.path}: rows {numbers} have the same name but differ"
+    return NamedTable(table=table, names=names, first=first, conflicts=conflicts)
+
+
+@dataclass(frozen=True)
+class NamedTable:
+    """A table with an index.
+
+    Attributes:
+        table: The table.
+        names: Name of each row.
+        first: Name -> index of its first row.
+        conflicts: Name -> how its rows differ, of names with several.
+    """
+
+    table: CsvTable
+    names: list[str] = field(repr=False)
+    first: dict[str, int] = field(repr=False)
+    conflicts: dict[str, str] = field(repr=False)
+
+    def describe_repeat(self, name: str) -> str:
+        """Return a sentence that says where a name stands first."""
+        return f"{name} stands already in row {self.table.row_numbers[self.first[name]]}"
+
+
+@dataclass(frozen=True)
+class SplitTables:
+    """Everything read of one split, before it is joined; cells by column, then by row.
+
+    Attributes:
+        metadata: Spacing and rescaling.
+        cells: Columns of a catalog row -> one value per row of the metadata.
+        reports: Sections of the reports.
+        section_columns: Section -> index of its column.
+        labels: One column per label.
+        label_names: Their names.
+        label_cells: Their values, by column.
+        with_texts: Whether a volume needs a report and labels.
+    """
+
+    metadata: NamedTable
+    cells: dict[str, list[Any]]
+    reports: NamedTable
+    section_columns: dict[str, int]
+    labels: NamedTable
+    label_names: tuple[str, ...]
+    label_cells: list[list[float | None]]
+    with_texts: bool
+
+    def find_conflict(self, name: str) -> str | None:
+        """Return how the rows of a name differ in one of the tables; None where they do not."""
+        for table in (self.metadata, self.reports, self.labels):
+            if name in table.conflicts:
+                return f"{table.conflicts[name]}; nobody knows which is right"
+        return None

@@ -1,0 +1,241 @@
+"""The catalog of an NPZ tree: files and tables joined by study, and what either lacks."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from medassets.errors import CatalogError, Reason
+from medassets.specs import VolumeDatasetSpec
+from medassets.storage.formats.csv_tables import CsvTable, parse_csv
+from medassets.volumes.catalog.ct_rate import ARRAY_ROW_SCHEMA, LABEL_NAMES_KEY
+from medassets.volumes.catalog.ct_rate_names import name_split_long, parse_volume_name
+from medassets.volumes.catalog.ct_tables import (
+    ASK_FOR_RESCALING,
+    Exclusion,
+    NamedTable,
+    Row,
+    SplitTables,
+    exclude_by_cells,
+    join_texts,
+    read_tables,
+)
+from medassets.volumes.catalog.npz_tree import (
+    DEEPEST,
+    TREES_KEY,
+    NpzFile,
+    choose_depth,
+    describe_tree,
+    list_tree,
+    name_study,
+    read_headers,
+    read_trees,
+)
+from medassets.volumes.catalog.sample_keys import (
+    make_distinct_key,
+    make_sample_key,
+    part_repeats,
+    read_planned,
+)
+
+_OPTIONAL = ("NumberofSlices",)
+_RESCALING = ("RescaleSlope", "RescaleIntercept")
+
+
+def read_npz_rows(
+    spec: VolumeDatasetSpec, folder: Path, previous: pa.Table | None = None
+) -> pa.Table:
+    """List the files of all splits and join them with their tables by VolumeName.
+
+    Every file and every row of a table ends in a row: joined, or with its reason in `excluded` and a
+    sentence in `detail`. A file without a row lacks metadata, report or labels; a row without a file
+    is `missing_source`; a row that repeats one is `duplicate_row`. Files at another depth than that
+    which holds the most are `other_depth`.
+
+    Args:
+        spec: Declaration: `splits`, `volumes_dir`, `array_key`, the three tables, `hu_rule`.
+        folder: Top of the source.
+        previous: The last catalog. The depth it used is kept, for most files may have been deleted
+            since, and headers of files that are as they were are not read again.
+
+    Returns:
+        Table with the columns of `ARRAY_ROW_SCHEMA`; `shape` as stored, `spacing_*` in mm. Of several
+        files of a study in different splits, one keeps the key: that which had it before, else the
+        first.
+
+    Raises:
+        CatalogError: If the folder or a table is missing or malformed; names file, row and column.
+    """
+    before, known = read_trees(previous), _read_known(previous)
+    rows: list[Row] = []
+    trees: dict[str, Any] = {}
+    names: list[str] = []
+    for split in spec.splits:
+        files = list_tree(folder, spec.of_split(spec.volumes_dir, split).rstrip("/"))
+        depth = before[split]["depth"] if split in before else choose_depth(files)
+        trees[split] = describe_tree(files, depth)
+        tables = _open_tables(spec, folder, split)
+        names = names or list(tables.label_names)
+        used = [file for file in files if file.depth == depth]
+        used = read_headers(used, folder, spec.array_key, known)
+        others = [file for file in files if file.depth != depth]
+        common = {"split": split, "label_names": list(tables.label_names)}
+        found = (
+            *_iter_files(used, tables, spec),
+            *(_exclude_depth(file, depth) for file in others),
+            *_iter_strangers(used, tables, split),
+            *_iter_repeats(tables, split),
+        )
+        rows += [{**common, **row} for row in found]
+    part_repeats(rows, read_planned(previous))
+    table = pa.Table.from_pylist(rows, schema=ARRAY_ROW_SCHEMA)
+    label_names = json.dumps(names, ensure_ascii=False).encode()
+    return table.replace_schema_metadata(
+        {LABEL_NAMES_KEY: label_names, TREES_KEY: json.dumps(trees).encode()}
+    )
+
+
+def _read_known(previous: pa.Table | None) -> dict[str, NpzFile]:
+    names = ("path", "num_bytes", "mtime_ns", "shape", "array_dtype")
+    if previous is None or not set(names) <= set(previous.column_names):
+        return {}
+    cells = zip(*(previous[name].to_pylist() for name in names), strict=True)
+    return {
+        path: NpzFile(path, "", 0, size or 0, mtime or 0, tuple(shape), dtype)
+        for path, size, mtime, shape, dtype in cells
+        if path is not None and shape is not None
+    }
+
+
+def _open_tables(spec: VolumeDatasetSpec, folder: Path, split: str) -> SplitTables:
+    def read(path: str) -> CsvTable:
+        # CT-RATE's own tables call the split valid by its long name.
+        places = [
+            Path(spec.of_split(path, s)).expanduser() for s in (split, name_split_long(split))
+        ]
+        place = next((one for one in places if (folder / one).exists()), places[0])
+        if (folder / place).exists() and not (folder / place).is_file():
+            # Reading a pipe would wait without end.
+            msg = f"{folder / place}: the table cannot be read (not a plain file)"
+            raise CatalogError(msg)
+        try:
+            return parse_csv((folder / place).read_bytes(), str(place))
+        except OSError as error:
+            msg = f"{folder / place}: the table cannot be read ({error.strerror})"
+            raise CatalogError(msg) from error
+
+    metadata, reports, labels = map(read, (spec.meta_file, spec.reports_file, spec.labels_file))
+    missing = [name for name in _RESCALING if name not in metadata.columns]
+    if missing and spec.needs_rescaling:
+        msg = f"{metadata.path}, row 1, column {missing[0]}: missing; {ASK_FOR_RESCALING}"
+        raise CatalogError(msg)
+    optional = (*_OPTIONAL, *_RESCALING)
+    return read_tables(metadata, reports, labels, name_of=name_study, optional=optional)
+
+
+def _iter_files(
+    files: list[NpzFile], tables: SplitTables, spec: VolumeDatasetSpec
+) -> Iterator[Row]:
+    counts = Counter(file.study_id for file in files if file.problem is None)
+    for file in files:
+        row = _identify(file) | _join(file.study_id, tables)
+        if counts[file.study_id] > 1:
+            row["key"] = make_distinct_key(file.study_id, of=file.path)
+        exclusion = _exclude(file, counts[file.study_id], row=row, tables=tables, spec=spec)
+        if exclusion is not None:
+            row["excluded"], row["detail"] = str(exclusion[0]), exclusion[1]
+        yield row
+
+
+def _identify(file: NpzFile) -> Row:
+    study_id = file.study_id
+    volume = parse_volume_name(f"{study_id}.nii.gz", split=study_id.partition("_")[0])
+    return {
+        "key": make_sample_key(study_id),
+        "study_id": study_id,
+        "path": file.path,
+        "group": volume.patient if volume else study_id,
+        "patient": volume.patient if volume else None,
+        "scan": volume.scan if volume else None,
+        "reconstruction": volume.reconstruction if volume else None,
+        "num_bytes": file.num_bytes,
+        "mtime_ns": file.mtime_ns,
+        "shape": file.shape,
+        "array_dtype": file.dtype,
+    }
+
+
+def _join(study_id: str, tables: SplitTables) -> Row:
+    row = join_texts(study_id, tables)
+    metadata = tables.metadata
+    if (index := metadata.first.get(study_id)) is not None:
+        row |= {column: cells[index] for column, cells in tables.cells.items()}
+        row["xy_spacing"] = metadata.table.rows[index][metadata.table.column_index("XYSpacing")]
+    return row
+
+
+def _exclude(
+    file: NpzFile, num_files: int, *, row: Row, tables: SplitTables, spec: VolumeDatasetSpec
+) -> Exclusion | None:
+    """Say why a file cannot become a sample: the first rule that applies."""
+    if file.problem is not None:
+        return file.problem
+    if num_files > 1:
+        return (
+            Reason.AMBIGUOUS_SOURCE,
+            f"{file.path}: {num_files} files of {file.study_id}; leave one",
+        )
+    if file.study_id not in tables.metadata.first:
+        return Reason.MISSING_METADATA, f"{file.path}: not in {tables.metadata.table.path}"
+    if (conflict := tables.find_conflict(file.study_id)) is not None:
+        return Reason.DUPLICATE_ROW, conflict
+    return exclude_by_cells(file.study_id, row=row, tables=tables, spec=spec)
+
+
+def _exclude_depth(file: NpzFile, depth: int) -> Row:
+    where = f"at depth {file.depth}; of depths 1 to {DEEPEST} most files are at {depth}"
+    reason, detail = file.problem or (Reason.OTHER_DEPTH, f"{file.path}: {where}")
+    key = make_distinct_key(file.study_id, of=file.path)
+    return _identify(file) | {"key": key, "excluded": str(reason), "detail": detail}
+
+
+def _iter_strangers(files: list[NpzFile], tables: SplitTables, split: str) -> Iterator[Row]:
+    """Yield a row for each study that only the tables know."""
+    seen = {file.study_id for file in files}
+    for side in (tables.metadata, tables.reports, tables.labels):
+        for study_id, index in side.first.items():
+            if study_id in seen:
+                continue
+            seen.add(study_id)
+            where = f"{side.table.path}, row {side.table.row_numbers[index]}"
+            detail = f"{where}: {split} has no file {study_id}.npz"
+            yield {
+                "key": make_sample_key(study_id),
+                "study_id": study_id,
+                "excluded": str(Reason.MISSING_SOURCE),
+                "detail": detail,
+            }
+
+
+def _iter_repeats(tables: SplitTables, split: str) -> Iterator[Row]:
+    """Yield a row for each row of a table that repeats the name of another."""
+    sides: tuple[tuple[str, NamedTable], ...] = (
+        ("metadata", tables.metadata),
+        ("reports", tables.reports),
+        ("labels", tables.labels),
+    )
+    for kind, side in sides:
+        for index, name in enumerate(side.names):
+            if side.first[name] == index:
+                continue
+            number = side.table.row_numbers[index]
+            fields: dict[str, Any] = {
+                "key": f"{split}-{kind}-row-{number}",
+                "study_id": name,
+                "excluded": str(Reason.DUPLICATE_ROW),
+                "detail": f"{side.table.path}, row {number}: {side.describe_repeat(name)}",
+            }
+            yield fields

@@ -1,0 +1,108 @@
+"""What one sample of a foreign tar holds, as far as the catalog needs it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeVar
+
+from medassets.errors import Reason, SampleRejectedError
+from medassets.tars.index import Members, read_extent
+from medassets.volumes.catalog.ct_tables import Row
+from medassets.volumes.catalog.webdataset_facts import parse_facts, read_stated_columns, shorten
+from medassets.volumes.files.array_files import open_npy_array, open_npz_array
+
+_T = TypeVar("_T")
+
+_MOST_JSON_BYTES = 1 << 24
+
+
+def call_or_reject(reason: Reason, read: Callable[[], _T], start: str = "") -> _T:
+    """Return what a function reads; its ValueError is a rejection.
+
+    Args:
+        reason: Code of the rejection.
+        read: The function.
+        start: How its detail begins.
+    """
+    try:
+        return read()
+    except ValueError as error:
+        raise SampleRejectedError(reason, f"{start}{error}") from error
+
+
+@dataclass(frozen=True)
+class TarSample:
+    """One sample of an open tar.
+
+    Attributes:
+        file: The tar.
+        members: Where its members lie.
+    """
+
+    file: IO[bytes]
+    members: Members
+
+    def read_facts(self, suffix: str) -> Row:
+        """Return the json.
+
+        Args:
+            suffix: Its member.
+
+        Raises:
+            SampleRejectedError: BAD_RECORD if it is not there or no JSON object.
+        """
+        if suffix not in self.members:
+            detail = f"has no .{suffix}, which names the study and its spacing"
+            raise SampleRejectedError(Reason.BAD_RECORD, detail)
+        extent = self.members[suffix]
+        if extent.size_bytes > _MOST_JSON_BYTES:
+            detail = f".{suffix} has {extent.size_bytes:,} bytes; expected some facts"
+            raise SampleRejectedError(Reason.BAD_RECORD, detail)
+        content = read_extent(self.file.fileno(), extent)
+        return call_or_reject(Reason.BAD_RECORD, lambda: parse_facts(content), f".{suffix}: ")
+
+    def read_array_columns(self, suffix: str | None, facts: Row, array_key: str) -> Row:
+        """Return shape and dtype of the volume; nothing where the build will say why it has none.
+
+        Args:
+            suffix: Its member; None if there is none.
+            facts: The json.
+            array_key: Name of the array in a `.npz`.
+
+        Raises:
+            SampleRejectedError: MISSING_SOURCE if there is none, BAD_RECORD if the json states a
+                shape or dtype that none could have.
+        """
+        if suffix is None:
+            detail = f"has no volume (bin with shape and dtype, npy or npz), only {self._list()}"
+            raise SampleRejectedError(Reason.MISSING_SOURCE, detail)
+        kind = suffix.rpartition(".")[2]
+        if kind not in ("npy", "npz"):
+            return call_or_reject(Reason.BAD_RECORD, lambda: read_stated_columns(facts))
+        within, path = self.members[suffix], Path(self.file.name)
+        is_npz = kind == "npz"
+        opened = open_npz_array(path, array_key, within=within) if is_npz else None
+        try:
+            with opened or open_npy_array(path, within=within) as array:
+                return {"shape": list(array.shape), "array_dtype": array.dtype.name}
+        except SampleRejectedError:
+            return {}
+
+    def require(self, suffix: str | None, reason: Reason, what: str) -> None:
+        """Refuse a sample without a member.
+
+        Args:
+            suffix: The member; None if there is none.
+            reason: Code of the rejection.
+            what: What a person calls it.
+
+        Raises:
+            SampleRejectedError: If it is not there or empty.
+        """
+        if suffix is None:
+            raise SampleRejectedError(reason, f"has no {what}, only {self._list()}")
+        if not self.members[suffix].size_bytes:
+            raise SampleRejectedError(reason, f".{suffix} is empty")
+
+    def _list(self) -> str:
+        return ", ".join(f".{shorten(suffix)[1:-1]}" for suffix in self.members)

@@ -1,0 +1,207 @@
+"""The catalog of existing WebDatasets: a row per sample of their tars, and what it lacks."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow as pa
+
+from medassets.errors import CatalogError, Reason, SampleRejectedError
+from medassets.specs import VolumeDatasetSpec
+from medassets.storage.checksums import fingerprint
+from medassets.storage.paths import check_member_path, show_path
+from medassets.storage.unreadable import unreadable_as_rejection
+from medassets.tars.index import TarStat, index_tar, stat_tar
+from medassets.volumes.catalog.ct_rate import ARRAY_ROW_SCHEMA
+from medassets.volumes.catalog.ct_tables import Row
+from medassets.volumes.catalog.sample_keys import make_sample_key, part_repeats
+from medassets.volumes.catalog.webdataset_facts import read_columns, read_study_id, shorten
+from medassets.volumes.catalog.webdataset_fields import propose_fields
+from medassets.volumes.catalog.webdataset_members import TarSample, call_or_reject
+from medassets.volumes.catalog.webdataset_tars import (
+    TARS_KEY,
+    KnownTars,
+    NamedTar,
+    TarFolder,
+    describe_tars,
+    find_tars,
+)
+
+WEBDATASET_ROW_SCHEMA = pa.schema(
+    [
+        *ARRAY_ROW_SCHEMA,
+        *((f"{role}_member", pa.string()) for role in ("volume", "text", "labels", "json")),
+    ]
+)
+"""Columns of `read_webdataset_rows`: those of arrays, and the suffix of the member of each role."""
+
+# Of these rows; another number makes every tar be read again.
+_VERSION = 2
+# Small reads on a network disk only wait.
+_NUM_READERS = 8
+
+
+def read_webdataset_rows(
+    spec: VolumeDatasetSpec, source: TarFolder, previous: pa.Table | None = None
+) -> pa.Table:
+    """List the samples of the tars of all splits.
+
+    The study is named by the json, never by the key in the tar. A sample that cannot become one of
+    ours is kept, with its reason in `excluded` and a sentence in `detail`; so is a tar that cannot be
+    read, or that a pattern names and is not there. The text of a report stays in its tar.
+
+    Args:
+        spec: Declaration: `shards`, `splits`, `fields`, `label_names`, `array_key`, `hu_rule`.
+        source: The folder that holds the tars.
+        previous: The last catalog. Tars that are as they were are not read again, and those whose
+            samples it knows may be gone: sources are deleted when they are in a shard.
+
+    Returns:
+        Table with the columns of `WEBDATASET_ROW_SCHEMA`. Of several samples of a study, in
+        whichever splits, one keeps the key: that which had it before, else the first usable one.
+
+    Raises:
+        CatalogError: If a declaration names no tar, or one that is none of the source's.
+    """
+    reading = _fingerprint_reading(spec)
+    known = KnownTars(previous, reading=reading, columns=WEBDATASET_ROW_SCHEMA.names)
+    rows: list[Row] = []
+    read: dict[str, tuple[TarStat, int]] = {}
+    with ThreadPoolExecutor(_NUM_READERS, thread_name_prefix="medassets-tars") as pool:
+        for split in spec.splits:
+            reader = _Reader(spec, source, split, known)
+            tars = find_tars(spec, source, split, may_be_gone=known.has_split(split))
+            for tar, (stat, found) in zip(tars, pool.map(reader.read_tar, tars), strict=True):
+                rows.extend(found)
+                if stat is not None:
+                    read[tar.path] = stat, len(found)
+    part_repeats(rows, known.planned)
+    table = pa.Table.from_pylist(rows, schema=WEBDATASET_ROW_SCHEMA)
+    return table.replace_schema_metadata({TARS_KEY: describe_tars(read, reading=reading)})
+
+
+def _fingerprint_reading(spec: VolumeDatasetSpec) -> str:
+    """Return the hash of everything but the tars that a row depends on."""
+    names = ("fields", "label_names", "array_key", "needs_rescaling")
+    return fingerprint({"version": _VERSION, **{name: getattr(spec, name) for name in names}})
+
+
+def _digest(text: str) -> str:
+    return fingerprint(text)[:20]
+
+
+class _Reader:
+    """Reads the tars of one split; its methods may run in several threads."""
+
+    def __init__(
+        self, spec: VolumeDatasetSpec, source: TarFolder, split: str, known: KnownTars
+    ) -> None:
+        self.spec = spec
+        self.source = source
+        self.split = split
+        self.known = known
+
+    def read_tar(self, tar: NamedTar) -> tuple[TarStat | None, list[Row]]:
+        """Return the rows of a tar, and its state if they are those of its samples."""
+        try:
+            place = self._locate(tar)
+            if place is None:
+                return None, []
+            stat = stat_tar(place)
+            known = self.known.read_rows(tar.path, self.split, stat)
+            rows = known or self._read_samples(tar.path, place, stat)
+            _check_manifest(tar, {"bytes": stat.num_bytes, "samples": len(rows)})
+        except CatalogError as error:
+            return None, [self._exclude_tar(tar, Reason.BAD_NAME, str(error))]
+        except SampleRejectedError as error:
+            return None, [self._exclude_tar(tar, error.reason, error.detail)]
+        except FileNotFoundError:
+            detail = "vanished while it was read"
+            return None, [self._exclude_tar(tar, Reason.MISSING_SOURCE, detail)]
+        return stat, rows
+
+    def _locate(self, tar: NamedTar) -> Path | None:
+        """Return where a tar is; None if it was deleted when its samples were in shards."""
+        check_member_path(tar.path)
+        with unreadable_as_rejection():
+            place = self.source.locate(tar.path)
+        if place is None and not self.known.has_samples(tar.path):
+            detail = "does not exist, is no plain file, or is a link out of the source"
+            raise SampleRejectedError(Reason.MISSING_SOURCE, detail)
+        return place
+
+    def _exclude_tar(self, tar: NamedTar, reason: Reason, detail: str) -> Row:
+        path = show_path(tar.path)
+        return {
+            "key": f"{self.split}-tar-{_digest(path)}",
+            "split": self.split,
+            "path": path,
+            "excluded": str(reason),
+            "detail": f"{path}: {detail}",
+        }
+
+    def _read_samples(self, tar: str, place: Path, stat: TarStat) -> list[Row]:
+        samples = index_tar(place)
+        with unreadable_as_rejection(), place.open("rb", buffering=0) as file:
+            found = {key: TarSample(file, members) for key, members in samples.items()}
+            rows = [self._read_sample(tar, key, sample) for key, sample in found.items()]
+        return [{**row, "mtime_ns": stat.mtime_ns} for row in rows]
+
+    def _read_sample(self, tar: str, key: str, sample: TarSample) -> Row:
+        path = f"{tar}/{key}"
+        num_bytes = sum(extent.size_bytes for extent in sample.members.values())
+        row: Row = {"split": self.split, "path": path, "num_bytes": num_bytes}
+        row["key"] = f"{self.split}-sample-{_digest(path)}"
+        try:
+            check_member_path(path)
+            self._fill_row(row, sample)
+        except CatalogError:
+            detail = f"{tar}: {shorten(key)} is no name of a sample"
+            row |= {"path": tar, "excluded": str(Reason.BAD_NAME), "detail": detail}
+        except SampleRejectedError as error:
+            row |= {"excluded": str(error.reason), "detail": f"{tar}: {key}: {error.detail}"}
+        return row
+
+    def _fill_row(self, row: Row, sample: TarSample) -> None:
+        """Add what is known of a sample; what is known when it is rejected stays."""
+        facts = sample.read_facts(self.spec.fields.get("json", "json"))
+        study_id = call_or_reject(Reason.BAD_NAME, lambda: read_study_id(facts))
+        row |= {"key": make_sample_key(study_id), "study_id": study_id}
+        row |= read_columns(facts, study_id)
+        if self.spec.label_names:
+            row["label_names"] = list(self.spec.label_names)
+        suffixes = list(sample.members)
+        fields = call_or_reject(
+            Reason.BAD_RECORD, lambda: propose_fields(suffixes, facts, self.spec.fields)
+        )
+        row |= {f"{role}_member": suffix for role, suffix in asdict(fields).items()}
+        row |= sample.read_array_columns(fields.volume, facts, self.spec.array_key)
+        if len(row.get("shape") or ()) == 3:
+            row["num_slices"] = row["shape"][2]
+        sample.require(fields.text, Reason.MISSING_REPORT, "text (txt)")
+        sample.require(fields.labels, Reason.MISSING_LABELS, "labels (cls or labels)")
+        _check_columns(row, self.spec)
+
+
+def _check_manifest(tar: NamedTar, found: Mapping[str, int]) -> None:
+    for what, said in (("bytes", tar.num_bytes), ("samples", tar.num_samples)):
+        if said is not None and said != found[what]:
+            detail = f"the tar has {found[what]:,} {what}, its manifest says {said:,}"
+            raise SampleRejectedError(Reason.CORRUPT_TAR, detail)
+
+
+def _check_columns(row: Row, spec: VolumeDatasetSpec) -> None:
+    """Refuse a sample whose json leaves out what its voxels need."""
+    if any(step is None or step <= 0 for step in (row[f"spacing_{axis}"] for axis in "ijk")):
+        detail = "the json gives no usable XYSpacing and ZSpacing, nor spacing_mm"
+        raise SampleRejectedError(Reason.SPACING_MISSING, detail)
+    if not spec.needs_rescaling:
+        return
+    remedy = "complete it, or declare `hu_rule: none` if values are HU already"
+    if not row["rescale_slope"]:
+        detail = f"the json gives no RescaleSlope, or zero; {remedy}"
+        raise SampleRejectedError(Reason.HU_RULE_MISSING, detail)
+    if row["rescale_intercept"] is None:
+        detail = f"the json gives no RescaleIntercept; {remedy}"
+        raise SampleRejectedError(Reason.HU_RULE_MISSING, detail)

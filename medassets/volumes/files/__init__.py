@@ -1,0 +1,1 @@
+"""Files of CT volumes as streams of slices: NIfTI and arrays."""

@@ -1,0 +1,212 @@
+"""One array of a `.npz`, a `.npy` or of plain bytes as a stream: bounded memory, never unpickled."""
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, NoReturn
+
+import numpy as np
+
+from medassets.errors import Reason, SampleRejectedError
+from medassets.storage.formats.byte_streams import ByteStream, FileWindow, PlainStream
+from medassets.storage.formats.npy import (
+    SHORTEST_BYTES,
+    NpyHeader,
+    measure_npy_header,
+    parse_npy_header,
+    read_dtype,
+)
+from medassets.storage.formats.zip_members import ZipMember
+from medassets.tars.index import Extent
+from medassets.volumes.files.nifti import MAX_SIDE, MAX_VOXELS
+
+_DTYPE_KINDS = frozenset("iuf")
+_HEADER_READ_BYTES = 1 << 12
+
+
+class ArrayStream:
+    """Values of one 3-D array, in the order in which they are stored.
+
+    Attributes:
+        shape: Sides of the array, axes (i, j, k).
+        dtype: Integers or floating-point numbers of at most 8 bytes, with byte order.
+        fortran: Whether i is stored fastest, and not k.
+    """
+
+    def __init__(self, header: NpyHeader, stream: ByteStream, verify: Callable[[], None]) -> None:
+        self.shape = header.shape
+        self.dtype = header.dtype
+        self.fortran = header.fortran
+        self._stream = stream
+        self._verify = verify
+
+    def read_into(self, target: np.ndarray) -> None:
+        """Read the next values as they are stored.
+
+        Args:
+            target: C-contiguous, of the stored dtype; filled whole.
+
+        Raises:
+            SampleRejectedError: CORRUPT_NPZ if values are missing or the file is damaged.
+        """
+        view = target.reshape(-1).view(np.uint8).data
+        if self._stream.read_into(view) < len(view):
+            _reject(Reason.CORRUPT_NPZ, "the file ends before the last value of the array")
+
+    def finish(self) -> None:
+        """Read to the end, so that the checksum of a zip member is verified; twice does no harm.
+
+        Raises:
+            SampleRejectedError: CORRUPT_NPZ if the checksum is wrong or bytes are left.
+        """
+        if self._stream.read_into(memoryview(bytearray(1))):
+            _reject(Reason.CORRUPT_NPZ, "the file holds more bytes than its array takes")
+        self._verify()
+
+
+@contextmanager
+def open_npz_array(path: Path, key: str, *, within: Extent | None = None) -> Iterator[ArrayStream]:
+    """Open one array of a `.npz` file, stored or deflated.
+
+    Args:
+        path: File to read.
+        key: Name of the array; that of the member may end in `.npy`.
+        within: Part of the file in which the `.npz` lies.
+
+    Raises:
+        SampleRejectedError: CORRUPT_NPZ if the file is no zip file or is damaged, BAD_HEADER if the
+            array is not there or none of those read; on entry and on every later read.
+    """
+    with _open_window(path, within) as window:
+        member = ZipMember(window, key)
+        header = _read_member_header(member)
+        yield ArrayStream(header, member, member.verify)
+
+
+@contextmanager
+def open_npy_array(path: Path, *, within: Extent | None = None) -> Iterator[ArrayStream]:
+    """Open a `.npy` file.
+
+    Args:
+        path: File to read.
+        within: Part of the file in which the `.npy` lies.
+
+    Raises:
+        SampleRejectedError: CORRUPT_NPZ if it ends early, BAD_HEADER if it is no array of those
+            read or longer than it says.
+    """
+    with _open_window(path, within) as window:
+        stream = PlainStream(window)
+        header, num_header_bytes = _read_header(stream)
+        _check_size(header, window.size_bytes - num_header_bytes)
+        yield ArrayStream(header, stream, _verify_nothing)
+
+
+@contextmanager
+def open_raw_array(
+    path: Path, *, shape: tuple[int, ...], dtype: str, within: Extent | None = None
+) -> Iterator[ArrayStream]:
+    """Open values without a header, in C order.
+
+    Args:
+        path: File to read.
+        shape: Axes (i, j, k), k stored fastest.
+        dtype: Name such as `float16` or `>i2`.
+        within: Part of the file in which the values lie.
+
+    Raises:
+        SampleRejectedError: CORRUPT_NPZ if there are too few bytes, BAD_HEADER if there are too
+            many, or shape or dtype are none of those read.
+    """
+    try:
+        header = NpyHeader(tuple(shape), fortran=False, dtype=read_dtype(dtype))
+    except ValueError as error:
+        _reject(Reason.BAD_HEADER, f"dtype {dtype!r}: {error}")
+    _check_header(header)
+    with _open_window(path, within) as window:
+        _check_size(header, window.size_bytes)
+        yield ArrayStream(header, PlainStream(window), _verify_nothing)
+
+
+def read_npz_header(path: Path, key: str) -> NpyHeader:
+    """Return what the header of one array says, from a few KB of the file.
+
+    Args:
+        path: `.npz` file.
+        key: Name of the array.
+
+    Raises:
+        SampleRejectedError: As `open_npz_array` on entry.
+    """
+    with _open_window(path, None) as window:
+        return _read_member_header(ZipMember(window, key, read_bytes=_HEADER_READ_BYTES))
+
+
+@contextmanager
+def _open_window(path: Path, within: Extent | None) -> Iterator[FileWindow]:
+    with path.open("rb", buffering=0) as file:
+        yield FileWindow(file, *(within or Extent(0, _measure(file))))
+
+
+def _measure(file: IO[bytes]) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
+def _read_member_header(member: ZipMember) -> NpyHeader:
+    header, num_header_bytes = _read_header(member)
+    claimed = num_header_bytes + math.prod(header.shape) * header.dtype.itemsize
+    if claimed != member.num_bytes:
+        detail = f"the header claims {claimed} bytes; the zip directory says {member.num_bytes}"
+        _reject(Reason.BAD_HEADER, detail)
+    return header
+
+
+def _read_header(stream: ByteStream) -> tuple[NpyHeader, int]:
+    """Return a checked header and its bytes; the stream then stands at the first value."""
+    try:
+        start = _read(stream, SHORTEST_BYTES)
+        start += _read(stream, measure_npy_header(start) - len(start))
+        header = parse_npy_header(start)
+    except ValueError as error:
+        # A rejection of the stream is a ValueError too.
+        if isinstance(error, SampleRejectedError):
+            raise
+        detail = f"no array of plain numbers ({error}); others are never unpickled"
+        raise SampleRejectedError(Reason.BAD_HEADER, detail) from error
+    _check_header(header)
+    return header, len(start)
+
+
+def _read(stream: ByteStream, num_bytes: int) -> bytes:
+    target = bytearray(num_bytes)
+    return bytes(target[: stream.read_into(memoryview(target))])
+
+
+def _check_header(header: NpyHeader) -> None:
+    if header.dtype.kind not in _DTYPE_KINDS or header.dtype.itemsize > 8:
+        _reject(Reason.BAD_HEADER, f"an array of {header.dtype} is not one of CT")
+    if len(header.shape) != 3:
+        _reject(Reason.BAD_HEADER, f"expected one 3-D volume, got an array of {header.shape}")
+    i, j, k = header.shape
+    if not (min(i, j, k) > 0 and max(i, j, k) <= MAX_SIDE and i * j * k <= MAX_VOXELS):
+        _reject(Reason.BAD_HEADER, f"the header claims a shape of {i} x {j} x {k}")
+
+
+def _check_size(header: NpyHeader, num_bytes: int) -> None:
+    """Compare the bytes that are there with those of the array."""
+    claimed = math.prod(header.shape) * header.dtype.itemsize
+    detail = f"{header.dtype} of {header.shape} takes {claimed} bytes, and there are {num_bytes}"
+    if num_bytes < claimed:
+        _reject(Reason.CORRUPT_NPZ, detail)
+    if num_bytes > claimed:
+        _reject(Reason.BAD_HEADER, detail)
+
+
+def _verify_nothing() -> None:
+    """Stand for the checksum that neither `.npy` files nor plain bytes have."""
+
+
+def _reject(reason: Reason, detail: str) -> NoReturn:
+    raise SampleRejectedError(reason, detail)

@@ -1,0 +1,254 @@
+"""Read NIfTI files as a stream of slices: bounded memory, checked to the last byte."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+import nibabel as nib
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+
+from medassets.arrays import Affine
+from medassets.errors import Reason, SampleRejectedError
+from medassets.storage.formats.byte_streams import (
+    MAX_DEFLATE_RATIO,
+    ByteStream,
+    GzipStream,
+    PlainStream,
+)
+
+MAX_SIDE = 16_384
+MAX_VOXELS = 1 << 33
+MAX_HEADER_BYTES = 1 << 24
+
+_HEADER_BYTES = {348: 348, 540: 540}
+_DTYPE_KINDS = frozenset("iuf")
+_MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+
+
+@dataclass(frozen=True)
+class NiftiHeader:
+    """What a NIfTI header says, in mm and in RAS+.
+
+    Attributes:
+        shape: Stored axes (i, j, k).
+        dtype: Stored dtype with its byte order.
+        pixdim_mm: Voxel step along axis 0, 1, 2 as `pixdim` states it; may be nonsense.
+        affine: float64 (4, 4), voxel index -> mm, RAS+; may hold NaN.
+        affine_from: Field of the header the affine comes from: sform, qform or pixdim.
+        slope: `scl_slope`, None where the header leaves scaling out (0 or not finite).
+        intercept: `scl_inter`, None where `slope` is None.
+        data_offset: Byte of the first voxel.
+    """
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    pixdim_mm: tuple[float, float, float]
+    affine: Affine = field(repr=False)
+    affine_from: str
+    slope: float | None
+    intercept: float | None
+    data_offset: int
+
+    @property
+    def slice_bytes(self) -> int:
+        """Bytes of one stored slice (all i and j of one k)."""
+        return self.shape[0] * self.shape[1] * self.dtype.itemsize
+
+
+class VolumeReader(Protocol):
+    """An open volume of whatever format, read slice by slice."""
+
+    @property
+    def header(self) -> NiftiHeader:
+        """What is known of the volume before its first voxel."""
+        ...
+
+    def read_slice_into(self, target: np.ndarray) -> None:
+        """Fill a C-contiguous target of shape (j, i) and the header's dtype with the next slice."""
+        ...
+
+    def finish(self) -> None:
+        """Read to the end, so that the checksum of the whole file is verified."""
+        ...
+
+
+@contextmanager
+def open_nifti(path: Path) -> Iterator["NiftiReader"]:
+    """Open a `.nii` or `.nii.gz` file; which of the two is seen from its first bytes.
+
+    Args:
+        path: File to read.
+
+    Raises:
+        SampleRejectedError: If the header cannot be used (BAD_HEADER) or the gzip stream is
+            damaged (CORRUPT_GZIP); on entry and on every later read.
+    """
+    num_bytes = path.stat().st_size
+    with path.open("rb", buffering=0) as file:
+        magic = file.read(2)
+        file.seek(0)
+        if magic == b"\x1f\x8b":
+            yield NiftiReader(GzipStream(file), num_bytes * MAX_DEFLATE_RATIO)
+        elif path.name.endswith(".gz"):
+            _reject(Reason.CORRUPT_GZIP, f"{num_bytes} bytes that do not begin like gzip")
+        else:
+            yield NiftiReader(PlainStream(file), num_bytes)
+
+
+def decode_header(block: bytes) -> NiftiHeader:
+    """Read a NIfTI-1 or NIfTI-2 header of a single-file image.
+
+    Args:
+        block: The first 540 bytes of the file (348 are enough for NIfTI-1).
+
+    Raises:
+        SampleRejectedError: BAD_HEADER, if it is not such a header or claims what cannot be.
+
+    Source: NIfTI-1.1 and NIfTI-2 standards, https://nifti.nimh.nih.gov.
+    """
+    raw = _parse_header(block)
+    fields: Any = raw.structarr
+    offset = float(fields["vox_offset"])
+    if not len(raw.binaryblock) <= offset <= MAX_HEADER_BYTES or offset != int(offset):
+        _reject(Reason.BAD_HEADER, f"voxels cannot begin at byte {offset:g}")
+    unit = _MM_PER_UNIT.get(int(fields["xyzt_units"]) & 7, 1.0)
+    affine, affine_from = _read_affine(raw)
+    affine[:3] *= unit
+    slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])
+    scaled = np.isfinite(slope) and slope != 0
+    if scaled and not np.isfinite(intercept):
+        _reject(Reason.BAD_HEADER, f"scl_slope is {slope:g}, but scl_inter is {intercept:g}")
+    i_mm, j_mm, k_mm = (abs(float(step)) * unit for step in fields["pixdim"][1:4])
+    return NiftiHeader(
+        shape=_read_shape(fields["dim"]),
+        dtype=_read_dtype(raw),
+        pixdim_mm=(i_mm, j_mm, k_mm),
+        affine=affine,
+        affine_from=affine_from,
+        slope=slope if scaled else None,
+        intercept=intercept if scaled else None,
+        data_offset=int(offset),
+    )
+
+
+def _parse_header(block: bytes) -> nib.Nifti1Header:
+    for order in "<>":
+        size = int(np.frombuffer(block[:4].ljust(4, b"\0"), f"{order}i4")[0])
+        num_bytes = _HEADER_BYTES.get(size)
+        if num_bytes is None or len(block) < num_bytes:
+            continue
+        kind = nib.Nifti1Header if size == 348 else nib.Nifti2Header
+        header = kind(block[:num_bytes], order, check=False)
+        magic = bytes(header.structarr["magic"])[:3]
+        if magic in (b"n+1", b"n+2"):
+            return header
+        _reject(Reason.BAD_HEADER, f"expected a single-file NIfTI (n+1, n+2), got magic {magic!r}")
+    _reject(Reason.BAD_HEADER, f"the first bytes {block[:4].hex()} are not those of NIfTI")
+
+
+def _read_shape(dim: Any) -> tuple[int, int, int]:
+    num_axes = int(dim[0])
+    sides = [int(side) for side in dim[1 : num_axes + 1]] if 3 <= num_axes <= 7 else []
+    if len(sides) < 3 or any(side != 1 for side in sides[3:]):
+        _reject(Reason.BAD_HEADER, f"expected one 3-D volume, got dim {[int(n) for n in dim]}")
+    i, j, k = sides[:3]
+    if not (min(i, j, k) > 0 and max(i, j, k) <= MAX_SIDE and i * j * k <= MAX_VOXELS):
+        _reject(Reason.BAD_HEADER, f"the header claims a shape of {i} x {j} x {k}")
+    return i, j, k
+
+
+def _read_dtype(header: nib.Nifti1Header) -> np.dtype[Any]:
+    code = int(header.structarr["datatype"])
+    try:
+        dtype = header.get_data_dtype()
+    except KeyError:
+        _reject(Reason.BAD_HEADER, f"unknown datatype code {code}")
+    if dtype.kind not in _DTYPE_KINDS or dtype.itemsize > 8:
+        _reject(Reason.BAD_HEADER, f"datatype code {code} ({dtype}) is not one of CT")
+    return dtype
+
+
+def _read_affine(header: nib.Nifti1Header) -> tuple[Affine, str]:
+    fields: Any = header.structarr
+    if int(fields["sform_code"]) > 0:
+        return np.array(header.get_sform(), np.float64), "sform"
+    if int(fields["qform_code"]) > 0:
+        try:
+            return np.array(header.get_qform(), np.float64), "qform"
+        except (HeaderDataError, ValueError):
+            return np.full((4, 4), np.nan), "qform"
+    return np.array(header.get_base_affine(), np.float64), "pixdim"
+
+
+class NiftiReader:
+    """One open NIfTI file, read from its first slice to its last byte.
+
+    Attributes:
+        header: The decoded header.
+    """
+
+    def __init__(self, stream: ByteStream, max_bytes: int) -> None:
+        self._stream = stream
+        # 352 is the least offset of a voxel: nothing of the data is lost by this first read.
+        start = bytearray(352)
+        filled = stream.read_into(memoryview(start))
+        if start[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c"):
+            rest = bytearray(540 - 352)
+            filled += stream.read_into(memoryview(rest))
+            start += rest
+        self.header = decode_header(bytes(start[:filled]))
+        claimed = self.header.data_offset + self.header.slice_bytes * self.header.shape[2]
+        if claimed > max_bytes:
+            _reject(
+                Reason.BAD_HEADER,
+                f"the header claims {claimed} bytes; a file of this size holds at most {max_bytes}",
+            )
+        self._skip(self.header.data_offset - filled)
+
+    def read_slice_into(self, target: np.ndarray) -> None:
+        """Read the next slice as it is stored.
+
+        Args:
+            target: C-contiguous, shape (j, i), of the header's dtype.
+
+        Raises:
+            SampleRejectedError: See `read_voxels_into`.
+        """
+        self.read_voxels_into(target)
+
+    def read_voxels_into(self, target: np.ndarray) -> None:
+        """Read the next voxels as they are stored, first axis fastest.
+
+        Args:
+            target: C-contiguous, of the header's dtype; filled whole.
+
+        Raises:
+            SampleRejectedError: BAD_HEADER if the file ends before the target is full,
+                CORRUPT_GZIP if its gzip stream is damaged.
+        """
+        view = target.reshape(-1).view(np.uint8).data
+        filled = self._stream.read_into(view)
+        if filled < len(view):
+            _reject(Reason.BAD_HEADER, "the file holds fewer voxels than its header claims")
+
+    def finish(self) -> None:
+        """Read to the end, so that the checksum of the whole file is verified.
+
+        Raises:
+            SampleRejectedError: CORRUPT_GZIP if a checksum is wrong, BAD_HEADER if there are more
+                voxels than the header claims.
+        """
+        if self._stream.read_into(memoryview(bytearray(1))):
+            _reject(Reason.BAD_HEADER, "the file holds more bytes than its header claims")
+
+    def _skip(self, num_bytes: int) -> None:
+        rest = memoryview(bytearray(max(num_bytes, 0)))
+        if self._stream.read_into(rest) < len(rest):
+            _reject(Reason.BAD_HEADER, "the file ends inside its header")
+
+
+def _reject(reason: Reason, detail: str) -> NoReturn:
+    raise SampleRejectedError(reason, detail)

@@ -1,0 +1,94 @@
+"""Report and labels of a sample: from the catalog's tables, or as they lie in a foreign sample."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from medassets.errors import Reason, SampleRejectedError
+from medassets.samples import SourceItem, StagedFile
+from medassets.storage.unreadable import unreadable_as_rejection
+from medassets.tars.index import Members, find_members, read_extent, split_sample_path
+
+
+@dataclass(frozen=True)
+class SampleTexts:
+    """What is stored beside the voxels.
+
+    Attributes:
+        text: The `txt` member.
+        cls: The `cls` member: float32 little-endian, one value per label.
+        labels: Label name -> value, in that order; every one finite.
+    """
+
+    text: bytes
+    cls: bytes
+    labels: dict[str, float]
+
+
+def read_row_texts(item: SourceItem) -> SampleTexts:
+    """Return report and labels of a catalog row.
+
+    Raises:
+        SampleRejectedError: MISSING_LABELS if the row has none, or another number than names.
+    """
+    values, names = item.row["labels"], item.row["label_names"]
+    if values is None or names is None or len(values) != len(names):
+        raise SampleRejectedError(Reason.MISSING_LABELS, "the catalog row has no usable labels")
+    labels = dict(zip(names, map(float, values), strict=True))
+    text = (item.row["report"] or "").encode()
+    return SampleTexts(text, np.array(list(labels.values()), "<f4").tobytes(), labels)
+
+
+def read_member_texts(item: SourceItem, staged: StagedFile) -> SampleTexts:
+    """Return report and labels of a sample of an existing WebDataset, byte for byte.
+
+    Raises:
+        SampleRejectedError: MISSING_REPORT or MISSING_LABELS if they are not there any more, or the
+            labels are no float32, not finite, or another number than their names; BAD_RECORD if
+            the text is not UTF-8; CORRUPT_TAR or UNREADABLE_SOURCE if the tar cannot be read.
+    """
+    members = find_sample_members(item, staged.path)
+    text = _read_member(staged.path, members, item.row["text_member"], Reason.MISSING_REPORT)
+    _check_text(text)
+    cls = _read_member(staged.path, members, item.row["labels_member"], Reason.MISSING_LABELS)
+    return SampleTexts(text, cls, _name_labels(cls, item.row["label_names"]))
+
+
+def find_sample_members(item: SourceItem, tar: Path) -> Members:
+    """Return where the members of a sample of an existing WebDataset lie in its tar."""
+    return find_members(tar, split_sample_path(item.path)[1])
+
+
+def _read_member(tar: Path, members: Members, suffix: str, missing: Reason) -> bytes:
+    if suffix not in members:
+        raise SampleRejectedError(missing, f"the sample has no member .{suffix}")
+    with unreadable_as_rejection(), tar.open("rb", buffering=0) as file:
+        return read_extent(file.fileno(), members[suffix])
+
+
+def _check_text(text: bytes) -> None:
+    """Refuse what would end the training that reads it."""
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        detail = f"the text is not UTF-8 (byte {error.start})"
+        raise SampleRejectedError(Reason.BAD_RECORD, detail) from error
+
+
+def _name_labels(cls: bytes, names: list[str] | None) -> dict[str, float]:
+    if not cls or len(cls) % 4:
+        detail = f"the labels have {len(cls)} bytes; expected float32 values of four bytes each"
+        raise SampleRejectedError(Reason.MISSING_LABELS, detail)
+    values = [float(value) for value in np.frombuffer(cls, "<f4")]
+    if names is None:
+        names = [f"label_{index}" for index in range(len(values))]
+    if len(names) != len(values):
+        detail = f"{len(values)} labels, but {len(names)} names of labels"
+        raise SampleRejectedError(Reason.MISSING_LABELS, detail)
+    for index, value in enumerate(values):
+        if not math.isfinite(value):
+            detail = f"label {index} is not a finite number"
+            raise SampleRejectedError(Reason.MISSING_LABELS, detail)
+    return dict(zip(names, values, strict=True))

@@ -1,0 +1,1 @@
+"""Windows of CT volumes as masks of bits."""

@@ -1,0 +1,78 @@
+"""A small picture of the windows of a volume: the middle axial slice, window by window."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from medassets.arrays import BytesLike
+from medassets.volumes.preview import (
+    LUNG_WINDOW_HU,
+    UprightSlice,
+    draw_slices,
+    find_world_axes,
+)
+from medassets.volumes.windows.masks import Bits, Shape
+from medassets.volumes.windows.occupancy import BLOCK_BYTES, count_blocks_of
+from medassets.volumes.windows.occupancy_codec import decode_bits
+
+MOST_PANELS = 4
+
+
+def draw_windows_preview(members: Mapping[str, BytesLike]) -> bytes:
+    """Draw the middle axial slice of the first windows of a sample, white where voxels are inside.
+
+    Args:
+        members: Suffix -> content; `json` and the `bits` of the first `MOST_PANELS` windows.
+
+    Returns:
+        JPEG, grey.
+    """
+    described = json.loads(bytes(members["json"]))
+    i, j, k = described["shape"]
+    num_bytes = count_blocks_of((i, j, k)) * BLOCK_BYTES
+    panels: list[UprightSlice] = []
+    for name, stored in list(described["windows"].items())[:MOST_PANELS]:
+        bits = decode_bits(members[f"{name}.bits"], stored["encoding"], num_bytes=num_bytes)
+        panels.append(_cut_axial(bits, (i, j, k), described["geometry"]))
+    return draw_slices(panels, hu_per_unit=1.0)
+
+
+def read_plane(bits: Bits, shape: Shape, axis: int, index: int) -> npt.NDArray[np.uint8]:
+    """Return one plane of a mask, touching no other voxel.
+
+    Args:
+        bits: The mask, first axis fastest.
+        shape: Its sides.
+        axis: Axis across the plane.
+        index: Where it is cut.
+
+    Returns:
+        0 and 1, the other two axes in their order.
+    """
+    steps = (1, shape[0], shape[0] * shape[1])
+    first, second = (other for other in range(3) if other != axis)
+    rows = np.arange(shape[first], dtype=np.int64)[:, None] * steps[first]
+    numbers = index * steps[axis] + rows + np.arange(shape[second], dtype=np.int64) * steps[second]
+    return (bits[numbers >> 3] >> (numbers & 7).astype(np.uint8)) & np.uint8(1)
+
+
+def _cut_axial(bits: Bits, shape: Shape, geometry: Mapping[str, Any] | None) -> UprightSlice:
+    """Cut the slice in the middle and turn it upright: front up, the patient's right on the left."""
+    source = geometry["source"] if geometry else {"affine": np.eye(4)}
+    affine = np.array(source["affine"], np.float64)
+    axes, flips = find_world_axes(affine)
+    plane = read_plane(bits, shape, axes[2], shape[axes[2]] // 2)
+    upright = plane if axes[0] < axes[1] else plane.T
+    upright = upright[flips[0], flips[1]]
+    right_mm, front_mm, _ = _lengths(affine, axes)
+    low, high = LUNG_WINDOW_HU
+    grey = low + (high - low) * upright.astype(np.float32)
+    # Rows run down, columns to the right: from R and A growing to the picture's directions.
+    return UprightSlice(grey[::-1, ::-1].T, row_mm=front_mm, column_mm=right_mm)
+
+
+def _lengths(affine: npt.NDArray[np.float64], axes: Sequence[int]) -> list[float]:
+    return np.linalg.norm(affine[:3, :3], axis=0)[list(axes)].tolist()

@@ -1,0 +1,347 @@
+"""Matching files to videos: right or reported, never wrong."""
+# ruff: noqa: RUF001 - characters that look alike are what is tested.
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medassets.errors import CatalogError, Reason
+from medassets.video.catalog.listing import list_videos, strip_extension
+from medassets.video.catalog.matching import (
+    Match,
+    find_named_id,
+    match_clips,
+    match_videos,
+    normalize_title,
+)
+
+ID = "-QT_9NhQUsA"
+
+
+def match_one(
+    vid: str, paths: Iterable[str], filenames: Mapping[str, Sequence[str]] | None = None
+) -> Match:
+    """Match one video."""
+    return match_videos([vid], list(paths), filenames or {}).matches[vid]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "-QT_9NhQUsA.mp4",
+        "deep/er/-QT_9NhQUsA.WEBM",
+        "Title [-QT_9NhQUsA].mkv",
+        "[-QT_9NhQUsA].mp4",
+        "Title--QT_9NhQUsA.mp4",
+        "A title [HD] (2020) - [-QT_9NhQUsA].mp4",
+        "I. Title.mp4---QT_9NhQUsA.mp4",
+    ],
+)
+def test_a_file_bears_its_id(path: str) -> None:
+    assert find_named_id(path, {ID}) == ID
+    assert match_one(ID, [path, "other.mp4"]) == Match(path, "id")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "-QT_9NhQUsAx.mp4",
+        "x-QT_9NhQUsA.mp4",
+        "-QT_9NhQUs.mp4",
+        "Title [-QT_9NhQUsAx].mp4",
+        "Title [x-QT_9NhQUsA].mp4",
+        "Title-x-QT_9NhQUsA.mp4",
+        "Title--QT_9NhQUsA-2.mp4",
+        "[-QT_9NhQUsA] Title.mp4",
+        "-QT_9NhQUsA/film.mp4",
+        "-qt_9nhqusa.mp4",
+        "-QT_9NhQUsA.mp4.mp4",
+        "Title -QT_9NhQUsA .mp4",
+    ],
+)
+def test_a_longer_name_around_an_id_is_not_that_id(path: str) -> None:
+    assert find_named_id(path, {ID}) is None
+    assert match_one(ID, [path]).reason is Reason.MISSING_SOURCE
+
+
+@pytest.mark.parametrize("path", ["Title [lecture_7].mp4", "Title-lecture_7.mp4"])
+def test_an_id_that_is_not_of_youtube_is_the_whole_name(path: str) -> None:
+    assert find_named_id(path, {"lecture_7"}) is None
+    assert match_one("lecture_7", [path, "a/lecture_7.mp4"]) == Match("a/lecture_7.mp4", "id")
+
+
+def test_the_whole_name_goes_before_an_id_at_its_end() -> None:
+    vids = ["talk-abcdefghijk", "abcdefghijk"]
+    matches = match_videos(vids, ["talk-abcdefghijk.mp4"], {}).matches
+    assert matches[vids[0]].path == "talk-abcdefghijk.mp4"
+    assert matches[vids[1]].reason is Reason.MISSING_SOURCE
+
+
+_id_text = st.text("ab-_", min_size=11, max_size=11)
+_stem = st.one_of(
+    st.text("ab-_[] .", max_size=14),
+    st.tuples(st.text("ab-_ ", max_size=4), _id_text).map("-".join),
+    st.tuples(st.text("ab-_ ", max_size=4), _id_text).map(lambda t: f"{t[0]}[{t[1]}]"),
+    _id_text,
+)
+
+
+def _naive_id(stem: str, known: Iterable[str]) -> str | None:
+    """One regex per known id; the whole name first."""
+    for form in ("{}", r".*\[{}\]", ".*-{}"):
+        for vid in known:
+            is_youtube = re.fullmatch(r"[A-Za-z0-9_-]{11}", vid)
+            if (form == "{}" or is_youtube) and re.fullmatch(form.format(re.escape(vid)), stem):
+                return vid
+    return None
+
+
+@settings(max_examples=500)
+@given(st.lists(_id_text | st.text("ab-_", min_size=1, max_size=13), max_size=6), _stem)
+def test_ids_are_found_as_a_naive_search_finds_them(known: list[str], stem: str) -> None:
+    for vid in [*known, stem[-11:], stem[-12:-1]]:
+        names = [*known, vid] if vid else known
+        assert find_named_id(f"folder/{stem}.mp4", set(names)) == _naive_id(stem, names)
+
+
+def test_the_name_of_the_table_comes_after_the_id() -> None:
+    names = {ID: ["My film.mp4"]}
+    assert match_one(ID, ["My film.mp4"], names) == Match("My film.mp4", "filename")
+    assert match_one(ID, ["My film.mp4", f"x/{ID}.mp4"], names) == Match(f"x/{ID}.mp4", "id")
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("My film.mp4", "some/where/My film.mp4"),
+        ("where/My film.mp4", "where/My film.mp4"),
+        ("My film", "My film.mkv"),
+        ("My film.mp4", "My film.webm"),
+        ("Minecraft 1.16", "Minecraft 1.16.mp4"),
+        ("Minecraft 1.16.mp4", "Minecraft 1.16.MP4"),
+    ],
+)
+def test_names_match_with_or_without_extension(name: str, path: str) -> None:
+    others = ["My film 2.mp4", "Minecraft 1.webm", "Minecraft.mp4"]
+    assert match_one(ID, [path, *others], {ID: [name]}) == Match(path, "filename")
+
+
+def test_the_exact_name_goes_before_another_extension() -> None:
+    paths = ["film.mp4", "film.webm"]
+    assert match_one(ID, paths, {ID: ["film.mp4"]}).path == "film.mp4"
+    assert match_one(ID, paths, {ID: ["film"]}).reason is Reason.AMBIGUOUS_SOURCE
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("What? AC/DC: a | b * c.mp4", "What？ AC／DC： a ｜ b ＊ c.mp4"),
+        ("What？ AC／DC： a ｜ b ＊ c.mp4", "What? AC⧸DC: a | b * c.mp4"),
+        ('He said "no" <now>', "He said ＂no＂ ＜now＞.webm"),
+        ("Tom &amp; Jerry &lt;3 &#39;x&#39;.mp4", "Tom & Jerry <3 'x'.mp4"),
+        ("Tom & Jerry.mp4", "Tom &amp;amp; Jerry.mp4"),
+        ("a  b\u00a0 c .mp4", " a b\u3000c.mp4"),
+        ("Cafe\u0301.mp4", "Café.mp4"),
+        ("Ｆｕｌｌ ｗｉｄｔｈ.mp4", "Full width.mkv"),
+        ("ﬁne ①.mp4", "fine 1.mp4"),
+    ],
+)
+def test_titles_match_however_they_were_saved(name: str, path: str) -> None:
+    others = ["What.mp4", "Tom.mp4", "a b.mp4", "Cafe.mp4"]
+    assert match_one(ID, [*others, path], {ID: [name]}) == Match(path, "title")
+
+
+def test_titles_that_begin_alike_stay_apart() -> None:
+    begin = "Minecraft survival let's play part"
+    assert len(begin) > 30
+    paths = [f"{begin}： one.mp4", f"{begin}： two.mp4"]
+    names = {"aaaaaaaaaaa": [f"{begin}: one.mp4"], "bbbbbbbbbbb": [f"{begin}: two.mp4"]}
+    matches = match_videos(names, paths, names).matches
+    assert [matches[vid].path for vid in names] == paths
+    missing = match_videos(names, paths[:1], names).matches["bbbbbbbbbbb"]
+    assert missing.reason is Reason.MISSING_SOURCE
+
+
+@pytest.mark.parametrize("title", ["a", "A.mp4", "x &amp;amp;amp; y", "⧸／/", " \t ", "ﷺ½", ""])
+def test_a_normalised_title_is_a_title_of_its_own(title: str) -> None:
+    once = normalize_title(title)
+    assert once == once.strip()
+    assert normalize_title(title.replace("a", "ａ")) == once
+
+
+def test_two_files_for_one_video_are_not_decided() -> None:
+    found = match_one(ID, ["b/-QT_9NhQUsA.mp4", f"a [{ID}].mp4"])
+    assert found.reason is Reason.AMBIGUOUS_SOURCE
+    assert found.path == ""
+    assert found.detail == f"2 files match by id: 'a [{ID}].mp4', 'b/-QT_9NhQUsA.mp4'"
+    by_name = match_one(ID, ["a/x.mp4", "b/x.mp4"], {ID: ["x.mp4"]})
+    assert by_name.detail == "2 files match by filename: 'a/x.mp4', 'b/x.mp4'"
+    by_title = match_one(ID, ["ｘ.mp4", "x .mp4"], {ID: ["x&#32;.avi"]})
+    assert (by_title.reason, by_title.detail[:24]) == (
+        Reason.AMBIGUOUS_SOURCE,
+        "2 files match by title: ",
+    )
+    many = match_one(ID, [f"{n}/{ID}.mp4" for n in range(9)])
+    assert many.detail.startswith("9 files match")
+    assert many.detail.endswith(" and 4 more")
+
+
+def test_one_file_for_two_videos_is_not_decided() -> None:
+    names = {"aaaaaaaaaaa": ["Same title.mp4"], "bbbbbbbbbbb": ["Same title.mp4"]}
+    found = match_videos(["aaaaaaaaaaa"], ["Same title.mp4"], names).matches["aaaaaaaaaaa"]
+    assert found.reason is Reason.AMBIGUOUS_SOURCE
+    assert found.detail == (
+        "'Same title.mp4' matches 2 of them by filename: aaaaaaaaaaa, bbbbbbbbbbb"
+    )
+
+
+def test_a_file_that_is_another_videos_is_not_taken() -> None:
+    names = {"aaaaaaaaaaa": ["Ｗhat.mp4"], "bbbbbbbbbbb": ["What.mp4"]}
+    matches = match_videos(names, ["What.mp4"], names).matches
+    assert matches["bbbbbbbbbbb"] == Match("What.mp4", "filename")
+    assert matches["aaaaaaaaaaa"].reason is Reason.MISSING_SOURCE
+    assert matches["aaaaaaaaaaa"].detail == (
+        "no file bears the id aaaaaaaaaaa, nor the name 'Ｗhat.mp4' of info.csv; 'What.mp4' is "
+        "alike, but belongs to bbbbbbbbbbb"
+    )
+    # Also where the other one is only in the table, or bears its id.
+    known = {"aaaaaaaaaaa": ["x [bbbbbbbbbbb].mp4"], "bbbbbbbbbbb": ["y.mp4"]}
+    taken = match_videos(["aaaaaaaaaaa"], ["x [bbbbbbbbbbb].mp4"], known).matches["aaaaaaaaaaa"]
+    assert taken.reason is Reason.MISSING_SOURCE
+
+
+def test_a_file_that_two_may_own_is_given_to_no_third() -> None:
+    names = {"aaaaaaaaaaa": ["x.mp4"], "bbbbbbbbbbb": ["x.mp4"], "ccccccccccc": ["ｘ.mp4"]}
+    matches = match_videos(names, ["x.mp4"], names).matches
+    assert [matches[vid].reason for vid in names] == [
+        Reason.AMBIGUOUS_SOURCE,
+        Reason.AMBIGUOUS_SOURCE,
+        Reason.MISSING_SOURCE,
+    ]
+
+
+def test_what_is_missing_says_what_was_looked_for() -> None:
+    assert match_one("a", []).detail == "no file bears the id a"
+    found = match_one("a", ["y.mp4"], {"a": ["x.mp4"]})
+    assert found.detail == "no file bears the id a, nor the name 'x.mp4' of info.csv"
+
+
+@pytest.mark.parametrize(
+    "path", ["a\n [-QT_9NhQUsA].mp4", "b\\-QT_9NhQUsA.mp4", "\udcff/-QT_9NhQUsA.mp4"]
+)
+def test_a_name_that_no_catalog_can_hold_is_reported(path: str) -> None:
+    found = match_one(ID, [path] if "\\" not in path else [f"x\\ [{ID}].mp4"])
+    assert found.reason is Reason.BAD_NAME
+    assert found.path == ""
+    assert found.detail.isprintable()
+    found.detail.encode()
+
+
+def test_files_that_nothing_names_are_told_from_those_that_are_claimed() -> None:
+    paths = [f"{ID}.mp4", "a/x.mp4", "b/x.mp4", "spare.mp4", "elsewhere.mp4"]
+    names = {"aaaaaaaaaaa": ["x.mp4"], "bbbbbbbbbbb": ["elsewhere.mp4"]}
+    matching = match_videos([ID, "aaaaaaaaaaa"], paths, names)
+    assert matching.claimed == {f"{ID}.mp4", "a/x.mp4", "b/x.mp4"}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "clips/a_0_1.mp4",
+        "./clips//a_0_1.mp4",
+        "../out/clips/a_0_1.mp4",
+        "/mnt/disk/out/clips/a_0_1.mp4",
+        "C:\\out\\clips\\a_0_1.mp4",
+    ],
+)
+def test_clips_are_found_by_the_end_of_their_path(written: str) -> None:
+    paths = ["clips/a_0_1.mp4", "other/a_0_1.mp4", "clips/a_0_10.mp4"]
+    assert match_clips([written], paths).matches[written] == Match("clips/a_0_1.mp4", "path")
+
+
+def test_clips_are_found_in_their_own_folder() -> None:
+    assert match_clips(["clips/a.mp4"], ["a.mp4"]).matches["clips/a.mp4"].path == "a.mp4"
+
+
+@pytest.mark.parametrize("written", ["a_0_1.mp4", "x/a_0_1.mp4", "", "..", "clips", "a_0_1"])
+def test_clips_are_not_guessed(written: str) -> None:
+    found = match_clips([written], ["clips/a_0_1.mp4", "b.mp4"]).matches[written]
+    assert found == Match(
+        reason=Reason.MISSING_SOURCE, detail=f"no file {written!r} in the folder of clips"
+    )
+
+
+def test_two_paths_that_end_alike_are_not_decided() -> None:
+    matches = match_clips(["/one/a.mp4", "/two/a.mp4"], ["a.mp4"]).matches
+    assert {match.reason for match in matches.values()} == {Reason.AMBIGUOUS_SOURCE}
+    exact = match_clips(["a.mp4", "/two/a.mp4"], ["a.mp4"]).matches
+    assert exact["a.mp4"].path == "a.mp4"
+    assert exact["/two/a.mp4"].reason is Reason.MISSING_SOURCE
+
+
+def test_a_listing_holds_whole_videos_by_path(tmp_path: Path) -> None:
+    names = ["b.mp4", "a/c.MKV", "a/b/d.webm", "a.b.avi", "Cars.F1.mp4", "x [-QT_9NhQUsA].mov"]
+    ignored = [
+        "notes.txt", "noextension", ".hidden.mp4", "._b.mp4", ".mp4", "b.mp4.part", "b.mp4.ytdl",
+        "x.f137.mp4", "x.f251-drc.webm", "x.temp.mp4", "x.part.mp4", ".trash/e.mp4", "b.mp4~",
+        ".b.mp4.0123456789abcdef.tmp", "mp4", "b.json",
+    ]  # fmt: skip
+    for name in [*names, *ignored]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "folder.mp4").mkdir()
+    listing = list_videos(tmp_path)
+    assert list(listing) == sorted(names)
+    for name, file in listing.items():
+        stat = (tmp_path / name).stat()
+        assert (file.num_bytes, file.mtime_ns) == (len(name), stat.st_mtime_ns)
+    assert list(list_videos(Path(os.path.relpath(tmp_path)))) == sorted(names)
+
+
+def test_links_that_lead_out_are_not_followed(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    for folder in (inside, outside):
+        folder.mkdir()
+        (folder / "a.mp4").write_bytes(b"a")
+    (inside / "out.mp4").symlink_to(outside / "a.mp4")
+    (inside / "gone.mp4").symlink_to(inside / "nothing.mp4")
+    (inside / "loop").symlink_to(inside)
+    (inside / "there").symlink_to(outside)
+    (inside / "in.mp4").symlink_to("a.mp4")
+    assert list(list_videos(inside)) == ["a.mp4", "in.mp4"]
+    (tmp_path / "alias").symlink_to(inside)
+    assert list(list_videos(tmp_path / "alias")) == ["a.mp4", "in.mp4"]
+
+
+def test_a_fifo_is_no_video(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.mp4")
+    assert list_videos(tmp_path) == {}
+
+
+def test_names_that_are_no_utf8_are_listed(tmp_path: Path) -> None:
+    (Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.mp4"))).write_bytes(b"")
+    assert list(list_videos(tmp_path)) == ["\udcff.mp4"]
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match=r"nothing: the folder of videos cannot be read"):
+        list_videos(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("a.mp4", "a"),
+        ("a.b.WebM", "a.b"),
+        ("v1.16", "v1.16"),
+        ("a", "a"),
+        ("a.mp4.part", "a.mp4.part"),
+    ],
+)
+def test_only_extensions_of_videos_are_stripped(name: str, stem: str) -> None:
+    assert strip_extension(name) == stem

@@ -1,0 +1,178 @@
+"""Files that lack bytes in their midst: what the container can tell is refused, sound files are not."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medassets.errors import SampleRejectedError
+from medassets.testing.videos import VideoRecipe, make_video
+from medassets.video.files.reader import VideoReader
+from medassets.video.frames.decoding import (
+    DecodedClip,
+    FrameRequest,
+    Outcome,
+    Segment,
+    decode_segments,
+)
+from medassets_tests.video.files.test_damage import find_packets
+
+REQUEST = FrameRequest(0, 512, 64, 96, 1, 500)
+QUARTERS = [Segment(250 * k, 250 * k + 250) for k in range(20)]
+RECIPE = VideoRecipe(num_frames=150, noise=25)
+CODECS = ["mpeg4", "libx264"]
+CELL_BYTES = 188
+
+
+def decode(path: Path) -> list[Outcome]:
+    return list(decode_segments(path, QUARTERS, REQUEST))
+
+
+def make(path: Path, codec: str, *, has_audio: bool = False) -> Path:
+    options = (("b", "2M"), ("sc_threshold", "1000000000")) if codec == "mpeg2video" else ()
+    recipe = replace(RECIPE, codec=codec, has_audio=has_audio, options=options)
+    return make_video(path, recipe).path
+
+
+def cut(path: Path, position: int, size: int) -> Path:
+    content = bytearray(path.read_bytes())
+    del content[position : position + size]
+    shorter = path.with_name(f"cut-{path.name}")
+    shorter.write_bytes(content)
+    return shorter
+
+
+def find_refused(outcomes: list[Outcome], whole: list[Outcome]) -> list[int]:
+    """Return which segments were refused; all others must be as if nothing had happened."""
+    refused = []
+    for index, (outcome, expected) in enumerate(zip(outcomes, whole, strict=True)):
+        assert isinstance(expected, DecodedClip)
+        if isinstance(outcome, SampleRejectedError):
+            refused.append(index)
+        else:
+            assert outcome.timestamps_s == expected.timestamps_s
+            np.testing.assert_array_equal(outcome.frames, expected.frames)
+    return refused
+
+
+def find_breaks(path: Path) -> list[int]:
+    """Return which packets are said not to follow the one before."""
+    with VideoReader(path) as reader:
+        breaks = [
+            index
+            for index, packet in enumerate(reader.iter_packets_at(None))
+            if not reader.follows(packet)
+        ]
+        assert reader.ends_well
+    return breaks
+
+
+@pytest.mark.parametrize("has_audio", [False, True])
+@pytest.mark.parametrize("codec", CODECS)
+def test_nothing_is_believed_behind_a_cut_of_an_avi_file(
+    codec: str, has_audio: bool, tmp_path: Path
+) -> None:
+    path = make(tmp_path / "a.avi", codec, has_audio=has_audio)
+    whole, packets = decode(path), find_packets(path)
+    rng = random.Random(codec)
+    for size in (1, 2, 700, 3000, 20_000):
+        index = rng.randrange(1, len(packets) - 10)
+        position = packets[index][0] + rng.randrange(0, packets[index][1])
+        refused = find_refused(decode(cut(path, position, size)), whole)
+        assert refused == list(range(refused[0], len(QUARTERS)))
+        # A quarter of a second has seven frames and a half.
+        assert refused[0] <= index // 7
+        assert refused[0] >= index / 7.5 - 2
+
+
+@pytest.mark.parametrize("codec", [*CODECS, "mpeg2video"])
+def test_a_cut_of_a_transport_stream_costs_up_to_the_next_key_frame(
+    codec: str, tmp_path: Path
+) -> None:
+    path = make(tmp_path / "a.ts", codec)
+    whole, packets = decode(path), find_packets(path)
+    size_bytes, rng = path.stat().st_size, random.Random(codec)
+    first = packets[20][0]
+    cuts = [
+        (rng.randrange(first, size_bytes - 30_000), size) for size in (1, 100, 3000, 3000, 3000)
+    ]
+    # Whole packets are lost on the air; only their numbers tell.
+    content = path.read_bytes()
+    pid = 256
+    cells = range(first, size_bytes - 30_000, CELL_BYTES)
+    own = [at for at in cells if (content[at + 1] & 31, content[at + 2]) == (pid >> 8, pid & 255)]
+    cuts += [(rng.choice(own), num_cells * CELL_BYTES) for num_cells in (1, 5, 17, 40)]
+    for position, size in cuts:
+        refused = find_refused(decode(cut(path, position, size)), whole)
+        assert refused
+        assert refused == list(range(refused[0], refused[-1] + 1))
+        # A second from key frame to key frame, and the ends that it reaches into.
+        assert len(refused) <= 6
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm"])
+def test_bytes_too_many_are_noticed_in_matroska(name: str, tmp_path: Path) -> None:
+    path = make(tmp_path / name, "libx264" if name == "a.mkv" else "libvpx", has_audio=True)
+    whole, packets = decode(path), find_packets(path)
+    for index, size in ((20, 40), (70, 300), (110, 3500), (125, 300), (140, 3500)):
+        position = packets[index][0] + packets[index][1] // 2
+        content = bytearray(path.read_bytes())
+        content[position:position] = content[position : position + size]
+        longer = path.with_name(f"longer-{name}")
+        longer.write_bytes(content)
+        refused = find_refused(decode(longer), whole)
+        assert refused
+        assert index / 7.5 - 2 <= refused[0] <= index / 7.5 + 1
+
+
+@pytest.mark.parametrize("has_audio", [False, True])
+@pytest.mark.parametrize("codec", CODECS)
+def test_no_sound_avi_file_is_taken_for_a_cut_one(
+    codec: str, has_audio: bool, tmp_path: Path
+) -> None:
+    path = make(tmp_path / "a.avi", codec, has_audio=has_audio)
+    assert find_breaks(path) == []
+    # Without an index, the chunks alone must tell.
+    content = bytearray(path.read_bytes())
+    index = content.rindex(b"idx1")
+    content[index : index + 4] = b"JUNK"
+    path.write_bytes(content)
+    assert find_breaks(path) == []
+    assert all(isinstance(outcome, DecodedClip) for outcome in decode(path))
+
+
+def test_an_avi_file_whose_chunks_are_not_padded_is_sound(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.avi", "mpeg4")
+    content, packets = path.read_bytes(), find_packets(path)
+    head, tail = content[: packets[0][0] - 8], content[content.rindex(b"idx1") :]
+    chunks = [content[position - 8 : position + size] for position, size, _ in packets]
+    body = b"".join(chunks)
+    assert any(len(chunk) % 2 for chunk in chunks)
+    start = head.rindex(b"movi")
+    sizes = len(body) + 4, len(head) + len(body) + len(tail) - 8
+    head = bytearray(head)
+    head[start - 4 : start] = sizes[0].to_bytes(4, "little")
+    head[4:8] = sizes[1].to_bytes(4, "little")
+    path.write_bytes(bytes(head) + body + tail.replace(b"idx1", b"JUNK", 1))
+    assert find_breaks(path) == []
+
+
+@pytest.mark.parametrize("options", [{}, {"mpegts_m2ts_mode": "1"}, {"muxrate": "3000000"}])
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg2video"])
+def test_no_sound_transport_stream_is_taken_for_a_cut_one(
+    codec: str, options: dict[str, str], tmp_path: Path
+) -> None:
+    import av
+
+    made = make(tmp_path / "a.mkv", codec, has_audio=True)
+    path = tmp_path / "b.ts"
+    with av.open(str(made)) as source, av.open(str(path), "w", options=options) as output:
+        streams = [output.add_stream_from_template(one) for one in source.streams]
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                output.mux(packet)
+    assert find_breaks(path) == []
+    assert all(isinstance(outcome, DecodedClip) for outcome in decode(path)[:-1])

@@ -1,0 +1,342 @@
+"""Real decoder processes: right answers, whatever becomes of other videos and of the processes."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+import medassets.video.processes.tasks
+from medassets.errors import DecoderUnavailableError, Reason, SampleRejectedError, SpecError
+from medassets.testing.videos import VideoRecipe, make_video
+from medassets.video.clips.cut import ClipEncoding, ClipFacts, make_clip
+from medassets.video.files.probe import probe_video
+from medassets.video.frames.decoding import decode_segments
+from medassets.video.processes.messages import Message, Outcome, decode_outcome
+from medassets.video.processes.pool import DecoderPool
+from medassets.video.requests import DecodedClip, FrameRequest
+from medassets.video.timeline import Segment
+from medassets_tests import shared_data
+from medassets_tests.video.decoder_processes import all_gone, reads_fifo
+
+REQUEST = FrameRequest(
+    num_frames=16, max_frames=512, height=160, width=256, min_frames=1, end_tolerance_ms=500
+)
+SEGMENTS = [Segment(0, 1000), Segment(500, 2000), Segment(1500, 60_000), Segment(200, None)]
+REAL = shared_data.VIDEO
+
+
+@pytest.fixture
+def pool() -> Iterator[DecoderPool]:
+    """Two processes; they must be gone after the test."""
+    with DecoderPool("cpu", num_workers=2) as pool:
+        yield pool
+        pids = pool.pids
+    assert all_gone(pids)
+
+
+def wait_for_worker(pool: DecoderPool, others: Sequence[int] = ()) -> int:
+    """Return the process that waits for a FIFO to give something, once it does."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for pid in pool.pids:
+            if pid not in others and reads_fifo(pid):
+                return pid
+        time.sleep(0.02)
+    pytest.fail("no process opened the FIFO")
+
+
+def assert_same(got: Sequence[Outcome], expected: Sequence[Outcome]) -> None:
+    assert len(got) == len(expected)
+    for one, other in zip(got, expected, strict=True):
+        if isinstance(other, SampleRejectedError):
+            assert isinstance(one, SampleRejectedError)
+            assert (one.reason, one.detail) == (other.reason, other.detail)
+        else:
+            assert isinstance(one, DecodedClip)
+            np.testing.assert_array_equal(one.frames, other.frames)
+            assert one.timestamps_s == other.timestamps_s
+            assert one.facts == other.facts
+
+
+def reasons(outcomes: Sequence[Outcome]) -> list[Reason | None]:
+    return [o.reason if isinstance(o, SampleRejectedError) else None for o in outcomes]
+
+
+def submit(work: Callable[..., list[Outcome]], *arguments: object) -> "Future[list[Outcome]]":
+    thread = ThreadPoolExecutor(1)
+    future = thread.submit(work, *arguments)
+    thread.shutdown(wait=False)
+    return future
+
+
+def test_a_process_answers_what_the_function_answers(pool: DecoderPool, short_video: Path) -> None:
+    got = pool.decode(short_video, SEGMENTS, REQUEST)
+    assert_same(got, list(decode_segments(short_video, SEGMENTS, REQUEST)))
+    assert reasons(got) == [None, None, Reason.END_BEYOND_DURATION, None]
+    assert isinstance(got[0], DecodedClip)
+    assert (got[0].device, got[0].fallback) == ("cpu", None)
+    assert pool.probe(short_video) == probe_video(short_video)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the folder of real videos is not there")
+def test_real_videos_with_their_traps_come_out_as_from_the_function(pool: DecoderPool) -> None:
+    segments = [Segment(0, 400), Segment(200, 3000)]
+    for path in sorted(REAL.iterdir()):
+        expected = list(decode_segments(path, segments, REQUEST))
+        assert_same(pool.decode(path, segments, REQUEST), expected)
+
+
+def test_no_segments_have_no_outcomes(pool: DecoderPool, short_video: Path) -> None:
+    assert pool.decode(short_video, [], REQUEST) == []
+
+
+def test_a_missing_or_foreign_file_is_rejected(pool: DecoderPool, tmp_path: Path) -> None:
+    text = tmp_path / "text.mp4"
+    text.write_text("no video at all")
+    assert (
+        reasons(pool.decode(tmp_path / "none.mp4", SEGMENTS[:2], REQUEST))
+        == [Reason.MISSING_SOURCE] * 2
+    )
+    assert reasons(pool.decode(text, SEGMENTS[:1], REQUEST)) == [Reason.DECODE_FAILED]
+    with pytest.raises(SampleRejectedError, match="decode_failed"):
+        pool.probe(text)
+
+
+def test_a_clip_is_made_as_by_the_function(
+    pool: DecoderPool, short_video: Path, tmp_path: Path
+) -> None:
+    direct = make_clip(short_video, SEGMENTS[0], ClipEncoding(), tmp_path / "direct.mp4")
+    facts = pool.make_clip(short_video, SEGMENTS[0], ClipEncoding(), tmp_path / "pool.mp4")
+    assert isinstance(facts, ClipFacts)
+    assert facts == direct
+    assert (tmp_path / "pool.mp4").read_bytes() == (tmp_path / "direct.mp4").read_bytes()
+
+
+def test_a_relative_path_is_that_of_the_caller(
+    pool: DecoderPool, short_video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool.probe(short_video)
+    monkeypatch.chdir(short_video.parent)
+    assert pool.probe(Path(short_video.name)) == probe_video(short_video)
+
+
+def test_many_threads_share_few_processes(short_video: Path, tmp_path: Path) -> None:
+    other = make_video(tmp_path / "b.avi", VideoRecipe(codec="mpeg4", num_frames=40)).path
+    videos = [short_video, other, short_video.with_name("missing.mp4")]
+    expected = {path: list(decode_segments(path, SEGMENTS, REQUEST)) for path in videos}
+    seen: set[int] = set()
+    with DecoderPool("cpu", num_workers=2) as pool, ThreadPoolExecutor(8) as threads:
+
+        def decode(path: Path) -> list[Outcome]:
+            outcomes = pool.decode(path, SEGMENTS, REQUEST)
+            seen.update(pool.pids)
+            return outcomes
+
+        for path, got in zip(videos * 8, threads.map(decode, videos * 8), strict=True):
+            assert_same(got, expected[path])
+        assert pool.num_slots == 2
+    assert len(seen) == 2
+
+
+def test_one_thread_starts_one_process(short_video: Path) -> None:
+    with DecoderPool("cpu", num_workers=4) as pool:
+        assert pool.pids == ()
+        for _ in range(3):
+            pool.probe(short_video)
+        assert len(pool.pids) == 1
+
+
+def test_a_hang_costs_its_video_and_no_other(short_video: Path, fifo: Path) -> None:
+    expected = list(decode_segments(short_video, SEGMENTS, REQUEST))
+    with DecoderPool("cpu", num_workers=2, timeout_s=1.5) as pool:
+        pool.probe(short_video)
+        start = time.monotonic()
+        hanging = submit(pool.decode, fifo, SEGMENTS, REQUEST)
+        stuck = wait_for_worker(pool)
+        assert_same(pool.decode(short_video, SEGMENTS, REQUEST), expected)
+        assert reasons(hanging.result()) == [Reason.DECODER_TIMEOUT] * 4
+        assert 1.5 <= time.monotonic() - start < 10
+        assert not psutil.pid_exists(stuck)
+        assert_same(pool.decode(short_video, SEGMENTS, REQUEST), expected)
+        with pytest.raises(SampleRejectedError, match=r"no sign of life for 1\.5 s"):
+            pool.probe(fifo)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (signal.SIGSTOP, [None, Reason.DECODER_TIMEOUT]),
+        (signal.SIGSEGV, [None, Reason.DECODE_FAILED]),
+        (signal.SIGKILL, [None, None]),
+    ],
+)
+def test_what_was_answered_before_the_end_of_a_process_is_kept(
+    short_video: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    expected: list[Reason | None],
+) -> None:
+    with DecoderPool("cpu", num_workers=1, timeout_s=1.0) as pool:
+        pool.probe(short_video)
+        (pid,) = pool.pids
+
+        def signal_after_first(message: Message) -> Outcome:
+            # The second answer is larger than the pipe: it cannot have been sent before this.
+            if psutil.pid_exists(pid):
+                os.kill(pid, number)
+            return decode_outcome(message)
+
+        monkeypatch.setattr(medassets.video.processes.tasks, "decode_outcome", signal_after_first)
+        got = pool.decode(short_video, SEGMENTS[:2], REQUEST)
+        assert reasons(got) == expected
+        assert not psutil.pid_exists(pid)
+        direct = list(decode_segments(short_video, SEGMENTS[:2], REQUEST))
+        assert_same([o for o in got if reasons([o]) == [None]], direct[: reasons(got).count(None)])
+
+
+def test_a_process_killed_once_is_not_held_against_its_video(
+    pool: DecoderPool, short_video: Path, fifo: Path
+) -> None:
+    decoding = submit(pool.decode, fifo, SEGMENTS, REQUEST)
+    pid = wait_for_worker(pool)
+    (fifo.parent / "good.mp4").write_bytes(short_video.read_bytes())
+    (fifo.parent / "good.mp4").replace(fifo)
+    os.kill(pid, signal.SIGKILL)
+    assert_same(decoding.result(), list(decode_segments(short_video, SEGMENTS, REQUEST)))
+
+
+def test_a_video_whose_process_is_killed_twice_is_rejected(
+    pool: DecoderPool, short_video: Path, fifo: Path
+) -> None:
+    decoding = submit(pool.decode, fifo, SEGMENTS, REQUEST)
+    first = wait_for_worker(pool)
+    os.kill(first, signal.SIGKILL)
+    os.kill(wait_for_worker(pool, others=[first]), signal.SIGKILL)
+    got = decoding.result()
+    assert reasons(got) == [Reason.DECODER_KILLED] * 4
+    assert "SIGKILL" in str(got[0])
+    assert pool.probe(short_video) == probe_video(short_video)
+
+
+def test_a_clip_left_by_a_lost_process_is_removed(
+    short_video: Path, fifo: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "clips" / "clip.mp4"
+    with DecoderPool("cpu", num_workers=1, timeout_s=1.0) as pool:
+        with pytest.raises(SampleRejectedError, match="decoder_timeout"):
+            pool.make_clip(fifo, SEGMENTS[0], ClipEncoding(), target)
+        assert list(target.parent.iterdir()) == []
+        pool.make_clip(short_video, SEGMENTS[0], ClipEncoding(), target)
+        assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_process_leaves_the_end_to_its_parent(pool: DecoderPool, short_video: Path) -> None:
+    pool.probe(short_video)
+    pids = pool.pids
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(pids[0], number)
+    time.sleep(0.1)
+    pool.probe(short_video)
+    assert pool.pids == pids
+
+
+def test_closing_ends_what_is_at_work_and_blames_no_video(fifo: Path) -> None:
+    pool = DecoderPool("cpu", num_workers=1)
+    working = submit(pool.decode, fifo, SEGMENTS, REQUEST)
+    waiting = submit(pool.decode, fifo, SEGMENTS, REQUEST)
+    pid = wait_for_worker(pool)
+    start = time.monotonic()
+    pool.close()
+    assert time.monotonic() - start < 5
+    for future in (working, waiting):
+        with pytest.raises(DecoderUnavailableError, match="closed"):
+            future.result(timeout=5)
+    assert not psutil.pid_exists(pid)
+    assert pool.is_closed
+    pool.close()
+    with pytest.raises(DecoderUnavailableError, match="closed"):
+        pool.probe(fifo)
+
+
+def test_an_error_in_the_block_leaves_no_process(short_video: Path) -> None:
+    pids: list[int] = []
+
+    def fail() -> None:
+        with DecoderPool("cpu", num_workers=1) as pool:
+            pool.probe(short_video)
+            pids.extend(pool.pids)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert pids
+    assert all_gone(pids)
+
+
+def test_a_forgotten_pool_leaves_no_process(short_video: Path) -> None:
+    pool = DecoderPool("cpu", num_workers=1)
+    pool.probe(short_video)
+    pids = pool.pids
+    del pool
+    assert all_gone(pids)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"device": "gpu"}, "device: expected one of auto, cpu, cuda, got 'gpu'"),
+        ({"num_workers": -1}, "num_workers: expected a number in"),
+        ({"workers_per_gpu": 0}, "workers_per_gpu: expected a number in"),
+        ({"timeout_s": 0}, "timeout_s: expected a number in"),
+        ({"gpu_ids": (-1,)}, "gpu_ids: expected a number in"),
+    ],
+)
+def test_a_wrong_setting_is_named(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        DecoderPool(**arguments)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_pool_that_was_never_used_starts_nothing() -> None:
+    before = threading.active_count()
+    with DecoderPool() as pool:
+        assert pool.pids == ()
+        assert threading.active_count() == before
+
+
+@pytest.mark.slow
+def test_every_frame_is_right_whenever_a_process_is_killed(short_video: Path) -> None:
+    expected = list(decode_segments(short_video, SEGMENTS, REQUEST))
+    stop, num_decoded = threading.Event(), 0
+    instants = np.random.default_rng(3).uniform(0, 0.3, 30)
+
+    def kill_at_instants(pool: DecoderPool) -> None:
+        for instant in instants:
+            # A busy machine takes its time to start a process, and a call that is hit twice is given
+            # up: the one that the last signal met, or that began just then, must be over.
+            last = num_decoded
+            while num_decoded < last + 2 and not stop.is_set():
+                time.sleep(0.005)
+            time.sleep(instant)
+            for pid in pool.pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        stop.set()
+
+    with DecoderPool("cpu", num_workers=1) as pool:
+        killer = threading.Thread(target=kill_at_instants, args=(pool,))
+        killer.start()
+        try:
+            while not stop.is_set():
+                assert_same(pool.decode(short_video, SEGMENTS, REQUEST), expected)
+                num_decoded += 1
+        finally:
+            stop.set()
+            killer.join()

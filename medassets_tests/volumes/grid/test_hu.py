@@ -1,0 +1,74 @@
+"""HU exactly once: which slope and intercept win, and what the guard lets through."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medassets.errors import Reason, SampleRejectedError
+from medassets.volumes.files.nifti import NiftiHeader
+from medassets.volumes.grid.hu import (
+    HuDeclaration,
+    VoxelStatistics,
+    check_statistics,
+    choose_scaling,
+)
+
+
+def header(slope: float | None = None, intercept: float | None = None) -> NiftiHeader:
+    return NiftiHeader(
+        shape=(5, 7, 11),
+        dtype=np.dtype("i2"),
+        pixdim_mm=(1.0, 1.0, 1.0),
+        affine=np.eye(4),
+        affine_from="sform",
+        slope=slope,
+        intercept=intercept,
+        data_offset=352,
+    )
+
+
+@pytest.mark.parametrize(
+    ("declared", "stated", "expected"),
+    [
+        (HuDeclaration("none"), header(), (1.0, 0.0)),
+        (HuDeclaration("none"), header(1.0, 0.0), (1.0, 0.0)),
+        (HuDeclaration("header"), header(), (1.0, 0.0)),
+        (HuDeclaration("header"), header(2.0, -1024.0), (2.0, -1024.0)),
+        (HuDeclaration("table", 1.0, -1024.0), header(), (1.0, -1024.0)),
+        (HuDeclaration("table", 1.0, -1024.0), header(1.0, 0.0), (1.0, -1024.0)),
+        (HuDeclaration("table", 1.0, -1024.0), header(1.0, -1024.0), (1.0, -1024.0)),
+    ],
+)
+def test_one_scaling_is_chosen(declared: Any, stated: Any, expected: Any) -> None:
+    scaling = choose_scaling(declared, stated)
+    assert (scaling.slope, scaling.intercept) == expected
+    assert scaling.rule == declared.rule
+
+
+@pytest.mark.parametrize(
+    "declared", [HuDeclaration("none"), HuDeclaration("table", 1.0, -1000.0)], ids=str
+)
+def test_a_header_that_says_otherwise_is_a_conflict(declared: Any) -> None:
+    with pytest.raises(SampleRejectedError, match="but the header says") as caught:
+        choose_scaling(declared, header(1.0, -1024.0))
+    assert caught.value.reason is Reason.HU_RULE_CONFLICT
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept"), [(None, 0.0), (1.0, None), (0.0, 0.0), (np.nan, 0.0), (1.0, np.inf)]
+)
+def test_a_table_without_usable_values_is_missing(slope: Any, intercept: Any) -> None:
+    with pytest.raises(SampleRejectedError, match="the table gives RescaleSlope") as caught:
+        choose_scaling(HuDeclaration("table", slope, intercept), header())
+    assert caught.value.reason is Reason.HU_RULE_MISSING
+
+
+def test_the_guard_takes_its_limits_and_refuses_what_is_beyond() -> None:
+    for count, fits in ((4, False), (5, True), (98, True), (99, False)):
+        statistics = VoxelStatistics(100, count, 0, is_constant=False)
+        if fits:
+            check_statistics(statistics, min_plausible_share=0.05, max_plausible_share=0.98)
+            continue
+        with pytest.raises(SampleRejectedError, match="hu_implausible"):
+            check_statistics(statistics, min_plausible_share=0.05, max_plausible_share=0.98)
