@@ -23,9 +23,9 @@ from benchmarks.worker import Process
 from medassets.loaders import Loader, VolumeDataset
 from medassets.loaders.buffers import empty_tensor
 from medassets.loaders.index import ShardIndex
-from medassets.samples import EncodedSample, SourceItem, StagedFile
+from medassets.samples import EncodedSample, SourceItem, StagedFile, each_item
 from medassets.shards.manifest import build_manifest, write_manifest
-from medassets.shards.writer import ShardWork, each_item, ensure_shard
+from medassets.shards.writer import ShardWork, ensure_shard
 from medassets.storage.checksums import byte_view
 from medassets.storage.paths import DatasetPaths
 

@@ -17,8 +17,8 @@ from isal import isal_zlib
 
 from benchmarks.phantom import SPACING_MM, make_chest
 from benchmarks.worker import measure, read_peak_bytes
-from medassets.samples import SourceItem, StagedFile
-from medassets.shards.writer import ShardWork, each_item, ensure_shard
+from medassets.samples import SourceItem, StagedFile, each_item
+from medassets.shards.writer import ShardWork, ensure_shard
 from medassets.sources.folder import FolderSource
 from medassets.specs import PRESETS, VolumeDatasetSpec
 from medassets.storage.buffers import BufferPool

@@ -21,8 +21,8 @@ import zstandard
 
 from benchmarks.phantom import make_chest
 from benchmarks.worker import measure, read_peak_bytes
-from medassets.samples import EncodedSample, SourceItem, StagedFile
-from medassets.shards.writer import ShardWork, each_item, ensure_shard
+from medassets.samples import EncodedSample, SourceItem, StagedFile, each_item
+from medassets.shards.writer import ShardWork, ensure_shard
 from medassets.storage.paths import DatasetPaths
 from medassets.volumes.windows.occupancy import pack_mask
 from medassets.volumes.windows.occupancy_codec import encode_bits

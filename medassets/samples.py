@@ -1,11 +1,12 @@
 """What flows from a source to a shard: items, staged files, encoded samples."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from medassets.arrays import BytesLike
+from medassets.errors import SampleRejectedError
 
 
 def _keep() -> None:
@@ -69,3 +70,29 @@ class EncodedSample:
     facts: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     release: Callable[[], None] = field(default=_keep, repr=False, compare=False)
+
+
+Staged = StagedFile | SampleRejectedError
+"""What bringing one item's file to the local disk gives: the file, or why there is none."""
+
+Encoded = EncodedSample | SampleRejectedError
+"""What encoding one item gives: its sample, or why it has none."""
+
+Encode = Callable[[Sequence[SourceItem], StagedFile], Sequence[Encoded]]
+"""Encodes all items that come from one file; returns one result per item, in order."""
+
+
+def each_item(encode: Callable[[SourceItem, StagedFile], EncodedSample]) -> Encode:
+    """Return an `Encode` that encodes the items of a file one by one.
+
+    Args:
+        encode: Encodes one item; the rejection that it raises becomes the result of this item only.
+    """
+
+    def encode_one(item: SourceItem, staged: StagedFile) -> Encoded:
+        try:
+            return encode(item, staged)
+        except SampleRejectedError as error:
+            return error
+
+    return lambda items, staged: [encode_one(item, staged) for item in items]

@@ -8,7 +8,7 @@ from medassets.datasets.kind import DatasetKind
 from medassets.datasets.manifests import find_problems
 from medassets.datasets.verify import find_catalog_problems
 from medassets.resources.workspace import WorkspaceResource
-from medassets.shards.writer import read_whole_record
+from medassets.shards.files import read_whole_record
 
 
 def build_checks(

@@ -46,7 +46,7 @@ from medassets.errors import (
     SpecError,
 )
 from medassets.reclaim.disk_peak import check_peak
-from medassets.shards.writer import read_whole_record
+from medassets.shards.files import read_whole_record
 
 # Every further shard would meet the same refusal, full disk, or setting that cannot work here.
 _FATAL = (SourceAccessError, DiskSpaceError, SpecError)

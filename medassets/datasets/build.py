@@ -6,19 +6,12 @@ from pathlib import Path
 
 from medassets.datasets.workspace import Workspace
 from medassets.errors import DiskSpaceError, ReclaimError, SampleRejectedError
-from medassets.samples import SourceItem
+from medassets.samples import SourceItem, Staged
 from medassets.shards.catalog import CatalogPlan
+from medassets.shards.files import read_whole_record
 from medassets.shards.fingerprint import plan_fingerprint, rows_fingerprint
 from medassets.shards.reclaim_journal import ReclaimJournal
-from medassets.shards.writer import (
-    Progress,
-    ShardResult,
-    ShardWork,
-    Staged,
-    ensure_shard,
-    missing_bytes,
-    read_whole_record,
-)
+from medassets.shards.writer import Progress, ShardResult, ShardWork, ensure_shard, missing_bytes
 from medassets.storage.disk import require_free_bytes
 from medassets.storage.paths import DatasetPaths
 from medassets.storage.unreadable import is_gone

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medassets.errors import CatalogError, Reason, SampleRejectedError
-from medassets.samples import EncodedSample, SourceItem, StagedFile
+from medassets.samples import Encoded, EncodedSample, SourceItem, Staged, StagedFile
+from medassets.shards.files import read_whole_record
 from medassets.shards.record import SampleEntry, ShardRecord
-from medassets.shards.writer import Encoded, Staged, read_whole_record
 from medassets.storage.checksums import crc32, sha256_file
 from medassets.storage.paths import DatasetPaths
 from medassets.storage.scratch import make_scratch, open_scratch

@@ -7,9 +7,8 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from medassets.samples import SourceItem
+from medassets.samples import Encode, SourceItem, Staged
 from medassets.shards.record import ShardRecord
-from medassets.shards.writer import Encode, Staged
 from medassets.sources.base import Source
 from medassets.specs import DatasetSpec
 from medassets.storage.paths import DatasetPaths

@@ -7,6 +7,7 @@ from medassets.datasets.build import today_fingerprint
 from medassets.datasets.manifest_differences import describe_differences
 from medassets.datasets.workspace import Workspace
 from medassets.shards.catalog import CatalogPlan
+from medassets.shards.files import read_whole_record
 from medassets.shards.manifest import (
     Manifest,
     build_manifest,
@@ -14,7 +15,6 @@ from medassets.shards.manifest import (
 )
 from medassets.shards.record import ShardRecord
 from medassets.shards.verify import verify_shard
-from medassets.shards.writer import read_whole_record
 
 
 def build_manifests(workspace: Workspace) -> dict[str, Manifest]:

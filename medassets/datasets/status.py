@@ -9,7 +9,7 @@ from medassets.datasets.build import today_fingerprint
 from medassets.datasets.workspace import Workspace
 from medassets.errors import TRANSIENT_REASONS
 from medassets.shards.catalog import CatalogPlan
-from medassets.shards.writer import find_touched, read_whole_record
+from medassets.shards.files import find_unfinished, read_whole_record
 
 
 class ShardState(StrEnum):
@@ -87,7 +87,7 @@ def find_transient_rejections(
 def _touched(workspace: Workspace, plan: CatalogPlan) -> list[str]:
     found: list[str] = []
     for split, keys in plan.splits().items():
-        names = find_touched(workspace.paths.split_folder(split))
+        names = find_unfinished(workspace.paths.split_folder(split))
         found += [key for key in keys if workspace.paths.shard(key).stem in names]
     return found
 

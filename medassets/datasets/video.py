@@ -20,7 +20,7 @@ from medassets.arrays import FrameBatchArray
 from medassets.datasets.clips import ClipShard, cut_clips, open_clip_shard
 from medassets.datasets.kind import Estimate
 from medassets.errors import SampleRejectedError
-from medassets.samples import EncodedSample, SourceItem, StagedFile
+from medassets.samples import Encode, Encoded, EncodedSample, SourceItem, StagedFile
 from medassets.shards.catalog import read_partition
 from medassets.shards.fingerprint import (
     FORMAT_VERSION,
@@ -29,7 +29,6 @@ from medassets.shards.fingerprint import (
     rows_fingerprint,
 )
 from medassets.shards.record import SampleEntry, ShardRecord
-from medassets.shards.writer import Encode, Encoded
 from medassets.sources.base import Source
 from medassets.sources.folder import FolderSource
 from medassets.specs import VideoClipDatasetSpec

@@ -12,10 +12,9 @@ import pyarrow as pa
 from medassets.datasets.kind import Estimate
 from medassets.datasets.sizes import GZIP_SHARE, count_voxels
 from medassets.errors import Reason, SampleRejectedError
-from medassets.samples import EncodedSample, SourceItem, StagedFile
+from medassets.samples import Encode, EncodedSample, SourceItem, StagedFile, each_item
 from medassets.shards.fingerprint import FORMAT_VERSION, content_fingerprint
 from medassets.shards.record import ShardRecord
-from medassets.shards.writer import Encode, each_item
 from medassets.sources.base import Source
 from medassets.sources.folder import FolderSource
 from medassets.specs import PADDING_HU, CTWindowDatasetSpec

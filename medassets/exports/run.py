@@ -13,9 +13,10 @@ from medassets.exports.journal import Exported, Journal
 from medassets.exports.members import OpenShard, open_shard
 from medassets.exports.target import is_whole, open_folder, remove_leftovers
 from medassets.progress import report
+from medassets.shards.files import read_whole_record
 from medassets.shards.pipeline import iter_in_order
 from medassets.shards.record import SampleEntry
-from medassets.shards.writer import Progress, read_whole_record
+from medassets.shards.writer import Progress
 from medassets.storage.atomic import fsync_folder, publish_bytes
 from medassets.storage.checksums import fingerprint
 from medassets.storage.disk import require_free_bytes

@@ -13,7 +13,8 @@ from medassets.io_managers.failures import explained_failures, fail_range
 from medassets.io_managers.metadata import shard_metadata
 from medassets.progress import report
 from medassets.resources.workspace import WorkspaceResource
-from medassets.shards.writer import ShardResult, ShardWork, read_whole_record
+from medassets.shards.files import read_whole_record
+from medassets.shards.writer import ShardResult, ShardWork
 from medassets.storage.paths import DatasetPaths
 
 

@@ -14,8 +14,8 @@ from medassets.datasets.workspace import Workspace
 from medassets.errors import MedassetsError, Reason, ReclaimError
 from medassets.reclaim.source_files import open_source_folder
 from medassets.shards.catalog import STATE_PLANNED, CatalogPlan
+from medassets.shards.files import read_whole_record
 from medassets.shards.replacement import SOURCE_TROUBLE
-from medassets.shards.writer import read_whole_record
 from medassets.specs import CTSourceSpec, DatasetSpec
 
 _COLUMNS = ["key", "path", "state", "partition", "excluded"]

@@ -11,7 +11,7 @@ from medassets.reclaim.claims import Needs, Others
 from medassets.reclaim.files_to_shards import index_places
 from medassets.reclaim.source_files import open_source_folder, size_of
 from medassets.shards.catalog import STATE_PLANNED, plan_of
-from medassets.shards.writer import partial_paths, read_whole_record
+from medassets.shards.files import partial_paths, read_whole_record
 from medassets.storage.disk import free_bytes
 
 # Of each shard: the end of the tar, filled to a record, and the JSON beside it, mostly per sample.

@@ -17,9 +17,9 @@ from medassets.reclaim.report import Observe, ReclaimReport
 from medassets.reclaim.run import ReclaimRun
 from medassets.reclaim.source_files import find_source_files, find_unused, open_source_folder
 from medassets.shards.catalog import CatalogPlan
+from medassets.shards.files import lock_path, read_whole_record
 from medassets.shards.reclaim_journal import ReclaimJournal
 from medassets.shards.record import ShardRecord
-from medassets.shards.writer import read_whole_record
 from medassets.storage.locks import lock_file
 from medassets.storage.unreadable import is_gone
 
@@ -132,7 +132,7 @@ def _locked(workspace: Workspace, partitions: Sequence[str]) -> Iterator[None]:
     with ExitStack() as stack:
         for key in partitions:
             shard = workspace.paths.shard(key)
-            stack.enter_context(lock_file(shard.with_name(f".{shard.stem}.lock")))
+            stack.enter_context(lock_file(lock_path(shard)))
         yield
 
 

@@ -10,10 +10,9 @@ import numpy as np
 from medassets.arrays import BytesLike
 from medassets.errors import SampleRejectedError
 from medassets.reclaim.source_files import FileStat, SourceFile
-from medassets.samples import EncodedSample, SourceItem
+from medassets.samples import Encode, EncodedSample, SourceItem, Staged
 from medassets.shards.readback import iter_chunks
 from medassets.shards.record import SampleEntry
-from medassets.shards.writer import Encode, Staged
 from medassets.storage.checksums import byte_view
 
 Entries = Mapping[str, tuple[Path, SampleEntry]]

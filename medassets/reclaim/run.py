@@ -19,12 +19,11 @@ from medassets.reclaim.source_files import (
     open_source_folder,
     size_of,
 )
-from medassets.samples import SourceItem
+from medassets.samples import SourceItem, Staged
 from medassets.shards.pipeline import iter_in_order
 from medassets.shards.reclaim_journal import Deletion, ReclaimJournal
 from medassets.shards.record import ShardRecord
 from medassets.shards.verify import verify_shard
-from medassets.shards.writer import Staged
 from medassets.storage.atomic import fsync_folder
 from medassets.storage.disk import drop_cached
 from medassets.storage.locks import lock_file

@@ -6,8 +6,8 @@ from pathlib import Path
 from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError
 from medassets.reclaim.source_files import open_source_folder
+from medassets.shards.files import read_whole_record
 from medassets.shards.reclaim_journal import Deletion, ReclaimJournal
-from medassets.shards.writer import read_whole_record
 
 Noted = dict[str, tuple[str, Deletion]]
 """Sample key -> the shard in whose journal its source stands, and what is noted there."""

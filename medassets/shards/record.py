@@ -60,8 +60,10 @@ class ShardRecord:
         num_samples: Samples in the tar.
         size_bytes: Size of the tar.
         sha256: Digest of the tar.
-        plan_fingerprint: Hash of rows and declaration, known before the shard was made.
-        fingerprint: Hash of the bytes' origin: plan, digest, rejections.
+        plan_fingerprint: Hash of the catalog rows and the declaration; known before the shard is made.
+        fingerprint: Hash of `sha256` and of the rejected keys with their reasons. The plan is not part
+            of it: a plan contains sizes and mtimes of files, which differ between machines that
+            make the same bytes.
         source: `uri` and `revision` of the source.
         samples: In the order of the tar.
         rejected: In the order of the plan.

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,14 @@ from medassets.errors import (
     ShardIntegrityError,
     TooManyRejectedError,
 )
-from medassets.samples import EncodedSample, SourceItem, StagedFile
+from medassets.samples import Encode, Encoded, SourceItem, Staged
+from medassets.shards.files import (
+    lock_path,
+    partial_paths,
+    pending_record,
+    read_whole_record,
+    remove_leftovers,
+)
 from medassets.shards.ledger import PartialShard
 from medassets.shards.pipeline import iter_in_order
 from medassets.shards.record import Rejected, ShardRecord
@@ -27,21 +33,15 @@ from medassets.storage.atomic import (
     fsync_folder,
     publish_bytes,
     publish_file,
-    sweep_private,
 )
 from medassets.storage.checksums import fingerprint, sha256_file
 from medassets.storage.locks import lock_file
 from medassets.storage.paths import DatasetPaths, split_partition_key
 
-Staged = StagedFile | SampleRejectedError
-Encoded = EncodedSample | SampleRejectedError
-Encode = Callable[[Sequence[SourceItem], StagedFile], Sequence[Encoded]]
-
 MOST_ITEMS_PER_CALL = 64
 """Samples that one call of `encode` may hold in memory at once."""
 
 _NAMED_REJECTIONS = 5
-_PRIVATE = re.compile(r"\.+(shard-\d{6})\..+")
 
 
 def _keep(_: Sequence[SourceItem]) -> None:
@@ -130,18 +130,6 @@ class ShardResult:
     wall_s: float = 0.0
 
 
-def each_item(encode: Callable[[SourceItem, StagedFile], EncodedSample]) -> Encode:
-    """Return an `Encode` that takes the items of a file one by one, each with its own fate."""
-
-    def encode_one(item: SourceItem, staged: StagedFile) -> Encoded:
-        try:
-            return encode(item, staged)
-        except SampleRejectedError as error:
-            return error
-
-    return lambda items, staged: [encode_one(item, staged) for item in items]
-
-
 def ensure_shard(
     paths: DatasetPaths,
     work: ShardWork,
@@ -171,7 +159,7 @@ def ensure_shard(
     """
     shard = paths.shard(work.partition_key)
     shard.parent.mkdir(parents=True, exist_ok=True)
-    with lock_file(shard.with_name(f".{shard.stem}.lock")):
+    with lock_file(lock_path(shard)):
         result = _ensure_locked(paths, work, observe)
         # The lock's file outlives a kill, so that a release cut short is not forgotten.
         work.release(work.items)
@@ -191,30 +179,6 @@ def _ensure_locked(
     return ShardResult(record, adopted=True)
 
 
-def read_whole_record(
-    paths: DatasetPaths, partition_key: str, plan_fingerprint: str | None = None
-) -> ShardRecord | None:
-    """Return the record of a shard that is on disk with its recorded size, else None.
-
-    Args:
-        paths: Where the dataset lies.
-        partition_key: The shard.
-        plan_fingerprint: Also require that the shard was made from this plan.
-    """
-    try:
-        record = ShardRecord.read(paths.record(partition_key))
-        size = paths.shard(partition_key).stat().st_size
-    except (FileNotFoundError, ShardIntegrityError):
-        return None
-    fresh = plan_fingerprint is None or record.plan_fingerprint == plan_fingerprint
-    return record if fresh and record.size_bytes == size else None
-
-
-def partial_paths(shard: Path) -> tuple[Path, Path]:
-    """Return the private names of a shard in the making: partial tar and ledger."""
-    return shard.with_name(f".{shard.name}.partial"), shard.with_name(f".{shard.stem}.ledger")
-
-
 def missing_bytes(paths: DatasetPaths, work: ShardWork) -> int:
     """Return the bytes that are still to be written of a shard, as far as can be told before."""
     partial, _ = partial_paths(paths.shard(work.partition_key))
@@ -223,25 +187,6 @@ def missing_bytes(paths: DatasetPaths, work: ShardWork) -> int:
     except FileNotFoundError:
         written = 0
     return max(work.expected_bytes - written, 0)
-
-
-def remove_leftovers(shard: Path) -> None:
-    """Remove what interrupted runs of this shard left; the caller holds its lock."""
-    tar, ledger = partial_paths(shard)
-    pending = _pending_record(shard)
-    sweep_private(pending)
-    for path in (pending, tar, ledger):
-        path.unlink(missing_ok=True)
-
-
-def find_touched(folder: Path) -> set[str]:
-    """Return the names, without suffix, of shards that a run is making or was killed at."""
-    names = (_PRIVATE.fullmatch(path.name) for path in folder.glob(".*"))
-    return {name[1] for name in names if name}
-
-
-def _pending_record(shard: Path) -> Path:
-    return shard.with_name(f".{shard.stem}.record")
 
 
 def _group_by_file(items: Sequence[SourceItem]) -> list[list[SourceItem]]:
@@ -262,16 +207,16 @@ def _publish(paths: DatasetPaths, tar: Path, record: ShardRecord) -> None:
     does not describe. The new record waits under a private name for the tar it belongs to.
     """
     shard, final = paths.shard(record.partition), paths.record(record.partition)
-    publish_bytes(_pending_record(shard), record.encode())
+    publish_bytes(pending_record(shard), record.encode())
     final.unlink(missing_ok=True)
     publish_file(tar, shard)
-    publish_file(_pending_record(shard), final)
+    publish_file(pending_record(shard), final)
 
 
 def _settle(paths: DatasetPaths, partition_key: str) -> None:
     """Finish a publication that a kill cut between tar and record, or forget it."""
     shard = paths.shard(partition_key)
-    pending = _pending_record(shard)
+    pending = pending_record(shard)
     if not pending.exists():
         return
     record = ShardRecord.read(pending)

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from medassets.arrays import BytesLike
-from medassets.samples import EncodedSample, SourceItem, StagedFile
+from medassets.samples import Encoded, EncodedSample, SourceItem, StagedFile
 from medassets.shards.manifest import build_manifest, write_manifest
 from medassets.shards.record import ShardRecord
-from medassets.shards.writer import Encoded, ShardWork, ensure_shard
+from medassets.shards.writer import ShardWork, ensure_shard
 from medassets.storage.paths import DatasetPaths
 
 Members = Sequence[tuple[str, BytesLike]]

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medassets.samples import EncodedSample, SourceItem, StagedFile
+from medassets.samples import EncodedSample, SourceItem, StagedFile, each_item
 from medassets.shards.record import ShardRecord
-from medassets.shards.writer import ShardWork, each_item, ensure_shard
+from medassets.shards.writer import ShardWork, ensure_shard
 from medassets.storage.paths import DatasetPaths, split_partition_key
 
 HEIGHT, WIDTH = 6, 10

@@ -22,8 +22,8 @@ from medassets.reclaim import run as reclaim_run
 from medassets.reclaim.claims import Declarations, Others
 from medassets.reclaim.partition import reclaim_partition
 from medassets.reclaim.report import ReclaimReport
+from medassets.shards.files import read_whole_record
 from medassets.shards.record import Rejected
-from medassets.shards.writer import read_whole_record
 from medassets.specs import CTWindowDatasetSpec, VideoClipDatasetSpec, VolumeDatasetSpec
 from medassets.testing.ct_rate import make_ct_rate_repository
 from medassets.volumes.catalog import webdataset_rows

@@ -10,7 +10,7 @@ import pytest
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.errors import CatalogError, ReclaimError
 from medassets.reclaim import run as reclaim_run
-from medassets.shards.writer import read_whole_record
+from medassets.shards.files import read_whole_record
 from medassets_tests.reclaim.reclaiming import FIRST, LAST, Made, whys
 
 

@@ -177,7 +177,7 @@ def test_the_peak_counts_a_tar_until_its_last_shard(tars: Tars) -> None:
 
 
 def test_what_a_stopped_run_has_written_needs_no_room_again(tars: Tars) -> None:
-    from medassets.shards.writer import partial_paths
+    from medassets.shards.files import partial_paths
 
     tars.write([2])
     (key,) = tars.build()

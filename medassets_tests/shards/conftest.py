@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from medassets.errors import Reason, SampleRejectedError
-from medassets.samples import EncodedSample, SourceItem, StagedFile
-from medassets.shards.writer import ShardWork, each_item
+from medassets.samples import EncodedSample, SourceItem, StagedFile, each_item
+from medassets.shards.writer import ShardWork
 from medassets.storage.paths import DatasetPaths
 
 MakeItems = Callable[..., tuple[SourceItem, ...]]

@@ -19,7 +19,8 @@ import os, random, sys, time
 from pathlib import Path
 from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import EncodedSample, SourceItem, StagedFile
-from medassets.shards.writer import ShardWork, each_item, ensure_shard
+from medassets.samples import each_item
+from medassets.shards.writer import ShardWork, ensure_shard
 from medassets.storage.paths import DatasetPaths
 
 root, log, plan = Path(sys.argv[1]), os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND), sys.argv[3]

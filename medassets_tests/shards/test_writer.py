@@ -19,17 +19,11 @@ from medassets.errors import (
     ShardIntegrityError,
     TooManyRejectedError,
 )
-from medassets.samples import EncodedSample, SourceItem, StagedFile
+from medassets.samples import Encoded, EncodedSample, SourceItem, StagedFile, each_item
 from medassets.shards import writer
+from medassets.shards.files import read_whole_record
 from medassets.shards.record import ShardRecord
-from medassets.shards.writer import (
-    Encoded,
-    Progress,
-    ShardWork,
-    each_item,
-    ensure_shard,
-    read_whole_record,
-)
+from medassets.shards.writer import Progress, ShardWork, ensure_shard
 from medassets.storage.paths import DatasetPaths
 
 MakeWork = Callable[..., ShardWork]

@@ -23,7 +23,7 @@ from medassets.reclaim.claims import Needs, Others
 from medassets.reclaim.partition import CONFIRMATION, reclaim_partition
 from medassets.reclaim.report import ReclaimReport
 from medassets.reclaim.source_files import SourceFile, open_source_folder
-from medassets.shards.writer import read_whole_record
+from medassets.shards.files import read_whole_record
 
 _MOST_FILES = 1000
 

@@ -1,0 +1,60 @@
+"""The files of one shard on disk: a published tar with its record, and those of an unfinished one."""
+
+import re
+from pathlib import Path
+
+from medassets.errors import ShardIntegrityError
+from medassets.shards.record import ShardRecord
+from medassets.storage.atomic import sweep_private
+from medassets.storage.paths import DatasetPaths
+
+_PRIVATE = re.compile(r"\.+(shard-\d{6})\..+")
+
+
+def read_whole_record(
+    paths: DatasetPaths, partition_key: str, plan_fingerprint: str | None = None
+) -> ShardRecord | None:
+    """Return the record of a shard that is on disk with its recorded size, else None.
+
+    Args:
+        paths: Paths of the dataset.
+        partition_key: The shard.
+        plan_fingerprint: Also require that the shard was made from this plan.
+    """
+    try:
+        record = ShardRecord.read(paths.record(partition_key))
+        size = paths.shard(partition_key).stat().st_size
+    except (FileNotFoundError, ShardIntegrityError):
+        return None
+    fresh = plan_fingerprint is None or record.plan_fingerprint == plan_fingerprint
+    return record if fresh and record.size_bytes == size else None
+
+
+def partial_paths(shard: Path) -> tuple[Path, Path]:
+    """Return the private names of an unfinished shard: partial tar and ledger."""
+    return shard.with_name(f".{shard.name}.partial"), shard.with_name(f".{shard.stem}.ledger")
+
+
+def pending_record(shard: Path) -> Path:
+    """Return the private name of a record whose tar is being published."""
+    return shard.with_name(f".{shard.stem}.record")
+
+
+def lock_path(shard: Path) -> Path:
+    """Return the lock file that the process holds which makes or deletes a shard."""
+    return shard.with_name(f".{shard.stem}.lock")
+
+
+def remove_leftovers(shard: Path) -> None:
+    """Remove the files of interrupted runs of this shard; the caller holds its lock."""
+    tar, ledger = partial_paths(shard)
+    pending = pending_record(shard)
+    sweep_private(pending)
+    for path in (pending, tar, ledger):
+        path.unlink(missing_ok=True)
+
+
+def find_unfinished(folder: Path) -> set[str]:
+    """Return the names, without suffix, of shards with private files of a running or killed run."""
+    names = (_PRIVATE.fullmatch(path.name) for path in folder.glob(".*"))
+    return {name[1] for name in names if name}
