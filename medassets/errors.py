@@ -1,6 +1,8 @@
 """The errors medassets raises, and the one vocabulary of reasons for a lost sample."""
 
 from enum import StrEnum
+from functools import partial
+from typing import Any
 
 
 class Reason(StrEnum):
@@ -58,8 +60,31 @@ class MedassetsError(Exception):
     """Base of every error raised on purpose by medassets."""
 
 
-class SpecError(MedassetsError, ValueError):
-    """A dataset declaration is wrong; the message names the field."""
+class UsageError(MedassetsError, ValueError):
+    """An option, an argument or a setting has a value that cannot be used.
+
+    Attributes:
+        field: Name of the option, argument or setting, as the user writes it.
+        what: What was expected, what was given, and the remedy.
+    """
+
+    def __init__(self, *, field: str, what: str) -> None:
+        super().__init__(f"{field}: {what}")
+        self.field = field
+        self.what = what
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the error pass from one process to another."""
+        return partial(type(self), field=self.field, what=self.what), ()
+
+
+class SpecError(UsageError):
+    """A field of a declaration has a value that cannot be used.
+
+    Attributes:
+        field: Name of the declared field.
+        what: What was expected, what was given, and the remedy.
+    """
 
 
 class CatalogError(MedassetsError, ValueError):

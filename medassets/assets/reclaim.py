@@ -8,7 +8,7 @@ import dagster as dg
 from medassets.assets.partitions import backfill_policy, shard_partitions
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.workspace import Workspace
-from medassets.errors import ReclaimError, SpecError
+from medassets.errors import ReclaimError, UsageError
 from medassets.io_managers.failures import explained_failures
 from medassets.progress import report
 from medassets.reclaim.claims import Declarations, Others
@@ -39,11 +39,12 @@ class ReclaimConfig(dg.Config):
         """Tell whether the word was typed.
 
         Raises:
-            SpecError: If another word was.
+            UsageError: If another word was.
         """
         if self.confirm not in ("", CONFIRMATION):
-            msg = f"confirm: expected {CONFIRMATION} or nothing, got {self.confirm!r}"
-            raise SpecError(msg)
+            raise UsageError(
+                field="confirm", what=f"expected {CONFIRMATION} or nothing, got {self.confirm!r}"
+            )
         return self.confirm == CONFIRMATION
 
 

@@ -13,7 +13,7 @@ from medassets.errors import (
     MedassetsError,
     SourceAccessError,
     SourceUnavailableError,
-    SpecError,
+    UsageError,
 )
 
 EXIT_FAILED = 1
@@ -129,4 +129,4 @@ def exit_code_of(kind: type[BaseException]) -> int:
         return EXIT_SOURCE
     if issubclass(kind, DiskSpaceError):
         return EXIT_DISK
-    return EXIT_USAGE if issubclass(kind, SpecError) else EXIT_FAILED
+    return EXIT_USAGE if issubclass(kind, UsageError) else EXIT_FAILED

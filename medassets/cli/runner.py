@@ -43,13 +43,13 @@ from medassets.errors import (
     MedassetsError,
     SourceAccessError,
     SourceUnavailableError,
-    SpecError,
+    UsageError,
 )
 from medassets.reclaim.disk_peak import check_peak
 from medassets.shards.files import read_whole_record
 
 # Every further shard would meet the same refusal, full disk, or setting that cannot work here.
-_FATAL = (SourceAccessError, DiskSpaceError, SpecError)
+_FATAL = (SourceAccessError, DiskSpaceError, UsageError)
 # One shard's files may be beyond reach; three in a row are a source that is down.
 _MOST_SILENT = 3
 # Ctrl-C at the end of any other job is told at once, of these by the shard's result.
@@ -114,7 +114,7 @@ def build_dataset(session: Session, output: Output, dataset: str, options: Build
         when the plan is empty.
 
     Raises:
-        SpecError: If the dataset, a split or a partition is unknown, or the shard size another.
+        UsageError: If the dataset, a split or a partition is unknown, or the shard size another.
         CatalogError: If there is no catalog and none is to be made.
         MedassetsError: Whatever else ends a build that has not done anything yet.
     """

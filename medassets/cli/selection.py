@@ -8,7 +8,7 @@ from medassets.cli.session import Session
 from medassets.datasets.refresh import check_settings
 from medassets.datasets.status import ShardState, find_transient_rejections, shard_states
 from medassets.datasets.workspace import Workspace
-from medassets.errors import CatalogError, SpecError
+from medassets.errors import CatalogError, UsageError
 from medassets.storage.paths import split_partition_key
 
 Mode = Literal["full", "clip", "process"]
@@ -95,7 +95,7 @@ def check_options(workspace: Workspace, options: BuildOptions) -> None:
     """Refuse what cannot work before the source is asked for anything.
 
     Raises:
-        SpecError: If a split is unknown, a partition is no partition key, or the plan was made
+        UsageError: If a split is unknown, a partition is no partition key, or the plan was made
             with another shard size or other settings.
     """
     plan = workspace.read_plan() if workspace.paths.catalog.exists() else None
@@ -111,48 +111,49 @@ def check_splits(workspace: Workspace, asked: Iterable[str], planned: Collection
     """Refuse a split that neither the declaration nor the plan knows.
 
     Raises:
-        SpecError: If there is one.
+        UsageError: If there is one.
     """
     declared = workspace.kind.spec.splits
     known = dict.fromkeys([*declared, *(split_partition_key(key)[0] for key in planned)])
     for split in asked:
         if split not in known:
             name = workspace.kind.spec.name
-            msg = f"--split: {name} has no split {split!r}; it has {', '.join(known)}"
-            raise SpecError(msg)
+            raise UsageError(
+                field="--split", what=f"{name} has no split {split!r}; it has {', '.join(known)}"
+            )
 
 
 def check_shard_size(workspace: Workspace, asked: int | None) -> None:
     """Refuse another number of samples per shard than the plan was made with.
 
     Raises:
-        SpecError: If it differs.
+        UsageError: If it differs.
     """
     if asked is None or not workspace.paths.catalog.exists():
         return
     planned = workspace.read_plan().samples_per_shard
     if asked != planned:
-        msg = (
-            f"--samples-per-shard: the plan of {workspace.kind.spec.name} was made with {planned}, "
+        what = (
+            f"the plan of {workspace.kind.spec.name} was made with {planned}, "
             f"got {asked}. A plan only grows: leave the option out, or build in another "
             f"MEDASSETS_HOME"
         )
-        raise SpecError(msg)
+        raise UsageError(field="--samples-per-shard", what=what)
 
 
 def plan_rounds(session: Session, dataset: str, options: BuildOptions) -> list[Round]:
     """Return the jobs that make the shards, one after the other.
 
     Raises:
-        SpecError: If the dataset has no stage that the mode asks for, or none of that name.
+        UsageError: If the dataset has no stage that the mode asks for, or none of that name.
     """
     whole = session.build_stages(dataset)
     stage = options.stage
     if options.mode != "full":
         stage, has = _STAGES[options.mode], session.stages(dataset)
         if stage not in has:
-            msg = f"--mode: {dataset} has no stage for {options.mode!r}; it has {', '.join(has)}"
-            raise SpecError(msg)
+            what = f"{dataset} has no stage for {options.mode!r}; it has {', '.join(has)}"
+            raise UsageError(field="--mode", what=what)
     if stage:
         session.kind(dataset, stage)
         return [Round(_JOBS.get(stage, "build"), (stage,))]
@@ -167,7 +168,7 @@ def select_shards(
     """Return the shards to build, in order: those that any of the stages lacks.
 
     Raises:
-        SpecError: If a named partition is not in the plan.
+        UsageError: If a named partition is not in the plan.
         CatalogError: If there is no catalog yet.
     """
     found = [_select(session.workspace(dataset, stage), session, options) for stage in stages]
@@ -235,7 +236,7 @@ def parse_partitions(text: str | None, planned: list[str]) -> list[str]:
     A range follows the shard numbers of its split and ends where the plan ends.
 
     Raises:
-        SpecError: If a part is no key or range, or names no shard of the plan.
+        UsageError: If a part is no key or range, or names no shard of the plan.
     """
     if text is None:
         return planned
@@ -245,8 +246,9 @@ def parse_partitions(text: str | None, planned: list[str]) -> list[str]:
         found = {k for k, (s, i) in indices.items() if s == split and first <= i <= last}
         if not found:
             extent = f"{planned[0]} to {planned[-1]}" if planned else "empty"
-            msg = f"--partitions: {part!r} names no shard of the plan ({extent})"
-            raise SpecError(msg)
+            raise UsageError(
+                field="--partitions", what=f"{part!r} names no shard of the plan ({extent})"
+            )
         chosen |= found
     return [key for key in planned if key in chosen]
 
@@ -255,10 +257,8 @@ def _parse_ranges(text: str) -> dict[str, tuple[str, int, int]]:
     parts = [part for part in text.replace(" ", "").split(",") if part]
     if not parts:
         # An empty variable of a script must not mean all.
-        msg = (
-            "--partitions: expected keys or ranges such as valid-000000,train-000003..train-000009"
-        )
-        raise SpecError(msg)
+        what = "expected keys or ranges such as valid-000000,train-000003..train-000009"
+        raise UsageError(field="--partitions", what=what)
     return {part: _parse_range(part) for part in parts}
 
 
@@ -270,9 +270,9 @@ def _parse_range(part: str) -> tuple[str, int, int]:
             split_partition_key(high if dots else low),
         )
     except CatalogError as error:
-        msg = f"--partitions: {part!r}: {error}"
-        raise SpecError(msg) from error
+        raise UsageError(field="--partitions", what=f"{part!r}: {error}") from error
     if split != other or first > last:
-        msg = f"--partitions: {part!r}: a range goes upwards inside one split"
-        raise SpecError(msg)
+        raise UsageError(
+            field="--partitions", what=f"{part!r}: a range goes upwards inside one split"
+        )
     return split, first, last

@@ -24,7 +24,7 @@ from medassets.datasets.registry import list_build_stages, open_kind, open_kinds
 from medassets.datasets.status import Recorded
 from medassets.datasets.workspace import Workspace
 from medassets.definitions import build_definitions, build_resources, load_declared
-from medassets.errors import DiskSpaceError, SpecError
+from medassets.errors import DiskSpaceError, UsageError
 from medassets.io_managers.failures import LAUNCHED_BY_TAG
 from medassets.reclaim.claims import Others
 from medassets.storage.disk import free_bytes
@@ -53,7 +53,7 @@ def ensure_dagster_home() -> Path:
     `DAGSTER_HOME` of the environment wins; the variable is set for this process and its children.
 
     Raises:
-        SpecError: If the folder cannot be written.
+        UsageError: If the folder cannot be written.
     """
     own = os.environ.get("DAGSTER_HOME")
     home = Path(own).absolute() if own else dagster_home()
@@ -64,8 +64,8 @@ def ensure_dagster_home() -> Path:
                 shutil.copyfile(shipped, home / "dagster.yaml")
     except OSError as error:
         variable = "DAGSTER_HOME" if own else "MEDASSETS_HOME"
-        msg = f"{variable}: cannot keep a Dagster instance in {home}: {error.strerror}"
-        raise SpecError(msg) from error
+        what = f"cannot keep a Dagster instance in {home}: {error.strerror}"
+        raise UsageError(field=variable, what=what) from error
     os.environ["DAGSTER_HOME"] = str(home)
     return home
 
@@ -94,7 +94,7 @@ class Session:
         """The persistent Dagster instance that the UI shows.
 
         Raises:
-            SpecError: If its folder cannot be written, or its `dagster.yaml` is wrong.
+            UsageError: If its folder cannot be written, or its `dagster.yaml` is wrong.
         """
         home = ensure_dagster_home()
         try:
@@ -105,8 +105,9 @@ class Session:
                 settle_orphans(instance)
                 return instance
         except (dg.DagsterError, yaml.YAMLError) as error:
-            msg = f"{home / 'dagster.yaml'}: Dagster cannot use it: {error}"
-            raise SpecError(msg) from error
+            raise UsageError(
+                field=str(home / "dagster.yaml"), what=f"Dagster cannot use it: {error}"
+            ) from error
 
     @cached_property
     def definitions(self) -> dg.Definitions:
@@ -117,21 +118,21 @@ class Session:
         """Return a declared dataset's stage of shards; without a name the one to train on.
 
         Raises:
-            SpecError: If it is not declared, its declaration is broken, or it has no such stage.
+            UsageError: If it is not declared, its declaration is broken, or it has no such stage.
         """
         declared = self.loaded.datasets.get(dataset)
         if declared is None:
             broken = [str(p) for p in self.loaded.problems if _names(p.file, dataset)]
             known = ", ".join(sorted(self.loaded.datasets)) or "none"
-            msg = f"dataset: {dataset!r} is not declared; declared: {known}"
-            raise SpecError("; ".join([msg, *broken]))
+            what = f"{dataset!r} is not declared; declared: {known}"
+            raise UsageError(field="dataset", what="; ".join([what, *broken]))
         return open_kind(declared.spec, stage)
 
     def stages(self, dataset: str) -> list[str]:
         """Return the names of a dataset's stages of shards; the one to train on is first.
 
         Raises:
-            SpecError: If it is not declared, or its declaration is broken.
+            UsageError: If it is not declared, or its declaration is broken.
         """
         self.kind(dataset)
         return list(open_kinds(self.loaded.datasets[dataset].spec))
@@ -140,7 +141,7 @@ class Session:
         """Return the stages that a whole build makes, in order.
 
         Raises:
-            SpecError: If it is not declared, or its declaration is broken.
+            UsageError: If it is not declared, or its declaration is broken.
         """
         self.kind(dataset)
         return list_build_stages(self.loaded.datasets[dataset].spec)
@@ -155,7 +156,7 @@ class Session:
             on_record: Whether those on Dagster's record alone count, too.
 
         Raises:
-            SpecError: If it is not declared, or its declaration is broken.
+            UsageError: If it is not declared, or its declaration is broken.
         """
         asked_for = self.build_stages(dataset)
         return [

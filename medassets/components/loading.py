@@ -22,7 +22,7 @@ from medassets.components.yaml_lines import (
     check_values,
     read_documents,
 )
-from medassets.errors import MedassetsError
+from medassets.errors import MedassetsError, SpecError
 from medassets.reclaim.claims import Declarations
 from medassets.specs import DatasetSpec
 
@@ -193,9 +193,11 @@ def _explain(document: Document, error: BaseException) -> list[Problem]:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
     for cause in reversed(causes):
+        if isinstance(cause, SpecError):
+            what = cause.what + _unset_variable(document, cause.field)
+            return [document.problem(cause.field, what)]
         if isinstance(cause, MedassetsError):
-            field, _, what = str(cause).partition(": ")
-            return [document.problem(field, what + _unset_variable(document, field))]
+            return [document.problem("", str(cause))]
         if isinstance(cause, ValidationError):
             return _explain_validation(document, cause)
         if isinstance(cause, yaml.MarkedYAMLError):

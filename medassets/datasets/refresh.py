@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from medassets.datasets.workspace import Workspace
-from medassets.errors import CatalogError, SpecError
+from medassets.errors import CatalogError, SpecError, UsageError
 from medassets.shards.catalog import (
     CatalogPlan,
     plan_catalog,
@@ -76,7 +76,8 @@ def draft_catalog(
 
     Raises:
         CatalogError: If a table is malformed, or the plan was made with another shard size.
-        SpecError: If it was made with other settings, or the source is the dataset's own output.
+        UsageError: If it was made with other settings.
+        SpecError: If the source is the dataset's own output.
         SourceAccessError: If the source refuses access.
         SourceUnavailableError: If the source stays silent.
     """
@@ -133,18 +134,18 @@ def _check_places(workspace: Workspace, rows: pa.Table) -> None:
     paths = rows["path"].drop_null().to_pylist()
     for tar in sorted({source.physical_path(path) for path in paths}):
         if (source.folder / tar).resolve().is_relative_to(own.resolve()):
-            msg = (
-                f"shards: {source.folder / tar} lies where {workspace.kind.spec.name} publishes its "
+            what = (
+                f"{source.folder / tar} lies where {workspace.kind.spec.name} publishes its "
                 f"own shards, {own}; give the dataset another name, or move the tars"
             )
-            raise SpecError(msg)
+            raise SpecError(field="shards", what=what)
 
 
 def check_settings(workspace: Workspace, asked: Mapping[str, Any]) -> None:
     """Refuse settings that a refresh would refuse, before the source is asked for anything.
 
     Raises:
-        SpecError: See `settle_settings`.
+        UsageError: See `settle_settings`.
     """
     with open_previous(workspace.paths.catalog) as stored:
         settle_settings(workspace, stored.file.schema_arrow if stored is not None else None, asked)
@@ -161,7 +162,7 @@ def settle_settings(
         asked: What the user wants.
 
     Raises:
-        SpecError: If others are asked for than the plan was made with, or the kind has none of
+        UsageError: If others are asked for than the plan was made with, or the kind has none of
             that name.
     """
     own = dict(workspace.kind.plan_settings())
@@ -172,15 +173,14 @@ def settle_settings(
     )
     for name, value in asked.items():
         if name not in own:
-            msg = f"{name}: {workspace.kind.spec.name} has no such setting"
-            raise SpecError(msg)
+            raise UsageError(field=name, what=f"{workspace.kind.spec.name} has no such setting")
         if kept.get(name, value) != value:
-            msg = (
-                f"{name}: the plan of {workspace.kind.spec.name} was made with {kept[name]!r}, got "
+            what = (
+                f"the plan of {workspace.kind.spec.name} was made with {kept[name]!r}, got "
                 f"{value!r}. A plan only grows: leave the option out, or build in another "
                 f"MEDASSETS_HOME"
             )
-            raise SpecError(msg)
+            raise UsageError(field=name, what=what)
     return {**own, **asked, **kept}
 
 

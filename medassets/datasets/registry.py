@@ -4,7 +4,7 @@ from medassets.datasets.kind import DatasetKind
 from medassets.datasets.video import VideoClips, VideoFrames
 from medassets.datasets.volumes import VolumeDataset
 from medassets.datasets.windows import CTWindows
-from medassets.errors import SpecError
+from medassets.errors import SpecError, UsageError
 from medassets.specs import (
     CTWindowDatasetSpec,
     DatasetSpec,
@@ -26,10 +26,8 @@ def open_kinds(spec: DatasetSpec) -> dict[str, DatasetKind]:
     if isinstance(spec, VideoClipDatasetSpec):
         kinds: dict[str, DatasetKind] = {"frames": VideoFrames(spec)}
         return kinds | ({"clips": VideoClips(spec)} if spec.source == "videos" else {})
-    msg = (
-        f"name: {spec.name!r} is declared as {type(spec).__name__}, which no kind of dataset takes"
-    )
-    raise SpecError(msg)
+    what = f"{spec.name!r} is declared as {type(spec).__name__}, which no kind of dataset takes"
+    raise SpecError(field="name", what=what)
 
 
 def list_build_stages(spec: DatasetSpec) -> list[str]:
@@ -51,10 +49,11 @@ def open_kind(spec: DatasetSpec, stage: str = "") -> DatasetKind:
         stage: Name of the stage; empty means the one to train on.
 
     Raises:
-        SpecError: If no kind takes this sort of declaration, or it has no such stage.
+        SpecError: If no kind takes this sort of declaration.
+        UsageError: If it has no such stage.
     """
     kinds = open_kinds(spec)
     if stage and stage not in kinds:
-        msg = f"stage: {spec.name} has no stage {stage!r}; it has {', '.join(kinds)}"
-        raise SpecError(msg)
+        what = f"{spec.name} has no stage {stage!r}; it has {', '.join(kinds)}"
+        raise UsageError(field="stage", what=what)
     return kinds[stage] if stage else next(iter(kinds.values()))

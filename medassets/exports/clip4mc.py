@@ -66,7 +66,7 @@ def export_clip4mc(
 
     Raises:
         CatalogError: If no shard is there, or the folder's journal is damaged.
-        SpecError: If the folder holds another export.
+        UsageError: If the folder holds another export.
         DiskSpaceError: If the disk cannot hold what is to be written.
     """
     form = Clip4mcFormat(allow_missing_size=allow_missing_size, layout=layout)

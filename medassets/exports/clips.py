@@ -48,7 +48,7 @@ def export_clips(
 
     Raises:
         CatalogError: If no shard is there, or the folder's journal is damaged.
-        SpecError: If the folder holds another export.
+        UsageError: If the folder holds another export.
         DiskSpaceError: If the disk cannot hold what is to be written.
     """
     options = options or ExportOptions()

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medassets.errors import CatalogError, SpecError
+from medassets.errors import CatalogError, UsageError
 from medassets.storage.atomic import explain_no_space, fsync_folder, write_all
 from medassets.storage.journal import encode_lines, is_cut_short, iter_lines
 
@@ -65,7 +65,7 @@ class Journal:
         """Read the journal, or begin one; a line that a kill cut short is dropped.
 
         Raises:
-            SpecError: If the folder holds an export of another format or dataset.
+            UsageError: If the folder holds an export of another format or dataset.
             CatalogError: If the journal is damaged.
         """
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
@@ -137,10 +137,10 @@ class Journal:
         else:
             self.places[line["key"]] = line["place"]
 
-    def _other(self, found: Mapping[str, Any]) -> SpecError:
+    def _other(self, found: Mapping[str, Any]) -> UsageError:
         words = f"{found.get('format')} of {found.get('dataset')}"
-        msg = (
-            f"--out: {self.folder} holds an export as {words} (journal version "
+        what = (
+            f"{self.folder} holds an export as {words} (journal version "
             f"{found.get('journal')}), not as {self.format} of {self.dataset}; choose another folder"
         )
-        return SpecError(msg)
+        return UsageError(field="--out", what=what)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medassets.errors import CatalogError, MedassetsError, SpecError
+from medassets.errors import CatalogError, MedassetsError, UsageError
 from medassets.exports.dataset_info import SPLITS, encode_dataset_info, read_dataset_info
 from medassets.exports.target import open_folder
 from medassets.storage.atomic import publish_bytes
@@ -63,14 +63,14 @@ def merge_infos(
 
     Raises:
         CatalogError: If a file is malformed, or two name one folder for different splits.
-        SpecError: If train has not more than `val_count` samples, or `out` cannot be written.
+        UsageError: If train has not more than `val_count` samples, or `out` cannot be written.
     """
     merged, repeated = _collect(infos)
     splits = {split: [f for f, s in merged.items() if s == split] for split in SPLITS}
     if not 0 <= val_count <= max(len(splits["train"]) - 1, 0):
         has = len(splits["train"])
-        msg = f"--val-count: expected less than the {has} samples of train, got {val_count}"
-        raise SpecError(msg)
+        what = f"expected less than the {has} samples of train, got {val_count}"
+        raise UsageError(field="--val-count", what=what)
     others = {split: {_video_of(f) for f in splits[split]} for split in ("val", "test")}
     chosen, parted = choose_val(splits["train"], val_count, seed=seed, **others)
     splits["val"] += [folder for folder in splits["train"] if folder in chosen]
@@ -179,8 +179,7 @@ def _publish(out: Path, content: bytes) -> None:
     except MedassetsError:
         raise
     except OSError as error:
-        msg = f"--out: cannot write {out}: {error.strerror}"
-        raise SpecError(msg) from error
+        raise UsageError(field="--out", what=f"cannot write {out}: {error.strerror}") from error
 
 
 def _video_of(folder: str) -> str:

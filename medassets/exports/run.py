@@ -53,7 +53,7 @@ def run_export(
 
     Raises:
         CatalogError: If no shard is there, or the folder's journal is damaged.
-        SpecError: If the folder holds another export, or cannot be written to.
+        UsageError: If the folder holds another export, or cannot be written to.
         DiskSpaceError: If the disk cannot hold what is to be written.
     """
     paths = replace(paths, stage=form.stage)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medassets.arrays import BytesLike
-from medassets.errors import SpecError
+from medassets.errors import UsageError
 from medassets.exports.journal import Exported
 from medassets.storage.atomic import explain_no_space, fsync_folder, write_all
 from medassets.storage.checksums import byte_view, crc32
@@ -39,15 +39,16 @@ def open_folder(folder: Path, argument: str) -> None:
         argument: What the user named it by, for the message.
 
     Raises:
-        SpecError: If it cannot be made or written to.
+        UsageError: If it cannot be made or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        msg = f"{argument}: cannot write to the folder {folder}: {error.strerror}"
-        raise SpecError(msg) from error
+        raise UsageError(
+            field=argument, what=f"cannot write to the folder {folder}: {error.strerror}"
+        ) from error
 
 
 def publish_folder(

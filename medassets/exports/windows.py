@@ -71,7 +71,7 @@ def export_windows(
 
     Raises:
         CatalogError: If no shard is there, or the folder's journal is damaged.
-        SpecError: If the folder holds another export.
+        UsageError: If the folder holds another export.
         DiskSpaceError: If the disk cannot hold what is to be written.
     """
     chosen = WindowsFormat(paths.dataset, tuple(windows), form)

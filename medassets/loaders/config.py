@@ -74,15 +74,17 @@ class DataConfig:
         for name, kind in choices.items():
             if getattr(self, name) not in get_args(kind):
                 expected = ", ".join(get_args(kind))
-                msg = f"data.{name}: expected one of {expected}, got {getattr(self, name)!r}"
-                raise SpecError(msg)
+                raise SpecError(
+                    field=f"data.{name}",
+                    what=f"expected one of {expected}, got {getattr(self, name)!r}",
+                )
         if not self.preprocessed:
-            msg = (
-                "data.preprocessed: false asks for raw volumes, which loaders do not read: resampling "
+            what = (
+                "false asks for raw volumes, which loaders do not read: resampling "
                 "costs a hundred times the reading; make shards once with `medassets build DATASET`, "
                 "then set it to true"
             )
-            raise SpecError(msg)
+            raise SpecError(field="data.preprocessed", what=what)
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,8 @@ def build_loaders(
     document = _read_config(config)
     data = document.get("data")
     if not isinstance(data, Mapping):
-        msg = "data: expected a section with train_shard_pattern or valid_shard_pattern"
-        raise SpecError(msg)
+        what = "expected a section with train_shard_pattern or valid_shard_pattern"
+        raise SpecError(field="data", what=what)
     settings, unused = _read_data(data, document.get("experiment"))
     place = {"rank": rank, "world_size": world_size}
     loaders = {
@@ -151,8 +153,8 @@ def build_loaders(
         if (key := _find_key(data, names)) is not None
     }
     if not loaders:
-        msg = "data: expected train_shard_pattern or valid_shard_pattern, got neither"
-        raise SpecError(msg)
+        what = "expected train_shard_pattern or valid_shard_pattern, got neither"
+        raise SpecError(field="data", what=what)
     summaries = tuple(summarize_loader(split, one) for split, one in loaders.items())
     memory, shared, ranks = measure_memory()
     warnings = find_memory_warnings(
@@ -192,20 +194,19 @@ def _read_config(config: Mapping[str, Any] | Path | str) -> Mapping[str, Any]:
     if isinstance(config, Mapping):
         return config
     if not isinstance(config, str | os.PathLike):
-        msg = f"config: expected a mapping or the path of a YAML file, got {reprlib.repr(config)}"
-        raise SpecError(msg)
+        what = f"expected a mapping or the path of a YAML file, got {reprlib.repr(config)}"
+        raise SpecError(field="config", what=what)
     try:
         document = yaml.safe_load(Path(config).read_bytes())
     except OSError as error:
-        msg = f"{config}: cannot be read ({error.strerror}); expected a YAML file"
-        raise SpecError(msg) from error
+        raise SpecError(
+            field=str(config), what=f"cannot be read ({error.strerror}); expected a YAML file"
+        ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         # Impossible dates and bytes that are no text are values to yaml, not errors of its own.
-        msg = f"{config}: not YAML ({error})"
-        raise SpecError(msg) from error
+        raise SpecError(field=str(config), what=f"not YAML ({error})") from error
     if not isinstance(document, Mapping):
-        msg = f"{config}: expected a configuration with a section data:"
-        raise SpecError(msg)
+        raise SpecError(field=str(config), what="expected a configuration with a section data:")
     return document
 
 
@@ -229,19 +230,16 @@ def _check_value(name: str, field: Field[Any], value: Any) -> None:
         return
     # A bool is an int to Python, not to a person.
     if type(value) is not kind:
-        msg = f"{name}: expected {kind.__name__}, got {reprlib.repr(value)}"
-        raise SpecError(msg)
+        raise SpecError(field=name, what=f"expected {kind.__name__}, got {reprlib.repr(value)}")
     least = _LEAST.get(field.name)
     if least is not None and isinstance(value, int) and value < least:
-        msg = f"{name}: expected {least} or more, got {value}"
-        raise SpecError(msg)
+        raise SpecError(field=name, what=f"expected {least} or more, got {value}")
 
 
 def _find_key(data: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
     given = [name for name in names if data.get(name) is not None]
     if len(given) > 1:
-        msg = f"data: {' and '.join(given)} name the same shards; keep one"
-        raise SpecError(msg)
+        raise SpecError(field="data", what=f"{' and '.join(given)} name the same shards; keep one")
     return given[0] if given else None
 
 
@@ -251,14 +249,13 @@ def _read_shards(data: Mapping[str, Any], key: str) -> str | list[str]:
     if not isinstance(parts, list | tuple) or not all(
         isinstance(p, str | os.PathLike) for p in parts
     ):
-        msg = (
-            f"data.{key}: expected a pattern, a path or a list of those, got {reprlib.repr(shards)}"
-        )
-        raise SpecError(msg)
+        what = f"expected a pattern, a path or a list of those, got {reprlib.repr(shards)}"
+        raise SpecError(field=f"data.{key}", what=what)
     # A variable that is set to nothing would else name the current folder.
     expanded = [os.path.expandvars(str(part)) for part in parts]
     if not expanded or not all(part.strip() for part in expanded):
         how = "leave the key out, or set it to null, for no such split"
-        msg = f"data.{key}: names no shard, got {reprlib.repr(shards)}; {how}"
-        raise SpecError(msg)
+        raise SpecError(
+            field=f"data.{key}", what=f"names no shard, got {reprlib.repr(shards)}; {how}"
+        )
     return expanded if parts is shards else expanded[0]

@@ -64,17 +64,18 @@ class ArraySourceSpec(CTSourceSpec):
         for role, suffix in self.fields.items():
             check_choice("fields", role, FIELD_ROLES)
             if not isinstance(suffix, str) or not suffix or suffix != suffix.lower().strip("."):
-                msg = f"fields: {role}: expected a suffix such as bin or nii.npy, got {suffix!r}"
-                raise SpecError(msg)
+                what = f"{role}: expected a suffix such as bin or nii.npy, got {suffix!r}"
+                raise SpecError(field="fields", what=what)
         if self.max_rounding_error is not None:
             error = self.max_rounding_error
             if not isinstance(error, int | float) or isinstance(error, bool) or math.isnan(error):
-                msg = f"max_rounding_error: expected a number, got {error!r}"
-                raise SpecError(msg)
+                raise SpecError(
+                    field="max_rounding_error", what=f"expected a number, got {error!r}"
+                )
             check_range("max_rounding_error", error, 0, math.inf)
         if self.delete_sources and self.source == "huggingface":
-            msg = "delete_sources: only files of this machine can be deleted, not those of a hub"
-            raise SpecError(msg)
+            what = "only files of this machine can be deleted, not those of a hub"
+            raise SpecError(field="delete_sources", what=what)
 
     @property
     def is_array_source(self) -> bool:
@@ -107,22 +108,23 @@ class ArraySourceSpec(CTSourceSpec):
             self._check_npz()
         if self.source == "webdataset":
             if not self.shards:
-                msg = "shards: source webdataset needs the pattern of its tars, or their manifest"
-                raise SpecError(msg)
+                what = "source webdataset needs the pattern of its tars, or their manifest"
+                raise SpecError(field="shards", what=what)
             self._check_place("shards", self.shards)
             self._check_splits(("shards",))
 
     def _check_npz(self) -> None:
         if not self.folder:
-            msg = "folder: source npz needs the path of the tree of .npz files"
-            raise SpecError(msg)
+            raise SpecError(
+                field="folder", what="source npz needs the path of the tree of .npz files"
+            )
         if not self.array_key:
-            msg = "array_key: expected the name of an array, such as data"
-            raise SpecError(msg)
+            raise SpecError(field="array_key", what="expected the name of an array, such as data")
         for name in _TABLES:
             if not getattr(self, name):
-                msg = f"{name}: source npz needs this CSV, with a column VolumeName"
-                raise SpecError(msg)
+                raise SpecError(
+                    field=name, what="source npz needs this CSV, with a column VolumeName"
+                )
             self._check_place(name, getattr(self, name))
         self._check_splits(("volumes_dir", *_TABLES))
 
@@ -130,16 +132,16 @@ class ArraySourceSpec(CTSourceSpec):
         if path.startswith(("/", "~")):
             return
         if not self.folder:
-            msg = f"{name}: expected an absolute path, or a folder to find it in, got {path!r}"
-            raise SpecError(msg)
+            what = f"expected an absolute path, or a folder to find it in, got {path!r}"
+            raise SpecError(field=name, what=what)
         self._check_inside(name, path)
 
     def _check_splits(self, names: tuple[str, ...]) -> None:
         """Refuse that two splits share a place: each of its volumes would be in both."""
         for name in names:
             if len(self.splits) > 1 and _SPLIT not in getattr(self, name):
-                msg = (
-                    f"{name}: several splits {list(self.splits)} need a path with '{{split}}' in "
+                what = (
+                    f"several splits {list(self.splits)} need a path with '{{split}}' in "
                     f"it, got {getattr(self, name)!r}; or declare one split, such as [train]"
                 )
-                raise SpecError(msg)
+                raise SpecError(field=name, what=what)

@@ -14,8 +14,7 @@ def check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
         SpecError: Naming the field.
     """
     if value not in choices:
-        msg = f"{field}: expected one of {', '.join(choices)}, got {value!r}"
-        raise SpecError(msg)
+        raise SpecError(field=field, what=f"expected one of {', '.join(choices)}, got {value!r}")
 
 
 def check_types(spec: Any) -> None:
@@ -32,8 +31,7 @@ def check_types(spec: Any) -> None:
             continue
         if not isinstance(value, plain) or (field.type is not bool and isinstance(value, bool)):
             words = getattr(field.type, "__name__", str(field.type))
-            msg = f"{field.name}: expected {words}, got {value!r}"
-            raise SpecError(msg)
+            raise SpecError(field=field.name, what=f"expected {words}, got {value!r}")
 
 
 def check_pattern(field: str, value: str, pattern: re.Pattern[str], words: str) -> None:
@@ -43,8 +41,7 @@ def check_pattern(field: str, value: str, pattern: re.Pattern[str], words: str) 
         SpecError: Naming the field.
     """
     if not pattern.fullmatch(value):
-        msg = f"{field}: expected {words}, got {value!r}"
-        raise SpecError(msg)
+        raise SpecError(field=field, what=f"expected {words}, got {value!r}")
 
 
 def check_range(field: str, value: float, low: float, high: float) -> None:
@@ -54,5 +51,4 @@ def check_range(field: str, value: float, low: float, high: float) -> None:
         SpecError: Naming the field.
     """
     if not low <= value <= high:
-        msg = f"{field}: expected a number in {low}..{high}, got {value}"
-        raise SpecError(msg)
+        raise SpecError(field=field, what=f"expected a number in {low}..{high}, got {value}")

@@ -65,11 +65,10 @@ class CTSourceSpec(DatasetSpec):
 
     def _check_volumes_dir(self) -> None:
         if "{split}" not in self.volumes_pattern:
-            msg = f"volumes_dir: expected a path with '{{split}}' in it, got {self.volumes_dir!r}"
-            raise SpecError(msg)
+            what = f"expected a path with '{{split}}' in it, got {self.volumes_dir!r}"
+            raise SpecError(field="volumes_dir", what=what)
         self._check_inside("volumes_dir", self.volumes_pattern)
 
     def _check_inside(self, name: str, path: str) -> None:
         if any(part in ("", ".", "..") for part in path.rstrip("/").split("/")):
-            msg = f"{name}: expected a path inside the source, got {path!r}"
-            raise SpecError(msg)
+            raise SpecError(field=name, what=f"expected a path inside the source, got {path!r}")

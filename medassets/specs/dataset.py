@@ -66,8 +66,9 @@ class DatasetSpec:
         check_choice("automation", self.automation, get_args(Automation))
         check_pattern("runs", self.runs, _RUNS, "per-shard, single or 'batch: N'")
         if not self.splits or len(set(self.splits)) != len(self.splits):
-            msg = f"splits: expected at least one name, each once, got {self.splits}"
-            raise SpecError(msg)
+            raise SpecError(
+                field="splits", what=f"expected at least one name, each once, got {self.splits}"
+            )
         for split in self.splits:
             check_pattern("splits", split, _SPLIT, "lower-case letters and digits")
         check_range("samples_per_shard", self.samples_per_shard, 1, 1_000_000)
@@ -78,25 +79,24 @@ class DatasetSpec:
         try:
             Path(self.source_folder).expanduser()
         except RuntimeError as error:
-            msg = f"folder: there is no home folder for {self.source_folder!r}"
-            raise SpecError(msg) from error
+            raise SpecError(
+                field="folder", what=f"there is no home folder for {self.source_folder!r}"
+            ) from error
 
     def _check_source(self) -> None:
         if self.source == "huggingface" and not re.fullmatch(r"[\w.-]+/[\w.-]+", self.repo_id):
-            msg = f"repo_id: expected '<org>/<name>' for source huggingface, got {self.repo_id!r}"
-            raise SpecError(msg)
+            what = f"expected '<org>/<name>' for source huggingface, got {self.repo_id!r}"
+            raise SpecError(field="repo_id", what=what)
         if self.source == "folder" and not self.folder:
-            msg = "folder: source folder needs the path of the source tree"
-            raise SpecError(msg)
+            raise SpecError(field="folder", what="source folder needs the path of the source tree")
         if self.folder and not self.folder.startswith(("/", "~")):
             # The UI's daemon and a terminal stand in different folders.
-            msg = (
-                f"folder: expected an absolute path, or one that begins with ~, got {self.folder!r}"
-            )
-            raise SpecError(msg)
+            what = f"expected an absolute path, or one that begins with ~, got {self.folder!r}"
+            raise SpecError(field="folder", what=what)
         if self.endpoint and not re.match(r"https?://", self.endpoint):
-            msg = f"endpoint: expected an http(s) URL, got {self.endpoint!r}"
-            raise SpecError(msg)
+            raise SpecError(
+                field="endpoint", what=f"expected an http(s) URL, got {self.endpoint!r}"
+            )
 
     @property
     def source_folder(self) -> str:

@@ -98,28 +98,29 @@ class VideoClipDatasetSpec(DatasetSpec):
     def _check_source(self) -> None:
         for field in _NEEDED[self.source]:
             if not getattr(self, field):
-                msg = f"{field}: source {self.source} needs it"
-                raise SpecError(msg)
+                raise SpecError(field=field, what=f"source {self.source} needs it")
         for field in _PATHS:
             path = getattr(self, field)
             if path and not path.startswith(("/", "~")):
                 # The UI's daemon and a terminal stand in different folders.
-                msg = f"{field}: expected an absolute path, or one that begins with ~, got {path!r}"
-                raise SpecError(msg)
+                what = f"expected an absolute path, or one that begins with ~, got {path!r}"
+                raise SpecError(field=field, what=what)
 
     def _check_frames(self) -> None:
         known = self.num_frames == "all" or type(self.num_frames) is int
         if not known or (self.num_frames != "all" and not 1 <= int(self.num_frames) <= 100_000):
-            msg = f"num_frames: expected 1..100000 or 'all', got {self.num_frames!r}"
-            raise SpecError(msg)
+            raise SpecError(
+                field="num_frames", what=f"expected 1..100000 or 'all', got {self.num_frames!r}"
+            )
         if self.frames_from == "clips" and (self.clips == "off" or self.source == "clips"):
-            msg = "frames_from: clips needs source videos, and clips: reencode or copy"
-            raise SpecError(msg)
+            raise SpecError(
+                field="frames_from", what="clips needs source videos, and clips: reencode or copy"
+            )
 
     def _check_splits(self) -> None:
         if set(self.splits) != {"train", "val", "test"}:
-            msg = f"splits: a video dataset has train, val and test, got {self.splits}"
-            raise SpecError(msg)
+            what = f"a video dataset has train, val and test, got {self.splits}"
+            raise SpecError(field="splits", what=what)
 
     @property
     def source_folder(self) -> str:

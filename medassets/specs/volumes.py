@@ -37,17 +37,18 @@ class CTPreprocessing:
     def __post_init__(self) -> None:
         """Refuse a preset that no volume could satisfy."""
         if len(self.spacing_mm) != 3 or not all(0 < s < 1000 for s in self.spacing_mm):
-            msg = f"target_spacing_mm: expected three steps in mm above 0, got {self.spacing_mm}"
-            raise SpecError(msg)
+            raise SpecError(
+                field="target_spacing_mm",
+                what=f"expected three steps in mm above 0, got {self.spacing_mm}",
+            )
         if len(self.shape) != 3 or not all(0 < n <= 4096 for n in self.shape):
-            msg = f"target_shape: expected three sides in 1..4096, got {self.shape}"
-            raise SpecError(msg)
+            raise SpecError(
+                field="target_shape", what=f"expected three sides in 1..4096, got {self.shape}"
+            )
         if not self.clip_hu[0] < self.clip_hu[1]:
-            msg = f"clip_hu: expected low < high, got {self.clip_hu}"
-            raise SpecError(msg)
+            raise SpecError(field="clip_hu", what=f"expected low < high, got {self.clip_hu}")
         if not self.scale > 0:
-            msg = f"scale: expected a number above 0, got {self.scale}"
-            raise SpecError(msg)
+            raise SpecError(field="scale", what=f"expected a number above 0, got {self.scale}")
         check_choice("dtype", self.dtype, ("float16",))
         check_choice("orientation", self.orientation, get_args(Orientation))
         check_choice("layout", self.layout, ("ijk",))
@@ -89,14 +90,13 @@ class VolumeDatasetSpec(ArraySourceSpec):
         if self.is_array_source:
             self._check_arrays()
         elif self.is_raw:
-            msg = f"preprocessing: none is for arrays (npz, webdataset), not for {self.source}"
-            raise SpecError(msg)
+            what = f"none is for arrays (npz, webdataset), not for {self.source}"
+            raise SpecError(field="preprocessing", what=what)
         if not self.is_raw:
             self.preset()
         elif self.target_spacing_mm or self.target_shape:
             name = "target_spacing_mm" if self.target_spacing_mm else "target_shape"
-            msg = f"{name}: preprocessing none resamples nothing; leave it out"
-            raise SpecError(msg)
+            raise SpecError(field=name, what="preprocessing none resamples nothing; leave it out")
 
     @property
     def is_raw(self) -> bool:
@@ -118,8 +118,7 @@ class VolumeDatasetSpec(ArraySourceSpec):
             SpecError: If it is none that can be, or values are kept as they are.
         """
         if self.is_raw:
-            msg = "preprocessing: none has no preset"
-            raise SpecError(msg)
+            raise SpecError(field="preprocessing", what="none has no preset")
         changes: dict[str, Any] = {"orientation": self.orientation}
         if self.target_spacing_mm:
             changes["spacing_mm"] = tuple(self.target_spacing_mm)
@@ -129,15 +128,16 @@ class VolumeDatasetSpec(ArraySourceSpec):
 
     def _check_arrays(self) -> None:
         if self.hu_rule == "header":
-            msg = f"hu_rule: arrays of source {self.source} have no header; use none or table"
-            raise SpecError(msg)
+            what = f"arrays of source {self.source} have no header; use none or table"
+            raise SpecError(field="hu_rule", what=what)
         if self.hu_rule is None and not self.is_raw:
             # Whether values were rescaled already cannot be seen of an array with certainty.
-            msg = (
-                f"hu_rule: source {self.source} must say how stored values become HU: none (they "
+            what = (
+                f"source {self.source} must say how stored values become HU: none (they "
                 f"are HU already) or table (RescaleSlope and RescaleIntercept apply)"
             )
-            raise SpecError(msg)
+            raise SpecError(field="hu_rule", what=what)
         if self.orientation != "as_stored":
-            msg = "orientation: arrays do not say how they are oriented; use as_stored"
-            raise SpecError(msg)
+            raise SpecError(
+                field="orientation", what="arrays do not say how they are oriented; use as_stored"
+            )

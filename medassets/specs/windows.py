@@ -40,18 +40,19 @@ class CTWindow:
         for field in ("width", "level"):
             value = getattr(self, field)
             if not math.isfinite(value) or abs(value) > _LARGEST_HU:
-                msg = f"windows: {self.name}: {field} is {value:g}, expected at most 100000 HU"
-                raise SpecError(msg)
+                what = f"{self.name}: {field} is {value:g}, expected at most 100000 HU"
+                raise SpecError(field="windows", what=what)
         if not self.width > 0:
-            msg = f"windows: {self.name}: expected a width above 0, got {self.width:g}"
-            raise SpecError(msg)
+            raise SpecError(
+                field="windows", what=f"{self.name}: expected a width above 0, got {self.width:g}"
+            )
         if self.low_hu <= PADDING_HU <= self.high_hu:
             # The padding is not stored: it must lie outside of every mask.
-            msg = (
-                f"windows: {self.name} reaches from {self.low_hu:g} to {self.high_hu:g} HU and so "
+            what = (
+                f"{self.name} reaches from {self.low_hu:g} to {self.high_hu:g} HU and so "
                 f"holds {PADDING_HU:g}, the value of padding; choose one that does not"
             )
-            raise SpecError(msg)
+            raise SpecError(field="windows", what=what)
 
     @property
     def low_hu(self) -> float:
@@ -99,18 +100,19 @@ class CTWindowDatasetSpec(CTSourceSpec):
         super().__post_init__()
         check_choice("compression", self.compression, get_args(WindowCompression))
         if self.source == "processed" and len(self.splits) != 1:
-            msg = f"splits: source processed has one split, such as [train], got {self.splits}"
-            raise SpecError(msg)
+            what = f"source processed has one split, such as [train], got {self.splits}"
+            raise SpecError(field="splits", what=what)
         names = [window.name for window in self.list_windows()]
         if not names or len(names) > MOST_WINDOWS or len(set(names)) < len(names):
-            msg = f"windows: expected 1 to {MOST_WINDOWS} different names, got {names}"
-            raise SpecError(msg)
+            raise SpecError(
+                field="windows", what=f"expected 1 to {MOST_WINDOWS} different names, got {names}"
+            )
 
     def _check_source(self) -> None:
         super()._check_source()
         if self.source == "processed" and not self.folder:
-            msg = "folder: source processed needs the path above processed/<case>/windows"
-            raise SpecError(msg)
+            what = "source processed needs the path above processed/<case>/windows"
+            raise SpecError(field="folder", what=what)
 
     def list_windows(self) -> tuple[CTWindow, ...]:
         """Return the declared windows, in order.
@@ -119,8 +121,8 @@ class CTWindowDatasetSpec(CTSourceSpec):
             SpecError: If one is neither a known name nor a whole definition.
         """
         if isinstance(self.windows, str):
-            msg = f"windows: expected a list such as [{self.windows}], got {self.windows!r}"
-            raise SpecError(msg)
+            what = f"expected a list such as [{self.windows}], got {self.windows!r}"
+            raise SpecError(field="windows", what=what)
         return tuple(_read_window(declared) for declared in self.windows)
 
 
@@ -129,19 +131,20 @@ def _read_window(declared: Any) -> CTWindow:
         check_choice("windows", declared, tuple(STANDARD_WINDOWS))
         return STANDARD_WINDOWS[declared]
     if not isinstance(declared, Mapping) or set(declared) != {"name", "width", "level"}:
-        msg = f"windows: expected a name or {{name, width, level}}, got {declared!r}"
-        raise SpecError(msg)
+        what = f"expected a name or {{name, width, level}}, got {declared!r}"
+        raise SpecError(field="windows", what=what)
     numbers = [declared["width"], declared["level"]]
     if not isinstance(declared["name"], str) or not all(
         isinstance(number, int | float) and not isinstance(number, bool) for number in numbers
     ):
-        msg = f"windows: expected a text and two numbers, got {dict(declared)!r}"
-        raise SpecError(msg)
+        raise SpecError(
+            field="windows", what=f"expected a text and two numbers, got {dict(declared)!r}"
+        )
     window = CTWindow(declared["name"], float(numbers[0]), float(numbers[1]))
     known = STANDARD_WINDOWS.get(window.name, window)
     if window != known:
         # Training code finds a standard window by its file, `lung_w1500_l-600.npy`.
         meant = f"{window.name!r} means width {known.width:g}, level {known.level:g}"
-        msg = f"windows: {meant}; give a window of {window.width:g}, {window.level:g} another name"
-        raise SpecError(msg)
+        what = f"{meant}; give a window of {window.width:g}, {window.level:g} another name"
+        raise SpecError(field="windows", what=what)
     return window

@@ -83,8 +83,9 @@ def open_tokenizer(path: str = "") -> Tokenizer:
     if path:
         return _Tokenizer(_open_file(Path(path).expanduser()))
     if find_spec("instant_clip_tokenizer") is None:
-        msg = f"tokenizer: instant-clip-tokenizer is not installed; {_REMEDY}"
-        raise SpecError(msg)
+        raise SpecError(
+            field="tokenizer", what=f"instant-clip-tokenizer is not installed; {_REMEDY}"
+        )
     return _Tokenizer(import_module("instant_clip_tokenizer").Tokenizer().encode)
 
 
@@ -102,8 +103,8 @@ def clean_text(text: str) -> str:
 def _open_file(path: Path) -> Encode:
     """Take vocabulary and merges of a file, and nothing else: its other settings differ."""
     if find_spec("tokenizers") is None:
-        msg = f'tokenizer: reading {path} needs tokenizers: pip install "medassets[tokenizers]"'
-        raise SpecError(msg)
+        what = f'reading {path} needs tokenizers: pip install "medassets[tokenizers]"'
+        raise SpecError(field="tokenizer", what=what)
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
     vocabulary, merges = _read_file(path)
@@ -123,15 +124,17 @@ def _read_file(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
         tokens = sorted(ids, key=ids.__getitem__)
         digest = hashlib.sha256("\n".join(tokens).encode()).hexdigest()
     except OSError as error:
-        msg = f"tokenizer: {path} cannot be read ({error.strerror})"
-        raise SpecError(msg) from error
+        raise SpecError(
+            field="tokenizer", what=f"{path} cannot be read ({error.strerror})"
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        msg = f"tokenizer: {path} is not a tokenizer.json of byte pairs ({error}); {_REMEDY}"
-        raise SpecError(msg) from error
+        what = f"{path} is not a tokenizer.json of byte pairs ({error}); {_REMEDY}"
+        raise SpecError(field="tokenizer", what=what) from error
     # A pair and what it becomes stand in the same order, after the 512 single bytes.
     if digest != VOCABULARY_SHA256 or [a + b for a, b in merges] != tokens[_NUM_BYTES:]:
-        msg = f"tokenizer: {path} has not the vocabulary of OpenAI's CLIP; {_REMEDY}"
-        raise SpecError(msg)
+        raise SpecError(
+            field="tokenizer", what=f"{path} has not the vocabulary of OpenAI's CLIP; {_REMEDY}"
+        )
     return ids, merges
 
 

@@ -18,6 +18,7 @@ from medassets.errors import (
     SourceUnavailableError,
     SpecError,
     TooManyRejectedError,
+    UsageError,
 )
 
 Medassets = Callable[..., Any]
@@ -84,6 +85,7 @@ def test_python_m_medassets_is_the_same_command() -> None:
         (CatalogError, 1),
         (TooManyRejectedError, 1),
         (SpecError, 2),
+        (UsageError, 2),
         (SourceAccessError, 3),
         (SourceUnavailableError, 3),
         (DiskSpaceError, 4),

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from medassets.errors import CatalogError, DiskSpaceError, SpecError
+from medassets.errors import CatalogError, DiskSpaceError, UsageError
 from medassets.exports.clip4mc import choose_frames, export_clip4mc
 from medassets.exports.formats import ExportOptions, ExportResult
 from medassets.storage import disk
@@ -323,7 +323,7 @@ def test_the_folder_of_another_dataset_is_refused(
     before = read_tree(out)
     other = DatasetPaths(paths.root, "other", "frames")
     make_shard(other, "train-000000", TRAIN)
-    with pytest.raises(SpecError, match="holds an export as clip4mc of tiny"):
+    with pytest.raises(UsageError, match="holds an export as clip4mc of tiny"):
         export(other, out)
     assert read_tree(out) == before
 
@@ -332,7 +332,9 @@ def test_a_target_that_is_no_folder_is_refused(
     exported: ExportResult, paths: DatasetPaths, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SpecError, match=r"--out: cannot write to the folder .*/file/in: Not a dir"):
+    with pytest.raises(
+        UsageError, match=r"--out: cannot write to the folder .*/file/in: Not a dir"
+    ):
         export(paths, tmp_path / "file" / "in")
 
 

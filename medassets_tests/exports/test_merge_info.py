@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from medassets.errors import CatalogError, SpecError
+from medassets.errors import CatalogError, UsageError
 from medassets.exports.merge_info import choose_val, merge_infos
 
 
@@ -140,7 +140,7 @@ def test_what_moves_heals_a_video_that_val_has_already(tmp_path: Path) -> None:
 
 
 def test_val_cannot_take_all_of_train(tmp_path: Path, two: list[Path]) -> None:
-    with pytest.raises(SpecError, match="--val-count: expected less than the 7 samples of train"):
+    with pytest.raises(UsageError, match="--val-count: expected less than the 7 samples of train"):
         merge_infos(two, tmp_path / "out.json", val_count=7)
 
 

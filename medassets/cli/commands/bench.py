@@ -10,7 +10,7 @@ import click
 
 from medassets.cli.console import Output
 from medassets.cli.formatting import count_words
-from medassets.errors import MedassetsError, SpecError
+from medassets.errors import MedassetsError, UsageError
 
 if TYPE_CHECKING:
     from medassets.loaders.bench import LoaderTiming
@@ -127,8 +127,7 @@ def _measure(
                     loader, num_workers=count, num_batches=num_batches, device=device
                 )
             except ValueError as error:
-                msg = f"source: {error}"
-                raise SpecError(msg) from error
+                raise UsageError(field="source", what=str(error)) from error
             runs[count].append(timing)
     return [sorted(run, key=lambda timing: timing.total_s)[len(run) // 2] for run in runs.values()]
 
@@ -157,8 +156,8 @@ def _find_kind(source: tuple[str, ...]) -> str:
         return "windows"
     if suffixes & {"bin", "npy"}:
         return "volumes"
-    msg = f"source: members {', '.join(sorted(suffixes))} are of no kind that is known; say --kind"
-    raise SpecError(msg)
+    what = f"members {', '.join(sorted(suffixes))} are of no kind that is known; say --kind"
+    raise UsageError(field="source", what=what)
 
 
 def _open(kind: str, source: tuple[str, ...], **options: Any) -> Any:
@@ -167,8 +166,7 @@ def _open(kind: str, source: tuple[str, ...], **options: Any) -> Any:
     except MedassetsError:
         raise
     except ValueError as error:
-        msg = f"source: {error}"
-        raise SpecError(msg) from error
+        raise UsageError(field="source", what=str(error)) from error
 
 
 def _make_dataset(
@@ -192,7 +190,7 @@ def _refuse_empty(dataset: Any) -> None:
     """Say what was left out of a dataset that holds nothing.
 
     Raises:
-        SpecError: If it has no sample.
+        UsageError: If it has no sample.
     """
     if len(dataset):
         return
@@ -200,8 +198,8 @@ def _refuse_empty(dataset: Any) -> None:
     counts = Counter(item.reason for item in left_out)
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
     first = f"; {left_out[0].path}: {left_out[0].detail}" if left_out else ""
-    msg = f"source: holds no sample to measure; left out: {reasons or 'nothing'}{first}"
-    raise SpecError(msg)
+    what = f"holds no sample to measure; left out: {reasons or 'nothing'}{first}"
+    raise UsageError(field="source", what=what)
 
 
 def _drop_cache(dataset: Any) -> None:

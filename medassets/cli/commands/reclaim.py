@@ -79,11 +79,11 @@ def check_may_delete(workspace: Workspace, others: Others) -> None:
     """
     spec = workspace.kind.spec
     if not getattr(spec, "delete_sources", False):
-        msg = (
-            f"delete_sources: the declaration of {spec.name} keeps its sources; write "
+        what = (
+            f"the declaration of {spec.name} keeps its sources; write "
             f"`delete_sources: true` there to let them be deleted"
         )
-        raise SpecError(msg)
+        raise SpecError(field="delete_sources", what=what)
     # Asked for here too, so that nothing is begun that could not be ended.
     Needs(workspace, others)
 
@@ -165,7 +165,7 @@ class _Deletion:
         """Ask, refresh the catalog, then delete shard by shard.
 
         Raises:
-            SpecError: If the declaration keeps its sources, or a partition is unknown.
+            UsageError: If the declaration keeps its sources, or a partition is unknown.
             ReclaimError: If it cannot be told what another dataset needs.
             CatalogError: If there is no catalog.
             DiskSpaceError: If there is no room for Dagster's record.

@@ -46,7 +46,7 @@ def _check_files(declared: Declared) -> Iterator[Problem]:
     try:
         open_tokenizer(spec.tokenizer)
     except SpecError as error:
-        yield _locate(declared, "tokenizer", str(error).removeprefix("tokenizer: "))
+        yield _locate(declared, error.field, error.what)
 
 
 def _locate(declared: Declared, field: str, what: str) -> Problem:

@@ -225,10 +225,11 @@ def _choose_options(encoding: ClipEncoding) -> dict[str, str]:
 def _no_encoder(encoding: ClipEncoding, error: Exception) -> Exception:
     why = (error.strerror if isinstance(error, FFmpegError) else "") or "this FFmpeg has none"
     if encoding.encoder == "libx264":
-        msg = f"clip_preset: libx264 does not take {encoding.preset!r} ({why})"
-        return SpecError(msg)
-    msg = (
-        "clip_encoder: h264_nvenc needs an NVIDIA GPU with a video encoder and one of its sessions "
+        return SpecError(
+            field="clip_preset", what=f"libx264 does not take {encoding.preset!r} ({why})"
+        )
+    what = (
+        "h264_nvenc needs an NVIDIA GPU with a video encoder and one of its sessions "
         f"free, and there is none here ({why}); declare clip_encoder: libx264"
     )
-    return SpecError(msg)
+    return SpecError(field="clip_encoder", what=what)

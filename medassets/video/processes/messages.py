@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 import medassets.errors
-from medassets.errors import MedassetsError, Reason, SampleRejectedError
+from medassets.errors import MedassetsError, Reason, SampleRejectedError, UsageError
 from medassets.video.facts import VideoFacts
 from medassets.video.requests import DecodedClip
 
@@ -128,6 +128,8 @@ def encode_error(error: MedassetsError | OSError) -> dict[str, Any]:
     header: dict[str, Any] = {"kind": "error", "type": type(error).__name__, "text": str(error)}
     if isinstance(error, SampleRejectedError):
         return {**header, "reason": error.reason, "detail": error.detail}
+    if isinstance(error, UsageError):
+        return {**header, "field": error.field, "what": error.what}
     if isinstance(error, OSError):
         name = os.fspath(error.filename) if isinstance(error.filename, str | os.PathLike) else None
         return {**header, "errno": error.errno, "strerror": error.strerror, "filename": name}
@@ -139,6 +141,8 @@ def decode_error(header: Mapping[str, Any]) -> MedassetsError | OSError:
     if "reason" in header:
         return SampleRejectedError(Reason(header["reason"]), header["detail"])
     ours = getattr(medassets.errors, header["type"], None)
+    if isinstance(ours, type) and issubclass(ours, UsageError):
+        return ours(field=header["field"], what=header["what"])
     if isinstance(ours, type) and issubclass(ours, MedassetsError):
         return ours(header["text"])
     if header.get("errno") is not None:

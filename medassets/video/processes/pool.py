@@ -210,8 +210,10 @@ class DecoderPool:
             try:
                 ask(slot, lambda: request, lambda _: None)
             except DecoderLostError as lost:
-                msg = f"clip_encoder: {encoding.encoder} takes its process along: {lost.detail}"
-                raise SpecError(msg) from lost
+                raise SpecError(
+                    field="clip_encoder",
+                    what=f"{encoding.encoder} takes its process along: {lost.detail}",
+                ) from lost
 
     @contextmanager
     def _lend(self) -> Iterator[Slot]:

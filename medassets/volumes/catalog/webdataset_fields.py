@@ -94,9 +94,9 @@ def _kind(suffix: str) -> str:
 
 def _only(role: str, found: list[str]) -> str | None:
     if len(found) > 1:
-        msg = (
-            f"fields: .{found[0]} and .{found[1]} could both be the {role} of a sample; declare "
+        what = (
+            f".{found[0]} and .{found[1]} could both be the {role} of a sample; declare "
             f"which one is, such as `fields: {{{role}: {found[0]}}}`"
         )
-        raise SpecError(msg)
+        raise SpecError(field="fields", what=what)
     return found[0] if found else None

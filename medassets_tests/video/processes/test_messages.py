@@ -89,7 +89,7 @@ def test_every_file_name_passes(name: str) -> None:
         SampleRejectedError(Reason.DECODER_TIMEOUT, "why"),
         DecoderUnavailableError("no GPU"),
         DiskSpaceError("12 more bytes are needed"),
-        SpecError("clip_encoder: none"),
+        SpecError(field="clip_encoder", what="none"),
         PermissionError(errno.EACCES, "Permission denied", "/a/b"),
         OSError("no number"),
     ],
