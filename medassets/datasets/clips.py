@@ -18,7 +18,7 @@ from medassets.storage.paths import DatasetPaths
 from medassets.storage.scratch import make_scratch, open_scratch
 
 if TYPE_CHECKING:
-    from medassets.video.clips.cut import ClipEncoding, ClipFacts
+    from medassets.video.clips.plan import ClipEncoding, ClipFacts
     from medassets.video.processes.pool import DecoderPool
 
 
@@ -49,7 +49,7 @@ def cut_clips(
             started, target = time.perf_counter(), scratch / f"{item.key}.mp4"
             segment = Segment(item.row["from_ms"], item.row["to_ms"])
             try:
-                facts = decoder.make_clip(staged.path, segment, encoding, target)
+                facts = decoder.write_clip(staged.path, segment, encoding, target)
             except SampleRejectedError as error:
                 made.append(error)
                 continue

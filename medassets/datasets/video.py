@@ -36,7 +36,7 @@ from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import DatasetPaths
 
 if TYPE_CHECKING:
-    from medassets.video.clips.cut import ClipEncoding
+    from medassets.video.clips.plan import ClipEncoding
     from medassets.video.frames.decoding import DecodedClip, FrameRequest
     from medassets.video.processes.pool import DecoderPool
 
@@ -313,7 +313,7 @@ class VideoClips(_VideoClips):
 
 def clip_encoding(spec: VideoClipDatasetSpec) -> "ClipEncoding":
     """Return how a dataset's clips are written."""
-    from medassets.video.clips.cut import ClipEncoding
+    from medassets.video.clips.plan import ClipEncoding
 
     return ClipEncoding(
         mode="copy" if spec.clips == "copy" else "reencode",

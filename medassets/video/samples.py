@@ -3,7 +3,7 @@
 import io
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from medassets.arrays import BytesLike
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.video.frames.conversion import RESIZE
 from medassets.video.requests import DecodedClip
-from medassets.video.sizes import resample_sizes
 from medassets.video.tokens import Tokenizer
 
 MEMBER_SUFFIXES = ("npy", "txt", "tokens.npy", "size.json", "json")
@@ -67,6 +66,24 @@ def encode_clip_sample(
     }
     seconds = {"encode": time.perf_counter() - started}
     return EncodedSample(key=item.key, members=members, facts=facts, seconds=seconds)
+
+
+def resample_sizes(sizes: Sequence[float], num_frames: int) -> list[float]:
+    """Return one size per frame: that at the floor of k * len(sizes) / num_frames.
+
+    Frames of a clip are chosen by the same rule, so that a size stays with its moment.
+
+    Args:
+        sizes: At least one, evenly spread over the clip.
+        num_frames: Frames of the sample.
+
+    Raises:
+        ValueError: If there is no size.
+    """
+    if not sizes:
+        msg = "sizes: expected at least one"
+        raise ValueError(msg)
+    return [sizes[k * len(sizes) // num_frames] for k in range(num_frames)]
 
 
 def describe_clip(

@@ -169,7 +169,7 @@ def killing(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextMana
     def send_and_kill(pipes: Any, buffers: Any, timeout_s: float) -> None:
         send(pipes, buffers, timeout_s)
         request = b"".join(bytes(buffer) for buffer in buffers)
-        if b'"decode"' in request or b'"make_clip"' in request:
+        if b'"decode"' in request or b'"write_clip"' in request:
             for child in psutil.Process().children():
                 if "medassets.video.processes.worker" in child.cmdline():
                     child.kill()

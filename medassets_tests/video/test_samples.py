@@ -12,8 +12,12 @@ import pytest
 from medassets.samples import SourceItem, StagedFile
 from medassets.video.facts import VideoFacts
 from medassets.video.requests import DecodedClip
-from medassets.video.samples import MEMBER_SUFFIXES, encode_clip_sample, encode_npy
-from medassets.video.sizes import resample_sizes
+from medassets.video.samples import (
+    MEMBER_SUFFIXES,
+    encode_clip_sample,
+    encode_npy,
+    resample_sizes,
+)
 from medassets.video.tokens import open_tokenizer
 
 FACTS = VideoFacts("h264", "yuv420p", 640, 360, 0, False, 60_000, 29.97, True)

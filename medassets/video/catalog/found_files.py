@@ -12,13 +12,13 @@ import pyarrow as pa
 from medassets.errors import Reason, SampleRejectedError
 from medassets.specs import VideoClipDatasetSpec
 from medassets.storage.arrow import kernels
-from medassets.video.catalog.clip_keys import number_values
 from medassets.video.catalog.coverage import VideoCounts
 from medassets.video.catalog.exclusion import Column, Columns
 from medassets.video.catalog.info_table import InfoTable, read_info_table
+from medassets.video.catalog.keys_and_splits import number_values
 from medassets.video.catalog.listing import VideoFile, find_links_out, list_videos
 from medassets.video.catalog.matching import Matching, match_clips, match_videos
-from medassets.video.catalog.missing_files import explain_missing
+from medassets.video.catalog.missing_reasons import explain_missing
 from medassets.video.catalog.probing import FACT_COLUMNS, KnownFacts, ProbeAll, find_facts
 
 _NUM_LISTED = 20

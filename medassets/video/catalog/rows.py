@@ -9,10 +9,10 @@ import pyarrow as pa
 from medassets.errors import Reason
 from medassets.specs import VideoClipDatasetSpec
 from medassets.storage.arrow import kernels, release_memory
-from medassets.video.catalog.clip_keys import name_clips, number_values, split_videos
 from medassets.video.catalog.coverage import VideoCounts, with_video_counts
 from medassets.video.catalog.exclusion import Column, Columns, exclude, one_chunk
 from medassets.video.catalog.found_files import find_files
+from medassets.video.catalog.keys_and_splits import name_clips, number_values, split_videos
 from medassets.video.catalog.metadata import read_metadata, read_pairs
 from medassets.video.catalog.probing import FACT_COLUMNS, ProbeAll
 

@@ -16,25 +16,19 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from medassets.errors import SpecError
-from medassets.video.clips.cut import ClipEncoding, ClipPlan
-from medassets.video.clips.encoder_frames import PictureShaper
-from medassets.video.clips.frames import Ruler, Shown, ShownFrames, make_ruler
-from medassets.video.clips.sound import SoundEncoder, SoundReader
+from medassets.video.clips.audio import AudioEncoder, AudioReader
+from medassets.video.clips.frame_filter import FrameFilter
+from medassets.video.clips.plan import MUXING, ClipEncoding, ClipPlan, choose_rate_hz
+from medassets.video.clips.shown_frames import Ruler, Shown, ShownFrames, make_ruler
 from medassets.video.files.reader import VideoReader
 from medassets.video.frames.planned import UnplannedError
 from medassets.video.requests import Progress
 from medassets.video.timeline import Segment
 
-# mp4 counts in 32 bits: at 10 MHz a frame may stay for 7 minutes.
-_FINEST_HZ = 10_000_000
-_COARSE_HZ = 1_000_000
 _NVENC_PRESETS = {
     "ultrafast": "p1", "superfast": "p1", "veryfast": "p2", "faster": "p3", "fast": "p3",
     "medium": "p4", "slow": "p5", "slower": "p6", "veryslow": "p7", "placebo": "p7",
 }  # fmt: skip
-
-MUXING = {"fflags": "bitexact", "movflags": "+faststart"}
-"""No creation time, no version of the library; playing can begin before the whole is there."""
 
 
 def reencode(
@@ -64,14 +58,14 @@ def reencode(
         with suppress(UnplannedError), ExitStack() as stack:
             reader = stack.enter_context(VideoReader(video))
             shown = ShownFrames(reader, segment, counts=counts, on_progress=on_progress)
-            sound: SoundReader | None = None
+            audio: AudioReader | None = None
             if encoding.audio:
                 zero_s = reader.clock.origin_s + Fraction(segment.begin_ms, 1000)
-                sound = SoundReader(video, zero_s=zero_s, on_progress=on_progress)
-                stack.enter_context(sound)
+                audio = AudioReader(video, zero_s=zero_s, on_progress=on_progress)
+                stack.enter_context(audio)
             output = av.open(str(target), "w", format="mp4", container_options=MUXING)
             stack.enter_context(output)
-            return _ClipWriter(output, reader, encoding).write(shown, sound)
+            return _ClipWriter(output, reader, encoding).write(shown, audio)
     msg = "frames were learned, and yet promised by packets"
     raise AssertionError(msg)
 
@@ -101,16 +95,16 @@ class _ClipWriter:
     ) -> None:
         self._output, self._reader, self._encoding = output, reader, encoding
         self._ruler = make_ruler(reader.clock)
-        self._shaper = PictureShaper(height=encoding.height)
+        self._filter = FrameFilter(height=encoding.height)
         self._durations: dict[int, int] = {}
         self._picture = _add_picture(output, encoding)
-        self._sound: SoundEncoder | None = None
+        self._audio: AudioEncoder | None = None
         self._num_frames = 0
 
-    def write(self, frames: ShownFrames, sound: SoundReader | None) -> ClipPlan:
+    def write(self, frames: ShownFrames, audio: AudioReader | None) -> ClipPlan:
         """Encode everything."""
-        if sound is not None and sound.stream is not None:
-            self._sound = SoundEncoder(self._output, sound)
+        if audio is not None and audio.stream is not None:
+            self._audio = AudioEncoder(self._output, audio)
         self._begin = end = self._ruler.at_ms(frames.span.begin_ms)
         self._placing = _Placing(self._ruler, end, _read_fps(self._encoding))
         with closing(frames.decode()) as decoded:
@@ -118,8 +112,8 @@ class _ClipWriter:
                 end = shown.end
                 self._write_shown(shown)
         self._mux(self._picture.encode(None))
-        if self._sound is not None:
-            packets = self._sound.encode_until(self._seconds(end), is_last=True)
+        if self._audio is not None:
+            packets = self._audio.encode_until(self._seconds(end), is_last=True)
             self._output.mux(list(packets))
         return ClipPlan(
             begin_ms=frames.span.begin_ms,
@@ -127,7 +121,7 @@ class _ClipWriter:
             num_packets=self._num_frames,
             num_frames=self._num_frames,
             codec="h264",
-            has_audio=self._sound is not None and self._sound.num_samples > 0,
+            has_audio=self._audio is not None and self._audio.num_samples > 0,
             is_copy=False,
         )
 
@@ -135,15 +129,15 @@ class _ClipWriter:
         picture: VideoFrame | None = None
         for pts, duration in self._placing.place(shown, is_first=not self._num_frames):
             if picture is None:
-                picture = self._shaper.shape(shown.frame)
+                picture = self._filter.apply(shown.frame)
             if not self._num_frames:
                 self._start(picture)
             picture.pts, picture.time_base = pts, Fraction(1, self._placing.rate_hz)
             self._durations[pts] = duration
             self._mux(self._picture.encode(picture))
             self._num_frames += 1
-        if self._sound is not None:
-            self._output.mux(list(self._sound.encode_until(self._seconds(shown.end))))
+        if self._audio is not None:
+            self._output.mux(list(self._audio.encode_until(self._seconds(shown.end))))
 
     def _start(self, picture: VideoFrame) -> None:
         """Open the encoder, now that size and colours are known."""
@@ -156,7 +150,7 @@ class _ClipWriter:
             setattr(context, name, int(getattr(picture, name)))
         ratio = self._reader.context.sample_aspect_ratio
         if ratio:
-            swaps = self._shaper.orientation.swaps_sides
+            swaps = self._filter.orientation.swaps_sides
             context.sample_aspect_ratio = 1 / ratio if swaps else ratio
         try:
             context.open()
@@ -179,7 +173,7 @@ class _Placing:
     def __init__(self, ruler: Ruler, begin: int, fps: Fraction | None) -> None:
         self._ticks_per_s, self._begin, self._fps = ruler.ticks_per_s, begin, fps
         self._num_placed = 0
-        self.rate_hz = fps.numerator if fps else choose_rate_hz(ruler)
+        self.rate_hz = fps.numerator if fps else choose_rate_hz(ruler.ticks_per_s)
 
     def place(self, shown: Shown, *, is_first: bool) -> Iterator[tuple[int, int]]:
         """Yield timestamp and duration of a frame, as often as it comes."""
@@ -195,11 +189,6 @@ class _Placing:
 
     def _scale(self, ticks: int) -> int:
         return (ticks - self._begin) * self.rate_hz // self._ticks_per_s
-
-
-def choose_rate_hz(ruler: Ruler) -> int:
-    """Return the time scale of a clip: its source's ticks, if mp4 can count them, or else µs."""
-    return ruler.ticks_per_s if ruler.ticks_per_s <= _FINEST_HZ else _COARSE_HZ
 
 
 def _read_fps(encoding: ClipEncoding) -> Fraction | None:

@@ -18,19 +18,18 @@ from av.container import OutputContainer
 from av.packet import Packet
 
 from medassets.errors import Reason, SampleRejectedError
-from medassets.video.clips.cut import ClipEncoding, ClipPlan
+from medassets.video.clips.audio import AudioReader
 from medassets.video.clips.edit_list import show_only
-from medassets.video.clips.frames import CLIP_RULES, Ruler, make_ruler, reach
-from medassets.video.clips.reencode import MUXING, choose_rate_hz
-from medassets.video.clips.sound import SoundReader
+from medassets.video.clips.plan import MUXING, ClipEncoding, ClipPlan, choose_rate_hz
+from medassets.video.clips.shown_frames import CLIP_RULES, Ruler, make_ruler, reach
 from medassets.video.files.reader import VideoReader
-from medassets.video.frames.stretch import Stretch, plan_decoding, read_stretch
+from medassets.video.frames.packet_plan import PacketRange, plan_decoding, read_packets
 from medassets.video.requests import Progress
 from medassets.video.timeline import Segment, Span, plan_span
 
 # What players and FFmpeg both read in mp4, and what tells its frames by its packets.
-_PICTURES = frozenset({"av1", "h264", "hevc", "vp9"})
-_SOUNDS = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"})
+_VIDEO_CODECS = frozenset({"av1", "h264", "hevc", "vp9"})
+_AUDIO_CODECS = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"})
 
 # An edit begins at a signed number of 32 bits; decode times come some frames before.
 _LONGEST_HIDDEN = 2**30
@@ -85,56 +84,56 @@ def copy_streams(
     with ExitStack() as stack:
         reader = stack.enter_context(VideoReader(video))
         cut = _plan_cut(reader, segment, on_progress)
-        sound: SoundReader | None = None
+        audio: AudioReader | None = None
         if encoding.audio:
             zero_s = reader.clock.origin_s + Fraction(segment.begin_ms, 1000)
-            sound = SoundReader(video, zero_s=zero_s, on_progress=on_progress)
-            stack.enter_context(sound)
-            _check_sound(sound)
+            audio = AudioReader(video, zero_s=zero_s, on_progress=on_progress)
+            stack.enter_context(audio)
+            _check_audio(audio)
         output = av.open(str(target), "w", format="mp4", container_options=MUXING)
         stack.enter_context(output)
-        plan = _Copier(output, reader, cut).copy(sound, on_progress)
+        plan = _Copier(output, reader, cut).copy(audio, on_progress)
         output.close()
         show_only(target, plan.end_ms - plan.begin_ms)
         return plan
 
 
 def _plan_cut(reader: VideoReader, segment: Segment, on_progress: Progress) -> _Cut:
-    if reader.codec not in _PICTURES:
+    if reader.codec not in _VIDEO_CODECS:
         raise _reject_codec(reader.codec, remedy="declare clips: reencode")
     if not reader.can_count_packets:
         raise _reject_times(_NO_TIMES)
     bounds = reach(reader.clock, segment)
-    stretch = read_stretch(reader, *bounds, on_progress=on_progress)
-    if stretch.doubt:
-        raise _reject_times(stretch.doubt)
-    span = plan_span(stretch.timeline, segment, clock=reader.clock, rules=CLIP_RULES)
-    chosen = _choose_packets(stretch, span)
-    key_pts = int(stretch.pts[chosen.argmax()])
-    first_pts = int(stretch.timeline.pts[span.first])
-    return _Cut(span, stretch.anchor, chosen, first_pts, key_pts)
+    packets = read_packets(reader, *bounds, on_progress=on_progress)
+    if packets.doubt:
+        raise _reject_times(packets.doubt)
+    span = plan_span(packets.timeline, segment, clock=reader.clock, rules=CLIP_RULES)
+    chosen = _choose_packets(packets, span)
+    key_pts = int(packets.pts[chosen.argmax()])
+    first_pts = int(packets.timeline.pts[span.first])
+    return _Cut(span, packets.anchor, chosen, first_pts, key_pts)
 
 
-def _choose_packets(stretch: Stretch, span: Span) -> npt.NDArray[np.bool_]:
+def _choose_packets(packets: PacketRange, span: Span) -> npt.NDArray[np.bool_]:
     """Return which packets are copied; the first of them is a key frame."""
-    wanted: list[int] = stretch.timeline.pts[span.first : span.stop].tolist()
-    plan = plan_decoding(stretch, wanted)
+    wanted: list[int] = packets.timeline.pts[span.first : span.stop].tolist()
+    plan = plan_decoding(packets, wanted)
     key = int(plan.needed.argmax())
-    chosen = np.zeros(len(stretch.pts), np.bool_)
+    chosen = np.zeros(len(packets.pts), np.bool_)
     chosen[key : plan.num_packets] = True
     # Pictures that are shown before the key frame they follow hang on the one before.
-    chosen &= stretch.pts >= stretch.pts[key]
-    hidden = stretch.pts[chosen & stretch.hidden]
+    chosen &= packets.pts >= packets.pts[key]
+    hidden = packets.pts[chosen & packets.hidden]
     if (hidden >= wanted[0]).any():
         raise _reject_times(_HIDDEN)
-    if any(a == b for a, b in pairwise(np.sort(stretch.pts[chosen]).tolist())):
+    if any(a == b for a, b in pairwise(np.sort(packets.pts[chosen]).tolist())):
         raise _reject_times(_TWINS)
     return chosen
 
 
-def _check_sound(sound: SoundReader) -> None:
-    codec = sound.stream and sound.stream.codec_context.codec.canonical_name
-    if codec and codec not in _SOUNDS:
+def _check_audio(audio: AudioReader) -> None:
+    codec = audio.stream and audio.stream.codec_context.codec.canonical_name
+    if codec and codec not in _AUDIO_CODECS:
         raise _reject_codec(codec, remedy="declare clip_audio: false, or clips: reencode")
 
 
@@ -153,9 +152,9 @@ class _Copier:
         self._num_chosen = int(cut.chosen.sum())
         self._num_packets = 0
 
-    def copy(self, sound: SoundReader | None, on_progress: Progress) -> ClipPlan:
+    def copy(self, audio: AudioReader | None, on_progress: Progress) -> ClipPlan:
         """Copy everything."""
-        sounds = _SoundCopier(self._output, sound, self._end_s) if sound is not None else None
+        audio_copier = _AudioCopier(self._output, audio, self._end_s) if audio is not None else None
         packets = self._reader.iter_packets_at(self._cut.anchor)
         for packet, is_chosen in zip(packets, self._cut.chosen.tolist(), strict=False):
             on_progress()
@@ -163,24 +162,24 @@ class _Copier:
                 self._undated.append(packet)
                 if packet.dts is not None:
                     self._flush()
-                    if sounds is not None:
-                        sounds.copy_until(Fraction(self._place(packet.dts), self._rate_hz))
+                    if audio_copier is not None:
+                        audio_copier.copy_until(Fraction(self._place(packet.dts), self._rate_hz))
         self._flush()
-        if sounds is not None:
-            sounds.copy_until(self._end_s)
+        if audio_copier is not None:
+            audio_copier.copy_until(self._end_s)
         return ClipPlan(
             begin_ms=self._cut.span.begin_ms,
             end_ms=self._cut.span.end_ms,
             num_packets=self._num_packets,
             num_frames=self._cut.span.num_frames,
             codec=self._reader.codec,
-            has_audio=sounds is not None and sounds.has_copied,
+            has_audio=audio_copier is not None and audio_copier.has_copied,
             is_copy=True,
         )
 
     def _choose_rate_hz(self) -> int:
         """Return a time scale in which an edit list can tell how long the lead-in is."""
-        rate_hz, ruler = choose_rate_hz(self._ruler), self._ruler
+        rate_hz, ruler = choose_rate_hz(self._ruler.ticks_per_s), self._ruler
         hidden_s = (self._origin - ruler.at(self._cut.key_pts)) // ruler.ticks_per_s
         while hidden_s * rate_hz > _LONGEST_HIDDEN:
             rate_hz //= 10
@@ -226,17 +225,17 @@ class _Copier:
         return (self._ruler.at(pts) - self._origin) * self._rate_hz // self._ruler.ticks_per_s
 
 
-class _SoundCopier:
+class _AudioCopier:
     """Moves packets of sound, as far as the picture has come."""
 
-    def __init__(self, output: OutputContainer, sound: SoundReader, end_s: Fraction) -> None:
+    def __init__(self, output: OutputContainer, audio: AudioReader, end_s: Fraction) -> None:
         self._output, self._end_s = output, end_s
-        self._packets = sound.iter_packets()
+        self._packets = audio.iter_packets()
         self._next = next(self._packets, None)
         self.has_copied = False
-        if sound.stream is not None:
-            self._stream = output.add_stream_from_template(sound.stream)
-            self._rate_hz = sound.stream.codec_context.sample_rate
+        if audio.stream is not None:
+            self._stream = output.add_stream_from_template(audio.stream)
+            self._rate_hz = audio.stream.codec_context.sample_rate
 
     def copy_until(self, seconds: Fraction) -> None:
         """Copy the packets that begin in the clip and before a time."""

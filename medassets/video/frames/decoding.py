@@ -152,19 +152,19 @@ def _decode_by_plan(
     on_progress: Progress,
 ) -> Iterator[tuple[int, Outcome]]:
     """Yield what can be decoded by counting packets; what is left out cannot."""
+    from medassets.video.frames.packet_plan import plan_decoding, read_packets
     from medassets.video.frames.planned import PlannedDecoding, UnplannedError
-    from medassets.video.frames.stretch import plan_decoding, read_stretch
 
     if not segments or not reader.can_count_packets:
         return
-    stretch = read_stretch(reader, *_reach(reader, segments.values()), on_progress=on_progress)
-    if stretch.doubt:
+    packets = read_packets(reader, *_reach(reader, segments.values()), on_progress=on_progress)
+    if packets.doubt:
         return
-    assembly = _Assembly(reader, segments, stretch.timeline, request)
-    times = stretch.timeline.pts[assembly.wanted].tolist()
+    assembly = _Assembly(reader, segments, packets.timeline, request)
+    times = packets.timeline.pts[assembly.wanted].tolist()
     index_of = dict(zip(times, assembly.wanted, strict=True))
     try:
-        decoding = PlannedDecoding(reader, stretch, plan_decoding(stretch, times))
+        decoding = PlannedDecoding(reader, packets, plan_decoding(packets, times))
         for pts, frame in decoding.run(on_progress):
             yield from assembly.take(index_of[pts], frame)
     except UnplannedError:
@@ -178,9 +178,9 @@ def _decode_exactly(
     request: FrameRequest,
     on_progress: Progress,
 ) -> Iterator[tuple[int, Outcome]]:
-    from medassets.video.frames.exact import decode_learned, learn_stretch
+    from medassets.video.frames.two_pass import decode_learned, learn_frames
 
-    learned = learn_stretch(reader, *_reach(reader, segments.values()), on_progress=on_progress)
+    learned = learn_frames(reader, *_reach(reader, segments.values()), on_progress=on_progress)
     assembly = _Assembly(reader, segments, learned.timeline, request)
     yield from assembly.refused.items()
     for index, frame in decode_learned(reader, learned, assembly.wanted, on_progress=on_progress):

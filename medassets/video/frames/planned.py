@@ -9,7 +9,7 @@ from av.video.frame import VideoFrame
 
 from medassets.errors import MedassetsError
 from medassets.video.files.reader import DamagedPacketError, VideoReader
-from medassets.video.frames.stretch import DecodePlan, Stretch
+from medassets.video.frames.packet_plan import DecodePlan, PacketRange
 from medassets.video.requests import Progress
 
 Delivery = tuple[int, VideoFrame | None]
@@ -23,17 +23,17 @@ class UnplannedError(MedassetsError, RuntimeError):
 class PlannedDecoding:
     """One pass over a stretch."""
 
-    def __init__(self, reader: VideoReader, stretch: Stretch, plan: DecodePlan) -> None:
+    def __init__(self, reader: VideoReader, packets: PacketRange, plan: DecodePlan) -> None:
         """Prepare a pass.
 
         Args:
             reader: The open video.
-            stretch: Its packets.
+            packets: The packets of the range.
             plan: Which of them are needed.
         """
-        self._reader, self._stretch, self._plan = reader, stretch, plan
-        self._pts: list[int] = stretch.pts[: plan.num_packets].tolist()
-        self._latest: list[int] = np.maximum.accumulate(stretch.pts[: plan.num_packets]).tolist()
+        self._reader, self._packets, self._plan = reader, packets, plan
+        self._pts: list[int] = packets.pts[: plan.num_packets].tolist()
+        self._latest: list[int] = np.maximum.accumulate(packets.pts[: plan.num_packets]).tolist()
         self._missing = set(np.flatnonzero(plan.wanted).tolist())
         # Sent and not yet come out, by presentation time.
         self._awaited: dict[int, int] = {}
@@ -60,7 +60,7 @@ class PlannedDecoding:
             on_progress()
             if not self._plan.needed[index]:
                 continue
-            if self._plan.restarts[index] or (is_broken and self._stretch.keys[index]):
+            if self._plan.restarts[index] or (is_broken and self._packets.keys[index]):
                 yield from self._drain()
                 is_broken, self._key_index, self._key_pts = False, index, self._pts[index]
             if is_broken:
@@ -74,7 +74,7 @@ class PlannedDecoding:
         yield from self._give_up()
 
     def _iter_packets(self) -> Iterator[tuple[int, Packet]]:
-        packets = self._reader.iter_packets_at(self._stretch.anchor)
+        packets = self._reader.iter_packets_at(self._packets.anchor)
         try:
             for index, pts in enumerate(self._pts):
                 packet = next(packets, None)
@@ -97,7 +97,7 @@ class PlannedDecoding:
                 return []
             self._damages.append(index)
             return None
-        if not self._stretch.hidden[index]:
+        if not self._packets.hidden[index]:
             self._awaited[self._pts[index]] = index
         return frames
 
@@ -149,7 +149,7 @@ class PlannedDecoding:
                 yield self._pts[index], None if self._is_spoiled(index) else frame
 
     def _is_spoiled(self, index: int) -> bool:
-        start, disposable = self._stretch.start, self._stretch.disposable
+        start, disposable = self._packets.start, self._packets.disposable
         return index in self._damages or any(
             damage < index and start[index] <= start[damage] and not disposable[damage]
             for damage in self._damages

@@ -14,7 +14,7 @@ from typing import Literal, Self, get_args
 from medassets.errors import DecoderUnavailableError, SampleRejectedError, SpecError
 from medassets.specs.checks import check_choice, check_range
 from medassets.storage.atomic import sweep_private
-from medassets.video.clips.cut import ClipEncoding, ClipFacts
+from medassets.video.clips.plan import ClipEncoding, ClipFacts
 from medassets.video.facts import VideoFacts
 from medassets.video.processes.devices import NO_GPU, GpuCount, Preflights
 from medassets.video.processes.messages import Outcome
@@ -176,10 +176,10 @@ class DecoderPool:
         with self._lend() as slot:
             return ask_facts(slot, Path(path).absolute())
 
-    def make_clip(
+    def write_clip(
         self, path: Path, segment: Segment, encoding: ClipEncoding, target: Path
     ) -> ClipFacts:
-        """Write one segment of a video as a file of its own; see `clip_files.make_clip`.
+        """Write one segment of a video as a file of its own; see `clip_files.write_clip`.
 
         The CPU decodes them, whatever the device. At most three clips are encoded by NVENC at a
         time.

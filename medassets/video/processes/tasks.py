@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from medassets.errors import DecoderUnavailableError, Reason, SampleRejectedError
-from medassets.video.clips.cut import ClipEncoding, ClipFacts
+from medassets.video.clips.plan import ClipEncoding, ClipFacts
 from medassets.video.facts import VideoFacts
 from medassets.video.processes.devices import GpuCount, describe_failure
 from medassets.video.processes.messages import Message, Outcome, decode_outcome
@@ -121,9 +121,9 @@ def ask_facts(slot: Slot, path: Path) -> VideoFacts:
 def ask_clip(
     slot: Slot, path: Path, *, segment: Segment, encoding: ClipEncoding, target: Path
 ) -> ClipFacts:
-    """Have a clip written; see `make_clip`."""
+    """Have a clip written; see `write_clip`."""
     request = {
-        "call": "make_clip",
+        "call": "write_clip",
         "path": str(path),
         "segment": astuple(segment),
         "encoding": asdict(encoding),

@@ -111,10 +111,11 @@ def _probe(request: Mapping[str, Any], answers: Answers) -> dict[str, Any]:
         return asdict(probe_video(Path(request["path"])))
 
 
-def _make_clip(request: Mapping[str, Any], answers: Answers) -> dict[str, Any]:
-    from medassets.video.clips.cut import ClipEncoding, make_clip
+def _write_clip(request: Mapping[str, Any], answers: Answers) -> dict[str, Any]:
+    from medassets.video.clips.plan import ClipEncoding
+    from medassets.video.clips.writer import write_clip
 
-    facts = make_clip(
+    facts = write_clip(
         Path(request["path"]),
         Segment(*request["segment"]),
         ClipEncoding(**request["encoding"]),
@@ -125,7 +126,7 @@ def _make_clip(request: Mapping[str, Any], answers: Answers) -> dict[str, Any]:
 
 
 def _check_encoder(request: Mapping[str, Any], answers: Answers) -> None:
-    from medassets.video.clips.cut import ClipEncoding
+    from medassets.video.clips.plan import ClipEncoding
     from medassets.video.clips.reencode import check_encoder
 
     check_encoder(ClipEncoding(**request["encoding"]))
@@ -151,7 +152,7 @@ def _compare(request: Mapping[str, Any], answers: Answers) -> str | None:
 _CALLS: dict[str, Callable[[Mapping[str, Any], Answers], Any]] = {
     "decode": _decode,
     "probe": _probe,
-    "make_clip": _make_clip,
+    "write_clip": _write_clip,
     "check_encoder": _check_encoder,
     "count_gpus": _count_gpus,
     "compare": _compare,

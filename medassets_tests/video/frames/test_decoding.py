@@ -274,7 +274,7 @@ SPENDER = """
 import sys
 from pathlib import Path
 import av, numpy
-import medassets.video.frames.exact, medassets.video.frames.planned
+import medassets.video.frames.two_pass, medassets.video.frames.planned
 from medassets.video.frames.decoding import DecodedClip, FrameRequest, Segment, decode_segments
 
 def peak_mb():

@@ -10,7 +10,7 @@ import pytest
 
 from medassets.errors import DecoderUnavailableError, Reason, SampleRejectedError, SpecError
 from medassets.testing.videos import VideoRecipe, make_video
-from medassets.video.clips.cut import ClipEncoding
+from medassets.video.clips.plan import ClipEncoding
 from medassets.video.facts import VideoFacts
 from medassets.video.frames.decoding import decode_segments
 from medassets.video.processes.devices import GPU_TOLERANCE, Preflights, count_gpus
@@ -115,7 +115,7 @@ def test_what_needs_no_gpu_works_without_the_one_asked_for(
     with DecoderPool("cuda", num_workers=1, num_gpus=0) as pool:
         assert pool.probe(short_video).codec == "h264"
         target = tmp_path / "clip.mp4"
-        made = pool.make_clip(short_video, SEGMENTS[0], ClipEncoding(), target)
+        made = pool.write_clip(short_video, SEGMENTS[0], ClipEncoding(), target)
         assert made.num_bytes == target.stat().st_size
         pool.check_encoder(ClipEncoding())
         with pytest.raises(SpecError, match="clip_preset: libx264 does not take 'hasty'"):

@@ -16,7 +16,8 @@ import pytest
 import medassets.video.processes.tasks
 from medassets.errors import DecoderUnavailableError, Reason, SampleRejectedError, SpecError
 from medassets.testing.videos import VideoRecipe, make_video
-from medassets.video.clips.cut import ClipEncoding, ClipFacts, make_clip
+from medassets.video.clips.plan import ClipEncoding, ClipFacts
+from medassets.video.clips.writer import write_clip
 from medassets.video.files.probe import probe_video
 from medassets.video.frames.decoding import decode_segments
 from medassets.video.processes.messages import Message, Outcome, decode_outcome
@@ -113,8 +114,8 @@ def test_a_missing_or_foreign_file_is_rejected(pool: DecoderPool, tmp_path: Path
 def test_a_clip_is_made_as_by_the_function(
     pool: DecoderPool, short_video: Path, tmp_path: Path
 ) -> None:
-    direct = make_clip(short_video, SEGMENTS[0], ClipEncoding(), tmp_path / "direct.mp4")
-    facts = pool.make_clip(short_video, SEGMENTS[0], ClipEncoding(), tmp_path / "pool.mp4")
+    direct = write_clip(short_video, SEGMENTS[0], ClipEncoding(), tmp_path / "direct.mp4")
+    facts = pool.write_clip(short_video, SEGMENTS[0], ClipEncoding(), tmp_path / "pool.mp4")
     assert isinstance(facts, ClipFacts)
     assert facts == direct
     assert (tmp_path / "pool.mp4").read_bytes() == (tmp_path / "direct.mp4").read_bytes()
@@ -232,9 +233,9 @@ def test_a_clip_left_by_a_lost_process_is_removed(
     target = tmp_path / "clips" / "clip.mp4"
     with DecoderPool("cpu", num_workers=1, timeout_s=1.0) as pool:
         with pytest.raises(SampleRejectedError, match="decoder_timeout"):
-            pool.make_clip(fifo, SEGMENTS[0], ClipEncoding(), target)
+            pool.write_clip(fifo, SEGMENTS[0], ClipEncoding(), target)
         assert list(target.parent.iterdir()) == []
-        pool.make_clip(short_video, SEGMENTS[0], ClipEncoding(), target)
+        pool.write_clip(short_video, SEGMENTS[0], ClipEncoding(), target)
         assert list(target.parent.iterdir()) == [target]
 
 

@@ -8,7 +8,7 @@ from av.error import EOFError as FFmpegEOFError
 from av.error import FFmpegError
 
 from medassets.errors import Reason, SampleRejectedError
-from medassets.video.clips.cut import ClipFacts, ClipPlan
+from medassets.video.clips.plan import ClipFacts, ClipPlan
 from medassets.video.files.reader import DamagedPacketError, VideoReader
 from medassets.video.requests import Progress
 
@@ -30,7 +30,7 @@ def explain_failure() -> Iterator[None]:
         raise SampleRejectedError(Reason.DECODE_FAILED, f"FFmpeg: {error}") from error
 
 
-def probe_clip(path: Path, plan: ClipPlan, *, on_progress: Progress) -> ClipFacts:
+def verify_clip(path: Path, plan: ClipPlan, *, on_progress: Progress) -> ClipFacts:
     """Open a clip, count its packets and decode the first of them.
 
     A copied clip is decoded to its end: nobody has looked into its packets yet.

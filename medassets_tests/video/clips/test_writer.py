@@ -18,7 +18,8 @@ import pytest
 from av.error import FFmpegError
 
 from medassets.errors import DiskSpaceError, Reason, SampleRejectedError, SpecError
-from medassets.video.clips.cut import ClipEncoding, ClipFacts, make_clip
+from medassets.video.clips.plan import ClipEncoding, ClipFacts
+from medassets.video.clips.writer import write_clip
 from medassets.video.timeline import Segment
 from medassets_tests import shared_data
 
@@ -190,7 +191,7 @@ def test_a_clip_shows_exactly_the_frames_of_its_stretch(
     shots = [(low, high, read_number(luma)) for low, high, luma in decode_all(source)]
     assert [number for *_, number in shots] == list(range(60))
     for segment in plan_segments(shots, 6):
-        facts = make_clip(source, segment, ClipEncoding(mode=mode), target)
+        facts = write_clip(source, segment, ClipEncoding(mode=mode), target)
         made, expected = show_clip(target, facts), cut(shots, segment.begin_ms, segment.end_ms)
         assert [read_number(luma) for *_, luma in made] == [number for *_, number in expected]
         assert_same_times(made, expected)
@@ -204,7 +205,7 @@ def test_what_cannot_be_copied_at_the_frame_is_rejected_with_the_remedy(
 ) -> None:
     source = write_video(tmp_path / "video", range(0, 400, 40), coding=coding)
     with pytest.raises(SampleRejectedError, match=r"cannot be copied .*; declare clips: reencode"):
-        make_clip(source, Segment(0, 200), COPY, tmp_path / "clip.mp4")
+        write_clip(source, Segment(0, 200), COPY, tmp_path / "clip.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["video"]
 
 
@@ -212,7 +213,7 @@ def test_a_container_without_presentation_times_is_cut_in_the_order_of_decoding(
     tmp_path: Path,
 ) -> None:
     source = write_video(tmp_path / "video.avi", range(0, 2400, 40), coding="h264-avi")
-    facts = make_clip(source, Segment(1000, 1400), ClipEncoding(), tmp_path / "clip.mp4")
+    facts = write_clip(source, Segment(1000, 1400), ClipEncoding(), tmp_path / "clip.mp4")
     numbers = [read_number(luma) for *_, luma in decode_all(tmp_path / "clip.mp4")]
     assert numbers == list(range(numbers[0], numbers[0] + 10))
     assert facts.num_frames == 10
@@ -229,14 +230,14 @@ def test_a_copy_may_begin_half_an_hour_behind_its_key_frame(tmp_path: Path) -> N
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     segment = Segment(2_400_000, 2_500_000)
-    facts = make_clip(tmp_path / "v.mp4", segment, COPY, tmp_path / "clip.mp4")
+    facts = write_clip(tmp_path / "v.mp4", segment, COPY, tmp_path / "clip.mp4")
     assert [read_number(luma) for *_, luma in show_clip(tmp_path / "clip.mp4", facts)] == [6]
     assert (facts.num_frames, facts.num_hidden) == (1, 6)
 
 
 def test_every_reader_at_hand_begins_with_the_frame_on_screen(video: Path, tmp_path: Path) -> None:
     cv2 = pytest.importorskip("cv2")
-    facts = make_clip(video, Segment(1092, 1214), COPY, tmp_path / "clip.mp4")
+    facts = write_clip(video, Segment(1092, 1214), COPY, tmp_path / "clip.mp4")
     assert facts.num_hidden > 0
     capture, numbers = cv2.VideoCapture(str(tmp_path / "clip.mp4")), []
     while (answer := capture.read())[0]:
@@ -248,7 +249,7 @@ def test_times_of_a_variable_frame_rate_are_kept(tmp_path: Path) -> None:
     times_ms = [7, 20, 21, 400, 433, 466, 1201, 1202, 1203, 1999]
     source = write_video(tmp_path / "vfr.mp4", times_ms)
     for begin_ms, end_ms, numbers in ((3, 450, [0, 1, 2, 3, 4]), (500, 1195, [5, 6])):
-        facts = make_clip(source, Segment(begin_ms, end_ms), LOSSLESS, tmp_path / "clip.mp4")
+        facts = write_clip(source, Segment(begin_ms, end_ms), LOSSLESS, tmp_path / "clip.mp4")
         shots = decode_all(tmp_path / "clip.mp4")
         assert [read_number(luma) for *_, luma in shots] == numbers
         # The container starts with its first frame, at 7 ms.
@@ -261,7 +262,7 @@ def test_times_of_a_variable_frame_rate_are_kept(tmp_path: Path) -> None:
 def test_another_frame_rate_takes_the_frame_on_screen_and_invents_none(
     fps: float, video: Path, tmp_path: Path
 ) -> None:
-    facts = make_clip(video, Segment(130, 9999), ClipEncoding(fps=fps), tmp_path / "clip.mp4")
+    facts = write_clip(video, Segment(130, 9999), ClipEncoding(fps=fps), tmp_path / "clip.mp4")
     step_ms = 1000 / Fraction(str(fps))
     ticks_ms = itertools.takewhile(lambda t: t < 2400, (130 + k * step_ms for k in range(999)))
     expected = [int(tick_ms // 40) for tick_ms in ticks_ms]
@@ -273,14 +274,14 @@ def test_another_frame_rate_takes_the_frame_on_screen_and_invents_none(
 
 def test_height_is_scaled_in_proportion_to_an_even_width(tmp_path: Path) -> None:
     source = write_video(tmp_path / "v.mp4", range(0, 400, 40), size=(256, 98))
-    facts = make_clip(source, Segment(0, 200), ClipEncoding(height=49), tmp_path / "clip.mp4")
+    facts = write_clip(source, Segment(0, 200), ClipEncoding(height=49), tmp_path / "clip.mp4")
     assert (facts.width, facts.height) == (124, 48)
     assert decode_all(tmp_path / "clip.mp4")[0][2].shape == (48, 124)
 
 
 def test_an_odd_side_loses_its_last_line_and_no_other_pixel_changes(tmp_path: Path) -> None:
     source = write_video(tmp_path / "v.webm", [0, 40, 80], coding="vp9", size=(131, 97))
-    facts = make_clip(source, Segment(0, None), LOSSLESS, tmp_path / "clip.mp4")
+    facts = write_clip(source, Segment(0, None), LOSSLESS, tmp_path / "clip.mp4")
     assert (facts.width, facts.height) == (130, 96)
     for (*_, luma), (*_, made) in zip(
         decode_all(source), decode_all(tmp_path / "clip.mp4"), strict=True
@@ -292,13 +293,13 @@ def test_an_odd_side_loses_its_last_line_and_no_other_pixel_changes(tmp_path: Pa
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
 def test_rotation_and_mirroring_are_baked_in(rotation: int, mirrored: bool, tmp_path: Path) -> None:
     source = write_video(tmp_path / "v.mp4", [0, 40], turn=(rotation, mirrored))
-    facts = make_clip(source, Segment(0, None), LOSSLESS, tmp_path / "clip.mp4")
+    facts = write_clip(source, Segment(0, None), LOSSLESS, tmp_path / "clip.mp4")
     stored, made = decode_all(source)[1][2], decode_all(tmp_path / "clip.mp4")[1][2]
     # The display matrix turns first, and mirrors what was turned.
     shown = np.rot90(stored, -rotation // 90)
     np.testing.assert_array_equal(made, shown[:, ::-1] if mirrored else shown)
     assert (facts.height, facts.width) == shown.shape
-    copied = make_clip(source, Segment(0, None), COPY, tmp_path / "copy.mp4")
+    copied = write_clip(source, Segment(0, None), COPY, tmp_path / "copy.mp4")
     assert (copied.height, copied.width) == shown.shape
     np.testing.assert_array_equal(decode_all(tmp_path / "copy.mp4")[1][2], stored)
 
@@ -321,7 +322,7 @@ def test_sound_is_cut_to_the_same_stretch(mode: Any, tmp_path: Path) -> None:
     beep = ((seconds > 1.5) & (seconds < 1.6)) * 0.5 * np.sin(2 * np.pi * 440 * seconds)
     source = write_video(tmp_path / "v.mp4", range(0, 3000, 40), sound=beep.astype(np.float32))
     encoding = ClipEncoding(mode=mode, audio=True)
-    facts = make_clip(source, Segment(1010, 2010), encoding, tmp_path / "clip.mp4")
+    facts = write_clip(source, Segment(1010, 2010), encoding, tmp_path / "clip.mp4")
     samples, rate = decode_sound(tmp_path / "clip.mp4")
     loud = np.flatnonzero(np.abs(samples) > 0.1)
     begin_s = 1.5 - 1.01
@@ -332,14 +333,14 @@ def test_sound_is_cut_to_the_same_stretch(mode: Any, tmp_path: Path) -> None:
     with av.open(str(tmp_path / "clip.mp4")) as clip:
         assert clip.start_time == 0
         assert [stream.type for stream in clip.streams] == ["video", "audio"]
-    assert not make_clip(source, Segment(0, 500), ClipEncoding(), tmp_path / "q.mp4").has_audio
+    assert not write_clip(source, Segment(0, 500), ClipEncoding(), tmp_path / "q.mp4").has_audio
 
 
 @pytest.mark.parametrize("mode", ["reencode", "copy"])
 def test_the_same_clip_has_the_same_bytes(mode: Any, video: Path, tmp_path: Path) -> None:
     encoding = ClipEncoding(mode=mode, height=0)
     for name in ("a.mp4", "b.mp4"):
-        make_clip(video, Segment(500, 1500), encoding, tmp_path / name)
+        write_clip(video, Segment(500, 1500), encoding, tmp_path / name)
     content = (tmp_path / "a.mp4").read_bytes()
     assert content == (tmp_path / "b.mp4").read_bytes()
     # `mvhd`: version 0, flags 0, and neither creation nor modification time.
@@ -353,9 +354,9 @@ def test_a_stretch_behind_the_end_is_rejected(video: Path, tmp_path: Path) -> No
         with pytest.raises(
             SampleRejectedError, match=r"begins at 2400 ms.* ends at 2400"
         ) as caught:
-            make_clip(video, Segment(2400, 3000), encoding, tmp_path / "clip.mp4")
+            write_clip(video, Segment(2400, 3000), encoding, tmp_path / "clip.mp4")
         assert caught.value.reason is Reason.END_BEYOND_DURATION
-        facts = make_clip(video, Segment(2399, 3000), encoding, tmp_path / "clip.mp4")
+        facts = write_clip(video, Segment(2399, 3000), encoding, tmp_path / "clip.mp4")
         assert (facts.begin_ms, facts.end_ms) == (2399, 2400)
 
 
@@ -363,11 +364,11 @@ def test_a_failure_leaves_the_old_clip_and_no_other_file(video: Path, tmp_path: 
     content = video.read_bytes()
     (tmp_path / "broken.mp4").write_bytes(content[: len(content) // 2])
     target = tmp_path / "clips" / "clip.mp4"
-    make_clip(video, Segment(0, 400), COPY, target)
+    write_clip(video, Segment(0, 400), COPY, target)
     before = target.read_bytes()
     for encoding in (ClipEncoding(), COPY):
         with pytest.raises(SampleRejectedError) as caught:
-            make_clip(tmp_path / "broken.mp4", Segment(0, 400), encoding, target)
+            write_clip(tmp_path / "broken.mp4", Segment(0, 400), encoding, target)
         assert caught.value.reason is Reason.DECODE_FAILED
         assert str(tmp_path) not in str(caught.value)
     assert [path.name for path in target.parent.iterdir()] == ["clip.mp4"]
@@ -380,7 +381,7 @@ def test_a_full_disk_is_no_fault_of_the_video(video: Path, tmp_path: Path) -> No
             largest_file(2000),
             pytest.raises(DiskSpaceError, match=r"clip\.mp4.* more bytes are needed"),
         ):
-            make_clip(video, Segment(0, None), encoding, tmp_path / "clip.mp4")
+            write_clip(video, Segment(0, None), encoding, tmp_path / "clip.mp4")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -392,7 +393,7 @@ def test_a_file_without_pictures_is_rejected(tmp_path: Path) -> None:
         output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     with pytest.raises(SampleRejectedError) as caught:
-        make_clip(tmp_path / "a.mp4", Segment(0, None), ClipEncoding(), tmp_path / "clip.mp4")
+        write_clip(tmp_path / "a.mp4", Segment(0, None), ClipEncoding(), tmp_path / "clip.mp4")
     assert caught.value.reason is Reason.NO_VIDEO_STREAM
 
 
@@ -414,7 +415,7 @@ def test_an_encoder_that_is_not_there_is_named_with_what_to_declare(
 ) -> None:
     encoding = ClipEncoding(encoder="h264_nvenc")
     with pytest.raises(SpecError, match=r"clip_encoder: h264_nvenc needs .* clip_encoder: libx264"):
-        make_clip(video, Segment(0, 400), encoding, tmp_path / "clip.mp4")
+        write_clip(video, Segment(0, 400), encoding, tmp_path / "clip.mp4")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -422,14 +423,14 @@ def test_an_encoder_that_is_not_there_is_named_with_what_to_declare(
 @pytest.mark.skipif(not has_nvenc(), reason="no GPU here that encodes")
 def test_a_gpu_encodes_the_same_frames(video: Path, tmp_path: Path) -> None:
     encoding = ClipEncoding(encoder="h264_nvenc", height=288)
-    make_clip(video, Segment(500, 1300), encoding, tmp_path / "clip.mp4")
+    write_clip(video, Segment(500, 1300), encoding, tmp_path / "clip.mp4")
     shots = decode_all(tmp_path / "clip.mp4")
     assert [read_number(luma) for *_, luma in shots] == list(range(12, 33))
 
 
 def test_progress_is_told_for_every_packet(video: Path, tmp_path: Path) -> None:
     calls: list[None] = []
-    facts = make_clip(
+    facts = write_clip(
         video,
         Segment(0, None),
         ClipEncoding(),
@@ -464,9 +465,9 @@ def test_real_videos_are_cut_at_the_frame(source: Path, tmp_path: Path) -> None:
     for encoding in (LOSSLESS, COPY):
         if encoding.mode == "copy" and source.name.startswith(("vp8", "mpeg4")):
             with pytest.raises(SampleRejectedError, match=r"cannot be copied into mp4.*: reencode"):
-                make_clip(source, Segment(begin_ms, end_ms), encoding, tmp_path / "clip.mp4")
+                write_clip(source, Segment(begin_ms, end_ms), encoding, tmp_path / "clip.mp4")
             continue
-        facts = make_clip(source, Segment(begin_ms, end_ms), encoding, tmp_path / "clip.mp4")
+        facts = write_clip(source, Segment(begin_ms, end_ms), encoding, tmp_path / "clip.mp4")
         made = show_clip(tmp_path / "clip.mp4", facts)
         assert_same_times(made, expected)
         # Turned and 10-bit pictures are not stored as they were; their numbers are tested above.

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from medassets.video.frames.learning import (
+from medassets.video.frames.decoded_timeline import (
     DecodedNote,
     learn_timeline,
     place_in_order,

@@ -1,12 +1,14 @@
-"""Clips as mp4 files: encoded again frame by frame, or copied from a key frame on."""
+"""How clips are encoded, what a written clip must contain, and what it was found to contain."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from medassets.storage.atomic import publishing
-from medassets.video.timeline import Segment
+MUXING = {"fflags": "bitexact", "movflags": "+faststart"}
+"""No creation time, no version of the library; playing can begin before the whole is there."""
+
+# mp4 counts in 32 bits: at 10 MHz a frame may stay for 7 minutes.
+_FINEST_HZ = 10_000_000
+_COARSE_HZ = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -81,47 +83,6 @@ class ClipPlan:
     is_copy: bool
 
 
-def make_clip(
-    video: Path,
-    segment: Segment,
-    encoding: ClipEncoding,
-    target: Path,
-    *,
-    on_progress: Callable[[], None] | None = None,
-) -> ClipFacts:
-    """Write one stretch of a video as an mp4 file.
-
-    The file is written under a private name beside `target`, opened and counted, and only then
-    given its name. The bytes depend on the arguments and the library alone; with h264_nvenc, on
-    the GPU, too.
-
-    Args:
-        video: The source.
-        segment: The stretch.
-        encoding: How to make it.
-        target: Final name; replaced if it exists.
-        on_progress: Called for every packet read.
-
-    Returns:
-        Facts of the file.
-
-    Raises:
-        SampleRejectedError: MISSING_SOURCE; NO_VIDEO_STREAM; TOO_SHORT if the stretch is empty;
-            END_BEYOND_DURATION if the video ends before it begins; DECODE_FAILED if it cannot be
-            read, encoded or copied.
-        SpecError: If the encoder asked for is not there.
-        DiskSpaceError: If there is no room.
-    """
-    from medassets.video.clips.probe import explain_failure, probe_clip
-
-    with publishing(target) as private, explain_failure():
-        if encoding.mode == "copy":
-            from medassets.video.clips.stream_copy import copy_streams as write
-        else:
-            from medassets.video.clips.reencode import reencode as write
-        plan = write(video, segment, encoding, private, on_progress=on_progress or _ignore)
-        return probe_clip(private, plan, on_progress=on_progress or _ignore)
-
-
-def _ignore() -> None:
-    """Do nothing with a sign of life."""
+def choose_rate_hz(ticks_per_s: int) -> int:
+    """Return the time scale of a clip: the source's ticks if mp4 can store them, else 1 MHz."""
+    return ticks_per_s if ticks_per_s <= _FINEST_HZ else _COARSE_HZ

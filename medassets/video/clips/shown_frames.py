@@ -8,9 +8,9 @@ from av.video.frame import VideoFrame
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.video.files.reader import VideoReader
-from medassets.video.frames.exact import decode_learned, learn_stretch
+from medassets.video.frames.packet_plan import PacketRange, plan_decoding, read_packets
 from medassets.video.frames.planned import PlannedDecoding
-from medassets.video.frames.stretch import Stretch, plan_decoding, read_stretch
+from medassets.video.frames.two_pass import decode_learned, learn_frames
 from medassets.video.requests import Progress
 from medassets.video.timeline import Clock, Segment, Span, SpanRules, plan_span
 
@@ -100,14 +100,14 @@ class ShownFrames:
         """
         self._reader, self._on_progress = reader, on_progress
         self._ruler = make_ruler(reader.clock)
-        self._stretch: Stretch | None = None
+        self._packets: PacketRange | None = None
         bounds = reach(reader.clock, segment)
         if counts and reader.can_count_packets:
-            stretch = read_stretch(reader, *bounds, on_progress=on_progress)
-            self._stretch = None if stretch.doubt else stretch
-        if self._stretch is None:
-            self._learned = learn_stretch(reader, *bounds, on_progress=on_progress)
-        self._timeline = self._learned.timeline if self._stretch is None else self._stretch.timeline
+            packets = read_packets(reader, *bounds, on_progress=on_progress)
+            self._packets = None if packets.doubt else packets
+        if self._packets is None:
+            self._learned = learn_frames(reader, *bounds, on_progress=on_progress)
+        self._timeline = self._learned.timeline if self._packets is None else self._packets.timeline
         self.span: Span = plan_span(self._timeline, segment, clock=reader.clock, rules=CLIP_RULES)
 
     def decode(self) -> Generator[Shown, None, None]:
@@ -129,7 +129,7 @@ class ShownFrames:
 
     def _deliver(self) -> Iterator[tuple[int, VideoFrame | None]]:
         wanted = range(self.span.first, self.span.stop)
-        if self._stretch is None:
+        if self._packets is None:
             decoded = decode_learned(
                 self._reader, self._learned, wanted, on_progress=self._on_progress
             )
@@ -137,8 +137,8 @@ class ShownFrames:
             return
         times: list[int] = self._timeline.pts[self.span.first : self.span.stop].tolist()
         index_of = dict(zip(times, wanted, strict=True))
-        plan = plan_decoding(self._stretch, times)
-        for pts, frame in PlannedDecoding(self._reader, self._stretch, plan).run(self._on_progress):
+        plan = plan_decoding(self._packets, times)
+        for pts, frame in PlannedDecoding(self._reader, self._packets, plan).run(self._on_progress):
             yield index_of[pts], frame
 
     def _show(self, index: int) -> tuple[int, int]:

@@ -14,7 +14,7 @@ _FLAGS = "bicubic+accurate_rnd+full_chroma_int+bitexact"
 _TURNS = {0: (), 90: ("transpose=clock",), 180: ("hflip", "vflip"), 270: ("transpose=cclock",)}
 
 
-class PictureShaper:
+class FrameFilter:
     """Turns and scales the frames of one clip; its size is settled by the first frame.
 
     Attributes:
@@ -34,7 +34,7 @@ class PictureShaper:
         self.orientation = UPRIGHT
         self._graph = Graph()
 
-    def shape(self, frame: VideoFrame) -> VideoFrame:
+    def apply(self, frame: VideoFrame) -> VideoFrame:
         """Return an upright frame in yuv420p; its range and colour matrix are the source's."""
         look = (frame.width, frame.height, frame.format.name, frame.color_range, frame.colorspace)
         orientation = read_orientation(frame)

@@ -29,7 +29,7 @@ _RUN_UP_S = Fraction(1, 4)
 _SEEKABLE_FORMATS = frozenset({"mp4", "matroska", "mpegts"})
 
 
-class SoundReader:
+class AudioReader:
     """The first sound of a video, read beside its picture; a context manager.
 
     Attributes:
@@ -55,7 +55,7 @@ class SoundReader:
         if self.stream is not None:
             self._seek(self.stream)
 
-    def __enter__(self) -> "SoundReader":
+    def __enter__(self) -> "AudioReader":
         """Return the open sound."""
         return self
 
@@ -100,7 +100,7 @@ def _unit_s(stream: AudioStream) -> Fraction:
     return stream.time_base or Fraction(1, stream.codec_context.sample_rate)
 
 
-class SoundEncoder:
+class AudioEncoder:
     """Encodes the sound of a clip, piece by piece, as far as the picture has come.
 
     Gaps of more than 0.1 s in the source are filled with silence, so that sound and picture stay
@@ -110,7 +110,7 @@ class SoundEncoder:
         num_samples: Samples of the source that were encoded.
     """
 
-    def __init__(self, output: OutputContainer, reader: SoundReader) -> None:
+    def __init__(self, output: OutputContainer, reader: AudioReader) -> None:
         """Add a stream of sound to a clip; the source must have sound.
 
         Args:

@@ -11,7 +11,7 @@ from av.packet import Packet
 
 from medassets.video.files.picture_headers import Picture
 from medassets.video.files.reader import VideoReader
-from medassets.video.frames.learning import MOST_REORDERED
+from medassets.video.frames.decoded_timeline import MOST_REORDERED
 from medassets.video.requests import Progress
 from medassets.video.timeline import FIRST_TICK, LAST_TICK, Timeline
 
@@ -19,7 +19,7 @@ _PACKETS_PER_BEAT = 32
 
 
 @dataclass(frozen=True)
-class Stretch:
+class PacketRange:
     """Packets in the order of decoding, without what is in them.
 
     Attributes:
@@ -99,9 +99,9 @@ class _Columns:
         self.layers.append(picture.layer)
 
 
-def read_stretch(
+def read_packets(
     reader: VideoReader, first_tick: int, stop_tick: int | None, *, on_progress: Progress
-) -> Stretch:
+) -> PacketRange:
     """Read all packets of the frames shown within [first_tick, stop_tick).
 
     Args:
@@ -119,7 +119,7 @@ def read_stretch(
             None if anchor is None or back > 100 / reader.clock.time_base else first_tick - back
         )
         columns, back = _read(reader, anchor, stop_tick, on_progress), back * 4
-    return _make_stretch(anchor, columns)
+    return _make_range(anchor, columns)
 
 
 def _covers(columns: _Columns, first_tick: int) -> bool:
@@ -156,7 +156,7 @@ def _read(
     return columns
 
 
-def _make_stretch(anchor: int | None, columns: _Columns) -> Stretch:
+def _make_range(anchor: int | None, columns: _Columns) -> PacketRange:
     pts = np.array(columns.pts, np.int64)
     keys, hidden = (np.array(column, np.bool_) for column in (columns.keys, columns.hidden))
     layers = np.array(columns.layers, np.int8)
@@ -164,7 +164,7 @@ def _make_stretch(anchor: int | None, columns: _Columns) -> Stretch:
     end = (
         _find_end(pts, np.array(columns.durations, np.int64), shown) if columns.ends_file else None
     )
-    return Stretch(
+    return PacketRange(
         anchor=anchor,
         pts=pts,
         keys=keys,
@@ -223,21 +223,21 @@ def _find_doubt(
     return ""
 
 
-def plan_decoding(stretch: Stretch, wanted_pts: Collection[int]) -> DecodePlan:
+def plan_decoding(packets: PacketRange, wanted_pts: Collection[int]) -> DecodePlan:
     """Decide which packets must be decoded to get a few frames.
 
     Those from the key frame that a wanted frame begins with up to itself, but for pictures that no
     other hangs on.
 
     Args:
-        stretch: The packets.
+        packets: The packets.
         wanted_pts: Presentation times of the frames to keep.
     """
-    wanted = np.isin(stretch.pts, np.fromiter(wanted_pts, np.int64)) & ~stretch.hidden
+    wanted = np.isin(packets.pts, np.fromiter(wanted_pts, np.int64)) & ~packets.hidden
     needed, restarts = np.zeros_like(wanted), np.zeros_like(wanted)
     for index in np.flatnonzero(wanted).tolist():
-        needed[stretch.start[index] : index + 1] = True
+        needed[packets.start[index] : index + 1] = True
     restarts[1:] = needed[1:] & ~needed[:-1]
     num_packets = int(np.flatnonzero(needed)[-1]) + 1 if needed.any() else 0
-    needed &= wanted | ~stretch.disposable
+    needed &= wanted | ~packets.disposable
     return DecodePlan(needed, restarts, wanted, num_packets)

@@ -10,7 +10,7 @@ from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
 
 from medassets.video.files.reader import DamagedPacketError, VideoReader
-from medassets.video.frames.learning import (
+from medassets.video.frames.decoded_timeline import (
     MOST_REORDERED,
     DecodedNote,
     learn_timeline,
@@ -24,7 +24,7 @@ _BACK_S = 20
 
 
 @dataclass(frozen=True)
-class LearnedStretch:
+class LearnedFrames:
     """What the decoder gives for a stretch of a video.
 
     Attributes:
@@ -38,9 +38,9 @@ class LearnedStretch:
     ordinals: npt.NDArray[np.int64] = field(repr=False)
 
 
-def learn_stretch(
+def learn_frames(
     reader: VideoReader, first_tick: int, stop_tick: int | None, *, on_progress: Progress
-) -> LearnedStretch:
+) -> LearnedFrames:
     """Decode a stretch to learn which frames it shows.
 
     Args:
@@ -60,7 +60,7 @@ def learn_stretch(
 
 def _learn(
     reader: VideoReader, anchor: int | None, stop_tick: int | None, on_progress: Progress
-) -> tuple[LearnedStretch, int]:
+) -> tuple[LearnedFrames, int]:
     """Return what the decoder gives, and when its first key frame is shown."""
     notes: list[DecodedNote | None] = []
     promised: list[int] = []
@@ -93,7 +93,7 @@ def _learn(
     timeline, ordinals = learn_timeline(notes, promised, is_end=is_end)
     keys = (note.pts for note in notes if note is not None and note.is_key)
     entry = next((pts for pts in keys if pts is not None), LAST_TICK)
-    return LearnedStretch(anchor, timeline, ordinals), entry
+    return LearnedFrames(anchor, timeline, ordinals), entry
 
 
 def _note(frame: VideoFrame) -> DecodedNote:
@@ -163,7 +163,7 @@ def _iter_judged(reader: VideoReader, anchor: int | None) -> Iterator[tuple[Pack
 
 
 def decode_learned(
-    reader: VideoReader, learned: LearnedStretch, wanted: Collection[int], *, on_progress: Progress
+    reader: VideoReader, learned: LearnedFrames, wanted: Collection[int], *, on_progress: Progress
 ) -> Iterator[tuple[int, VideoFrame | None]]:
     """Decode a stretch again and yield the wanted frames.
 

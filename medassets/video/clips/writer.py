@@ -1,0 +1,54 @@
+"""Clips as mp4 files: encoded again frame by frame, or copied from a key frame on."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from medassets.storage.atomic import publishing
+from medassets.video.clips.plan import ClipEncoding, ClipFacts
+from medassets.video.timeline import Segment
+
+
+def write_clip(
+    video: Path,
+    segment: Segment,
+    encoding: ClipEncoding,
+    target: Path,
+    *,
+    on_progress: Callable[[], None] | None = None,
+) -> ClipFacts:
+    """Write one stretch of a video as an mp4 file.
+
+    The file is written under a private name beside `target`, opened and counted, and only then
+    given its name. The bytes depend on the arguments and the library alone; with h264_nvenc, on
+    the GPU, too.
+
+    Args:
+        video: The source.
+        segment: The stretch.
+        encoding: How to make it.
+        target: Final name; replaced if it exists.
+        on_progress: Called for every packet read.
+
+    Returns:
+        Facts of the file.
+
+    Raises:
+        SampleRejectedError: MISSING_SOURCE; NO_VIDEO_STREAM; TOO_SHORT if the stretch is empty;
+            END_BEYOND_DURATION if the video ends before it begins; DECODE_FAILED if it cannot be
+            read, encoded or copied.
+        SpecError: If the encoder asked for is not there.
+        DiskSpaceError: If there is no room.
+    """
+    from medassets.video.clips.verify import explain_failure, verify_clip
+
+    with publishing(target) as private, explain_failure():
+        if encoding.mode == "copy":
+            from medassets.video.clips.stream_copy import copy_streams as write
+        else:
+            from medassets.video.clips.reencode import reencode as write
+        plan = write(video, segment, encoding, private, on_progress=on_progress or _ignore)
+        return verify_clip(private, plan, on_progress=on_progress or _ignore)
+
+
+def _ignore() -> None:
+    """Do nothing with a sign of life."""
