@@ -1,4 +1,4 @@
-"""What README and docs/operations.md say of the command is so."""
+"""What the README and the pages of docs/ say of commands, declarations and files is true."""
 
 import re
 import shlex
@@ -15,12 +15,20 @@ from medassets.cli.main import COMMANDS, cli
 Medassets = Callable[..., Any]
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "operations.md"]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def blocks(language: str) -> list[str]:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+def blocks(language: str, *documents: Path) -> list[str]:
+    """Return the code blocks of a language; of all documents, if none is named."""
+    pattern = re.compile(rf"^```{language}\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    texts = (document.read_text(encoding="utf-8") for document in documents or DOCUMENTS)
+    return [block for text in texts for block in pattern.findall(text)]
+
+
+def anchors(document: Path) -> set[str]:
+    """Return the names of a page's headings in links, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def commands() -> list[str]:
@@ -28,9 +36,9 @@ def commands() -> list[str]:
     found: dict[str, None] = {}
     for document in DOCUMENTS:
         text = document.read_text(encoding="utf-8")
-        spans = [*re.findall(r"`([^`\n]+)`", text), *"\n".join(blocks("bash")).splitlines()]
-        for span in spans:
-            words = shlex.split(span.partition("#")[0])
+        lines = "\n".join(blocks("(?:bash|sh)", document)).replace("\\\n", " ").splitlines()
+        for span in [*re.findall(r"`([^`\n]+)`", text), *lines]:
+            words = shlex.split(span.partition("#")[0]) if "medassets" in span else []
             while words and "=" in words[0]:
                 words.pop(0)
             if words[:1] == ["medassets"] and words[1:]:
@@ -52,7 +60,7 @@ def test_every_command_of_the_documents_can_be_called(call: str, tmp_path: Path)
 
 
 def test_the_table_of_commands_names_all_and_only_options_there_are() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `medassets ([\w-]+)[^|]*\|([^\n]*)\|$", text, re.MULTILINE)
     # The demo is what `make demo` runs.
     assert {name for name, _ in rows} == set(COMMANDS) - {"demo"}
@@ -63,7 +71,26 @@ def test_the_table_of_commands_names_all_and_only_options_there_are() -> None:
         assert set(re.findall(r"--[a-z-]+", words)) <= options, name
 
 
-def test_the_declarations_of_the_readme_validate(
+def test_the_readme_has_700_to_900_words_and_every_page_is_linked_from_it() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert 700 <= len(text.split()) <= 900
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")}
+    assert set(re.findall(r"\(docs/([\w.-]+\.md)\)", text)) == pages
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_of_a_page_leads_to_a_file_and_a_heading(document: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8"))
+    for link in links:
+        if link.startswith("http"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (document.parent / name).resolve() if name else document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_declarations_of_the_documents_validate(
     medassets: Medassets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for declaration in blocks("yaml"):
@@ -74,14 +101,14 @@ def test_the_declarations_of_the_readme_validate(
         file.write_text(declaration)
     monkeypatch.setenv("MEDASSETS_DEFS", str(tmp_path / "my_defs"))
     document = medassets("validate", "--json").document
-    assert {"my_ct", "my_windows"} <= set(document["datasets"])
+    assert {"my_ct", "my_windows", "my_npz", "ct_npz", "ct_again"} <= set(document["datasets"])
     assert document["problems"] == []
 
 
 # webdataset leaves the end of its file to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_the_reader_of_the_readme_reads_a_shard(built: Path) -> None:
-    (code,) = (code for code in blocks("python") if "webdataset" in code)
+def test_the_reader_of_the_page_on_formats_reads_a_shard(built: Path) -> None:
+    (code,) = blocks("python", ROOT / "docs" / "formats.md")
     shard = "data/ct_rate/valid/shard-000000.tar"
     assert shard in code
     assert "(480, 480, 240)" in code
@@ -91,3 +118,13 @@ def test_the_reader_of_the_readme_reads_a_shard(built: Path) -> None:
     assert names["volume"].shape == (24, 20, 12)
     assert names["labels"].shape == (18,)
     assert len(names["report"]) > 10
+
+
+def test_the_training_loop_of_the_readme_gives_batches(built: Path) -> None:
+    (code,) = blocks("python", ROOT / "README.md")
+    manifest = "data/ct_rate/train/manifest.json"
+    assert manifest in code
+    names: dict[str, Any] = {}
+    exec(code.replace(manifest, str(built / "train/manifest.json")), names)
+    assert names["volume"].shape[1:] == (1, 12, 24, 20)
+    assert names["labels"].shape[1:] == (18,)

@@ -1,4 +1,4 @@
-"""The component of windows is its spec; what is shipped and what the README shows load."""
+"""The component of windows is its spec; what is shipped and what docs/windows.md shows load."""
 
 import re
 from dataclasses import fields
@@ -31,11 +31,11 @@ def test_the_demo_declares_windows_of_its_own() -> None:
     assert stages == {"catalog", "raw_volumes", "windows", "manifest"}
 
 
-def test_the_declaration_in_the_readme_loads(tmp_path: Path) -> None:
-    readme = ROOT / "README.md"
-    if not readme.exists():
-        pytest.skip("an installed package has no README beside it")
-    blocks = re.findall(r"```yaml\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
+def test_the_declaration_on_the_page_of_windows_loads(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "windows.md"
+    if not page.exists():
+        pytest.skip("an installed package has no docs beside it")
+    blocks = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     (block,) = (block for block in blocks if "CTWindowDatasetComponent" in block)
     file = tmp_path / "my_windows" / "defs.yaml"
     file.parent.mkdir()

@@ -1,4 +1,4 @@
-"""What README and guide say of NPZ folders and existing WebDatasets, done as they say it."""
+"""What the pages say of NPZ folders and existing WebDatasets, done as they say it."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -13,19 +13,18 @@ from medassets.components.loading import load_datasets
 from medassets.testing.npz_tree import SyntheticTree, make_npz_tree
 
 ROOT = Path(__file__).parents[2]
-GUIDES = ("README.md", "docs/arrays.md")
+GUIDE = ROOT / "docs" / "arrays.md"
 
 
 def iter_declarations() -> Iterator[Any]:
-    for guide in GUIDES:
-        for block in re.findall(r"```yaml\n(.*?)```", (ROOT / guide).read_text(), re.DOTALL):
-            document = yaml.safe_load(block)
-            if document.get("attributes", {}).get("source") in ("npz", "webdataset"):
-                yield pytest.param(block, id=f"{guide}: {document['attributes']['name']}")
+    for block in re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL):
+        document = yaml.safe_load(block)
+        assert document["attributes"]["source"] in ("npz", "webdataset")
+        yield pytest.param(block, id=document["attributes"]["name"])
 
 
 @pytest.mark.parametrize("block", list(iter_declarations()))
-def test_every_declaration_of_arrays_in_the_guides_loads(block: str, tmp_path: Path) -> None:
+def test_every_declaration_of_arrays_in_the_guide_loads(block: str, tmp_path: Path) -> None:
     folder = tmp_path / "it"
     folder.mkdir()
     (folder / "defs.yaml").write_text(block)
@@ -54,7 +53,7 @@ def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
     return declare_it
 
 
-def test_the_way_of_the_readme_from_npz_to_preprocessed_shards(
+def test_the_steps_of_the_guide_lead_from_npz_to_preprocessed_shards(
     tree: SyntheticTree,
     declare: Callable[..., None],
     home: Path,

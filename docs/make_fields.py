@@ -1,0 +1,130 @@
+"""Writes docs/fields.md from the specs: `python docs/make_fields.py`.
+
+Types and defaults come from the dataclasses, meanings from the `Attributes` of their docstrings.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from medassets.specs import (
+    PRESETS,
+    STANDARD_WINDOWS,
+    CTPreprocessing,
+    CTWindowDatasetSpec,
+    VideoClipDatasetSpec,
+    VolumeDatasetSpec,
+)
+
+PAGE = Path(__file__).with_name("fields.md")
+
+_COMPONENTS = {
+    "VolumeDatasetComponent": VolumeDatasetSpec,
+    "VideoClipDatasetComponent": VideoClipDatasetSpec,
+    "CTWindowDatasetComponent": CTWindowDatasetSpec,
+}
+
+_INTRODUCTION = """\
+# Fields of a declaration
+
+This page is generated from `medassets/specs/` by `python docs/make_fields.py`; a test compares them.
+
+A declaration is a YAML file `<folder>/<dataset>/defs.yaml` with `type:` and `attributes:`. The fields
+below are those of `attributes`. `medassets validate` checks them and names file, line and field of each mistake.
+"""
+_PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+
+
+def make_page() -> str:
+    """Return the page as Markdown."""
+    components = map(_describe_component, _COMPONENTS)
+    presets = map(_describe_preset, PRESETS)
+    return "\n".join([_INTRODUCTION, *components, *presets, _describe_windows()])
+
+
+def _describe_component(name: str) -> str:
+    spec = _COMPONENTS[name]
+    rows = "".join(_describe_field(spec, field) for field in fields(spec))
+    head = "| field | type | default | meaning |\n| --- | --- | --- | --- |\n"
+    return f"## `medassets.components.{name}`\n\n{_first_line(spec)}\n\n{head}{rows}"
+
+
+def _describe_preset(name: str) -> str:
+    meanings, preset = read_meanings(CTPreprocessing), PRESETS[name]
+    rows = "".join(
+        f"| `{field.name}` | `{getattr(preset, field.name)}` | {meanings[field.name]} |\n"
+        for field in fields(preset)
+    )
+    head = "| value | of the preset | meaning |\n| --- | --- | --- |\n"
+    return f"## `preprocessing: {name}`\n\n{_first_line(CTPreprocessing)}\n\n{head}{rows}"
+
+
+def _describe_windows() -> str:
+    rows = "".join(
+        f"| `{w.name}` | {w.width:g} | {w.level:g} |\n" for w in STANDARD_WINDOWS.values()
+    )
+    head = "| window | width, HU | level, HU |\n| --- | --- | --- |\n"
+    return f"## `windows`: names that need no definition\n\n{head}{rows}"
+
+
+def _describe_field(cls: type, field: Field[Any]) -> str:
+    meaning = read_meanings(cls)[field.name].replace("|", "\\|")
+    return f"| `{field.name}` | {_name_type(field.type)} | {_show_default(field)} | {meaning} |\n"
+
+
+def read_meanings(cls: type) -> Mapping[str, str]:
+    """Return what the docstrings of a class and its bases say of each field."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if base.__doc__:
+            found |= dict(_read_attributes(inspect.cleandoc(base.__doc__)))
+    return found
+
+
+def _read_attributes(text: str) -> Iterator[tuple[str, str]]:
+    _, _, block = text.partition("Attributes:\n")
+    # An entry begins with four spaces, its further lines with more.
+    for entry in re.split(r"^ {4}(?=\w)", block, flags=re.MULTILINE)[1:]:
+        name, _, meaning = entry.partition(":")
+        yield name, " ".join(meaning.split())
+
+
+def _first_line(cls: type) -> str:
+    return (cls.__doc__ or "").partition("\n")[0]
+
+
+def _name_type(kind: Any) -> str:
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    origin, inside = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return " \\| ".join(f"`{choice}`" for choice in inside)
+    if origin in (Union, UnionType):
+        return " or ".join(_name_type(one) for one in inside if one is not type(None))
+    if origin is tuple:
+        return f"list of {_name_type(inside[0])}"
+    if origin is dict:
+        return f"mapping of {_name_type(inside[0])} to {_name_type(inside[1])}"
+    msg = f"no words for the type {kind!r}"
+    raise TypeError(msg)
+
+
+def _show_default(field: Field[Any]) -> str:
+    value = field.default_factory() if callable(field.default_factory) else field.default
+    if value is MISSING:
+        return "required"
+    if value is None or value in ("", (), {}):
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        return f"`[{', '.join(map(str, value))}]`"
+    return f"`{value}`"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(make_page(), encoding="utf-8")
