@@ -1,7 +1,9 @@
 """The errors medassets raises, and the one vocabulary of reasons for a lost sample."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 
@@ -127,6 +129,18 @@ class TooManyRejectedError(MedassetsError, RuntimeError):
 
 class ReclaimError(MedassetsError, RuntimeError):
     """Source files cannot be deleted, or a shard not be made again because they were."""
+
+
+class JournalHeaderError(MedassetsError, ValueError):
+    """A journal begins with another header: it is of another version, plan, format or dataset.
+
+    Attributes:
+        found: The header that the journal has.
+    """
+
+    def __init__(self, path: Path, found: Mapping[str, Any]) -> None:
+        super().__init__(f"{path}: not the expected journal; it begins with {dict(found)}")
+        self.found = found
 
 
 class LockTimeoutError(MedassetsError, TimeoutError):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,7 @@ from medassets.shards.files import read_whole_record
 from medassets.shards.record import SampleEntry, ShardRecord
 from medassets.storage.checksums import crc32, sha256_file
 from medassets.storage.paths import DatasetPaths
-from medassets.storage.scratch import make_scratch, open_scratch
+from medassets.storage.scratch import Scratch, make_scratch, open_scratch
 
 if TYPE_CHECKING:
     from medassets.video.clips.plan import ClipEncoding, ClipFacts
@@ -105,12 +104,12 @@ class ClipShard:
     Attributes:
         paths: Where the stage `clips` lies.
         record: Record of the shard.
-        scratch: Folder that takes the files.
+        scratch: Takes the files.
     """
 
     paths: DatasetPaths
     record: ShardRecord
-    scratch: Path = field(repr=False)
+    scratch: Scratch = field(repr=False)
 
     def place(self, items: Sequence[SourceItem]) -> list[SourceItem]:
         """Return the items with the stretch inside their own clips."""
@@ -132,7 +131,7 @@ class ClipShard:
 
     def release(self, items: Sequence[SourceItem]) -> None:
         """Remove the files."""
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.remove()
 
     def _take_out(self, sample: SampleEntry) -> StagedFile:
         member = next(m for m in sample.members if m.suffix == "mp4")
@@ -142,7 +141,7 @@ class ClipShard:
             raise SampleRejectedError(
                 Reason.CHECKSUM_MISMATCH, "the clip in its shard is damaged; build clips again"
             )
-        target = self.scratch / f"{sample.key}.mp4"
+        target = self.scratch.folder / f"{sample.key}.mp4"
         target.write_bytes(content)
         name = f"clips/{self.record.partition}/{sample.key}.mp4"
         return StagedFile(target, f"file:{name}", None, member.size_bytes, sha256_file(target))

@@ -4,19 +4,19 @@ An append-only file of checksummed JSON lines in the target folder. A name is gi
 ever, before anything is written under it; so numbers stay when an export is resumed or grows.
 """
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medassets.errors import CatalogError, UsageError
-from medassets.storage.atomic import explain_no_space, fsync_folder, write_all
-from medassets.storage.journal import encode_lines, is_cut_short, iter_lines
+from medassets.errors import CatalogError, JournalHeaderError, UsageError
+from medassets.storage.atomic import explain_no_space
+from medassets.storage.journal import Journal
 
 JOURNAL_NAME = "export_journal.jsonl"
 _VERSION = 1
+_LINE_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Exported:
 
 
 @dataclass
-class Journal:
+class ExportJournal:
     """An open journal; only the holder of the target's lock may open one.
 
     Attributes:
@@ -59,27 +59,37 @@ class Journal:
     dataset: str
     places: dict[str, str] = field(default_factory=dict)
     exported: dict[str, Exported] = field(default_factory=dict)
-    _fd: int = -1
 
-    def __enter__(self) -> "Journal":
+    def __post_init__(self) -> None:
+        """Name the file; `with` opens it."""
+        header = {"journal": _VERSION, "format": self.format, "dataset": self.dataset}
+        self._journal = Journal(self.path, header)
+
+    def __enter__(self) -> "ExportJournal":
         """Read the journal, or begin one; a line that a kill cut short is dropped.
 
         Raises:
             UsageError: If the folder holds an export of another format or dataset.
             CatalogError: If the journal is damaged.
         """
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
         try:
-            self._resume()
-        except BaseException:
-            os.close(self._fd)
-            raise
+            for line in self._journal.replay():
+                self._take(line)
+        except JournalHeaderError as error:
+            raise self._other(error.found) from error
+        if not self._journal.is_intact():
+            msg = (
+                f"{self.path}: line {self._journal.count_lines() + 1} is damaged; restore the file, "
+                f"or export into an empty folder"
+            )
+            raise CatalogError(msg)
+        self._journal.open()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Make every line durable."""
-        os.fsync(self._fd)
-        os.close(self._fd)
+        self._journal.fsync()
+        self._journal.close()
 
     @property
     def path(self) -> Path:
@@ -89,41 +99,18 @@ class Journal:
     def give_places(self, places: Mapping[str, str]) -> None:
         """Note the names of new samples, durably, before anything is written under them."""
         if places:
-            self._append(*({"key": key, "place": place} for key, place in places.items()))
-            os.fsync(self._fd)
+            lines = [{"key": key, "place": place} for key, place in places.items()]
+            self._append(*lines, durable=True)
             self.places.update(places)
 
     def note(self, exported: Exported) -> None:
         """Note a sample that is whole under its name."""
-        self._append({"exported": asdict(exported)})
+        self._append({"exported": asdict(exported)}, durable=False)
         self.exported[exported.key] = exported
 
-    def _append(self, *lines: Mapping[str, Any]) -> None:
-        data = encode_lines(*lines)
-        with explain_no_space(self.path, len(data)):
-            write_all(self._fd, data)
-
-    def _resume(self) -> None:
-        header = {"journal": _VERSION, "format": self.format, "dataset": self.dataset}
-        whole_bytes = 0
-        for line, line_end in iter_lines(self.path):
-            if whole_bytes:
-                self._take(line)
-            elif line != header:
-                raise self._other(line)
-            whole_bytes = line_end
-        if not is_cut_short(self.path, whole_bytes):
-            number = self.path.read_bytes()[:whole_bytes].count(b"\n") + 1
-            msg = (
-                f"{self.path}: line {number} is damaged; restore the file, or export into an empty "
-                f"folder"
-            )
-            raise CatalogError(msg)
-        os.ftruncate(self._fd, whole_bytes)
-        if not whole_bytes:
-            self._append(header)
-            os.fsync(self._fd)
-            fsync_folder(self.folder)
+    def _append(self, *lines: Mapping[str, Any], durable: bool) -> None:
+        with explain_no_space(self.path, _LINE_BYTES * len(lines)):
+            self._journal.append(*lines, durable=durable)
 
     def _take(self, line: Mapping[str, Any]) -> None:
         if "exported" in line:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from medassets.errors import CatalogError, ShardIntegrityError
 from medassets.exports.formats import ExportFormat, ExportOptions, ExportResult, Listed
-from medassets.exports.journal import Exported, Journal
+from medassets.exports.journal import Exported, ExportJournal
 from medassets.exports.members import OpenShard, open_shard
 from medassets.exports.target import is_whole, open_folder, remove_leftovers
 from medassets.progress import report
@@ -60,7 +60,7 @@ def run_export(
     open_folder(out, "--out")
     with (
         lock_file(out / ".export.lock", on_wait=on_wait),
-        Journal(out, form.name, paths.dataset) as journal,
+        ExportJournal(out, form.name, paths.dataset) as journal,
     ):
         return _Exporter(paths, partitions, form, options, journal).run()
 
@@ -74,7 +74,7 @@ class _Exporter:
         partitions: Sequence[str],
         form: ExportFormat,
         options: ExportOptions,
-        journal: Journal,
+        journal: ExportJournal,
     ) -> None:
         self.paths, self.form, self.options, self.journal = paths, form, options, journal
         self.partitions = dict.fromkeys(partitions)

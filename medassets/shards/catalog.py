@@ -9,7 +9,6 @@ only; the plan itself stands in the file's footer.
 
 import hashlib
 import json
-import secrets
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +32,7 @@ from medassets.shards.plan import (
     take_rows,
 )
 from medassets.storage.arrow import kernels
-from medassets.storage.atomic import publish_file, sweep_private
+from medassets.storage.atomic import publishing
 from medassets.storage.checksums import canonical_json
 from medassets.storage.paths import check_member_path, split_partition_key
 
@@ -157,22 +156,18 @@ def write_catalog(catalog: pa.Table, path: Path) -> None:
 
     The caller holds the catalog's lock; what a killed writer left is removed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sweep_private(path)
-    private = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        # Every run reads the footer: smallest and largest texts of every shard would double it.
-        with pq.ParquetWriter(
+    # Every run reads the footer: smallest and largest texts of every shard would double it.
+    with (
+        publishing(path) as private,
+        pq.ParquetWriter(
             private, catalog.schema, compression="zstd", write_statistics=False
-        ) as writer:
-            start = 0
-            for count in plan_of(catalog).partitions.values():
-                writer.write_table(catalog.slice(start, count))
-                start += count
-            writer.write_table(catalog.slice(start))
-        publish_file(private, path)
-    finally:
-        private.unlink(missing_ok=True)
+        ) as writer,
+    ):
+        start = 0
+        for count in plan_of(catalog).partitions.values():
+            writer.write_table(catalog.slice(start, count))
+            start += count
+        writer.write_table(catalog.slice(start))
 
 
 @dataclass(frozen=True)

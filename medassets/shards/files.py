@@ -5,8 +5,8 @@ from pathlib import Path
 
 from medassets.errors import ShardIntegrityError
 from medassets.shards.record import ShardRecord
-from medassets.storage.atomic import sweep_private
 from medassets.storage.paths import DatasetPaths
+from medassets.storage.private_names import sweep_private
 
 _PRIVATE = re.compile(r"\.+(shard-\d{6})\..+")
 

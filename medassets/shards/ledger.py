@@ -4,16 +4,18 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from medassets.arrays import BytesLike
+from medassets.errors import JournalHeaderError
 from medassets.shards.readback import find_damage, iter_slices
 from medassets.shards.record import Rejected, SampleEntry
 from medassets.storage.atomic import write_all
 from medassets.storage.checksums import byte_view, canonical_json, crc32
-from medassets.storage.journal import encode_lines, iter_lines
+from medassets.storage.journal import Journal
 from medassets.tars.blocks import padding_bytes
 from medassets.tars.header import Member, check_names, encode_end, encode_header
 
@@ -46,26 +48,29 @@ class PartialShard:
     size_bytes: int = 0
     sha256: Any = field(default_factory=hashlib.sha256)
     _tar_fd: int = -1
-    _ledger_fd: int = -1
+
+    def __post_init__(self) -> None:
+        """Name the ledger's journal; it is opened with the tar."""
+        header = {"ledger": _LEDGER_VERSION, "plan": self.plan}
+        self._journal = Journal(self.ledger, header)
 
     def __enter__(self) -> "PartialShard":
-        """Open both files behind the last whole sample, or begin anew."""
+        """Open both files after the last whole sample, or start again."""
         self._tar_fd = os.open(self.tar, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-        self._ledger_fd = os.open(
-            self.ledger, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644
-        )
-        end = self._resume()
-        os.ftruncate(self._ledger_fd, end)
+        try:
+            self._resume()
+            self._journal.open()
+        except BaseException:
+            os.close(self._tar_fd)
+            raise
         os.ftruncate(self._tar_fd, self.size_bytes)
         os.lseek(self._tar_fd, 0, os.SEEK_END)
-        if not end:
-            self._append({"ledger": _LEDGER_VERSION, "plan": self.plan})
         return self
 
     def __exit__(self, *_: object) -> None:
         """Close both files; they stay for the next run."""
         os.close(self._tar_fd)
-        os.close(self._ledger_fd)
+        self._journal.close()
 
     @property
     def fd(self) -> int:
@@ -97,12 +102,12 @@ class PartialShard:
         # As it will be read back by a later run, so that both write the same record.
         plain = json.loads(canonical_json(dict(facts)))
         entry = SampleEntry(key, start, self.size_bytes - start, described, plain)
-        self._append({"sample": asdict(entry)})
+        self._journal.append({"sample": asdict(entry)}, durable=False)
         self.outcomes.append(entry)
 
     def add_rejected(self, rejected: Rejected) -> None:
         """Note an item that will not become a sample."""
-        self._append({"rejected": asdict(rejected)})
+        self._journal.append({"rejected": asdict(rejected)}, durable=False)
         self.outcomes.append(rejected)
         self.num_rejected += 1
 
@@ -130,25 +135,16 @@ class PartialShard:
         self.sha256.update(data)
         self.size_bytes += len(data)
 
-    def _append(self, line: dict[str, Any]) -> None:
-        # One write: a kill leaves the line or a part of it, and a part fails its checksum.
-        write_all(self._ledger_fd, encode_lines(line))
-
-    def _resume(self) -> int:
-        """Take over what is whole; return the length of the ledger that describes it."""
-        lines = iter_lines(self.ledger)
-        header = next(lines, None)
-        if header is None or header[0] != {"ledger": _LEDGER_VERSION, "plan": self.plan}:
-            return 0
-        end = header[1]
-        for line, line_end in lines:
-            outcome = _parse(line)
-            if isinstance(outcome, SampleEntry) and not self._is_whole(outcome):
-                break
-            self.outcomes.append(outcome)
-            self.num_rejected += isinstance(outcome, Rejected)
-            end = line_end
-        return end
+    def _resume(self) -> None:
+        """Take over the outcomes before the first sample that is not whole."""
+        # The ledger of another plan is overwritten.
+        with suppress(JournalHeaderError):
+            for line in self._journal.replay():
+                outcome = _parse(line)
+                if isinstance(outcome, SampleEntry) and not self._is_whole(outcome):
+                    break
+                self.outcomes.append(outcome)
+                self.num_rejected += isinstance(outcome, Rejected)
 
     def _is_whole(self, entry: SampleEntry) -> bool:
         """Check a sample's bytes, and keep the running digest that saw them if they are right."""

@@ -1,26 +1,26 @@
-"""What was deleted of a shard's sources, noted before it is deleted and again afterwards."""
+"""Journal of a shard's deleted sources, written before each deletion and again after it."""
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medassets.errors import ReclaimError
-from medassets.storage.atomic import explain_no_space, fsync_folder, write_all
-from medassets.storage.journal import encode_lines, is_cut_short, iter_lines
+from medassets.errors import JournalHeaderError, ReclaimError
+from medassets.storage.atomic import explain_no_space, fsync_folder
+from medassets.storage.journal import Journal
 
-_VERSION = 1
+_HEADER = {"reclaim_journal": 1}
+_NOTE_BYTES = 4096
 
 
 @dataclass(frozen=True)
 class Deletion:
-    """One source file that is proven to be in shards, and is or will be deleted.
+    """One source file whose samples are proven to be in shards, deleted or about to be deleted.
 
     Attributes:
         path: Path inside the source.
         num_bytes: Size of the file.
-        mtime_ns: When it was last changed.
+        mtime_ns: Its modification time.
         sha256: Sample key -> digest of the sample's source.
         shards: Partition key -> digest of the shard that holds its samples.
     """
@@ -38,56 +38,60 @@ class ReclaimJournal:
 
     Attributes:
         path: Its file.
-        intended: Path -> what was to be deleted; the file may be there still.
-        deleted: Path -> what is deleted.
+        intended: Path -> deletion that was announced; the file may still exist.
+        deleted: Path -> deletion that is complete.
     """
 
     path: Path
     intended: dict[str, Deletion] = field(default_factory=dict)
     deleted: dict[str, Deletion] = field(default_factory=dict)
-    _end: int = 0
+
+    def __post_init__(self) -> None:
+        """Name the file; it appears with the first note."""
+        self._journal = Journal(self.path, _HEADER)
 
     @classmethod
     def read(cls, path: Path) -> "ReclaimJournal":
-        """Return what a journal says; an empty one where there is no file.
+        """Read a journal; a missing file is an empty journal.
 
         Raises:
-            ReclaimError: If it is damaged before its last line: what was deleted is then unknown.
+            ReclaimError: If it is damaged before its last line, or of another version: what was
+                deleted is then unknown.
         """
-        journal = cls(path)
-        if not path.exists():
-            return journal
-        for line, end in iter_lines(path):
-            journal._take(line)
-            journal._end = end
-        if not is_cut_short(path, journal._end):
-            msg = (
-                f"{path}: the journal of deleted sources is damaged behind byte {journal._end:,}; "
-                f"restore it from a copy. Nothing of this shard is deleted or made again until then"
-            )
+        found = cls(path)
+        until = "restore it from a copy. Nothing of this shard is deleted or built again until then"
+        try:
+            for line in found._journal.replay():
+                found._take(line)
+        except JournalHeaderError as error:
+            msg = f"{path}: not a journal of deleted sources of this version; {until}"
+            raise ReclaimError(msg) from error
+        if not found._journal.is_intact():
+            end = found._journal.end
+            msg = f"{path}: the journal of deleted sources is damaged after byte {end:,}; {until}"
             raise ReclaimError(msg)
-        return journal
+        return found
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was ever to be deleted."""
+        """Whether no deletion was ever intended."""
         return not self.intended and not self.deleted
 
     def intend(self, deletions: Iterable[Deletion]) -> None:
-        """Note, durably, what is about to be deleted.
+        """Record, durably, which files are about to be deleted.
 
         Raises:
-            DiskSpaceError: If there is no room for the note; nothing may be deleted then.
+            DiskSpaceError: If the disk is full; nothing may be deleted then.
         """
         listed = list(deletions)
         self._append([{"intended": asdict(deletion)} for deletion in listed])
         self.intended.update({deletion.path: deletion for deletion in listed})
 
     def confirm(self, paths: Iterable[str]) -> None:
-        """Note, durably, that files are deleted.
+        """Record, durably, that files were deleted.
 
         Raises:
-            DiskSpaceError: If there is no room for the note; the next run makes up for it.
+            DiskSpaceError: If the disk is full; the next run records it.
         """
         listed = list(paths)
         self._append([{"deleted": path} for path in listed])
@@ -97,23 +101,17 @@ class ReclaimJournal:
     def _append(self, lines: list[dict[str, Any]]) -> None:
         if not lines:
             return
+        is_new = not self._journal.end
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        header = [] if self._end else [{"reclaim_journal": _VERSION}]
-        data = encode_lines(*header, *lines)
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        self._journal.open()
         try:
-            # What a kill cut short goes; so does what a full disk took of the last try.
-            os.ftruncate(fd, self._end)
-            os.lseek(fd, 0, os.SEEK_END)
-            with explain_no_space(self.path, len(data)):
-                write_all(fd, data)
-                os.fsync(fd)
+            with explain_no_space(self.path, _NOTE_BYTES * len(lines)):
+                self._journal.append(*lines, durable=True)
         finally:
-            os.close(fd)
-        # Of a new journal, the folders that lead to it are new, too.
-        for folder in self.path.parents[: 1 if self._end else 3]:
+            self._journal.close()
+        # The folders that lead to a new journal are new as well.
+        for folder in self.path.parents[: 3 if is_new else 1]:
             fsync_folder(folder)
-        self._end += len(data)
 
     def _take(self, line: Mapping[str, Any]) -> None:
         if "intended" in line:

@@ -19,10 +19,11 @@ from medassets.sources.budget import (
     reserve_bytes,
 )
 from medassets.sources.hub_download import remove_partials
-from medassets.storage.atomic import publish_bytes, sweep_private
+from medassets.storage.atomic import publish_bytes
 from medassets.storage.checksums import canonical_json
 from medassets.storage.disk import require_free_bytes
 from medassets.storage.paths import check_member_path
+from medassets.storage.private_names import sweep_private
 
 Staged = StagedFile | SampleRejectedError
 

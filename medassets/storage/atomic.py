@@ -1,14 +1,13 @@
 """Make files visible whole or not at all, and durable before they are visible."""
 
 import errno
-import fcntl
 import os
-import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from medassets.errors import DiskSpaceError
+from medassets.storage.private_names import open_private, sweep_private
 
 # RLIMIT_FSIZE and quotas are the same trouble for the user as a full disk.
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -69,7 +68,7 @@ def publish_bytes(path: Path, data: bytes) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_private(path)
-    private, fd = _open_private(path)
+    private, fd = open_private(path)
     try:
         with explain_no_space(path, len(data)):
             write_all(fd, data)
@@ -117,7 +116,7 @@ def publishing(final: Path) -> Iterator[Path]:
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     sweep_private(final)
-    private, fd = _open_private(final)
+    private, fd = open_private(final)
     try:
         with explain_no_space(final, lambda: private.stat().st_size):
             yield private
@@ -126,29 +125,4 @@ def publishing(final: Path) -> Iterator[Path]:
         private.unlink(missing_ok=True)
         raise
     finally:
-        os.close(fd)
-
-
-def sweep_private(path: Path) -> None:
-    """Remove what killed writers of `path` left beside it.
-
-    A living writer holds a lock on its private file, so nothing it still needs is removed.
-    """
-    for leftover in sorted(path.parent.glob(f".{path.name}.*.tmp")):
-        with suppress(FileNotFoundError), leftover.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            leftover.unlink(missing_ok=True)
-
-
-def _open_private(path: Path) -> tuple[Path, int]:
-    """Open a locked private file; try again if a sweep took it before it was locked."""
-    while True:
-        private = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-        fd = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        if os.fstat(fd).st_nlink:
-            return private, fd
         os.close(fd)

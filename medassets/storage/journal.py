@@ -1,43 +1,114 @@
-"""Append-only files of checksummed JSON lines: what a kill cuts short is seen, and dropped."""
+"""Append-only files of checksummed JSON lines: a line that a kill cut short is detected and dropped."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from medassets.errors import JournalHeaderError
+from medassets.storage.atomic import fsync_folder, write_all
 from medassets.storage.checksums import canonical_json, crc32
 
 
-def encode_lines(*lines: Mapping[str, Any]) -> bytes:
-    """Return lines as they are appended, in one write: the CRC-32 of each stands before it."""
+class Journal:
+    """One append-only file: a header line, then one line per entry, each behind its CRC-32.
+
+    The caller holds a lock that excludes other writers. Use: consume `replay`, then `open`, then
+    `append`.
+
+    Attributes:
+        path: The file; it appears with the first line.
+        header: First line.
+        end: Where the last accepted line ends, in bytes; 0 for a new journal.
+    """
+
+    def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
+        self.path, self.header = path, header
+        self.end = 0
+        self._fd = -1
+
+    def replay(self) -> Iterator[dict[str, Any]]:
+        """Yield the whole lines behind the header; a missing file has none.
+
+        A line is accepted when the next one is asked for: where the caller stops, the journal ends.
+
+        Raises:
+            JournalHeaderError: If the file begins with another header.
+        """
+        self.end = 0
+        for line, line_end in _iter_lines(self.path):
+            if self.end:
+                yield line
+            elif line != self.header:
+                raise JournalHeaderError(self.path, line)
+            self.end = line_end
+
+    def is_intact(self) -> bool:
+        """Tell whether at most one unfinished line follows the accepted ones."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.end)
+                file.readline()
+                return not file.read(1)
+        except FileNotFoundError:
+            return True
+
+    def count_lines(self) -> int:
+        """Return the number of accepted lines, the header included."""
+        return self.path.read_bytes()[: self.end].count(b"\n")
+
+    def open(self) -> None:
+        """Open the file for `append`, which drops what follows the accepted lines."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._fd = os.open(self.path, flags, 0o644)
+
+    def append(self, *lines: Mapping[str, Any], durable: bool) -> None:
+        """Add lines in one write, so that a kill leaves whole lines and a part of one.
+
+        Args:
+            lines: The entries; the header is written before the first ones.
+            durable: Whether the lines must survive a power cut.
+
+        Raises:
+            OSError: If the disk does not take them; the next try drops what it took.
+        """
+        is_new = not self.end
+        data = _encode_lines(*([self.header] if is_new else []), *lines)
+        os.ftruncate(self._fd, self.end)
+        write_all(self._fd, data)
+        if durable:
+            os.fsync(self._fd)
+        self.end += len(data)
+        if durable and is_new:
+            fsync_folder(self.path.parent)
+
+    def close(self) -> None:
+        """Close the file; it stays for the next run."""
+        os.close(self._fd)
+        self._fd = -1
+
+    def fsync(self) -> None:
+        """Make every line survive a power cut."""
+        os.fsync(self._fd)
+
+
+def _encode_lines(*lines: Mapping[str, Any]) -> bytes:
     bodies = [canonical_json(line) for line in lines]
     return b"".join(b"%08x %s\n" % (crc32(body), body) for body in bodies)
 
 
-def iter_lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
-    """Yield lines and where they end, until the first one that is not whole.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-    """
+def _iter_lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield lines and where they end, until the first one that is not whole."""
     end = 0
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
         for line in file:
             checksum, _, body = line.removesuffix(b"\n").partition(b" ")
             if not line.endswith(b"\n") or checksum != b"%08x" % crc32(body):
                 return
             end += len(line)
             yield json.loads(body), end
-
-
-def is_cut_short(path: Path, end: int) -> bool:
-    """Tell whether nothing but one unfinished line stands behind the whole ones.
-
-    Args:
-        path: The file.
-        end: Where its last whole line ends.
-    """
-    with path.open("rb") as file:
-        file.seek(end)
-        file.readline()
-        return not file.read(1)

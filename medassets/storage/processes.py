@@ -1,10 +1,10 @@
-"""Whether the maker of what lies on a disk is still at work."""
+"""Whether a process of this machine runs."""
 
 import os
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether a process of this machine runs, whoever it belongs to."""
+    """Tell whether a process of this machine runs, under any user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

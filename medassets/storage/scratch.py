@@ -1,38 +1,65 @@
 """Folders for files that live no longer than the work on them."""
 
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from medassets.storage.processes import is_alive
+from medassets.storage.private_names import iter_abandoned, open_private
 
-_PREFIX = "medassets-scratch-"
-_NAME = re.compile(rf"{_PREFIX}([0-9]+)-.*")
+_NAME = "medassets-scratch"
 
 
-def make_scratch() -> Path:
-    """Return a new private folder; those that killed processes of this user left are removed."""
-    _sweep(Path(tempfile.gettempdir()))
-    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+@dataclass(frozen=True)
+class Scratch:
+    """A private folder in the temporary folder, with a locked file beside it.
+
+    Attributes:
+        folder: The folder.
+        lock: Locked file that shows to every node that the folder is in use.
+    """
+
+    folder: Path
+    lock: Path
+    _fd: int
+
+    def remove(self) -> None:
+        """Remove the folder and release its lock."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.lock.unlink(missing_ok=True)
+        os.close(self._fd)
+
+
+def make_scratch() -> Scratch:
+    """Return a new private folder; those of killed processes of this user are removed."""
+    name = Path(tempfile.gettempdir()).absolute() / _NAME
+    _sweep(name)
+    lock, fd = open_private(name)
+    folder = _folder_of(lock)
+    folder.mkdir(mode=0o700)
+    return Scratch(folder, lock, fd)
 
 
 @contextmanager
 def open_scratch() -> Iterator[Path]:
     """Lend a private folder for the length of a `with` block."""
-    folder = make_scratch()
+    scratch = make_scratch()
     try:
-        yield folder
+        yield scratch.folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        scratch.remove()
 
 
-def _sweep(root: Path) -> None:
-    for folder in root.glob(f"{_PREFIX}*"):
-        match = _NAME.fullmatch(folder.name)
-        if match and not is_alive(int(match[1])):
-            # Another user's folder stays: its removal fails, and that is right.
-            shutil.rmtree(folder, ignore_errors=True)
+def _sweep(name: Path) -> None:
+    for lock in iter_abandoned(name):
+        shutil.rmtree(_folder_of(lock), ignore_errors=True)
+        with suppress(PermissionError):
+            lock.unlink(missing_ok=True)
+
+
+def _folder_of(lock: Path) -> Path:
+    """Return the folder that a lock belongs to: same name, without dot and suffix."""
+    return lock.with_name(lock.name.removeprefix(".").removesuffix(".tmp"))

@@ -1,6 +1,4 @@
 import resource
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from medassets.errors import DiskSpaceError
-from medassets.storage.atomic import publish_bytes, publish_file, publishing, sweep_private
+from medassets.storage.atomic import publish_bytes, publish_file, publishing
+from medassets.storage.private_names import sweep_private
 
 
 @contextmanager
@@ -77,27 +76,6 @@ def test_leftovers_of_a_killed_writer_are_swept(tmp_path: Path) -> None:
         ".b.json.0123456789abcdef.tmp",
         "a.json",
     ]
-
-
-def test_a_living_writer_is_not_swept(tmp_path: Path) -> None:
-    private = tmp_path / ".a.json.feed.tmp"
-    code = (
-        "import fcntl, sys; f = open(sys.argv[1], 'wb'); fcntl.flock(f, fcntl.LOCK_EX);"
-        "print('locked', flush=True); sys.stdin.read()"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(private)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    with process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"locked\n"
-        sweep_private(tmp_path / "a.json")
-        assert private.exists()
-        process.communicate()
-    sweep_private(tmp_path / "a.json")
-    assert not private.exists()
 
 
 def test_many_writers_of_one_file_leave_one_whole_winner(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Literal, Self, get_args
 
 from medassets.errors import DecoderUnavailableError, SampleRejectedError, SpecError
 from medassets.specs.checks import check_choice, check_range
-from medassets.storage.atomic import sweep_private
+from medassets.storage.private_names import sweep_private
 from medassets.video.clips.plan import ClipEncoding, ClipFacts
 from medassets.video.facts import VideoFacts
 from medassets.video.processes.devices import NO_GPU, GpuCount, Preflights
