@@ -1,31 +1,37 @@
-"""Whether packets that a demuxer gave one after another do follow one another in the file.
+"""Check that packets of a stream follow one another in the file, without missing bytes in between.
 
-Where a part of a file is damaged, demuxers look for the next place that makes sense, and go on from
-there without a word: frames are missing, or all later ones have wrong times.
+Demuxers skip damaged bytes silently and continue at the next position that they can parse: frames
+are missing then, and in AVI, which counts frames, all later times are wrong.
 """
 
 import os
 from pathlib import Path
 
-_MASTERS = frozenset({0x18538067, 0x1F43B675, 0xA0})
-_BLOCK_IDS = frozenset({0xA3, 0xA1})
-_MOST_ID_BYTES, _MOST_SIZE_BYTES = 4, 8
+import numpy as np
+import numpy.typing as npt
+from av.packet import Packet
+
+from medassets.video.files.elements import ElementFile
+
+Cells = npt.NDArray[np.uint8]
+"""Packets of a transport stream from the sync byte on, axes (cell, byte)."""
+
+_SYNC, _PAYLOAD = 0x47, 0x10
+# Bytes of a cell, and how many of them precede the sync byte: plain, Blu-ray, DVB.
+_CELL_LAYOUTS = ((188, 0), (192, 4), (204, 0))
 
 
 class Continuity:
-    """Watches the packets of a stream as they are read; this one takes every packet.
+    """Accepts every packet: the file's index, or its demuxer, tells where packets are.
 
     Attributes:
-        recovers: Whether times are right again after a break.
+        recovers: Whether times are right again after missing bytes.
     """
 
     recovers = True
 
-    def follows(self, position: int, time: int | None) -> bool:
-        """Whether the packet at a position of the file is the next of its stream.
-
-        If it is not, the packet before it may be cut, too.
-        """
+    def follows(self, packet: Packet) -> bool:
+        """Whether a packet is the next of its stream; if not, the one before may be cut, too."""
         return True
 
     def ends(self) -> bool:
@@ -33,90 +39,108 @@ class Continuity:
         return True
 
     def jump(self, *, to_start: bool) -> None:
-        """Forget where the last packet was: the reader went to the file's first, or elsewhere."""
+        """Forget the last packet: the reader moved to the file's first packet, or elsewhere."""
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
 
-class MatroskaContinuity(Continuity):
-    """Walks from block to block, over those of other tracks.
+class ElementContinuity(Continuity):
+    """Walks from packet to packet over the elements of other streams."""
 
-    Source: RFC 9559, 5.1.3 and 10; RFC 8794, 4 and 5.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Open a Matroska or WebM file."""
-        # Not mapped: all pages of the file would count as memory of this process.
-        self._file = path.open("rb", buffering=0)
-        self._size = path.stat().st_size
+    def __init__(self, file: ElementFile, *, recovers: bool) -> None:
+        """Check a file; it is closed with the check."""
+        self._file, self.recovers = file, recovers
         self._last: int | None = None
-        self._end_of_last: int | None = None
-        self._track = 0
+        self._next: int | None = None
 
-    def jump(self, *, to_start: bool) -> None:
-        """Forget where the last packet was."""
-        self._last = None
-        # The first element of a file, EBML, tells where the second, its only segment, begins.
-        self._end_of_last = sum(self._read_head(0)[1:]) if to_start else None
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
-
-    def follows(self, position: int, time: int | None) -> bool:
-        """Whether sound elements lead from the last packet to one whose data is at a position."""
+    def follows(self, packet: Packet) -> bool:
+        """Whether elements lead from the last packet to this one."""
+        position, expected = packet.pos or 0, self._next
         if position == self._last:
             # Several frames in one block.
             return True
-        if position <= _MOST_SIZE_BYTES:
-            return False
-        end_of_last, self._last = self._end_of_last, position
-        self._end_of_last = self._find_end(position)
-        self._track = self._read(position)
-        return end_of_last is None or self._walk(end_of_last, position) == position
+        self._last, self._next = position, self._file.find_next(position)
+        return expected is None or self._walk(expected, position) == position
 
     def ends(self) -> bool:
-        """Whether sound elements without a further packet lead to the end of the file."""
-        return self._end_of_last is None or self._walk(self._end_of_last, self._size) == self._size
+        """Whether elements without a further packet lead to the end of the file."""
+        at, end = self._next, self._file.end
+        # Further lists may follow the one that states its size.
+        return at is None or at >= end or self._walk(at, end) == end
+
+    def jump(self, *, to_start: bool) -> None:
+        """Forget the last packet."""
+        self._last, self._next = None, 0 if to_start else None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
     def _walk(self, at: int, stop: int) -> int:
-        """Return where the next block of the track has its data, or where elements make no sense.
-
-        Other elements are stepped over, up to `stop`.
-        """
+        """Return where the next packet starts, or the elements end or cannot be parsed."""
         while at < stop:
-            kind, start, size = self._read_head(at)
-            if not kind or (kind in _BLOCK_IDS and self._read(start) in (self._track, 0)):
-                return start
-            # What is inside a segment, a cluster or a group comes next.
-            at = start if kind in _MASTERS else start + size
+            element = self._file.read_element(at)
+            if element is None or element.is_packet:
+                return at if element is None else element.start
+            at = element.next
         return at
 
-    def _read_head(self, at: int) -> tuple[int, int, int]:
-        """Return the id of the element at a position, where its data starts and their size."""
-        head = os.pread(self._file.fileno(), _MOST_ID_BYTES + _MOST_SIZE_BYTES, at)
-        num_id = 9 - head[0].bit_length() if head and head[0] else 0
-        if not 1 <= num_id <= _MOST_ID_BYTES or len(head) <= num_id or not head[num_id]:
-            return 0, at, 0
-        num_size = 9 - head[num_id].bit_length()
-        size = int.from_bytes(head[num_id : num_id + num_size]) & ((1 << 7 * num_size) - 1)
-        return int.from_bytes(head[:num_id]), at + num_id + num_size, size
 
-    def _find_end(self, position: int) -> int | None:
-        """Return where the block ends whose data is at a position, None if it is no block."""
-        before = os.pread(
-            self._file.fileno(), _MOST_SIZE_BYTES + 1, position - _MOST_SIZE_BYTES - 1
-        )
-        for num_size in range(1, _MOST_SIZE_BYTES + 1):
-            if (
-                before[-num_size - 1] in _BLOCK_IDS
-                and 9 - before[-num_size].bit_length() == num_size
-            ):
-                size = int.from_bytes(before[-num_size:]) & ((1 << 7 * num_size) - 1)
-                return position + size
+class TransportContinuity(Continuity):
+    """Checks MPEG transport streams, whose demuxer marks packets around gaps in the counters.
+
+    It marks the packet before the incomplete one, and also the last but one before the place where
+    two whole segments were joined, since counters start anew there: at a key frame that starts
+    when the frame before it ends. Source: ISO/IEC 13818-1, 2.4.3; RFC 8216, 3.2.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open a transport stream."""
+        self._file = path.open("rb", buffering=0)
+        self._seen: list[Packet] = []
+
+    def follows(self, packet: Packet) -> bool:
+        """Whether no cell is missing, as far as the demuxer's marks and positions tell."""
+        before, self._seen = self._seen, [*self._seen[-1:], packet]
+        # The position of the second of two frames in one cell is not reliable.
+        if not before or (packet.pos or 0) <= (before[-1].pos or 0):
+            return True
+        cells = self._read_cells(before[-1], packet)
+        if cells is None or len(before) < 2 or not before[0].is_corrupt:
+            return cells is not None
+        return _are_counted(cells) and _is_joined(before[-1], packet)
+
+    def ends(self) -> bool:
+        """Whether the last packets are not marked."""
+        return not any(packet.is_corrupt for packet in self._seen)
+
+    def jump(self, *, to_start: bool) -> None:
+        """Forget the last packets."""
+        self._seen = []
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _read_cells(self, last: Packet, packet: Packet) -> Cells | None:
+        """Return the cells from one packet to the next, axes (cell, byte); None if not whole."""
+        start, num_bytes = last.pos or 0, (packet.pos or 0) - (last.pos or 0)
+        content = np.frombuffer(os.pread(self._file.fileno(), num_bytes, start), np.uint8)
+        for size, num_before in _CELL_LAYOUTS:
+            if len(content) % size == 0 and (content[num_before::size] == _SYNC).all():
+                return content.reshape(-1, size)[:, num_before:]
         return None
 
-    def _read(self, at: int) -> int:
-        """Return the byte at a position, 0 beyond the end."""
-        return int.from_bytes(os.pread(self._file.fileno(), 1, at))
+
+def _are_counted(cells: Cells) -> bool:
+    """Whether the counters of the first cell's stream rise by one."""
+    own = cells[((cells[:, 1:3] ^ cells[0, 1:3]) & (0x1F, 0xFF) == 0).all(axis=1)]
+    counters = own[(own[:, 3] & _PAYLOAD) > 0, 3] & 0xF
+    return bool(((np.diff(counters) & 0xF) == 1).all())
+
+
+def _is_joined(last: Packet, packet: Packet) -> bool:
+    """Whether a packet may begin a segment that was joined to the one before."""
+    gap, duration = (packet.dts or 0) - (last.dts or 0), last.duration or 0
+    return packet.is_keyframe and 0 < 2 * gap <= 3 * duration

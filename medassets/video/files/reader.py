@@ -14,14 +14,13 @@ from av.video.stream import VideoStream
 
 from medassets.errors import DecoderUnavailableError, MedassetsError, Reason, SampleRejectedError
 from medassets.video.facts import VideoFacts
-from medassets.video.files.avi_continuity import AviContinuity
 from medassets.video.files.containers import make_clock, open_container, pick_stream
-from medassets.video.files.continuity import Continuity, MatroskaContinuity
+from medassets.video.files.continuity import Continuity, ElementContinuity, TransportContinuity
 from medassets.video.files.decoders import make_decoder
+from medassets.video.files.elements import AviFile, MatroskaFile
 from medassets.video.files.orientation import Orientation, read_orientation
 from medassets.video.files.picture_headers import Picture, read_picture
 from medassets.video.files.truncation import is_truncated
-from medassets.video.files.ts_continuity import TransportContinuity
 from medassets.video.requests import Progress
 from medassets.video.timeline import FIRST_TICK
 
@@ -179,18 +178,20 @@ class VideoReader:
     def continuity(self) -> Continuity:
         """Watches whether packets follow one another."""
         if "matroska" in self._formats:
-            return MatroskaContinuity(self._path)
-        if "avi" in self._formats:
-            entries = self._stream.index_entries
-            index = ((one.pos, one.timestamp) for one in entries if one.size)
-            return AviContinuity(self._path, self._stream.index, index)
-        if "mpegts" in self._formats:
-            return TransportContinuity(self._path)
-        return Continuity()
+            return ElementContinuity(MatroskaFile(self._path), recovers=True)
+        # Digital video may be interleaved with its sound in chunks of another stream.
+        if "avi" in self._formats and self.codec != "dvvideo":
+            file = AviFile(self._path, self._stream.index)
+            return ElementContinuity(file, recovers=False)
+        return TransportContinuity(self._path) if self._is_transport else Continuity()
+
+    @property
+    def _is_transport(self) -> bool:
+        return "mpegts" in self._formats
 
     def follows(self, packet: Packet) -> bool:
         """Whether nothing is missing between a packet and the one that was asked about before."""
-        return packet.pos is None or self.continuity.follows(packet.pos, packet.dts)
+        return packet.pos is None or self.continuity.follows(packet)
 
     @property
     def ends_well(self) -> bool:
@@ -260,7 +261,9 @@ class VideoReader:
         return frames
 
     def _lacks_a_part(self, packet: Packet) -> bool:
-        return packet.is_corrupt or (self.codec in _DENSE_CODECS and _HOLE in bytes(packet))
+        # In a transport stream the mark is on another packet; `follows` tells which.
+        is_marked = packet.is_corrupt and not self._is_transport
+        return is_marked or (self.codec in _DENSE_CODECS and _HOLE in bytes(packet))
 
     def _make_facts(self, frame: VideoFrame) -> VideoFacts:
         orientation, container = read_orientation(frame), self._container

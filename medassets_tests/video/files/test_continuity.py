@@ -176,3 +176,72 @@ def test_no_sound_transport_stream_is_taken_for_a_cut_one(
                 output.mux(packet)
     assert find_breaks(path) == []
     assert all(isinstance(outcome, DecodedClip) for outcome in decode(path)[:-1])
+
+
+def write_segments(made: Path, path: Path, *, drop: int = 0) -> Path:
+    """Write each group of pictures as a transport stream of its own, and join the files.
+
+    Args:
+        made: Source, of any container.
+        path: File to write.
+        drop: Number of a group to leave out; 0 leaves none out.
+    """
+    import av
+
+    with av.open(str(made)) as source:
+        stream = source.streams.video[0]
+        groups: list[list[av.Packet]] = []
+        for packet in source.demux(stream):
+            if packet.is_keyframe:
+                groups.append([])
+            groups[-1] += [packet] if packet.size else []
+        content = b""
+        for group in [group for index, group in enumerate(groups) if not drop or index != drop]:
+            with av.open(str(path), "w", format="mpegts") as output:
+                copy = output.add_stream_from_template(stream)
+                for packet in group:
+                    packet.stream = copy
+                    output.mux(packet)
+            content += path.read_bytes()
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_joined_segments_whose_counters_start_anew_give_all_frames(
+    codec: str, tmp_path: Path
+) -> None:
+    made = make_video(tmp_path / "a.mkv", replace(RECIPE, codec=codec, start_s=2)).path
+    path = write_segments(made, tmp_path / "a.ts")
+    with VideoReader(path) as reader:
+        assert any(packet.is_corrupt for packet in reader.iter_packets_at(None))
+    assert find_breaks(path) == []
+    for outcome, expected in zip(decode(path), decode(made), strict=True):
+        assert isinstance(outcome, DecodedClip)
+        assert isinstance(expected, DecodedClip)
+        np.testing.assert_array_equal(outcome.frames, expected.frames)
+
+
+def test_joined_segments_without_one_of_them_are_refused_where_it_is_missing(
+    tmp_path: Path,
+) -> None:
+    made = make_video(tmp_path / "a.mkv", replace(RECIPE, start_s=2)).path
+    whole = write_segments(made, tmp_path / "whole.ts")
+    outcomes = decode(write_segments(made, tmp_path / "a.ts", drop=2))
+    refused = find_refused(outcomes, decode(whole))
+    # The third second is missing, and the end of the second one may be incomplete.
+    assert set(range(8, 12)) <= set(refused) <= set(range(4, 13))
+
+
+def test_a_lost_part_of_the_last_frame_of_a_segment_is_not_taken_for_a_join(
+    tmp_path: Path,
+) -> None:
+    path = make(tmp_path / "a.ts", "libx264")
+    whole, packets = decode(path), find_packets(path)
+    key = next(index for index, packet in enumerate(packets) if index and packet[2])
+    # The second cell of the frame before a key frame.
+    cells = path.read_bytes()[packets[key - 1][0] : packets[key][0]]
+    own = [at for at in range(0, len(cells), CELL_BYTES) if cells[at + 1] & 31 == 1]
+    assert len(own) > 2
+    refused = find_refused(decode(cut(path, packets[key - 1][0] + own[1], CELL_BYTES)), whole)
+    assert refused
