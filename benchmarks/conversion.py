@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.phantom import SPACING_MM, make_chest
 from benchmarks.worker import measure, read_peak_bytes
+from medassets.datasets.ct_sources.registry import open_volume_source
 from medassets.samples import SourceItem, StagedFile, each_item
 from medassets.shards.writer import ShardWork, ensure_shard
 from medassets.sources.folder import FolderSource
@@ -134,7 +135,13 @@ def _run_ours(files: Sequence[Path], out: Path, *, num_workers: int, buffers: Bu
     def stage(items: Sequence[SourceItem]) -> dict[str, StagedFile]:
         return {item.key: source.fetch(described[item.path]) for item in items}
 
-    encode = partial(encode_raw_sample, spec=SPEC, fingerprint="0" * 64, buffers=buffers)
+    encode = partial(
+        encode_raw_sample,
+        spec=SPEC,
+        source=open_volume_source(SPEC),
+        fingerprint="0" * 64,
+        buffers=buffers,
+    )
     work = ShardWork(
         dataset="bench",
         partition_key="train-000000",

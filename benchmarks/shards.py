@@ -17,6 +17,7 @@ from isal import isal_zlib
 
 from benchmarks.phantom import SPACING_MM, make_chest
 from benchmarks.worker import measure, read_peak_bytes
+from medassets.datasets.ct_sources.registry import open_volume_source
 from medassets.samples import SourceItem, StagedFile, each_item
 from medassets.shards.writer import ShardWork, ensure_shard
 from medassets.sources.folder import FolderSource
@@ -158,7 +159,13 @@ def _run_shard(
         stage=stage,
         stage_each=True,
         encode=each_item(
-            partial(encode_volume_sample, spec=SPEC, fingerprint="0" * 64, buffers=buffers)
+            partial(
+                encode_volume_sample,
+                spec=SPEC,
+                source=open_volume_source(SPEC),
+                fingerprint="0" * 64,
+                buffers=buffers,
+            )
         ),
         source={"uri": source.uri, "revision": None},
         num_workers=num_workers,

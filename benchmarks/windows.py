@@ -68,7 +68,7 @@ def _inflate(path: Path) -> float:
     with open_nifti(path) as reader:
         voxels = np.empty(_SLICE, reader.header.dtype)
         for _ in range(reader.header.shape[2]):
-            reader.read_voxels_into(voxels)
+            reader.read_into(voxels)
         reader.finish()
     return 0.0
 

@@ -42,6 +42,7 @@ class StagedFile:
         revision: Revision they belong to, None where the source has none.
         num_bytes: Size of the file.
         sha256: Lower-case hex digest of the file's bytes.
+        others: Further files of an item that has several, in the order of its paths.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class StagedFile:
     revision: str | None
     num_bytes: int
     sha256: str
+    others: "tuple[StagedFile, ...]" = ()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,11 @@
 """Declarations check themselves; the message begins with the field."""
 
+from pathlib import Path
+
 import pytest
 
+from medassets.datasets.registry import open_kind
+from medassets.datasets.workspace import open_workspace
 from medassets.errors import SpecError
 from medassets.specs import CTPreprocessing, VolumeDatasetSpec
 
@@ -44,7 +48,7 @@ def make_spec(**changes: object) -> VolumeDatasetSpec:
 )
 def test_a_wrong_field_is_named(changes: dict[str, object], match: str) -> None:
     with pytest.raises(SpecError, match=match):
-        make_spec(**changes)
+        open_kind(make_spec(**changes))
 
 
 NPZ = {
@@ -64,9 +68,9 @@ TARS = {
 
 
 def test_arrays_are_declared_with_tables_or_a_pattern() -> None:
-    assert make_spec(**NPZ).source_folder == "/data"
     spec = make_spec(**TARS)
-    assert spec.source_folder == "/data"
+    for declared in (make_spec(**NPZ), spec):
+        assert open_workspace(open_kind(declared)).source_folder == Path("/data")
     assert spec.of_split(spec.shards, "valid") == "/data/valid/shard-{000000..000009}.tar"
     assert make_spec(**NPZ | {"preprocessing": "none", "hu_rule": None}).is_raw
 
@@ -119,13 +123,13 @@ def test_rescaling_is_needed_to_apply_it_or_to_pass_it_on(
         ),
         (TARS | {"fields": {"picture": "png"}}, "^fields: expected one of volume, labels"),
         (TARS | {"fields": {"volume": ".BIN"}}, "^fields: volume: expected a suffix"),
-        ({"preprocessing": "none"}, "^preprocessing: none is for arrays"),
+        ({"preprocessing": "none"}, "^hu_rule: preprocessing none must say how stored values"),
         ({"delete_sources": True}, "^delete_sources: only files of this machine"),
     ],
 )
 def test_a_wrong_field_of_arrays_is_named(changes: dict[str, object], match: str) -> None:
     with pytest.raises(SpecError, match=match):
-        make_spec(**changes)
+        open_kind(make_spec(**changes))
 
 
 def test_the_preset_ct_clip_is_the_published_grid() -> None:

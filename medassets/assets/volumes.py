@@ -15,7 +15,7 @@ from medassets.assets.factory import (
 from medassets.assets.reclaim import STAGE as RECLAIM
 from medassets.assets.reclaim import build_reclaim_asset
 from medassets.datasets.kind import DatasetKind
-from medassets.datasets.volumes import VolumeDataset
+from medassets.datasets.registry import open_kind
 from medassets.specs import VolumeDatasetSpec
 
 
@@ -28,7 +28,7 @@ def build_volume_assets(spec: VolumeDatasetSpec) -> dg.Definitions:
     Args:
         spec: The declaration.
     """
-    kind = VolumeDataset(spec)
+    kind = open_kind(spec)
     if not spec.delete_sources:
         return build_ct_assets(kind)
     jobs = {"reclaim": [RECLAIM], "convert": [kind.stage, RECLAIM]}
@@ -50,7 +50,7 @@ def build_ct_assets(
         more_jobs: Jobs that make them: name, behind the dataset's, to the stages.
     """
     spec = kind.spec
-    raw_stage = "raw_volumes" if spec.source == "huggingface" else None
+    raw_stage = None if kind.open_source().is_local else "raw_volumes"
     assets = [build_catalog_asset(kind)]
     if raw_stage:
         assets.append(build_raw_asset(kind, stage=raw_stage))

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from medassets.assets.volumes import build_ct_assets
-from medassets.datasets.windows import CTWindows
+from medassets.datasets.registry import open_kind
 from medassets.specs import CTWindowDatasetSpec
 
 
@@ -16,4 +16,4 @@ def build_window_assets(spec: CTWindowDatasetSpec) -> dg.Definitions:
     Args:
         spec: The declaration.
     """
-    return build_ct_assets(CTWindows(spec))
+    return build_ct_assets(open_kind(spec))

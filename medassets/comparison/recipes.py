@@ -12,19 +12,18 @@ import numpy.typing as npt
 from medassets.comparison.tars import StudySample
 from medassets.comparison.values import Tolerance
 from medassets.errors import Reason, SampleRejectedError, SpecError
-from medassets.specs import PRESETS, RAW, CTPreprocessing, HuRule
+from medassets.specs import PRESETS, RAW, SAMPLE_LAYOUT, CTPreprocessing, HuRule
 from medassets.storage.buffers import BufferPool
 from medassets.volumes.catalog.webdataset_facts import read_columns, shorten
-from medassets.volumes.files.array_files import ArrayStream
-from medassets.volumes.files.array_volumes import open_array_volume
-from medassets.volumes.files.nifti import VolumeReader
+from medassets.volumes.files.header import VolumeStream
+from medassets.volumes.files.slices import open_slices
 from medassets.volumes.grid.geometry import Spacing
 from medassets.volumes.grid.hu import HuDeclaration
 from medassets.volumes.grid.preprocessing import VolumeLimits, preprocess_volume
 from medassets.volumes.grid.to_float16 import check_half, convert_to_half
 
 _DEFAULT_PRESET = "ct_clip"
-_STATED = ("spacing_mm", "clip_hu", "scale", "pad_value", "orientation", "layout")
+_STATED = ("spacing_mm", "clip_hu", "scale", "pad_value", "orientation")
 # Whether a volume is believable was decided when it was preprocessed.
 _ANY_VOLUME = VolumeLimits(min_slices=1, min_plausible_share=0.0, max_plausible_share=1.0)
 
@@ -125,6 +124,8 @@ def _read_preset(
 
 
 def _read_changes(stated: Mapping[str, Any]) -> dict[str, Any]:
+    if stated.get("layout", SAMPLE_LAYOUT) != SAMPLE_LAYOUT:
+        _reject(f"preprocessing: layout: expected {SAMPLE_LAYOUT}, got {shorten(stated['layout'])}")
     changes = {name: stated[name] for name in _STATED if name in stated}
     for name in ("scale", "pad_value"):
         if name in changes:
@@ -139,7 +140,7 @@ def _read_changes(stated: Mapping[str, Any]) -> dict[str, Any]:
 
 def make_volume(
     original: StudySample,
-    array: AbstractContextManager[ArrayStream],
+    array: AbstractContextManager[VolumeStream],
     facts: Mapping[str, Any],
     *,
     recipe: Recipe,
@@ -167,8 +168,8 @@ def make_volume(
         return
     row = read_columns(facts, original.study_id)
 
-    def open_it(_: Path) -> AbstractContextManager[VolumeReader]:
-        return open_array_volume(array, buffers=buffers)
+    def open_it(_: Path) -> AbstractContextManager[VolumeStream]:
+        return open_slices(array, buffers=buffers)
 
     preprocess_volume(
         original.tar,

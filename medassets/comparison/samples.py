@@ -203,17 +203,17 @@ def _compare_volume(
     with after.sample.open_array(str(suffixes[1]), after.facts, key) as stored:
         result.differences += _check_stated(after.facts, stored)
         recipe = read_recipe(
-            after.facts, before.facts, shape=stored.shape, hu_rule=settings.hu_rule
+            after.facts, before.facts, shape=stored.header.shape, hu_rule=settings.hu_rule
         )
         result.recipe = recipe
         with before.sample.open_array(str(suffixes[0]), before.facts, key) as stream:
-            original_shape = stream.shape
+            original_shape = stream.header.shape
         result.differences += compare_volume_facts(
             after.facts, before.facts, shape=original_shape, is_stored=recipe.preset is None
         )
         shape = original_shape if recipe.preset is None else recipe.preset.shape
-        if stored.shape != shape or stored.dtype != _HALF:
-            what = f"volume: {stored.dtype} of {stored.shape}, expected float16 of {shape}"
+        if stored.header.shape != shape or stored.header.dtype != _HALF:
+            what = f"volume: {stored.header.dtype} of {stored.header.shape}, expected float16 of {shape}"
             result.differences.append(what)
             return
         with buffers.borrow(shape, np.float16) as expected:
@@ -228,7 +228,7 @@ def _compare_volume(
 
 def _check_stated(facts: Mapping[str, Any], stored: ArrayStream) -> list[str]:
     """Compare what a json says of its volume under all names that readers look for."""
-    there = {"shape": list(stored.shape), "dtype": stored.dtype.name}
+    there = {"shape": list(stored.header.shape), "dtype": stored.header.dtype.name}
     return [
         f"json: {prefix}{name} is {shorten(facts[prefix + name])}, the volume's is {value}"
         for name, value in there.items()

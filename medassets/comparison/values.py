@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medassets.volumes.files.array_files import ArrayStream
+from medassets.volumes.files.header import VolumeStream
 
 # Stays in the cache while it is read and compared.
 _PIECE_VALUES = 1 << 18
@@ -72,7 +72,7 @@ class ValueDifferences:
 
 
 def compare_stream(
-    stream: ArrayStream, expected: npt.NDArray[np.float16], *, tolerance: Tolerance
+    stream: VolumeStream, expected: npt.NDArray[np.float16], *, tolerance: Tolerance
 ) -> ValueDifferences:
     """Compare a stored array with what it should be, piece by piece, to its end.
 
@@ -85,7 +85,7 @@ def compare_stream(
         SampleRejectedError: If the stored array is damaged.
     """
     flat = expected.ravel(order="F" if stream.fortran else "C")
-    piece = np.empty(min(_PIECE_VALUES, flat.size), stream.dtype)
+    piece = np.empty(min(_PIECE_VALUES, flat.size), stream.header.dtype)
     found = ValueDifferences()
     for start in range(0, flat.size, _PIECE_VALUES):
         right = flat[start : start + _PIECE_VALUES]

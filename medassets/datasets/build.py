@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from medassets.datasets.workspace import Workspace
 from medassets.errors import DiskSpaceError, ReclaimError, SampleRejectedError
@@ -93,10 +92,9 @@ def check_sources_kept(workspace: Workspace, partition_key: str) -> None:
         ReclaimError: If sources of it were deleted, by us or by others.
     """
     journal = ReclaimJournal.read(workspace.paths.reclaim_journal(partition_key))
-    folder = Path(workspace.kind.spec.source_folder).expanduser()
     # A run that was killed between note and deletion left the file where it was; others came back.
     noted = [*journal.deleted, *journal.intended]
-    gone = [path for path in noted if is_gone(folder / path)]
+    gone = [path for path in noted if is_gone(workspace.source_folder / path)]
     if gone:
         some = gone[0] + (" and others" if len(gone) > 1 else "")
         msg = (
@@ -107,16 +105,16 @@ def check_sources_kept(workspace: Workspace, partition_key: str) -> None:
         )
         raise ReclaimError(msg)
     if workspace.is_only_copy:
-        _check_held(workspace, partition_key, folder)
+        _check_held(workspace, partition_key)
 
 
-def _check_held(workspace: Workspace, partition_key: str, folder: Path) -> None:
+def _check_held(workspace: Workspace, partition_key: str) -> None:
     """Refuse to replace a shard on disk that holds what vanished from the source."""
     record = read_whole_record(workspace.paths, partition_key)
     held = {sample.key for sample in record.samples} if record is not None else set[str]()
     for item in workspace.read_partition(partition_key):
         path = workspace.source.physical_path(item.path)
-        if item.key in held and is_gone(folder / path):
+        if item.key in held and is_gone(workspace.source_folder / path):
             msg = (
                 f"{partition_key}: the source of {item.key}, {path}, is gone, so the shard that "
                 f"holds it is not made again. Bring the file back, or take back the change of the "

@@ -7,11 +7,20 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from medassets.datasets.ct_sources.base import CTSource
 from medassets.samples import Encode, SourceItem, Staged
 from medassets.shards.record import ShardRecord
 from medassets.sources.base import Source
 from medassets.specs import DatasetSpec
 from medassets.storage.paths import DatasetPaths
+
+COMMON_FIELDS = frozenset(
+    {
+        *("name", "source", "splits", "samples_per_shard", "max_rejected_share", "runs"),
+        *("num_workers", "automation", "catalog_cron"),
+    }
+)
+"""Fields of a declaration that have an effect on every dataset."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,27 @@ class DatasetKind(Protocol):
     @property
     def stage(self) -> str:
         """Name of the stage whose shards it makes; kinds of one dataset share its catalog."""
+        ...
+
+    @property
+    def ct_source(self) -> CTSource | None:
+        """The source of CT volumes or masks; None for a dataset of videos."""
+        ...
+
+    def used_fields(self) -> frozenset[str]:
+        """Return the names of the fields of the declaration that have an effect here."""
+        ...
+
+    def check(self) -> None:
+        """Check the declaration against the source and the processing; opens no file.
+
+        Raises:
+            SpecError: Naming the first wrong field.
+        """
+        ...
+
+    def open_source(self) -> Source:
+        """Return the tree of files that the dataset is made of; touches neither network nor disk."""
         ...
 
     def fingerprint(self) -> str:

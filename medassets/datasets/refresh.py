@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from medassets.datasets.workspace import Workspace
-from medassets.errors import CatalogError, SpecError, UsageError
+from medassets.errors import CatalogError, UsageError
 from medassets.shards.catalog import (
     CatalogPlan,
     plan_catalog,
@@ -19,8 +19,6 @@ from medassets.shards.catalog import (
 from medassets.shards.catalog_reader import open_previous
 from medassets.shards.reclaim_journal import ReclaimJournal
 from medassets.sources.base import Source
-from medassets.sources.folder import FolderSource
-from medassets.sources.webdataset import WebDatasetSource
 from medassets.storage.checksums import canonical_json
 from medassets.storage.locks import lock_file
 from medassets.storage.paths import DatasetPaths
@@ -95,7 +93,8 @@ def draft_catalog(
             previous=stored.read_slim() if stored is not None else None,
             settings=decided,
         )
-        _check_places(workspace, rows)
+        if workspace.kind.ct_source is not None:
+            workspace.kind.ct_source.check_rows(rows, own=workspace.paths.folder)
         metadata = {**(rows.schema.metadata or {}), _SETTINGS_KEY: canonical_json(decided)}
         rows = rows.replace_schema_metadata(metadata)
         if not workspace.source.pinned and "mtime_ns" not in rows.column_names:
@@ -120,25 +119,6 @@ def draft_catalog(
         partitions_name=spec.partitions_name,
         settings=decided,
     )
-
-
-def _check_places(workspace: Workspace, rows: pa.Table) -> None:
-    """Refuse tars as a source that lie where the dataset's own shards are published.
-
-    Raises:
-        SpecError: Naming one of them.
-    """
-    source, own = workspace.source, workspace.paths.folder
-    if not isinstance(source, WebDatasetSource):
-        return
-    paths = rows["path"].drop_null().to_pylist()
-    for tar in sorted({source.physical_path(path) for path in paths}):
-        if (source.folder / tar).resolve().is_relative_to(own.resolve()):
-            what = (
-                f"{source.folder / tar} lies where {workspace.kind.spec.name} publishes its "
-                f"own shards, {own}; give the dataset another name, or move the tars"
-            )
-            raise SpecError(field="shards", what=what)
 
 
 def check_settings(workspace: Workspace, asked: Mapping[str, Any]) -> None:
@@ -185,11 +165,9 @@ def settle_settings(
 
 
 def _locator(workspace: Workspace) -> Callable[[str], bool] | None:
-    """Return what tells whether the file of a row is there; None where shards have sources for ever."""
-    source = workspace.source
-    if not workspace.is_only_copy or not isinstance(source, FolderSource | WebDatasetSource):
-        return None
-    return lambda path: source.locate(source.physical_path(path)) is not None
+    """Return the test for the file of a row; None where shards never outlive their sources."""
+    source = workspace.kind.ct_source
+    return source.has_file if source is not None and source.is_only_copy else None
 
 
 def _with_file_stats(rows: pa.Table, source: Source) -> pa.Table:

@@ -14,11 +14,18 @@ from medassets.specs import (
 
 
 def open_kinds(spec: DatasetSpec) -> dict[str, DatasetKind]:
-    """Return the stages of shards behind a declaration, by name; the one to train on is first.
+    """Return the checked stages of a declaration, by name; the one to train on is first.
 
     Raises:
-        SpecError: If no kind takes this sort of declaration.
+        SpecError: If no kind takes this sort of declaration, or a field of it is wrong.
     """
+    kinds = _make_kinds(spec)
+    for kind in kinds.values():
+        kind.check()
+    return kinds
+
+
+def _make_kinds(spec: DatasetSpec) -> dict[str, DatasetKind]:
     if isinstance(spec, VolumeDatasetSpec):
         return {"shards": VolumeDataset(spec)}
     if isinstance(spec, CTWindowDatasetSpec):

@@ -8,7 +8,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -65,6 +65,21 @@ class _VideoClips:
     def with_decoder(self, decoder: "DecoderPool") -> Self:
         """Return the same kind with processes that another one ends."""
         return replace(self, decoder=decoder)
+
+    @property
+    def ct_source(self) -> None:
+        """None: videos."""
+
+    def used_fields(self) -> frozenset[str]:
+        """Return the names of the fields of the declaration that have an effect here."""
+        return frozenset(one.name for one in fields(self.spec))
+
+    def check(self) -> None:
+        """Do nothing: the declaration has checked itself."""
+
+    def open_source(self) -> FolderSource:
+        """Return the folder of the videos or clips."""
+        return FolderSource(Path(self.spec.source_folder).expanduser())
 
     def plan_settings(self) -> Mapping[str, Any]:
         """Return what gives a video its split."""

@@ -10,15 +10,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from medassets.datasets.kind import Estimate
+from medassets.datasets.ct_sources.base import CTSource
+from medassets.datasets.ct_sources.registry import open_volume_source
+from medassets.datasets.hu_rules import check_array_rule
+from medassets.datasets.kind import COMMON_FIELDS, Estimate
 from medassets.datasets.sizes import GZIP_SHARE, count_voxels
+from medassets.errors import SpecError
 from medassets.samples import Encode, EncodedSample, SourceItem, StagedFile, each_item
 from medassets.shards.fingerprint import FORMAT_VERSION, content_fingerprint
 from medassets.shards.record import ShardRecord
 from medassets.sources.base import Source
-from medassets.sources.folder import FolderSource
-from medassets.sources.webdataset import WebDatasetSource
-from medassets.specs import RAW, VolumeDatasetSpec
+from medassets.specs import RAW, SAMPLE_DTYPE, SAMPLE_LAYOUT, VolumeDatasetSpec
 from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import DatasetPaths
 
@@ -27,6 +29,15 @@ _SECONDS_PER_RAW_BYTE = 0.5 / 176e6
 # Headers of the members, padding, labels and the json without report and metadata.
 _SAMPLE_EXTRA_BYTES = 8 * 1024
 
+_RAW_FIELDS = frozenset({"preprocessing", "hu_rule", "min_slices", "max_rounding_error"})
+_PRESET_FIELDS = frozenset(
+    {
+        *("preprocessing", "target_spacing_mm", "target_shape", "orientation"),
+        *("hu_rule", "min_slices", "min_plausible_share", "max_plausible_share"),
+    }
+)
+_DELETION_FIELDS = frozenset({"delete_sources"})
+
 
 @dataclass(frozen=True)
 class VolumeDataset:
@@ -34,6 +45,48 @@ class VolumeDataset:
 
     spec: VolumeDatasetSpec
     stage: str = "shards"
+
+    @property
+    def ct_source(self) -> CTSource:
+        """The source of the volumes."""
+        return open_volume_source(self.spec)
+
+    def used_fields(self) -> frozenset[str]:
+        """Return the names of the fields of the declaration that have an effect here."""
+        own = _RAW_FIELDS if self.spec.is_raw else _PRESET_FIELDS
+        deleting = _DELETION_FIELDS if self.ct_source.is_local else frozenset[str]()
+        return COMMON_FIELDS | self.ct_source.used_fields | own | deleting
+
+    def check(self) -> None:
+        """Check the declaration against the source and the processing; opens no file."""
+        self.ct_source.check()
+        if self.ct_source.has_headers:
+            self._check_headers()
+        else:
+            self._check_arrays()
+        if self.spec.delete_sources and not self.ct_source.is_local:
+            what = "only files of this machine can be deleted, not those of a hub"
+            raise SpecError(field="delete_sources", what=what)
+
+    def _check_headers(self) -> None:
+        if self.spec.is_raw and self.spec.hu_rule is None:
+            what = (
+                "preprocessing none must say how stored values become HU later: none (they are HU "
+                "already), table (RescaleSlope and RescaleIntercept of the metadata) or header "
+                "(scl_slope and scl_inter of each file)"
+            )
+            raise SpecError(field="hu_rule", what=what)
+
+    def _check_arrays(self) -> None:
+        spec = self.spec
+        check_array_rule(spec, may_be_unknown=spec.is_raw)
+        if spec.orientation != "as_stored":
+            what = "arrays do not say how they are oriented; use as_stored"
+            raise SpecError(field="orientation", what=what)
+
+    def open_source(self) -> Source:
+        """Return the tree of files that holds the volumes."""
+        return self.ct_source.open_files()
 
     def fingerprint(self) -> str:
         """Return the hash of everything in the declaration that changes the bytes of a sample."""
@@ -52,13 +105,15 @@ class VolumeDataset:
             facts |= {"preprocessing": RAW, "hu_rule": spec.hu_rule, "tolerance": tolerance}
         else:
             facts |= {
-                "preprocessing": asdict(spec.preset()),
+                "preprocessing": {
+                    **asdict(spec.preset()),
+                    "dtype": SAMPLE_DTYPE,
+                    "layout": SAMPLE_LAYOUT,
+                },
                 "hu_rule": spec.effective_hu_rule,
                 "plausible_share": [spec.min_plausible_share, spec.max_plausible_share],
             }
-        if spec.is_array_source:
-            facts["array"] = [spec.source, spec.array_key]
-        return fingerprint(facts)
+        return fingerprint({**facts, **self.ct_source.fingerprint_facts()})
 
     def plan_settings(self) -> Mapping[str, Any]:
         """Return nothing: the source says which split a volume belongs to."""
@@ -72,19 +127,8 @@ class VolumeDataset:
         previous: pa.Table | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> pa.Table:
-        """Return one row per source item; see `volumes.ct_rate`, `npz_rows`, `webdataset_rows`."""
-        if isinstance(source, WebDatasetSource):
-            from medassets.volumes.catalog.webdataset_rows import read_webdataset_rows
-
-            return read_webdataset_rows(self.spec, source, previous)
-        if self.spec.source == "npz" and isinstance(source, FolderSource):
-            from medassets.volumes.catalog.npz_rows import read_npz_rows
-
-            return read_npz_rows(self.spec, source.folder, previous)
-        from medassets.volumes.catalog.ct_rate import read_rows
-
-        tables = [read_rows(source, self.spec, split, revision) for split in self.spec.splits]
-        return pa.concat_tables(tables, promote_options="default")
+        """Return one row per source item."""
+        return self.ct_source.read_rows(source, revision=revision, previous=previous)
 
     def encoder(self) -> Encode:
         """Return the function that makes a sample of one file; numba is imported here."""
@@ -98,6 +142,7 @@ class VolumeDataset:
                 item,
                 staged,
                 spec=self.spec,
+                source=self.ct_source,
                 fingerprint=self.sample_fingerprint(item, staged),
                 buffers=buffers,
             )
@@ -129,7 +174,7 @@ class VolumeDataset:
     def estimate(self, row: Mapping[str, Any]) -> Estimate:
         """Guess sizes from the array's shape, or the table's slices and a 512 x 512 matrix."""
         voxel_bytes = 2 * count_voxels(row)
-        raw_bytes = 0 if self.spec.is_array_source else int(GZIP_SHARE * voxel_bytes)
+        raw_bytes = int(GZIP_SHARE * voxel_bytes) if self.ct_source.is_compressed else 0
         values = voxel_bytes if self.spec.is_raw else 2 * math.prod(self.spec.preset().shape)
         texts = sum(len(row.get(name) or "") for name in ("report", "metadata"))
         return Estimate(
@@ -153,7 +198,7 @@ class VolumeDataset:
         fields: dict[str, Any] = {
             "preprocessed": not spec.is_raw,
             "sample_shape": None if spec.is_raw else list(spec.preset().shape),
-            "sample_dtype": "float16",
+            "sample_dtype": SAMPLE_DTYPE,
             "num_classes": next(sizes, 4 * len(LABEL_NAMES)) // 4,
             "source_bytes": source_bytes,
             "compression_ratio": round(source_bytes / total, 4) if total else None,
@@ -163,12 +208,8 @@ class VolumeDataset:
         return fields
 
     def describe_catalog(self, table: pa.Table) -> Mapping[str, Any]:
-        """Return which depth of each split's tree is in use; for other sources nothing."""
-        if self.spec.source != "npz":
-            return {}
-        from medassets.volumes.catalog.npz_tree import read_trees
-
-        return {"npz_trees": read_trees(table)}
+        """Return what the source says of a catalog beyond its counts; may be empty."""
+        return self.ct_source.describe_catalog(table)
 
     def describe_shard(self, record: ShardRecord) -> Mapping[str, Any]:
         """Return the largest rounding error of a raw shard; otherwise counts say it all."""

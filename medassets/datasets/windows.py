@@ -9,14 +9,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from medassets.datasets.kind import Estimate
+from medassets.datasets.ct_sources.base import CTSource
+from medassets.datasets.ct_sources.registry import open_window_source
+from medassets.datasets.hu_rules import check_array_rule
+from medassets.datasets.kind import COMMON_FIELDS, Estimate
 from medassets.datasets.sizes import GZIP_SHARE, count_voxels
-from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import Encode, EncodedSample, SourceItem, StagedFile, each_item
 from medassets.shards.fingerprint import FORMAT_VERSION, content_fingerprint
 from medassets.shards.record import ShardRecord
 from medassets.sources.base import Source
-from medassets.sources.folder import FolderSource
 from medassets.specs import PADDING_HU, CTWindowDatasetSpec
 from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import DatasetPaths
@@ -27,7 +28,8 @@ _CODEC_VERSION = 2
 _SECONDS_PER_RAW_BYTE = 0.45 / 176e6
 # Of real chests 5 to 18 % of the bits remain, of noisy ones up to 42 %; see docs/decisions.md.
 _COMPRESSED_SHARE = 0.2
-_TEXT_COLUMNS = ("report", "labels", "label_names")
+_OWN_FIELDS = frozenset({"windows", "compression"})
+_VOLUME_FIELDS = frozenset({"hu_rule", "min_slices", "min_plausible_share", "max_plausible_share"})
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,27 @@ class CTWindows:
 
     spec: CTWindowDatasetSpec
     stage: str = "windows"
+
+    @property
+    def ct_source(self) -> CTSource:
+        """The source of the volumes or masks."""
+        return open_window_source(self.spec)
+
+    def used_fields(self) -> frozenset[str]:
+        """Return the names of the fields of the declaration that have an effect here."""
+        processing = frozenset[str]() if self.ct_source.stores_masks else _VOLUME_FIELDS
+        return COMMON_FIELDS | self.ct_source.used_fields | _OWN_FIELDS | processing
+
+    def check(self) -> None:
+        """Check the declaration against the source and the processing; opens no file."""
+        source = self.ct_source
+        source.check()
+        if not source.stores_masks and not source.has_headers:
+            check_array_rule(self.spec)
+
+    def open_source(self) -> Source:
+        """Return the tree of files that holds the volumes or masks."""
+        return self.ct_source.open_files()
 
     def fingerprint(self) -> str:
         """Return the hash of everything in the declaration that changes the bytes of a sample."""
@@ -51,18 +74,15 @@ class CTWindows:
         }
         return fingerprint(
             {
+                **self.ct_source.fingerprint_facts(),
                 "kind": "ct_windows",
                 "format_version": FORMAT_VERSION,
                 "windows": [asdict(window) for window in spec.list_windows()],
                 "padding_hu": PADDING_HU,
                 "compression": [spec.compression, _CODEC_VERSION],
-                "processing": None if self._is_processed else processing,
+                "processing": None if self.ct_source.stores_masks else processing,
             }
         )
-
-    @property
-    def _is_processed(self) -> bool:
-        return self.spec.source == "processed"
 
     def plan_settings(self) -> Mapping[str, Any]:
         """Return nothing: the source says which split a volume belongs to."""
@@ -76,62 +96,19 @@ class CTWindows:
         previous: pa.Table | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> pa.Table:
-        """Return one row per line of the splits' metadata tables, or per case of masks."""
-        if self._is_processed:
-            from medassets.volumes.windows.existing_masks import read_case_rows
-
-            return read_case_rows(self.spec, self._open_folder().folder)
-        from medassets.volumes.catalog.ct_rate import read_rows
-
-        tables = [
-            read_rows(source, self.spec, split, revision, with_texts=False)
-            for split in self.spec.splits
-        ]
-        table = pa.concat_tables(tables, promote_options="default").replace_schema_metadata(None)
-        # A report that is corrected later must not make a shard stale that never held it.
-        dropped = [n for n in table.column_names if n.startswith("report") or n in _TEXT_COLUMNS]
-        return table.drop_columns(dropped)
+        """Return one row per volume or per case of masks, without reports and labels."""
+        return self.ct_source.read_rows(source, revision=revision, previous=previous)
 
     def encoder(self) -> Encode:
-        """Return the function that makes the windows of one file; numba is imported here."""
-        return self._case_encoder() if self._is_processed else self._volume_encoder()
-
-    def _volume_encoder(self) -> Encode:
+        """Return the function that makes the windows of one item; numba is imported here."""
         from medassets.storage.buffers import BufferPool
-        from medassets.volumes.windows.samples import encode_window_sample
 
-        buffers = BufferPool()
+        encode_windows = self.ct_source.window_encoder(self.spec, BufferPool())
 
         def encode(item: SourceItem, staged: StagedFile) -> EncodedSample:
-            known_by = self.sample_fingerprint(item, staged)
-            return encode_window_sample(
-                item, staged, spec=self.spec, fingerprint=known_by, buffers=buffers
-            )
+            return encode_windows(item, staged, self.sample_fingerprint(item, staged))
 
         return each_item(encode)
-
-    def _case_encoder(self) -> Encode:
-        from medassets.storage.buffers import BufferPool
-        from medassets.volumes.windows.existing_masks import encode_case_sample
-
-        buffers, source = BufferPool(), self._open_folder()
-
-        def fetch(path: str) -> StagedFile:
-            found = source.describe([path])
-            if path not in found:
-                raise SampleRejectedError(Reason.MISSING_UPSTREAM, f"{path} does not exist")
-            return source.fetch(found[path])
-
-        def encode(item: SourceItem, staged: StagedFile) -> EncodedSample:
-            known_by = self.sample_fingerprint(item, staged)
-            return encode_case_sample(
-                item, staged, spec=self.spec, fingerprint=known_by, buffers=buffers, fetch=fetch
-            )
-
-        return each_item(encode)
-
-    def _open_folder(self) -> FolderSource:
-        return FolderSource(Path(self.spec.source_folder).expanduser())
 
     def sample_fingerprint(self, item: SourceItem, staged: StagedFile) -> str:
         """Return the hash that says "same voxels, same table row, same processing"."""
@@ -144,12 +121,13 @@ class CTWindows:
     def estimate(self, row: Mapping[str, Any]) -> Estimate:
         """Guess sizes from the table's number of slices, or from the files of a case."""
         num_windows = len(self.spec.list_windows())
-        if self._is_processed:
+        if self.ct_source.stores_masks:
             voxels = int(row.get("num_bytes") or 0) // num_windows
             raw_bytes, seconds = 0, 3e-9 * voxels * num_windows
         else:
             voxels = count_voxels(row)
-            raw_bytes, seconds = int(2 * GZIP_SHARE * voxels), 2 * _SECONDS_PER_RAW_BYTE * voxels
+            raw_bytes = int(2 * GZIP_SHARE * voxels) if self.ct_source.is_compressed else 0
+            seconds = 2 * _SECONDS_PER_RAW_BYTE * voxels
         share = _COMPRESSED_SHARE if self.spec.compression == "auto" else 1.0
         mask_bytes = int(voxels / 8 * share + voxels / 1024) + 2048
         return Estimate(raw_bytes, sample_bytes=num_windows * mask_bytes + 8192, seconds=seconds)
@@ -171,8 +149,8 @@ class CTWindows:
         }
 
     def describe_catalog(self, table: pa.Table) -> Mapping[str, Any]:
-        """Return nothing: counts by reason say it all."""
-        return {}
+        """Return what the source says of a catalog beyond its counts; may be empty."""
+        return self.ct_source.describe_catalog(table)
 
     def describe_shard(self, record: ShardRecord) -> Mapping[str, Any]:
         """Return points and their share of all voxels, by window."""

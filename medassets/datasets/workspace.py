@@ -1,23 +1,19 @@
 """Where one dataset's bytes come from, wait and end: source, staging, shards."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medassets.datasets.kind import DatasetKind
-from medassets.errors import CatalogError, Reason, SampleRejectedError
+from medassets.errors import CatalogError, Reason, SampleRejectedError, SpecError
 from medassets.samples import SourceItem, StagedFile
 from medassets.shards.catalog import CatalogPlan, read_catalog, read_partition, read_plan
 from medassets.shards.catalog_reader import explain_unreadable
 from medassets.sources.base import Source
-from medassets.sources.folder import FolderSource
-from medassets.sources.hub import HubSource
 from medassets.sources.staging import Staging
-from medassets.sources.webdataset import WebDatasetSource
-from medassets.specs import CTSourceSpec, DatasetSpec
 from medassets.storage.paths import DatasetPaths, data_home, staging_home
 
 
@@ -41,9 +37,20 @@ class Workspace:
 
     @property
     def is_only_copy(self) -> bool:
-        """Whether shards may outlive their sources: people delete these by hand, too."""
-        spec = self.kind.spec
-        return isinstance(spec, CTSourceSpec) and spec.source in ("folder", "npz", "webdataset")
+        """Whether a shard may be the only copy of a sample, because users delete source files."""
+        return self.kind.ct_source is not None and self.kind.ct_source.is_only_copy
+
+    @property
+    def source_folder(self) -> Path:
+        """Top of the tree of a local source.
+
+        Raises:
+            SpecError: If the source is on another machine.
+        """
+        if self.source.folder is None:
+            what = f"the files of {self.source.uri} are not on this machine"
+            raise SpecError(field="source", what=what)
+        return self.source.folder
 
     def read_catalog(self) -> pa.Table | None:
         """Return the whole catalog, None before the first refresh."""
@@ -113,9 +120,17 @@ class Workspace:
             DiskSpaceError: If the staging budget cannot hold the files.
         """
         staged: dict[str, StagedFile | SampleRejectedError] = {}
-        for revision, group in _by_revision(items).items():
+        groups: dict[str | None, list[str]] = {}
+        for item in items:
+            groups.setdefault(item.revision, []).extend(self.list_paths(item))
+        for revision, group in groups.items():
             staged |= self._stage_group(group, revision, on_bytes)
-        return {item.key: staged.get(item.path) or _missing(item) for item in items}
+        return {item.key: _join(item, self.list_paths(item), staged) for item in items}
+
+    def list_paths(self, item: SourceItem) -> tuple[str, ...]:
+        """Return the paths of all files of an item inside the source."""
+        source = self.kind.ct_source
+        return (item.path,) if source is None else source.list_paths(item.row)
 
     def _stage_group(
         self,
@@ -135,21 +150,29 @@ class Workspace:
     def release(self, items: Sequence[SourceItem]) -> None:
         """Empty the staging area of the items' files, unless the declaration keeps them."""
         if not self.kind.spec.keep_raw:
-            self.staging.release([item.path for item in items])
+            self.staging.release([path for item in items for path in self.list_paths(item)])
 
 
-def _by_revision(items: Sequence[SourceItem]) -> dict[str | None, list[str]]:
-    groups: dict[str | None, list[str]] = {}
-    for item in items:
-        groups.setdefault(item.revision, []).append(item.path)
-    return groups
+def _join(
+    item: SourceItem,
+    paths: Sequence[str],
+    staged: Mapping[str, StagedFile | SampleRejectedError],
+) -> StagedFile | SampleRejectedError:
+    """Return all files of an item, or why one of them is not available."""
+    files: list[StagedFile] = []
+    for path in paths:
+        file = staged.get(path) or _missing(item, path)
+        if isinstance(file, SampleRejectedError):
+            return file
+        files.append(file)
+    return replace(files[0], others=tuple(files[1:])) if files[1:] else files[0]
 
 
-def _missing(item: SourceItem) -> SampleRejectedError:
+def _missing(item: SourceItem, path: str) -> SampleRejectedError:
     revision = f" at revision {item.revision}" if item.revision else ""
     return SampleRejectedError(
         Reason.MISSING_UPSTREAM,
-        f"{item.path} does not exist in the source{revision}, or is a link that leads out of it",
+        f"{path} does not exist in the source{revision}, or is a link that leads out of it",
     )
 
 
@@ -172,7 +195,7 @@ def open_workspace(
     staging = Path(staging_root) if staging_root else staging_home()
     return Workspace(
         kind=kind,
-        source=_open_source(spec),
+        source=kind.open_source(),
         staging=Staging(staging / spec.name, budget_bytes=int(spec.staging_budget_gb * 1e9)),
         paths=dataset_paths(spec.name, data_root=data_root, stage=kind.stage),
         num_downloads=num_downloads,
@@ -182,15 +205,3 @@ def open_workspace(
 def dataset_paths(dataset: str, *, data_root: str = "", stage: str = "shards") -> DatasetPaths:
     """Return where a dataset's files lie; an empty root means `$MEDASSETS_HOME/data`."""
     return DatasetPaths(Path(data_root) if data_root else data_home(), dataset, stage)
-
-
-def _open_source(spec: DatasetSpec) -> Source:
-    if spec.source != "huggingface":
-        folder = Path(spec.source_folder).expanduser()
-        return WebDatasetSource(folder) if spec.source == "webdataset" else FolderSource(folder)
-    return HubSource(
-        spec.repo_id,
-        revision=spec.revision,
-        endpoint=spec.endpoint or None,
-        token=None if spec.use_token else False,
-    )

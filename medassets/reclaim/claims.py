@@ -16,7 +16,7 @@ from medassets.reclaim.source_files import open_source_folder
 from medassets.shards.catalog import STATE_PLANNED, CatalogPlan
 from medassets.shards.files import read_whole_record
 from medassets.shards.replacement import SOURCE_TROUBLE
-from medassets.specs import CTSourceSpec, DatasetSpec
+from medassets.specs import DatasetSpec
 
 _COLUMNS = ["key", "path", "state", "partition", "excluded"]
 _PASSING = frozenset({Reason.MISSING_UPSTREAM, Reason.UNREADABLE_SOURCE})
@@ -42,14 +42,9 @@ class Declarations:
             dataset: Name of the one.
             open_one: Opens the workspace of a kind.
         """
-        kinds = (
-            open_kind(spec)
-            for spec in self.specs
-            if isinstance(spec, CTSourceSpec)
-            and spec.source != "huggingface"
-            and spec.name != dataset
-        )
-        return Others(tuple(map(open_one, kinds)), self.problems)
+        kinds = [open_kind(spec) for spec in self.specs if spec.name != dataset]
+        local = [kind for kind in kinds if kind.ct_source is not None and kind.ct_source.is_local]
+        return Others(tuple(map(open_one, local)), self.problems)
 
 
 @dataclass(frozen=True)

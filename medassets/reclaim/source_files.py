@@ -2,7 +2,6 @@
 
 import os
 import zipfile
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,11 +9,6 @@ from medassets.datasets.workspace import Workspace
 from medassets.errors import SampleRejectedError
 from medassets.reclaim.files_to_shards import read_places
 from medassets.samples import SourceItem
-from medassets.specs import ArraySourceSpec
-from medassets.tars.index import index_tar, split_sample_path
-
-_MEMBERS = ("volume_member", "text_member", "labels_member", "json_member")
-_MOST_NAMES = 3
 
 
 @dataclass(frozen=True)
@@ -77,7 +71,7 @@ class SourceFile:
 
 def open_source_folder(workspace: Workspace) -> Path:
     """Return the top of a local source."""
-    return Path(workspace.kind.spec.source_folder).expanduser()
+    return workspace.source_folder
 
 
 def size_of(place: Path) -> int:
@@ -124,39 +118,11 @@ def find_unused(workspace: Workspace, file: SourceFile) -> str:
     that says what is wrong. Files of a tar that are no member of a sample do not count: no reader of
     WebDatasets sees them.
     """
-    spec, place = workspace.kind.spec, open_source_folder(workspace) / file.path
-    if not isinstance(spec, ArraySourceSpec):
+    source, spec = workspace.kind.ct_source, workspace.kind.spec
+    if source is None:
         return ""
+    place, ignored = workspace.source_folder / file.path, getattr(spec, "ignored_members", ())
     try:
-        if spec.source == "npz":
-            return _find_unused_arrays(place, {spec.array_key, *spec.ignored_members})
-        if spec.source == "webdataset":
-            return _find_unused_members(place, file, set(spec.ignored_members))
+        return source.find_unused(place, file.items, ignored=ignored)
     except (OSError, SampleRejectedError, zipfile.BadZipFile, ValueError):
         return ""
-    return ""
-
-
-def _find_unused_arrays(place: Path, known: set[str]) -> str:
-    with zipfile.ZipFile(place) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist()]
-    # Of two arrays of one name, one is in no shard.
-    unused = [name for name, count in Counter(names).items() if name not in known or count > 1]
-    return f"the arrays {_name_some(unused)}" if unused else ""
-
-
-def _find_unused_members(place: Path, file: SourceFile, ignored: set[str]) -> str:
-    taken = {
-        split_sample_path(item.path)[1]: {item.row.get(name) for name in _MEMBERS} | ignored
-        for item in file.items
-    }
-    samples = index_tar(place)
-    if strangers := sorted(samples.keys() - taken.keys()):
-        return f"the samples {_name_some(strangers)}"
-    members = {suffix for key, found in samples.items() for suffix in found.keys() - taken[key]}
-    return f"members .{_name_some(sorted(members))}" if members else ""
-
-
-def _name_some(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more

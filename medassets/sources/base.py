@@ -46,6 +46,11 @@ class Source(Protocol):
         ...
 
     @property
+    def folder(self) -> Path | None:
+        """Top of the tree, None where it is on another machine."""
+        ...
+
+    @property
     def pinned(self) -> bool:
         """Whether a revision names the same bytes for ever."""
         ...

@@ -53,6 +53,10 @@ class HubSource:
         return f"hf://datasets/{self.repo_id}"
 
     @property
+    def folder(self) -> None:
+        """None: files have to be fetched."""
+
+    @property
     def pinned(self) -> bool:
         """True: a commit names the same bytes for ever."""
         return True

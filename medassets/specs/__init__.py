@@ -1,11 +1,13 @@
 """Frozen declarations of datasets; each checks itself when it is made."""
 
-from medassets.specs.array_sources import FIELD_ROLES, RAW, ArraySourceSpec
-from medassets.specs.ct import CTSourceSpec, HuRule, VolumeLayout
+from medassets.specs.ct import FIELD_ROLES, CTSourceSpec, HuRule
 from medassets.specs.dataset import Automation, DatasetSpec
 from medassets.specs.video import VideoClipDatasetSpec
 from medassets.specs.volumes import (
     PRESETS,
+    RAW,
+    SAMPLE_DTYPE,
+    SAMPLE_LAYOUT,
     CTPreprocessing,
     Orientation,
     VolumeDatasetSpec,
@@ -17,8 +19,9 @@ __all__ = [
     "PADDING_HU",
     "PRESETS",
     "RAW",
+    "SAMPLE_DTYPE",
+    "SAMPLE_LAYOUT",
     "STANDARD_WINDOWS",
-    "ArraySourceSpec",
     "Automation",
     "CTPreprocessing",
     "CTSourceSpec",
@@ -29,5 +32,4 @@ __all__ = [
     "Orientation",
     "VideoClipDatasetSpec",
     "VolumeDatasetSpec",
-    "VolumeLayout",
 ]

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from medassets.errors import SpecError
@@ -52,3 +53,19 @@ def check_range(field: str, value: float, low: float, high: float) -> None:
     """
     if not low <= value <= high:
         raise SpecError(field=field, what=f"expected a number in {low}..{high}, got {value}")
+
+
+def check_absolute(field: str, path: str) -> None:
+    """Reject a path that depends on the working directory.
+
+    Raises:
+        SpecError: Naming the field.
+    """
+    if not path.startswith(("/", "~")):
+        # The daemon of the UI and a terminal have different working directories.
+        what = f"expected an absolute path, or one that begins with ~, got {path!r}"
+        raise SpecError(field=field, what=what)
+    try:
+        Path(path).expanduser()
+    except RuntimeError as error:
+        raise SpecError(field=field, what=f"there is no home folder for {path!r}") from error

@@ -1,6 +1,6 @@
-"""What every declared dataset of CT says of its source."""
+"""Declarations of CT sources: where volumes are, and how their stored values become HU."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from medassets.errors import SpecError
@@ -8,45 +8,67 @@ from medassets.specs.checks import check_choice, check_range
 from medassets.specs.dataset import DatasetSpec
 
 HuRule = Literal["none", "table", "header"]
-VolumeLayout = Literal["ct_rate"]
 
-_VOLUMES_DIR = "dataset/{split}_fixed"
+FIELD_ROLES = ("volume", "labels", "text", "json")
+"""Roles of the members of a sample in an existing WebDataset; see `CTSourceSpec.fields`."""
+
+_SPLIT = "{split}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CTSourceSpec(DatasetSpec):
-    """A source of CT volumes: where they are, how they become HU, which of them are believed.
+    """A source of CT volumes: where they are, how they become HU, and which are accepted.
+
+    Each source kind uses some of these fields and checks them; see `medassets.datasets.ct_sources`.
+    Paths may contain `{split}`, and must where there are several splits. A table that does not exist
+    for `valid` is looked up under `validation`, the name that CT-RATE uses.
 
     Attributes:
-        layout: Names of files and tables inside the source; `ct_rate` is the layout of
-            ibrahimhamamci/CT-RATE.
         volumes_dir: Folder of one split's volumes inside the source; `{split}` is replaced. Empty
-            means `dataset/{split}_fixed`.
-        hu_rule: How stored values become HU: `none` (they are), `table` (RescaleSlope and
-            RescaleIntercept of the metadata table), `header` (scl_slope and scl_inter). Left out, it
-            is `none`; arrays have no header that could contradict, so they need it written, but for
-            `preprocessing: none`, which then needs slope and intercept to pass them on.
+            means `dataset/{split}_fixed`, and for source `npz` the source's `folder`.
+        array_key: Name of the array in each `.npz` file.
+        reports_file: Source `npz`: CSV of reports by VolumeName; absolute, or inside `folder`.
+        meta_file: Source `npz`: CSV of spacing and rescaling by VolumeName, likewise.
+        labels_file: Source `npz`: CSV of labels by VolumeName, likewise.
+        shards: Source `webdataset`: pattern of the tars such as `train/shard-{000000..000314}.tar`,
+            or a manifest that lists them; absolute, or inside `folder`.
+        fields: Source `webdataset`: role (`volume`, `labels`, `text`, `json`) -> suffix of its member;
+            roles that are left out are detected, see `medassets inspect`.
+        label_names: Source `webdataset`: names of the labels, in their order.
+        hu_rule: How stored values become HU: `none` (they are HU), `table` (RescaleSlope and
+            RescaleIntercept of the metadata), `header` (scl_slope and scl_inter of NIfTI). Empty
+            means `none` for NIfTI. Arrays have no header that could contradict, so they need a
+            rule, except with `preprocessing: none`.
         min_slices: Volumes with fewer slices along any axis are rejected.
-        min_plausible_share: Least share of voxels in [-200, 300] HU of a believable chest CT.
+        min_plausible_share: Smallest share of voxels in [-200, 300] HU of an accepted chest CT.
         max_plausible_share: Largest such share.
     """
 
-    layout: VolumeLayout = "ct_rate"
     volumes_dir: str = ""
+    array_key: str = "data"
+    reports_file: str = ""
+    meta_file: str = ""
+    labels_file: str = ""
+    shards: str = ""
+    fields: dict[str, str] = field(default_factory=dict)
+    label_names: tuple[str, ...] = ()
     hu_rule: HuRule | None = None
     min_slices: int = 2
     min_plausible_share: float = 0.05
     max_plausible_share: float = 0.98
 
     def __post_init__(self) -> None:
-        """Refuse a declaration that cannot work; the message begins with the field."""
+        """Reject values that no source and no processing can use."""
         super().__post_init__()
-        check_choice("layout", self.layout, get_args(VolumeLayout))
         check_choice("hu_rule", self.effective_hu_rule, get_args(HuRule))
         check_range("min_slices", self.min_slices, 1, 4096)
         check_range("min_plausible_share", self.min_plausible_share, 0, 1)
         check_range("max_plausible_share", self.max_plausible_share, self.min_plausible_share, 1)
-        self._check_volumes_dir()
+        for role, suffix in self.fields.items():
+            check_choice("fields", role, FIELD_ROLES)
+            if not isinstance(suffix, str) or not suffix or suffix != suffix.lower().strip("."):
+                what = f"{role}: expected a suffix such as bin or nii.npy, got {suffix!r}"
+                raise SpecError(field="fields", what=what)
 
     @property
     def effective_hu_rule(self) -> HuRule:
@@ -55,20 +77,9 @@ class CTSourceSpec(DatasetSpec):
 
     @property
     def needs_rescaling(self) -> bool:
-        """Whether a volume is of no use without RescaleSlope and RescaleIntercept."""
+        """Whether a volume without RescaleSlope and RescaleIntercept is unusable."""
         return self.effective_hu_rule == "table"
 
-    @property
-    def volumes_pattern(self) -> str:
-        """Folder of one split's volumes inside a source in CT-RATE's layout, with `{split}`."""
-        return self.volumes_dir or _VOLUMES_DIR
-
-    def _check_volumes_dir(self) -> None:
-        if "{split}" not in self.volumes_pattern:
-            what = f"expected a path with '{{split}}' in it, got {self.volumes_dir!r}"
-            raise SpecError(field="volumes_dir", what=what)
-        self._check_inside("volumes_dir", self.volumes_pattern)
-
-    def _check_inside(self, name: str, path: str) -> None:
-        if any(part in ("", ".", "..") for part in path.rstrip("/").split("/")):
-            raise SpecError(field=name, what=f"expected a path inside the source, got {path!r}")
+    def of_split(self, text: str, split: str) -> str:
+        """Return a declared path with `{split}` replaced."""
+        return text.replace(_SPLIT, split)

@@ -2,11 +2,16 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import Literal, get_args
 
 from medassets.errors import SpecError
-from medassets.specs.checks import check_choice, check_pattern, check_range, check_types
+from medassets.specs.checks import (
+    check_absolute,
+    check_choice,
+    check_pattern,
+    check_range,
+    check_types,
+)
 
 Automation = Literal["off", "drain"]
 
@@ -21,7 +26,7 @@ class DatasetSpec:
 
     Attributes:
         name: Dataset name; first part of every asset key and folder name.
-        source: Where raw bytes come from; one of the kind's `SOURCES`.
+        source: Source kind: where the files come from.
         repo_id: `<org>/<name>` of the Hugging Face dataset (source `huggingface`).
         revision: Branch, tag or commit; resolved to a commit sha when the plan is made.
         endpoint: Base URL of the Hub; empty means the client's own default.
@@ -38,8 +43,6 @@ class DatasetSpec:
         automation: `drain` lets Dagster start missing shards by itself.
         catalog_cron: Cron line of the catalog schedule (UTC).
     """
-
-    SOURCES: ClassVar[tuple[str, ...]] = ("huggingface", "folder")
 
     name: str
     source: str = "huggingface"
@@ -62,7 +65,6 @@ class DatasetSpec:
         """Refuse a declaration that cannot work; the message begins with the field."""
         check_types(self)
         check_pattern("name", self.name, _NAME, "lower-case letters, digits and _")
-        check_choice("source", self.source, self.SOURCES)
         check_choice("automation", self.automation, get_args(Automation))
         check_pattern("runs", self.runs, _RUNS, "per-shard, single or 'batch: N'")
         if not self.splits or len(set(self.splits)) != len(self.splits):
@@ -75,33 +77,14 @@ class DatasetSpec:
         check_range("max_rejected_share", self.max_rejected_share, 0, 1)
         check_range("staging_budget_gb", self.staging_budget_gb, 0, 1e9)
         check_range("num_workers", self.num_workers, 0, 1024)
-        self._check_source()
-        try:
-            Path(self.source_folder).expanduser()
-        except RuntimeError as error:
-            raise SpecError(
-                field="folder", what=f"there is no home folder for {self.source_folder!r}"
-            ) from error
+        self._check_places()
 
-    def _check_source(self) -> None:
-        if self.source == "huggingface" and not re.fullmatch(r"[\w.-]+/[\w.-]+", self.repo_id):
-            what = f"expected '<org>/<name>' for source huggingface, got {self.repo_id!r}"
-            raise SpecError(field="repo_id", what=what)
-        if self.source == "folder" and not self.folder:
-            raise SpecError(field="folder", what="source folder needs the path of the source tree")
-        if self.folder and not self.folder.startswith(("/", "~")):
-            # The UI's daemon and a terminal stand in different folders.
-            what = f"expected an absolute path, or one that begins with ~, got {self.folder!r}"
-            raise SpecError(field="folder", what=what)
+    def _check_places(self) -> None:
+        if self.folder:
+            check_absolute("folder", self.folder)
         if self.endpoint and not re.match(r"https?://", self.endpoint):
-            raise SpecError(
-                field="endpoint", what=f"expected an http(s) URL, got {self.endpoint!r}"
-            )
-
-    @property
-    def source_folder(self) -> str:
-        """Folder that holds the files of a local source."""
-        return self.folder
+            what = f"expected an http(s) URL, got {self.endpoint!r}"
+            raise SpecError(field="endpoint", what=what)
 
     @property
     def partitions_name(self) -> str:

@@ -1,10 +1,10 @@
 """Declarations of video clip datasets."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Literal, get_args
 
 from medassets.errors import SpecError
-from medassets.specs.checks import check_choice, check_range
+from medassets.specs.checks import check_absolute, check_choice, check_range
 from medassets.specs.dataset import DatasetSpec
 
 SplitMode = Literal["random", "all_train", "all_test"]
@@ -49,8 +49,6 @@ class VideoClipDatasetSpec(DatasetSpec):
         frames_from: Decode frames from the `source`, or from the `clips` of this dataset.
     """
 
-    SOURCES: ClassVar[tuple[str, ...]] = ("videos", "clips")
-
     source: str = "videos"
     splits: tuple[str, ...] = ("train", "val", "test")
     samples_per_shard: int = 512
@@ -81,6 +79,8 @@ class VideoClipDatasetSpec(DatasetSpec):
     def __post_init__(self) -> None:
         """Refuse a declaration that cannot work; the message begins with the field."""
         super().__post_init__()
+        check_choice("source", self.source, tuple(_NEEDED))
+        self._check_source()
         check_choice("split_mode", self.split_mode, get_args(SplitMode))
         check_choice("clips", self.clips, get_args(ClipMode))
         check_choice("clip_encoder", self.clip_encoder, get_args(ClipEncoder))
@@ -100,11 +100,8 @@ class VideoClipDatasetSpec(DatasetSpec):
             if not getattr(self, field):
                 raise SpecError(field=field, what=f"source {self.source} needs it")
         for field in _PATHS:
-            path = getattr(self, field)
-            if path and not path.startswith(("/", "~")):
-                # The UI's daemon and a terminal stand in different folders.
-                what = f"expected an absolute path, or one that begins with ~, got {path!r}"
-                raise SpecError(field=field, what=what)
+            if path := getattr(self, field):
+                check_absolute(field, path)
 
     def _check_frames(self) -> None:
         known = self.num_frames == "all" or type(self.num_frames) is int

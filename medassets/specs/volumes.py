@@ -1,18 +1,28 @@
-"""Declarations of CT volume datasets, and the presets they name."""
+"""Declarations of CT volume datasets, and the presets that they refer to."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from medassets.errors import SpecError
-from medassets.specs.array_sources import RAW, ArraySourceSpec
-from medassets.specs.checks import check_choice
+from medassets.specs.checks import check_choice, check_range
+from medassets.specs.ct import CTSourceSpec
 
 Orientation = Literal["as_stored", "LPS", "RAS"]
+
+RAW = "none"
+"""Value of `preprocessing` that keeps stored values, as float16."""
+
+SAMPLE_DTYPE = "float16"
+"""Dtype of the voxels of every sample."""
+
+SAMPLE_LAYOUT = "ijk"
+"""Order of the axes of every sample in memory, C order of the named axes."""
 
 
 @dataclass(frozen=True)
 class CTPreprocessing:
-    """How a stored CT volume becomes a sample: data, not code.
+    """How a stored CT volume becomes a sample of float16 voxels, C order of the axes (i, j, k).
 
     Attributes:
         spacing_mm: Output step along array axis 0, 1, 2, in mm.
@@ -20,9 +30,7 @@ class CTPreprocessing:
         scale: HU are divided by this after interpolation.
         shape: Output shape (i, j, k) after centre crop and pad.
         pad_value: Value of padded voxels, after scaling.
-        dtype: Stored dtype of the output; the very last step.
         orientation: Axis order of the output; arrays and affine are turned together.
-        layout: Order of the output axes in memory, C order of the named axes.
     """
 
     spacing_mm: tuple[float, float, float]
@@ -30,28 +38,23 @@ class CTPreprocessing:
     scale: float
     shape: tuple[int, int, int]
     pad_value: float
-    dtype: Literal["float16"] = "float16"
     orientation: Orientation = "as_stored"
-    layout: Literal["ijk"] = "ijk"
 
     def __post_init__(self) -> None:
-        """Refuse a preset that no volume could satisfy."""
+        """Reject a preset that no volume can satisfy."""
         if len(self.spacing_mm) != 3 or not all(0 < s < 1000 for s in self.spacing_mm):
-            raise SpecError(
-                field="target_spacing_mm",
-                what=f"expected three steps in mm above 0, got {self.spacing_mm}",
-            )
+            what = f"expected three steps in mm above 0, got {self.spacing_mm}"
+            raise SpecError(field="target_spacing_mm", what=what)
         if len(self.shape) != 3 or not all(0 < n <= 4096 for n in self.shape):
-            raise SpecError(
-                field="target_shape", what=f"expected three sides in 1..4096, got {self.shape}"
-            )
+            what = f"expected three sides in 1..4096, got {self.shape}"
+            raise SpecError(field="target_shape", what=what)
         if not self.clip_hu[0] < self.clip_hu[1]:
-            raise SpecError(field="clip_hu", what=f"expected low < high, got {self.clip_hu}")
+            what = f"expected low < high, got {self.clip_hu}"
+            raise SpecError(field="clip_hu", what=what)
         if not self.scale > 0:
-            raise SpecError(field="scale", what=f"expected a number above 0, got {self.scale}")
-        check_choice("dtype", self.dtype, ("float16",))
+            what = f"expected a number above 0, got {self.scale}"
+            raise SpecError(field="scale", what=what)
         check_choice("orientation", self.orientation, get_args(Orientation))
-        check_choice("layout", self.layout, ("ijk",))
 
 
 PRESETS: dict[str, CTPreprocessing] = {
@@ -67,36 +70,50 @@ PRESETS: dict[str, CTPreprocessing] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class VolumeDatasetSpec(ArraySourceSpec):
+class VolumeDatasetSpec(CTSourceSpec):
     """A dataset of CT volumes with reports and labels.
 
     Attributes:
         preprocessing: Name of a preset in `PRESETS`; `none` keeps stored values, as float16, in the
-            shape of each volume (sources `npz` and `webdataset`).
+            shape of each volume.
         target_spacing_mm: Replaces the preset's spacing, three steps in mm.
         target_shape: Replaces the preset's shape (i, j, k).
         orientation: Replaces the preset's orientation.
+        max_rounding_error: `preprocessing: none`: a sample that float16 changes by more, in stored
+            units, is rejected; empty only records the error.
+        ignored_members: Other arrays of an `.npz`, or suffixes of other members of a WebDataset
+            sample, that no shard stores and that may be deleted with their file; a file with any
+            other member is kept.
+        delete_sources: Let `reclaimed_sources` delete files that are proven to be in a shard. Each
+            run still needs the typed word.
     """
 
     preprocessing: str = "ct_clip"
     target_spacing_mm: tuple[float, ...] = ()
     target_shape: tuple[int, ...] = ()
     orientation: Orientation = "as_stored"
+    max_rounding_error: float | None = None
+    ignored_members: tuple[str, ...] = ()
+    delete_sources: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a declaration that cannot work; the message begins with the field."""
+        """Reject values that no source can use."""
         super().__post_init__()
         check_choice("preprocessing", self.preprocessing, (*PRESETS, RAW))
-        if self.is_array_source:
-            self._check_arrays()
-        elif self.is_raw:
-            what = f"none is for arrays (npz, webdataset), not for {self.source}"
-            raise SpecError(field="preprocessing", what=what)
+        self._check_max_rounding_error()
         if not self.is_raw:
             self.preset()
         elif self.target_spacing_mm or self.target_shape:
             name = "target_spacing_mm" if self.target_spacing_mm else "target_shape"
-            raise SpecError(field=name, what="preprocessing none resamples nothing; leave it out")
+            raise SpecError(field=name, what="preprocessing none does not resample; leave it out")
+
+    def _check_max_rounding_error(self) -> None:
+        error = self.max_rounding_error
+        if error is None:
+            return
+        if not isinstance(error, int | float) or isinstance(error, bool) or math.isnan(error):
+            raise SpecError(field="max_rounding_error", what=f"expected a number, got {error!r}")
+        check_range("max_rounding_error", error, 0, math.inf)
 
     @property
     def is_raw(self) -> bool:
@@ -105,9 +122,9 @@ class VolumeDatasetSpec(ArraySourceSpec):
 
     @property
     def needs_rescaling(self) -> bool:
-        """Whether a volume is of no use without RescaleSlope and RescaleIntercept.
+        """Whether a volume without RescaleSlope and RescaleIntercept is unusable.
 
-        Stored values need them for later, unless `hu_rule: none` says that they are HU already.
+        With `preprocessing: none` they are stored for later use, unless `hu_rule` says otherwise.
         """
         return super().needs_rescaling or (self.is_raw and self.hu_rule is None)
 
@@ -115,7 +132,7 @@ class VolumeDatasetSpec(ArraySourceSpec):
         """Return the named preset with this declaration's replacements.
 
         Raises:
-            SpecError: If it is none that can be, or values are kept as they are.
+            SpecError: If the result is not a valid preset, or `preprocessing` is `none`.
         """
         if self.is_raw:
             raise SpecError(field="preprocessing", what="none has no preset")
@@ -125,19 +142,3 @@ class VolumeDatasetSpec(ArraySourceSpec):
         if self.target_shape:
             changes["shape"] = tuple(self.target_shape)
         return replace(PRESETS[self.preprocessing], **changes)
-
-    def _check_arrays(self) -> None:
-        if self.hu_rule == "header":
-            what = f"arrays of source {self.source} have no header; use none or table"
-            raise SpecError(field="hu_rule", what=what)
-        if self.hu_rule is None and not self.is_raw:
-            # Whether values were rescaled already cannot be seen of an array with certainty.
-            what = (
-                f"source {self.source} must say how stored values become HU: none (they "
-                f"are HU already) or table (RescaleSlope and RescaleIntercept apply)"
-            )
-            raise SpecError(field="hu_rule", what=what)
-        if self.orientation != "as_stored":
-            raise SpecError(
-                field="orientation", what="arrays do not say how they are oriented; use as_stored"
-            )

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 from medassets.errors import SpecError
 from medassets.specs.checks import check_choice, check_pattern
@@ -82,15 +82,13 @@ class CTWindowDatasetSpec(CTSourceSpec):
     """A dataset of windows of CT volumes, one bit per voxel and window.
 
     Attributes:
-        source: `huggingface` or `folder` (CT volumes), or `processed`: masks that exist already,
+        source: A source of CT volumes, or `processed`: existing masks,
             `processed/<case>/windows/<window>_w<width>_l<level>.npy` below `folder`.
         splits: Splits, named as the source names them; `processed` has one, of any name.
         windows: Names of `STANDARD_WINDOWS`, or `{name, width, level}` in HU.
         compression: Of the bits: `auto` compresses those that become much smaller and are quick to
             inflate.
     """
-
-    SOURCES: ClassVar[tuple[str, ...]] = ("huggingface", "folder", "processed")
 
     windows: tuple[str | dict[str, str | float], ...] = tuple(STANDARD_WINDOWS)
     compression: WindowCompression = "auto"
@@ -99,20 +97,11 @@ class CTWindowDatasetSpec(CTSourceSpec):
         """Refuse a declaration that cannot work; the message begins with the field."""
         super().__post_init__()
         check_choice("compression", self.compression, get_args(WindowCompression))
-        if self.source == "processed" and len(self.splits) != 1:
-            what = f"source processed has one split, such as [train], got {self.splits}"
-            raise SpecError(field="splits", what=what)
         names = [window.name for window in self.list_windows()]
         if not names or len(names) > MOST_WINDOWS or len(set(names)) < len(names):
             raise SpecError(
                 field="windows", what=f"expected 1 to {MOST_WINDOWS} different names, got {names}"
             )
-
-    def _check_source(self) -> None:
-        super()._check_source()
-        if self.source == "processed" and not self.folder:
-            what = "source processed needs the path above processed/<case>/windows"
-            raise SpecError(field="folder", what=what)
 
     def list_windows(self) -> tuple[CTWindow, ...]:
         """Return the declared windows, in order.

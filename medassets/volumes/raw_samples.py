@@ -1,4 +1,4 @@
-"""Encode one volume as it is stored, as float16, with what is needed to rescale and resample it."""
+"""Encode one volume as it is stored, as float16, with the facts to rescale and resample it later."""
 
 import json
 import time
@@ -7,22 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.specs import RAW, VolumeDatasetSpec
 from medassets.storage.buffers import BufferPool
-from medassets.volumes.files.array_files import ArrayStream
-from medassets.volumes.files.array_items import open_item_array
+from medassets.volumes.files.header import VolumeHeader
+from medassets.volumes.grid.geometry import Spacing, describe_source, locate_source
+from medassets.volumes.grid.hu import choose_scaling
+from medassets.volumes.grid.preprocessing import check_num_slices
 from medassets.volumes.grid.to_float16 import HalfStatistics, check_half, convert_to_half
 from medassets.volumes.samples import (
     collect_facts,
+    declare_hu,
     describe_origin,
     describe_shape,
     describe_texts,
     encode_json,
     read_spacing,
-    read_texts,
 )
+from medassets.volumes.source import VolumeSource
 
 
 def encode_raw_sample(
@@ -30,40 +32,47 @@ def encode_raw_sample(
     staged: StagedFile,
     *,
     spec: VolumeDatasetSpec,
+    source: VolumeSource,
     fingerprint: str,
     buffers: BufferPool,
 ) -> EncodedSample:
-    """Convert one array to float16 and encode its four members.
+    """Convert one volume to float16 and encode its four members.
 
     `bin` holds the stored values, neither rescaled nor resampled: float16 little-endian, C order, axes
-    (i, j, k) of the array's own shape. `txt` and `cls` are those of a preprocessed sample. `json` has
-    the names that readers of raw shards look for, such as `RescaleSlope` and `XYSpacing`; and whether
-    these apply, in `preprocessing.hu_rule`, null where the declaration does not say.
+    (i, j, k) of the volume's own shape. `txt` and `cls` are those of a preprocessed sample. `json` has
+    the names that readers of raw shards expect, such as `RescaleSlope` and `XYSpacing`, and whether
+    slope and intercept apply, in `preprocessing.hu_rule`, null where the declaration does not say.
+    Files with headers add `geometry.source` and `hu`: HU are values times `hu.slope` plus
+    `hu.intercept`.
 
     Args:
         item: Catalog row of the volume.
         staged: The source file.
         spec: Declaration of the dataset.
-        fingerprint: What the sample is known by.
+        source: The source that holds the volume.
+        fingerprint: Hash of everything that the sample depends on; stored with it.
         buffers: Where the values are kept until the sample's `release` is called.
 
     Raises:
-        SampleRejectedError: If no sample can come of file or row: NOT_FINITE, PRECISION (a value
-            beyond 65504, or changed by more than the declared tolerance), CONSTANT_VOLUME and others.
+        SampleRejectedError: If file or row make no sample: NOT_FINITE, PRECISION (a value beyond
+            65504, or changed by more than the declared tolerance), CONSTANT_VOLUME and others.
     """
-    texts, spacing = read_texts(item, staged, spec), read_spacing(item)
+    texts, spacing = source.read_texts(item, staged), read_spacing(item)
     started = time.perf_counter()
     with ExitStack() as stack:
-        with open_item_array(item, staged.path, spec) as stream:
-            _check_slices(stream, spec)
-            voxels = stack.enter_context(buffers.borrow(stream.shape, np.float16))
+        with source.open_volume(item, staged.path) as stream:
+            header = stream.header
+            check_num_slices(header, spec.min_slices)
+            stored = _describe_stored(item, header, spacing)
+            if source.has_headers:
+                stored |= _describe_header(item, header, spacing, spec)
+            voxels = stack.enter_context(buffers.borrow(header.shape, np.float16))
             statistics = convert_to_half(stream, voxels, buffers=buffers)
-            original = stream
         check_half(statistics, max_rounding_error=spec.max_rounding_error)
         read_s = time.perf_counter() - started
         described = {
             **describe_shape(item, list(voxels.shape), voxels.dtype.name),
-            **_describe_stored(item, original, spacing),
+            **stored,
             **describe_texts(texts, item.row),
             **describe_origin(item, staged),
             "precision": _describe_precision(statistics),
@@ -77,7 +86,7 @@ def encode_raw_sample(
             ("cls", texts.cls),
             ("json", encode_json(described)),
         )
-        # From here on the buffer is the sample's; before, an error gives it back.
+        # From here on the buffer belongs to the sample; before, an error returns it to the pool.
         release = stack.pop_all().close
     return EncodedSample(
         key=item.key,
@@ -91,21 +100,11 @@ def encode_raw_sample(
     )
 
 
-def _check_slices(stream: ArrayStream, spec: VolumeDatasetSpec) -> None:
-    if min(stream.shape) < spec.min_slices:
-        detail = (
-            f"the shape is {stream.shape}, expected at least {spec.min_slices} along every axis"
-        )
-        raise SampleRejectedError(Reason.TOO_FEW_SLICES, detail)
-
-
-def _describe_stored(
-    item: SourceItem, stream: ArrayStream, spacing: tuple[float, float, float]
-) -> dict[str, Any]:
+def _describe_stored(item: SourceItem, header: VolumeHeader, spacing: Spacing) -> dict[str, Any]:
     row = item.row
     return {
-        "original_shape": list(stream.shape),
-        "original_dtype": stream.dtype.name,
+        "original_shape": list(header.shape),
+        "original_dtype": header.dtype.name,
         "RescaleSlope": row["rescale_slope"],
         "RescaleIntercept": row["rescale_intercept"],
         # Text, as in the table: existing readers parse it.
@@ -113,6 +112,26 @@ def _describe_stored(
         "ZSpacing": spacing[2],
         "spacing_mm": list(spacing),
     }
+
+
+def _describe_header(
+    item: SourceItem, header: VolumeHeader, spacing: Spacing, spec: VolumeDatasetSpec
+) -> dict[str, Any]:
+    """Return geometry and HU scaling of a file with a header, which may contradict the table.
+
+    Raises:
+        SampleRejectedError: If it does; see `geometry` and `hu`.
+    """
+    frame = locate_source(header, spacing)
+    scaling = choose_scaling(declare_hu(item, spec), header)
+    described: dict[str, Any] = {
+        "geometry": {"source": {"dtype": header.dtype.name, **describe_source(frame)}},
+        "hu": {"rule": scaling.rule, "slope": scaling.slope, "intercept": scaling.intercept},
+    }
+    if scaling.rule == "header":
+        # Readers of raw shards know these names only.
+        described |= {"RescaleSlope": scaling.slope, "RescaleIntercept": scaling.intercept}
+    return described
 
 
 def _describe_precision(statistics: HalfStatistics) -> dict[str, float]:

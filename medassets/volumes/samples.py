@@ -10,17 +10,14 @@ import numpy as np
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import EncodedSample, SourceItem, StagedFile
-from medassets.specs import CTPreprocessing, CTSourceSpec, VolumeDatasetSpec
+from medassets.specs import SAMPLE_LAYOUT, CTPreprocessing, CTSourceSpec, VolumeDatasetSpec
 from medassets.storage.buffers import BufferPool
 from medassets.volumes.catalog.ct_tables import REPORT_SECTIONS
-from medassets.volumes.files.array_items import choose_opener
-from medassets.volumes.files.reports_and_labels import (
-    SampleTexts,
-    read_member_texts,
-    read_row_texts,
-)
+from medassets.volumes.files.reports_and_labels import SampleTexts
+from medassets.volumes.files.slices import open_slices
 from medassets.volumes.grid.hu import HuDeclaration
 from medassets.volumes.grid.preprocessing import PreprocessedVolume, VolumeLimits, preprocess_volume
+from medassets.volumes.source import VolumeSource
 
 MEMBER_SUFFIXES = ("bin", "txt", "cls", "json")
 """Members of a volume sample, in the order they stand in a shard."""
@@ -31,6 +28,7 @@ def encode_volume_sample(
     staged: StagedFile,
     *,
     spec: VolumeDatasetSpec,
+    source: VolumeSource,
     fingerprint: str,
     buffers: BufferPool,
 ) -> EncodedSample:
@@ -48,13 +46,14 @@ def encode_volume_sample(
         item: Catalog row of the volume.
         staged: The checked source file.
         spec: Declaration of the dataset.
+        source: The source that holds the volume.
         fingerprint: What the shard's preprocessing is known by; stored with the sample.
         buffers: Where the voxels are kept.
 
     Raises:
         SampleRejectedError: If no sample can come of the file or the row.
     """
-    texts = read_texts(item, staged, spec)
+    texts = source.read_texts(item, staged)
     preset = spec.preset()
     with ExitStack() as stack:
         voxels = buffers.acquire(preset.shape, np.float16)
@@ -67,11 +66,17 @@ def encode_volume_sample(
             limits=read_limits(spec),
             out=voxels,
             buffers=buffers,
-            opener=choose_opener(item, spec, buffers),
+            opener=lambda path: open_slices(source.open_volume(item, path), buffers=buffers),
         )
         started = time.perf_counter()
         described = describe_sample(
-            item, staged, volume, texts=texts, spec=spec, fingerprint=fingerprint
+            item,
+            staged,
+            volume,
+            texts=texts,
+            spec=spec,
+            is_oriented=source.has_headers,
+            fingerprint=fingerprint,
         )
         members = (
             ("bin", volume.array),
@@ -101,6 +106,7 @@ def describe_sample(
     *,
     texts: SampleTexts,
     spec: VolumeDatasetSpec,
+    is_oriented: bool,
     fingerprint: str,
 ) -> dict[str, Any]:
     """Return the `json` member: everything known of a sample, in a fixed order.
@@ -113,7 +119,7 @@ def describe_sample(
         **describe_shape(item, shape, dtype),
         **describe_texts(texts, item.row),
         **describe_origin(item, staged),
-        "geometry": _describe_geometry(volume, is_oriented=not spec.is_array_source),
+        "geometry": _describe_geometry(volume, is_oriented=is_oriented),
         "hu": dict(volume.hu),
         "preprocessing": _describe_preset(spec.preset(), name=spec.preprocessing),
         "metadata": json.loads(item.row["metadata"]),
@@ -122,14 +128,17 @@ def describe_sample(
 
 
 def _describe_geometry(volume: PreprocessedVolume, *, is_oriented: bool) -> dict[str, Any]:
-    """Return the geometry; arrays do not say how they are oriented, so neither does their sample."""
-    unknown = {} if is_oriented else {"axis_codes": None}
-    source = {"dtype": volume.dtype, **volume.geometry["source"], **unknown}
+    source = {"dtype": volume.dtype, **volume.geometry["source"]}
     return {
         **volume.geometry,
-        "source": source,
-        "output": {**volume.geometry["output"], **unknown},
+        "source": describe_orientation(source, is_oriented=is_oriented),
+        "output": describe_orientation(volume.geometry["output"], is_oriented=is_oriented),
     }
+
+
+def describe_orientation(frame: Mapping[str, Any], *, is_oriented: bool) -> dict[str, Any]:
+    """Return a described frame; its axis codes are null where the file does not state them."""
+    return {**frame, **({} if is_oriented else {"axis_codes": None})}
 
 
 def describe_shape(item: SourceItem, shape: list[int], dtype: str) -> dict[str, Any]:
@@ -169,17 +178,6 @@ def describe_origin(item: SourceItem, staged: StagedFile) -> dict[str, Any]:
     }
 
 
-def read_texts(item: SourceItem, staged: StagedFile, spec: VolumeDatasetSpec) -> SampleTexts:
-    """Return report and labels, from the tables or from the foreign sample.
-
-    Raises:
-        SampleRejectedError: If they are missing or cannot be used; see `texts`.
-    """
-    if spec.source == "webdataset":
-        return read_member_texts(item, staged)
-    return read_row_texts(item)
-
-
 def declare_hu(item: SourceItem, spec: CTSourceSpec) -> HuDeclaration:
     """Return the dataset's HU rule with the values that the table gives for this volume."""
     if spec.effective_hu_rule != "table":
@@ -217,7 +215,7 @@ def _describe_preset(preset: CTPreprocessing, *, name: str) -> dict[str, Any]:
         "scale": preset.scale,
         "pad_value": preset.pad_value,
         "orientation": preset.orientation,
-        "layout": preset.layout,
+        "layout": SAMPLE_LAYOUT,
     }
 
 

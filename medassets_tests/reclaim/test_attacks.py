@@ -140,7 +140,7 @@ def test_a_dataset_refuses_its_own_shards_as_its_source(made: Made) -> None:
     )
     workspace = open_workspace(VolumeDataset(spec), data_root=str(made.root))  # pyright: ignore[reportArgumentType]
     workspace.paths.catalog.unlink()
-    with pytest.raises(SpecError, match=r"^shards: .* lies where tiny publishes its own shards"):
+    with pytest.raises(SpecError, match=r"^shards: .* is in the folder where tiny publishes its"):
         draft_catalog(workspace)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medassets.datasets.ct_sources.registry import open_volume_source
 from medassets.samples import SourceItem, StagedFile
 from medassets.specs import VolumeDatasetSpec
 from medassets.storage.buffers import BufferPool
@@ -66,6 +67,7 @@ def test_every_volume_becomes_a_sample_in_hu(repository: SyntheticRepository) ->
                 SourceItem(row["key"], split, row["path"], None, row),
                 StagedFile(path, "file:x", None, len(content), digest),
                 spec=SPEC,
+                source=open_volume_source(SPEC),
                 fingerprint="f",
                 buffers=BufferPool(),
             )

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medassets.datasets.ct_sources.registry import open_volume_source
 from medassets.errors import SampleRejectedError
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.specs import VolumeDatasetSpec
@@ -87,6 +88,7 @@ def encode(
         item or make_item(),
         stage(path),
         spec=spec or make_spec(),
+        source=open_volume_source(spec or make_spec()),
         fingerprint="abc123",
         buffers=buffers or BufferPool(),
     )
@@ -324,11 +326,13 @@ _SCRIPT = """
 import hashlib, sys
 from pathlib import Path
 from medassets.samples import SourceItem, StagedFile
+from medassets.datasets.ct_sources.registry import open_volume_source
 from medassets.specs import VolumeDatasetSpec
 from medassets.storage.buffers import BufferPool
 from medassets.volumes.catalog.ct_rate import read_rows
 from medassets.volumes.preview import draw_sample_preview
 from medassets.volumes.preview import draw_sample_preview
+from medassets.datasets.ct_sources.registry import open_volume_source
 from medassets.volumes.samples import encode_volume_sample
 
 class Tree:
@@ -348,8 +352,9 @@ for row in read_rows(Tree(), spec, "train", "c0ffee").to_pylist():
     content = (folder / row["path"]).read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     staged = StagedFile(folder / row["path"], "file:x", None, len(content), sha256)
+    source = open_volume_source(spec)
     sample = encode_volume_sample(
-        item, staged, spec=spec, fingerprint="f", buffers=BufferPool()
+        item, staged, spec=spec, source=source, fingerprint="f", buffers=BufferPool()
     )
     for suffix, member in sample.members:
         digest.update(suffix.encode() + bytes(member))

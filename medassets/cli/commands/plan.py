@@ -17,7 +17,7 @@ from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError
 from medassets.reclaim.claims import Needs
 from medassets.reclaim.disk_peak import PeakEstimate, estimate_peak, require_peak
-from medassets.specs import ArraySourceSpec
+from medassets.specs import VolumeDatasetSpec
 from medassets.storage.disk import free_bytes
 
 
@@ -76,11 +76,12 @@ def _estimate_peak(
     output: Output, session: Session, workspace: Workspace, table: pa.Table
 ) -> PeakEstimate | None:
     """Return the peak where sources share the disk with shards, or are deleted as they go."""
-    if not workspace.source.is_local or not isinstance(workspace.kind.spec, ArraySourceSpec):
+    spec = workspace.kind.spec
+    if not workspace.source.is_local or not isinstance(spec, VolumeDatasetSpec):
         return None
-    reclaim, needs = workspace.kind.spec.delete_sources, None
+    reclaim, needs = spec.delete_sources, None
     try:
-        needs = Needs(workspace, session.others(workspace.kind.spec.name)) if reclaim else None
+        needs = Needs(workspace, session.others(spec.name)) if reclaim else None
     except ReclaimError as error:
         output.warn(f"no source would be deleted: {error}")
         reclaim = False

@@ -16,6 +16,7 @@ from medassets.volumes.catalog.ct_rate_names import (
     parse_volume_name,
     table_paths,
     volume_path,
+    volumes_pattern,
 )
 from medassets.volumes.catalog.ct_tables import (
     LABEL_NAMES,
@@ -50,6 +51,11 @@ ROW_SCHEMA = pa.schema(
     ]
 )
 """Columns of `read_rows`: spacing in mm, labels and label_names in the table's column order."""
+
+TEXT_COLUMNS = frozenset(
+    {*(f"report_{section}" for section in REPORT_SECTIONS), "report", "labels", "label_names"}
+)
+"""Columns of reports and labels."""
 
 ARRAY_ROW_SCHEMA = pa.schema(
     [
@@ -152,7 +158,7 @@ def _identify(volume: VolumeName | None, spec: CTSourceSpec, *, split: str) -> R
         return {}
     return {
         "key": volume.key,
-        "path": volume_path(volume, volumes_dir=spec.volumes_pattern, split=split),
+        "path": volume_path(volume, volumes_dir=volumes_pattern(spec), split=split),
         "group": volume.patient,
         "patient": volume.patient,
         "scan": volume.scan,
@@ -221,6 +227,14 @@ def _read_no_chest(
             raise CatalogError(msg)
         stems.add(stem)
     return frozenset(stems)
+
+
+def drop_texts(table: pa.Table) -> pa.Table:
+    """Return a catalog without the columns of reports and labels.
+
+    A report that is corrected later must not make a shard stale that never stored it.
+    """
+    return table.drop_columns([name for name in table.column_names if name in TEXT_COLUMNS])
 
 
 class TableSource(Protocol):

@@ -3,6 +3,10 @@
 import re
 from dataclasses import dataclass
 
+from medassets.specs import CTSourceSpec
+
+_VOLUMES_DIR = "dataset/{split}_fixed"
+
 
 @dataclass(frozen=True)
 class TablePaths:
@@ -60,6 +64,11 @@ def parse_volume_name(filename: str, *, split: str) -> "VolumeName | None":
         scan=f"{patient}_{scan}",
         reconstruction=int(reconstruction),
     )
+
+
+def volumes_pattern(spec: CTSourceSpec) -> str:
+    """Return the folder of one split's volumes inside a source, with `{split}`."""
+    return spec.volumes_dir or _VOLUMES_DIR
 
 
 def volume_path(name: "VolumeName", *, volumes_dir: str, split: str) -> str:

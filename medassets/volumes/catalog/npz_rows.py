@@ -2,19 +2,21 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from medassets.errors import CatalogError, Reason
-from medassets.specs import VolumeDatasetSpec
+from medassets.specs import CTSourceSpec
 from medassets.storage.formats.csv_tables import CsvTable, parse_csv
-from medassets.volumes.catalog.ct_rate import ARRAY_ROW_SCHEMA, LABEL_NAMES_KEY
+from medassets.volumes.catalog.ct_rate import ARRAY_ROW_SCHEMA, LABEL_NAMES_KEY, drop_texts
 from medassets.volumes.catalog.ct_rate_names import name_split_long, parse_volume_name
 from medassets.volumes.catalog.ct_tables import (
     ASK_FOR_RESCALING,
+    LABEL_NAMES,
+    REPORT_SECTIONS,
     Exclusion,
     NamedTable,
     Row,
@@ -46,7 +48,11 @@ _RESCALING = ("RescaleSlope", "RescaleIntercept")
 
 
 def read_npz_rows(
-    spec: VolumeDatasetSpec, folder: Path, previous: pa.Table | None = None
+    spec: CTSourceSpec,
+    folder: Path,
+    previous: pa.Table | None = None,
+    *,
+    with_texts: bool = True,
 ) -> pa.Table:
     """List the files of all splits and join them with their tables by VolumeName.
 
@@ -58,6 +64,8 @@ def read_npz_rows(
     Args:
         spec: Declaration: `splits`, `volumes_dir`, `array_key`, the three tables, `hu_rule`.
         folder: Top of the source.
+        with_texts: Read reports and labels. Without them, their tables are not needed, and the result
+            lacks `TEXT_COLUMNS`.
         previous: The last catalog. The depth it used is kept, for most files may have been deleted
             since, and headers of files that are as they were are not read again.
 
@@ -77,7 +85,7 @@ def read_npz_rows(
         files = list_tree(folder, spec.of_split(spec.volumes_dir, split).rstrip("/"))
         depth = before[split]["depth"] if split in before else choose_depth(files)
         trees[split] = describe_tree(files, depth)
-        tables = _open_tables(spec, folder, split)
+        tables = _open_tables(spec, folder, split, with_texts=with_texts)
         names = names or list(tables.label_names)
         used = [file for file in files if file.depth == depth]
         used = read_headers(used, folder, spec.array_key, known)
@@ -92,10 +100,11 @@ def read_npz_rows(
         rows += [{**common, **row} for row in found]
     part_repeats(rows, read_planned(previous))
     table = pa.Table.from_pylist(rows, schema=ARRAY_ROW_SCHEMA)
+    metadata = {TREES_KEY: json.dumps(trees).encode()}
+    if not with_texts:
+        return drop_texts(table).replace_schema_metadata(metadata)
     label_names = json.dumps(names, ensure_ascii=False).encode()
-    return table.replace_schema_metadata(
-        {LABEL_NAMES_KEY: label_names, TREES_KEY: json.dumps(trees).encode()}
-    )
+    return table.replace_schema_metadata({LABEL_NAMES_KEY: label_names, **metadata})
 
 
 def _read_known(previous: pa.Table | None) -> dict[str, NpzFile]:
@@ -110,8 +119,10 @@ def _read_known(previous: pa.Table | None) -> dict[str, NpzFile]:
     }
 
 
-def _open_tables(spec: VolumeDatasetSpec, folder: Path, split: str) -> SplitTables:
-    def read(path: str) -> CsvTable:
+def _open_tables(spec: CTSourceSpec, folder: Path, split: str, *, with_texts: bool) -> SplitTables:
+    def read(path: str, columns: Sequence[str] = ()) -> CsvTable:
+        if columns and not with_texts:
+            return CsvTable(path, ("VolumeName", *columns), rows=[], row_numbers=[])
         # CT-RATE's own tables call the split valid by its long name.
         places = [
             Path(spec.of_split(path, s)).expanduser() for s in (split, name_split_long(split))
@@ -127,18 +138,25 @@ def _open_tables(spec: VolumeDatasetSpec, folder: Path, split: str) -> SplitTabl
             msg = f"{folder / place}: the table cannot be read ({error.strerror})"
             raise CatalogError(msg) from error
 
-    metadata, reports, labels = map(read, (spec.meta_file, spec.reports_file, spec.labels_file))
+    metadata = read(spec.meta_file)
+    reports = read(spec.reports_file, tuple(REPORT_SECTIONS.values()))
+    labels = read(spec.labels_file, LABEL_NAMES)
     missing = [name for name in _RESCALING if name not in metadata.columns]
     if missing and spec.needs_rescaling:
         msg = f"{metadata.path}, row 1, column {missing[0]}: missing; {ASK_FOR_RESCALING}"
         raise CatalogError(msg)
     optional = (*_OPTIONAL, *_RESCALING)
-    return read_tables(metadata, reports, labels, name_of=name_study, optional=optional)
+    return read_tables(
+        metadata,
+        reports,
+        labels,
+        with_texts=with_texts,
+        name_of=name_study,
+        optional=optional,
+    )
 
 
-def _iter_files(
-    files: list[NpzFile], tables: SplitTables, spec: VolumeDatasetSpec
-) -> Iterator[Row]:
+def _iter_files(files: list[NpzFile], tables: SplitTables, spec: CTSourceSpec) -> Iterator[Row]:
     counts = Counter(file.study_id for file in files if file.problem is None)
     for file in files:
         row = _identify(file) | _join(file.study_id, tables)
@@ -178,7 +196,7 @@ def _join(study_id: str, tables: SplitTables) -> Row:
 
 
 def _exclude(
-    file: NpzFile, num_files: int, *, row: Row, tables: SplitTables, spec: VolumeDatasetSpec
+    file: NpzFile, num_files: int, *, row: Row, tables: SplitTables, spec: CTSourceSpec
 ) -> Exclusion | None:
     """Say why a file cannot become a sample: the first rule that applies."""
     if file.problem is not None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medassets.errors import SpecError
-from medassets.specs.array_sources import FIELD_ROLES
+from medassets.specs import FIELD_ROLES
 
 LABEL_SUFFIXES = ("cls", "labels")
 TEXT_SUFFIXES = ("txt", "text")

@@ -84,7 +84,8 @@ class TarSample:
         opened = open_npz_array(path, array_key, within=within) if is_npz else None
         try:
             with opened or open_npy_array(path, within=within) as array:
-                return {"shape": list(array.shape), "array_dtype": array.dtype.name}
+                header = array.header
+                return {"shape": list(header.shape), "array_dtype": header.dtype.name}
         except SampleRejectedError:
             return {}
 

@@ -8,16 +8,20 @@ from pathlib import Path
 import pyarrow as pa
 
 from medassets.errors import CatalogError, Reason, SampleRejectedError
-from medassets.specs import VolumeDatasetSpec
+from medassets.specs import CTSourceSpec
 from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import check_member_path, show_path
 from medassets.storage.unreadable import unreadable_as_rejection
 from medassets.tars.index import TarStat, index_tar, stat_tar
-from medassets.volumes.catalog.ct_rate import ARRAY_ROW_SCHEMA
+from medassets.volumes.catalog.ct_rate import ARRAY_ROW_SCHEMA, drop_texts
 from medassets.volumes.catalog.ct_tables import Row
 from medassets.volumes.catalog.sample_keys import make_sample_key, part_repeats
 from medassets.volumes.catalog.webdataset_facts import read_columns, read_study_id, shorten
-from medassets.volumes.catalog.webdataset_fields import propose_fields
+from medassets.volumes.catalog.webdataset_fields import (
+    LABEL_SUFFIXES,
+    TEXT_SUFFIXES,
+    propose_fields,
+)
 from medassets.volumes.catalog.webdataset_members import TarSample, call_or_reject
 from medassets.volumes.catalog.webdataset_tars import (
     TARS_KEY,
@@ -36,6 +40,7 @@ WEBDATASET_ROW_SCHEMA = pa.schema(
 )
 """Columns of `read_webdataset_rows`: those of arrays, and the suffix of the member of each role."""
 
+_EMPTY = WEBDATASET_ROW_SCHEMA.empty_table()
 # Of these rows; another number makes every tar be read again.
 _VERSION = 2
 # Small reads on a network disk only wait.
@@ -43,7 +48,11 @@ _NUM_READERS = 8
 
 
 def read_webdataset_rows(
-    spec: VolumeDatasetSpec, source: TarFolder, previous: pa.Table | None = None
+    spec: CTSourceSpec,
+    source: TarFolder,
+    previous: pa.Table | None = None,
+    *,
+    with_texts: bool = True,
 ) -> pa.Table:
     """List the samples of the tars of all splits.
 
@@ -56,6 +65,7 @@ def read_webdataset_rows(
         source: The folder that holds the tars.
         previous: The last catalog. Tars that are as they were are not read again, and those whose
             samples it knows may be gone: sources are deleted when they are in a shard.
+        with_texts: Require reports and labels. Without them, the result lacks `TEXT_COLUMNS`.
 
     Returns:
         Table with the columns of `WEBDATASET_ROW_SCHEMA`. Of several samples of a study, in
@@ -64,27 +74,29 @@ def read_webdataset_rows(
     Raises:
         CatalogError: If a declaration names no tar, or one that is none of the source's.
     """
-    reading = _fingerprint_reading(spec)
-    known = KnownTars(previous, reading=reading, columns=WEBDATASET_ROW_SCHEMA.names)
+    reading = _fingerprint_reading(spec, with_texts=with_texts)
+    schema = WEBDATASET_ROW_SCHEMA if with_texts else drop_texts(_EMPTY).schema
+    known = KnownTars(previous, reading=reading, columns=schema.names)
     rows: list[Row] = []
     read: dict[str, tuple[TarStat, int]] = {}
     with ThreadPoolExecutor(_NUM_READERS, thread_name_prefix="medassets-tars") as pool:
         for split in spec.splits:
-            reader = _Reader(spec, source, split, known)
+            reader = _Reader(spec, source, split, known, with_texts=with_texts)
             tars = find_tars(spec, source, split, may_be_gone=known.has_split(split))
             for tar, (stat, found) in zip(tars, pool.map(reader.read_tar, tars), strict=True):
                 rows.extend(found)
                 if stat is not None:
                     read[tar.path] = stat, len(found)
     part_repeats(rows, known.planned)
-    table = pa.Table.from_pylist(rows, schema=WEBDATASET_ROW_SCHEMA)
+    table = pa.Table.from_pylist(rows, schema=schema)
     return table.replace_schema_metadata({TARS_KEY: describe_tars(read, reading=reading)})
 
 
-def _fingerprint_reading(spec: VolumeDatasetSpec) -> str:
+def _fingerprint_reading(spec: CTSourceSpec, *, with_texts: bool) -> str:
     """Return the hash of everything but the tars that a row depends on."""
     names = ("fields", "label_names", "array_key", "needs_rescaling")
-    return fingerprint({"version": _VERSION, **{name: getattr(spec, name) for name in names}})
+    facts = {"version": _VERSION, **{name: getattr(spec, name) for name in names}}
+    return fingerprint(facts if with_texts else {**facts, "with_texts": False})
 
 
 def _digest(text: str) -> str:
@@ -95,8 +107,15 @@ class _Reader:
     """Reads the tars of one split; its methods may run in several threads."""
 
     def __init__(
-        self, spec: VolumeDatasetSpec, source: TarFolder, split: str, known: KnownTars
+        self,
+        spec: CTSourceSpec,
+        source: TarFolder,
+        split: str,
+        known: KnownTars,
+        *,
+        with_texts: bool,
     ) -> None:
+        self.with_texts = with_texts
         self.spec = spec
         self.source = source
         self.split = split
@@ -171,7 +190,8 @@ class _Reader:
         row |= read_columns(facts, study_id)
         if self.spec.label_names:
             row["label_names"] = list(self.spec.label_names)
-        suffixes = list(sample.members)
+        unused = () if self.with_texts else (*LABEL_SUFFIXES, *TEXT_SUFFIXES)
+        suffixes = [suffix for suffix in sample.members if suffix not in unused]
         fields = call_or_reject(
             Reason.BAD_RECORD, lambda: propose_fields(suffixes, facts, self.spec.fields)
         )
@@ -179,8 +199,9 @@ class _Reader:
         row |= sample.read_array_columns(fields.volume, facts, self.spec.array_key)
         if len(row.get("shape") or ()) == 3:
             row["num_slices"] = row["shape"][2]
-        sample.require(fields.text, Reason.MISSING_REPORT, "text (txt)")
-        sample.require(fields.labels, Reason.MISSING_LABELS, "labels (cls or labels)")
+        if self.with_texts:
+            sample.require(fields.text, Reason.MISSING_REPORT, "text (txt)")
+            sample.require(fields.labels, Reason.MISSING_LABELS, "labels (cls or labels)")
         _check_columns(row, self.spec)
 
 
@@ -191,7 +212,7 @@ def _check_manifest(tar: NamedTar, found: Mapping[str, int]) -> None:
             raise SampleRejectedError(Reason.CORRUPT_TAR, detail)
 
 
-def _check_columns(row: Row, spec: VolumeDatasetSpec) -> None:
+def _check_columns(row: Row, spec: CTSourceSpec) -> None:
     """Refuse a sample whose json leaves out what its voxels need."""
     if any(step is None or step <= 0 for step in (row[f"spacing_{axis}"] for axis in "ijk")):
         detail = "the json gives no usable XYSpacing and ZSpacing, nor spacing_mm"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import pyarrow as pa
 
 from medassets.errors import CatalogError, ShardIntegrityError
-from medassets.specs import VolumeDatasetSpec
+from medassets.specs import CTSourceSpec
 from medassets.storage.checksums import canonical_json
 from medassets.storage.paths import show_path
 from medassets.tars.index import TarStat, split_sample_path
@@ -105,7 +105,7 @@ def describe_tars(read: Mapping[str, tuple[TarStat, int]], *, reading: str) -> b
 
 
 def find_tars(
-    spec: VolumeDatasetSpec, source: TarFolder, split: str, *, may_be_gone: bool
+    spec: CTSourceSpec, source: TarFolder, split: str, *, may_be_gone: bool
 ) -> list[NamedTar]:
     """Return the tars that a declaration names for a split, by path inside the source.
 

@@ -20,7 +20,7 @@ from medassets.storage.formats.npy import (
 )
 from medassets.storage.formats.zip_members import ZipMember
 from medassets.tars.index import Extent
-from medassets.volumes.files.nifti import MAX_SIDE, MAX_VOXELS
+from medassets.volumes.files.header import MAX_SIDE, MAX_VOXELS, VolumeHeader
 
 _DTYPE_KINDS = frozenset("iuf")
 _HEADER_READ_BYTES = 1 << 12
@@ -30,14 +30,13 @@ class ArrayStream:
     """Values of one 3-D array, in the order in which they are stored.
 
     Attributes:
-        shape: Sides of the array, axes (i, j, k).
-        dtype: Integers or floating-point numbers of at most 8 bytes, with byte order.
+        header: Shape (i, j, k) and dtype of the array: integers or floating-point numbers of at most
+            8 bytes. An array states neither spacing nor affine nor scaling.
         fortran: Whether i is stored fastest, and not k.
     """
 
     def __init__(self, header: NpyHeader, stream: ByteStream, verify: Callable[[], None]) -> None:
-        self.shape = header.shape
-        self.dtype = header.dtype
+        self.header = VolumeHeader.of_array(header.shape, header.dtype)
         self.fortran = header.fortran
         self._stream = stream
         self._verify = verify

@@ -1,10 +1,10 @@
-"""Read NIfTI files as a stream of slices: bounded memory, checked to the last byte."""
+"""Read NIfTI files as a stream of voxels: bounded memory, checked to the last byte."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import nibabel as nib
 import numpy as np
@@ -18,61 +18,13 @@ from medassets.storage.formats.byte_streams import (
     GzipStream,
     PlainStream,
 )
+from medassets.volumes.files.header import MAX_SIDE, MAX_VOXELS, VolumeHeader
 
-MAX_SIDE = 16_384
-MAX_VOXELS = 1 << 33
 MAX_HEADER_BYTES = 1 << 24
 
 _HEADER_BYTES = {348: 348, 540: 540}
 _DTYPE_KINDS = frozenset("iuf")
 _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
-
-
-@dataclass(frozen=True)
-class NiftiHeader:
-    """What a NIfTI header says, in mm and in RAS+.
-
-    Attributes:
-        shape: Stored axes (i, j, k).
-        dtype: Stored dtype with its byte order.
-        pixdim_mm: Voxel step along axis 0, 1, 2 as `pixdim` states it; may be nonsense.
-        affine: float64 (4, 4), voxel index -> mm, RAS+; may hold NaN.
-        affine_from: Field of the header the affine comes from: sform, qform or pixdim.
-        slope: `scl_slope`, None where the header leaves scaling out (0 or not finite).
-        intercept: `scl_inter`, None where `slope` is None.
-        data_offset: Byte of the first voxel.
-    """
-
-    shape: tuple[int, int, int]
-    dtype: np.dtype[Any]
-    pixdim_mm: tuple[float, float, float]
-    affine: Affine = field(repr=False)
-    affine_from: str
-    slope: float | None
-    intercept: float | None
-    data_offset: int
-
-    @property
-    def slice_bytes(self) -> int:
-        """Bytes of one stored slice (all i and j of one k)."""
-        return self.shape[0] * self.shape[1] * self.dtype.itemsize
-
-
-class VolumeReader(Protocol):
-    """An open volume of whatever format, read slice by slice."""
-
-    @property
-    def header(self) -> NiftiHeader:
-        """What is known of the volume before its first voxel."""
-        ...
-
-    def read_slice_into(self, target: np.ndarray) -> None:
-        """Fill a C-contiguous target of shape (j, i) and the header's dtype with the next slice."""
-        ...
-
-    def finish(self) -> None:
-        """Read to the end, so that the checksum of the whole file is verified."""
-        ...
 
 
 @contextmanager
@@ -98,11 +50,15 @@ def open_nifti(path: Path) -> Iterator["NiftiReader"]:
             yield NiftiReader(PlainStream(file), num_bytes)
 
 
-def decode_header(block: bytes) -> NiftiHeader:
+def decode_header(block: bytes) -> tuple[VolumeHeader, int]:
     """Read a NIfTI-1 or NIfTI-2 header of a single-file image.
 
     Args:
         block: The first 540 bytes of the file (348 are enough for NIfTI-1).
+
+    Returns:
+        The header, and the byte at which the voxels begin. A `scl_slope` of 0, or one that is not
+        finite, states no scaling.
 
     Raises:
         SampleRejectedError: BAD_HEADER, if it is not such a header or claims what cannot be.
@@ -122,7 +78,7 @@ def decode_header(block: bytes) -> NiftiHeader:
     if scaled and not np.isfinite(intercept):
         _reject(Reason.BAD_HEADER, f"scl_slope is {slope:g}, but scl_inter is {intercept:g}")
     i_mm, j_mm, k_mm = (abs(float(step)) * unit for step in fields["pixdim"][1:4])
-    return NiftiHeader(
+    header = VolumeHeader(
         shape=_read_shape(fields["dim"]),
         dtype=_read_dtype(raw),
         pixdim_mm=(i_mm, j_mm, k_mm),
@@ -130,8 +86,8 @@ def decode_header(block: bytes) -> NiftiHeader:
         affine_from=affine_from,
         slope=slope if scaled else None,
         intercept=intercept if scaled else None,
-        data_offset=int(offset),
     )
+    return header, int(offset)
 
 
 def _parse_header(block: bytes) -> nib.Nifti1Header:
@@ -188,6 +144,7 @@ class NiftiReader:
 
     Attributes:
         header: The decoded header.
+        fortran: True: NIfTI stores the first axis fastest.
     """
 
     def __init__(self, stream: ByteStream, max_bytes: int) -> None:
@@ -199,27 +156,17 @@ class NiftiReader:
             rest = bytearray(540 - 352)
             filled += stream.read_into(memoryview(rest))
             start += rest
-        self.header = decode_header(bytes(start[:filled]))
-        claimed = self.header.data_offset + self.header.slice_bytes * self.header.shape[2]
+        self.header, data_offset = decode_header(bytes(start[:filled]))
+        self.fortran = True
+        claimed = data_offset + math.prod(self.header.shape) * self.header.dtype.itemsize
         if claimed > max_bytes:
             _reject(
                 Reason.BAD_HEADER,
                 f"the header claims {claimed} bytes; a file of this size holds at most {max_bytes}",
             )
-        self._skip(self.header.data_offset - filled)
+        self._skip(data_offset - filled)
 
-    def read_slice_into(self, target: np.ndarray) -> None:
-        """Read the next slice as it is stored.
-
-        Args:
-            target: C-contiguous, shape (j, i), of the header's dtype.
-
-        Raises:
-            SampleRejectedError: See `read_voxels_into`.
-        """
-        self.read_voxels_into(target)
-
-    def read_voxels_into(self, target: np.ndarray) -> None:
+    def read_into(self, target: np.ndarray) -> None:
         """Read the next voxels as they are stored, first axis fastest.
 
         Args:

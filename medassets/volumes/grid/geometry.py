@@ -10,7 +10,7 @@ import numpy.typing as npt
 from medassets.arrays import Affine
 from medassets.errors import Reason, SampleRejectedError
 from medassets.specs import CTPreprocessing, Orientation
-from medassets.volumes.files.nifti import NiftiHeader
+from medassets.volumes.files.header import VolumeHeader
 
 MAX_SPACING_DISAGREEMENT = 0.01
 MAX_RESAMPLED_SIDE = 1 << 16
@@ -113,7 +113,7 @@ class ResamplingPlan:
 
 
 def plan_resampling(
-    header: NiftiHeader, preset: CTPreprocessing, *, spacing_mm: Spacing | None = None
+    header: VolumeHeader, preset: CTPreprocessing, *, spacing_mm: Spacing | None = None
 ) -> ResamplingPlan:
     """Plan sampling positions, crop, pad and the output's affine.
 
@@ -184,7 +184,7 @@ def plan_axis(num_in: int, spacing_mm: float, *, target_mm: float, num_out: int)
     )
 
 
-def locate_source(header: NiftiHeader, spacing_mm: Spacing | None) -> SourceFrame:
+def locate_source(header: VolumeHeader, spacing_mm: Spacing | None) -> SourceFrame:
     """Settle spacing and affine of a stored volume.
 
     The table's spacing wins: the header holds float32. A header that was never filled in
@@ -289,12 +289,12 @@ def _output_affine(oriented: Affine, axes: list[AxisPlan]) -> Affine:
     return oriented @ step
 
 
-def _is_blank(header: NiftiHeader) -> bool:
+def _is_blank(header: VolumeHeader) -> bool:
     unset = header.affine_from == "pixdim" and all(step in (0, 1) for step in header.pixdim_mm)
     return unset or np.array_equal(header.affine, np.eye(4))
 
 
-def _header_spacing(header: NiftiHeader) -> Spacing:
+def _header_spacing(header: VolumeHeader) -> Spacing:
     if header.affine_from == "pixdim":
         _check_spacing(header.pixdim_mm, "header")
         return header.pixdim_mm

@@ -6,7 +6,7 @@ from typing import Any
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.specs import HuRule
-from medassets.volumes.files.nifti import NiftiHeader
+from medassets.volumes.files.header import VolumeHeader
 
 PLAUSIBLE_HU = (-200.0, 300.0)
 """Soft tissue, fat and blood: every chest holds a good share of it. Source: design, HU guard."""
@@ -64,7 +64,7 @@ class VoxelStatistics:
         return self.num_plausible / self.num_voxels
 
 
-def choose_scaling(declared: HuDeclaration, header: NiftiHeader) -> HuScaling:
+def choose_scaling(declared: HuDeclaration, header: VolumeHeader) -> HuScaling:
     """Decide the one slope and intercept that are applied to a file.
 
     A header without scaling (scl_slope 0 or not finite) leaves stored values as they are, as the

@@ -13,7 +13,8 @@ from medassets.arrays import VolumeArray
 from medassets.errors import Reason, SampleRejectedError
 from medassets.specs import CTPreprocessing
 from medassets.storage.buffers import BufferPool
-from medassets.volumes.files.nifti import NiftiHeader, VolumeReader, open_nifti
+from medassets.volumes.files.header import VolumeHeader, VolumeStream
+from medassets.volumes.files.nifti import open_nifti
 from medassets.volumes.grid.geometry import Spacing, describe_geometry, plan_resampling
 from medassets.volumes.grid.hu import HuDeclaration, check_statistics, choose_scaling, describe_hu
 from medassets.volumes.grid.resampling import resample_stream
@@ -64,7 +65,7 @@ def preprocess_volume(
     limits: VolumeLimits | None = None,
     out: npt.NDArray[np.float16] | None = None,
     buffers: BufferPool | None = None,
-    opener: Callable[[Path], AbstractContextManager[VolumeReader]] = open_nifti,
+    opener: Callable[[Path], AbstractContextManager[VolumeStream]] = open_nifti,
 ) -> PreprocessedVolume:
     """Read, scale, clip, resample, crop and pad one volume.
 
@@ -79,7 +80,7 @@ def preprocess_volume(
         limits: What is rejected.
         out: Receives the voxels: float16, C-contiguous, of the preset's shape.
         buffers: Where scratch arrays, and the output if `out` is None, come from.
-        opener: Opens the file; see `array_volumes` for arrays.
+        opener: Opens the file; see `files.slices` for arrays.
 
     Raises:
         SampleRejectedError: With the reason; see the opener, `geometry` and `hu`.
@@ -130,7 +131,7 @@ def _check_out(out: npt.NDArray[Any], preset: CTPreprocessing) -> None:
         raise ValueError(msg)
 
 
-def check_num_slices(header: NiftiHeader, min_slices: int) -> None:
+def check_num_slices(header: VolumeHeader, min_slices: int) -> None:
     """Refuse a volume that is too thin.
 
     Raises:

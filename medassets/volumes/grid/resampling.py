@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from medassets.specs import CTPreprocessing
 from medassets.storage.buffers import BufferPool
-from medassets.volumes.files.nifti import VolumeReader
+from medassets.volumes.files.header import VolumeStream
 from medassets.volumes.grid.geometry import AxisPlan, ResamplingPlan
 from medassets.volumes.grid.hu import PLAUSIBLE_HU, HuScaling, VoxelStatistics
 
@@ -54,7 +54,7 @@ class _Window:
 
 
 def resample_stream(
-    reader: VolumeReader,
+    reader: VolumeStream,
     plan: ResamplingPlan,
     *,
     scaling: HuScaling,
@@ -92,7 +92,7 @@ class _VolumePass:
 
     def __init__(
         self,
-        reader: VolumeReader,
+        reader: VolumeStream,
         plan: ResamplingPlan,
         scaling: HuScaling,
         preset: CTPreprocessing,
@@ -167,7 +167,7 @@ class _VolumePass:
         from medassets.volumes.grid import slice_kernel
 
         begin = time.perf_counter()
-        self._reader.read_slice_into(stored)
+        self._reader.read_into(stored)
         self.seconds["read"] += time.perf_counter() - begin
         self._next_slice += 1
         voxels = stored

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from medassets.arrays import VolumeArray
 from medassets.errors import Reason, SampleRejectedError
 from medassets.storage.buffers import BufferPool
-from medassets.volumes.files.array_files import ArrayStream
+from medassets.volumes.files.header import VolumeStream
 
 LARGEST_HALF = 65504.0
 """Source: IEEE 754-2019, binary16."""
@@ -41,7 +41,7 @@ class HalfStatistics:
 
 
 def convert_to_half(
-    stream: ArrayStream, out: VolumeArray, *, buffers: BufferPool
+    stream: VolumeStream, out: VolumeArray, *, buffers: BufferPool
 ) -> HalfStatistics:
     """Read an array to its end as float16; every value is rounded once, ties to even.
 
@@ -58,15 +58,15 @@ def convert_to_half(
         SampleRejectedError: CORRUPT_NPZ if values are missing or the file is damaged.
         ValueError: If `out` has another shape, dtype or order.
     """
-    if out.shape != stream.shape or out.dtype != np.float16 or not out.flags.c_contiguous:
+    if out.shape != stream.header.shape or out.dtype != np.float16 or not out.flags.c_contiguous:
         msg = (
-            f"out: expected C-contiguous float16 of shape {stream.shape}, "
+            f"out: expected C-contiguous float16 of shape {stream.header.shape}, "
             f"got {out.dtype} of shape {out.shape}"
         )
         raise ValueError(msg)
     rounding, bits = _Rounding(), out.view(np.uint16)
     num_scratch = min(_PIECE_VALUES, out.size)
-    with buffers.borrow((num_scratch,), stream.dtype) as scratch:
+    with buffers.borrow((num_scratch,), stream.header.dtype) as scratch:
         if stream.fortran:
             _convert_planes(stream, bits, scratch=scratch, rounding=rounding, buffers=buffers)
         else:
@@ -106,7 +106,7 @@ def check_half(statistics: HalfStatistics, *, max_rounding_error: float | None) 
 
 
 def _convert_pieces(
-    stream: ArrayStream,
+    stream: VolumeStream,
     bits: npt.NDArray[np.uint16],
     *,
     scratch: npt.NDArray[Any],
@@ -122,7 +122,7 @@ def _convert_pieces(
 
 
 def _convert_planes(
-    stream: ArrayStream,
+    stream: VolumeStream,
     bits: npt.NDArray[np.uint16],
     *,
     scratch: npt.NDArray[Any],

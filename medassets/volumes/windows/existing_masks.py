@@ -6,7 +6,7 @@ Source: the folders that CT window preprocessing of Med-3D-LLM writes and its da
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -62,9 +62,6 @@ _NOT_AN_ARRAY = (
 _SLAB_PLANES = 64
 _SLAB_BYTES = 1 << 25
 
-Fetch = Callable[[str], StagedFile]
-"""Brings a file of the source, by its path, to the local disk."""
-
 
 def read_case_rows(spec: CTWindowDatasetSpec, folder: Path) -> pa.Table:
     """List the cases below a folder: one row each.
@@ -98,24 +95,22 @@ def encode_case_sample(
     spec: CTWindowDatasetSpec,
     fingerprint: str,
     buffers: BufferPool,
-    fetch: Fetch,
 ) -> EncodedSample:
     """Pack the masks of one case as the members of a sample; voxels unlike 0 are inside.
 
     Args:
         item: Catalog row of the case.
-        staged: File of the first window.
+        staged: Files of the windows, in the order of the declaration.
         spec: Declaration of the dataset.
         fingerprint: Hash of declaration and row; the files' digests are added to it.
         buffers: Where the bits are kept until the sample's `release` is called.
-        fetch: Brings the files of the other windows.
 
     Raises:
         SampleRejectedError: If a file is no mask, or is not of the others' shape.
     """
     started = time.perf_counter()
     windows = spec.list_windows()
-    files = [staged, *(fetch(path) for path in item.row["window_paths"][1:])]
+    files = [staged, *staged.others]
     masks = [_open_mask(file) for file in files]
     shape = masks[0].shape
     for mask, file in zip(masks, files, strict=True):

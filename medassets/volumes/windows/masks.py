@@ -6,6 +6,7 @@ padding up to the resolution is not stored: no window may hold its value.
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import numpy.typing as npt
 from medassets.errors import Reason, SampleRejectedError
 from medassets.specs import CTWindow
 from medassets.storage.buffers import BufferPool
-from medassets.volumes.files.nifti import NiftiReader, open_nifti
+from medassets.volumes.files.header import VolumeStream
+from medassets.volumes.files.nifti import open_nifti
 from medassets.volumes.grid.geometry import SourceFrame, Spacing, locate_source
 from medassets.volumes.grid.hu import (
     PLAUSIBLE_HU,
@@ -90,27 +92,29 @@ def make_windows(
     spacing_mm: Spacing | None = None,
     limits: VolumeLimits | None = None,
     buffers: BufferPool | None = None,
+    opener: Callable[[Path], AbstractContextManager[VolumeStream]] = open_nifti,
 ) -> WindowedVolume:
-    """Read a NIfTI file once and make the masks of all windows.
+    """Read a volume once and make the masks of all windows.
 
-    Every byte of the file is read, and its gzip checksum compared. The stored volume as a whole
-    never exists in memory.
+    Every byte of the file is read, and its checksum compared. The opened volume as a whole never
+    exists in memory.
 
     Args:
-        file: `.nii` or `.nii.gz`.
+        file: `.nii` or `.nii.gz`, or whatever the opener opens.
         windows: Which voxels are wanted.
         lend: Returns memory for the masks, uint8 (bytes,), whatever it holds; made if None.
         hu: The dataset's HU rule; stored values are HU if it is left out.
         spacing_mm: Steps along the stored axes from the dataset's table, in mm; None without one.
         limits: What is rejected.
         buffers: Where scratch arrays come from.
+        opener: Opens the file with its first axis fastest; see `files.slices` for arrays.
 
     Raises:
-        SampleRejectedError: With the reason: see `nifti`, `geometry` and `hu`; TOO_LARGE for
+        SampleRejectedError: With the reason: see the opener, `geometry` and `hu`; TOO_LARGE for
             sides longer than 1024.
     """
     limits = limits or VolumeLimits()
-    with open_nifti(file) as reader:
+    with opener(file) as reader:
         header = reader.header
         check_num_slices(header, limits.min_slices)
         choose_resolution(header.shape)
@@ -144,7 +148,7 @@ class _Packing:
         self._first: Any = None
         self._num_voxels = self._within = self._unlike = self._not_finite = 0
 
-    def run(self, reader: NiftiReader, bits: Bits, buffers: BufferPool) -> dict[str, float]:
+    def run(self, reader: VolumeStream, bits: Bits, buffers: BufferPool) -> dict[str, float]:
         """Read all voxels and write all bits; return wall seconds."""
         begin, read_s = time.perf_counter(), 0.0
         i, j, k = reader.header.shape
@@ -155,7 +159,7 @@ class _Packing:
             while left:
                 stored = memory[: min(len(memory), left)]
                 started = time.perf_counter()
-                reader.read_voxels_into(stored)
+                reader.read_into(stored)
                 read_s += time.perf_counter() - started
                 self._take(_to_native(stored), bits)
                 left -= len(stored)

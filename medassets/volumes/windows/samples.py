@@ -14,9 +14,17 @@ from medassets.arrays import BytesLike
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.specs import PADDING_HU, CTWindow, CTWindowDatasetSpec
 from medassets.storage.buffers import BufferPool
+from medassets.volumes.files.slices import open_slices
 from medassets.volumes.grid.geometry import describe_source
 from medassets.volumes.grid.hu import describe_hu
-from medassets.volumes.samples import declare_hu, encode_json, read_limits, read_spacing
+from medassets.volumes.samples import (
+    declare_hu,
+    describe_orientation,
+    encode_json,
+    read_limits,
+    read_spacing,
+)
+from medassets.volumes.source import VolumeSource
 from medassets.volumes.windows.masks import (
     Bits,
     Shape,
@@ -34,6 +42,7 @@ def encode_window_sample(
     staged: StagedFile,
     *,
     spec: CTWindowDatasetSpec,
+    source: VolumeSource,
     fingerprint: str,
     buffers: BufferPool,
 ) -> EncodedSample:
@@ -46,7 +55,8 @@ def encode_window_sample(
         item: Catalog row of the volume.
         staged: The checked source file.
         spec: Declaration of the dataset.
-        fingerprint: What the making of the windows is known by; stored with the sample.
+        source: The source that holds the volume.
+        fingerprint: Hash of everything that the sample depends on; stored with it.
         buffers: Where the bits are kept until the sample's `release` is called.
 
     Raises:
@@ -61,14 +71,16 @@ def encode_window_sample(
             spacing_mm=read_spacing(item),
             limits=read_limits(spec),
             buffers=buffers,
+            opener=lambda path: open_slices(source.open_volume(item, path), buffers=buffers),
         )
-        source = {"dtype": volume.dtype, **describe_source(volume.frame)}
+        frame = {"dtype": volume.dtype, **describe_source(volume.frame)}
+        frame = describe_orientation(frame, is_oriented=source.has_headers)
         described = {
             "patient": item.row["patient"],
             "scan": item.row["scan"],
             "reconstruction": item.row["reconstruction"],
             "source": describe_file(staged),
-            "geometry": {"source": source},
+            "geometry": {"source": frame},
             "hu": describe_hu(volume.scaling, volume.statistics),
             "metadata": json.loads(item.row["metadata"]),
         }
@@ -128,7 +140,7 @@ def encode_masks(
             "encoding": encoding,
         }
     document = {
-        "study_id": item.key,
+        "study_id": item.row.get("study_id") or item.key,
         "split": item.split,
         "shape": list(shape),
         "resolution": choose_resolution(shape),

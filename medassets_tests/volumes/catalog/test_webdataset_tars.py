@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from medassets.datasets.ct_sources.webdataset import WebDatasetTars
 from medassets.errors import CatalogError
 from medassets.shards.catalog import plan_catalog
 from medassets.sources.webdataset import WebDatasetSource
@@ -84,7 +85,7 @@ def test_tars_are_named_in_many_ways(
     for text in (shards, f"{source.folder}/{shards}"):
         table = read(source, shards=text)
         assert table["path"].to_pylist() == ["train/a.tar/0001", "train/b.tar/0001"]
-    top = WebDatasetSource(Path(make_spec(source, folder="", shards=text).source_folder))
+    top = WebDatasetTars(make_spec(source, folder="", shards=text)).open_files()
     assert read(top, folder="", shards=text)["excluded"].to_pylist() == [None, None]
 
 

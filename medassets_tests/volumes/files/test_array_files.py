@@ -36,11 +36,11 @@ def make_array(dtype: str = "<i2", shape: tuple[int, ...] = (5, 7, 11)) -> np.nd
 def read_all(opened: Opened, *, num_pieces: int = 1) -> np.ndarray:
     """Return the array as numpy would."""
     with opened as stream:
-        values = np.empty(np.prod(stream.shape), stream.dtype)
+        values = np.empty(np.prod(stream.header.shape), stream.header.dtype)
         for piece in np.array_split(values, num_pieces):
             stream.read_into(piece)
         stream.finish()
-        return values.reshape(stream.shape, order="F" if stream.fortran else "C")
+        return values.reshape(stream.header.shape, order="F" if stream.fortran else "C")
 
 
 def reject(opened: Opened, match: str, reason: Reason = Reason.BAD_HEADER) -> str:

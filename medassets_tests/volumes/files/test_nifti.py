@@ -18,7 +18,7 @@ def read_all(path: Path) -> None:
     with open_nifti(path) as reader:
         voxels = np.empty(reader.header.shape[1::-1], reader.header.dtype)
         for _ in range(reader.header.shape[2]):
-            reader.read_slice_into(voxels)
+            reader.read_into(voxels)
         reader.finish()
 
 
@@ -35,7 +35,7 @@ def test_slices_come_in_stored_order(kind: Any, order: str, write_volume: Any) -
         assert reader.header.shape == (5, 7, 11)
         voxels = np.empty((7, 5), reader.header.dtype)
         for k in range(11):
-            reader.read_slice_into(voxels)
+            reader.read_into(voxels)
             np.testing.assert_array_equal(voxels.T, STORED[:, :, k])
         reader.finish()
 

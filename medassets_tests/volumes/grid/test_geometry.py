@@ -10,7 +10,8 @@ import pytest
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.specs import PRESETS, CTPreprocessing
-from medassets.volumes.files.nifti import NiftiHeader, open_nifti
+from medassets.volumes.files.header import VolumeHeader
+from medassets.volumes.files.nifti import open_nifti
 from medassets.volumes.grid.geometry import (
     ResamplingPlan,
     describe_geometry,
@@ -22,7 +23,7 @@ SHAPE = (5, 7, 11)
 STEPS = (0.9, 1.3, 2.1)
 
 
-def read_header(path: Any) -> NiftiHeader:
+def read_header(path: Any) -> VolumeHeader:
     with open_nifti(path) as reader:
         return reader.header
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medassets.errors import Reason, SampleRejectedError
-from medassets.volumes.files.nifti import NiftiHeader
+from medassets.volumes.files.header import VolumeHeader
 from medassets.volumes.grid.hu import (
     HuDeclaration,
     VoxelStatistics,
@@ -15,8 +15,8 @@ from medassets.volumes.grid.hu import (
 )
 
 
-def header(slope: float | None = None, intercept: float | None = None) -> NiftiHeader:
-    return NiftiHeader(
+def header(slope: float | None = None, intercept: float | None = None) -> VolumeHeader:
+    return VolumeHeader(
         shape=(5, 7, 11),
         dtype=np.dtype("i2"),
         pixdim_mm=(1.0, 1.0, 1.0),
@@ -24,7 +24,6 @@ def header(slope: float | None = None, intercept: float | None = None) -> NiftiH
         affine_from="sform",
         slope=slope,
         intercept=intercept,
-        data_offset=352,
     )
 
 

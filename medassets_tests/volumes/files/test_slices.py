@@ -18,7 +18,7 @@ from medassets.volumes.files.array_files import (
     open_npz_array,
     open_raw_array,
 )
-from medassets.volumes.files.array_volumes import open_array_volume
+from medassets.volumes.files.slices import open_slices
 from medassets.volumes.grid.hu import HuDeclaration
 from medassets.volumes.grid.preprocessing import PreprocessedVolume, VolumeLimits, preprocess_volume
 
@@ -47,11 +47,11 @@ def make_stored(dtype: str, shape: tuple[int, ...] = (45, 37, 70)) -> np.ndarray
 
 def read_volume(opened: AbstractContextManager[ArrayStream]) -> np.ndarray:
     """Return voxels (i, j, k) from slices (j, i)."""
-    with open_array_volume(opened, buffers=BufferPool()) as reader:
+    with open_slices(opened, buffers=BufferPool()) as reader:
         i, j, k = reader.header.shape
         slices = np.empty((k, j, i), reader.header.dtype)
         for voxels in slices:
-            reader.read_slice_into(voxels)
+            reader.read_into(voxels)
         reader.finish()
         return slices.transpose()
 
@@ -59,7 +59,7 @@ def read_volume(opened: AbstractContextManager[ArrayStream]) -> np.ndarray:
 def run(path: Path, opened: Any = None, **options: Any) -> PreprocessedVolume:
     if opened is not None:
         buffers = options.setdefault("buffers", BufferPool())
-        options["opener"] = lambda _: open_array_volume(opened, buffers=buffers)
+        options["opener"] = lambda _: open_slices(opened, buffers=buffers)
     return preprocess_volume(path, preset=PRESET, limits=NO_GUARD, spacing_mm=STEPS, **options)
 
 
@@ -112,7 +112,7 @@ def test_npy_and_plain_bytes_give_the_same_too(
 def test_the_header_is_blank_and_the_record_has_the_spacing_of_the_table(tmp_path: Path) -> None:
     path = tmp_path / "volume.npz"
     np.savez(path, data=make_stored("<f2"))
-    with open_array_volume(open_npz_array(path, "data"), buffers=BufferPool()) as reader:
+    with open_slices(open_npz_array(path, "data"), buffers=BufferPool()) as reader:
         header = reader.header
     assert (header.pixdim_mm, header.affine_from) == ((1.0, 1.0, 1.0), "pixdim")
     assert (header.slope, header.intercept, header.dtype) == (None, None, np.float32)

@@ -1,0 +1,1 @@
+"""Kinds of CT sources, one file each; `registry` names them."""

@@ -1,0 +1,236 @@
+"""What a kind of CT source must be able to do, and what most of them share."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from medassets.errors import SpecError
+from medassets.samples import EncodedSample, SourceItem, StagedFile
+from medassets.sources.base import Source
+from medassets.sources.folder import FolderSource
+from medassets.specs import CTSourceSpec, CTWindowDatasetSpec
+from medassets.storage.buffers import BufferPool
+from medassets.volumes.files.header import VolumeStream
+from medassets.volumes.files.reports_and_labels import SampleTexts, read_row_texts
+
+_MOST_NAMES = 3
+
+EncodeWindows = Callable[[SourceItem, StagedFile, str], EncodedSample]
+"""Makes the windows of one item; the last argument is the fingerprint that the sample stores."""
+
+
+@dataclass(frozen=True)
+class CTSource(ABC):
+    """One declared source of CT volumes or masks.
+
+    A subclass in a file of its own and a line in `registry.CT_SOURCES` make a source kind. Making an
+    object touches neither disk nor network.
+
+    Attributes:
+        spec: The declaration.
+        with_texts: Whether samples need a report and labels.
+    """
+
+    FIELDS: ClassVar[frozenset[str]] = frozenset()
+    """Fields of the declaration that this kind reads, beside those of every dataset."""
+
+    TEXT_FIELDS: ClassVar[frozenset[str]] = frozenset()
+    """Further fields that it reads only for reports and labels."""
+
+    PATHS_COLUMN: ClassVar[str] = "path"
+    """Column of the catalog with the path of each item's file, or a list of several paths."""
+
+    stores_masks: ClassVar[bool] = False
+    """Whether items are masks that exist already, and not volumes of stored values."""
+
+    has_headers: ClassVar[bool] = False
+    """Whether files state spacing, orientation and HU scaling of their own."""
+
+    is_local: ClassVar[bool] = True
+    """Whether files are read where they are, on this machine."""
+
+    is_only_copy: ClassVar[bool] = True
+    """Whether a shard may be the only copy of a sample, because users delete source files."""
+
+    is_compressed: ClassVar[bool] = False
+    """Whether files are fetched and inflated, which a plan estimates."""
+
+    spec: CTSourceSpec
+    with_texts: bool = True
+
+    @property
+    def used_fields(self) -> frozenset[str]:
+        """Names of the fields of the declaration that have an effect on this source."""
+        return self.FIELDS | (self.TEXT_FIELDS if self.with_texts else frozenset())
+
+    @property
+    def folder(self) -> Path:
+        """Top of the tree of a local source."""
+        return Path(self.spec.folder).expanduser()
+
+    @abstractmethod
+    def check(self) -> None:
+        """Check the fields that this kind reads; nothing is opened.
+
+        Raises:
+            SpecError: Naming the first wrong field.
+        """
+
+    def open_files(self) -> Source:
+        """Return the tree of files that items name with their paths."""
+        return FolderSource(self.folder)
+
+    @abstractmethod
+    def read_rows(
+        self, files: Source, *, revision: str | None, previous: pa.Table | None = None
+    ) -> pa.Table:
+        """Return one catalog row per item of all splits, excluded ones included.
+
+        Args:
+            files: What `open_files` returned.
+            revision: Pinned revision to read at; None where the source has none.
+            previous: The last catalog; what it says of unchanged files is not read again.
+
+        Raises:
+            CatalogError: If a table or list is missing or malformed.
+        """
+
+    def check_rows(self, rows: pa.Table, *, own: Path) -> None:
+        """Check rows against the place where the dataset publishes its shards.
+
+        Args:
+            rows: What `read_rows` returned.
+            own: Folder of the dataset's shards.
+
+        Raises:
+            SpecError: If the source is the dataset's own output.
+        """
+        return
+
+    def has_file(self, path: str) -> bool:
+        """Tell whether the file of an item is present in a local source."""
+        return FolderSource(self.folder).locate(path) is not None
+
+    def list_paths(self, row: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the paths of all files of an item, the one in `path` first."""
+        paths = row.get(self.PATHS_COLUMN)
+        if paths is None or isinstance(paths, str):
+            return (row["path"],)
+        return tuple(paths)
+
+    def open_volume(self, item: SourceItem, path: Path) -> AbstractContextManager[VolumeStream]:
+        """Open the volume of an item; see `medassets.volumes.source.VolumeSource`."""
+        msg = f"{item.key}: {type(self).__name__} has no volumes"
+        raise NotImplementedError(msg)
+
+    def read_texts(self, item: SourceItem, staged: StagedFile) -> SampleTexts:
+        """Return report and labels of an item; see `medassets.volumes.source.VolumeSource`."""
+        return read_row_texts(item)
+
+    def window_encoder(self, spec: CTWindowDatasetSpec, buffers: BufferPool) -> EncodeWindows:
+        """Return the function that makes the windows of one item; numba is imported here.
+
+        Args:
+            spec: Declaration of the dataset.
+            buffers: Where masks and scratch arrays come from.
+        """
+        from medassets.volumes.windows.samples import encode_window_sample
+
+        def encode(item: SourceItem, staged: StagedFile, fingerprint: str) -> EncodedSample:
+            return encode_window_sample(
+                item, staged, spec=spec, source=self, fingerprint=fingerprint, buffers=buffers
+            )
+
+        return encode
+
+    def fingerprint_facts(self) -> dict[str, Any]:
+        """Return what of the source, beside files and rows, changes the bytes of a sample."""
+        return {}
+
+    def describe_catalog(self, table: pa.Table) -> Mapping[str, Any]:
+        """Return what users should know of a catalog beyond its counts; may be empty."""
+        return {}
+
+    def find_unused(
+        self, place: Path, items: Sequence[SourceItem], *, ignored: Collection[str]
+    ) -> str:
+        """Return what a file contains that no sample of the dataset stores; empty if nothing.
+
+        A file with such content is not deleted.
+
+        Args:
+            place: The file.
+            items: The samples that are made of it.
+            ignored: Names of content that may be lost; the declaration's `ignored_members`.
+
+        Raises:
+            OSError: If the file cannot be read.
+            ValueError: If its content is damaged.
+        """
+        return ""
+
+
+def require_fields(spec: CTSourceSpec, **reasons: str) -> None:
+    """Require fields of a declaration.
+
+    Args:
+        spec: The declaration.
+        reasons: Field -> what the source kind needs it for.
+
+    Raises:
+        SpecError: If one is empty.
+    """
+    for field, reason in reasons.items():
+        if not getattr(spec, field):
+            raise SpecError(field=field, what=reason)
+
+
+def check_inside(field: str, path: str) -> None:
+    """Reject a relative path that could leave the source.
+
+    Raises:
+        SpecError: Naming the field.
+    """
+    if any(part in ("", ".", "..") for part in path.rstrip("/").split("/")):
+        raise SpecError(field=field, what=f"expected a path inside the source, got {path!r}")
+
+
+def check_place(spec: CTSourceSpec, field: str) -> None:
+    """Reject a path that is neither absolute nor inside the declared folder.
+
+    Raises:
+        SpecError: Naming the field.
+    """
+    path = getattr(spec, field)
+    if path.startswith(("/", "~")):
+        return
+    if not spec.folder:
+        what = f"expected an absolute path, or a folder to find it in, got {path!r}"
+        raise SpecError(field=field, what=what)
+    check_inside(field, path)
+
+
+def check_split_paths(spec: CTSourceSpec, fields: Collection[str]) -> None:
+    """Reject paths that two splits share: each volume would be in both.
+
+    Raises:
+        SpecError: Naming the first such field.
+    """
+    for field in fields:
+        if len(spec.splits) > 1 and "{split}" not in getattr(spec, field):
+            what = (
+                f"several splits {list(spec.splits)} need a path with '{{split}}' in it, got "
+                f"{getattr(spec, field)!r}; or declare one split, such as [train]"
+            )
+            raise SpecError(field=field, what=what)
+
+
+def shorten_names(names: Sequence[str]) -> str:
+    """Return the first names of a list, and how many more there are."""
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more

@@ -1,0 +1,87 @@
+"""Sources in the layout of CT-RATE: NIfTI volumes and tables, on a hub or in a folder."""
+
+import re
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import ClassVar
+
+import pyarrow as pa
+
+from medassets.datasets.ct_sources.base import CTSource, check_inside, require_fields
+from medassets.errors import SpecError
+from medassets.samples import SourceItem
+from medassets.sources.base import Source
+from medassets.sources.hub import HubSource
+from medassets.volumes.catalog.ct_rate import drop_texts, read_rows
+from medassets.volumes.catalog.ct_rate_names import volumes_pattern
+from medassets.volumes.files.header import VolumeStream
+from medassets.volumes.files.nifti import open_nifti
+
+
+class CTRateFolder(CTSource):
+    """A folder in the layout of ibrahimhamamci/CT-RATE."""
+
+    FIELDS = frozenset({"folder", "volumes_dir"})
+    has_headers = True
+    is_compressed = True
+
+    def check(self) -> None:
+        """Check the folder, and the pattern of volumes inside it."""
+        require_fields(self.spec, folder="source folder needs the path of the source tree")
+        self._check_volumes_dir()
+
+    def _check_volumes_dir(self) -> None:
+        pattern = volumes_pattern(self.spec)
+        if "{split}" not in pattern:
+            what = f"expected a path with '{{split}}' in it, got {self.spec.volumes_dir!r}"
+            raise SpecError(field="volumes_dir", what=what)
+        check_inside("volumes_dir", pattern)
+
+    def read_rows(
+        self, files: Source, *, revision: str | None, previous: pa.Table | None = None
+    ) -> pa.Table:
+        """Return one row per line of the splits' metadata tables; see `volumes.catalog.ct_rate`."""
+        tables = [
+            read_rows(files, self.spec, split, revision, with_texts=self.with_texts)
+            for split in self.spec.splits
+        ]
+        table = pa.concat_tables(tables, promote_options="default")
+        if self.with_texts:
+            return table
+        return drop_texts(table).replace_schema_metadata(None)
+
+    def open_volume(self, item: SourceItem, path: Path) -> AbstractContextManager[VolumeStream]:
+        """Open a NIfTI file."""
+        return open_nifti(path)
+
+
+class CTRateHub(CTRateFolder):
+    """A dataset repository on the Hugging Face Hub in the layout of ibrahimhamamci/CT-RATE."""
+
+    FIELDS = frozenset(
+        {
+            *("repo_id", "revision", "endpoint", "use_token", "volumes_dir"),
+            *("keep_raw", "staging_budget_gb"),
+        }
+    )
+    is_local: ClassVar[bool] = False
+    is_only_copy: ClassVar[bool] = False
+
+    def check(self) -> None:
+        """Check the name of the repository, and the pattern of volumes inside it."""
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", self.spec.repo_id):
+            what = f"expected '<org>/<name>' for source huggingface, got {self.spec.repo_id!r}"
+            raise SpecError(field="repo_id", what=what)
+        self._check_volumes_dir()
+
+    def open_files(self) -> HubSource:
+        """Return the repository at the declared revision."""
+        spec = self.spec
+        token = None if spec.use_token else False
+        return HubSource(
+            spec.repo_id, revision=spec.revision, endpoint=spec.endpoint or None, token=token
+        )
+
+    def has_file(self, path: str) -> bool:
+        """Return True: a commit keeps its files."""
+        return True

@@ -1,0 +1,44 @@
+"""Names of the kinds of CT sources."""
+
+from collections.abc import Mapping
+
+from medassets.datasets.ct_sources.base import CTSource
+from medassets.datasets.ct_sources.ct_rate import CTRateFolder, CTRateHub
+from medassets.datasets.ct_sources.existing_masks import ExistingMasks
+from medassets.datasets.ct_sources.npz import NpzTree
+from medassets.datasets.ct_sources.webdataset import WebDatasetTars
+from medassets.specs import CTSourceSpec
+from medassets.specs.checks import check_choice
+
+CT_SOURCES: dict[str, type[CTSource]] = {
+    "huggingface": CTRateHub,
+    "folder": CTRateFolder,
+    "npz": NpzTree,
+    "webdataset": WebDatasetTars,
+    "processed": ExistingMasks,
+}
+"""Value of `source` in a declaration -> the kind of source."""
+
+
+def open_volume_source(spec: CTSourceSpec) -> CTSource:
+    """Return the source of a dataset of volumes with reports and labels; opens no file.
+
+    Raises:
+        SpecError: If no such source has volumes.
+    """
+    known = {name: kind for name, kind in CT_SOURCES.items() if not kind.stores_masks}
+    return _open(spec, known, with_texts=True)
+
+
+def open_window_source(spec: CTSourceSpec) -> CTSource:
+    """Return the source of a dataset of windows; opens no file.
+
+    Raises:
+        SpecError: If there is no such source.
+    """
+    return _open(spec, CT_SOURCES, with_texts=False)
+
+
+def _open(spec: CTSourceSpec, known: Mapping[str, type[CTSource]], *, with_texts: bool) -> CTSource:
+    check_choice("source", spec.source, tuple(known))
+    return known[spec.source](spec, with_texts=with_texts)

@@ -1,0 +1,127 @@
+"""Existing WebDatasets: volumes, reports and labels in the samples of tar files."""
+
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from medassets.datasets.ct_sources.base import (
+    CTSource,
+    check_place,
+    check_split_paths,
+    require_fields,
+    shorten_names,
+)
+from medassets.errors import Reason, SampleRejectedError, SpecError
+from medassets.samples import SourceItem, StagedFile
+from medassets.sources.base import Source
+from medassets.sources.webdataset import WebDatasetSource
+from medassets.tars.index import index_tar, split_sample_path
+from medassets.volumes.catalog.webdataset_rows import read_webdataset_rows
+from medassets.volumes.files.array_files import open_npy_array, open_npz_array, open_raw_array
+from medassets.volumes.files.header import VolumeStream
+from medassets.volumes.files.reports_and_labels import (
+    SampleTexts,
+    find_sample_members,
+    read_member_texts,
+)
+
+_PATTERN_MARKS = "{*?["
+_MEMBERS = ("volume_member", "text_member", "labels_member", "json_member")
+
+
+class WebDatasetTars(CTSource):
+    """Samples of tar files on this machine, each with a volume and a json."""
+
+    FIELDS = frozenset({"folder", "shards", "fields", "array_key", "ignored_members"})
+    TEXT_FIELDS = frozenset({"label_names"})
+
+    @property
+    def folder(self) -> Path:
+        """The declared folder; without one, the folder in front of the pattern's first mark."""
+        if self.spec.folder:
+            return Path(self.spec.folder).expanduser()
+        head = self.spec.shards
+        for mark in _PATTERN_MARKS:
+            head = head.partition(mark)[0]
+        return Path(head.rpartition("/")[0] or "/").expanduser()
+
+    def check(self) -> None:
+        """Check the pattern of tars; several splits need patterns of their own."""
+        what = "source webdataset needs the pattern of its tars, or their manifest"
+        require_fields(self.spec, shards=what)
+        check_place(self.spec, "shards")
+        check_split_paths(self.spec, ("shards",))
+
+    def open_files(self) -> WebDatasetSource:
+        """Return the tree in which each sample has a path of its own."""
+        return WebDatasetSource(self.folder)
+
+    def read_rows(
+        self, files: Source, *, revision: str | None, previous: pa.Table | None = None
+    ) -> pa.Table:
+        """Return one row per sample; see `volumes.catalog.webdataset_rows`."""
+        return read_webdataset_rows(
+            self.spec, self.open_files(), previous, with_texts=self.with_texts
+        )
+
+    def check_rows(self, rows: pa.Table, *, own: Path) -> None:
+        """Reject tars in the folder where the dataset publishes its own shards."""
+        files, own = self.open_files(), own.resolve()
+        paths = rows["path"].drop_null().to_pylist()
+        for tar in sorted({files.physical_path(path) for path in paths}):
+            if (self.folder / tar).resolve().is_relative_to(own):
+                what = (
+                    f"{self.folder / tar} is in the folder where {self.spec.name} publishes its "
+                    f"own shards, {own}; give the dataset another name, or move the tars"
+                )
+                raise SpecError(field="shards", what=what)
+
+    def has_file(self, path: str) -> bool:
+        """Tell whether the tar of a sample is present."""
+        files = self.open_files()
+        return files.locate(files.physical_path(path)) is not None
+
+    def open_volume(self, item: SourceItem, path: Path) -> AbstractContextManager[VolumeStream]:
+        """Open the array of a sample: `.npz`, `.npy`, or plain bytes that the json describes."""
+        suffix = item.row["volume_member"]
+        members = find_sample_members(item, path)
+        if suffix not in members:
+            raise SampleRejectedError(Reason.MISSING_SOURCE, f"the sample has no member .{suffix}")
+        within = members[suffix]
+        kind = suffix.rpartition(".")[2]
+        if kind == "npz":
+            return open_npz_array(path, self.spec.array_key, within=within)
+        if kind == "npy":
+            return open_npy_array(path, within=within)
+        shape, dtype = item.row["shape"], item.row["array_dtype"]
+        return open_raw_array(path, shape=tuple(shape), dtype=dtype, within=within)
+
+    def read_texts(self, item: SourceItem, staged: StagedFile) -> SampleTexts:
+        """Return report and labels as the sample contains them."""
+        return read_member_texts(item, staged)
+
+    def fingerprint_facts(self) -> dict[str, Any]:
+        """Return which array of an `.npz` is the volume."""
+        return {"array": [self.spec.source, self.spec.array_key]}
+
+    def find_unused(
+        self, place: Path, items: Sequence[SourceItem], *, ignored: Collection[str]
+    ) -> str:
+        """Return the samples of a tar, or else their members, that no sample stores.
+
+        Files of a tar that are no member of a sample do not count: no reader of WebDatasets sees
+        them.
+        """
+        taken = {
+            split_sample_path(item.path)[1]: {item.row.get(name) for name in _MEMBERS}
+            | set(ignored)
+            for item in items
+        }
+        samples = index_tar(place)
+        if strangers := sorted(samples.keys() - taken.keys()):
+            return f"the samples {shorten_names(strangers)}"
+        members = {suffix for key, found in samples.items() for suffix in found.keys() - taken[key]}
+        return f"members .{shorten_names(sorted(members))}" if members else ""
