@@ -15,6 +15,7 @@ from medassets.shards.record import SampleEntry, ShardRecord
 from medassets.storage.checksums import crc32, sha256_file
 from medassets.storage.paths import DatasetPaths
 from medassets.storage.scratch import Scratch, make_scratch, open_scratch
+from medassets.video.catalog.clip_row import ClipRow, move_to_clip
 
 if TYPE_CHECKING:
     from medassets.video.clips.plan import ClipEncoding, ClipFacts
@@ -40,35 +41,37 @@ def cut_clips(
         encoding: How clips are written.
         fingerprint: What a clip's making is known by; stored with it.
     """
-    from medassets.video.timeline import Segment
-
     made: list[Encoded] = []
     with open_scratch() as scratch:
         for item in items:
-            started, target = time.perf_counter(), scratch / f"{item.key}.mp4"
-            segment = Segment(item.row["from_ms"], item.row["to_ms"])
+            started, row = time.perf_counter(), ClipRow.read(item.row)
+            target = scratch / f"{item.key}.mp4"
             try:
-                facts = decoder.write_clip(staged.path, segment, encoding, target)
+                facts = decoder.write_clip(staged.path, row.segment, encoding, target)
             except SampleRejectedError as error:
                 made.append(error)
                 continue
-            sample = _encode(item, staged, facts, target, fingerprint(item))
+            sample = _encode(item, row, staged, facts, target, fingerprint(item))
             made.append(replace(sample, seconds={"cut": time.perf_counter() - started}))
             target.unlink()
     return made
 
 
 def _encode(
-    item: SourceItem, staged: StagedFile, facts: "ClipFacts", clip: Path, fingerprint: str
+    item: SourceItem,
+    row: ClipRow,
+    staged: StagedFile,
+    facts: "ClipFacts",
+    clip: Path,
+    fingerprint: str,
 ) -> EncodedSample:
-    row = item.row
     described = {
         "key": item.key,
-        "vid": row["vid"],
+        "vid": row.vid,
         "split": item.split,
-        "transcript": row["transcript"],
-        "begin_s": row["begin_ms"] / 1000,
-        "end_s": row["end_ms"] / 1000,
+        "transcript": row.transcript,
+        "begin_s": row.begin_ms / 1000,
+        "end_s": row.end_ms / 1000,
         "duration_s": (facts.end_ms - facts.begin_ms) / 1000,
         "num_frames": facts.num_frames,
         "num_hidden_frames": facts.num_hidden,
@@ -76,7 +79,7 @@ def _encode(
         "height": facts.height,
         "codec": facts.codec,
         "has_audio": facts.has_audio,
-        "size": row["size"],
+        "size": row.size,
         "source": {"uri": staged.uri, "sha256": staged.sha256, "bytes": staged.num_bytes},
         "fingerprint": fingerprint,
     }
@@ -85,11 +88,11 @@ def _encode(
         key=item.key,
         members=(
             ("mp4", clip.read_bytes()),
-            ("txt", row["transcript"].encode()),
+            ("txt", row.transcript.encode()),
             ("json", text.encode()),
         ),
         facts={
-            "vid": row["vid"],
+            "vid": row.vid,
             "source_sha256": staged.sha256,
             "duration_ms": facts.end_ms - facts.begin_ms,
             "num_frames": facts.num_frames,
@@ -172,5 +175,5 @@ def _inside_clip(item: SourceItem, sample: SampleEntry | None) -> SourceItem:
     if sample is None:
         return replace(item, path=f"clips/{item.key}.mp4")
     # A path of its own: the clips of one video lie in several files here.
-    row = {**item.row, "from_ms": 0, "to_ms": int(sample.facts["duration_ms"])}
+    row = move_to_clip(item.row, int(sample.facts["duration_ms"]))
     return replace(item, path=f"clips/{item.key}.mp4", row=row)

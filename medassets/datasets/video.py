@@ -34,6 +34,7 @@ from medassets.sources.folder import FolderSource
 from medassets.specs import VideoClipDatasetSpec
 from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import DatasetPaths
+from medassets.video.catalog.clip_row import ClipRow
 
 if TYPE_CHECKING:
     from medassets.video.clips.plan import ClipEncoding
@@ -174,14 +175,13 @@ class VideoFrames(_VideoClips):
     def encoder(self) -> Encode:
         """Return the function that decodes all clips of one video in one go."""
         from medassets.video.samples import encode_clip_sample
-        from medassets.video.timeline import Segment
         from medassets.video.tokens import open_tokenizer
 
         decoder, request = self._open_decoder(), self.request()
         tokenizer = open_tokenizer(self.spec.tokenizer)
 
         def encode(items: Sequence[SourceItem], staged: StagedFile) -> Sequence[Encoded]:
-            segments = [Segment(item.row["from_ms"], item.row["to_ms"]) for item in items]
+            segments = [ClipRow.read(item.row).segment for item in items]
             started = time.perf_counter()
             clips = decoder.decode(staged.path, segments, request)
             decode_s = (time.perf_counter() - started) / len(items)
@@ -370,11 +370,12 @@ def _rejections_as_values(probe: Callable[[Path], Any]) -> Callable[[Path], Any]
 
 
 def _name_row(item: SourceItem, error: SampleRejectedError) -> SampleRejectedError:
-    if item.row["row"] is None:
+    number = ClipRow.read(item.row).row
+    if number is None:
         return error
-    return SampleRejectedError(error.reason, f"metadata row {item.row['row']}: {error.detail}")
+    return SampleRejectedError(error.reason, f"metadata row {number}: {error.detail}")
 
 
 def _length_s(row: Mapping[str, Any]) -> float:
-    begin, end = row.get("from_ms") or 0, row.get("to_ms") or row.get("duration_ms")
-    return max(end - begin, 0) / 1000 if end is not None else _GUESSED_CLIP_S
+    length_s = ClipRow.read(row).length_s
+    return _GUESSED_CLIP_S if length_s is None else length_s

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from medassets.arrays import BytesLike
 from medassets.samples import EncodedSample, SourceItem, StagedFile
+from medassets.video.catalog.clip_row import ClipRow
 from medassets.video.frames.conversion import RESIZE
 from medassets.video.requests import DecodedClip
 from medassets.video.tokens import Tokenizer
@@ -45,20 +46,20 @@ def encode_clip_sample(
         fingerprint: What the sample's making is known by; stored with it.
     """
     started = time.perf_counter()
-    text, size = item.row["transcript"], item.row["size"]
+    row = ClipRow.read(item.row)
     described = describe_clip(
-        item, staged, clip, tokenizer_name=tokenizer.name, fingerprint=fingerprint
+        item, row, staged, clip, tokenizer_name=tokenizer.name, fingerprint=fingerprint
     )
-    resampled = resample_sizes(size, len(clip.frames)) if size else None
+    resampled = resample_sizes(row.size, len(clip.frames)) if row.size else None
     members: tuple[tuple[str, BytesLike], ...] = (
         ("npy", encode_npy(clip.frames)),
-        ("txt", text.encode()),
-        ("tokens.npy", encode_npy(tokenizer.encode(text))),
+        ("txt", row.transcript.encode()),
+        ("tokens.npy", encode_npy(tokenizer.encode(row.transcript))),
         ("size.json", _encode_json(resampled)),
         ("json", _encode_json(described)),
     )
     facts = {
-        "vid": item.row["vid"],
+        "vid": row.vid,
         "num_frames": len(clip.frames),
         "device": clip.device,
         "fallback": clip.fallback,
@@ -88,6 +89,7 @@ def resample_sizes(sizes: Sequence[float], num_frames: int) -> list[float]:
 
 def describe_clip(
     item: SourceItem,
+    row: ClipRow,
     staged: StagedFile,
     clip: DecodedClip,
     *,
@@ -99,22 +101,22 @@ def describe_clip(
     `timestamps_s` are the presentation times of the frames that are shown, in seconds from the
     start of the video that `begin_s` and `end_s` count in, also where a clip of it was decoded.
     """
-    row, facts = item.row, clip.facts
+    facts = clip.facts
     return {
         "key": item.key,
-        "vid": row["vid"],
+        "vid": row.vid,
         "split": item.split,
-        "transcript": row["transcript"],
-        "begin_s": row["begin_ms"] / 1000,
-        "end_s": row["end_ms"] / 1000,
+        "transcript": row.transcript,
+        "begin_s": row.begin_ms / 1000,
+        "end_s": row.end_ms / 1000,
         "shape": list(clip.frames.shape),
         "dtype": clip.frames.dtype.name,
         "axes": "t h w c",
         "color": "RGB",
-        "timestamps_s": _place_times(clip, row["begin_ms"]),
+        "timestamps_s": _place_times(clip, row.begin_ms),
         "times_from": "start of the video",
         "num_segment_frames": clip.num_segment_frames,
-        "size": row["size"],
+        "size": row.size,
         "decoder": {
             "device": clip.device,
             "codec": facts.codec,

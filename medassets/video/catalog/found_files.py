@@ -12,14 +12,14 @@ import pyarrow as pa
 from medassets.errors import Reason, SampleRejectedError
 from medassets.specs import VideoClipDatasetSpec
 from medassets.storage.arrow import kernels
+from medassets.video.catalog.columns import FACT_COLUMNS, ClipColumns, Column
 from medassets.video.catalog.coverage import VideoCounts
-from medassets.video.catalog.exclusion import Column, Columns
 from medassets.video.catalog.info_table import InfoTable, read_info_table
 from medassets.video.catalog.keys_and_splits import number_values
 from medassets.video.catalog.listing import VideoFile, find_links_out, list_videos
 from medassets.video.catalog.matching import Matching, match_clips, match_videos
 from medassets.video.catalog.missing_reasons import explain_missing
-from medassets.video.catalog.probing import FACT_COLUMNS, KnownFacts, ProbeAll, find_facts
+from medassets.video.catalog.probing import KnownFacts, ProbeAll, find_facts
 
 _NUM_LISTED = 20
 
@@ -27,7 +27,7 @@ Facts = Mapping[str, KnownFacts | SampleRejectedError]
 
 
 def find_files(
-    columns: Columns,
+    columns: ClipColumns,
     spec: VideoClipDatasetSpec,
     folder: Path,
     *,
@@ -47,7 +47,7 @@ def find_files(
     Raises:
         CatalogError: If `info.csv` or the folder cannot be read.
     """
-    codes, names = number_values(columns["vid" if spec.source == "videos" else "clip_path"])
+    codes, names = number_values(columns.vid if spec.source == "videos" else columns.clip_path)
     files = list_videos(folder)
     info = _read_info(spec)
     matching = explain_missing(
@@ -56,7 +56,7 @@ def find_files(
         match=lambda missing, links: _match(spec, missing, links, info),
         problems=info.problems,
     )
-    wanted = _find_wanted(codes, names, columns["excluded"], matching)
+    wanted = _find_wanted(codes, names, columns.excluded, matching)
     facts = find_facts(wanted, folder, files=files, previous=previous, probe_all=probe_all)
     table = _describe(names, files, matching, facts)
     return FoundFiles(table, codes, _count(files, matching, info))

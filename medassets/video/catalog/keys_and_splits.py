@@ -9,14 +9,14 @@ import pyarrow as pa
 
 from medassets.errors import Reason
 from medassets.storage.arrow import kernels
-from medassets.video.catalog.exclusion import Column, Columns, exclude, one_chunk
+from medassets.video.catalog.columns import ClipColumns, Column, exclude, one_chunk
 
 _LONGEST_KEY = 90
 _VAL_FROM = 0.8
 _TEST_FROM = 0.9
 
 
-def name_clips(columns: Columns) -> None:
+def name_clips(columns: ClipColumns) -> None:
     """Give each row a key of its own, and exclude those that repeat another one.
 
     The key is `{vid}_{begin_ms}_{end_ms}`. Clips of the same stretch with another text get `-2`,
@@ -26,16 +26,16 @@ def name_clips(columns: Columns) -> None:
     Args:
         columns: `row, vid, begin_ms, end_ms, transcript, excluded, detail`; `key` is added.
     """
-    is_clip = kernels.is_null(columns["excluded"])
-    stretch = [kernels.cast(columns[name], pa.string()) for name in ("begin_ms", "end_ms")]
-    names = kernels.binary_join_element_wise(columns["vid"], *stretch, "_")
-    columns["key"] = one_chunk(kernels.if_else(is_clip, names, pa.scalar(None, pa.string())))
+    is_clip = kernels.is_null(columns.excluded)
+    stretch = [kernels.cast(times, pa.string()) for times in (columns.begin_ms, columns.end_ms)]
+    names = kernels.binary_join_element_wise(columns.vid, *stretch, "_")
+    columns.key = one_chunk(kernels.if_else(is_clip, names, pa.scalar(None, pa.string())))
     _part_equal_keys(columns)
     _exclude_long_keys(columns)
-    is_rest = one_chunk(kernels.is_valid(columns["excluded"]))
-    rows = kernels.cast(kernels.filter(columns["row"], is_rest), pa.string())
+    is_rest = one_chunk(kernels.is_valid(columns.excluded))
+    rows = kernels.cast(kernels.filter(columns.row, is_rest), pa.string())
     others = one_chunk(kernels.binary_join_element_wise("metadata-row-", rows, ""))
-    columns["key"] = kernels.replace_with_mask(columns["key"], is_rest, others)
+    columns.key = kernels.replace_with_mask(columns.key, is_rest, others)
 
 
 def number_values(values: Column) -> tuple[npt.NDArray[np.int64], list[str]]:
@@ -63,11 +63,11 @@ def _draw_split(name: str) -> str:
     return "train" if share < _VAL_FROM else "val" if share < _TEST_FROM else "test"
 
 
-def _part_equal_keys(columns: Columns) -> None:
+def _part_equal_keys(columns: ClipColumns) -> None:
     """Count up equal keys, and exclude those that come with an equal text."""
     equal = _find_equal(columns)
-    names = ("key", "transcript", "row")
-    cells = [kernels.filter(columns[name], equal).to_pylist() for name in names]
+    parts = (columns.key, columns.transcript, columns.row)
+    cells = [kernels.filter(part, equal).to_pylist() for part in parts]
     texts_by_key: dict[str, dict[str, int]] = {}
     keys: list[str] = []
     repeated: list[str | None] = []
@@ -76,19 +76,19 @@ def _part_equal_keys(columns: Columns) -> None:
         first = texts.setdefault(text, row)
         repeated.append(None if first == row else f"the same clip and text as in row {first}")
         keys.append(key if len(texts) == 1 else f"{key}-{len(texts)}")
-    columns["key"] = kernels.replace_with_mask(columns["key"], equal, pa.array(keys, pa.string()))
+    columns.key = kernels.replace_with_mask(columns.key, equal, pa.array(keys, pa.string()))
     nothing = pa.nulls(len(equal), pa.string())
     sentences = kernels.replace_with_mask(nothing, equal, pa.array(repeated, pa.string()))
     reason = str(Reason.DUPLICATE_ROW)
     exclude(columns, kernels.is_valid(sentences), reason=reason, sentence=[sentences])
 
 
-def _find_equal(columns: Columns) -> pa.Array:
+def _find_equal(columns: ClipColumns) -> pa.Array:
     """Return which clips have the video and the stretch of another one."""
-    codes, _ = number_values(columns["vid"])
-    codes[~kernels.is_valid(columns["key"]).to_numpy(zero_copy_only=False)] = -1
+    codes, _ = number_values(columns.vid)
+    codes[~kernels.is_valid(columns.key).to_numpy(zero_copy_only=False)] = -1
     begin, end = (
-        kernels.fill_null(columns[name], -1).to_numpy() for name in ("begin_ms", "end_ms")
+        kernels.fill_null(times, -1).to_numpy() for times in (columns.begin_ms, columns.end_ms)
     )
     order = np.lexsort((end, begin, codes))
     same = codes[order][1:] >= 0
@@ -100,8 +100,8 @@ def _find_equal(columns: Columns) -> pa.Array:
     return pa.array(equal)
 
 
-def _exclude_long_keys(columns: Columns) -> None:
-    keys = columns["key"]
+def _exclude_long_keys(columns: ClipColumns) -> None:
+    keys = columns.key
     exclude(
         columns,
         kernels.greater(kernels.binary_length(keys), _LONGEST_KEY),

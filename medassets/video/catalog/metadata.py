@@ -14,21 +14,7 @@ import pyarrow as pa
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.storage.formats.json_records import UnreadableRecord, iter_json_records
-
-RECORD_SCHEMA = pa.schema(
-    [
-        ("row", pa.int64()),
-        ("vid", pa.string()),
-        ("clip_path", pa.string()),
-        ("begin_ms", pa.int64()),
-        ("end_ms", pa.int64()),
-        ("transcript", pa.string()),
-        ("size", pa.list_(pa.float64())),
-        ("excluded", pa.string()),
-        ("detail", pa.string()),
-    ]
-)
-"""Columns of `read_metadata` and `read_pairs`; null is what a record does not say rightly."""
+from medassets.video.catalog.columns import RECORD_SCHEMA
 
 _ROWS_AT_A_TIME = 16_384
 _VID = re.compile(r"[A-Za-z0-9_-]+")

@@ -10,21 +10,12 @@ import pyarrow as pa
 
 from medassets.errors import SampleRejectedError
 from medassets.storage.arrow import kernels
+from medassets.video.catalog.columns import FACT_COLUMNS
 from medassets.video.catalog.listing import VideoFile
 from medassets.video.facts import VideoFacts
 
 ProbeAll: TypeAlias = Callable[[Mapping[str, Path]], Mapping[str, VideoFacts | SampleRejectedError]]
 """Probes files; path inside the folder -> place, to facts or rejection by the same path."""
-
-FACT_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
-    ("codec", pa.string()),
-    ("width", pa.int64()),
-    ("height", pa.int64()),
-    ("duration_ms", pa.int64()),
-    ("rotation", pa.int64()),
-    ("fps", pa.float64()),
-)
-"""What the catalog keeps of a video's facts."""
 
 
 def find_facts(

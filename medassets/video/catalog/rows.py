@@ -9,29 +9,22 @@ import pyarrow as pa
 from medassets.errors import Reason
 from medassets.specs import VideoClipDatasetSpec
 from medassets.storage.arrow import kernels, release_memory
+from medassets.video.catalog.columns import (
+    FILE_COLUMNS,
+    RECORD_SCHEMA,
+    VIDEO_ROW_SCHEMA,
+    ClipColumns,
+    Column,
+    exclude,
+    one_chunk,
+)
 from medassets.video.catalog.coverage import VideoCounts, with_video_counts
-from medassets.video.catalog.exclusion import Column, Columns, exclude, one_chunk
 from medassets.video.catalog.found_files import find_files
 from medassets.video.catalog.keys_and_splits import name_clips, number_values, split_videos
 from medassets.video.catalog.metadata import read_metadata, read_pairs
-from medassets.video.catalog.probing import FACT_COLUMNS, ProbeAll
+from medassets.video.catalog.probing import ProbeAll
 
-_STRING, _INT, _FLOAT = pa.string(), pa.int64(), pa.float64()
-VIDEO_ROW_SCHEMA = pa.schema(
-    [
-        *((name, _STRING) for name in ("key", "split", "path", "revision", "excluded", "detail")),
-        ("num_bytes", _INT),
-        ("mtime_ns", _INT),
-        ("vid", _STRING),
-        *((name, _INT) for name in ("begin_ms", "end_ms", "from_ms", "to_ms")),
-        ("transcript", _STRING),
-        ("size", pa.list_(_FLOAT)),
-        ("row", _INT),
-        ("matched_by", _STRING),
-        *FACT_COLUMNS,
-    ]
-)
-"""Columns of `read_video_rows`; begin and end as declared, from and to inside the file."""
+_STRING, _INT = pa.string(), pa.int64()
 
 
 def read_video_rows(
@@ -70,30 +63,30 @@ def read_video_rows(
     release_memory()
     counts = _join_files(columns, spec, folder, previous=previous, probe_all=probe_all)
     _place_stretches(columns, spec)
-    columns["split"] = _split(columns["vid"], mode=split_mode, seed=seed)
-    columns["revision"] = pa.nulls(len(columns["row"]), _STRING)
+    columns.split = _split(columns.vid, mode=split_mode, seed=seed)
+    columns.revision = pa.nulls(len(columns.row), _STRING)
     release_memory()
     rows = with_video_counts(_lay_out(columns, spec.splits), counts)
     release_memory()
     return rows
 
 
-def _read_records(spec: VideoClipDatasetSpec) -> Columns:
+def _read_records(spec: VideoClipDatasetSpec) -> ClipColumns:
     if spec.source == "videos":
         path, read = spec.metadata, read_metadata
     else:
         path, read = spec.pairs_json, read_pairs
     table = read(Path(path).expanduser(), size_length=spec.size_length)
-    columns: Columns = dict(zip(table.column_names, table.columns, strict=True))
+    columns = ClipColumns(*table.select(RECORD_SCHEMA.names).columns)
     del table
-    for name in columns:
+    for name in RECORD_SCHEMA.names:
         # Many small pieces waste as much again; each column's are freed before the next.
-        columns[name] = one_chunk(columns[name])
+        setattr(columns, name, one_chunk(columns.pop(name)))
     return columns
 
 
 def _join_files(
-    columns: Columns,
+    columns: ClipColumns,
     spec: VideoClipDatasetSpec,
     folder: Path,
     *,
@@ -104,21 +97,21 @@ def _join_files(
     found = find_files(columns, spec, folder, previous=previous, probe_all=probe_all)
     reason, sentence = (found.of_records(name) for name in ("reason", "sentence"))
     exclude(columns, kernels.is_valid(reason), reason=reason, sentence=[sentence])
-    columns["path"] = kernels.fill_null(found.of_records("path"), "")
-    for name in ("matched_by", "num_bytes", "mtime_ns", *(name for name, _ in FACT_COLUMNS)):
-        columns[name] = found.of_records(name)
+    columns.path = kernels.fill_null(found.of_records("path"), "")
+    for name, _ in FILE_COLUMNS:
+        setattr(columns, name, found.of_records(name))
     return found.counts
 
 
-def _place_stretches(columns: Columns, spec: VideoClipDatasetSpec) -> None:
+def _place_stretches(columns: ClipColumns, spec: VideoClipDatasetSpec) -> None:
     """Say where each clip lies inside its file, and exclude those that end behind it."""
     if spec.source == "clips":
-        num_rows = len(columns["row"])
-        columns["from_ms"] = pa.repeat(pa.scalar(0, _INT), num_rows)
-        columns["to_ms"] = pa.nulls(num_rows, _INT)
+        num_rows = len(columns.row)
+        columns.from_ms = pa.repeat(pa.scalar(0, _INT), num_rows)
+        columns.to_ms = pa.nulls(num_rows, _INT)
         return
-    end, duration = columns["end_ms"], columns["duration_ms"]
-    columns["from_ms"], columns["to_ms"] = columns["begin_ms"], end
+    end, duration = columns.end_ms, columns.duration_ms
+    columns.from_ms, columns.to_ms = columns.begin_ms, end
     exclude(
         columns,
         kernels.greater(end, kernels.add(duration, spec.end_tolerance_ms)),
@@ -134,14 +127,14 @@ def _split(vids: Column, *, mode: str, seed: int) -> pa.Array:
     return pa.array(splits, _STRING).take(pa.array(codes % len(splits)))
 
 
-def _lay_out(columns: Columns, splits: Sequence[str]) -> pa.Table:
+def _lay_out(columns: ClipColumns, splits: Sequence[str]) -> pa.Table:
     """Return the rows as the plan wants them, which then need not be copied once more.
 
     Split by split, clips before excluded rows, by key.
     """
-    ranks = kernels.index_in(columns["split"], pa.array(splits, _STRING)).to_numpy()
-    is_excluded = kernels.is_valid(columns["excluded"]).to_numpy(zero_copy_only=False)
-    by_key = kernels.array_sort_indices(columns["key"]).to_numpy()
+    ranks = kernels.index_in(columns.split, pa.array(splits, _STRING)).to_numpy()
+    is_excluded = kernels.is_valid(columns.excluded).to_numpy(zero_copy_only=False)
+    by_key = kernels.array_sort_indices(columns.key).to_numpy()
     groups = (2 * ranks + is_excluded)[by_key]
     order = pa.array(by_key[np.argsort(groups, kind="stable")])
     # Column by column, each old one freed at once: the texts are large.

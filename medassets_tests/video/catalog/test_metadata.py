@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from medassets.errors import CatalogError, Reason
 from medassets.storage.formats import json_records
 from medassets.storage.formats.json_records import UnreadableRecord, iter_json_records
-from medassets.video.catalog.metadata import RECORD_SCHEMA, read_metadata, read_pairs, seconds_to_ms
+from medassets.video.catalog.columns import RECORD_SCHEMA
+from medassets.video.catalog.metadata import read_metadata, read_pairs, seconds_to_ms
 
 Write = Callable[[str | bytes], Path]
 

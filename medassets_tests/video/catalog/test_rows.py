@@ -11,9 +11,9 @@ import pytest
 from medassets.errors import Reason, SampleRejectedError
 from medassets.shards.catalog import plan_catalog, plan_of, read_partition, write_catalog
 from medassets.shards.fingerprint import rows_fingerprint
+from medassets.video.catalog.columns import VIDEO_ROW_SCHEMA
 from medassets.video.catalog.coverage import summarize_coverage
 from medassets.video.catalog.keys_and_splits import split_videos
-from medassets.video.catalog.rows import VIDEO_ROW_SCHEMA
 from medassets.video.files.probe import probe_video
 from medassets_tests.shelf import FACTS, Answer, Shelf, clip, pair
 
