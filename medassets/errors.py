@@ -1,6 +1,6 @@
-"""The errors medassets raises, and the one vocabulary of reasons for a lost sample."""
+"""Every error class of medassets, and the reasons why a source item is rejected."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 class Reason(StrEnum):
     """Why a source item did not become a sample.
 
-    The codes are part of the shard record and the manifest; a code is never renamed.
+    The codes are stored in shard records and manifests; a code is never renamed.
     """
 
     MISSING_UPSTREAM = "missing_upstream"
@@ -55,11 +55,22 @@ class Reason(StrEnum):
 TRANSIENT_REASONS = frozenset(
     {Reason.DECODER_TIMEOUT, Reason.DECODER_KILLED, Reason.UNREADABLE_SOURCE}
 )
-"""What may have been the machine's fault, of that day: `medassets retry` tries again."""
+"""Rejections that may be due to the machine, not the file; `medassets retry` tries them again."""
 
 
 class MedassetsError(Exception):
-    """Base of every error raised on purpose by medassets."""
+    """Base class of every error that medassets raises for a foreseen condition."""
+
+
+def find_error(name: str | None) -> type[MedassetsError] | None:
+    """Return the error class of a name, as another process reported it; None if it is not ours."""
+    return next((kind for kind in _list_kinds(MedassetsError) if kind.__name__ == name), None)
+
+
+def _list_kinds(kind: type[MedassetsError]) -> Iterator[type[MedassetsError]]:
+    yield kind
+    for narrower in kind.__subclasses__():
+        yield from _list_kinds(narrower)
 
 
 class UsageError(MedassetsError, ValueError):
@@ -94,11 +105,11 @@ class CatalogError(MedassetsError, ValueError):
 
 
 class SampleRejectedError(MedassetsError, ValueError):
-    """One source item cannot become a sample; the shard goes on without it.
+    """One source item cannot become a sample; the shard is written without it.
 
     Attributes:
-        reason: Code of the vocabulary, kept in the shard record.
-        detail: One sentence for a person; deterministic, free of paths of this machine.
+        reason: Code that is stored in the shard record.
+        detail: One sentence for the user; deterministic, without paths of this machine.
     """
 
     def __init__(self, reason: Reason, detail: str) -> None:
@@ -108,7 +119,7 @@ class SampleRejectedError(MedassetsError, ValueError):
 
 
 class SourceAccessError(MedassetsError, PermissionError):
-    """The source refuses access (401, 403); no retry can help."""
+    """The source refuses access (401, 403); a retry does not help."""
 
 
 class SourceUnavailableError(MedassetsError, ConnectionError):
@@ -120,7 +131,7 @@ class DiskSpaceError(MedassetsError, OSError):
 
 
 class ShardIntegrityError(MedassetsError, ValueError):
-    """A shard on disk is not what its record says; the message names the shard and the sample."""
+    """A shard on disk differs from its record; the message names the shard and the sample."""
 
 
 class TooManyRejectedError(MedassetsError, RuntimeError):
@@ -128,7 +139,7 @@ class TooManyRejectedError(MedassetsError, RuntimeError):
 
 
 class ReclaimError(MedassetsError, RuntimeError):
-    """Source files cannot be deleted, or a shard not be made again because they were."""
+    """Source files cannot be deleted, or a shard cannot be rebuilt because they were deleted."""
 
 
 class JournalHeaderError(MedassetsError, ValueError):
@@ -144,8 +155,36 @@ class JournalHeaderError(MedassetsError, ValueError):
 
 
 class LockTimeoutError(MedassetsError, TimeoutError):
-    """Another process held a lock for longer than the caller would wait."""
+    """Another process held a lock for longer than the caller waits."""
 
 
 class DecoderUnavailableError(MedassetsError, RuntimeError):
-    """A decoder that was asked for cannot work here; the message says what is missing."""
+    """The requested decoder does not work on this machine; the message says what is missing."""
+
+
+class DecoderLostError(SampleRejectedError):
+    """The decoder process ended, or stopped answering, during a call.
+
+    DECODER_KILLED stands for SIGKILL, which no codec raises: the kernel was short of memory, or a
+    user killed the process.
+    """
+
+
+class GarbledMessageError(MedassetsError, ValueError):
+    """Bytes between a decoder process and its parent are not a valid message."""
+
+
+class DamagedPacketError(MedassetsError, ValueError):
+    """A packet cannot be decoded, or decodes to a picture that cannot be trusted."""
+
+
+class UnplannedError(MedassetsError, RuntimeError):
+    """The decoder returns other frames than the packets promise."""
+
+
+class WindowFileError(MedassetsError, ValueError):
+    """A window mask cannot be read; the message names the file."""
+
+
+class FetchStoppedError(MedassetsError, RuntimeError):
+    """A fetch was stopped because its result is no longer needed."""

@@ -27,6 +27,13 @@ def test_a_rejection_names_its_reason_and_its_detail() -> None:
     assert str(error) == "too_short: 0.2 s of video"
 
 
+def test_an_error_is_found_by_the_name_that_another_process_reports() -> None:
+    assert errors.find_error("SpecError") is SpecError
+    assert errors.find_error("DecoderLostError") is errors.DecoderLostError
+    assert errors.find_error("KeyError") is None
+    assert errors.find_error(None) is None
+
+
 def test_every_error_is_also_a_builtin_that_python_code_expects() -> None:
     ours = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     for kind in ours:

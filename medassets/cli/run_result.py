@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
-import medassets.errors
-from medassets.errors import MedassetsError
+from medassets.errors import MedassetsError, find_error
 
 
 def read_result(result: dg.ExecuteInProcessResult, *, interrupted: bool) -> "RunResult":
@@ -70,8 +69,8 @@ def _as_failure(result: dg.ExecuteInProcessResult, *, interrupted: bool) -> "Run
     if interrupted or names & {"DagsterExecutionInterruptedError", "KeyboardInterrupt"}:
         return RunResult(result.run_id, ok=False, interrupted=True, error="interrupted")
     for link in chain:
-        kind = getattr(medassets.errors, link.cls_name or "", None)
-        if isinstance(kind, type) and issubclass(kind, MedassetsError):
+        kind = find_error(link.cls_name)
+        if kind is not None:
             text = link.message.strip()
             return RunResult(
                 result.run_id, ok=False, error=text.partition(": ")[2] or text, kind=kind

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from medassets.errors import SampleRejectedError
+from medassets.errors import FetchStoppedError, SampleRejectedError
 from medassets.samples import StagedFile
 from medassets.sources.base import OnBytes, RemoteFile, Source
 from medassets.sources.budget import (
@@ -211,10 +211,6 @@ class Staging:
             remove_reservations(self.folder)
 
 
-class _StoppedError(Exception):
-    """Ends a fetch whose result nobody waits for any more."""
-
-
 def _fetch(source: Source, file: RemoteFile, target: Path, note: OnBytes) -> Staged:
     try:
         return source.fetch(file, target, on_bytes=note)
@@ -233,7 +229,7 @@ class _Meter:
 
     def note(self, num_bytes: int) -> None:
         if self.stopped.is_set():
-            raise _StoppedError
+            raise FetchStoppedError
         with self._lock:
             self._num_bytes += num_bytes
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
+from medassets.errors import WindowFileError
 from medassets.loaders.buffers import empty_batch
 from medassets.loaders.memory import read_available_bytes
 from medassets.loaders.windows.find import (
@@ -27,7 +28,7 @@ from medassets.loaders.windows.find import (
 )
 from medassets.loaders.windows.listed import ListedFile
 from medassets.loaders.windows.pictures import draw_batch
-from medassets.loaders.windows.points import KeptSource, Points, PointSource, WindowFileError
+from medassets.loaders.windows.points import KeptSource, Points, PointSource
 from medassets.specs import STANDARD_WINDOWS
 from medassets.volumes.windows.masks import name_window_file
 from medassets.volumes.windows.occupancy import draw_ranks

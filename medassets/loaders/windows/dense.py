@@ -10,15 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medassets.loaders.windows.points import (
-    PIECE_BYTES,
-    KeptMask,
-    Pick,
-    Points,
-    WindowFileError,
-    as_values,
-    borrow,
-)
+from medassets.errors import WindowFileError
+from medassets.loaders.windows.points import PIECE_BYTES, KeptMask, Pick, Points, as_values, borrow
 from medassets.storage.checksums import byte_view
 from medassets.storage.formats.npy import read_npy_header
 from medassets.volumes.windows.occupancy import (

@@ -11,12 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from medassets.errors import WindowFileError
 from medassets.loaders.index import ShardIndex
 from medassets.loaders.windows import folders as window_folders
 from medassets.loaders.windows import shards as window_shards
 from medassets.loaders.windows.dense import DenseFile
 from medassets.loaders.windows.folders import FoundCase
-from medassets.loaders.windows.points import PointSource, WindowFileError
+from medassets.loaders.windows.points import PointSource
 from medassets.loaders.windows.shards import ShardMask
 from medassets.specs.windows import STANDARD_WINDOWS
 from medassets.storage.checksums import canonical_json, crc32

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medassets.errors import WindowFileError
 from medassets.loaders.windows.points import (
     PIECE_BYTES,
     KeptList,
     Pick,
     Points,
-    WindowFileError,
     as_index,
     as_values,
     check_index,

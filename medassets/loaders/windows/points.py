@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from medassets.errors import MedassetsError
 from medassets.volumes.windows.occupancy import Occupancy
 
 PIECE_BYTES = 1 << 20
@@ -18,10 +17,6 @@ Pick = Callable[[int], npt.NDArray[np.int64]]
 """Number of points -> numbers of those wanted, int64, ascending."""
 
 _LARGEST_INDEX = (1 << 31) - 1
-
-
-class WindowFileError(MedassetsError, ValueError):
-    """A file of a window cannot be read; the message names the file."""
 
 
 @dataclass(frozen=True)

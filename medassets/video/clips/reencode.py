@@ -15,13 +15,12 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from medassets.errors import SpecError
+from medassets.errors import SpecError, UnplannedError
 from medassets.video.clips.audio import AudioEncoder, AudioReader
 from medassets.video.clips.frame_filter import FrameFilter
 from medassets.video.clips.plan import MUXING, ClipEncoding, ClipPlan, choose_rate_hz
 from medassets.video.clips.shown_frames import Ruler, Shown, ShownFrames, make_ruler
 from medassets.video.files.reader import VideoReader
-from medassets.video.frames.planned import UnplannedError
 from medassets.video.requests import Progress
 from medassets.video.timeline import Segment
 

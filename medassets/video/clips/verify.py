@@ -7,9 +7,9 @@ from pathlib import Path
 from av.error import EOFError as FFmpegEOFError
 from av.error import FFmpegError
 
-from medassets.errors import Reason, SampleRejectedError
+from medassets.errors import DamagedPacketError, Reason, SampleRejectedError
 from medassets.video.clips.plan import ClipFacts, ClipPlan
-from medassets.video.files.reader import DamagedPacketError, VideoReader
+from medassets.video.files.reader import VideoReader
 from medassets.video.requests import Progress
 
 

@@ -12,7 +12,12 @@ from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from medassets.errors import DecoderUnavailableError, MedassetsError, Reason, SampleRejectedError
+from medassets.errors import (
+    DamagedPacketError,
+    DecoderUnavailableError,
+    Reason,
+    SampleRejectedError,
+)
 from medassets.video.facts import VideoFacts
 from medassets.video.files.containers import make_clock, open_container, pick_stream
 from medassets.video.files.continuity import Continuity, ElementContinuity, TransportContinuity
@@ -36,10 +41,6 @@ _REORDERED_CODECS = frozenset({"h264", "hevc"})
 _DENSE_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "mpeg4"})
 _HOLE = bytes(48)
 _FIELD_ORDER_UNKNOWN, _FIELD_ORDER_PROGRESSIVE = 0, 1
-
-
-class DamagedPacketError(MedassetsError, ValueError):
-    """A packet that gives no picture, or none to be trusted."""
 
 
 class VideoReader:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medassets.arrays import FrameBatchArray
-from medassets.errors import Reason, SampleRejectedError
+from medassets.errors import Reason, SampleRejectedError, UnplannedError
 from medassets.video.facts import VideoFacts
 from medassets.video.files.orientation import PictureArray
 from medassets.video.frames.conversion import RESIZE, FrameConverter
@@ -153,7 +153,7 @@ def _decode_by_plan(
 ) -> Iterator[tuple[int, Outcome]]:
     """Yield what can be decoded by counting packets; what is left out cannot."""
     from medassets.video.frames.packet_plan import plan_decoding, read_packets
-    from medassets.video.frames.planned import PlannedDecoding, UnplannedError
+    from medassets.video.frames.planned import PlannedDecoding
 
     if not segments or not reader.can_count_packets:
         return

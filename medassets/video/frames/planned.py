@@ -7,17 +7,13 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
-from medassets.errors import MedassetsError
-from medassets.video.files.reader import DamagedPacketError, VideoReader
+from medassets.errors import DamagedPacketError, UnplannedError
+from medassets.video.files.reader import VideoReader
 from medassets.video.frames.packet_plan import DecodePlan, PacketRange
 from medassets.video.requests import Progress
 
 Delivery = tuple[int, VideoFrame | None]
 """Presentation time of a wanted frame, and the frame; None if it cannot be decoded."""
-
-
-class UnplannedError(MedassetsError, RuntimeError):
-    """The decoder does not give the frames that the packets promise."""
 
 
 class PlannedDecoding:

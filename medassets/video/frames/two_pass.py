@@ -9,7 +9,8 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
 
-from medassets.video.files.reader import DamagedPacketError, VideoReader
+from medassets.errors import DamagedPacketError
+from medassets.video.files.reader import VideoReader
 from medassets.video.frames.decoded_timeline import (
     MOST_REORDERED,
     DecodedNote,

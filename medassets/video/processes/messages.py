@@ -14,8 +14,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-import medassets.errors
-from medassets.errors import MedassetsError, Reason, SampleRejectedError, UsageError
+from medassets.errors import (
+    GarbledMessageError,
+    MedassetsError,
+    Reason,
+    SampleRejectedError,
+    UsageError,
+    find_error,
+)
 from medassets.video.facts import VideoFacts
 from medassets.video.requests import DecodedClip
 
@@ -29,10 +35,6 @@ _HEAD = struct.Struct("<4sIQ")
 _MAGIC = b"mda1"
 _MOST_HEADER_BYTES = 1 << 28
 _MOST_BODY_BYTES = 1 << 36
-
-
-class GarbledMessageError(MedassetsError, ValueError):
-    """Bytes that are no message."""
 
 
 @dataclass(frozen=True)
@@ -140,10 +142,10 @@ def decode_error(header: Mapping[str, Any]) -> MedassetsError | OSError:
     """Return the error that a call ended with, in the type it was raised with."""
     if "reason" in header:
         return SampleRejectedError(Reason(header["reason"]), header["detail"])
-    ours = getattr(medassets.errors, header["type"], None)
-    if isinstance(ours, type) and issubclass(ours, UsageError):
+    ours = find_error(header["type"])
+    if ours is not None and issubclass(ours, UsageError):
         return ours(field=header["field"], what=header["what"])
-    if isinstance(ours, type) and issubclass(ours, MedassetsError):
+    if ours is not None:
         return ours(header["text"])
     if header.get("errno") is not None:
         return OSError(header["errno"], header["strerror"], header["filename"])

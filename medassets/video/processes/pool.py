@@ -11,14 +11,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, get_args
 
-from medassets.errors import DecoderUnavailableError, SampleRejectedError, SpecError
+from medassets.errors import (
+    DecoderLostError,
+    DecoderUnavailableError,
+    SampleRejectedError,
+    SpecError,
+)
 from medassets.specs.checks import check_choice, check_range
 from medassets.storage.private_names import sweep_private
 from medassets.video.clips.plan import ClipEncoding, ClipFacts
 from medassets.video.facts import VideoFacts
 from medassets.video.processes.devices import NO_GPU, GpuCount, Preflights
 from medassets.video.processes.messages import Outcome
-from medassets.video.processes.process import DecoderLostError
 from medassets.video.processes.slots import Slot, Slots
 from medassets.video.processes.tasks import (
     CPU,

@@ -13,10 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import IO, Any
 
-from medassets.errors import DecoderUnavailableError, Reason, SampleRejectedError
+from medassets.errors import DecoderLostError, DecoderUnavailableError, GarbledMessageError, Reason
 from medassets.video.processes.messages import (
     Bytes,
-    GarbledMessageError,
     Message,
     decode_error,
     encode_message,
@@ -32,13 +31,6 @@ _REAP_TIMEOUT_S = 5.0
 _PIPE_BYTES = 1 << 20
 _TAIL_BYTES = 4000
 _ERROR_NAME = re.compile(r"([A-Za-z_][\w.]*)(?::|$)")
-
-
-class DecoderLostError(SampleRejectedError):
-    """The process was lost in the middle of a call.
-
-    DECODER_KILLED is by SIGKILL, which no codec raises: the kernel short of memory, or a person.
-    """
 
 
 class Starter:

@@ -5,12 +5,11 @@ from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from medassets.errors import DecoderUnavailableError, Reason, SampleRejectedError
+from medassets.errors import DecoderLostError, DecoderUnavailableError, Reason, SampleRejectedError
 from medassets.video.clips.plan import ClipEncoding, ClipFacts
 from medassets.video.facts import VideoFacts
 from medassets.video.processes.devices import GpuCount, describe_failure
 from medassets.video.processes.messages import Message, Outcome, decode_outcome
-from medassets.video.processes.process import DecoderLostError
 from medassets.video.processes.slots import Slot
 from medassets.video.requests import FrameRequest
 from medassets.video.timeline import Segment

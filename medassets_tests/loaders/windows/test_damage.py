@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medassets.errors import ShardIntegrityError
+from medassets.errors import ShardIntegrityError, WindowFileError
 from medassets.loaders import CTWindowSparseSDF
 from medassets.loaders.windows.dense import open_dense
-from medassets.loaders.windows.points import WindowFileError
 from medassets_tests.loaders.windows.window_data import (
     LUNG,
     MASKS,

@@ -9,6 +9,7 @@ import pytest
 from medassets.errors import (
     DecoderUnavailableError,
     DiskSpaceError,
+    GarbledMessageError,
     MedassetsError,
     Reason,
     SampleRejectedError,
@@ -17,7 +18,6 @@ from medassets.errors import (
 from medassets.video.facts import VideoFacts
 from medassets.video.processes.messages import (
     Bytes,
-    GarbledMessageError,
     Message,
     decode_error,
     decode_outcome,

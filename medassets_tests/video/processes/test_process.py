@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from medassets.errors import DecoderUnavailableError, Reason, SampleRejectedError
+from medassets.errors import DecoderLostError, DecoderUnavailableError, Reason, SampleRejectedError
 from medassets.video.processes.messages import Message
-from medassets.video.processes.process import DecoderLostError, DecoderProcess, Starter
+from medassets.video.processes.process import DecoderProcess, Starter
 
 SCRIPT = """
 import os, signal, sys, time
