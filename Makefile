@@ -23,12 +23,13 @@ demo: install
 ui: install
 	MEDASSETS_HOME=$(DEMO_HOME) $(BIN)/medassets ui
 
-# All but the slow ones. More processes than cores, because many tests wait for others.
+# Everything that needs no server, daemon or process of Dagster. More processes than cores, because
+# many tests wait for others.
 test: install
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow"
 
-# The rest, five minutes more: servers and daemons, 50 kills, real volumes at full size, 50,188 rows.
-# Run it after any change to the writer, the ledger, staging or the UI, and before a release.
+# The rest: whole builds, Dagster's processes, servers and daemons, 50 kills, real volumes at full
+# size, 50,188 rows. Run it after any change to the writer, the ledger, staging or the UI.
 test-slow: install
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m slow
 

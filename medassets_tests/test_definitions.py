@@ -75,6 +75,7 @@ def run_here(shell: Shell, *command: str, cwd: Path = ROOT) -> subprocess.Comple
     return done
 
 
+@pytest.mark.slow
 def test_a_dataset_is_added_with_yaml_alone_and_built_with_dagsters_own_command(
     shell: Shell, repository: SyntheticRepository, tiny: dict[str, object]
 ) -> None:
@@ -95,6 +96,7 @@ def test_a_dataset_is_added_with_yaml_alone_and_built_with_dagsters_own_command(
     assert Path(told["dagster/uri"]).stat().st_size == told["medassets/bytes"]
 
 
+@pytest.mark.slow
 def test_a_partition_range_is_built_with_dagsters_own_command(
     shell: Shell, repository: SyntheticRepository, tiny: dict[str, object]
 ) -> None:
@@ -109,6 +111,7 @@ def test_a_partition_range_is_built_with_dagsters_own_command(
         assert mine.instance.get_materialized_partitions(mine.key("shards")) == expected
 
 
+@pytest.mark.slow
 def test_a_broken_declaration_is_told_and_leaves_the_others(
     shell: Shell, repository: SyntheticRepository, tiny: dict[str, object]
 ) -> None:
@@ -120,6 +123,7 @@ def test_a_broken_declaration_is_told_and_leaves_the_others(
     assert {key.partition("/")[0] for key in keys} == {*SHIPPED, "mine"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
@@ -144,6 +148,7 @@ def test_building_the_definitions_touches_nothing(shell: Shell) -> None:
     assert not (shell.home / "data").exists()
 
 
+@pytest.mark.slow
 def test_an_unpacked_wheel_loads_its_definitions(shell: Shell, tmp_path: Path) -> None:
     source, unpacked = tmp_path / "source", tmp_path / "unpacked"
     wanted = shutil.ignore_patterns("__pycache__", "*.nbi", "*.nbc")
@@ -172,6 +177,7 @@ def test_an_unpacked_wheel_loads_its_definitions(shell: Shell, tmp_path: Path) -
     assert keys == [f"{dataset}/{stage}" for dataset, stages in SHIPPED.items() for stage in stages]
 
 
+@pytest.mark.slow
 def test_a_token_is_in_no_file_that_dagster_or_medassets_write(
     shell: Shell,
     repository: SyntheticRepository,

@@ -18,6 +18,8 @@ from medassets.volumes.catalog.ct_rate_names import table_paths
 from medassets_tests import shared_data
 from medassets_tests.location import Location
 
+pytestmark = pytest.mark.slow
+
 MADE_BESIDE_THE_CHECKOUT = shared_data.CT
 SPLITS = ("train", "valid")
 TABLES = {

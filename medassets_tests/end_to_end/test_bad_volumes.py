@@ -13,6 +13,8 @@ from medassets.specs import VolumeDatasetSpec
 from medassets.testing.bad_volumes import BAD_VOLUMES
 from medassets.testing.ct_rate import make_ct_rate_repository
 
+pytestmark = pytest.mark.slow
+
 SIDES = ((20, 18, 12), (26, 24, 16))
 
 

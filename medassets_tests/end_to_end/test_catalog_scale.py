@@ -12,6 +12,8 @@ from medassets.errors import CatalogError
 from medassets.shards.catalog import read_catalog, read_partition, read_plan
 from medassets.testing.ct_rate_tables import NUM_CT_RATE_VOLUMES, make_ct_rate_tables
 
+pytestmark = pytest.mark.slow
+
 
 def keep_one_group(catalog: Path, target: Path, kept: int) -> None:
     """Copy a catalog with zeros in place of all rows but those of one row group."""
@@ -27,7 +29,6 @@ def keep_one_group(catalog: Path, target: Path, kept: int) -> None:
     target.write_bytes(content)
 
 
-@pytest.mark.slow
 def test_the_catalog_of_50188_rows_grows_and_a_partition_reads_its_own_rows(
     tmp_path: Path, open_folder: Callable[..., Workspace]
 ) -> None:

@@ -10,6 +10,8 @@ import pytest
 from medassets.testing.clip4mc import SyntheticVideos
 from medassets_tests.end_to_end.films import paths_of, read_frames, read_samples
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.timeout(600)
 def test_copied_clips_give_the_frames_of_their_videos_pixel_for_pixel(

@@ -8,6 +8,8 @@ import pytest
 
 from medassets.testing.ct_rate import make_ct_rate_repository
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def declared(tmp_path: Path, declare: Callable[..., None]) -> None:

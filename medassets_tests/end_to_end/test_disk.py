@@ -13,6 +13,8 @@ import pytest
 from medassets.testing.ct_rate import SyntheticRepository, make_ct_rate_repository
 from medassets.testing.hub import LocalHub
 
+pytestmark = pytest.mark.slow
+
 REPO_ID = "org/ct-small"
 LARGE = {"target_shape": [96, 96, 64], "samples_per_shard": 2}
 SAMPLE_BYTES = 2 * 96 * 96 * 64

@@ -11,6 +11,8 @@ from medassets.sources.hub import HubPolicy, HubSource
 from medassets.testing.ct_rate import SyntheticRepository, make_ct_rate_repository
 from medassets.testing.hub import FaultKind, LocalHub
 
+pytestmark = pytest.mark.slow
+
 REPO_ID = "org/ct-small"
 TOKEN = "hf_thisIsNoRealTokenButMustNotLeak"
 IMPATIENT = HubPolicy(

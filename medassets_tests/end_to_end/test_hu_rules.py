@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from medassets.testing.ct_rate_tables import VolumeEntry, write_tables
 from medassets.testing.nifti import encode_nifti, write_nifti
 from medassets.testing.phantoms import make_affine, make_chest_phantom
 from medassets.volumes.catalog.ct_rate import parse_volume_name, volume_path
+
+pytestmark = pytest.mark.slow
 
 SLOPE, INTERCEPT = 2.0, -1024.0
 SPACING_MM = (9.0, 10.0, 12.5)

@@ -18,6 +18,8 @@ from medassets.testing.hub import LocalHub
 from medassets.testing.real_volumes import lay_out_real_volumes
 from medassets_tests import shared_data
 
+pytestmark = pytest.mark.slow
+
 REPO_ID = "org/ct-real"
 MADE_BESIDE_THE_CHECKOUT = shared_data.CT
 
@@ -37,7 +39,6 @@ def read_hu(path: Path) -> np.ndarray:
     return np.asarray(image.dataobj, np.float64)
 
 
-@pytest.mark.slow
 def test_real_volumes_become_shards_that_every_reader_opens(
     ct_folder: Path,
     tmp_path: Path,

@@ -16,6 +16,8 @@ from medassets.shards.record import ShardRecord
 from medassets.testing.clip4mc import SyntheticVideos
 from medassets_tests.end_to_end.films import paths_of
 
+pytestmark = pytest.mark.slow
+
 Record = dict[str, Any]
 
 

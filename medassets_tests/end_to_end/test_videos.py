@@ -25,6 +25,8 @@ from medassets.testing.clip4mc import SyntheticVideos
 from medassets.testing.videos import VideoRecipe, make_video, read_frame_number
 from medassets_tests.end_to_end.films import paths_of, read_frames, read_samples
 
+pytestmark = pytest.mark.slow
+
 KILLS = 30
 SEED = 20261121
 
@@ -226,7 +228,6 @@ SEGMENTS = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_each_real_video_gives_its_frames_or_a_reason(
     real_videos: Path,
@@ -270,7 +271,6 @@ def test_each_real_video_gives_its_frames_or_a_reason(
         assert described["timestamps_s"] == sorted(described["timestamps_s"]), key
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_builds_killed_at_30_instants_go_on_to_the_same_bytes(
     films: SyntheticVideos,
