@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from medassets.testing.videos import VideoRecipe, make_video
+from medassets.testing.videos import MadeVideo, VideoRecipe, make_video
 from medassets_tests.shelf import Shelf
 
 
@@ -14,6 +14,13 @@ from medassets_tests.shelf import Shelf
 def short_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds of H.264; read only."""
     return make_video(tmp_path_factory.mktemp("videos") / "a.mp4", VideoRecipe(noise=30)).path
+
+
+@pytest.fixture(scope="session")
+def four_seconds(tmp_path_factory: pytest.TempPathFactory) -> MadeVideo:
+    """Frames 0 to 119 at 30 frames per second; read only."""
+    recipe = VideoRecipe(num_frames=120, width=320, height=192)
+    return make_video(tmp_path_factory.mktemp("videos") / "a.mp4", recipe)
 
 
 @pytest.fixture

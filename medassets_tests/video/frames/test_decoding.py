@@ -23,6 +23,7 @@ from medassets.video.frames.decoding import (
     Segment,
     decode_segments,
 )
+from medassets_tests.video.contract import Decode, DecoderContract
 from medassets_tests.video.naive import decode_naively
 
 REQUEST = FrameRequest(16, 512, 160, 256, 1, 500)
@@ -54,6 +55,12 @@ def only(outcomes: list[Outcome]) -> list[DecodedClip]:
 
 def decode(path: Path, *segments: Segment, request: FrameRequest = REQUEST) -> list[DecodedClip]:
     return only(list(decode_segments(path, segments, request)))
+
+
+class TestDecoderInThisProcess(DecoderContract):
+    @pytest.fixture
+    def decode(self) -> Decode:
+        return lambda path, segments, request: list(decode_segments(path, segments, request))
 
 
 def numbers_of(clip: DecodedClip) -> list[int]:

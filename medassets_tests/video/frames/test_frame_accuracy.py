@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from medassets.errors import SampleRejectedError
 from medassets.testing.videos import MadeVideo, VideoRecipe, make_video, read_frame_number
 from medassets.video.frames.decoding import DecodedClip, FrameRequest, Segment, decode_segments
 
@@ -112,71 +111,3 @@ def test_frames_in_avi_are_shown_one_chunk_after_another(num_b_frames: int, tmp_
         (clip,) = decode_segments(path, [Segment(begin_ms, begin_ms + 30)], request)
         assert isinstance(clip, DecodedClip)
         assert [read_frame_number(frame) for frame in clip.frames] == [first]
-
-
-def test_segments_of_one_call_are_those_of_calls_of_their_own(folder: Path) -> None:
-    made = make_video(folder / "shared.mp4", VideoRecipe(num_frames=120))
-    segments = [Segment(0, 2000), Segment(1500, 3900), Segment(500, 700), Segment(0, None)]
-    together = list(decode_segments(made.path, segments, REQUEST))
-    for segment, clip in zip(segments, together, strict=True):
-        (alone,) = decode_segments(made.path, [segment], REQUEST)
-        assert isinstance(clip, DecodedClip)
-        assert isinstance(alone, DecodedClip)
-        assert (clip.frames == alone.frames).all()
-        assert clip.timestamps_s == alone.timestamps_s
-
-
-@pytest.mark.parametrize(
-    ("segment", "reason"),
-    [
-        (Segment(4000, 5000), "end_beyond_duration"),
-        (Segment(1000, 4600), "end_beyond_duration"),
-        (Segment(60_000, None), "end_beyond_duration"),
-    ],
-)
-def test_a_segment_beyond_the_video_is_refused_and_the_others_are_not(
-    segment: Segment, reason: str, folder: Path
-) -> None:
-    made = make_video(folder / "short.mp4", VideoRecipe(num_frames=120))
-    good, bad, inside = decode_segments(
-        made.path, [Segment(0, 1000), segment, Segment(3000, 4400)], REQUEST
-    )
-    assert isinstance(good, DecodedClip)
-    assert isinstance(bad, SampleRejectedError)
-    assert str(bad.reason) == reason
-    # Within the tolerance a clip ends with its video.
-    assert isinstance(inside, DecodedClip)
-    assert inside.end_ms == 4000
-
-
-def test_fewer_frames_than_asked_for_are_too_short(folder: Path) -> None:
-    made = make_video(folder / "few.mp4", VideoRecipe(num_frames=60))
-    request = FrameRequest(16, 512, 160, 256, 8, 500)
-    (clip,) = decode_segments(made.path, [Segment(0, 100)], request)
-    assert isinstance(clip, SampleRejectedError)
-    assert str(clip.reason) == "too_short"
-
-
-def test_all_frames_are_kept_up_to_the_most(folder: Path) -> None:
-    made = make_video(folder / "all.mp4", VideoRecipe(num_frames=60))
-    for most, expected in ((512, list(range(60))), (20, [k * 60 // 20 for k in range(20)])):
-        (clip,) = decode_segments(
-            made.path, [Segment(0, None)], FrameRequest(0, most, 160, 256, 1, 500)
-        )
-        assert isinstance(clip, DecodedClip)
-        shown = [read_frame_number(frame) for frame in clip.frames]
-        assert shown == [made.numbers[i] for i in expected]
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"no video at all" * 1000, b"\x00\x00\x00\x18ftypmp42" + bytes(500)]
-)
-def test_what_is_no_video_is_refused(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "a.mp4"
-    path.write_bytes(content)
-    outcomes = list(decode_segments(path, [Segment(0, 1000), Segment(5, None)], REQUEST))
-    reasons = {str(o.reason) for o in outcomes if isinstance(o, SampleRejectedError)}
-    assert len(outcomes) == 2
-    assert reasons <= {"decode_failed", "no_video_stream"}
-    assert reasons
-    assert not any(str(tmp_path) in str(outcome) for outcome in outcomes)

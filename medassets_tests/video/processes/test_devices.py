@@ -1,7 +1,7 @@
 """Which device decodes. Where there is no GPU its failures are real ones: of a device asked for."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import Barrier, Thread
 
@@ -16,13 +16,11 @@ from medassets.video.frames.decoding import decode_segments
 from medassets.video.processes.devices import GPU_TOLERANCE, Preflights, count_gpus
 from medassets.video.processes.messages import Outcome
 from medassets.video.processes.pool import DecoderPool
-from medassets.video.requests import DecodedClip, FrameRequest
+from medassets.video.requests import DecodedClip
 from medassets.video.timeline import Segment
 from medassets_tests.gpu import require_gpu
+from medassets_tests.video.contract import REQUEST, Decode, DecoderContract
 
-REQUEST = FrameRequest(
-    num_frames=16, max_frames=512, height=160, width=256, min_frames=1, end_tolerance_ms=500
-)
 SEGMENTS = [Segment(0, 1000), Segment(500, 2000), Segment(1500, 60_000)]
 FACTS = VideoFacts("h264", "yuv420p", 96, 64, 0, False, 2000, 25.0, False)
 
@@ -325,23 +323,6 @@ def test_an_undecided_trial_is_made_again() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize(
-    ("codec", "suffix"),
-    [("libx264", "mp4"), ("libx265", "mp4"), ("libvpx-vp9", "webm"), ("libsvtav1", "mp4")],
-)
-def test_a_gpu_gives_the_frames_of_the_cpu(codec: str, suffix: str, tmp_path: Path) -> None:
-    require_gpu()
-    path = make_video(
-        tmp_path / f"a.{suffix}",
-        VideoRecipe(codec=codec, width=320, height=192, noise=30, num_frames=50),
-    ).path
-    with DecoderPool("cuda", workers_per_gpu=1) as pool:
-        got = pool.decode(path, SEGMENTS, REQUEST)
-    assert {clip.device for clip in clips(got)} == {"cuda"}
-    assert_same_frames(got, list(decode_segments(path, SEGMENTS, REQUEST)), atol=GPU_TOLERANCE)
-
-
-@pytest.mark.gpu
 def test_auto_takes_the_gpu_where_it_can_and_the_cpu_where_not(tmp_path: Path) -> None:
     require_gpu()
     # NVDEC has no decoder for FFV1.
@@ -355,3 +336,16 @@ def test_auto_takes_the_gpu_where_it_can_and_the_cpu_where_not(tmp_path: Path) -
     assert (on_gpu.device, on_gpu.fallback) == ("cuda", None)
     assert on_cpu.device == "cpu"
     assert on_cpu.fallback is not None
+
+
+@pytest.mark.gpu
+class TestDecoderOnGpu(DecoderContract):
+    device = "cuda"
+    atol = GPU_TOLERANCE
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def decode(cls) -> Iterator[Decode]:
+        require_gpu()
+        with DecoderPool("cuda", workers_per_gpu=1) as pool:
+            yield pool.decode

@@ -22,14 +22,12 @@ from medassets.video.files.probe import probe_video
 from medassets.video.frames.decoding import decode_segments
 from medassets.video.processes.messages import Message, Outcome, decode_outcome
 from medassets.video.processes.pool import DecoderPool
-from medassets.video.requests import DecodedClip, FrameRequest
+from medassets.video.requests import DecodedClip
 from medassets.video.timeline import Segment
 from medassets_tests import shared_data
+from medassets_tests.video.contract import REQUEST, Decode, DecoderContract, reasons
 from medassets_tests.video.decoder_processes import all_gone, reads_fifo
 
-REQUEST = FrameRequest(
-    num_frames=16, max_frames=512, height=160, width=256, min_frames=1, end_tolerance_ms=500
-)
 SEGMENTS = [Segment(0, 1000), Segment(500, 2000), Segment(1500, 60_000), Segment(200, None)]
 REAL = shared_data.VIDEO
 
@@ -67,10 +65,6 @@ def assert_same(got: Sequence[Outcome], expected: Sequence[Outcome]) -> None:
             assert one.facts == other.facts
 
 
-def reasons(outcomes: Sequence[Outcome]) -> list[Reason | None]:
-    return [o.reason if isinstance(o, SampleRejectedError) else None for o in outcomes]
-
-
 def submit(work: Callable[..., list[Outcome]], *arguments: object) -> "Future[list[Outcome]]":
     thread = ThreadPoolExecutor(1)
     future = thread.submit(work, *arguments)
@@ -78,13 +72,21 @@ def submit(work: Callable[..., list[Outcome]], *arguments: object) -> "Future[li
     return future
 
 
-def test_a_process_answers_what_the_function_answers(pool: DecoderPool, short_video: Path) -> None:
-    got = pool.decode(short_video, SEGMENTS, REQUEST)
-    assert_same(got, list(decode_segments(short_video, SEGMENTS, REQUEST)))
-    assert reasons(got) == [None, None, Reason.END_BEYOND_DURATION, None]
-    assert isinstance(got[0], DecodedClip)
-    assert (got[0].device, got[0].fallback) == ("cpu", None)
+class TestDecoderProcesses(DecoderContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def decode(cls) -> Iterator[Decode]:
+        with DecoderPool("cpu", num_workers=2) as pool:
+            yield pool.decode
+
+
+def test_a_probe_is_that_of_the_function(
+    pool: DecoderPool, short_video: Path, tmp_path: Path
+) -> None:
     assert pool.probe(short_video) == probe_video(short_video)
+    (tmp_path / "text.mp4").write_text("no video at all")
+    with pytest.raises(SampleRejectedError, match="decode_failed"):
+        pool.probe(tmp_path / "text.mp4")
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the folder of real videos is not there")
@@ -93,22 +95,6 @@ def test_real_videos_with_their_traps_come_out_as_from_the_function(pool: Decode
     for path in sorted(REAL.iterdir()):
         expected = list(decode_segments(path, segments, REQUEST))
         assert_same(pool.decode(path, segments, REQUEST), expected)
-
-
-def test_no_segments_have_no_outcomes(pool: DecoderPool, short_video: Path) -> None:
-    assert pool.decode(short_video, [], REQUEST) == []
-
-
-def test_a_missing_or_foreign_file_is_rejected(pool: DecoderPool, tmp_path: Path) -> None:
-    text = tmp_path / "text.mp4"
-    text.write_text("no video at all")
-    assert (
-        reasons(pool.decode(tmp_path / "none.mp4", SEGMENTS[:2], REQUEST))
-        == [Reason.MISSING_SOURCE] * 2
-    )
-    assert reasons(pool.decode(text, SEGMENTS[:1], REQUEST)) == [Reason.DECODE_FAILED]
-    with pytest.raises(SampleRejectedError, match="decode_failed"):
-        pool.probe(text)
 
 
 def test_a_clip_is_made_as_by_the_function(
