@@ -93,11 +93,17 @@ def draw_sample_preview(members: Mapping[str, BytesLike]) -> bytes:
 
 
 def _draw_raw_preview(voxels: VolumeArray, described: Mapping[str, Any]) -> bytes:
-    """Draw stored values: rescaled where the dataset says so, and upright as most scanners store."""
-    affine = np.diag([*described["spacing_mm"], 1.0])
-    affine[:2] *= -1
+    """Draw stored values: rescaled by the HU rule, upright by the file's affine.
+
+    An array has no affine; it is drawn as most scanners store volumes, in LPS.
+    """
+    if (geometry := described.get("geometry")) is not None:
+        affine = np.array(geometry["source"]["affine"], np.float64)
+    else:
+        affine = np.diag([*described["spacing_mm"], 1.0])
+        affine[:2] *= -1
     slices: Sequence[UprightSlice] = _cut_slices(voxels, affine)
-    if described["preprocessing"]["hu_rule"] == "table":
+    if described["preprocessing"]["hu_rule"] in ("table", "header"):
         slope, intercept = described["RescaleSlope"], described["RescaleIntercept"]
         slices = [
             replace(one, values=one.values.astype(np.float32) * slope + intercept) for one in slices
