@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.methods import load
 from benchmarks.worker import Process
 from medassets.loaders import Loader, VolumeDataset
-from medassets.loaders.buffers import empty_tensor
+from medassets.loaders.batch_memory import empty_tensor
 from medassets.loaders.index import ShardIndex
 from medassets.samples import EncodedSample, SourceItem, StagedFile, each_item
 from medassets.shards.manifest import build_manifest, write_manifest

@@ -27,13 +27,10 @@ def load(name: str) -> Any:
 
 
 def run_medassets(path: Path) -> Any:
-    """Preprocess as the shard pipeline does, into a buffer that is used again."""
+    """Preprocess as the shard pipeline does, into a reused buffer."""
     from medassets.volumes.grid.preprocessing import preprocess_volume
 
-    buffers = _buffers()
-    volume = preprocess_volume(path, preset=PRESET, buffers=buffers)
-    buffers.release(volume.array)
-    return volume.array
+    return preprocess_volume(path, preset=PRESET, buffers=_buffers()).array
 
 
 @cache

@@ -116,7 +116,7 @@ def _inflate_then_resample(path: Path, buffers: BufferPool) -> Any:
     preset = PRESETS["ct_clip"]
     plan = plan_resampling(reader.header, preset, spacing_mm=SPACING_MM)
     scaling = choose_scaling(HuDeclaration(), reader.header)
-    out = buffers.acquire(preset.shape, np.float16)
+    out = buffers.lend(preset.shape, np.float16)
     resample_stream(reader, plan, scaling=scaling, preset=preset, out=out, buffers=buffers)
     return out
 
@@ -134,7 +134,7 @@ def _run_floor(
     buffers: BufferPool,
 ) -> None:
     def run(index: int) -> None:
-        buffers.release(preprocess(folder / f"chest_{index % NUM_FILES}.nii.gz", buffers))
+        preprocess(folder / f"chest_{index % NUM_FILES}.nii.gz", buffers)
 
     with ThreadPoolExecutor(num_workers) as executor:
         for _ in executor.map(run, range(num_samples)):

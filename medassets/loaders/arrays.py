@@ -11,7 +11,7 @@ import torch
 
 from medassets.arrays import BytesLike
 from medassets.errors import ShardIntegrityError
-from medassets.loaders.buffers import POOL, empty_batch
+from medassets.loaders.batch_memory import POOL, empty_batch
 from medassets.loaders.index import IndexedSample
 from medassets.loaders.members import ShardReader
 from medassets.storage.formats.npy import measure_npy_header, parse_npy_header, read_dtype
@@ -200,7 +200,7 @@ def _after_header(
 def _widen(stored: StoredArray, out: torch.Tensor) -> Iterator[BytesLike]:
     itemsize, flat = stored.dtype.itemsize, out.view(-1).numpy()
     widen = _choose_widening(stored.dtype, flat.dtype)
-    scratch = POOL.lend(_TILE_BYTES)
+    scratch = POOL.lend((_TILE_BYTES,), "u1")
     step = _TILE_BYTES // itemsize
     values = scratch.view(stored.dtype)
     for start in range(0, len(flat), step):
@@ -220,7 +220,7 @@ def _choose_widening(stored: np.dtype[Any], wanted: np.dtype[Any]) -> Callable[.
 
 def _turn(stored: StoredArray, out: torch.Tensor) -> Iterator[BytesLike]:
     """Turn the axes of an array as `numpy.save` writes a transposed one."""
-    scratch = POOL.lend(stored.num_bytes)
+    scratch = POOL.lend((stored.num_bytes,), "u1")
     yield scratch
     values = scratch.view(stored.dtype).reshape(stored.shape, order="F")
     np.copyto(out.numpy(), values)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from medassets.loaders.buffers import empty_batch
+from medassets.loaders.batch_memory import empty_batch
 
 Sample = dict[str, Any]
 

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from medassets.loaders.buffers import pinning
+from medassets.loaders.batch_memory import pinning
 
 Batch = Any
 Collate = Callable[[Any], Batch]

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch.utils.data import DataLoader
 
-from medassets.loaders.buffers import POOL
+from medassets.loaders.batch_memory import POOL
 from medassets.loaders.fetching import (
     Batch,
     BatchSource,

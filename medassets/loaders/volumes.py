@@ -17,7 +17,7 @@ from medassets.loaders.arrays import (
     read_array,
     read_stack,
 )
-from medassets.loaders.buffers import empty_tensor
+from medassets.loaders.batch_memory import empty_tensor
 from medassets.loaders.collate import Sample, StackedSamples, collate_samples
 from medassets.loaders.index import IndexedSample, ShardIndex
 from medassets.loaders.members import Check, ShardReader

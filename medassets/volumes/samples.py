@@ -56,8 +56,7 @@ def encode_volume_sample(
     texts = source.read_texts(item, staged)
     preset = spec.preset()
     with ExitStack() as stack:
-        voxels = buffers.acquire(preset.shape, np.float16)
-        stack.callback(buffers.release, voxels)
+        voxels = stack.enter_context(buffers.borrow(preset.shape, np.float16))
         volume = preprocess_volume(
             staged.path,
             preset=preset,

@@ -15,7 +15,7 @@ import pytest
 
 from medassets.errors import ShardIntegrityError
 from medassets.loaders import Loader, VolumeDataset
-from medassets.loaders.buffers import POOL
+from medassets.loaders.batch_memory import POOL
 from medassets.testing.shards import make_shards, make_volume_members
 from medassets_tests.loaders.loader_data import (
     KINDS,

@@ -1,4 +1,4 @@
-"""Buffers are reused, never shared, and do not pile up."""
+"""Buffers are reused after their last view is released, never shared, and bounded."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,60 +8,121 @@ import pytest
 from medassets.storage.buffers import BufferPool
 
 
-def test_a_released_array_is_reused_for_the_same_shape_and_dtype() -> None:
+def test_lent_memory_is_reused_after_its_last_view_is_released() -> None:
     pool = BufferPool()
-    array = pool.acquire((3, 4), np.float16)
-    pool.release(array)
-    assert pool.acquire((4, 3), np.float16) is not array
-    assert pool.acquire((3, 4), np.uint16) is not array
-    assert pool.acquire((3, 4), np.float16) is array
-    assert pool.acquire((3, 4), np.float16) is not array
+    array = pool.lend((3, 4), np.float16)
+    view, address = array[1], array.ctypes.data
+    del array
+    assert pool.free_bytes == 0
+    other = pool.lend((3, 4), np.float16)
+    assert other.ctypes.data != address
+    del view
+    assert pool.free_bytes == 2 << 20
+    third = pool.lend((2, 5), np.float64)
+    assert third.ctypes.data == address
 
 
-def test_what_is_kept_is_bounded() -> None:
-    pool = BufferPool(max_free_bytes=250)
-    arrays = [pool.acquire((100,), np.uint8) for _ in range(5)]
-    for array in arrays:
-        pool.release(array)
-    assert pool.free_bytes == 200
-    assert pool.acquire((100,), np.uint8) is arrays[3]
-
-
-def test_a_second_release_and_a_view_are_refused() -> None:
+def test_lent_arrays_are_contiguous_and_begin_at_a_page() -> None:
     pool = BufferPool()
-    array = pool.acquire((3, 4), np.float16)
-    with pytest.raises(ValueError, match="view of another array"):
-        pool.release(array[:2])
-    pool.release(array)
-    with pytest.raises(ValueError, match="released twice"):
-        pool.release(array)
+    for shape, dtype in [((5, 7, 11), "f2"), ((300_001,), "u1"), ((), "f8"), ((0, 3), "i4")]:
+        array = pool.lend(shape, dtype)
+        assert (array.shape, array.dtype) == (shape, np.dtype(dtype))
+        assert array.flags.c_contiguous
+        assert array.flags.writeable
+        assert array.ctypes.data % 4096 == 0
 
 
-def test_borrowing_gives_back_after_an_error() -> None:
+def test_free_memory_is_bounded() -> None:
+    pool = BufferPool(max_free_bytes=9 << 20)
+    arrays = [pool.lend((4 << 20,), np.uint8) for _ in range(5)]
+    newest = {array.ctypes.data for array in arrays[:2]}
+    while arrays:
+        arrays.pop()
+    assert pool.free_bytes == 8 << 20
+    reused = pool.lend((4 << 20,), np.uint8)
+    assert reused.ctypes.data in newest
+
+
+def test_memory_over_the_limit_is_not_kept() -> None:
+    pool = BufferPool(max_free_bytes=1 << 20)
+    with pool.borrow((4 << 20,), np.uint8):
+        pass
+    assert pool.free_bytes == 0
+
+
+def test_the_newest_buffers_can_be_exempt_from_the_limit() -> None:
+    pool = BufferPool(max_free_bytes=1 << 20, min_free_count=2)
+    arrays = [pool.lend((4 << 20,), np.uint8) for _ in range(3)]
+    arrays.clear()
+    assert pool.free_bytes == 8 << 20
+
+
+def test_the_limit_is_higher_while_a_keeper_is_alive() -> None:
+    pool = BufferPool(max_free_bytes=8 << 20, max_kept_bytes=20 << 20)
+
+    class Keeper:
+        pass
+
+    def give_back(count: int) -> None:
+        lent = [pool.lend((4 << 20,), np.uint8) for _ in range(count)]
+        assert len({array.ctypes.data for array in lent}) == count
+
+    give_back(7)
+    assert pool.free_bytes == 8 << 20
+    keeper = Keeper()
+    pool.keep(keeper)
+    give_back(7)
+    assert pool.free_bytes == 20 << 20
+    del keeper
+    assert pool.free_bytes == 8 << 20
+    pool.clear()
+    assert pool.free_bytes == 0
+
+
+def test_much_larger_memory_is_not_used_for_small_arrays() -> None:
+    pool = BufferPool()
+    with pool.borrow((64 << 20,), np.uint8):
+        pass
+    with pool.borrow((1 << 20,), np.uint8):
+        assert pool.free_bytes == 64 << 20
+    assert pool.free_bytes == 66 << 20
+
+
+def test_the_smallest_memory_that_fits_is_taken() -> None:
+    pool = BufferPool()
+    with pool.borrow((8 << 20,), np.uint8), pool.borrow((6 << 20,), np.uint8):
+        pass
+    with pool.borrow((5 << 20,), np.uint8):
+        assert pool.free_bytes == 8 << 20
+
+
+def test_borrowed_memory_comes_back_after_an_error() -> None:
     pool = BufferPool()
     msg = "no such key"
     with pytest.raises(KeyError, match=msg), pool.borrow((7,), np.uint8):
         raise KeyError(msg)
-    assert pool.free_bytes == 8
+    assert pool.free_bytes == 2 << 20
 
 
-def test_borrowed_scratch_serves_other_shapes() -> None:
+def test_borrowed_memory_comes_back_while_views_of_it_are_alive() -> None:
     pool = BufferPool()
     with pool.borrow((5, 7), np.int16) as first:
         assert first.shape == (5, 7)
         assert first.flags.c_contiguous
     with pool.borrow((4, 5), np.float32) as second:
         assert np.shares_memory(first, second)
-    assert pool.free_bytes == 128
+    assert pool.free_bytes == 2 << 20
 
 
 def test_threads_never_hold_the_same_array() -> None:
     pool = BufferPool()
 
     def use(number: int) -> bool:
-        with pool.borrow((1000,), np.int64) as array:
-            array.fill(number)
-            return bool((array == number).all())
+        with pool.borrow((1000,), np.int64) as borrowed:
+            lent = pool.lend((1000,), np.int64)
+            borrowed.fill(number)
+            lent.fill(-number)
+            return bool((borrowed == number).all() and (lent == -number).all())
 
     with ThreadPoolExecutor(8) as executor:
         assert all(executor.map(use, range(400)))

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from medassets.errors import WindowFileError
-from medassets.loaders.buffers import empty_batch
+from medassets.loaders.batch_memory import empty_batch
 from medassets.loaders.memory import read_available_bytes
 from medassets.loaders.windows.find import (
     DAMAGED,

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from medassets.errors import WindowFileError
-from medassets.loaders.windows.points import PIECE_BYTES, KeptMask, Pick, Points, as_values, borrow
+from medassets.loaders.batch_memory import POOL
+from medassets.loaders.windows.points import PIECE_BYTES, KeptMask, Pick, Points, as_values
 from medassets.storage.checksums import byte_view
 from medassets.storage.formats.npy import read_npy_header
 from medassets.volumes.windows.occupancy import (
@@ -75,7 +76,7 @@ class DenseFile:
         Raises:
             WindowFileError: If the file is shorter than it was.
         """
-        bits = borrow("bits", count_blocks_of(self.shape) * BLOCK_BYTES)
+        bits = POOL.lend((count_blocks_of(self.shape) * BLOCK_BYTES,), "u1")
         occupancy, is_binary = self._pack(bits)
         picked = pick(occupancy.num_points)
         index = occupancy.select(picked, reverse=not self.fortran)
@@ -122,15 +123,13 @@ class DenseFile:
         if self.voxels is not None:
             yield from ((n, self.voxels[n : n + step]) for n in range(0, num_voxels, step))
             return
+        memory = POOL.lend((PIECE_BYTES,), "u1")
         fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             for start in range(0, num_voxels, step):
                 size = min(step, num_voxels - start) * self.dtype.itemsize
-                buffer = borrow("piece", PIECE_BYTES)[:size]
-                if (
-                    os.preadv(fd, [byte_view(buffer)], self.offset + start * self.dtype.itemsize)
-                    != size
-                ):
+                buffer, begin = memory[:size], self.offset + start * self.dtype.itemsize
+                if os.preadv(fd, [byte_view(buffer)], begin) != size:
                     msg = f"{self.path}: ends before voxel {start + step:,}; it was longer before"
                     raise WindowFileError(msg)
                 yield start, buffer.view(self.dtype)

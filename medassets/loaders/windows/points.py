@@ -1,6 +1,5 @@
 """Points of one mask, wherever it is kept: drawn by their numbers, without listing the others."""
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -143,26 +142,3 @@ def check_index(index: npt.NDArray[Any]) -> None:
     if index.size and (index.min() < 0 or index.max() > _LARGEST_INDEX):
         msg = f"positions: expected 0 to {_LARGEST_INDEX:,}, got {index.min()} to {index.max()}"
         raise ValueError(msg)
-
-
-class _Scratch(threading.local):
-    def __init__(self) -> None:
-        self.arrays: dict[str, npt.NDArray[np.uint8]] = {}
-
-
-_scratch = _Scratch()
-
-
-def borrow(name: str, num_bytes: int) -> npt.NDArray[np.uint8]:
-    """Return memory of this thread that is written over and over; its content is undefined.
-
-    A fresh buffer of 11 MB costs more page faults than reading it from the page cache takes time.
-
-    Args:
-        name: What it is for: two uses at a time need two names.
-        num_bytes: Its length.
-    """
-    array = _scratch.arrays.get(name)
-    if array is None or array.nbytes < num_bytes:
-        array = _scratch.arrays[name] = np.empty(num_bytes, np.uint8)
-    return array[:num_bytes]

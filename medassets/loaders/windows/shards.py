@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from medassets.errors import ShardIntegrityError
+from medassets.loaders.batch_memory import POOL
 from medassets.loaders.index import IndexedSample, Member, ShardIndex
-from medassets.loaders.windows.points import PIECE_BYTES, KeptMask, Pick, Points, borrow
+from medassets.loaders.windows.points import PIECE_BYTES, KeptMask, Pick, Points
 from medassets.storage.checksums import byte_view, crc32
 from medassets.volumes.windows.occupancy import (
     BLOCK_BITS,
@@ -123,7 +124,7 @@ class ShardMask:
         with _Reading(self) as reading:
             shape, rank, encoding = reading.read_index()
             num_bytes = (len(rank) - 1) * BLOCK_BYTES
-            content = reading.read(_BITS, "content")
+            content = reading.read(_BITS)
             bits = decode_bits(content, encoding, num_bytes=num_bytes)
             return KeptMask(Occupancy(bits, rank.copy(), shape))
 
@@ -152,7 +153,7 @@ class _Reading:
     def read_index(self) -> tuple[Shape, npt.NDArray[np.uint32], str]:
         """Return sides, rank index and encoding of the bits, checked."""
         shape, encoding = self._read_facts()
-        content = self.read(_RANK, "rank")
+        content = self.read(_RANK)
         if len(content) % 4:
             msg = f"rank: {len(content):,} bytes are not a number of uint32"
             raise ShardIntegrityError(msg)
@@ -162,7 +163,7 @@ class _Reading:
 
     def _read_facts(self) -> tuple[Shape, str]:
         try:
-            facts: dict[str, Any] = json.loads(bytes(self.read(_FACTS, "facts")))
+            facts: dict[str, Any] = json.loads(bytes(self.read(_FACTS)))
             i, j, k = (int(side) for side in facts["shape"])
             encoding = str(facts["windows"][self._window].get("encoding", "raw"))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -181,8 +182,8 @@ class _Reading:
         if encoding == "raw":
             yield from self._iter_raw(num_bytes)
         else:
-            content = self.read(_BITS, "content")
-            buffer = borrow("piece", PIECE_BYTES)
+            content = self.read(_BITS)
+            buffer = POOL.lend((PIECE_BYTES,), "u1")
             yield from iter_bits(content, encoding, num_bytes=num_bytes, buffer=buffer)
 
     def _iter_raw(self, num_bytes: int) -> Iterator[npt.NDArray[np.uint8]]:
@@ -190,18 +191,18 @@ class _Reading:
         if member.size_bytes != num_bytes:
             msg = f"bits: expected {num_bytes:,} bytes, got {member.size_bytes:,}"
             raise ShardIntegrityError(msg)
-        digest = 0
+        digest, memory = 0, POOL.lend((PIECE_BYTES,), "u1")
         for start in range(0, num_bytes, PIECE_BYTES):
-            piece = borrow("piece", PIECE_BYTES)[: num_bytes - start]
+            piece = memory[: num_bytes - start]
             self._fill(piece, member.offset + start)
             digest = crc32(piece, digest)
             yield piece
         self._compare(member, digest)
 
-    def read(self, suffix: str, purpose: str) -> npt.NDArray[np.uint8]:
-        """Return a member, checked, in memory that is valid until the next call of this purpose."""
+    def read(self, suffix: str) -> npt.NDArray[np.uint8]:
+        """Return the content of a member whose checksum was compared."""
         member = self._member(suffix)
-        content = borrow(purpose, member.size_bytes)
+        content = POOL.lend((member.size_bytes,), "u1")
         self._fill(content, member.offset)
         self._compare(member, crc32(content))
         return content

@@ -88,27 +88,22 @@ def preprocess_volume(
     """
     limits = limits or VolumeLimits()
     buffers = buffers or BufferPool()
-    result = buffers.acquire(preset.shape, np.float16) if out is None else out
+    result = buffers.lend(preset.shape, np.float16) if out is None else out
     _check_out(result, preset)
-    try:
-        with opener(file) as reader:
-            header = reader.header
-            check_num_slices(header, limits.min_slices)
-            plan = plan_resampling(header, preset, spacing_mm=spacing_mm)
-            scaling = choose_scaling(hu or HuDeclaration(), header)
-            statistics, seconds = resample_stream(
-                reader, plan, scaling=scaling, preset=preset, out=result, buffers=buffers
-            )
-            reader.finish()
-        check_statistics(
-            statistics,
-            min_plausible_share=limits.min_plausible_share,
-            max_plausible_share=limits.max_plausible_share,
+    with opener(file) as reader:
+        header = reader.header
+        check_num_slices(header, limits.min_slices)
+        plan = plan_resampling(header, preset, spacing_mm=spacing_mm)
+        scaling = choose_scaling(hu or HuDeclaration(), header)
+        statistics, seconds = resample_stream(
+            reader, plan, scaling=scaling, preset=preset, out=result, buffers=buffers
         )
-    except BaseException:
-        if out is None:
-            buffers.release(result)
-        raise
+        reader.finish()
+    check_statistics(
+        statistics,
+        min_plausible_share=limits.min_plausible_share,
+        max_plausible_share=limits.max_plausible_share,
+    )
     return PreprocessedVolume(
         array=result,
         geometry=describe_geometry(plan),

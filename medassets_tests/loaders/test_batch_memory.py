@@ -1,4 +1,4 @@
-"""Memory that is used again, and never while somebody looks at it."""
+"""Memory of batches is reused, but never while a view of it is alive."""
 
 import gc
 import os
@@ -10,22 +10,23 @@ import numpy as np
 import pytest
 import torch
 
-from medassets.loaders import buffers
-from medassets.loaders.buffers import MemoryPool, empty_batch, empty_tensor, pinning
+from medassets.loaders import batch_memory
+from medassets.loaders.batch_memory import empty_batch, empty_tensor, pinning
+from medassets.storage.buffers import BufferPool
 
 SHAPE = (3, 64, 64, 32)
 
 
 @pytest.fixture
-def pool(monkeypatch: pytest.MonkeyPatch) -> MemoryPool:
-    """A pool of the test's own."""
-    pool = MemoryPool(max_free_bytes=1 << 30, max_kept_bytes=1 << 31)
-    monkeypatch.setattr(buffers, "POOL", pool)
+def pool(monkeypatch: pytest.MonkeyPatch) -> BufferPool:
+    """A pool for one test."""
+    pool = BufferPool(max_free_bytes=1 << 30, max_kept_bytes=1 << 31)
+    monkeypatch.setattr(batch_memory, "POOL", pool)
     return pool
 
 
 @pytest.mark.parametrize(
-    "look",
+    "make_view",
     [
         lambda t: t,
         lambda t: t[1, 2:],
@@ -46,12 +47,12 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> MemoryPool:
     ],
     ids=map(str, range(16)),
 )
-def test_memory_is_not_used_again_while_anything_looks_at_it(
-    pool: MemoryPool, look: Callable[[torch.Tensor], Any]
+def test_memory_is_not_reused_while_a_view_is_alive(
+    pool: BufferPool, make_view: Callable[[torch.Tensor], Any]
 ) -> None:
     tensor = empty_tensor(SHAPE, torch.float32).fill_(1)
     address = tensor.data_ptr()
-    held = look(tensor)
+    held = make_view(tensor)
     del tensor
     assert pool.free_bytes == 0
     other = empty_tensor(SHAPE, torch.float32).fill_(2)
@@ -62,7 +63,7 @@ def test_memory_is_not_used_again_while_anything_looks_at_it(
     assert (other == 2).all()
 
 
-def test_a_graph_keeps_what_its_backward_pass_needs(pool: MemoryPool) -> None:
+def test_a_graph_keeps_what_its_backward_pass_needs(pool: BufferPool) -> None:
     weight = torch.ones(SHAPE, requires_grad=True)
     loss = (weight * empty_tensor(SHAPE, torch.float32).fill_(3)).sum()
     empty_tensor(SHAPE, torch.float32).fill_(7)
@@ -72,41 +73,7 @@ def test_a_graph_keeps_what_its_backward_pass_needs(pool: MemoryPool) -> None:
     assert pool.free_bytes > 0
 
 
-def test_memory_begins_at_a_page(pool: MemoryPool) -> None:
-    assert pool.lend(300_000).ctypes.data % 4096 == 0
-    assert len(pool.lend(300_001)) == 300_001
-
-
-def test_much_larger_memory_is_not_spent_on_small_tensors(pool: MemoryPool) -> None:
-    del_me = pool.lend(64 << 20)
-    del del_me
-    assert pool.lend(1 << 20).nbytes == 1 << 20
-    assert pool.free_bytes == 66 << 20
-
-
-def test_the_pool_is_bounded_and_holds_more_while_a_loader_lives() -> None:
-    pool = MemoryPool(max_free_bytes=8 << 20, max_kept_bytes=20 << 20)
-
-    class Keeper:
-        pass
-
-    def give_back(count: int) -> None:
-        lent = [pool.lend(4 << 20) for _ in range(count)]
-        assert len({array.ctypes.data for array in lent}) == count
-
-    give_back(7)
-    assert pool.free_bytes == 8 << 20
-    keeper = Keeper()
-    pool.keep(keeper)
-    give_back(7)
-    assert pool.free_bytes == 20 << 20
-    del keeper
-    assert pool.free_bytes == 8 << 20
-    pool.clear()
-    assert pool.free_bytes == 0
-
-
-def test_threads_never_share_memory(pool: MemoryPool) -> None:
+def test_threads_never_share_memory(pool: BufferPool) -> None:
     failures: list[int] = []
 
     def work(number: int) -> None:
@@ -125,7 +92,7 @@ def test_threads_never_share_memory(pool: MemoryPool) -> None:
     assert not failures
 
 
-def test_memory_that_comes_back_by_the_garbage_collector_is_no_trouble(pool: MemoryPool) -> None:
+def test_memory_freed_by_the_garbage_collector_is_reused(pool: BufferPool) -> None:
     for number in range(50):
         circle: list[Any] = [empty_tensor(SHAPE, torch.uint8).fill_(number)]
         circle.append(circle)
@@ -133,7 +100,7 @@ def test_memory_that_comes_back_by_the_garbage_collector_is_no_trouble(pool: Mem
     assert pool.free_bytes > 0
 
 
-def test_a_forked_process_does_not_write_into_its_parents_memory(pool: MemoryPool) -> None:
+def test_a_forked_process_does_not_write_into_its_parents_memory(pool: BufferPool) -> None:
     tensor = empty_tensor(SHAPE, torch.uint8).fill_(1)
     address = tensor.data_ptr()
     child = os.fork()
