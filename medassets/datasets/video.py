@@ -3,7 +3,6 @@
 Both stages stand on one catalog and one plan; each has shards, records and a status of its own.
 """
 
-import io
 import os
 import time
 from collections import Counter
@@ -13,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import pyarrow as pa
 
 from medassets.arrays import FrameBatchArray
@@ -33,6 +31,7 @@ from medassets.sources.base import Source
 from medassets.sources.folder import FolderSource
 from medassets.specs import VideoClipDatasetSpec
 from medassets.storage.checksums import fingerprint
+from medassets.storage.formats.npy import decode_npy
 from medassets.storage.paths import DatasetPaths
 from medassets.video.catalog.clip_row import ClipRow
 
@@ -344,7 +343,7 @@ def clip_encoding(spec: VideoClipDatasetSpec) -> "ClipEncoding":
 def _read_clip(fd: int, sample: SampleEntry) -> tuple[FrameBatchArray, str]:
     """Return frames and text of a sample, read where its record says they are."""
     found = {m.suffix: os.pread(fd, m.size_bytes, m.offset) for m in sample.members[:2]}
-    return np.load(io.BytesIO(found["npy"]), allow_pickle=False), found["txt"].decode()
+    return decode_npy(found["npy"]), found["txt"].decode()
 
 
 def _probe_all(files: Mapping[str, Path]) -> Mapping[str, Any]:

@@ -4,7 +4,6 @@ Source: PKU-RL/CLIP4MC, `process/static.py`: `video[::N // 16, ::-1]` on axes (t
 on disk and a number of frames that 16 divides; `pickle.load(...)["tokens"]`; `json.load` of the sizes.
 """
 
-import io
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,6 +22,7 @@ from medassets.exports.pickles import encode_array_pickle, encode_dict_pickle
 from medassets.exports.run import run_export
 from medassets.exports.target import Written, is_same, publish_folder
 from medassets.shards.record import SampleEntry
+from medassets.storage.formats.npy import decode_npy
 from medassets.storage.paths import DatasetPaths
 
 FRAME_MULTIPLE = 16
@@ -217,13 +217,10 @@ def _read_sizes(shard: OpenShard, sample: SampleEntry) -> list[Any] | None:
 def _read_npy(shard: OpenShard, sample: SampleEntry, suffix: str) -> npt.NDArray[Any]:
     """Return an array of a `.npy` member; it stays in the member's own bytes."""
     content = shard.read(sample, suffix)
-    header = io.BytesIO(memoryview(content)[:4096])
     try:
-        version = np.lib.format.read_magic(header)
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(header)
-        array = np.frombuffer(content, dtype, offset=header.tell()).reshape(shape)
-    except (ValueError, TypeError) as error:
-        raise shard.complain(sample, f"member .{suffix} is no array ({error})") from error
-    if version != (1, 0) or fortran_order:
-        raise shard.complain(sample, f"member .{suffix} is no C-order array of version 1.0")
+        array = decode_npy(content)
+    except ValueError as error:
+        raise shard.complain(sample, f"member .{suffix} is not an array ({error})") from error
+    if not array.flags.c_contiguous:
+        raise shard.complain(sample, f"member .{suffix} is not an array in C order")
     return array

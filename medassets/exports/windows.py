@@ -26,6 +26,7 @@ from medassets.shards.record import SampleEntry
 from medassets.specs import CTWindow
 from medassets.storage.atomic import fsync_folder
 from medassets.storage.checksums import byte_view
+from medassets.storage.formats.npy import encode_npy_header
 from medassets.storage.paths import DatasetPaths
 from medassets.volumes.windows.masks import Bits, Shape, choose_resolution, name_window_file
 from medassets.volumes.windows.occupancy import BLOCK_BYTES, count_blocks_of
@@ -194,7 +195,7 @@ def iter_npy(bits: Bits, shape: Shape) -> Iterator[BytesLike]:
         shape: Its sides.
     """
     side = choose_resolution(shape)
-    yield _encode_header((side, side, side), "|u1")
+    yield encode_npy_header((side, side, side), "|u1")
     blank = np.zeros((_PLANES, side, side), np.uint8)
     for _, planes in _iter_slabs(bits, shape, side):
         yield planes
@@ -217,7 +218,7 @@ def iter_sparse_npz(bits: Bits, shape: Shape, *, num_points: int) -> Iterator[By
     # A sink that cannot seek: sizes and checksums stand behind the contents.
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=_DEFLATE_LEVEL) as file:
         with _open_member(file, "indices.npy") as member:
-            member.write(_encode_header((num_points, 3), "<i2"))
+            member.write(encode_npy_header((num_points, 3), "<i2"))
             num_found = 0
             for indices in _iter_indices(bits, shape):
                 num_found += len(indices)
@@ -228,7 +229,7 @@ def iter_sparse_npz(bits: Bits, shape: Shape, *, num_points: int) -> Iterator[By
             raise ShardIntegrityError(msg)
         ones = np.ones(1 << 20, "<f2")
         with _open_member(file, "values.npy") as member:
-            member.write(_encode_header((num_points,), "<f2"))
+            member.write(encode_npy_header((num_points,), "<f2"))
             for start in range(0, num_points, len(ones)):
                 member.write(byte_view(ones[: num_points - start]))
                 yield from target.take()
@@ -254,13 +255,6 @@ def _iter_indices(bits: Bits, shape: Shape) -> Iterator[npt.NDArray[np.int16]]:
             indices[:, 0], indices[:, 1], indices[:, 2] = number, rows, columns
             if len(indices):
                 yield indices
-
-
-def _encode_header(shape: tuple[int, ...], descr: str) -> bytes:
-    header = io.BytesIO()
-    fields = {"descr": descr, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(header, fields)
-    return header.getvalue()
 
 
 def _open_member(file: zipfile.ZipFile, name: str) -> IO[bytes]:

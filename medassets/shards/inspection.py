@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from medassets.errors import ShardIntegrityError
+from medassets.storage.formats.npy import decode_any_npy
 
 _TEXT_START = 80
 _MOST_SECONDS = 1e9
@@ -145,7 +146,7 @@ def _read(suffix: str, content: bytes, facts: Mapping[str, Any]) -> dict[str, An
         if kind in ("cls", "cls2", "labels", "index", "id", "count"):
             return {"values": _read_labels(content)}
         if kind == "npy":
-            return _summarize(_load_npy(content))
+            return _summarize(decode_any_npy(content))
         if kind == "npz":
             return _describe_npz(content)
         if kind == "json":
@@ -161,11 +162,6 @@ def _read(suffix: str, content: bytes, facts: Mapping[str, Any]) -> dict[str, An
     return {}
 
 
-def _load_npy(content: bytes) -> np.ndarray:
-    # Not np.load: it would take a zip file for one.
-    return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-
-
 def _describe_npz(content: bytes) -> dict[str, Any]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = archive.infolist()[:_MOST_ARRAYS]
@@ -178,7 +174,7 @@ def _read_zipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> dict[str,
     if member.file_size > _MOST_BYTES:
         return {"problem": f"{member.file_size:,} bytes: too large to look into"}
     try:
-        return _summarize(_load_npy(archive.read(member)))
+        return _summarize(decode_any_npy(archive.read(member)))
     except _NOT_READABLE as error:
         return {"problem": f"not readable: {error}"}
 

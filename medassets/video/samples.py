@@ -1,16 +1,13 @@
 """Encode the frames of one clip with its text and sizes as the members of a sample."""
 
-import io
 import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from medassets.arrays import BytesLike
 from medassets.samples import EncodedSample, SourceItem, StagedFile
+from medassets.storage.formats.npy import encode_npy
 from medassets.video.catalog.clip_row import ClipRow
 from medassets.video.frames.conversion import RESIZE
 from medassets.video.requests import DecodedClip
@@ -145,22 +142,6 @@ def _place_times(clip: DecodedClip, begin_ms: int) -> list[float]:
         return list(clip.timestamps_s)
     # Binary fractions that are added up show it.
     return [round(time_s + before_s, 9) for time_s in clip.timestamps_s]
-
-
-def encode_npy(array: npt.NDArray[Any]) -> memoryview:
-    """Return an array as a `.npy` file of version 1.0; its values are copied once.
-
-    Args:
-        array: Any shape and strides, no objects.
-    """
-    file = io.BytesIO()
-    header = np.lib.format.header_data_from_array_1_0(np.empty(array.shape, array.dtype))
-    np.lib.format.write_array_header_1_0(file, header)
-    head = file.getbuffer()
-    content = np.empty(len(head) + array.nbytes, np.uint8)
-    content[: len(head)] = head
-    content[len(head) :].view(array.dtype).reshape(array.shape)[...] = array
-    return content.data
 
 
 def _encode_json(document: Mapping[str, Any] | list[float] | None) -> bytes:

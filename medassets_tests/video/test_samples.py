@@ -15,7 +15,6 @@ from medassets.video.requests import DecodedClip
 from medassets.video.samples import (
     MEMBER_SUFFIXES,
     encode_clip_sample,
-    encode_npy,
     resample_sizes,
 )
 from medassets.video.tokens import open_tokenizer
@@ -105,22 +104,6 @@ def test_the_bytes_of_a_sample_are_those_of_format_version_1() -> None:
         "size.json": "b1957c9ccff6e9ac",
     }
     assert list(described) == FIELDS
-
-
-@pytest.mark.parametrize(
-    "array",
-    [
-        np.arange(24, dtype=np.uint8).reshape(2, 3, 4)[:, ::-1, ::2],
-        np.asfortranarray(np.arange(6).reshape(2, 3)),
-        np.zeros((0, 3), np.int64),
-        np.float32(7).reshape(()),
-    ],
-    ids=["strides", "fortran", "empty", "scalar"],
-)
-def test_an_array_is_written_as_numpy_does(array: np.ndarray) -> None:
-    file = io.BytesIO()
-    np.save(file, np.asarray(array, order="C"))
-    assert bytes(encode_npy(array)) == file.getvalue()
 
 
 def test_a_clip_without_sizes_has_none() -> None:

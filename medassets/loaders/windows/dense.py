@@ -145,8 +145,7 @@ def open_dense(path: Path) -> DenseFile:
     """
     try:
         with path.open("rb") as file:
-            shape, fortran, dtype = read_npy_header(file)
-            offset = file.tell()
+            (shape, fortran, dtype), offset = read_npy_header(file.read)
             size = file.seek(0, os.SEEK_END)
     except (OSError, ValueError) as error:
         msg = f"{path}: not a readable .npy file ({error})"

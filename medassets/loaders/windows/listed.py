@@ -1,11 +1,11 @@
-"""Old lists of points, `<window>_sparse.npz` and `<window>.npz`, read piece by piece."""
+"""Lists of points in `.npz` files (`<window>_sparse.npz` and `<window>.npz`), read in pieces."""
 
 import math
-import zipfile
-import zlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from medassets.errors import WindowFileError
+from medassets.loaders.batch_memory import POOL
 from medassets.loaders.windows.points import (
     PIECE_BYTES,
     KeptList,
@@ -22,35 +23,41 @@ from medassets.loaders.windows.points import (
     as_values,
     check_index,
 )
-from medassets.storage.formats.npy import read_npy_header
+from medassets.storage.formats.byte_streams import FileWindow, read_bytes
+from medassets.storage.formats.npy import NpyHeader, read_npy_header
+from medassets.storage.formats.zip_members import ZipMember, read_directory
+from medassets.volumes.files.array_files import ArrayStream
 from medassets.volumes.windows.occupancy import MOST_VOXELS
 
 _NAMES = (("indices", "values"), ("sparse_index", "sparse_sdf"))
-_DAMAGE = (EOFError, NotImplementedError, OSError, RuntimeError, ValueError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
 class _Array:
-    """One array of the archive, as its header describes it."""
+    """One array of a `.npz` file.
+
+    Attributes:
+        name: Name of the array.
+        header: Its header.
+    """
 
     name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    fortran: bool
+    header: NpyHeader
 
     @property
-    def num_bytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
+    def is_fortran(self) -> bool:
+        """Whether the first of two axes is contiguous."""
+        return self.header.fortran and len(self.header.shape) == 2
 
 
 @dataclass(frozen=True)
 class ListedFile:
-    """Points that an archive lists one by one.
+    """Points that a `.npz` file lists one by one.
 
     Attributes:
-        path: The `.npz` file.
+        path: The file.
         index: Positions, shape (num, 3).
-        values: One each, shape (num,) or (num, 1).
+        values: Values, shape (num,) or (num, 1).
     """
 
     path: Path
@@ -59,136 +66,140 @@ class ListedFile:
 
     @property
     def num_points(self) -> int:
-        """Points listed."""
-        return self.index.shape[0]
+        """Number of points."""
+        return self.index.header.shape[0]
 
     @property
     def most_bytes(self) -> int:
-        """What `keep` would take at most."""
-        return self.index.num_bytes + self.values.num_bytes
+        """Upper limit of the memory that `keep` takes."""
+        return self.index.header.num_bytes + self.values.header.num_bytes
 
     def draw(self, pick: Pick) -> Points:
-        """Return the points that are picked; the whole archive is inflated for each call.
+        """Return the points that `pick` selects; the whole file is inflated for each call.
 
         Raises:
-            WindowFileError: If the archive is damaged.
+            WindowFileError: If the file is damaged.
         """
         picked = pick(self.num_points)
-        with self._open() as archive:
+        with _errors_name(self.path):
             columns = np.arange(3)
-            if self.index.fortran:
+            if self.index.is_fortran:
                 where = (picked[None, :] + columns[:, None] * self.num_points).ravel()
-                index = _gather(archive, self.index, where).reshape(3, -1).T
+                index = _gather(self.path, self.index, where).reshape(3, -1).T
             else:
                 where = (picked[:, None] * 3 + columns).ravel()
-                index = _gather(archive, self.index, where).reshape(-1, 3)
+                index = _gather(self.path, self.index, where).reshape(-1, 3)
             check_index(index)
-            values = _gather(archive, self.values, picked)
+            values = _gather(self.path, self.values, picked)
             return Points(as_index(index), as_values(values))
 
     def keep(self, *, sparse: bool) -> KeptList:
         """Return the points in memory.
 
         Raises:
-            WindowFileError: If the archive is damaged.
+            WindowFileError: If the file is damaged.
         """
-        with self._open() as archive:
-            order = "F" if self.index.fortran else "C"
-            index = _read(archive, self.index).reshape(self.index.shape, order=order)
+        with _errors_name(self.path):
+            order = "F" if self.index.is_fortran else "C"
+            index = _read_all(self.path, self.index).reshape(self.index.header.shape, order=order)
             check_index(index)
-            values = _read(archive, self.values)
+            values = _read_all(self.path, self.values)
             return KeptList(index, None if (values == 1).all() else values)
-
-    @contextmanager
-    def _open(self) -> Iterator[zipfile.ZipFile]:
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                yield archive
-        except (*_DAMAGE, zlib.error) as error:
-            msg = f"{self.path}: {error}"
-            raise WindowFileError(msg) from error
 
 
 def open_listed(path: Path) -> ListedFile:
-    """Read the headers of a `.npz` file; no array is inflated, nothing unpickled.
+    """Read the headers of a `.npz` file; no array is inflated.
 
     Raises:
-        WindowFileError: If it is none, or does not hold positions (num, 3) and as many values.
+        WindowFileError: If it is not a `.npz` file, or does not hold positions (num, 3) and as many
+            values.
     """
+    with _errors_name(path):
+        with _open_window(path) as window:
+            found = {info.filename.removesuffix(".npy") for info in read_directory(window)}
+        for names in _NAMES:
+            if found.issuperset(names):
+                index, values = (_read_header(path, name) for name in names)
+                _check(index, values)
+                return ListedFile(path, index, values)
+        expected = " or ".join(" and ".join(names) for names in _NAMES)
+        msg = f"expected arrays {expected}, got {', '.join(sorted(found)) or 'none'}"
+        raise ValueError(msg)
+
+
+@contextmanager
+def _errors_name(path: Path) -> Iterator[None]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            there = {name.removesuffix(".npy") for name in archive.namelist()}
-            for names in _NAMES:
-                if there.issuperset(names):
-                    index, values = (_read_header(archive, name) for name in names)
-                    _check(index, values)
-                    return ListedFile(path, index, values)
-    except (*_DAMAGE, zlib.error) as error:
+        yield
+    except (OSError, ValueError) as error:
         msg = f"{path}: not a readable .npz file of points ({error})"
         raise WindowFileError(msg) from error
-    expected = " or ".join(" and ".join(names) for names in _NAMES)
-    msg = f"{path}: expected arrays {expected}, got {', '.join(sorted(there)) or 'none'}"
-    raise WindowFileError(msg)
 
 
-def _read_header(archive: zipfile.ZipFile, name: str) -> _Array:
-    member = archive.getinfo(f"{name}.npy")
-    with archive.open(member) as file:
-        shape, fortran, dtype = read_npy_header(file)
-        array = _Array(member.filename, shape, dtype, fortran and len(shape) == 2)
-        # What is not there cannot be asked memory for.
-        if array.num_bytes + file.tell() != member.file_size:
-            msg = f"{name}: {member.file_size:,} bytes are not an array {dtype} {shape}"
+@contextmanager
+def _open_window(path: Path) -> Iterator[FileWindow]:
+    with path.open("rb", buffering=0) as file:
+        yield FileWindow(file, 0, os.fstat(file.fileno()).st_size)
+
+
+@contextmanager
+def _open_array(path: Path, name: str) -> Iterator[tuple[NpyHeader, ArrayStream]]:
+    with _open_window(path) as window:
+        member = ZipMember(window, name)
+        header, offset = read_npy_header(partial(read_bytes, member))
+        # Checked before memory is allocated for what the header says.
+        if offset + header.num_bytes != member.num_bytes:
+            msg = (
+                f"{name}: {member.num_bytes:,} bytes are not {header.dtype} of shape {header.shape}"
+            )
             raise ValueError(msg)
-    return array
+        yield header, ArrayStream(header, member, member.verify)
+
+
+def _read_header(path: Path, name: str) -> _Array:
+    with _open_array(path, name) as (header, _):
+        return _Array(name, header)
 
 
 def _check(index: _Array, values: _Array) -> None:
-    num = index.shape[0] if index.shape else 0
-    if index.shape != (num, 3) or index.dtype.kind not in "iu" or num > MOST_VOXELS:
-        msg = f"{index.name}: expected integers (num, 3), got {index.dtype} {index.shape}"
+    shape, dtype = index.header.shape, index.header.dtype
+    num = shape[0] if shape else 0
+    if shape != (num, 3) or dtype.kind not in "iu" or num > MOST_VOXELS:
+        msg = f"{index.name}: expected integers (num, 3), got {dtype} {shape}"
         raise ValueError(msg)
-    if values.shape not in ((num,), (num, 1)):
-        msg = f"{values.name}: expected ({num},) or ({num}, 1), got {values.shape}"
+    if values.header.shape not in ((num,), (num, 1)):
+        msg = f"{values.name}: expected ({num},) or ({num}, 1), got {values.header.shape}"
         raise ValueError(msg)
 
 
-def _gather(
-    archive: zipfile.ZipFile, array: _Array, where: npt.NDArray[np.int64]
-) -> npt.NDArray[Any]:
-    """Return some elements of an array, by their ascending numbers in the order of the file."""
-    found = np.empty(len(where), array.dtype)
-    start = 0
-    for piece in _iter_pieces(archive, array):
+def _gather(path: Path, array: _Array, where: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """Return some elements of an array, by their ascending numbers in file order."""
+    elements = np.empty(len(where), array.header.dtype)
+    for start, piece in _iter_pieces(path, array):
         first, last = np.searchsorted(where, [start, start + piece.size])
-        found[first:last] = piece[where[first:last] - start]
-        start += piece.size
-    return found
-
-
-def _read(archive: zipfile.ZipFile, array: _Array) -> npt.NDArray[Any]:
-    """Return all elements in the order of the file."""
-    elements = np.empty(math.prod(array.shape), array.dtype)
-    start = 0
-    for piece in _iter_pieces(archive, array):
-        elements[start : start + piece.size] = piece
-        start += piece.size
+        elements[first:last] = piece[where[first:last] - start]
     return elements
 
 
-def _iter_pieces(archive: zipfile.ZipFile, array: _Array) -> Iterator[npt.NDArray[Any]]:
-    with archive.open(array.name) as file:
-        read_npy_header(file)
-        left = array.num_bytes
-        while left:
-            size = min(left, PIECE_BYTES - PIECE_BYTES % array.dtype.itemsize)
-            content = file.read(size)
-            if len(content) != size:
-                msg = f"{array.name}: ends {left - len(content):,} bytes too early"
-                raise ValueError(msg)
-            yield np.frombuffer(content, array.dtype)
-            left -= size
-        if file.read(1):
-            # Reading up to the end is also what compares the archive's checksum.
-            msg = f"{array.name}: is longer than its header says"
+def _read_all(path: Path, array: _Array) -> npt.NDArray[Any]:
+    """Return all elements in file order."""
+    elements = np.empty(math.prod(array.header.shape), array.header.dtype)
+    for start, piece in _iter_pieces(path, array):
+        elements[start : start + piece.size] = piece
+    return elements
+
+
+def _iter_pieces(path: Path, array: _Array) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """Yield (number of the first element, elements); a piece is valid until the next one."""
+    step = PIECE_BYTES // array.header.dtype.itemsize
+    memory = POOL.lend((step,), array.header.dtype)
+    with _open_array(path, array.name) as (header, stream):
+        if header != array.header:
+            msg = f"{array.name}: the file changed since it was opened"
             raise ValueError(msg)
+        num_elements = math.prod(header.shape)
+        for start in range(0, num_elements, step):
+            piece = memory[: num_elements - start]
+            stream.read_into(piece)
+            yield start, piece
+        stream.finish()

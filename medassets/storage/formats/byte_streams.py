@@ -25,6 +25,12 @@ class ByteStream(Protocol):
         ...
 
 
+def read_bytes(stream: ByteStream, num_bytes: int) -> bytes:
+    """Return the next bytes of a stream; fewer only at the end."""
+    target = bytearray(num_bytes)
+    return bytes(target[: stream.read_into(memoryview(target))])
+
+
 class FileWindow:
     """Part of a file, read as if it were a file of its own.
 

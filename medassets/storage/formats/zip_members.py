@@ -84,7 +84,7 @@ class ZipMember:
 
 def _find_member(window: FileWindow, key: str) -> zipfile.ZipInfo:
     """Return the directory's entry of an array, if the member can be read."""
-    members = _read_directory(window)
+    members = read_directory(window)
     # A member of exactly that name goes first, as numpy has it.
     found = [info for name in (key, f"{key}.npy") for info in members if info.filename == name]
     if not found:
@@ -103,17 +103,22 @@ def _find_member(window: FileWindow, key: str) -> zipfile.ZipInfo:
     return info
 
 
-def _read_directory(window: FileWindow) -> list[zipfile.ZipInfo]:
+def read_directory(window: FileWindow) -> list[zipfile.ZipInfo]:
+    """Return the entries of the directory of a `.npz` file.
+
+    Raises:
+        SampleRejectedError: CORRUPT_NPZ if it is not a whole zip file.
+    """
     file: Any = window
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.infolist()
     except _NOT_A_ZIP as error:
         cause = error.__context__
-        # zipfile takes trouble with the disk for damage; only a seek before the start is some.
+        # zipfile reports disk errors as damage; of those, only a seek before the start is damage.
         if isinstance(cause, OSError) and cause.errno is not None:
             raise cause from None
-        detail = f"{window.size_bytes} bytes that are no whole zip file, and so no .npz file"
+        detail = f"{window.size_bytes} bytes are not a whole zip file, as a .npz file is"
         raise SampleRejectedError(Reason.CORRUPT_NPZ, detail) from error
 
 

@@ -1,23 +1,17 @@
 """One array of a `.npz`, a `.npy` or of plain bytes as a stream: bounded memory, never unpickled."""
 
-import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, NoReturn
 
 import numpy as np
 
 from medassets.errors import Reason, SampleRejectedError
-from medassets.storage.formats.byte_streams import ByteStream, FileWindow, PlainStream
-from medassets.storage.formats.npy import (
-    SHORTEST_BYTES,
-    NpyHeader,
-    measure_npy_header,
-    parse_npy_header,
-    read_dtype,
-)
+from medassets.storage.formats.byte_streams import ByteStream, FileWindow, PlainStream, read_bytes
+from medassets.storage.formats.npy import NpyHeader, read_dtype, read_npy_header
 from medassets.storage.formats.zip_members import ZipMember
 from medassets.tars.index import Extent
 from medassets.volumes.files.header import MAX_SIDE, MAX_VOXELS, VolumeHeader
@@ -155,7 +149,7 @@ def _measure(file: IO[bytes]) -> int:
 
 def _read_member_header(member: ZipMember) -> NpyHeader:
     header, num_header_bytes = _read_header(member)
-    claimed = num_header_bytes + math.prod(header.shape) * header.dtype.itemsize
+    claimed = num_header_bytes + header.num_bytes
     if claimed != member.num_bytes:
         detail = f"the header claims {claimed} bytes; the zip directory says {member.num_bytes}"
         _reject(Reason.BAD_HEADER, detail)
@@ -165,9 +159,7 @@ def _read_member_header(member: ZipMember) -> NpyHeader:
 def _read_header(stream: ByteStream) -> tuple[NpyHeader, int]:
     """Return a checked header and its bytes; the stream then stands at the first value."""
     try:
-        start = _read(stream, SHORTEST_BYTES)
-        start += _read(stream, measure_npy_header(start) - len(start))
-        header = parse_npy_header(start)
+        header, num_header_bytes = read_npy_header(partial(read_bytes, stream))
     except ValueError as error:
         # A rejection of the stream is a ValueError too.
         if isinstance(error, SampleRejectedError):
@@ -175,12 +167,7 @@ def _read_header(stream: ByteStream) -> tuple[NpyHeader, int]:
         detail = f"no array of plain numbers ({error}); others are never unpickled"
         raise SampleRejectedError(Reason.BAD_HEADER, detail) from error
     _check_header(header)
-    return header, len(start)
-
-
-def _read(stream: ByteStream, num_bytes: int) -> bytes:
-    target = bytearray(num_bytes)
-    return bytes(target[: stream.read_into(memoryview(target))])
+    return header, num_header_bytes
 
 
 def _check_header(header: NpyHeader) -> None:
@@ -195,7 +182,7 @@ def _check_header(header: NpyHeader) -> None:
 
 def _check_size(header: NpyHeader, num_bytes: int) -> None:
     """Compare the bytes that are there with those of the array."""
-    claimed = math.prod(header.shape) * header.dtype.itemsize
+    claimed = header.num_bytes
     detail = f"{header.dtype} of {header.shape} takes {claimed} bytes, and there are {num_bytes}"
     if num_bytes < claimed:
         _reject(Reason.CORRUPT_NPZ, detail)

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any, NoReturn
 
 import numpy as np
@@ -22,6 +21,7 @@ from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.specs import CTWindow, CTWindowDatasetSpec
 from medassets.storage.buffers import BufferPool
 from medassets.storage.checksums import fingerprint
+from medassets.storage.formats.npy import map_npy
 from medassets.volumes.windows.masks import Bits, choose_resolution, name_window_file
 from medassets.volumes.windows.occupancy import BLOCK_BYTES, count_blocks_of
 from medassets.volumes.windows.samples import describe_file, encode_masks
@@ -45,19 +45,6 @@ ROW_SCHEMA = pa.schema(
 _LONGEST_NAME = 100
 _LONGEST_KEY = 90
 _HASH_DIGITS = 8
-_DTYPE_KINDS = frozenset("biuf")
-# numpy reads the header as Python, whose parser has errors of its own.
-_NOT_AN_ARRAY = (
-    ValueError,
-    EOFError,
-    IndexError,
-    TypeError,
-    SyntaxError,
-    TokenError,
-    OverflowError,
-    MemoryError,
-    RecursionError,
-)
 # Planes of 1024 x 1024 at once: 32 MB; whole cache lines of arrays whose last axis is fastest.
 _SLAB_PLANES = 64
 _SLAB_BYTES = 1 << 25
@@ -236,19 +223,13 @@ def _describe(
 def _open_mask(file: StagedFile) -> npt.NDArray[Any]:
     """Map an array file into memory, without trusting it."""
     try:
-        mask = np.lib.format.open_memmap(file.path, mode="r")
-    except _NOT_AN_ARRAY as error:
-        _reject(f"{file.uri}: not a whole .npy file of numbers ({_first_line(error)})")
-    if mask.dtype.kind not in _DTYPE_KINDS:
-        _reject(f"{file.uri}: expected a mask of numbers, got {mask.dtype}")
+        mask = map_npy(file.path)
+    except ValueError as error:
+        _reject(f"{file.uri}: not a whole .npy file of numbers ({error})")
     if mask.ndim != 3 or not mask.size:
         _reject(f"{file.uri}: expected a mask (i, j, k), got {mask.shape}")
     choose_resolution(mask.shape)
     return mask
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 def _reject(detail: str) -> NoReturn:

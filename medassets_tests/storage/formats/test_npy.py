@@ -1,14 +1,23 @@
-"""Headers of `.npy` files, whole and damaged, against numpy."""
+"""Arrays in `.npy` files, whole and damaged, against numpy."""
 
 import io
 import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from medassets.storage.formats.npy import parse_npy_header, read_npy_header
+from medassets.storage.formats.npy import (
+    decode_npy,
+    encode_npy,
+    map_npy,
+    parse_npy_header,
+    read_npy_header,
+)
 
 DTYPES = ("|b1", "|u1", "<i2", ">u4", "<i8", "<f2", ">f4", "<f8")
 
@@ -55,8 +64,10 @@ def test_what_numpy_writes_is_read(
         np.lib.format.write_array(file, array, version)
         file.seek(0)
         fortran = not array.flags.c_contiguous
-        assert read_npy_header(file) == (shape, fortran, np.dtype(dtype))
-        assert len(file.read()) == math.prod(shape) * array.itemsize
+        header, num_bytes = read_npy_header(file.read)
+        assert header == (shape, fortran, np.dtype(dtype))
+        assert file.tell() == num_bytes
+        assert len(file.read()) == header.num_bytes == math.prod(shape) * array.itemsize
 
 
 @pytest.mark.parametrize(
@@ -113,3 +124,67 @@ def test_a_mutated_header_is_read_as_numpy_does_or_refused(
         (2, 0): np.lib.format.read_array_header_2_0,
     }
     assert found == read[version](array)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(24, dtype=np.uint8).reshape(2, 3, 4)[:, ::-1, ::2],
+        np.asfortranarray(np.arange(6).reshape(2, 3)),
+        np.zeros((0, 3), np.int64),
+        np.float32(7).reshape(()),
+    ],
+    ids=["strides", "fortran", "empty", "scalar"],
+)
+def test_an_array_is_written_as_numpy_does(array: np.ndarray) -> None:
+    file = io.BytesIO()
+    np.save(file, np.asarray(array, order="C"))
+    assert bytes(encode_npy(array)) == file.getvalue()
+
+
+def save(array: np.ndarray) -> bytes:
+    """Return the file that numpy makes of an array."""
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def read_mapped(path: Path, content: bytes) -> np.ndarray:
+    """Read an array by mapping its file."""
+    path.write_bytes(content)
+    return map_npy(path)
+
+
+@pytest.fixture(params=["decoded", "mapped"])
+def read(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[bytes], np.ndarray]:
+    """Both ways to read a whole file."""
+    if request.param == "decoded":
+        return decode_npy
+    return lambda content: read_mapped(tmp_path / "array.npy", content)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_whole_file_is_read(read: Callable[[bytes], Any], order: Any, dtype: str) -> None:
+    array = np.arange(24).reshape(2, 3, 4).astype(dtype, order)
+    found = read(save(array))
+    np.testing.assert_array_equal(found, array)
+    assert (found.dtype, found.flags.f_contiguous) == (array.dtype, order == "F")
+
+
+def test_a_file_that_is_cut_off_is_refused(read: Callable[[bytes], Any]) -> None:
+    with pytest.raises(ValueError, match=r"of shape \(2, 3\) takes 48 bytes, the file has 47"):
+        read(save(np.zeros((2, 3)))[:-1])
+
+
+def test_objects_and_text_are_refused(read: Callable[[bytes], Any]) -> None:
+    for array in (np.array([{}]), np.array(["text"])):
+        with pytest.raises(ValueError, match="expected a dtype of plain numbers"):
+            read(save(array))
+
+
+def test_bytes_after_the_array_are_refused_where_the_whole_file_is_given(tmp_path: Path) -> None:
+    content = save(np.ones(3)) + b"x"
+    with pytest.raises(ValueError, match=r"takes 24 bytes, the file has 25"):
+        decode_npy(content)
+    assert read_mapped(tmp_path / "array.npy", content).tolist() == [1, 1, 1]

@@ -234,7 +234,7 @@ def test_an_encrypted_member_and_two_of_one_name_are_rejected(tmp_path: Path) ->
 def test_bytes_that_are_no_zip_are_rejected(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "volume.npz"
     path.write_bytes(content)
-    reject(open_npz_array(path, "data"), "no whole zip file", Reason.CORRUPT_NPZ)
+    reject(open_npz_array(path, "data"), "not a whole zip file", Reason.CORRUPT_NPZ)
 
 
 def test_a_directory_of_absurd_length_is_not_read(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_directory_of_absurd_length_is_not_read(tmp_path: Path) -> None:
     size = 40 << 20
     end = b"PK\5\6" + struct.pack("<4H2IH", 0, 0, 1, 1, size, 0, 0)
     path.write_bytes(bytes(size) + end)
-    reject(open_npz_array(path, "data"), "no whole zip file", Reason.CORRUPT_NPZ)
+    reject(open_npz_array(path, "data"), "not a whole zip file", Reason.CORRUPT_NPZ)
 
 
 def test_trouble_with_the_disk_is_not_taken_for_damage(
