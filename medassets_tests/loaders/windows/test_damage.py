@@ -153,7 +153,7 @@ def test_a_list_that_claims_more_than_it_holds_asks_for_no_memory(tmp_path: Path
         archive.writestr("indices.npy", npy + bytes(60))
         archive.writestr("values.npy", npy + bytes(60))
     dataset = CTWindowSparseSDF(str(tmp_path))
-    assert "are not an array int16 (900000000, 3)" in dataset.left_out[0].detail
+    assert "are not int16 of shape (900000000, 3)" in dataset.left_out[0].detail
 
 
 def test_too_few_points_and_missing_files_are_counted_apart(tmp_path: Path) -> None:
