@@ -16,13 +16,13 @@ from medassets.datasets.volumes import VolumeDataset
 from medassets.datasets.workspace import Workspace, open_workspace
 from medassets.shards.catalog import read_partition, read_plan
 from medassets.specs import VolumeDatasetSpec
-from medassets.testing.clip_metadata import (
+from medassets.testing.ct_rate_tables import NUM_CT_RATE_VOLUMES, make_ct_rate_tables
+from medassets_tests.clip_metadata import (
     NUM_CLIPS,
     NUM_VIDEOS,
     make_clip_metadata,
     make_empty_videos,
 )
-from medassets.testing.ct_rate_tables import NUM_CT_RATE_VOLUMES, make_ct_rate_tables
 
 Result = TypeVar("Result")
 

@@ -1,13 +1,13 @@
-"""Small repositories on disk that are laid out exactly like CT-RATE."""
+"""Small synthetic repositories with the layout of CT-RATE."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from medassets.arrays import Affine, VolumeArray
 from medassets.errors import Reason
-from medassets.testing.bad_volumes import BAD_VOLUMES
 from medassets.testing.ct_rate_tables import VolumeEntry, write_tables
 from medassets.testing.nifti import encode_nifti, write_nifti
 from medassets.testing.phantoms import make_affine, make_chest_phantom
@@ -27,8 +27,8 @@ class SyntheticVolume:
         key: Sample key.
         split: Split.
         path: Path of the volume inside the repository.
-        reason: Why no sample may come of it; None if one must.
-        excluded: True if the tables say so (no download needed), False if the file does.
+        reason: Why it must not become a sample; None if it must.
+        excluded: True if the tables give the reason (no download needed), False if the file does.
     """
 
     key: str
@@ -40,7 +40,7 @@ class SyntheticVolume:
 
 @dataclass(frozen=True)
 class SyntheticRepository:
-    """What lies in a repository made for a test.
+    """Content of a synthetic repository.
 
     Attributes:
         folder: Root of the repository.
@@ -51,7 +51,7 @@ class SyntheticRepository:
     volumes: tuple[SyntheticVolume, ...]
 
     def keys(self, split: str) -> list[str]:
-        """Return the keys that must become samples of a split, sorted."""
+        """Return the keys of a split that must become samples, sorted."""
         return sorted(v.key for v in self.volumes if v.split == split and v.reason is None)
 
     def reasons(self, split: str) -> dict[str, Reason]:
@@ -60,13 +60,26 @@ class SyntheticRepository:
 
 
 @dataclass(frozen=True)
+class SpecialVolume:
+    """A volume file that is not written as CT-RATE writes it.
+
+    Attributes:
+        encode: (HU int16, affine) -> bytes of the `.nii.gz`.
+        reason: Why it must be rejected; None if it must become a sample.
+    """
+
+    encode: Callable[[VolumeArray, Affine], bytes]
+    reason: Reason | None
+
+
+@dataclass(frozen=True)
 class _Plan:
-    """One volume to make: its table row, its voxels, its fate."""
+    """One volume to make: table row, voxels and expected outcome."""
 
     entry: VolumeEntry
     phantom_seed: int
     axis_codes: str = "LPS"
-    fault: str | None = None
+    special: SpecialVolume | None = None
     reason: Reason | None = None
     no_chest: bool = False
 
@@ -80,7 +93,7 @@ def make_ct_rate_repository(
     shape_range: tuple[Shape, Shape] = ((40, 36, 24), (64, 60, 44)),
     volumes_dir: str = VOLUMES_DIR,
     special_rows: bool = True,
-    faults: Sequence[str] = (),
+    special_volumes: Sequence[SpecialVolume] = (),
 ) -> SyntheticRepository:
     """Make a small repository with the paths, tables and oddities of CT-RATE.
 
@@ -96,13 +109,12 @@ def make_ct_rate_repository(
         seed: Changes shapes, spacings and voxels.
         shape_range: Smallest and largest sides (i, j, k), both inclusive.
         volumes_dir: Folder of one split's volumes; `{split}` is replaced.
-        special_rows: Add to each split one volume that the no-chest list names and one whose
-            ZSpacing is empty; their files are there.
-        faults: Names from `BAD_VOLUMES`; each adds one patient with that trouble to the first
-            split.
+        special_rows: Add to each split one volume from the no-chest list and one with an empty
+            ZSpacing; their files exist.
+        special_volumes: Each adds one patient with such a volume to the first split.
 
     Returns:
-        What was made, with the fate that every row must meet.
+        The repository, with the expected outcome of every row.
     """
     volumes: list[SyntheticVolume] = []
     for number, split in enumerate(splits):
@@ -111,14 +123,18 @@ def make_ct_rate_repository(
         if special_rows:
             plans += _plan_special_rows(split, rng, num_patients + 1, shape_range=shape_range)
         if number == 0:
-            plans += _plan_faults(split, rng, len(plans), shape_range=shape_range, faults=faults)
+            first = 101 + len(plans)
+            for patient, special in enumerate(special_volumes, first):
+                plan = _plan_volume(split, rng, patient, letter="a", shape_range=shape_range)
+                plan = replace(plan, special=special, reason=special.reason, axis_codes="LPS")
+                plans.append(plan)
         no_chest = [plan.entry for plan in plans if plan.no_chest]
         entries = [plan.entry for plan in plans]
         write_tables(folder, split=split, entries=entries, no_chest=no_chest)
         for plan in plans:
             path = volume_path(_name(plan, split), volumes_dir=volumes_dir, split=split)
             _write_volume(folder / path, plan)
-            excluded = plan.reason is not None and plan.fault is None
+            excluded = plan.reason is not None and plan.special is None
             volumes.append(SyntheticVolume(plan.entry.key, split, path, plan.reason, excluded))
     return SyntheticRepository(folder=folder, volumes=tuple(volumes))
 
@@ -189,23 +205,6 @@ def _plan_special_rows(
     ]
 
 
-def _plan_faults(
-    split: str,
-    rng: np.random.Generator,
-    first_patient: int,
-    *,
-    shape_range: tuple[Shape, Shape],
-    faults: Sequence[str],
-) -> list[_Plan]:
-    plans = []
-    for number, fault in enumerate(faults, start=1):
-        patient = 100 + first_patient + number
-        plan = _plan_volume(split, rng, patient, letter="a", shape_range=shape_range)
-        reason = BAD_VOLUMES[fault].reason
-        plans.append(replace(plan, fault=fault, reason=reason, axis_codes="LPS"))
-    return plans
-
-
 def _name(plan: _Plan, split: str) -> VolumeName:
     name = parse_volume_name(f"{plan.entry.key}.nii.gz", split=split)
     if name is None:
@@ -220,7 +219,7 @@ def _write_volume(path: Path, plan: _Plan) -> None:
     spacing_mm = (steps[0], steps[1], 5.0 if steps[2] is None else steps[2])
     affine = make_affine(shape, spacing_mm=spacing_mm, axis_codes=plan.axis_codes)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if plan.fault is None:
+    if plan.special is None:
         write_nifti(path, encode_nifti(volume, affine=affine))
     else:
-        path.write_bytes(BAD_VOLUMES[plan.fault].encode(volume, affine))
+        path.write_bytes(plan.special.encode(volume, affine))

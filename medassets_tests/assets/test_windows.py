@@ -19,9 +19,9 @@ from medassets.specs import STANDARD_WINDOWS, CTWindowDatasetSpec
 from medassets.storage.paths import DatasetPaths
 from medassets.testing.ct_rate import SyntheticRepository
 from medassets.testing.hub import LocalHub
-from medassets.testing.real_volumes import lay_out_real_volumes
 from medassets_tests import shared_data
 from medassets_tests.location import Location, metadata_of, picture_of, size_of
+from medassets_tests.real_volumes import lay_out_real_volumes
 
 REAL = shared_data.CT
 

@@ -17,8 +17,8 @@ from medassets.specs import PRESETS
 from medassets.storage.buffers import BufferPool
 from medassets.tars.lists import FoundShard
 from medassets.testing.phantoms import make_chest_phantom
-from medassets.testing.shards import pack_tar
 from medassets.volumes.files.array_files import open_npy_array
+from medassets_tests.small_shards import pack_tar
 
 SHAPE = (15, 17, 19)
 STORED = make_chest_phantom(SHAPE, round_field_of_view=False)

@@ -27,6 +27,7 @@ from medassets.specs import STANDARD_WINDOWS, CTWindowDatasetSpec
 from medassets.testing.ct_rate import SyntheticRepository, make_ct_rate_repository
 from medassets.volumes.windows.occupancy import Occupancy
 from medassets.volumes.windows.occupancy_codec import decode_bits
+from medassets_tests.bad_volumes import pick_bad_volumes
 
 KEY = "train-000000"
 STEMS = {n: f"{n}_w{w.width:g}_l{w.level:g}" for n, w in STANDARD_WINDOWS.items()}
@@ -142,7 +143,9 @@ def test_volumes_without_report_or_labels_are_as_good_as_others(
 
 def test_bad_volumes_are_rejected_with_their_reasons(open_windows: Open, tmp_path: Path) -> None:
     faults = ("truncated_gzip", "rescaled_twice", "constant", "one_slice", "nan_spacing")
-    made = make_ct_rate_repository(tmp_path / "bad", num_patients=1, faults=faults)
+    made = make_ct_rate_repository(
+        tmp_path / "bad", num_patients=1, special_volumes=pick_bad_volumes(*faults)
+    )
     workspace = open_windows(made.folder, samples_per_shard=100)
     rejected = {r.key: r.reason for r in build(workspace).record.rejected}
     assert rejected == {v.key: v.reason for v in made.volumes if v.reason and not v.excluded} | {

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from medassets.testing.ct_rate import SyntheticRepository
-from medassets.testing.real_volumes import lay_out_real_volumes
 from medassets.volumes.catalog.ct_rate_names import table_paths
 from medassets_tests import shared_data
 from medassets_tests.location import Location
+from medassets_tests.real_volumes import lay_out_real_volumes
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from medassets.specs import VolumeDatasetSpec
-from medassets.testing.bad_volumes import BAD_VOLUMES
 from medassets.testing.ct_rate import make_ct_rate_repository
+from medassets_tests.bad_volumes import BAD_VOLUMES, pick_bad_volumes
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,7 @@ def test_bad_volumes_are_right_or_rejected_and_hurt_no_other_sample(
         num_patients=2,
         splits=("train",),
         shape_range=SIDES,
-        faults=tuple(BAD_VOLUMES),
+        special_volumes=tuple(BAD_VOLUMES.values()),
     )
     declare("bad", source="folder", folder=str(bad.folder), **many)
     homes = {name: make_home(name, name) for name in ("good", "bad")}
@@ -89,7 +89,7 @@ def test_too_many_bad_volumes_publish_nothing_and_name_the_reasons(
         num_patients=1,
         splits=("train",),
         shape_range=SIDES,
-        faults=("truncated_gzip", "constant"),
+        special_volumes=pick_bad_volumes("truncated_gzip", "constant"),
     )
     fields = {"source": "folder", "folder": str(bad.folder), "samples_per_shard": 100}
     declare(**fields, max_rejected_share=0.4)
@@ -115,7 +115,11 @@ def test_a_bad_volume_from_a_hub_is_rejected_and_leaves_no_staged_file(
     from medassets.testing.hub import LocalHub
 
     bad = make_ct_rate_repository(
-        tmp_path / "bad", num_patients=1, splits=("train",), shape_range=SIDES, faults=(fault,)
+        tmp_path / "bad",
+        num_patients=1,
+        splits=("train",),
+        shape_range=SIDES,
+        special_volumes=pick_bad_volumes(fault),
     )
     with LocalHub(bad.folder, "org/bad") as hub:
         declare(repo_id="org/bad", endpoint=hub.endpoint)

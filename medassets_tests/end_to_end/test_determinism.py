@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from medassets.testing.ct_rate import make_ct_rate_repository
+from medassets_tests.bad_volumes import pick_bad_volumes
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +19,7 @@ def declared(tmp_path: Path, declare: Callable[..., None]) -> None:
         tmp_path / "repository",
         num_patients=3,
         shape_range=((20, 18, 12), (26, 24, 16)),
-        faults=("flipped_bit", "rescaled_twice"),
+        special_volumes=pick_bad_volumes("flipped_bit", "rescaled_twice"),
     )
     declare(
         source="folder",

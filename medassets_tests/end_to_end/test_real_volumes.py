@@ -15,8 +15,8 @@ import pytest
 
 from medassets.specs import PRESETS
 from medassets.testing.hub import LocalHub
-from medassets.testing.real_volumes import lay_out_real_volumes
 from medassets_tests import shared_data
+from medassets_tests.real_volumes import lay_out_real_volumes
 
 pytestmark = pytest.mark.slow
 

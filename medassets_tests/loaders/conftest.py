@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from medassets.testing.shards import (
+from medassets_tests.small_shards import (
     make_shards,
     make_trainer_members,
     make_volume_members,

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from medassets.errors import ShardIntegrityError
 from medassets.loaders import ClipDataset
-from medassets.testing.shards import Members, make_shards, pack_tar
+from medassets_tests.small_shards import Members, make_shards, pack_tar
 
 NUM_SAMPLES = (3, 2)
 

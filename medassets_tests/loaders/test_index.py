@@ -16,7 +16,7 @@ import pytest
 from medassets.errors import ShardIntegrityError
 from medassets.loaders.index import ShardIndex
 from medassets.tars.lists import Source, find_shards
-from medassets.testing.shards import pack_tar
+from medassets_tests.small_shards import pack_tar
 
 NUM_SAMPLES = 8
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from medassets.loaders import Loader, VolumeDataset
 from medassets.loaders.loader import choose_num_workers
-from medassets.testing.shards import make_shards, make_volume_members
 from medassets_tests.loaders.loader_data import KINDS, Numbers, make_loader
+from medassets_tests.small_shards import make_shards, make_volume_members
 
 
 @settings(max_examples=60, deadline=None)

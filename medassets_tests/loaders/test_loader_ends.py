@@ -16,7 +16,6 @@ import pytest
 from medassets.errors import ShardIntegrityError
 from medassets.loaders import Loader, VolumeDataset
 from medassets.loaders.batch_memory import POOL
-from medassets.testing.shards import make_shards, make_volume_members
 from medassets_tests.loaders.loader_data import (
     KINDS,
     Numbers,
@@ -25,6 +24,7 @@ from medassets_tests.loaders.loader_data import (
     wait_for_threads,
 )
 from medassets_tests.loaders.test_volumes import damage
+from medassets_tests.small_shards import make_shards, make_volume_members
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)

@@ -21,14 +21,14 @@ from medassets.loaders import VolumeDataset, VolumeStream
 from medassets.loaders.arrays import _TILE_BYTES  # pyright: ignore[reportPrivateUsage]
 from medassets.loaders.collate import StackedSamples
 from medassets.loaders.widen_kernel import widen_half
-from medassets.testing.shards import (
+from medassets_tests.loaders.conftest import COUNTS, SHAPE
+from medassets_tests.small_shards import (
     make_labels,
     make_shards,
     make_volume,
     make_volume_members,
     pack_tar,
 )
-from medassets_tests.loaders.conftest import COUNTS, SHAPE
 from medassets_tests.storage.formats.test_npy import BROKEN, wrap
 
 NUM_SAMPLES = sum(COUNTS)

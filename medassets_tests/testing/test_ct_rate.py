@@ -10,10 +10,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from medassets.testing.bad_volumes import BAD_VOLUMES
 from medassets.testing.ct_rate import SyntheticRepository, make_ct_rate_repository
 from medassets.testing.ct_rate_tables import METADATA_COLUMNS, make_ct_rate_tables
 from medassets.volumes.catalog.ct_rate import LABEL_NAMES, table_paths
+from medassets_tests.bad_volumes import BAD_VOLUMES, pick_bad_volumes
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -89,9 +89,9 @@ def test_volumes_look_like_ct_rate(repository: SyntheticRepository) -> None:
 
 
 def test_same_arguments_make_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        make_ct_rate_repository(tmp_path / name, num_patients=1, seed=3, faults=["truncated_gzip"])
-    make_ct_rate_repository(tmp_path / "other", num_patients=1, seed=4, faults=["truncated_gzip"])
+    for name, seed in (("one", 3), ("two", 3), ("other", 4)):
+        special = pick_bad_volumes("truncated_gzip")
+        make_ct_rate_repository(tmp_path / name, num_patients=1, seed=seed, special_volumes=special)
     assert digest_tree(tmp_path / "one") == digest_tree(tmp_path / "two")
     assert digest_tree(tmp_path / "one") != digest_tree(tmp_path / "other")
 
@@ -110,7 +110,7 @@ def test_sides_stay_in_the_asked_range(tmp_path: Path) -> None:
 
 def test_faults_are_added_to_the_first_split_only(tmp_path: Path) -> None:
     made = make_ct_rate_repository(
-        tmp_path, num_patients=1, special_rows=False, faults=tuple(BAD_VOLUMES)
+        tmp_path, num_patients=1, special_rows=False, special_volumes=tuple(BAD_VOLUMES.values())
     )
     num_rejected = sum(bad.reason is not None for bad in BAD_VOLUMES.values())
     assert sorted(made.reasons("train").values()) == sorted(

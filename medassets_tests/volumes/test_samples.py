@@ -18,13 +18,13 @@ from medassets.errors import SampleRejectedError
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.specs import VolumeDatasetSpec
 from medassets.storage.buffers import BufferPool
-from medassets.testing.bad_volumes import BAD_VOLUMES
 from medassets.testing.ct_rate import make_ct_rate_repository
 from medassets.testing.nifti import encode_nifti, write_nifti
 from medassets.testing.phantoms import make_affine, make_chest_phantom
 from medassets.volumes.catalog.ct_rate import LABEL_NAMES
 from medassets.volumes.preview import draw_sample_preview
 from medassets.volumes.samples import encode_volume_sample
+from medassets_tests.bad_volumes import BAD_VOLUMES
 
 SHAPE = (26, 21, 17)
 SPACING_MM = (12.0, 13.0, 16.0)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from medassets.testing.bad_volumes import BAD_VOLUMES
 from medassets.testing.ct_rate import SyntheticRepository, make_ct_rate_repository
 from medassets.testing.hub import LocalHub
+from medassets_tests.bad_volumes import BAD_VOLUMES, pick_bad_volumes
 
 Medassets = Callable[..., Any]
 Declare = Callable[..., Path]
@@ -264,7 +264,10 @@ def test_rejected_samples_are_counted_by_reason(
 ) -> None:
     faults = sorted(name for name, bad in BAD_VOLUMES.items() if bad.reason)[:2]
     repository = make_ct_rate_repository(
-        tmp_path / "some", num_patients=1, splits=("train",), faults=faults
+        tmp_path / "some",
+        num_patients=1,
+        splits=("train",),
+        special_volumes=pick_bad_volumes(*faults),
     )
     changes = {"splits": ["train"], "max_rejected_share": 1.0, "samples_per_shard": 8}
     declare("some", source="folder", folder=str(repository.folder), **changes)

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.clip_catalog import RefreshCost, measure_refresh
 from medassets.shards.catalog import read_partition, read_plan
 from medassets.shards.fingerprint import rows_fingerprint
-from medassets.testing.clip_metadata import make_clip_metadata, make_empty_videos
+from medassets_tests.clip_metadata import make_clip_metadata, make_empty_videos
 
 NUM_CLIPS, NUM_VIDEOS = 130_000, 10_000
 

@@ -11,10 +11,10 @@ from medassets.samples import SourceItem, StagedFile
 from medassets.specs import VolumeDatasetSpec
 from medassets.storage.buffers import BufferPool
 from medassets.testing.ct_rate import SyntheticRepository
-from medassets.testing.real_volumes import lay_out_real_volumes
 from medassets.volumes.catalog.ct_rate import read_rows
 from medassets.volumes.samples import encode_volume_sample
 from medassets_tests import shared_data
+from medassets_tests.real_volumes import lay_out_real_volumes
 
 CT_FOLDER = shared_data.CT
 pytestmark = pytest.mark.skipif(

@@ -1,28 +1,15 @@
-"""Volumes with one fault each, as they come in the wild, and what must become of them."""
+"""Volumes with one defect each, as found in public datasets, and the expected outcome."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from medassets.arrays import Affine, VolumeArray
 from medassets.errors import Reason
+from medassets.testing.ct_rate import SpecialVolume
 from medassets.testing.nifti import compress, encode_nifti
 from medassets.testing.phantoms import make_affine
-
-
-@dataclass(frozen=True)
-class BadVolume:
-    """One kind of trouble.
-
-    Attributes:
-        encode: (HU int16, affine) -> bytes of the `.nii.gz`.
-        reason: Why the sample must be rejected; None if it must come out right all the same.
-    """
-
-    encode: Callable[[VolumeArray, Affine], bytes]
-    reason: Reason | None
 
 
 def _encode(hu: np.ndarray, affine: Affine, **options: Any) -> bytes:
@@ -68,18 +55,25 @@ def _tilt(hu: VolumeArray, affine: Affine) -> bytes:
     return _encode(hu, make_affine(hu.shape, spacing_mm=spacing_mm, oblique=True))
 
 
-BAD_VOLUMES: Mapping[str, BadVolume] = {
-    "truncated_gzip": BadVolume(_truncate, Reason.CORRUPT_GZIP),
-    "flipped_bit": BadVolume(_flip_bit, Reason.CORRUPT_GZIP),
-    "absurd_shape": BadVolume(_claim_absurd_shape, Reason.BAD_HEADER),
-    "nan_spacing": BadVolume(_lose_spacing, Reason.SPACING_MISSING),
-    "constant": BadVolume(lambda hu, a: _encode(np.full_like(hu, 40), a), Reason.CONSTANT_VOLUME),
-    "rescaled_twice": BadVolume(_rescale_twice, Reason.HU_IMPLAUSIBLE),
-    "four_dimensions": BadVolume(_stack_two, Reason.BAD_HEADER),
-    "one_slice": BadVolume(lambda hu, a: _encode(hu[:, :, :1], a), Reason.TOO_FEW_SLICES),
-    "big_endian": BadVolume(lambda hu, a: _encode(hu, a, big_endian=True), None),
-    "float64": BadVolume(lambda hu, a: _encode(hu.astype(np.float64), a), None),
-    "int32": BadVolume(lambda hu, a: _encode(hu.astype(np.int32), a), None),
-    "oblique": BadVolume(_tilt, None),
+BAD_VOLUMES: Mapping[str, SpecialVolume] = {
+    "truncated_gzip": SpecialVolume(_truncate, Reason.CORRUPT_GZIP),
+    "flipped_bit": SpecialVolume(_flip_bit, Reason.CORRUPT_GZIP),
+    "absurd_shape": SpecialVolume(_claim_absurd_shape, Reason.BAD_HEADER),
+    "nan_spacing": SpecialVolume(_lose_spacing, Reason.SPACING_MISSING),
+    "constant": SpecialVolume(
+        lambda hu, a: _encode(np.full_like(hu, 40), a), Reason.CONSTANT_VOLUME
+    ),
+    "rescaled_twice": SpecialVolume(_rescale_twice, Reason.HU_IMPLAUSIBLE),
+    "four_dimensions": SpecialVolume(_stack_two, Reason.BAD_HEADER),
+    "one_slice": SpecialVolume(lambda hu, a: _encode(hu[:, :, :1], a), Reason.TOO_FEW_SLICES),
+    "big_endian": SpecialVolume(lambda hu, a: _encode(hu, a, big_endian=True), None),
+    "float64": SpecialVolume(lambda hu, a: _encode(hu.astype(np.float64), a), None),
+    "int32": SpecialVolume(lambda hu, a: _encode(hu.astype(np.int32), a), None),
+    "oblique": SpecialVolume(_tilt, None),
 }
-"""Name of a fault -> how it is made and what must become of the sample."""
+"""Defects by name."""
+
+
+def pick_bad_volumes(*names: str) -> tuple[SpecialVolume, ...]:
+    """Return defects by name, for `make_ct_rate_repository`."""
+    return tuple(BAD_VOLUMES[name] for name in names)
