@@ -1,13 +1,14 @@
-"""A hub on this machine: serves a folder as a dataset repository, and fails on demand."""
+"""A local Hub: serves a folder as a dataset repository, with faults on demand."""
 
 import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from medassets.testing.hub_api import CdnHandler, HubHandler
 from medassets.testing.hub_faults import Fault, FaultKind, FaultPlan, HubRequest, Place
 from medassets.testing.hub_files import read_commit
-from medassets.testing.hub_server import CdnHandler, HubHandler, HubServer, HubState
+from medassets.testing.hub_server import HubServer, HubState
 
 __all__ = ["Fault", "FaultKind", "HubRequest", "LocalHub", "Place"]
 
@@ -15,8 +16,8 @@ __all__ = ["Fault", "FaultKind", "HubRequest", "LocalHub", "Place"]
 class LocalHub:
     """Serves a folder to the real client over HTTP on 127.0.0.1, for tests and the demo.
 
-    Two servers, as in life: the hub itself, and a CDN on another port for the bytes of large
-    files. The commit sha is made of the contents, so equal folders have equal commits.
+    There are two servers, as on the public Hub: the API, and a CDN on another port for the bytes
+    of large files. The commit sha depends on the contents only, so equal folders have equal commits.
 
         with LocalHub(folder, "org/name") as hub:
             source = HubSource("org/name", endpoint=hub.endpoint)
@@ -34,13 +35,13 @@ class LocalHub:
         page_size: int = 1000,
         port: int = 0,
     ) -> None:
-        """Hash the folder; serving begins with `start` or on entering the context.
+        """Hash the folder; `start`, or entering the context, starts the servers.
 
         Args:
             folder: The repository.
             repo_id: `<org>/<name>`.
-            token: The one token that is accepted; None accepts callers with any and with none.
-            gated: Whether files are for callers with the token only.
+            token: The token that is accepted; None accepts any and none.
+            gated: Whether files require the token.
             lfs_min_bytes: Files of this size and above are served by the CDN.
             page_size: Rows of one page of a listing.
             port: Port of the hub on 127.0.0.1; 0 takes a free one.
@@ -63,7 +64,7 @@ class LocalHub:
 
     @property
     def endpoint(self) -> str:
-        """Base URL of the hub, as `HF_ENDPOINT` wants it."""
+        """Base URL of the hub, for `HF_ENDPOINT`."""
         return self._servers[0].url
 
     @property
@@ -73,11 +74,11 @@ class LocalHub:
 
     @property
     def sha(self) -> str:
-        """Commit that `main` stands for."""
+        """Commit that `main` points to."""
         return self._state.head
 
     def start(self) -> Self:
-        """Begin to serve, on threads of this process."""
+        """Start the servers on threads of this process."""
         state = self._state
         self._servers = [HubServer(HubHandler, state, self._port), HubServer(CdnHandler, state)]
         state.cdn_url = self._servers[1].url
@@ -92,7 +93,7 @@ class LocalHub:
         return self
 
     def close(self) -> None:
-        """Stop serving and end every connection."""
+        """Stop the servers and close every connection."""
         self._state.closing.set()
         for server in self._servers:
             server.shutdown()
@@ -103,7 +104,7 @@ class LocalHub:
         self._servers, self._threads = [], []
 
     def __enter__(self) -> Self:
-        """Begin to serve."""
+        """Start the servers."""
         return self.start()
 
     def __exit__(
@@ -112,13 +113,13 @@ class LocalHub:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop serving."""
+        """Stop the servers."""
         self.close()
 
     def refresh(self) -> str:
-        """Make the folder's state of now the head, and return its commit sha.
+        """Commit the folder's current state as the head, and return the commit sha.
 
-        Earlier commits stay: their descriptions are kept, their bytes are read from the folder.
+        Earlier commits remain: their descriptions are kept, their bytes are read from the folder.
         """
         known = self._state.commits[self._state.head]
         commit = read_commit(self._folder, lfs_min_bytes=self._lfs_min_bytes, known=known)
@@ -129,22 +130,22 @@ class LocalHub:
     def fail(self, kind: FaultKind, path: str = "*", **changes: object) -> None:
         """Plan a fault; see `Fault` for what can be changed (`times`, `skip`, `at_byte`, ...).
 
-        Without a `place`, faults that are an answer of the hub happen at `resolve`, the others in
-        the `body` of the file.
+        Without a `place`, faults of the Hub's response happen at `resolve`, others in the `body` of
+        the file.
 
         Raises:
-            ValueError: If there is no such kind of fault.
+            ValueError: If the kind of fault does not exist.
         """
         self._state.plan.add(kind, path, **changes)
 
     def heal(self) -> None:
-        """Forget all planned faults."""
+        """Remove all planned faults."""
         self._state.plan.clear()
 
     def requests(self, place: Place | None = None) -> list[HubRequest]:
-        """Return the requests so far, of one place or of all."""
+        """Return the requests answered so far, of one place or of all."""
         return self._state.plan.requests(place)
 
     def forget_requests(self) -> None:
-        """Start counting requests anew."""
+        """Clear the recorded requests."""
         self._state.plan.forget_requests()

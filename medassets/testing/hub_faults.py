@@ -1,4 +1,4 @@
-"""What a local hub can be told to do wrong, and what it remembers of its callers."""
+"""Faults that a local Hub can be told to make, and the requests it records."""
 
 import fnmatch
 import threading
@@ -45,22 +45,22 @@ _IN_THE_BODY = frozenset(
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that goes wrong, at one place, for some requests.
+    """One kind of fault, at one place, for some requests.
 
     Attributes:
-        kind: What goes wrong.
-        path: Pattern (`fnmatch`) of the file's path in the repository; of `info`, `paths-info`
-            and `tree` requests the place alone counts.
-        place: Where: the hub's `resolve` answer, the `body` of the file itself (on the CDN for
-            large files), or one of the API's answers.
-        skip: Matching requests that still go well before the first fault.
-        times: Requests that go wrong; None means all from then on.
+        kind: Kind of fault.
+        path: Pattern (`fnmatch`) of the file's path in the repository; `info`, `paths-info` and
+            `tree` requests match by place alone.
+        place: The Hub's `resolve` response, the `body` of the file itself (on the CDN for large
+            files), or one of the API's responses.
+        skip: Matching requests that succeed before the first fault.
+        times: Requests that fail; None means all further ones.
         at_byte: Bytes of the body that are sent before a `reset` (-1: before the status line),
-            a `stall`, a `truncate` (the connection ends early) or a `short` one (the answer
-            claims no more than that); of `wrong_bytes`, the byte of the file that is changed.
-        retry_after_s: Seconds of a `rate_limit` answer's Retry-After.
+            a `stall`, a `truncate` (the connection ends early) or a `short` body (Content-Length
+            is no more than that); for `wrong_bytes`, the byte of the file that is changed.
+        retry_after_s: Retry-After of a `rate_limit` response, in s.
         bytes_per_s: Speed of a `slow` body.
-        message: Words of an error answer; empty means the usual ones.
+        message: Text of an error response; empty means the usual one.
     """
 
     kind: FaultKind
@@ -76,16 +76,16 @@ class Fault:
 
 @dataclass(frozen=True)
 class HubRequest:
-    """One request that a local hub has answered, or begun to.
+    """One request that a local Hub has answered or started to answer.
 
     Attributes:
         server: `hub`, or `cdn` for the bytes of large files.
         method: HTTP method.
         target: Path and query as sent.
-        place: Which kind of request it was, None for unknown ones.
-        path: Path of the file in the repository, where the request is for one.
-        range_start: First byte asked for, None without a Range.
-        has_token: Whether an Authorization header came with it.
+        place: Kind of request, None if unknown.
+        path: Path of the requested file in the repository, None for other requests.
+        range_start: First requested byte, None without a Range.
+        has_token: Whether it has an Authorization header.
     """
 
     server: Literal["hub", "cdn"]
@@ -98,7 +98,7 @@ class HubRequest:
 
 
 class FaultPlan:
-    """The faults still to come and the requests so far; shared by all handler threads."""
+    """Planned faults and recorded requests; shared by all handler threads."""
 
     def __init__(self) -> None:
         """Start without faults."""
@@ -109,11 +109,10 @@ class FaultPlan:
     def add(self, kind: FaultKind, path: str = "*", **changes: object) -> None:
         """Plan a fault; see `Fault` for what can be changed.
 
-        Without a `place`, faults that are an answer of the hub happen at `resolve`, the others in
-        the `body`.
+        Without a `place`, faults of the Hub's response happen at `resolve`, others in the `body`.
 
         Raises:
-            ValueError: If there is no such kind.
+            ValueError: If the kind does not exist.
         """
         if kind not in get_args(FaultKind):
             msg = f"kind: expected one of {', '.join(get_args(FaultKind))}, got {kind!r}"
@@ -124,27 +123,27 @@ class FaultPlan:
             self._faults.append((fault, 0))
 
     def clear(self) -> None:
-        """Forget all faults; requests stay."""
+        """Remove all planned faults; recorded requests remain."""
         with self._lock:
             self._faults.clear()
 
     def note(self, request: HubRequest) -> None:
-        """Remember a request."""
+        """Record a request."""
         with self._lock:
             self._requests.append(request)
 
     def requests(self, place: Place | None = None) -> list[HubRequest]:
-        """Return the requests so far, of one place or of all."""
+        """Return the recorded requests, of one place or of all."""
         with self._lock:
             return [r for r in self._requests if place is None or r.place == place]
 
     def forget_requests(self) -> None:
-        """Start counting requests anew."""
+        """Clear the recorded requests."""
         with self._lock:
             self._requests.clear()
 
     def take(self, place: Place, path: str | None) -> Fault | None:
-        """Return the fault of this request, None if it goes well; counts the request."""
+        """Count the request and return its fault, None if it succeeds."""
         with self._lock:
             for i, fault in self._matching(place, path):
                 seen = self._faults[i][1]

@@ -1,4 +1,4 @@
-"""The files of a folder as a hub describes them: digests, commits, folders."""
+"""Files of a folder as the Hub describes them: digests, commits, folders."""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ class HubFile:
     """One file of a commit.
 
     Attributes:
-        place: Where its bytes are.
+        place: Path of the local file.
         path: Path in the repository.
         num_bytes: Size.
-        mtime_ns: When it was last written.
+        mtime_ns: Time of last modification, in ns.
         sha256: Digest of the bytes.
         git_sha1: Git blob id of the bytes.
-        is_lfs: Whether the hub keeps it in large file storage, behind the CDN.
+        is_lfs: Whether it is in large file storage, served by the CDN.
     """
 
     place: Path
@@ -31,7 +31,7 @@ class HubFile:
     is_lfs: bool
 
     def describe(self) -> dict[str, Any]:
-        """Return the hub's JSON of the file."""
+        """Return the Hub's JSON description of the file."""
         row: dict[str, Any] = {
             "type": "file",
             "path": self.path,
@@ -48,7 +48,7 @@ class Commit:
     """One state of the repository.
 
     Attributes:
-        sha: 40 hex digits, made of the contents: equal folders have equal commits.
+        sha: 40 hex digits that depend on the contents only.
         files: By path in the repository, sorted.
     """
 
@@ -56,7 +56,7 @@ class Commit:
     files: dict[str, HubFile]
 
     def list_tree(self, folder: str, *, recursive: bool) -> list[dict[str, Any]] | None:
-        """Return the hub's JSON of a folder, None if there is no such folder."""
+        """Return the Hub's JSON listing of a folder, None if the folder does not exist."""
         prefix = f"{folder}/" if folder else ""
         inside = {p: f for p, f in self.files.items() if p.startswith(prefix)}
         if not inside and folder:
@@ -74,7 +74,7 @@ class Commit:
 
 
 def read_commit(folder: Path, *, lfs_min_bytes: int, known: Commit | None = None) -> Commit:
-    """Hash a folder's files and name their state.
+    """Hash the files of a folder and make a commit of them.
 
     Args:
         folder: The repository; links are followed.

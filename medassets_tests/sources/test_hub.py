@@ -21,8 +21,8 @@ from medassets.samples import StagedFile
 from medassets.sources.hub import HubSource
 from medassets.storage.locks import lock_file
 from medassets.testing.hub import FaultKind, LocalHub
+from medassets.testing.hub_api import HubHandler
 from medassets.testing.hub_files import HubFile
-from medassets.testing.hub_server import HubHandler
 
 VOLUME = "vol/a.nii.gz"
 TOKEN = "hf_ThisMustStaySecret"
