@@ -1,1 +1,1 @@
-"""Sparse points of CT windows, from shards and from folders that older tools wrote."""
+"""Sparse points of CT windows, from shards and from folders of other tools."""

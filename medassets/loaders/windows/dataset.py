@@ -1,4 +1,4 @@
-"""Sparse CT windows for PyTorch: old `.npy` and `.npz` folders and our shards alike."""
+"""Sparse CT windows for PyTorch, from shards and from `.npy` and `.npz` folders."""
 
 import logging
 import os
@@ -16,76 +16,76 @@ from torch.utils.data import Dataset, get_worker_info
 from medassets.errors import WindowFileError
 from medassets.loaders.batch_memory import empty_batch
 from medassets.loaders.memory import read_available_bytes
-from medassets.loaders.windows.find import (
+from medassets.loaders.windows.instances import (
     DAMAGED,
-    Found,
     Instance,
+    Instances,
     LeftOut,
     Roots,
     describe_files,
     find_instances,
     split_roots,
 )
-from medassets.loaders.windows.listed import ListedFile
-from medassets.loaders.windows.pictures import draw_batch
+from medassets.loaders.windows.point_lists import PointList
 from medassets.loaders.windows.points import KeptSource, Points, PointSource
+from medassets.loaders.windows.preview import draw_batch
 from medassets.specs import STANDARD_WINDOWS
 from medassets.volumes.windows.masks import name_window_file
 from medassets.volumes.windows.occupancy import draw_ranks
 
 logger = logging.getLogger(__name__)
 
-MOST_PRELOADED = 100
-"""A dataset of more instances is not read before training starts."""
+MAX_PRELOADED = 100
+"""Larger datasets are not read into memory before training starts."""
 
 Sample = dict[str, torch.Tensor]
 
 
 class CTWindowSparseSDF(Dataset[Sample]):
-    """Points of one CT window per instance, map-style, seeded.
+    """Points of one CT window per instance: map-style and seeded.
 
     A sample is a dict: `sparse_sdf` float32 (N, 1), the values (1 for a mask), and `sparse_index`
-    int64 (N, 3), the positions (i, j, k). Where an instance has more than `max_points`, they are
-    drawn uniformly without replacement, another set in each epoch; equal (seed, epoch, index) give
-    equal points in any process, with any number of workers. `medassets.loaders.Loader` tells of new
-    epochs; with any other loader call `set_epoch(epoch)` before each, or the same points come again:
-    a warning says so once.
+    int64 (N, 3), the positions (i, j, k). If an instance has more than `max_points`, they are
+    sampled uniformly without replacement, another set in each epoch; equal (seed, epoch, index) give
+    equal points in any process, with any number of workers. `medassets.loaders.Loader` sets the epoch;
+    with any other loader call `set_epoch(epoch)` before each epoch, otherwise the points repeat and a
+    warning is given once.
 
     Roots may be mixed: a folder with `**/metadata.csv` beside `processed/<case>/windows/`, a folder
     `processed`, a folder of cases, or shards of our windows (manifest, folder of a split, pattern).
 
-    What differs from the loader it replaces: an instance that is broken or has fewer than
+    Differences from the loader it replaces: an instance that is damaged or has fewer than
     `min_points` is left out when the index is built (`left_out`, `get_stats()`), never replaced by
-    another one at random; one that breaks later is an error that names it. Cases stand in the order
-    of their names. Points change with `set_epoch`, not with every call.
+    a random other one; one that is damaged later raises an error that names it. Cases are sorted by
+    name. Points change with `set_epoch`, not with every call.
 
     Args:
         roots: Folders or shards, separated by commas, or a list of them.
-        resolution: Side of the grid, for pictures; positions are returned as they are stored.
-        window_type: Name of the window: `lung`, `bone`, `soft_tissue`, `brain`, or any other that
-            the roots have.
+        resolution: Side of the grid, for images; positions are returned as stored.
+        window_type: Name of the window: `lung`, `bone`, `soft_tissue`, `brain`, or any other in
+            the roots.
         min_points: Instances with fewer points are left out.
-        max_points: Most points of a sample; None for all.
-        cache_data: Keep instances in memory, where there are at most 100: they are read right here.
-            Of more, shards and masks are read each time, which takes milliseconds; lists (`.npz`)
-            are kept once they were read, in each process that reads them.
-        precompute_sparse: Keep one bit per voxel, rather than a byte; and lists even without
+        max_points: Maximum number of points of a sample; None for all.
+        cache_data: Keep instances in memory. Up to 100 instances are read when the dataset is made. Of
+            more, shards and masks are read each time, which takes milliseconds; lists (`.npz`)
+            are kept after their first read, in each process that reads them.
+        precompute_sparse: Keep one bit per voxel instead of a byte, and lists even without
             `cache_data`.
-        seed: Of the drawing.
-        memory_share: Of the memory available now, what instances kept may take; those beyond are
-            read again each time.
+        seed: Seed of the sampling.
+        memory_share: Share of the available memory that kept instances may take; the others are
+            read each time.
 
     Attributes:
         instances: One dict each: `dataset_root, case_id, case_dir, window_path, num_points`.
         metadata: Case -> row of its dataset's table.
         left_out: Instances that are not part of the dataset, with their reasons.
-        index: Files that are read, and a digest of what is drawn from them, for the state of a loader.
-        value_range: Of the values, for pictures.
+        index: Files that are read, and a digest of what is sampled from them, for a loader's state.
+        value_range: Range of the values, for images.
 
     Raises:
-        ValueError: If a setting is none, if no root has the window and it is no usual one (names
-            those available), or if a root holds shards of several splits.
-        ShardIntegrityError: If a shard is missing or damaged; names it and the remedy.
+        ValueError: If an argument is out of range, if no root has the window and it is not a standard
+            one (the message lists those available), or if a root holds shards of several splits.
+        ShardIntegrityError: If a shard is missing or damaged; the message names it and the remedy.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class CTWindowSparseSDF(Dataset[Sample]):
         self.precompute_sparse = precompute_sparse
         self.seed = seed
         self.value_range = (0, 1)
-        # Shared, so that persistent workers hear of a new epoch; -1 until one is set.
+        # Shared, so that persistent workers see a new epoch; -1 until one is set.
         self._epoch = torch.full((), -1, dtype=torch.int64).share_memory_()
         self._own_epoch: int | None = None
         found = find_instances(self.roots, window_type, min_points=min_points)
@@ -126,11 +126,11 @@ class CTWindowSparseSDF(Dataset[Sample]):
         available = read_available_bytes()
         self._most_kept_bytes = int(available * memory_share)
         self._reserve_bytes = available - self._most_kept_bytes
-        if cache_data and len(found.instances) <= MOST_PRELOADED:
+        if cache_data and len(found.instances) <= MAX_PRELOADED:
             found = self._preload(found)
         self._sources = [instance.source for instance in found.instances]
         self.instances = [instance.facts for instance in found.instances]
-        # Shared, because most workers live for one epoch; the last one says that a warning was given.
+        # Shared, because most workers end with the epoch; the last element: a warning was given.
         self._drawn = torch.zeros(len(self.instances) + 1, dtype=torch.uint8).share_memory_()
         self.index = describe_files(found.instances, [window_type, max_points, seed])
         self.metadata = found.metadata
@@ -145,8 +145,8 @@ class CTWindowSparseSDF(Dataset[Sample]):
         """Return one sample.
 
         Raises:
-            IndexError: If there is no such instance.
-            MedassetsError: If it cannot be read any more; names file or shard and sample.
+            IndexError: If the index is out of range.
+            MedassetsError: If it can no longer be read; the message names file, or shard and sample.
         """
         number = index + len(self) if index < 0 else index
         if not 0 <= number < len(self):
@@ -156,7 +156,7 @@ class CTWindowSparseSDF(Dataset[Sample]):
         points = self._draw(number, rng)
         values = points.values
         if values is None:
-            # torch.ones wakes a thread pool for this, which costs more than all the rest.
+            # torch.ones starts a thread pool for this, which costs more than everything else.
             sparse_sdf = torch.from_numpy(np.ones((len(points.index), 1), np.float32))
         else:
             sparse_sdf = torch.from_numpy(values)
@@ -164,37 +164,37 @@ class CTWindowSparseSDF(Dataset[Sample]):
 
     @property
     def window_filename(self) -> str:
-        """Name of the window's file in old folders; that of a custom window without its numbers."""
+        """Name of the window's file in folders; for a custom window, without width and level."""
         window = STANDARD_WINDOWS.get(self.window_type)
         return name_window_file(window) if window else f"{self.window_type}.npy"
 
     @property
     def epoch(self) -> int:
-        """Epoch whose points are drawn; 0 until one is set."""
+        """Epoch whose points are sampled; 0 until one is set."""
         return max(int(self._epoch), 0) if self._own_epoch is None else self._own_epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other points from now on, also in worker processes that run already.
+        """Sample the points of another epoch from now on, also in running worker processes.
 
         Args:
-            epoch: Its number, 0 or more.
+            epoch: Number of the epoch, 0 or more.
 
         Raises:
-            ValueError: If it is none.
+            ValueError: If it is not an integer of 0 or more.
         """
         _check("epoch", epoch, at_least=0)
         if get_worker_info() is None:
             self._epoch.fill_(epoch)
         else:
-            # A worker that is told of an epoch by its own loader is ahead of the others.
+            # A worker whose own loader sets the epoch is ahead of the others.
             self._own_epoch = epoch
 
     def collate_fn(self, batch: Sequence[Sample]) -> Sample:
-        """Join samples.
+        """Join samples into a batch.
 
         Returns:
             `sparse_sdf` float32 (total, 1), `sparse_index` int64 (total, 3) and `batch_idx` int64
-            (total,), the place in the batch of each point's sample.
+            (total,), the index in the batch of each point's sample.
         """
         counts = [len(sample["sparse_sdf"]) for sample in batch]
         total = sum(counts)
@@ -212,14 +212,14 @@ class CTWindowSparseSDF(Dataset[Sample]):
         return {**joined, "batch_idx": batch_idx}
 
     def get_stats(self) -> dict[str, Any]:
-        """Return what the dataset holds and how many instances are left out, by reason."""
+        """Return the size of the dataset, its settings, and the instances left out by reason."""
         return {
             "num_instances": len(self.instances),
             "window_type": self.window_type,
             "resolution": self.resolution,
             "min_points": self.min_points,
             "max_points": self.max_points,
-            "left_out": Found(left_out=list(self.left_out)).count_left_out(),
+            "left_out": Instances(left_out=list(self.left_out)).count_left_out(),
             "num_kept": len(self._kept),
         }
 
@@ -231,7 +231,7 @@ class CTWindowSparseSDF(Dataset[Sample]):
             sample: What `collate_fn` returned.
 
         Returns:
-            float32 (samples, 1, 384, 512), 16 samples at most, on the device of the values.
+            float32 (samples, 1, 384, 512), at most 16 samples, on the device of the values.
         """
         return draw_batch(
             sample["sparse_sdf"],
@@ -241,7 +241,7 @@ class CTWindowSparseSDF(Dataset[Sample]):
         )
 
     def __str__(self) -> str:
-        """Return the dataset in a few lines."""
+        """Return a description of a few lines."""
         lines = [
             "CTWindowSparseSDF Dataset",
             "=" * 50,
@@ -253,7 +253,7 @@ class CTWindowSparseSDF(Dataset[Sample]):
         return "\n".join(lines)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what another process needs: not what is kept in memory, which may be gigabytes."""
+        """Return the state for another process, without the kept instances (possibly gigabytes)."""
         return {**self.__dict__, "_kept": {}}
 
     def _draw(self, number: int, rng: np.random.Generator) -> Points:
@@ -267,27 +267,27 @@ class CTWindowSparseSDF(Dataset[Sample]):
         source = self._kept.get(number)
         if source is None:
             source = self._sources[number]
-            # Every worker has its own; only inflating a list costs more than that is worth.
-            kept = self._keep(source) if isinstance(source, ListedFile) else None
+            # Each worker keeps its own copy; only inflating a list is slow enough to be worth it.
+            kept = self._keep(source) if isinstance(source, PointList) else None
             if kept is not None:
                 source = self._kept[number] = kept
         return source.draw(pick)
 
     def _watch_epochs(self, number: int) -> None:
-        """Warn, once in all processes, when points are drawn again and no epoch was ever set."""
+        """Warn once in all processes if points are sampled again and no epoch was set."""
         if self._own_epoch is not None or int(self._epoch) >= 0 or self._drawn[-1]:
             return
         if self._drawn[number]:
             self._drawn[-1] = 1
             msg = (
-                f"instance {number} is drawn again and gives the same points, because no epoch was "
+                f"instance {number} is read again and gives the same points, because no epoch was "
                 "set: call set_epoch(epoch) before each epoch, or use medassets.loaders.Loader"
             )
             warnings.warn(msg, UserWarning, stacklevel=2)
         self._drawn[number] = 1
 
     def _keep(self, source: PointSource) -> KeptSource | None:
-        """Return an instance in memory, if it is to be kept and there is room."""
+        """Read an instance into memory if it is to be kept and there is room."""
         if not (self.cache_data or self.precompute_sparse):
             return None
         if source.most_bytes > self._most_kept_bytes:
@@ -296,8 +296,8 @@ class CTWindowSparseSDF(Dataset[Sample]):
             return None
         return source.keep(sparse=self.precompute_sparse)
 
-    def _preload(self, found: Found) -> Found:
-        """Read every instance, and leave out what turns out to be broken."""
+    def _preload(self, found: Instances) -> Instances:
+        """Read every instance into memory, and leave out damaged ones."""
 
         def keep(item: Instance) -> KeptSource | LeftOut | None:
             try:
@@ -321,7 +321,7 @@ class CTWindowSparseSDF(Dataset[Sample]):
             left_out=[*found.left_out, *left_out],
         )
 
-    def _log_summary(self, found: Found) -> None:
+    def _log_summary(self, found: Instances) -> None:
         counts = found.count_left_out()
         parts = [f"{self.window_type}: {len(self):,} instances"]
         parts += [f"{count:,} left out ({reason})" for reason, count in counts.items()]
@@ -332,7 +332,7 @@ class CTWindowSparseSDF(Dataset[Sample]):
 
 
 def _check(name: str, value: Any, *, at_least: int) -> None:
-    """Refuse what would fail, or be ignored, only when samples are drawn."""
+    """Refuse a value that would fail, or be ignored, only when samples are read."""
     is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not is_integer or value < at_least:
         msg = f"{name}: expected an integer of {at_least} or more, got {value!r}"

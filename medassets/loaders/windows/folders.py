@@ -1,4 +1,4 @@
-"""Where old preprocessing left its windows: `<dataset>/processed/<case>/windows/<file>`."""
+"""Finds window files of other tools: `<dataset>/processed/<case>/windows/<file>`."""
 
 import logging
 import os
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medassets.loaders.windows.dense import DenseFile, open_dense
-from medassets.loaders.windows.listed import ListedFile, open_listed
+from medassets.loaders.windows.dense_masks import DenseMask, open_dense_mask
+from medassets.loaders.windows.point_lists import PointList, open_point_list
 from medassets.specs.windows import STANDARD_WINDOWS
 from medassets.volumes.windows.masks import name_window_file
 
@@ -22,20 +22,20 @@ _METADATA = "metadata.csv"
 _PROCESSED = "processed"
 _WINDOWS = "windows"
 _STEM = re.compile(r"(?P<name>.+)_w-?[0-9.]+_l-?[0-9.]+")
-# Distances replace a mask where there are both, as in later versions of the public loader; a mask is
-# quicker to read than the list made of it.
+# If both exist, distances replace a mask, as in later versions of the public loader; a mask is
+# faster to read than the list made of it.
 _ENDINGS = (".npz", ".npy", "_sparse.npz")
 
 
 @dataclass(frozen=True)
-class FoundCase:
+class Case:
     """One case of a folder.
 
     Attributes:
         dataset_root: Folder of the dataset.
-        folder: Folder of the case; its name is the case's.
-        path: File of the window, None where there is none.
-        metadata: Its row of the dataset's table.
+        folder: Folder of the case, named as the case.
+        path: File of the window, None if the case lacks it.
+        metadata: Row of the dataset's table.
     """
 
     dataset_root: Path
@@ -43,21 +43,23 @@ class FoundCase:
     path: Path | None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
-    def open(self) -> DenseFile | ListedFile:
+    def open(self) -> DenseMask | PointList:
         """Read the header of the file.
 
         Raises:
             WindowFileError: If it cannot be read.
         """
         assert self.path is not None
-        return open_dense(self.path) if self.path.suffix == ".npy" else open_listed(self.path)
+        return (
+            open_dense_mask(self.path) if self.path.suffix == ".npy" else open_point_list(self.path)
+        )
 
 
-def find_cases(root: Path, window: str) -> list[FoundCase]:
-    """Return the cases of a folder, in the order of their names.
+def find_cases(root: Path, window: str) -> list[Case]:
+    """Return the cases of a folder, sorted by name.
 
-    A folder `processed` holds cases; else every `metadata.csv` below that stands beside a `processed`
-    folder says that this one does; without any, the folder's own `processed`, or the folder itself.
+    A folder named `processed` holds cases. Otherwise every `processed` folder beside a `metadata.csv`
+    below the root does; without any, the root's own `processed`, or the root itself.
 
     Args:
         root: The folder.
@@ -77,7 +79,7 @@ def find_cases(root: Path, window: str) -> list[FoundCase]:
 
 
 def holds_cases(root: Path) -> bool:
-    """Return whether something in a folder says that it, or a folder below, holds cases."""
+    """Return whether a folder, or one below it, holds cases."""
     if root.name == _PROCESSED or (root / _PROCESSED).is_dir() or (root / _METADATA).exists():
         return True
     if any((folder / _WINDOWS).is_dir() for folder in root.iterdir()):
@@ -86,7 +88,7 @@ def holds_cases(root: Path) -> bool:
 
 
 def list_windows(root: Path) -> set[str]:
-    """Return the names of all windows that cases of a folder have."""
+    """Return the names of all windows of the cases of a folder."""
     names: set[str] = set()
     for case in find_cases(root, ""):
         for path in case.folder.glob("windows/*.np[yz]"):
@@ -97,7 +99,7 @@ def list_windows(root: Path) -> set[str]:
 
 
 def _find_tables(root: Path) -> Iterator[Path]:
-    """Yield every `metadata.csv` below a folder; links are followed, but not in circles."""
+    """Yield every `metadata.csv` below a folder; links are followed, each folder once."""
     seen: set[str] = set()
     for name, folders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(name)
@@ -105,7 +107,7 @@ def _find_tables(root: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        # Cases are many, and their tables none of the dataset's.
+        # There are many cases, and a table inside one is not the dataset's.
         inside = [] if _WINDOWS in folders and Path(name).parent.name == _PROCESSED else folders
         folders[:] = sorted(f for f in inside if not f.startswith("."))
         if _METADATA in files:
@@ -117,14 +119,12 @@ def _find_in(
     dataset_root: Path,
     window: str,
     rows: Mapping[str, Mapping[str, Any]] | None = None,
-) -> list[FoundCase]:
+) -> list[Case]:
     folders = sorted(path for path in processed.iterdir() if path.is_dir())
     return [
-        FoundCase(
-            dataset_root, folder, _find_file(folder, window), (rows or {}).get(folder.name, {})
-        )
+        Case(dataset_root, folder, _find_file(folder, window), (rows or {}).get(folder.name, {}))
         for folder in folders
-        # What stands among cases and has cases of its own is another dataset.
+        # A folder among the cases that has cases itself is another dataset.
         if not folder.name.startswith(".") and not (folder / _PROCESSED).is_dir()
     ]
 
@@ -149,16 +149,16 @@ def _is_named(stem: str, window: str) -> bool:
 
 
 def _escape(text: str) -> str:
-    """Return a pattern that finds this very text."""
+    """Return a glob pattern that matches exactly this text."""
     return re.sub(r"([*?[])", r"[\1]", text)
 
 
 def _read_table(path: Path) -> dict[str, dict[str, Any]]:
-    """Return rows by case; a table that cannot be read costs the rows, not the cases."""
+    """Return rows by case; an unreadable table only loses the metadata of its cases."""
     import pandas as pd
 
     try:
-        # Cases are names: 001 is not 1.
+        # Case ids are text: 001 is not 1.
         table = pd.read_csv(path, dtype={"case_id": str})
     except (OSError, ValueError) as error:
         logger.warning("%s: cannot be read, its cases have no metadata: %s", path, error)

@@ -10,7 +10,7 @@ import pytest
 
 from medassets.errors import ShardIntegrityError, WindowFileError
 from medassets.loaders import CTWindowSparseSDF
-from medassets.loaders.windows.dense import open_dense
+from medassets.loaders.windows.dense_masks import open_dense_mask
 from medassets_tests.loaders.windows.window_data import (
     LUNG,
     MASKS,
@@ -226,4 +226,4 @@ def test_a_broken_header_of_a_dense_mask_is_named(tmp_path: Path, text: str) -> 
     path = tmp_path / "lung.npy"
     path.write_bytes(wrap(text))
     with pytest.raises(WindowFileError, match=r"lung\.npy: not a readable \.npy file"):
-        open_dense(path)
+        open_dense_mask(path)

@@ -207,7 +207,7 @@ def test_what_is_kept_never_takes_more_than_its_share(
 def test_of_many_instances_only_lists_are_kept_and_only_when_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, kept: int
 ) -> None:
-    monkeypatch.setattr("medassets.loaders.windows.dataset.MOST_PRELOADED", NUM_CASES - 1)
+    monkeypatch.setattr("medassets.loaders.windows.dataset.MAX_PRELOADED", NUM_CASES - 1)
     dataset = CTWindowSparseSDF(write_form(tmp_path, form))
     assert dataset.get_stats()["num_kept"] == 0
     dataset[2]

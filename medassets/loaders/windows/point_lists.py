@@ -51,7 +51,7 @@ class _Array:
 
 
 @dataclass(frozen=True)
-class ListedFile:
+class PointList:
     """Points that a `.npz` file lists one by one.
 
     Attributes:
@@ -107,7 +107,7 @@ class ListedFile:
             return KeptList(index, None if (values == 1).all() else values)
 
 
-def open_listed(path: Path) -> ListedFile:
+def open_point_list(path: Path) -> PointList:
     """Read the headers of a `.npz` file; no array is inflated.
 
     Raises:
@@ -121,7 +121,7 @@ def open_listed(path: Path) -> ListedFile:
             if found.issuperset(names):
                 index, values = (_read_header(path, name) for name in names)
                 _check(index, values)
-                return ListedFile(path, index, values)
+                return PointList(path, index, values)
         expected = " or ".join(" and ".join(names) for names in _NAMES)
         msg = f"expected arrays {expected}, got {', '.join(sorted(found)) or 'none'}"
         raise ValueError(msg)

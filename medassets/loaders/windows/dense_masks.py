@@ -1,4 +1,4 @@
-"""Old dense masks, `windows/<window>_w<width>_l<level>.npy`, read piece by piece."""
+"""Dense masks of other tools, `windows/<window>_w<width>_l<level>.npy`, read in pieces."""
 
 import math
 import os
@@ -26,16 +26,16 @@ from medassets.volumes.windows.occupancy import (
 
 
 @dataclass(frozen=True)
-class DenseFile:
-    """One dense volume whose voxels unlike 0 are points.
+class DenseMask:
+    """One dense volume; its nonzero voxels are points.
 
     Attributes:
         path: The `.npy` file.
-        shape: Sides (I, J, K).
-        dtype: Type of its voxels.
-        fortran: Whether the first axis is the fastest.
-        offset: Where the voxels begin, in bytes.
-        voxels: All of them in the order of the file, where they are kept in memory.
+        shape: Shape (I, J, K).
+        dtype: dtype of the voxels.
+        fortran: Whether the first axis is contiguous.
+        offset: Offset of the first voxel, in bytes.
+        voxels: All voxels in file order if they are kept in memory, else None.
     """
 
     path: Path
@@ -47,22 +47,22 @@ class DenseFile:
 
     @property
     def stored_shape(self) -> Shape:
-        """Sides, the fastest first."""
+        """Shape, contiguous axis first."""
         i, j, k = self.shape
         return (i, j, k) if self.fortran else (k, j, i)
 
     @property
     def num_bytes(self) -> int:
-        """Memory or disk that the voxels take."""
+        """Size of the voxels."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def most_bytes(self) -> int:
-        """What `keep` would take at most."""
+        """Upper limit of the memory that `keep` takes."""
         return self.num_bytes + count_blocks_of(self.shape) * BLOCK_BYTES
 
     def count(self, enough: int) -> int:
-        """Count points, and stop at the end of the piece in which there are enough."""
+        """Count points, stopping after the piece in which there are enough."""
         found = 0
         for _, piece in self._iter_pieces():
             if found >= enough:
@@ -71,10 +71,10 @@ class DenseFile:
         return found
 
     def draw(self, pick: Pick) -> Points:
-        """Return the points that are picked; the whole file is read for each call.
+        """Return the points that `pick` selects; the whole file is read for each call.
 
         Raises:
-            WindowFileError: If the file is shorter than it was.
+            WindowFileError: If the file has become shorter.
         """
         bits = POOL.lend((count_blocks_of(self.shape) * BLOCK_BYTES,), "u1")
         occupancy, is_binary = self._pack(bits)
@@ -82,8 +82,8 @@ class DenseFile:
         index = occupancy.select(picked, reverse=not self.fortran)
         return Points(index, None if is_binary else as_values(self._gather(index)))
 
-    def keep(self, *, sparse: bool) -> "DenseFile | KeptMask":
-        """Return the mask in memory: a bit per voxel and the values, or all voxels."""
+    def keep(self, *, sparse: bool) -> "DenseMask | KeptMask":
+        """Return the mask in memory: one bit per voxel and the values, or all voxels."""
         if not sparse:
             pieces = [piece.copy() for _, piece in self._iter_pieces()]
             return replace(self, voxels=np.concatenate(pieces))
@@ -96,7 +96,7 @@ class DenseFile:
         return KeptMask(occupancy, not self.fortran, values)
 
     def _pack(self, bits: npt.NDArray[np.uint8]) -> tuple[Occupancy, bool]:
-        """Return the mask in these bits, and whether all values are 0 or 1."""
+        """Pack the mask into `bits`; return it, and whether all values are 0 or 1."""
         is_binary = True
         end = 0
         for start, piece in self._iter_pieces():
@@ -108,7 +108,7 @@ class DenseFile:
         return Occupancy(bits, count_blocks(bits), self.stored_shape), is_binary
 
     def _gather(self, index: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        """Return the values at positions that ascend in the order of the file."""
+        """Return the values at positions that ascend in file order."""
         order = "F" if self.fortran else "C"
         linear = np.asarray(np.ravel_multi_index(tuple(index.T), self.shape, order=order))
         values = np.empty(len(index), self.dtype)
@@ -118,7 +118,7 @@ class DenseFile:
         return values
 
     def _iter_pieces(self) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-        """Yield (number of the first voxel, voxels); a piece is valid until the next one."""
+        """Yield (index of the first voxel, voxels); a piece is valid until the next one."""
         num_voxels, step = math.prod(self.shape), PIECE_BYTES // self.dtype.itemsize
         if self.voxels is not None:
             yield from ((n, self.voxels[n : n + step]) for n in range(0, num_voxels, step))
@@ -130,18 +130,20 @@ class DenseFile:
                 size = min(step, num_voxels - start) * self.dtype.itemsize
                 buffer, begin = memory[:size], self.offset + start * self.dtype.itemsize
                 if os.preadv(fd, [byte_view(buffer)], begin) != size:
-                    msg = f"{self.path}: ends before voxel {start + step:,}; it was longer before"
+                    msg = (
+                        f"{self.path}: ends before voxel {start + step:,}; the file became shorter"
+                    )
                     raise WindowFileError(msg)
                 yield start, buffer.view(self.dtype)
         finally:
             os.close(fd)
 
 
-def open_dense(path: Path) -> DenseFile:
+def open_dense_mask(path: Path) -> DenseMask:
     """Read the header of a `.npy` file.
 
     Raises:
-        WindowFileError: If it is none, is cut off, or does not hold a volume of numbers.
+        WindowFileError: If it is not a `.npy` file, is cut off, or does not hold a volume of numbers.
     """
     try:
         with path.open("rb") as file:
@@ -157,7 +159,7 @@ def open_dense(path: Path) -> DenseFile:
     if size < expected:
         msg = f"{path}: cut off, {size:,} of {expected:,} bytes"
         raise WindowFileError(msg)
-    return DenseFile(path, (shape[0], shape[1], shape[2]), dtype, fortran, offset)
+    return DenseMask(path, (shape[0], shape[1], shape[2]), dtype, fortran, offset)
 
 
 def _as_flags(piece: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -1,4 +1,4 @@
-"""A picture of sparse points: four slices along each axis, as training code logs them."""
+"""Preview image of sparse points: four slices along each axis, as training code logs them."""
 
 import torch
 
@@ -10,18 +10,18 @@ _MOST_SAMPLES = 16
 def draw_batch(
     values: torch.Tensor, index: torch.Tensor, batch_idx: torch.Tensor, *, resolution: int
 ) -> torch.Tensor:
-    """Draw the samples of a batch.
+    """Draw the samples of a batch as images.
 
     Args:
-        values: (num, 1).
-        index: Positions (i, j, k), (num, 3).
-        batch_idx: Sample of each point, (num,) or (num, 1).
-        resolution: Side of the grid, drawn as 128 voxels.
+        values: Values, shape (num, 1).
+        index: Positions (i, j, k), shape (num, 3).
+        batch_idx: Sample of each point, shape (num,) or (num, 1).
+        resolution: Side of the grid, drawn with 128 voxels.
 
     Returns:
-        float32 (samples, 1, 384, 512) on the device of `values`, 16 samples at most. Rows from
-        top: slices across the third, the first, the second axis; a voxel shows its largest value,
-        at least 0. One empty picture if there is no point.
+        float32 (samples, 1, 384, 512) on the device of `values`, at most 16 samples. Rows from
+        top: slices across the third, the first and the second axis; a voxel shows its largest value,
+        at least 0. One empty image if there are no points.
     """
     samples = batch_idx.reshape(-1)
     if not samples.numel():
@@ -34,7 +34,7 @@ def draw_batch(
     dense.scatter_reduce_(0, linear, values[kept].reshape(-1).float(), "amax")
     grid = dense.view(num_samples, _SIDE, _SIDE, _SIDE)
     at = torch.linspace(_SIDE // 4, 3 * _SIDE // 4, _NUM_SLICES).long().tolist()
-    # Of (samples, slices, rows, columns) a row of the picture is made, slice beside slice.
+    # Each (samples, slices, rows, columns) becomes one row of the image, slices side by side.
     rows = (grid[..., at].movedim(-1, 1), grid[:, at], grid[:, :, at].movedim(2, 1))
     return torch.cat([_lay_side_by_side(row) for row in rows], dim=1).unsqueeze(1)
 

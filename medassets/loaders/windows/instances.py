@@ -1,4 +1,4 @@
-"""Which instances of a window there are, and which are left out, and why."""
+"""Finds the instances of a window: those of the dataset, and those left out with a reason."""
 
 import logging
 import os
@@ -15,8 +15,8 @@ from medassets.errors import WindowFileError
 from medassets.loaders.index import ShardIndex
 from medassets.loaders.windows import folders as window_folders
 from medassets.loaders.windows import shards as window_shards
-from medassets.loaders.windows.dense import DenseFile
-from medassets.loaders.windows.folders import FoundCase
+from medassets.loaders.windows.dense_masks import DenseMask
+from medassets.loaders.windows.folders import Case
 from medassets.loaders.windows.points import PointSource
 from medassets.loaders.windows.shards import ShardMask
 from medassets.specs.windows import STANDARD_WINDOWS
@@ -34,13 +34,13 @@ _OUTSIDE_BRACES = re.compile(r",(?![^{]*\})")
 
 @dataclass(frozen=True)
 class LeftOut:
-    """One instance that is not part of the dataset.
+    """One instance that is left out of the dataset.
 
     Attributes:
         case_id: Name of the case or key of the sample.
-        path: Its file, or the folder where none was found.
+        path: Its file, or the folder searched if the file is missing.
         reason: `too_few_points`, `missing_file` or `damaged`.
-        detail: One sentence for a person.
+        detail: One sentence.
     """
 
     case_id: str
@@ -51,12 +51,12 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Instance:
-    """One instance.
+    """One instance of a window.
 
     Attributes:
-        source: Where its points come from.
-        facts: `dataset_root, case_id, case_dir, window_path` and `num_points` (None where they
-            were not counted to the end).
+        source: Reads its points.
+        facts: `dataset_root, case_id, case_dir, window_path` and `num_points` (None if counting
+            stopped early).
     """
 
     source: PointSource
@@ -64,12 +64,12 @@ class Instance:
 
 
 @dataclass
-class Found:
-    """Everything some roots hold.
+class Instances:
+    """Instances found in some roots.
 
     Attributes:
-        instances: In the order of the roots, within one by name or as in the shards.
-        left_out: The others.
+        instances: In the order of the roots; within a root by name, or in the order of the shards.
+        left_out: Instances that are not part of the dataset.
         metadata: Case -> row of its dataset's table.
         missing_roots: Roots that do not exist.
     """
@@ -85,25 +85,25 @@ class Found:
 
 
 @dataclass(frozen=True)
-class FilesOfWindows:
-    """What a loader and the benchmark ask of a dataset's files.
+class WindowFiles:
+    """Files of a dataset, as a loader's state and the benchmark use them.
 
     Attributes:
         paths: Files that are read, each once.
-        digest: CRC-32 of what decides which points a sample holds, wherever the files lie: window,
-            settings of the drawing, keys and numbers of points.
+        digest: CRC-32 of everything that determines the points of a sample, apart from the paths:
+            window, sampling settings, keys and numbers of points.
     """
 
     paths: tuple[str, ...]
     digest: int
 
 
-def describe_files(instances: Sequence[Instance], settings: Sequence[Any]) -> FilesOfWindows:
+def describe_files(instances: Sequence[Instance], settings: Sequence[Any]) -> WindowFiles:
     """Describe the files of some instances.
 
     Args:
         instances: The instances of a dataset, in order.
-        settings: What else decides which points are drawn.
+        settings: Further values that determine which points are sampled.
     """
     paths = dict.fromkeys(
         source.index.paths[source.index.locate(source.number).shard]
@@ -112,11 +112,11 @@ def describe_files(instances: Sequence[Instance], settings: Sequence[Any]) -> Fi
         for instance in instances
     )
     keys = [[item.facts["case_id"], item.facts["num_points"]] for item in instances]
-    return FilesOfWindows(tuple(paths), crc32(canonical_json([*settings, keys])))
+    return WindowFiles(tuple(paths), crc32(canonical_json([*settings, keys])))
 
 
 def split_roots(roots: Roots) -> list[str]:
-    """Return the roots of a comma-separated text or a list; commas within braces part nothing."""
+    """Split a comma-separated text of roots; commas within braces do not separate."""
     if isinstance(roots, str):
         return [part.strip() for part in _OUTSIDE_BRACES.split(roots) if part.strip()]
     if isinstance(roots, os.PathLike):
@@ -124,20 +124,20 @@ def split_roots(roots: Roots) -> list[str]:
     return [os.fspath(root) for root in roots]
 
 
-def find_instances(roots: Sequence[str], window: str, *, min_points: int) -> Found:
-    """Look through roots: folders of cases, and shards by manifest, folder or pattern.
+def find_instances(roots: Sequence[str], window: str, *, min_points: int) -> Instances:
+    """Find the instances of a window in folders of cases and in shards.
 
     Args:
-        roots: What to look through.
+        roots: Folders of cases; shards by manifest, folder or pattern.
         window: Name of the window.
         min_points: Instances with fewer points are left out.
 
     Raises:
-        ValueError: If nothing has such a window and it is no usual one, names those there are; or
-            if a root is a dataset of shards rather than one of its splits.
-        ShardIntegrityError: If a shard is missing or damaged; names it and the remedy.
+        ValueError: If no root has the window and it is not a standard one (the message lists those
+            available), or if a root is a dataset of shards instead of one of its splits.
+        ShardIntegrityError: If a shard is missing or damaged; the message names it and the remedy.
     """
-    found = Found()
+    found = Instances()
     available = set(STANDARD_WINDOWS)
     for root in roots:
         path = Path(root).expanduser()
@@ -145,30 +145,30 @@ def find_instances(roots: Sequence[str], window: str, *, min_points: int) -> Fou
             index = ShardIndex(root)
             windows = window_shards.list_windows(index)
             if window not in windows:
-                raise _unknown(window, set(windows))
+                raise _unknown_window(window, set(windows))
             available.add(window)
-            _take_shards(found, index, window, min_points)
+            _add_shards(found, index, window, min_points)
         elif not path.is_dir():
             logger.warning("%s: no such folder", root)
             found.missing_roots.append(root)
         else:
             _refuse_splits(path)
-            _take_folder(found, path, window, min_points)
+            _add_folder(found, path, window, min_points)
             if window not in available and not found.instances:
                 available |= window_folders.list_windows(path)
     if window not in available and not found.instances:
-        raise _unknown(window, available)
+        raise _unknown_window(window, available)
     return found
 
 
-def _unknown(window: str, available: set[str]) -> ValueError:
+def _unknown_window(window: str, available: set[str]) -> ValueError:
     names = ", ".join([*STANDARD_WINDOWS, *sorted(available - set(STANDARD_WINDOWS))])
     names = names if available >= set(STANDARD_WINDOWS) else ", ".join(sorted(available))
     return ValueError(f"Invalid window_type: {window}. Available: {names or 'none'}")
 
 
 def _names_shards(root: str, path: Path) -> bool:
-    """Return whether a root means shards; what lies beside cases are not ours."""
+    """Return whether a root names shards; tars in a folder of cases do not count."""
     if not path.is_dir():
         return path.suffix in (".json", ".tar") or any(mark in root for mark in "*?[{")
     if any(path.glob("*.tar")) or (path / "manifest.json").exists():
@@ -177,15 +177,15 @@ def _names_shards(root: str, path: Path) -> bool:
 
 
 def _refuse_splits(path: Path) -> None:
-    """Ask for one split of a dataset of ours: training on all of them would be an accident."""
+    """Refuse a folder with several splits: training on all of them would be a mistake."""
     shards = [*path.glob("*/shard-*.tar"), *path.glob("windows/*/shard-*.tar")]
     splits = sorted({str(shard.parent) for shard in shards})
     if splits and not window_folders.holds_cases(path):
-        msg = f"{path}: holds a dataset; name a folder of one split: {', '.join(splits)}"
+        msg = f"{path}: holds all splits of a dataset; name the folder of one split: {', '.join(splits)}"
         raise ValueError(msg)
 
 
-def _take_shards(found: Found, index: ShardIndex, window: str, min_points: int) -> None:
+def _add_shards(found: Instances, index: ShardIndex, window: str, min_points: int) -> None:
     for number, num_points in enumerate(window_shards.count_points(index, window)):
         sample = index.locate(number)
         path = Path(index.paths[sample.shard])
@@ -197,12 +197,12 @@ def _take_shards(found: Found, index: ShardIndex, window: str, min_points: int) 
             "num_points": num_points,
         }
         if num_points < min_points:
-            found.left_out.append(_too_few(facts, min_points))
+            found.left_out.append(_leave_out(facts, min_points))
         else:
             found.instances.append(Instance(ShardMask(index, number, window), facts))
 
 
-def _take_folder(found: Found, root: Path, window: str, min_points: int) -> None:
+def _add_folder(found: Instances, root: Path, window: str, min_points: int) -> None:
     cases = window_folders.find_cases(root, window)
     with ThreadPoolExecutor(_NUM_THREADS) as threads:
         for case, item in zip(
@@ -216,7 +216,7 @@ def _take_folder(found: Found, root: Path, window: str, min_points: int) -> None
                 found.metadata[case.folder.name] = dict(case.metadata)
 
 
-def _open_case(case: FoundCase, *, min_points: int) -> Instance | LeftOut:
+def _open_case(case: Case, *, min_points: int) -> Instance | LeftOut:
     name = case.folder.name
     if case.path is None:
         return LeftOut(name, str(case.folder / "windows"), MISSING, "no file of this window")
@@ -228,17 +228,17 @@ def _open_case(case: FoundCase, *, min_points: int) -> Instance | LeftOut:
     }
     try:
         source = case.open()
-        if isinstance(source, DenseFile):
+        if isinstance(source, DenseMask):
             counted, facts["num_points"] = source.count(min_points), None
         else:
             counted = facts["num_points"] = source.num_points
     except (OSError, WindowFileError) as error:
         return LeftOut(name, str(case.path), DAMAGED, str(error))
     if counted < min_points:
-        return _too_few({**facts, "num_points": counted}, min_points)
+        return _leave_out({**facts, "num_points": counted}, min_points)
     return Instance(source, facts)
 
 
-def _too_few(facts: dict[str, Any], min_points: int) -> LeftOut:
+def _leave_out(facts: dict[str, Any], min_points: int) -> LeftOut:
     detail = f"{facts['num_points']:,} points, {min_points:,} wanted"
     return LeftOut(facts["case_id"], facts["window_path"], TOO_FEW, detail)
