@@ -15,6 +15,7 @@ from medassets.samples import Encoded, EncodedSample, SourceItem, StagedFile
 from medassets.shards.manifest import build_manifest, write_manifest
 from medassets.shards.record import ShardRecord
 from medassets.shards.writer import ShardWork, ensure_shard
+from medassets.stages import VolumeStage
 from medassets.storage.paths import DatasetPaths
 
 Members = Sequence[tuple[str, BytesLike]]
@@ -62,7 +63,7 @@ def make_shards(
     members: Callable[[int], Members],
     *,
     dataset: str = "tiny",
-    stage: str = "shards",
+    stage: str = VolumeStage.SHARDS,
     split: str = "train",
 ) -> Path:
     """Write a split with the real writer.

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from medassets.assets.keys import asset_key
 from medassets.specs import DatasetSpec
+from medassets.stages import CommonStage
 
 if TYPE_CHECKING:
     # Dagster exports the function but not the type of what it returns.
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def build_automation(
-    spec: DatasetSpec, *, jobs: Mapping[str, Sequence[str]], manifest: str = "manifest"
+    spec: DatasetSpec, *, jobs: Mapping[str, Sequence[str]], manifest: str = CommonStage.MANIFEST
 ) -> dg.Definitions:
     """Return jobs `<dataset>_catalog`, `<dataset>_manifest`, those named, and a schedule.
 
@@ -28,7 +30,7 @@ def build_automation(
     A build runs in process: a step of its own process costs two seconds a shard, and outlives a
     killed run as an orphan.
     """
-    catalog = _job(spec, "catalog", ["catalog"])
+    catalog = _job(spec, "catalog", [CommonStage.CATALOG])
     schedule = dg.ScheduleDefinition(
         name=f"{spec.name}_catalog_schedule",
         job=catalog,
@@ -47,7 +49,7 @@ def build_automation(
 
 
 def _job(spec: DatasetSpec, name: str, stages: list[str]) -> "UnresolvedAssetJobDefinition":
-    keys = [dg.AssetKey([spec.name, stage]) for stage in stages]
+    keys = [asset_key(spec.name, stage) for stage in stages]
     return dg.define_asset_job(
         name=f"{spec.name}_{name}",
         selection=dg.AssetSelection.assets(*keys),

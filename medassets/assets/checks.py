@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from medassets.assets.keys import asset_key
 from medassets.assets.metadata import problems_metadata
 from medassets.assets.partitions import shard_partitions
 from medassets.datasets.kind import DatasetKind
@@ -9,10 +10,11 @@ from medassets.datasets.manifests import find_problems
 from medassets.datasets.verify import find_catalog_problems
 from medassets.resources.workspace import WorkspaceResource
 from medassets.shards.files import read_whole_record
+from medassets.stages import CommonStage
 
 
 def build_checks(
-    kind: DatasetKind, *, manifest: str = "manifest"
+    kind: DatasetKind, *, manifest: str = CommonStage.MANIFEST
 ) -> list[dg.AssetChecksDefinition]:
     """Return the checks of one dataset: catalog, shard statistics, complete manifest.
 
@@ -25,7 +27,7 @@ def build_checks(
 
 def _catalog_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=[kind.spec.name, "catalog"],
+        asset=asset_key(kind.spec.name, CommonStage.CATALOG),
         name="every_row_has_a_place",
         description="Planned, held and excluded rows add up to the catalog; each sample once.",
     )
@@ -50,7 +52,7 @@ def build_shards_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
     """Return the check of one stage's shards: how many samples were rejected."""
 
     @dg.asset_check(
-        asset=[kind.spec.name, kind.stage],
+        asset=asset_key(kind.spec.name, kind.stage),
         name="no_sample_rejected",
         partitions_def=shard_partitions(kind.spec),
         description="Share of the shard's samples that were rejected; statistics only.",
@@ -73,7 +75,7 @@ def build_shards_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
 
 def _manifest_check(kind: DatasetKind, manifest: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=[kind.spec.name, manifest],
+        asset=asset_key(kind.spec.name, manifest),
         name="all_shards_present",
         description="Every planned shard is on disk whole, made from today's inputs; no sample is held.",
     )

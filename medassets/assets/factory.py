@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from medassets.assets.keys import asset_key
 from medassets.assets.metadata import catalog_metadata, manifest_metadata, stage_metadata
 from medassets.assets.partitions import backfill_policy, shard_partitions
 from medassets.datasets.build import plan_shard, stage_partition
@@ -19,6 +20,7 @@ from medassets.io_managers.tar_shards import ShardBatch
 from medassets.progress import report
 from medassets.resources.workspace import WorkspaceResource
 from medassets.shards.manifest import Document, Manifest
+from medassets.stages import CommonStage
 
 _DRAIN = (
     dg.AutomationCondition.missing()
@@ -69,7 +71,7 @@ def build_catalog_asset(kind: DatasetKind) -> dg.AssetsDefinition:
     spec = kind.spec
 
     @dg.asset(
-        key=[spec.name, "catalog"],
+        key=asset_key(spec.name, CommonStage.CATALOG),
         group_name=spec.name,
         kinds={"parquet"},
         io_manager_key="catalog_io_manager",
@@ -96,17 +98,17 @@ def build_catalog_asset(kind: DatasetKind) -> dg.AssetsDefinition:
     return catalog
 
 
-def build_raw_asset(kind: DatasetKind, *, stage: str = "raw_volumes") -> dg.AssetsDefinition:
+def build_raw_asset(kind: DatasetKind, *, stage: str) -> dg.AssetsDefinition:
     """Return the partitioned asset that brings a remote source's files to the local disk."""
     spec = kind.spec
 
     @dg.asset(
-        key=[spec.name, stage],
+        key=asset_key(spec.name, stage),
         group_name=spec.name,
         kinds={"huggingface"},
         partitions_def=shard_partitions(spec),
         backfill_policy=backfill_policy(spec),
-        deps=[[spec.name, "catalog"]],
+        deps=[asset_key(spec.name, CommonStage.CATALOG)],
         pool="hf_download",
         automation_condition=_DRAIN if spec.automation == "drain" else None,
         description="Source files of one shard, checked; released when the shard is verified.",
@@ -146,13 +148,13 @@ def build_shards_asset(
     condition = _DRAIN if spec.automation == "drain" and not is_optional else None
 
     @dg.asset(
-        key=[spec.name, kind.stage],
+        key=asset_key(spec.name, kind.stage),
         group_name=f"{spec.name}_{kind.stage}" if is_optional else spec.name,
         kinds={"webdataset"},
         partitions_def=shard_partitions(spec),
         backfill_policy=backfill_policy(spec),
-        ins={"catalog": dg.AssetIn([spec.name, "catalog"])},
-        deps=[[spec.name, upstream]] if upstream else [],
+        ins={"catalog": dg.AssetIn(asset_key(spec.name, CommonStage.CATALOG))},
+        deps=[asset_key(spec.name, upstream)] if upstream else [],
         # By name, since Dagster takes no mixture, and only the kind knows what it needs.
         required_resource_keys={"workspace", *resource_keys},
         pool=pool,
@@ -183,7 +185,7 @@ def build_shards_asset(
 def build_manifest_asset(
     kind: DatasetKind,
     *,
-    name: str = "manifest",
+    name: str = CommonStage.MANIFEST,
     document: Callable[[Mapping[str, Manifest]], Document] | None = None,
 ) -> dg.AssetsDefinition:
     """Return the unpartitioned asset that lists a stage's shards, one manifest per split.
@@ -196,12 +198,12 @@ def build_manifest_asset(
     spec = kind.spec
 
     @dg.asset(
-        key=[spec.name, name],
+        key=asset_key(spec.name, name),
         group_name=spec.name,
-        metadata={STAGE_KEY: kind.stage},
+        metadata={STAGE_KEY: str(kind.stage)},
         kinds={"json"},
-        deps=[[spec.name, kind.stage]],
-        ins={"catalog": dg.AssetIn([spec.name, "catalog"])},
+        deps=[asset_key(spec.name, kind.stage)],
+        ins={"catalog": dg.AssetIn(asset_key(spec.name, CommonStage.CATALOG))},
         io_manager_key="manifest_io_manager",
         automation_condition=(
             dg.AutomationCondition.eager() if spec.automation == "drain" else None

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from medassets.assets.keys import asset_key
 from medassets.assets.partitions import backfill_policy, shard_partitions
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.workspace import Workspace
@@ -15,8 +16,8 @@ from medassets.reclaim.claims import Declarations, Others
 from medassets.reclaim.partition import CONFIRMATION, reclaim_partition
 from medassets.reclaim.report import ReclaimReport
 from medassets.resources.workspace import WorkspaceResource
+from medassets.stages import CommonStage, VolumeStage
 
-STAGE = "reclaimed_sources"
 _CHECK = "every_source_proven"
 # An event row stays under 32 KB, and has four lists at most.
 _MOST_LIST_BYTES = 6000
@@ -56,14 +57,14 @@ def build_reclaim_asset(kind: DatasetKind) -> dg.AssetsDefinition:
     that *Materialize all* of the dataset's group leaves it out.
     """
     spec = kind.spec
-    key = dg.AssetKey([spec.name, STAGE])
+    key = asset_key(spec.name, VolumeStage.RECLAIMED_SOURCES)
 
     @dg.asset(
         key=key,
-        group_name=f"{spec.name}_{STAGE}",
+        group_name=f"{spec.name}_{VolumeStage.RECLAIMED_SOURCES}",
         partitions_def=shard_partitions(spec),
         backfill_policy=backfill_policy(spec),
-        deps=[[spec.name, "catalog"], [spec.name, kind.stage]],
+        deps=[asset_key(spec.name, stage) for stage in (CommonStage.CATALOG, kind.stage)],
         check_specs=[dg.AssetCheckSpec(_CHECK, asset=key, description=_describe_check())],
         output_required=False,
         description=(

@@ -16,6 +16,7 @@ from medassets.datasets.manifests import list_keys
 from medassets.datasets.registry import list_build_stages
 from medassets.datasets.video import VideoClips, VideoFrames, clip_encoding
 from medassets.specs import VideoClipDatasetSpec
+from medassets.stages import VideoStage
 
 _POOL = "gpu_decode"
 _DECODER = "video_decoder"
@@ -32,22 +33,22 @@ def build_video_assets(spec: VideoClipDatasetSpec) -> dg.Definitions:
         spec: The declaration.
     """
     frames, clips = VideoFrames(spec), VideoClips(spec)
-    upstream = "clips" if spec.frames_from == "clips" else None
+    upstream = VideoStage.CLIPS if spec.frames_from == "clips" else None
     assets = [
         build_catalog_asset(frames),
         _build_stage(frames, upstream=upstream),
-        build_manifest_asset(frames, name="dataset_info", document=list_keys),
+        build_manifest_asset(frames, name=VideoStage.DATASET_INFO, document=list_keys),
     ]
-    checks = build_checks(frames, manifest="dataset_info")
+    checks = build_checks(frames, manifest=VideoStage.DATASET_INFO)
     stages = list_build_stages(spec)
-    jobs = {"build": stages, "process": ["frames"]}
+    jobs = {"build": stages, "process": [VideoStage.FRAMES]}
     if spec.source == "videos":
-        assets.append(_build_stage(clips, is_optional="clips" not in stages))
+        assets.append(_build_stage(clips, is_optional=VideoStage.CLIPS not in stages))
         checks.append(build_shards_check(clips))
-        jobs["clip"] = ["clips"]
+        jobs["clip"] = [VideoStage.CLIPS]
     return dg.Definitions.merge(
         dg.Definitions(assets=assets, asset_checks=checks),
-        build_automation(spec, jobs=jobs, manifest="dataset_info"),
+        build_automation(spec, jobs=jobs, manifest=VideoStage.DATASET_INFO),
     )
 
 

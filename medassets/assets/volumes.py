@@ -12,11 +12,11 @@ from medassets.assets.factory import (
     build_raw_asset,
     build_shards_asset,
 )
-from medassets.assets.reclaim import STAGE as RECLAIM
 from medassets.assets.reclaim import build_reclaim_asset
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.registry import open_kind
 from medassets.specs import VolumeDatasetSpec
+from medassets.stages import VolumeStage
 
 
 def build_volume_assets(spec: VolumeDatasetSpec) -> dg.Definitions:
@@ -31,7 +31,10 @@ def build_volume_assets(spec: VolumeDatasetSpec) -> dg.Definitions:
     kind = open_kind(spec)
     if not spec.delete_sources:
         return build_ct_assets(kind)
-    jobs = {"reclaim": [RECLAIM], "convert": [kind.stage, RECLAIM]}
+    jobs = {
+        "reclaim": [VolumeStage.RECLAIMED_SOURCES],
+        "convert": [kind.stage, VolumeStage.RECLAIMED_SOURCES],
+    }
     return build_ct_assets(kind, more=[build_reclaim_asset(kind)], more_jobs=jobs)
 
 
@@ -50,7 +53,7 @@ def build_ct_assets(
         more_jobs: Jobs that make them: name, behind the dataset's, to the stages.
     """
     spec = kind.spec
-    raw_stage = None if kind.open_source().is_local else "raw_volumes"
+    raw_stage = None if kind.open_source().is_local else VolumeStage.RAW_VOLUMES
     assets = [build_catalog_asset(kind)]
     if raw_stage:
         assets.append(build_raw_asset(kind, stage=raw_stage))

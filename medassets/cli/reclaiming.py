@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import click
-import dagster as dg
 import pyarrow.parquet as pq
 
-from medassets.assets.reclaim import STAGE
+from medassets.assets.keys import asset_key
 from medassets.cli.console import Output
 from medassets.cli.formatting import count_words, format_bytes
 from medassets.cli.session import Session
@@ -20,6 +19,7 @@ from medassets.reclaim.claims import Others
 from medassets.reclaim.partition import CONFIRMATION, is_reclaimed, reclaim_partition
 from medassets.reclaim.report import ReclaimReport
 from medassets.shards.catalog_reader import explain_unreadable
+from medassets.stages import VolumeStage
 from medassets.storage.arrow import kernels
 
 _MOST_NAMES = 20
@@ -81,7 +81,9 @@ def count_excluded(workspace: Workspace) -> dict[str, int]:
 
 def list_recorded(session: Session, dataset: str) -> Collection[str]:
     """Return the shards whose sources Dagster knows to be deleted."""
-    return session.instance.get_materialized_partitions(dg.AssetKey([dataset, STAGE]))
+    return session.instance.get_materialized_partitions(
+        asset_key(dataset, VolumeStage.RECLAIMED_SOURCES)
+    )
 
 
 def look_at_done(

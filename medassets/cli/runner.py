@@ -47,6 +47,7 @@ from medassets.errors import (
 )
 from medassets.reclaim.disk_peak import check_peak
 from medassets.shards.files import read_whole_record
+from medassets.stages import CommonStage, VideoStage, VolumeStage
 
 # Every further shard would meet the same refusal, full disk, or setting that cannot work here.
 _FATAL = (SourceAccessError, DiskSpaceError, UsageError)
@@ -163,12 +164,12 @@ class _Build:
         rounds = plan_rounds(self.session, dataset, options)
         report.stages = [stage for one in rounds for stage in one.stages]
         check_ready((self.session.kind(dataset, s) for s in report.stages), device=options.device)
-        if options.device and "frames" not in report.stages:
+        if options.device and VideoStage.FRAMES not in report.stages:
             self.output.warn("--device: it decodes frames only; clips are cut on the CPU")
         if options.refresh:
             refreshed = self._execute("catalog", config=_catalog_config(dataset, options))
             if not refreshed.ok:
-                self._note_failure("catalog", refreshed)
+                self._note_failure(CommonStage.CATALOG, refreshed)
                 return self.code
         if not self._read_plan():
             return EXIT_FAILED
@@ -186,7 +187,7 @@ class _Build:
         if report.built or report.recorded or options.refresh:
             written = self._execute("manifest")
             if not written.ok:
-                self._note_failure("manifest", written)
+                self._note_failure(CommonStage.MANIFEST, written)
         return self.code
 
     def _read_plan(self) -> bool:
@@ -282,7 +283,7 @@ class _Build:
         config = reclaim_config(dataset, self.options.num_workers)
         result = self._execute("reclaim", partition=key, config=config)
         if not result.ok:
-            self._note_failure(f"reclaimed_sources/{key}", result)
+            self._note_failure(f"{VolumeStage.RECLAIMED_SOURCES}/{key}", result)
 
     def _execute(self, job: str, **settings: Any) -> RunResult:
         result = self.session.run(f"{self.report.dataset}_{job}", **settings)
@@ -345,8 +346,8 @@ def _tell(output: Output, report: BuildReport, options: BuildOptions, code: int)
         output.say(line)
     if report.error:
         output.warn(report.error)
-    shards = [name for name in report.failed if name not in ("catalog", "manifest")]
-    shards = [name for name in shards if not name.startswith("reclaimed_sources/")]
+    shards = [name for name in report.failed if name not in set(CommonStage)]
+    shards = [name for name in shards if not name.startswith(VolumeStage.RECLAIMED_SOURCES)]
     if shards:
         again = f"`medassets retry {report.dataset}`"
         output.warn(f"failed: {', '.join(shards)}; {again} tries them again")
@@ -374,7 +375,7 @@ def _name_command(report: BuildReport, options: BuildOptions) -> str:
 
 
 def _summarize(report: BuildReport) -> list[str]:
-    if "catalog" in report.failed:
+    if CommonStage.CATALOG in report.failed:
         return [f"{report.dataset}: nothing built, the catalog could not be refreshed"]
     if report.error and not report.did_something:
         return report.table_problems.lines()

@@ -9,11 +9,12 @@ from medassets.datasets.refresh import check_settings
 from medassets.datasets.status import ShardState, find_transient_rejections, shard_states
 from medassets.datasets.workspace import Workspace
 from medassets.errors import CatalogError, UsageError
+from medassets.stages import VideoStage
 from medassets.storage.paths import split_partition_key
 
 Mode = Literal["full", "clip", "process"]
-_STAGES: dict[Mode, str] = {"clip": "clips", "process": "frames"}
-_JOBS = {"clips": "clip", "frames": "process"}
+_STAGES: dict[Mode, str] = {"clip": VideoStage.CLIPS, "process": VideoStage.FRAMES}
+_JOBS = {stage: mode for mode, stage in _STAGES.items()}
 _UNFINISHED = frozenset(ShardState) - {ShardState.DONE}
 
 

@@ -16,6 +16,7 @@ import yaml
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
+from medassets.assets.keys import asset_key
 from medassets.cli.killed_runs import PROCESS_TAG, name_process, settle_orphans
 from medassets.cli.run_result import RunResult, hearing_interrupts, read_result
 from medassets.components.loading import LoadedDatasets
@@ -189,7 +190,7 @@ class Session:
     def recorded(self, workspace: Workspace, keys: list[str]) -> Recorded:
         """Return what Dagster knows of the shards of a dataset's stage."""
         dataset = workspace.kind.spec.name
-        asset = dg.AssetKey([dataset, workspace.kind.stage])
+        asset = asset_key(dataset, workspace.kind.stage)
         definition = dg.DynamicPartitionsDefinition(name=f"{dataset}_shards")
         with _storage_trouble_explained():
             statuses = self.instance.get_status_by_partition(asset, keys, definition)

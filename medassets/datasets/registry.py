@@ -11,6 +11,7 @@ from medassets.specs import (
     VideoClipDatasetSpec,
     VolumeDatasetSpec,
 )
+from medassets.stages import VideoStage, VolumeStage
 
 
 def open_kinds(spec: DatasetSpec) -> dict[str, DatasetKind]:
@@ -27,12 +28,12 @@ def open_kinds(spec: DatasetSpec) -> dict[str, DatasetKind]:
 
 def _make_kinds(spec: DatasetSpec) -> dict[str, DatasetKind]:
     if isinstance(spec, VolumeDatasetSpec):
-        return {"shards": VolumeDataset(spec)}
+        return {VolumeStage.SHARDS: VolumeDataset(spec)}
     if isinstance(spec, CTWindowDatasetSpec):
-        return {"windows": CTWindows(spec)}
+        return {VolumeStage.WINDOWS: CTWindows(spec)}
     if isinstance(spec, VideoClipDatasetSpec):
-        kinds: dict[str, DatasetKind] = {"frames": VideoFrames(spec)}
-        return kinds | ({"clips": VideoClips(spec)} if spec.source == "videos" else {})
+        kinds: dict[str, DatasetKind] = {VideoStage.FRAMES: VideoFrames(spec)}
+        return kinds | ({VideoStage.CLIPS: VideoClips(spec)} if spec.source == "videos" else {})
     what = f"{spec.name!r} is declared as {type(spec).__name__}, which no kind of dataset takes"
     raise SpecError(field="name", what=what)
 
@@ -44,7 +45,7 @@ def list_build_stages(spec: DatasetSpec) -> list[str]:
         SpecError: If no kind takes this sort of declaration.
     """
     if isinstance(spec, VideoClipDatasetSpec):
-        return ["frames"] if spec.clips == "off" else ["clips", "frames"]
+        return [VideoStage.FRAMES] if spec.clips == "off" else [VideoStage.CLIPS, VideoStage.FRAMES]
     return list(open_kinds(spec))
 
 

@@ -30,6 +30,7 @@ from medassets.shards.record import SampleEntry, ShardRecord
 from medassets.sources.base import Source
 from medassets.sources.folder import FolderSource
 from medassets.specs import VideoClipDatasetSpec
+from medassets.stages import VideoStage
 from medassets.storage.checksums import fingerprint
 from medassets.storage.formats.npy import decode_npy
 from medassets.storage.paths import DatasetPaths
@@ -133,7 +134,7 @@ class VideoFrames(_VideoClips):
     @property
     def stage(self) -> str:
         """Name of the stage."""
-        return "frames"
+        return VideoStage.FRAMES
 
     def fingerprint(self) -> str:
         """Return the hash of everything in the declaration that changes the bytes of a sample."""
@@ -210,7 +211,7 @@ class VideoFrames(_VideoClips):
         """
         if self.spec.frames_from == "source":
             return None
-        clips = replace(paths, stage="clips")
+        clips = replace(paths, stage=VideoStage.CLIPS)
         rows = rows_fingerprint(read_partition(paths.catalog, partition_key))
         return open_clip_shard(
             clips, partition_key, plan_fingerprint(VideoClips(self.spec).fingerprint(), rows)
@@ -259,7 +260,7 @@ class VideoClips(_VideoClips):
     @property
     def stage(self) -> str:
         """Name of the stage."""
-        return "clips"
+        return VideoStage.CLIPS
 
     def fingerprint(self) -> str:
         """Return the hash of everything in the declaration that changes the bytes of a clip."""

@@ -21,6 +21,7 @@ from medassets.shards.fingerprint import FORMAT_VERSION, content_fingerprint
 from medassets.shards.record import ShardRecord
 from medassets.sources.base import Source
 from medassets.specs import RAW, SAMPLE_DTYPE, SAMPLE_LAYOUT, VolumeDatasetSpec
+from medassets.stages import VolumeStage
 from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import DatasetPaths
 
@@ -44,7 +45,7 @@ class VolumeDataset:
     """One declared dataset of CT volumes."""
 
     spec: VolumeDatasetSpec
-    stage: str = "shards"
+    stage: str = VolumeStage.SHARDS
 
     @property
     def ct_source(self) -> CTSource:

@@ -19,6 +19,7 @@ from medassets.shards.fingerprint import FORMAT_VERSION, content_fingerprint
 from medassets.shards.record import ShardRecord
 from medassets.sources.base import Source
 from medassets.specs import PADDING_HU, CTWindowDatasetSpec
+from medassets.stages import VolumeStage
 from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import DatasetPaths
 
@@ -37,7 +38,7 @@ class CTWindows:
     """One declared dataset of windows of CT volumes."""
 
     spec: CTWindowDatasetSpec
-    stage: str = "windows"
+    stage: str = VolumeStage.WINDOWS
 
     @property
     def ct_source(self) -> CTSource:

@@ -14,6 +14,7 @@ from medassets.shards.catalog import CatalogPlan, read_catalog, read_partition, 
 from medassets.shards.catalog_reader import explain_unreadable
 from medassets.sources.base import Source
 from medassets.sources.staging import Staging
+from medassets.stages import VolumeStage
 from medassets.storage.paths import DatasetPaths, data_home, staging_home
 
 
@@ -202,6 +203,8 @@ def open_workspace(
     )
 
 
-def dataset_paths(dataset: str, *, data_root: str = "", stage: str = "shards") -> DatasetPaths:
+def dataset_paths(
+    dataset: str, *, data_root: str = "", stage: str = VolumeStage.SHARDS
+) -> DatasetPaths:
     """Return where a dataset's files lie; an empty root means `$MEDASSETS_HOME/data`."""
     return DatasetPaths(Path(data_root) if data_root else data_home(), dataset, stage)

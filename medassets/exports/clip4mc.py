@@ -22,6 +22,7 @@ from medassets.exports.pickles import encode_array_pickle, encode_dict_pickle
 from medassets.exports.run import run_export
 from medassets.exports.target import Written, is_same, publish_folder
 from medassets.shards.record import SampleEntry
+from medassets.stages import VideoStage
 from medassets.storage.formats.npy import decode_npy
 from medassets.storage.paths import DatasetPaths
 
@@ -82,7 +83,7 @@ class Clip4mcFormat:
     allow_missing_size: bool = False
     layout: FrameLayout = "tchw"
     name: str = "clip4mc"
-    stage: str = "frames"
+    stage: str = VideoStage.FRAMES
 
     @property
     def settings(self) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from medassets.exports.members import OpenShard
 from medassets.exports.run import run_export
 from medassets.exports.target import Written, publish_checked
 from medassets.shards.record import SampleEntry
+from medassets.stages import VideoStage
 from medassets.storage.paths import DatasetPaths
 
 FOLDER = "clips"
@@ -77,7 +78,7 @@ class ClipsFormat:
     """One mp4 file per sample; see `export_clips`."""
 
     name: str = "clips"
-    stage: str = "clips"
+    stage: str = VideoStage.CLIPS
 
     @property
     def settings(self) -> Mapping[str, Any]:

@@ -24,6 +24,7 @@ from medassets.exports.run import run_export
 from medassets.exports.target import Written, publish_folder
 from medassets.shards.record import SampleEntry
 from medassets.specs import CTWindow
+from medassets.stages import VolumeStage
 from medassets.storage.atomic import fsync_folder
 from medassets.storage.checksums import byte_view
 from medassets.storage.formats.npy import encode_npy_header
@@ -87,7 +88,7 @@ class WindowsFormat:
     dataset: str
     windows: tuple[CTWindow, ...]
     name: WindowForm
-    stage: str = "windows"
+    stage: str = VolumeStage.WINDOWS
 
     @property
     def settings(self) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ import dagster as dg
 from medassets.io_managers.failures import explained_failures
 from medassets.resources.workspace import WorkspaceResource
 from medassets.shards.manifest import Document, Manifest, encode_document, write_manifest
+from medassets.stages import VolumeStage
 from medassets.storage.atomic import publish_bytes
 from medassets.storage.paths import DatasetPaths
 
@@ -58,5 +59,5 @@ class ManifestIOManager(dg.ConfigurableIOManager):
         return {path.parent.name: path for path in sorted(folder.glob("*/manifest.json"))}
 
     def _paths(self, key: dg.AssetKey, metadata: Mapping[str, Any] | None) -> DatasetPaths:
-        stage = (metadata or {}).get(STAGE_KEY, "shards")
+        stage = (metadata or {}).get(STAGE_KEY, VolumeStage.SHARDS)
         return self.workspace.paths(key.path[0], stage=str(stage))

@@ -4,6 +4,7 @@ import dagster as dg
 
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.workspace import Workspace, dataset_paths, open_workspace
+from medassets.stages import VolumeStage
 from medassets.storage.paths import DatasetPaths
 
 
@@ -29,6 +30,6 @@ class WorkspaceResource(dg.ConfigurableResource):
             num_downloads=self.num_downloads,
         )
 
-    def paths(self, dataset: str, *, stage: str = "shards") -> DatasetPaths:
+    def paths(self, dataset: str, *, stage: str = VolumeStage.SHARDS) -> DatasetPaths:
         """Return where a dataset's files lie."""
         return dataset_paths(dataset, data_root=self.data_root, stage=stage)

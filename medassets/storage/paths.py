@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medassets.errors import CatalogError
+from medassets.stages import VideoStage, VolumeStage
 
 _PARTITION_KEY = re.compile(r"([a-z0-9]+)-([0-9]{6})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -102,7 +103,7 @@ class DatasetPaths:
 
     root: Path
     dataset: str
-    stage: str = "shards"
+    stage: str = VolumeStage.SHARDS
 
     def __post_init__(self) -> None:
         """Refuse a name that would leave the root."""
@@ -120,7 +121,7 @@ class DatasetPaths:
     def build_command(self) -> str:
         """The command that makes the stage's shards, as a person types it."""
         # A whole build of a dataset that keeps no clips makes none.
-        mode = " --mode clip" if self.stage == "clips" else ""
+        mode = " --mode clip" if self.stage == VideoStage.CLIPS else ""
         return f"medassets build {self.dataset}{mode}"
 
     @property
@@ -136,7 +137,7 @@ class DatasetPaths:
     def split_folder(self, split: str) -> Path:
         """Return the folder of one split's shards."""
         split_partition_key(f"{split}-000000")
-        folder = self.folder if self.stage == "shards" else self.folder / self.stage
+        folder = self.folder if self.stage == VolumeStage.SHARDS else self.folder / self.stage
         return folder / split
 
     def shard(self, partition_key: str) -> Path:
@@ -155,7 +156,7 @@ class DatasetPaths:
         remove what says that it cannot be.
         """
         split, index = split_partition_key(partition_key)
-        return self.folder / "reclaimed_sources" / split / f"shard-{index:06d}.jsonl"
+        return self.folder / VolumeStage.RECLAIMED_SOURCES / split / f"shard-{index:06d}.jsonl"
 
     def manifest(self, split: str) -> Path:
         """Return the path of a split's manifest."""

@@ -17,9 +17,15 @@ from medassets.exports.clips import export_clips
 from medassets.exports.formats import ExportOptions, ExportResult
 from medassets.exports.windows import export_windows
 from medassets.specs import CTWindow, CTWindowDatasetSpec
+from medassets.stages import VideoStage, VolumeStage
 from medassets.storage.paths import medassets_home
 
-_STAGES = {"clip4mc": "frames", "clips": "clips", "npy": "windows", "sparse_npz": "windows"}
+_STAGES = {
+    "clip4mc": VideoStage.FRAMES,
+    "clips": VideoStage.CLIPS,
+    "npy": VolumeStage.WINDOWS,
+    "sparse_npz": VolumeStage.WINDOWS,
+}
 _HELP = (
     "Video: clip4mc, folders of the CLIP4MC trainer, or clips, mp4 with text_video_pairs.json. "
     "Windows: npy, masks padded to a cube, or sparse_npz, their points. The first that the dataset "

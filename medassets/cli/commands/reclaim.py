@@ -24,6 +24,7 @@ from medassets.reclaim.partition import CONFIRMATION, reclaim_partition
 from medassets.reclaim.report import ReclaimReport
 from medassets.reclaim.source_files import SourceFile, open_source_folder
 from medassets.shards.files import read_whole_record
+from medassets.stages import VolumeStage
 
 _MOST_FILES = 1000
 
@@ -253,4 +254,4 @@ class _Deletion:
 def reclaim_config(dataset: str, num_workers: int) -> dict[str, dict[str, object]]:
     """Return the config of a run that may delete."""
     settings = {"confirm": CONFIRMATION, "num_workers": num_workers}
-    return {f"{dataset}__reclaimed_sources": settings}
+    return {f"{dataset}__{VolumeStage.RECLAIMED_SOURCES}": settings}
