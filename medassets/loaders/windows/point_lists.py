@@ -26,7 +26,6 @@ from medassets.loaders.windows.points import (
 from medassets.storage.formats.byte_streams import FileWindow, read_bytes
 from medassets.storage.formats.npy import NpyHeader, read_npy_header
 from medassets.storage.formats.zip_members import ZipMember, read_directory
-from medassets.volumes.files.array_files import ArrayStream
 from medassets.volumes.windows.occupancy import MOST_VOXELS
 
 _NAMES = (("indices", "values"), ("sparse_index", "sparse_sdf"))
@@ -143,7 +142,7 @@ def _open_window(path: Path) -> Iterator[FileWindow]:
 
 
 @contextmanager
-def _open_array(path: Path, name: str) -> Iterator[tuple[NpyHeader, ArrayStream]]:
+def _open_array(path: Path, name: str) -> Iterator[tuple[NpyHeader, ZipMember]]:
     with _open_window(path) as window:
         member = ZipMember(window, name)
         header, offset = read_npy_header(partial(read_bytes, member))
@@ -153,7 +152,7 @@ def _open_array(path: Path, name: str) -> Iterator[tuple[NpyHeader, ArrayStream]
                 f"{name}: {member.num_bytes:,} bytes are not {header.dtype} of shape {header.shape}"
             )
             raise ValueError(msg)
-        yield header, ArrayStream(header, member, member.verify)
+        yield header, member
 
 
 def _read_header(path: Path, name: str) -> _Array:
@@ -193,13 +192,18 @@ def _iter_pieces(path: Path, array: _Array) -> Iterator[tuple[int, npt.NDArray[A
     """Yield (number of the first element, elements); a piece is valid until the next one."""
     step = PIECE_BYTES // array.header.dtype.itemsize
     memory = POOL.lend((step,), array.header.dtype)
-    with _open_array(path, array.name) as (header, stream):
+    with _open_array(path, array.name) as (header, member):
         if header != array.header:
             msg = f"{array.name}: the file changed since it was opened"
             raise ValueError(msg)
         num_elements = math.prod(header.shape)
         for start in range(0, num_elements, step):
             piece = memory[: num_elements - start]
-            stream.read_into(piece)
+            if member.read_into(piece.view(np.uint8).data) < piece.nbytes:
+                msg = f"{array.name}: ends before element {start + len(piece):,}"
+                raise ValueError(msg)
             yield start, piece
-        stream.finish()
+        if member.read_into(memoryview(bytearray(1))):
+            msg = f"{array.name}: is longer than its header says"
+            raise ValueError(msg)
+        member.verify()
