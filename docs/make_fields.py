@@ -1,6 +1,7 @@
 """Writes docs/fields.md from the specs: `python docs/make_fields.py`.
 
-Types and defaults come from the dataclasses, meanings from the `Attributes` of their docstrings.
+Types and defaults come from the dataclasses, meanings from the `Attributes` of their docstrings, and
+where a field has an effect from the rules that declarations are checked with.
 """
 
 import inspect
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+from medassets.datasets.registry import list_field_rules
 from medassets.specs import (
     PRESETS,
     STANDARD_WINDOWS,
@@ -19,6 +21,7 @@ from medassets.specs import (
     VideoClipDatasetSpec,
     VolumeDatasetSpec,
 )
+from medassets.specs.field_rules import describe_use
 
 PAGE = Path(__file__).with_name("fields.md")
 
@@ -35,6 +38,9 @@ This page is generated from `medassets/specs/` by `python docs/make_fields.py`; 
 
 A declaration is a YAML file `<folder>/<dataset>/defs.yaml` with `type:` and `attributes:`. The fields
 below are those of `attributes`. `medassets validate` checks them and names file, line and field of each mistake.
+
+The fourth column says with which values of other fields a field has an effect; where it is empty, the field
+always has one. A field that has no effect in a declaration is refused, even with its default value.
 """
 _PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 
@@ -48,8 +54,13 @@ def make_page() -> str:
 
 def _describe_component(name: str) -> str:
     spec = _COMPONENTS[name]
-    rows = "".join(_describe_field(spec, field) for field in fields(spec))
-    head = "| field | type | default | meaning |\n| --- | --- | --- | --- |\n"
+    rules = list_field_rules(spec)
+    rows = "".join(
+        _describe_field(spec, field, use)
+        for field in fields(spec)
+        if (use := describe_use(field.name, rules)) is not None
+    )
+    head = "| field | type | default | has an effect with | meaning |\n| --- | --- | --- | --- | --- |\n"
     return f"## `medassets.components.{name}`\n\n{_first_line(spec)}\n\n{head}{rows}"
 
 
@@ -71,9 +82,10 @@ def _describe_windows() -> str:
     return f"## `windows`: names that need no definition\n\n{head}{rows}"
 
 
-def _describe_field(cls: type, field: Field[Any]) -> str:
+def _describe_field(cls: type, field: Field[Any], use: str) -> str:
     meaning = read_meanings(cls)[field.name].replace("|", "\\|")
-    return f"| `{field.name}` | {_name_type(field.type)} | {_show_default(field)} | {meaning} |\n"
+    cells = (f"`{field.name}`", _name_type(field.type), _show_default(field), use, meaning)
+    return f"| {' | '.join(cells)} |\n"
 
 
 def read_meanings(cls: type) -> Mapping[str, str]:

@@ -13,7 +13,7 @@ from medassets.assets.factory import (
 )
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.manifests import list_keys
-from medassets.datasets.registry import list_build_stages
+from medassets.datasets.registry import list_build_stages, open_kinds
 from medassets.datasets.video import VideoClips, VideoFrames, clip_encoding
 from medassets.specs import VideoClipDatasetSpec
 from medassets.stages import VideoStage
@@ -32,6 +32,8 @@ def build_video_assets(spec: VideoClipDatasetSpec) -> dg.Definitions:
     Args:
         spec: The declaration.
     """
+    # Refuses a declaration that cannot work.
+    open_kinds(spec)
     frames, clips = VideoFrames(spec), VideoClips(spec)
     upstream = VideoStage.CLIPS if spec.frames_from == "clips" else None
     assets = [

@@ -22,6 +22,7 @@ from medassets.components.yaml_lines import (
     check_values,
     read_documents,
 )
+from medassets.datasets.registry import explain_unused_fields
 from medassets.errors import MedassetsError, SpecError
 from medassets.reclaim.claims import Declarations
 from medassets.specs import DatasetSpec
@@ -137,7 +138,15 @@ def _load(document: Document) -> tuple[dg.Definitions, list[DatasetSpec], list[P
                 definitions, specs = _load_folder(Path(folder))
     except _TROUBLE as error:
         return dg.Definitions(), [], _explain(document, error)
-    return definitions, specs, [p for spec in specs for p in check_values(document, spec)]
+    found = [problem for spec in specs for problem in _check_fields(document, spec)]
+    return definitions, specs, found
+
+
+def _check_fields(document: Document, spec: DatasetSpec) -> list[Problem]:
+    # A written field may have its default value, so only the document shows that it is declared.
+    unused = explain_unused_fields(spec, document.attributes)
+    problems = [document.problem(field, what) for field, what in unused.items()]
+    return check_values(document, spec) + problems
 
 
 def _load_folder(folder: Path) -> tuple[dg.Definitions, list[DatasetSpec]]:

@@ -11,14 +11,16 @@ from medassets.datasets.ct_sources.base import CTSource
 from medassets.samples import Encode, SourceItem, Staged
 from medassets.shards.record import ShardRecord
 from medassets.sources.base import Source
-from medassets.specs import DatasetSpec
+from medassets.specs import DatasetSpec, FieldRule
 from medassets.storage.paths import DatasetPaths
 
-COMMON_FIELDS = frozenset(
-    {
-        *("name", "source", "splits", "samples_per_shard", "max_rejected_share", "runs"),
-        *("num_workers", "automation", "catalog_cron"),
-    }
+COMMON_FIELDS = FieldRule(
+    frozenset(
+        {
+            *("name", "source", "splits", "samples_per_shard", "max_rejected_share", "runs"),
+            *("num_workers", "automation", "catalog_cron"),
+        }
+    )
 )
 """Fields of a declaration that have an effect on every dataset."""
 
@@ -70,10 +72,6 @@ class DatasetKind(Protocol):
     @property
     def ct_source(self) -> CTSource | None:
         """The source of CT volumes or masks; None for a dataset of videos."""
-        ...
-
-    def used_fields(self) -> frozenset[str]:
-        """Return the names of the fields of the declaration that have an effect here."""
         ...
 
     def check(self) -> None:

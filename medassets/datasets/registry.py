@@ -1,17 +1,27 @@
 """From a declaration to the kind of dataset it declares."""
 
+from collections.abc import Callable, Iterable
+
 from medassets.datasets.kind import DatasetKind
-from medassets.datasets.video import VideoClips, VideoFrames
-from medassets.datasets.volumes import VolumeDataset
-from medassets.datasets.windows import CTWindows
+from medassets.datasets.video import VideoClips, VideoFrames, list_video_rules
+from medassets.datasets.volumes import VolumeDataset, list_volume_rules
+from medassets.datasets.windows import CTWindows, list_window_rules
 from medassets.errors import SpecError, UsageError
 from medassets.specs import (
     CTWindowDatasetSpec,
     DatasetSpec,
+    FieldRule,
     VideoClipDatasetSpec,
     VolumeDatasetSpec,
 )
+from medassets.specs.field_rules import describe_use, list_changed, list_unmet
 from medassets.stages import VideoStage, VolumeStage
+
+_FIELD_RULES: dict[type[DatasetSpec], Callable[[], list[FieldRule]]] = {
+    VolumeDatasetSpec: list_volume_rules,
+    CTWindowDatasetSpec: list_window_rules,
+    VideoClipDatasetSpec: list_video_rules,
+}
 
 
 def open_kinds(spec: DatasetSpec) -> dict[str, DatasetKind]:
@@ -23,7 +33,38 @@ def open_kinds(spec: DatasetSpec) -> dict[str, DatasetKind]:
     kinds = _make_kinds(spec)
     for kind in kinds.values():
         kind.check()
+    for field, what in explain_unused_fields(spec, list_changed(spec)).items():
+        raise SpecError(field=field, what=what)
     return kinds
+
+
+def list_field_rules(spec: type[DatasetSpec]) -> list[FieldRule]:
+    """Return which fields of a sort of declarations have an effect, and where."""
+    return next((rules() for kind, rules in _FIELD_RULES.items() if issubclass(spec, kind)), [])
+
+
+def explain_unused_fields(spec: DatasetSpec, names: Iterable[str]) -> dict[str, str]:
+    """Return which of some declared fields have no effect, each with where it belongs.
+
+    Args:
+        spec: The declaration.
+        names: Names of the fields.
+    """
+    rules = list_field_rules(type(spec))
+    unmet = {name: list_unmet(name, spec, rules) for name in names}
+    return {name: _explain(name, found, rules) for name, found in unmet.items() if found != []}
+
+
+def _explain(name: str, unmet: list[str] | None, rules: list[FieldRule]) -> str:
+    if unmet:
+        return f"has no effect with {', '.join(unmet)}; it belongs to {describe_use(name, rules)}"
+    uses = {kind: describe_use(name, make()) for kind, make in _FIELD_RULES.items()}
+    others = [
+        kind.__name__.replace("Spec", "Component") + (f" with {use}" if use else "")
+        for kind, use in uses.items()
+        if use is not None
+    ]
+    return f"has no effect on this kind of dataset; it belongs to {', or to '.join(others)}"
 
 
 def _make_kinds(spec: DatasetSpec) -> dict[str, DatasetKind]:

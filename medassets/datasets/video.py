@@ -7,7 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from medassets.arrays import FrameBatchArray
 from medassets.datasets.clips import ClipShard, cut_clips, open_clip_shard
-from medassets.datasets.kind import Estimate
+from medassets.datasets.kind import COMMON_FIELDS, Estimate
 from medassets.errors import SampleRejectedError
 from medassets.samples import Encode, Encoded, EncodedSample, SourceItem, StagedFile
 from medassets.shards.catalog import read_partition
@@ -29,7 +29,7 @@ from medassets.shards.fingerprint import (
 from medassets.shards.record import SampleEntry, ShardRecord
 from medassets.sources.base import Source
 from medassets.sources.folder import FolderSource
-from medassets.specs import VideoClipDatasetSpec
+from medassets.specs import FieldRule, VideoClipDatasetSpec
 from medassets.stages import VideoStage
 from medassets.storage.checksums import fingerprint
 from medassets.storage.formats.npy import decode_npy
@@ -49,6 +49,31 @@ _CLIP_BYTES_PER_S = 120_000
 _FRAMES_VERSION = 2
 # 2: no number of the row; a copied clip shows the frames of its stretch only.
 _CLIPS_VERSION = 2
+
+_OWN_FIELDS = frozenset(
+    {
+        *("split_mode", "num_frames", "height", "width", "min_frames", "end_tolerance_ms"),
+        *("size_length", "tokenizer"),
+    }
+)
+_VIDEOS_FIELDS = frozenset({"videos_dir", "info_csv", "metadata", "clips", "frames_from"})
+_CLIPS_FIELDS = frozenset({"clips_dir", "pairs_json"})
+_REENCODE_FIELDS = frozenset({"clip_encoder", "clip_preset", "clip_crf", "clip_height", "clip_fps"})
+
+
+def list_video_rules() -> list[FieldRule]:
+    """Return which fields of a `VideoClipDatasetSpec` have an effect, and where."""
+    videos = {"source": ("videos",)}
+    return [
+        COMMON_FIELDS,
+        FieldRule(_OWN_FIELDS),
+        FieldRule(_VIDEOS_FIELDS, videos),
+        FieldRule(_CLIPS_FIELDS, {"source": ("clips",)}),
+        FieldRule(frozenset({"seed"}), {"split_mode": ("random",)}),
+        FieldRule(frozenset({"max_frames"}), {"num_frames": ("all",)}),
+        FieldRule(_REENCODE_FIELDS, {**videos, "clips": ("reencode",)}),
+        FieldRule(frozenset({"clip_audio"}), {**videos, "clips": ("reencode", "copy")}),
+    ]
 
 
 @dataclass(frozen=True)
@@ -70,10 +95,6 @@ class _VideoClips:
     @property
     def ct_source(self) -> None:
         """None: videos."""
-
-    def used_fields(self) -> frozenset[str]:
-        """Return the names of the fields of the declaration that have an effect here."""
-        return frozenset(one.name for one in fields(self.spec))
 
     def check(self) -> None:
         """Do nothing: the declaration has checked itself."""

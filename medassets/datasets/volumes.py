@@ -11,7 +11,11 @@ from typing import Any
 import pyarrow as pa
 
 from medassets.datasets.ct_sources.base import CTSource
-from medassets.datasets.ct_sources.registry import open_volume_source
+from medassets.datasets.ct_sources.registry import (
+    list_source_rules,
+    list_volume_sources,
+    open_volume_source,
+)
 from medassets.datasets.hu_rules import check_array_rule
 from medassets.datasets.kind import COMMON_FIELDS, Estimate
 from medassets.datasets.sizes import GZIP_SHARE, count_voxels
@@ -20,7 +24,14 @@ from medassets.samples import Encode, EncodedSample, SourceItem, StagedFile, eac
 from medassets.shards.fingerprint import FORMAT_VERSION, content_fingerprint
 from medassets.shards.record import ShardRecord
 from medassets.sources.base import Source
-from medassets.specs import RAW, SAMPLE_DTYPE, SAMPLE_LAYOUT, VolumeDatasetSpec
+from medassets.specs import (
+    PRESETS,
+    RAW,
+    SAMPLE_DTYPE,
+    SAMPLE_LAYOUT,
+    FieldRule,
+    VolumeDatasetSpec,
+)
 from medassets.stages import VolumeStage
 from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import DatasetPaths
@@ -30,14 +41,26 @@ _SECONDS_PER_RAW_BYTE = 0.5 / 176e6
 # Headers of the members, padding, labels and the json without report and metadata.
 _SAMPLE_EXTRA_BYTES = 8 * 1024
 
-_RAW_FIELDS = frozenset({"preprocessing", "hu_rule", "min_slices", "max_rounding_error"})
+_OWN_FIELDS = frozenset({"preprocessing", "hu_rule", "min_slices"})
 _PRESET_FIELDS = frozenset(
-    {
-        *("preprocessing", "target_spacing_mm", "target_shape", "orientation"),
-        *("hu_rule", "min_slices", "min_plausible_share", "max_plausible_share"),
-    }
+    {"target_spacing_mm", "target_shape", "min_plausible_share", "max_plausible_share"}
 )
-_DELETION_FIELDS = frozenset({"delete_sources"})
+
+
+def list_volume_rules() -> list[FieldRule]:
+    """Return which fields of a `VolumeDatasetSpec` have an effect, and where."""
+    sources, presets = list_volume_sources(), {"preprocessing": tuple(PRESETS)}
+    with_headers = [name for name, kind in sources.items() if kind.has_headers]
+    local = [name for name, kind in sources.items() if kind.is_local]
+    return [
+        COMMON_FIELDS,
+        *list_source_rules(sources, with_texts=True),
+        FieldRule(_OWN_FIELDS),
+        FieldRule(_PRESET_FIELDS, presets),
+        FieldRule(frozenset({"orientation"}), {"source": with_headers, **presets}),
+        FieldRule(frozenset({"max_rounding_error"}), {"preprocessing": (RAW,)}),
+        FieldRule(frozenset({"delete_sources"}), {"source": local}),
+    ]
 
 
 @dataclass(frozen=True)
@@ -51,12 +74,6 @@ class VolumeDataset:
     def ct_source(self) -> CTSource:
         """The source of the volumes."""
         return open_volume_source(self.spec)
-
-    def used_fields(self) -> frozenset[str]:
-        """Return the names of the fields of the declaration that have an effect here."""
-        own = _RAW_FIELDS if self.spec.is_raw else _PRESET_FIELDS
-        deleting = _DELETION_FIELDS if self.ct_source.is_local else frozenset[str]()
-        return COMMON_FIELDS | self.ct_source.used_fields | own | deleting
 
     def check(self) -> None:
         """Check the declaration against the source and the processing; opens no file."""

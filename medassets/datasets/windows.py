@@ -10,7 +10,12 @@ from typing import Any
 import pyarrow as pa
 
 from medassets.datasets.ct_sources.base import CTSource
-from medassets.datasets.ct_sources.registry import open_window_source
+from medassets.datasets.ct_sources.registry import (
+    CT_SOURCES,
+    list_source_rules,
+    list_volume_sources,
+    open_window_source,
+)
 from medassets.datasets.hu_rules import check_array_rule
 from medassets.datasets.kind import COMMON_FIELDS, Estimate
 from medassets.datasets.sizes import GZIP_SHARE, count_voxels
@@ -18,7 +23,7 @@ from medassets.samples import Encode, EncodedSample, SourceItem, StagedFile, eac
 from medassets.shards.fingerprint import FORMAT_VERSION, content_fingerprint
 from medassets.shards.record import ShardRecord
 from medassets.sources.base import Source
-from medassets.specs import PADDING_HU, CTWindowDatasetSpec
+from medassets.specs import PADDING_HU, CTWindowDatasetSpec, FieldRule
 from medassets.stages import VolumeStage
 from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import DatasetPaths
@@ -33,6 +38,16 @@ _OWN_FIELDS = frozenset({"windows", "compression"})
 _VOLUME_FIELDS = frozenset({"hu_rule", "min_slices", "min_plausible_share", "max_plausible_share"})
 
 
+def list_window_rules() -> list[FieldRule]:
+    """Return which fields of a `CTWindowDatasetSpec` have an effect, and where."""
+    return [
+        COMMON_FIELDS,
+        *list_source_rules(CT_SOURCES, with_texts=False),
+        FieldRule(_OWN_FIELDS),
+        FieldRule(_VOLUME_FIELDS, {"source": tuple(list_volume_sources())}),
+    ]
+
+
 @dataclass(frozen=True)
 class CTWindows:
     """One declared dataset of windows of CT volumes."""
@@ -44,11 +59,6 @@ class CTWindows:
     def ct_source(self) -> CTSource:
         """The source of the volumes or masks."""
         return open_window_source(self.spec)
-
-    def used_fields(self) -> frozenset[str]:
-        """Return the names of the fields of the declaration that have an effect here."""
-        processing = frozenset[str]() if self.ct_source.stores_masks else _VOLUME_FIELDS
-        return COMMON_FIELDS | self.ct_source.used_fields | _OWN_FIELDS | processing
 
     def check(self) -> None:
         """Check the declaration against the source and the processing; opens no file."""

@@ -2,6 +2,7 @@
 
 from medassets.specs.ct import FIELD_ROLES, CTSourceSpec, HuRule
 from medassets.specs.dataset import Automation, DatasetSpec
+from medassets.specs.field_rules import FieldRule
 from medassets.specs.video import VideoClipDatasetSpec
 from medassets.specs.volumes import (
     PRESETS,
@@ -28,6 +29,7 @@ __all__ = [
     "CTWindow",
     "CTWindowDatasetSpec",
     "DatasetSpec",
+    "FieldRule",
     "HuRule",
     "Orientation",
     "VideoClipDatasetSpec",

@@ -39,7 +39,7 @@ class VideoClipDatasetSpec(DatasetSpec):
         size_length: Expected length of the metadata's `size`; 0 takes any.
         tokenizer: A `tokenizer.json` of CLIP's BPE; empty takes the built-in one.
         clips: Whether a whole build keeps clips as mp4: `reencode` them or `copy` their streams.
-            With `off` they are re-encoded when they are asked for by name.
+            With `off`, clips that are requested by name are re-encoded with default settings.
         clip_encoder: Encoder of `reencode`.
         clip_preset: Its preset.
         clip_crf: Its constant rate factor.

@@ -1,0 +1,268 @@
+"""Every field of a declaration is taken where it has an effect, and refused where it has none."""
+
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from medassets.components.loading import load_datasets
+from medassets.datasets.registry import list_field_rules, open_kind
+from medassets.errors import SpecError
+from medassets.specs import (
+    CTWindowDatasetSpec,
+    DatasetSpec,
+    VideoClipDatasetSpec,
+    VolumeDatasetSpec,
+)
+
+Fields = dict[str, Any]
+
+COMMON = (
+    "name source splits samples_per_shard max_rejected_share runs num_workers automation "
+    "catalog_cron"
+)
+HUB = "repo_id revision endpoint use_token keep_raw staging_budget_gb volumes_dir"
+HU = "hu_rule min_slices min_plausible_share max_plausible_share"
+PRESET = "preprocessing target_spacing_mm target_shape max_rounding_error"
+FRAMES = (
+    "split_mode seed num_frames max_frames height width min_frames end_tolerance_ms size_length "
+    "tokenizer"
+)
+CUTTING = (
+    "clips clip_encoder clip_preset clip_crf clip_height clip_fps clip_audio frames_from "
+    "videos_dir info_csv metadata"
+)
+NPZ_TABLES: Fields = {"meta_file": "m.csv", "reports_file": "r.csv", "labels_file": "l.csv"}
+VIDEOS: Fields = {"videos_dir": "/data/videos", "metadata": "/data/metadata.json"}
+TREE: Fields = {"folder": "/data", "splits": ["train"]}
+TARS: Fields = {"shards": "/data/a-{0..9}.tar", "splits": ["train"]}
+
+# Kind, source -> fields that it needs, fields that have an effect.
+CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
+    (VolumeDatasetSpec, "huggingface"): (
+        {"repo_id": "org/name"},
+        f"{HUB} {HU} {PRESET} orientation",
+    ),
+    (VolumeDatasetSpec, "folder"): (
+        {"folder": "/data"},
+        f"folder volumes_dir {HU} {PRESET} orientation delete_sources",
+    ),
+    (VolumeDatasetSpec, "npz"): (
+        {**TREE, **NPZ_TABLES, "hu_rule": "none"},
+        f"folder volumes_dir array_key meta_file reports_file labels_file {HU} {PRESET} "
+        "delete_sources ignored_members",
+    ),
+    (VolumeDatasetSpec, "webdataset"): (
+        {**TARS, "hu_rule": "none"},
+        f"folder shards fields array_key label_names {HU} {PRESET} delete_sources ignored_members",
+    ),
+    (CTWindowDatasetSpec, "huggingface"): (
+        {"repo_id": "org/name"},
+        f"{HUB} {HU} windows compression",
+    ),
+    (CTWindowDatasetSpec, "folder"): (
+        {"folder": "/data"},
+        f"folder volumes_dir {HU} windows compression",
+    ),
+    (CTWindowDatasetSpec, "npz"): (
+        {**TREE, "meta_file": "m.csv", "hu_rule": "none"},
+        f"folder volumes_dir array_key meta_file {HU} windows compression",
+    ),
+    (CTWindowDatasetSpec, "webdataset"): (
+        {**TARS, "hu_rule": "none"},
+        f"folder shards fields array_key {HU} windows compression",
+    ),
+    (CTWindowDatasetSpec, "processed"): (TREE, "folder windows compression"),
+    (VideoClipDatasetSpec, "videos"): (VIDEOS, f"{FRAMES} {CUTTING}"),
+    (VideoClipDatasetSpec, "clips"): (
+        {"clips_dir": "/data/clips", "pairs_json": "/data/pairs.json"},
+        f"{FRAMES} clips_dir pairs_json",
+    ),
+}
+
+# Another value than the default, for each field.
+VALUES: Fields = {
+    "name": "other", "splits": ["valid"], "samples_per_shard": 7, "max_rejected_share": 0.5,
+    "runs": "single", "num_workers": 3, "automation": "drain", "catalog_cron": "0 6 * * *",
+    "repo_id": "org/other", "revision": "v1", "endpoint": "http://localhost:1", "use_token": False,
+    "keep_raw": True, "staging_budget_gb": 5.0, "folder": "/other", "volumes_dir": "a/{split}",
+    "array_key": "voxels", "meta_file": "meta.csv", "reports_file": "reports.csv",
+    "labels_file": "labels.csv", "shards": "/other/*.tar", "fields": {"volume": "npy"},
+    "label_names": ["a"], "hu_rule": "table", "min_slices": 5, "min_plausible_share": 0.1,
+    "max_plausible_share": 0.9, "preprocessing": "none", "target_spacing_mm": [1.0, 1.0, 1.0],
+    "target_shape": [8, 8, 8], "orientation": "LPS", "max_rounding_error": 0.5,
+    "ignored_members": ["a"], "delete_sources": True, "windows": ["lung"], "compression": "none",
+    "videos_dir": "/other", "info_csv": "/info.csv", "metadata": "/m.json", "clips_dir": "/other",
+    "pairs_json": "/p.json", "split_mode": "all_train", "seed": 5, "num_frames": 8,
+    "max_frames": 99, "height": 64, "width": 64, "min_frames": 3, "end_tolerance_ms": 9,
+    "size_length": 4, "tokenizer": "/t.json", "clips": "copy", "clip_encoder": "h264_nvenc",
+    "clip_preset": "fast", "clip_crf": 20, "clip_height": 240, "clip_fps": 10.0,
+    "clip_audio": True, "frames_from": "clips",
+}  # fmt: skip
+
+# What a field needs beside a source, so that it has an effect.
+COMPANIONS: dict[str, Fields] = {
+    "preprocessing": {"hu_rule": "none"},
+    "max_rounding_error": {"preprocessing": "none", "hu_rule": "none"},
+    "max_frames": {"num_frames": "all"},
+    "frames_from": {"clips": "copy"},
+    "clip_audio": {"clips": "copy"},
+    **{
+        name: {"clips": "reencode"}
+        for name in ("clip_encoder", "clip_preset", "clip_crf", "clip_height", "clip_fps")
+    },
+}
+
+
+def iter_pairs() -> Iterator[Any]:
+    for (kind, source), (needed, taken) in CASES.items():
+        for one in fields(kind):
+            if one.name not in ("source", *needed) or one.name == "hu_rule":
+                is_taken = one.name in f"{COMMON} {taken}".split()
+                label = f"{kind.__name__}-{source}-{one.name}"
+                yield pytest.param(kind, source, one.name, is_taken, id=label)
+
+
+def make_spec(kind: type[DatasetSpec], **changes: Any) -> DatasetSpec:
+    known = {name: tuple(v) if isinstance(v, list) else v for name, v in changes.items()}
+    return kind(**{"name": "it", **known})
+
+
+def get_default(one: Field[Any]) -> Any:
+    default = one.default if one.default_factory is MISSING else one.default_factory()
+    return list(default) if isinstance(default, tuple) else default
+
+
+@pytest.mark.parametrize(("kind", "source", "field", "is_taken"), list(iter_pairs()))
+def test_a_field_is_taken_or_refused(
+    kind: type[DatasetSpec], source: str, field: str, is_taken: bool
+) -> None:
+    needed = {**CASES[kind, source][0], "source": source, field: VALUES[field]}
+    if is_taken:
+        needed = {**COMPANIONS.get(field, {}), **needed}
+        if field == "splits" and kind is VideoClipDatasetSpec:
+            needed["splits"] = ["test", "val", "train"]
+        open_kind(make_spec(kind, **needed))
+        return
+    with pytest.raises(SpecError, match=f"^{field}: ") as refused:
+        open_kind(make_spec(kind, **needed))
+    known = ("it belongs to", "only files of this machine", "arrays do not say", "needs source")
+    assert any(words in str(refused.value) for words in known)
+
+
+@pytest.mark.parametrize(
+    ("kind", "source"), CASES, ids=lambda value: getattr(value, "__name__", value)
+)
+def test_a_written_field_without_effect_is_refused_even_with_its_default_value(
+    kind: type[DatasetSpec], source: str, tmp_path: Path
+) -> None:
+    needed, taken = CASES[kind, source]
+    used = {*COMMON.split(), *taken.split()}
+    unused = {one.name: get_default(one) for one in fields(kind) if one.name not in used}
+    component = kind.__name__.replace("Spec", "Component")
+    document = {
+        "type": f"medassets.components.{component}",
+        "attributes": {"name": "it", "source": source, **needed, **unused},
+    }
+    (tmp_path / "it").mkdir()
+    file = tmp_path / "it" / "defs.yaml"
+    file.write_text(yaml.safe_dump(document, sort_keys=False))
+    problems = load_datasets([tmp_path]).problems
+    assert {problem.field for problem in problems} == set(unused)
+    lines = file.read_text().splitlines()
+    assert all(lines[problem.line - 1].startswith(f"  {problem.field}:") for problem in problems)
+    assert all("; it belongs to " in problem.what for problem in problems)
+
+
+@pytest.mark.parametrize("kind", [VolumeDatasetSpec, CTWindowDatasetSpec, VideoClipDatasetSpec])
+def test_every_field_has_a_rule_or_belongs_to_another_kind(kind: type[DatasetSpec]) -> None:
+    kinds = (VolumeDatasetSpec, CTWindowDatasetSpec, VideoClipDatasetSpec)
+    ruled = {name for one in kinds for rule in list_field_rules(one) for name in rule.fields}
+    assert {one.name for one in fields(kind)} <= ruled
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "match"),
+    [
+        (
+            VolumeDatasetSpec,
+            {"source": "folder", "folder": "/data", "meta_file": "m.csv"},
+            "^meta_file: has no effect with source: folder; it belongs to source: npz$",
+        ),
+        (
+            VolumeDatasetSpec,
+            {"repo_id": "org/name", "max_rounding_error": 1.0},
+            "^max_rounding_error: has no effect with preprocessing: ct_clip; it belongs to "
+            "preprocessing: none$",
+        ),
+        (
+            VolumeDatasetSpec,
+            {"repo_id": "org/name", "preprocessing": "none", "hu_rule": "none", "min_plausible_share": 0.1},
+            "^min_plausible_share: has no effect with preprocessing: none; it belongs to "
+            "preprocessing: ct_clip$",
+        ),
+        (
+            CTWindowDatasetSpec,
+            {"source": "processed", **TREE, "hu_rule": "table"},
+            "^hu_rule: has no effect with source: processed; it belongs to source: huggingface or "
+            "folder or npz or webdataset$",
+        ),
+        (
+            CTWindowDatasetSpec,
+            {"source": "webdataset", **TARS, "hu_rule": "none", "label_names": ["a"]},
+            "^label_names: has no effect on this kind of dataset; it belongs to "
+            "VolumeDatasetComponent with source: webdataset$",
+        ),
+        (
+            VideoClipDatasetSpec,
+            {**VIDEOS, "clip_fps": 10.0},
+            "^clip_fps: has no effect with clips: off; it belongs to source: videos, clips: reencode$",
+        ),
+        (
+            VideoClipDatasetSpec,
+            {**VIDEOS, "clips": "copy", "clip_crf": 20},
+            "^clip_crf: has no effect with clips: copy; it belongs to source: videos, clips: reencode$",
+        ),
+        (
+            VideoClipDatasetSpec,
+            {**VIDEOS, "folder": "/data"},
+            "^folder: has no effect on this kind of dataset; it belongs to VolumeDatasetComponent "
+            "with source: folder or npz or webdataset, or to CTWindowDatasetComponent with source: "
+            "folder or npz or webdataset or processed$",
+        ),
+        (
+            VideoClipDatasetSpec,
+            {**VIDEOS, "split_mode": "all_test", "seed": 1},
+            "^seed: has no effect with split_mode: all_test; it belongs to split_mode: random$",
+        ),
+        (
+            VideoClipDatasetSpec,
+            {**VIDEOS, "max_frames": 8},
+            "^max_frames: has no effect with num_frames: 16; it belongs to num_frames: all$",
+        ),
+    ],
+)  # fmt: skip
+def test_the_refusal_says_where_a_field_belongs(
+    kind: type[DatasetSpec], changes: Fields, match: str
+) -> None:
+    with pytest.raises(SpecError, match=match):
+        open_kind(make_spec(kind, **changes))
+
+
+def test_a_refused_field_leaves_the_other_declarations(tmp_path: Path) -> None:
+    for name, more in (("good", ""), ("bad", "  revision: main\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "defs.yaml").write_text(
+            "type: medassets.components.VolumeDatasetComponent\n"
+            f"attributes:\n  name: {name}\n  source: folder\n  folder: /data\n{more}"
+        )
+    loaded = load_datasets([tmp_path])
+    assert set(loaded.datasets) == {"good"}
+    (problem,) = loaded.problems
+    assert str(problem) == (
+        f"{tmp_path}/bad/defs.yaml:6: revision: has no effect with source: folder; it belongs to "
+        "source: huggingface"
+    )
