@@ -53,6 +53,7 @@ def test_a_wrong_field_is_named(changes: dict[str, object], match: str) -> None:
 
 NPZ = {
     "source": "npz",
+    "repo_id": "",
     "folder": "/data",
     "splits": ("train",),
     "meta_file": "meta.csv",
@@ -62,6 +63,7 @@ NPZ = {
 }
 TARS = {
     "source": "webdataset",
+    "repo_id": "",
     "shards": "/data/{split}/shard-{000000..000009}.tar",
     "hu_rule": "table",
 }
