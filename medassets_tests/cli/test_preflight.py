@@ -133,7 +133,12 @@ SPAN = ("--partition-range", "train-000000...train-000002")
 def test_a_range_of_dagster_fails_before_its_first_shard(
     declare_films: Declare, home: Path, materialize: Callable[..., Any], stage: str
 ) -> None:
-    declare_films(runs="single", clip_encoder="h264_nvenc", tokenizer="/nowhere/tokenizer.json")
+    declare_films(
+        runs="single",
+        clips="reencode",
+        clip_encoder="h264_nvenc",
+        tokenizer="/nowhere/tokenizer.json",
+    )
     assert materialize("--select", "films/catalog").returncode == 0
     done = materialize("--select", f"films/{stage}", *SPAN)
     assert done.returncode != 0
@@ -146,7 +151,7 @@ def test_a_range_of_dagster_fails_before_its_first_shard(
 def test_what_no_shard_of_a_range_can_have_is_tried_on_the_first_one_only(
     declare_films: Declare, materialize: Callable[..., Any]
 ) -> None:
-    declare_films(runs="single", clip_preset="hasty")
+    declare_films(runs="single", clips="reencode", clip_preset="hasty")
     assert materialize("--select", "films/catalog").returncode == 0
     done = materialize("--select", "films/clips", *SPAN)
     assert done.returncode != 0

@@ -140,8 +140,8 @@ def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
             "target_shape": [24, 20, 12],
             "samples_per_shard": 3,
             "max_rejected_share": 0.5,
-            "staging_budget_gb": 1.0,
             "num_workers": 2,
+            **({"staging_budget_gb": 1.0} if "repo_id" in fields else {}),
             **fields,
         }
         document = {

@@ -87,7 +87,7 @@ def test_a_stale_shard_is_made_again(built: Location, encoded: list[str]) -> Non
 def test_other_settings_that_change_no_bytes_keep_the_shard(
     built: Location, encoded: list[str]
 ) -> None:
-    spec = replace(built.spec, keep_raw=True, num_workers=2, runs="batch: 4", automation="drain")
+    spec = replace(built.spec, num_workers=2, runs="batch: 4", automation="drain")
     replace(built, spec=spec).materialize("shards", partition=KEY)
     assert encoded == []
 
