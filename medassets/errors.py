@@ -142,6 +142,10 @@ class ReclaimError(MedassetsError, RuntimeError):
     """Source files cannot be deleted, or a shard cannot be rebuilt because they were deleted."""
 
 
+class ForeignFileError(MedassetsError, FileExistsError):
+    """A file or folder in the way was not made by medassets, or was changed since; it stays."""
+
+
 class JournalHeaderError(MedassetsError, ValueError):
     """A journal begins with another header: it is of another version, plan, format or dataset.
 

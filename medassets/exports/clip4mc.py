@@ -20,7 +20,7 @@ from medassets.exports.formats import ExportOptions, ExportResult, Listed
 from medassets.exports.members import OpenShard
 from medassets.exports.pickles import encode_array_pickle, encode_dict_pickle
 from medassets.exports.run import run_export
-from medassets.exports.target import Written, is_same, publish_folder
+from medassets.exports.target import Target, Written
 from medassets.shards.record import SampleEntry
 from medassets.stages import VideoStage
 from medassets.storage.formats.npy import decode_npy
@@ -34,7 +34,7 @@ MISSING_SIZE = "missing_size"
 """Reason code: the metadata has no `size` for the sample."""
 
 FrameLayout = Literal["tchw", "thwc"]
-FILES = ("video_input.pkl", "text_input.pkl", "size.json")
+FILES: tuple[str, ...] = ("video_input.pkl", "text_input.pkl", "size.json")
 
 _KEY = re.compile(r"(.+)_[0-9]+_[0-9]+(-[0-9]+)?")
 # Blocks of the folder and of its three files.
@@ -52,10 +52,10 @@ def export_clip4mc(
     layout: FrameLayout = "tchw",
     on_wait: Callable[[], None] | None = None,
 ) -> ExportResult:
-    """Write the `frames` of a dataset as the CLIP4MC trainer wants them.
+    """Write the `frames` of a dataset in the layout of the CLIP4MC trainer.
 
     Args:
-        paths: Where the dataset lies.
+        paths: Paths of the dataset.
         partitions: All partition keys of its plan, in order; numbers follow them.
         out: Target folder.
         options: What the user asked for.
@@ -66,8 +66,9 @@ def export_clip4mc(
         on_wait: Called once if another export of this folder has to be waited for.
 
     Raises:
-        CatalogError: If no shard is there, or the folder's journal is damaged.
+        CatalogError: If no shard exists, or the folder's journal is damaged.
         UsageError: If the folder holds another export.
+        ForeignFileError: If a file that this export did not make is where it would write.
         DiskSpaceError: If the disk cannot hold what is to be written.
     """
     form = Clip4mcFormat(allow_missing_size=allow_missing_size, layout=layout)
@@ -95,12 +96,18 @@ class Clip4mcFormat:
         match = _KEY.fullmatch(key)
         return f"sample_{number:06d}_{match[1] if match else key}"
 
-    def files(self, target: Path) -> tuple[Path, ...]:
-        """Return the sample's files."""
-        return tuple(target / name for name in FILES)
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """Names of the files in a sample's folder."""
+        return FILES
+
+    @property
+    def index_name(self) -> str:
+        """Name of the file that lists all samples."""
+        return dataset_info.NAME
 
     def estimate_bytes(self, sample: SampleEntry) -> int:
-        """Return about what the sample will take."""
+        """Return about how many bytes the sample will take."""
         num_frames = int(sample.facts.get("num_frames", FRAME_MULTIPLE))
         frames = sum(m.size_bytes for m in sample.members if m.suffix == "npy")
         exported = max(num_frames // FRAME_MULTIPLE, 1) * FRAME_MULTIPLE
@@ -112,25 +119,35 @@ class Clip4mcFormat:
             return None
         return MISSING_SIZE if shard.read_json(sample, "size.json") is None else None
 
-    def write(
-        self, shard: OpenShard, sample: SampleEntry, target: Path, *, force: bool
-    ) -> tuple[Written, None]:
+    def write(self, shard: OpenShard, sample: SampleEntry, target: Target) -> Written:
         """Publish a sample's folder.
 
         Raises:
-            ShardIntegrityError: If the shard does not give frames, tokens and sizes.
-            DiskSpaceError: If there is no room.
+            ShardIntegrityError: If the shard does not hold frames, tokens and sizes.
+            ForeignFileError: If something else is at the place.
+            DiskSpaceError: If the disk is full.
         """
-        contents = self._encode(shard, sample)
-        same = None if force else is_same(self.files(target), contents)
-        return same or publish_folder(target, dict(zip(FILES, contents, strict=True))), None
+        contents = dict(zip(FILES, self._encode(shard, sample), strict=True))
+        return target.adopt(contents) or target.publish_folder(contents)
 
-    def encode_index(self, listed: Iterable[Listed]) -> tuple[str, bytes]:
+    def encode_index(self, listed: Iterable[Listed]) -> bytes:
         """Return `dataset_info.json`: split -> names of the samples' folders, by number."""
         splits: dict[str, list[str]] = {}
         for place, split, _ in listed:
             splits.setdefault(split, []).append(place)
-        return dataset_info.NAME, dataset_info.encode_dataset_info(splits)
+        return dataset_info.encode_dataset_info(splits)
+
+    def read_index(self, content: bytes) -> set[str]:
+        """Return the folders that a `dataset_info.json` names.
+
+        Raises:
+            ValueError: If it is not an object of lists.
+        """
+        splits = json.loads(content)
+        if not isinstance(splits, dict) or not all(isinstance(s, list) for s in splits.values()):
+            msg = f"{dataset_info.NAME}: expected an object of lists"
+            raise ValueError(msg)
+        return {str(place) for places in splits.values() for place in places}
 
     def _encode(self, shard: OpenShard, sample: SampleEntry) -> list[list[BytesLike]]:
         frames, tokens = _read_frames(shard, sample), _read_tokens(shard, sample)
@@ -144,11 +161,10 @@ class Clip4mcFormat:
 
 
 def choose_frames(num_frames: int) -> list[int]:
-    """Return which frames are exported, as many as 16 divides.
+    """Return the indices of the exported frames; their number is a multiple of 16.
 
-    The largest multiple of 16 that there are frames for, frame k being frame
-    floor(k * num_frames / N); of less than 16 frames some stand there several times, by the same
-    rule.
+    The number N is the largest multiple of 16 up to `num_frames`, and at least 16. Exported frame k
+    is frame floor(k * num_frames / N), so that fewer than 16 frames are repeated.
 
     Args:
         num_frames: Frames of the sample, at least 1.

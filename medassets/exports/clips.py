@@ -1,4 +1,4 @@
-"""The folder of mp4 clips with `text_video_pairs.json` that older CLIP4MC tools make and read."""
+"""The folder of mp4 clips with `text_video_pairs.json` that older CLIP4MC tools write and read."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from typing import Any
 from medassets.exports.formats import ExportOptions, ExportResult, Listed
 from medassets.exports.members import OpenShard
 from medassets.exports.run import run_export
-from medassets.exports.target import Written, publish_checked
+from medassets.exports.target import Target, Written
 from medassets.shards.record import SampleEntry
 from medassets.stages import VideoStage
 from medassets.storage.paths import DatasetPaths
@@ -41,15 +41,16 @@ def export_clips(
     """Write the `clips` of a dataset as `clips/{vid}_{begin}_{end}.mp4`, listed with their texts.
 
     Args:
-        paths: Where the dataset lies.
+        paths: Paths of the dataset.
         partitions: All partition keys of its plan, in order.
         out: Target folder.
         options: What the user asked for.
         on_wait: Called once if another export of this folder has to be waited for.
 
     Raises:
-        CatalogError: If no shard is there, or the folder's journal is damaged.
+        CatalogError: If no shard exists, or the folder's journal is damaged.
         UsageError: If the folder holds another export.
+        ForeignFileError: If a file that this export did not make is where it would write.
         DiskSpaceError: If the disk cannot hold what is to be written.
     """
     options = options or ExportOptions()
@@ -57,7 +58,7 @@ def export_clips(
 
 
 def name_clip(key: str) -> str:
-    """Return the file name of a clip: begin and end in seconds, written as short as they go.
+    """Return the file name of a clip: begin and end in seconds, without trailing zeros.
 
     `abc_12500_15000` is `abc_12.5_15.mp4`; a second clip of the same stretch ends in `-2.mp4`.
     """
@@ -89,36 +90,53 @@ class ClipsFormat:
         """Return the path of a clip inside the target folder."""
         return f"{FOLDER}/{name_clip(key)}"
 
-    def files(self, target: Path) -> tuple[Path, ...]:
-        """Return the one file of the clip."""
-        return (target,)
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """Return no names: a clip is one file."""
+        return ()
+
+    @property
+    def index_name(self) -> str:
+        """Name of the file that lists all clips."""
+        return INDEX_NAME
 
     def estimate_bytes(self, sample: SampleEntry) -> int:
-        """Return what the clip will take."""
+        """Return how many bytes the clip will take."""
         return sum(m.size_bytes for m in sample.members if m.suffix == "mp4") + _EXTRA_BYTES
 
     def find_reason_to_skip(self, shard: OpenShard, sample: SampleEntry) -> None:
         """Return None: every clip is exported."""
         return
 
-    def write(
-        self, shard: OpenShard, sample: SampleEntry, target: Path, *, force: bool
-    ) -> tuple[Written, Mapping[str, Any]]:
-        """Publish a clip's file; return with it the clip's line of the pairs.
+    def write(self, shard: OpenShard, sample: SampleEntry, target: Target) -> Written:
+        """Publish a clip's file.
 
         Raises:
-            ShardIntegrityError: If the shard does not give a clip, its text and facts.
-            DiskSpaceError: If there is no room.
+            ShardIntegrityError: If the shard does not hold a clip, its text and facts.
+            ForeignFileError: If something else is at the place.
+            DiskSpaceError: If the disk is full.
         """
         info = _describe(shard, sample)
-        target.parent.mkdir(exist_ok=True)
-        return publish_checked(target, shard.iter_checked(sample, "mp4")), info
+        target.path.parent.mkdir(exist_ok=True)
+        return target.publish_file(shard.iter_checked(sample, "mp4"), info=info)
 
-    def encode_index(self, listed: Iterable[Listed]) -> tuple[str, bytes]:
+    def encode_index(self, listed: Iterable[Listed]) -> bytes:
         """Return `text_video_pairs.json`, one pair a line, by key."""
         pairs = sorted(listed, key=lambda one: one[2].key)
         lines = [_encode_pair(place, exported.info or {}) for place, _, exported in pairs]
-        return INDEX_NAME, ("[\n" + ",\n".join(lines) + "\n]\n").encode()
+        return ("[\n" + ",\n".join(lines) + "\n]\n").encode()
+
+    def read_index(self, content: bytes) -> set[str]:
+        """Return the clips that a `text_video_pairs.json` names.
+
+        Raises:
+            ValueError: If it is not a list of pairs.
+        """
+        pairs = json.loads(content)
+        if not isinstance(pairs, list) or not all(isinstance(pair, dict) for pair in pairs):
+            msg = f"{INDEX_NAME}: expected a list of objects"
+            raise ValueError(msg)
+        return {str(pair.get("clip_path")) for pair in pairs}
 
 
 def _encode_pair(place: str, info: Mapping[str, Any]) -> str:

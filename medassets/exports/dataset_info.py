@@ -29,7 +29,7 @@ def read_dataset_info(path: Path) -> dict[str, list[str]]:
         msg = f"{path}: cannot be read as JSON ({error})"
         raise CatalogError(msg) from error
     if not isinstance(document, dict):
-        msg = f"{path}: expected an object with {', '.join(SPLITS)}, got {_words(document)}"
+        msg = f"{path}: expected an object with {', '.join(SPLITS)}, got {_quote(document)}"
         raise CatalogError(msg)
     for field in document:
         if field not in SPLITS:
@@ -41,16 +41,16 @@ def read_dataset_info(path: Path) -> dict[str, list[str]]:
 def _read_split(path: Path, split: str, document: Mapping[str, object]) -> list[str]:
     folders = document.get(split)
     if not isinstance(folders, list):
-        found = _words(folders) if split in document else "none"
+        found = _quote(folders) if split in document else "none"
         msg = f"{path}: field {split!r}: expected a list of folder names, got {found}"
         raise CatalogError(msg)
     for index, folder in enumerate(folders):
         if not isinstance(folder, str) or not folder or "\0" in folder:
-            msg = f"{path}: field {split!r}[{index}]: expected a folder name, got {_words(folder)}"
+            msg = f"{path}: field {split!r}[{index}]: expected a folder name, got {_quote(folder)}"
             raise CatalogError(msg)
     return folders
 
 
-def _words(value: object) -> str:
+def _quote(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:60]}..."

@@ -1,4 +1,4 @@
-"""What an export is: a format, what the user asked for, and what came of it."""
+"""What an export is: a format, the user's options, and the result."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from medassets.exports.journal import Exported
 from medassets.exports.members import OpenShard
-from medassets.exports.target import Written
+from medassets.exports.target import Target, Written
 from medassets.shards.record import SampleEntry
 
 Listed = tuple[str, str, Exported]
@@ -33,7 +33,7 @@ class ExportFormat(Protocol):
         ...
 
     def place(self, number: int, key: str) -> str:
-        """Return the name of a sample in the target folder, for ever.
+        """Return the name of a sample in the target folder; it never changes.
 
         Args:
             number: How many samples were named before it.
@@ -41,33 +41,46 @@ class ExportFormat(Protocol):
         """
         ...
 
-    def files(self, target: Path) -> tuple[Path, ...]:
-        """Return the files that stand for a sample under its name."""
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """Names of the files in a sample's folder; empty where a sample is one file."""
+        ...
+
+    @property
+    def index_name(self) -> str:
+        """Path, in the target folder, of the file that lists all samples."""
         ...
 
     def estimate_bytes(self, sample: SampleEntry) -> int:
-        """Return about how much a sample will take on the disk."""
+        """Return about how many bytes a sample will take on the disk."""
         ...
 
     def find_reason_to_skip(self, shard: OpenShard, sample: SampleEntry) -> str | None:
         """Return the code of a reason why a sample is left out, None for one to export."""
         ...
 
-    def write(
-        self, shard: OpenShard, sample: SampleEntry, target: Path, *, force: bool
-    ) -> tuple[Written, Mapping[str, Any] | None]:
-        """Publish a sample's files; return what was written, and what the index says of it.
+    def write(self, shard: OpenShard, sample: SampleEntry, target: Target) -> Written:
+        """Publish a sample's files at its place.
 
         Called on several threads.
 
         Raises:
-            ShardIntegrityError: If the shard does not give a sample of this format.
-            DiskSpaceError: If there is no room.
+            ShardIntegrityError: If the shard does not hold a sample of this format.
+            ForeignFileError: If something else is at the place.
+            DiskSpaceError: If the disk is full.
         """
         ...
 
-    def encode_index(self, listed: Iterable[Listed]) -> tuple[str, bytes]:
-        """Return name and content of the file that lists all samples."""
+    def encode_index(self, listed: Iterable[Listed]) -> bytes:
+        """Return the content of the file that lists all samples."""
+        ...
+
+    def read_index(self, content: bytes) -> set[str]:
+        """Return the places that an index names.
+
+        Raises:
+            ValueError: If it is not an index of this format.
+        """
         ...
 
 
@@ -77,7 +90,7 @@ class ExportOptions:
 
     Attributes:
         splits: Splits to export; empty takes all. Other splits stay in the index as they are.
-        force: Write again what is whole.
+        force: Write again samples that are whole.
         num_workers: Threads; 0 means as many as help.
     """
 
@@ -97,8 +110,8 @@ class ExportResult:
         written_bytes: Bytes of those.
         kept: Samples that were whole and fresh already.
         skipped: Reason -> samples left out.
-        absent: Partitions whose shard is not made yet.
-        retired: Samples in the folder that the dataset does not have any more; not listed.
+        absent: Partitions whose shard does not exist yet.
+        retired: Samples in the folder that the dataset no longer has; not listed.
         problems: Samples that could not be exported, and why.
     """
 

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medassets.errors import CatalogError, MedassetsError, UsageError
+from medassets.exports.clip4mc import Clip4mcFormat
 from medassets.exports.dataset_info import SPLITS, encode_dataset_info, read_dataset_info
+from medassets.exports.journal import open_journal
+from medassets.exports.survey import is_index_as_written
 from medassets.exports.target import open_folder
-from medassets.storage.atomic import publish_bytes
+from medassets.storage.made_file import publish_made
 
 _SAMPLE_NAME = re.compile(r"sample_[0-9]+_(.+)")
 # Searching for whole videos that make up a number takes the product of both.
@@ -55,7 +58,8 @@ def merge_infos(
 
     Args:
         infos: Files to merge; one is enough to take `val` from it, or to make its paths absolute.
-        out: The merged file; replaced atomically, and may be one of `infos`.
+        out: The merged file, which may be one of `infos`; replaced atomically if an earlier merge or
+            the export in its folder wrote it and it was not changed since.
         val_count: Samples of train that become val, beside those that are val already; see
             `choose_val`.
         seed: Seed of that choice.
@@ -175,11 +179,22 @@ def _find_leaks(splits: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]
 def _publish(out: Path, content: bytes) -> None:
     open_folder(out.parent, "--out")
     try:
-        publish_bytes(out, content)
+        publish_made(out, content, is_ours=_is_index_of_export)
     except MedassetsError:
         raise
     except OSError as error:
         raise UsageError(field="--out", what=f"cannot write {out}: {error.strerror}") from error
+
+
+def _is_index_of_export(path: Path) -> bool:
+    """Tell whether a file is the index of the export in its folder, as that wrote it."""
+    try:
+        with open_journal(path.parent) as journal:
+            form = Clip4mcFormat()
+            is_same = (journal.format, path.name) == (form.name, form.index_name)
+            return is_same and is_index_as_written(path, form, journal)
+    except (FileNotFoundError, CatalogError):
+        return False
 
 
 def _video_of(folder: str) -> str:

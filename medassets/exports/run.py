@@ -1,32 +1,32 @@
-"""One export, whatever its format: what is missing is written, and the index says what is there."""
+"""One export of any format: missing samples are written, and the index lists all."""
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from medassets.errors import CatalogError, ShardIntegrityError
+from medassets.errors import CatalogError, ForeignFileError, MedassetsError, ShardIntegrityError
 from medassets.exports.formats import ExportFormat, ExportOptions, ExportResult, Listed
 from medassets.exports.journal import Exported, ExportJournal
 from medassets.exports.members import OpenShard, open_shard
-from medassets.exports.target import is_whole, open_folder, remove_leftovers
+from medassets.exports.survey import Survey, Surveyor
+from medassets.exports.target import Target, Written, clean_up, open_folder
 from medassets.progress import report
 from medassets.shards.files import read_whole_record
 from medassets.shards.pipeline import iter_in_order
 from medassets.shards.record import SampleEntry
 from medassets.shards.writer import Progress
 from medassets.storage.atomic import fsync_folder, publish_bytes
-from medassets.storage.checksums import fingerprint
 from medassets.storage.disk import require_free_bytes
 from medassets.storage.locks import lock_file
+from medassets.storage.ownership import require_ours
 from medassets.storage.paths import DatasetPaths, split_partition_key
-from medassets.tars.header import check_names
 
-# Most of a thread's time is waiting for the disk.
+# A thread mostly waits for the disk.
 _MOST_WORKERS = 8
-_ORIGIN_DIGITS = 32
 
 
 def run_export(
@@ -40,27 +40,30 @@ def run_export(
 ) -> ExportResult:
     """Bring a folder up to date with the shards of a dataset.
 
-    Whole samples are skipped; a killed export goes on; new samples take the next names; a sample
+    Whole samples are skipped; a killed export is resumed; new samples take the next names; a sample
     whose bytes in the shard have changed is written again. One export works on a folder at a time.
+    Files that the export did not make, or that were changed since, are neither replaced nor removed.
 
     Args:
-        paths: Where the dataset lies; its stage is that of the format.
+        paths: Paths of the dataset; the stage is that of the format.
         partitions: All partition keys of the plan, in order.
-        out: Target folder; made where it is missing.
+        out: Target folder; created where it is missing.
         form: The format.
         options: What the user asked for.
-        on_wait: Called once if another export of this folder has to be waited for.
+        on_wait: Called once if another export of this folder is running.
 
     Raises:
-        CatalogError: If no shard is there, or the folder's journal is damaged.
+        CatalogError: If no shard exists, or the folder's journal is damaged.
         UsageError: If the folder holds another export, or cannot be written to.
+        ForeignFileError: If something that this export did not make is where it would write;
+            nothing was written.
         DiskSpaceError: If the disk cannot hold what is to be written.
     """
     paths = replace(paths, stage=form.stage)
     open_folder(out, "--out")
     with (
         lock_file(out / ".export.lock", on_wait=on_wait),
-        ExportJournal(out, form.name, paths.dataset) as journal,
+        ExportJournal(out, form.name, paths.dataset, form.file_names) as journal,
     ):
         return _Exporter(paths, partitions, form, options, journal).run()
 
@@ -79,169 +82,141 @@ class _Exporter:
         self.paths, self.form, self.options, self.journal = paths, form, options, journal
         self.partitions = dict.fromkeys(partitions)
         self.workers = options.num_workers or min(_MOST_WORKERS, 2 * (os.cpu_count() or 1))
-        # Key -> split, of all samples of shards that were looked at, None until they are whole.
-        self.seen: dict[str, str | None] = {}
-        self.todo: dict[str, list[str]] = {}
-        self.todo_bytes = 0
-        self.skipped: Counter[str] = Counter()
-        self.result = ExportResult(index=journal.folder)
+        self.surveyor = Surveyor(paths, form, journal, options.force)
+        self.found = Survey()
+        self.result = ExportResult(index=journal.folder / form.index_name)
 
     def run(self) -> ExportResult:
-        for folder in {place.rpartition("/")[0] for place in self.journal.places.values()}:
-            remove_leftovers(self.journal.folder / folder)
-        examined = self._survey()
-        total = sum(len(keys) for keys in self.todo.values())
+        self._clean_up()
+        self._survey()
+        total = sum(len(keys) for keys in self.found.todo.values())
         purpose = f"the export of {total:,} samples"
-        require_free_bytes(self.journal.folder, self.todo_bytes, purpose=purpose)
-        for partition, keys in self.todo.items():
+        require_free_bytes(self.journal.folder, self.found.todo_bytes, purpose=purpose)
+        self.journal.give_places(self.found.new_places)
+        for moved in self.found.moved:
+            self.journal.note(moved)
+        for partition, keys in self.found.todo.items():
             self._export_partition(partition, set(keys), total)
-        self.result.skipped = dict(sorted(self.skipped.items()))
-        self._publish_index(examined)
+        self._publish_index()
         return self.result
 
-    def _survey(self) -> set[str]:
-        """Find what has to be written, and name it; return the partitions that were looked at."""
+    def _clean_up(self) -> None:
+        """Finish or undo what a killed export began."""
+        folders: dict[str, dict[str, set[str]]] = {}
+        for key, place in self.journal.places.items():
+            folder, _, name = place.rpartition("/")
+            names = {name for one in self.journal.known(key) for name in one.names}
+            folders.setdefault(folder, {})[name] = names | set(self.form.file_names)
+        for folder, places in folders.items():
+            clean_up(self.journal.folder / folder, places)
+
+    def _survey(self) -> None:
+        """Find what has to be written, before anything is."""
         wanted = [key for key in self.partitions if self._is_asked_for(key)]
-        examined = {key for key in wanted if self._survey_partition(key)}
-        self.result.absent = [key for key in wanted if key not in examined]
-        if not examined and not self.journal.exported:
+        self.found = self.surveyor.survey(wanted)
+        self.result.absent = [key for key in wanted if key not in self.found.examined]
+        if not self.found.examined and not self.journal.exported:
             name, stage, first = self.paths.dataset, self.paths.stage, self.paths.build_command
-            msg = f"{name}: no shard of stage {stage} is there yet; `{first}` first"
+            msg = f"{name}: no shard of stage {stage} exists yet; run `{first}` first"
             raise CatalogError(msg)
-        return examined
+        self.result.kept = self.found.kept
+        self.result.skipped = dict(sorted(self.found.skipped.items()))
+        self.result.problems += self.found.problems
 
     def _is_asked_for(self, partition: str) -> bool:
         return not self.options.splits or split_partition_key(partition)[0] in self.options.splits
 
-    def _survey_partition(self, partition: str) -> bool:
-        record = read_whole_record(self.paths, partition)
-        if record is None:
-            return False
-        with open_shard(record, self.paths.shard(partition)) as shard:
-            samples = [sample for sample in record.samples if self._is_exported(shard, sample)]
-        named = len(self.journal.places)
-        new = [sample.key for sample in samples if sample.key not in self.journal.places]
-        self.journal.give_places(
-            {key: self.form.place(number, key) for number, key in enumerate(new, named)}
-        )
-        todo = [sample for sample in samples if not self._is_done(partition, sample)]
-        if todo:
-            self.todo[partition] = [sample.key for sample in todo]
-            self.todo_bytes += sum(self.form.estimate_bytes(sample) for sample in todo)
-        return True
-
-    def _is_exported(self, shard: OpenShard, sample: SampleEntry) -> bool:
-        self.seen[sample.key] = None
-        try:
-            # The key becomes the name of a file.
-            check_names(sample.key, (member.suffix for member in sample.members))
-            reason = self.form.find_reason_to_skip(shard, sample)
-        except ShardIntegrityError as error:
-            self.result.problems.append(str(error))
-            return False
-        if reason is not None:
-            self.skipped[reason] += 1
-        return reason is None
-
-    def _is_done(self, partition: str, sample: SampleEntry) -> bool:
-        """Tell whether a sample is whole and made from today's bytes, and list it if so."""
-        known = self.journal.exported.get(sample.key)
-        if known is None or self.options.force or known.origin != self._origin(sample):
-            return False
-        if not is_whole(self.form.files(self._target(sample.key)), known):
-            return False
-        if known.partition != partition:
-            self.journal.note(replace(known, partition=partition))
-        self.seen[sample.key] = split_partition_key(partition)[0]
-        self.result.kept += 1
-        return True
-
-    def _origin(self, sample: SampleEntry) -> str:
-        members = [[m.suffix, m.size_bytes, m.crc32] for m in sample.members]
-        settings = {"format": self.form.name, **self.form.settings}
-        return fingerprint({"settings": settings, "members": members})[:_ORIGIN_DIGITS]
-
-    def _target(self, key: str) -> Path:
-        return self.journal.folder / self.journal.places[key]
-
     def _export_partition(self, partition: str, keys: set[str], total: int) -> None:
         record = read_whole_record(self.paths, partition)
         if record is None:
-            self.result.problems.append(f"{partition}: its shard has just gone; export again")
+            self.result.problems.append(f"{partition}: its shard was just removed; export again")
             return
         todo = [sample for sample in record.samples if sample.key in keys]
         with open_shard(record, self.paths.shard(partition)) as shard:
 
-            def work(sample: SampleEntry) -> Exported | ShardIntegrityError:
+            def work(sample: SampleEntry) -> Exported | MedassetsError:
                 return self._write(shard, sample)
 
             results = iter_in_order(todo, work, num_workers=self.workers)
             with closing(results):
                 for done in results:
                     self._take(done, partition, total)
-        for folder in {self._target(key).parent for key in keys}:
-            fsync_folder(folder)
+        for folder in {self._place(key).parent for key in keys}:
+            # Nothing was written into a folder that no sample made.
+            if folder.is_dir():
+                fsync_folder(folder)
 
-    def _write(self, shard: OpenShard, sample: SampleEntry) -> Exported | ShardIntegrityError:
-        target = self._target(sample.key)
-        try:
-            written, info = self.form.write(shard, sample, target, force=self.options.force)
-        except ShardIntegrityError as error:
-            return error
-        return Exported(
+    def _place(self, key: str) -> Path:
+        return self.journal.folder / self.journal.places[key]
+
+    def _write(self, shard: OpenShard, sample: SampleEntry) -> Exported | MedassetsError:
+        exported = Exported(
             key=sample.key,
             partition=shard.record.partition,
-            origin=self._origin(sample),
-            sizes=written.sizes,
-            crc32=written.crc32,
-            mtime_ns=written.mtime_ns,
-            info=info,
+            origin=self.surveyor.origin(sample),
+            sizes=(),
+            crc32=0,
+            mtime_ns=0,
+            names=self.form.file_names,
         )
 
-    def _take(self, done: Exported | ShardIntegrityError, partition: str, total: int) -> None:
-        if isinstance(done, ShardIntegrityError):
+        def note(written: Written, info: Mapping[str, Any] | None) -> None:
+            self.journal.note(replace(exported, **vars(written), info=info))
+
+        target = Target(
+            path=self._place(sample.key),
+            known=self.journal.known(sample.key),
+            note=note,
+            force=self.options.force,
+        )
+        try:
+            return replace(exported, **vars(self.form.write(shard, sample, target)))
+        except (ShardIntegrityError, ForeignFileError) as error:
+            return error
+
+    def _take(self, done: Exported | MedassetsError, partition: str, total: int) -> None:
+        if isinstance(done, MedassetsError):
             self.result.problems.append(str(done))
             return
-        self.journal.note(done)
-        self.seen[done.key] = split_partition_key(partition)[0]
+        self.found.seen[done.key] = split_partition_key(partition)[0]
         self.result.written += 1
         self.result.written_bytes += sum(done.sizes)
         report(
             Progress(
                 partition_key=partition,
                 key=done.key,
-                done=self.result.kept + self.skipped.total() + self.result.written,
+                done=self.result.kept + self.found.skipped.total() + self.result.written,
                 total=total,
                 rejected=len(self.result.problems),
                 size_bytes=self.result.written_bytes,
             )
         )
 
-    def _publish_index(self, examined: set[str]) -> None:
+    def _publish_index(self) -> None:
         listed: list[Listed] = []
         for key, place in self.journal.places.items():
             exported = self.journal.exported.get(key)
-            split = self.seen.get(key) or self._split_of_unseen(key, exported, examined)
+            split = self.found.seen.get(key) or self._split_of_unseen(key, exported)
             if exported is not None and split:
                 listed.append((place, split, exported))
         self.result.listed = dict(sorted(Counter(split for _, split, _ in listed).items()))
-        name, content = self.form.encode_index(listed)
-        self.result.index = self.journal.folder / name
-        publish_bytes(self.result.index, content)
+        content = self.form.encode_index(listed)
+        is_ours = self.surveyor.is_our_index
+        require_ours(self.result.index, is_ours)
+        self.journal.note_index(self.form.index_name, content)
+        publish_bytes(self.result.index, content, is_ours=is_ours)
 
-    def _split_of_unseen(
-        self, key: str, exported: Exported | None, examined: set[str]
-    ) -> str | None:
+    def _split_of_unseen(self, key: str, exported: Exported | None) -> str | None:
         """Return the split of a whole sample whose shard this run did not look at."""
-        if exported is None or key in self.seen:
+        if exported is None or key in self.found.seen:
             return None
         known = exported.partition in self.partitions
-        if not known or exported.partition in examined:
+        if not known or exported.partition in self.found.examined:
             self.result.retired += 1
             return None
-        if not is_whole(self.form.files(self._target(key)), exported):
+        if not exported.is_whole(self._place(key)):
             self.result.problems.append(
-                f"{self._target(key)}: no longer whole; export {exported.partition} again"
+                f"{self._place(key)}: no longer whole; export {exported.partition} again"
             )
             return None
         return split_partition_key(exported.partition)[0]

@@ -21,7 +21,7 @@ from medassets.errors import ShardIntegrityError
 from medassets.exports.formats import ExportOptions, ExportResult, Listed
 from medassets.exports.members import OpenShard
 from medassets.exports.run import run_export
-from medassets.exports.target import Written, publish_folder
+from medassets.exports.target import Target, Written
 from medassets.shards.record import SampleEntry
 from medassets.specs import CTWindow
 from medassets.stages import VolumeStage
@@ -63,7 +63,7 @@ def export_windows(
     `metadata.csv` lists the cases.
 
     Args:
-        paths: Where the dataset lies.
+        paths: Paths of the dataset.
         partitions: All partition keys of its plan, in order.
         out: Target folder.
         windows: Those to export, as the dataset declares them.
@@ -72,8 +72,9 @@ def export_windows(
         on_wait: Called once if another export of this folder has to be waited for.
 
     Raises:
-        CatalogError: If no shard is there, or the folder's journal is damaged.
+        CatalogError: If no shard exists, or the folder's journal is damaged.
         UsageError: If the folder holds another export.
+        ForeignFileError: If a file that this export did not make is where it would write.
         DiskSpaceError: If the disk cannot hold what is to be written.
     """
     chosen = WindowsFormat(paths.dataset, tuple(windows), form)
@@ -99,12 +100,18 @@ class WindowsFormat:
         """Return the path of a case's windows inside the target folder."""
         return f"{self.dataset}/{FOLDER}/{key}/windows"
 
-    def files(self, target: Path) -> tuple[Path, ...]:
-        """Return the file of every window."""
-        return tuple(target / self._name_file(window) for window in self.windows)
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """Name of the file of every window."""
+        return tuple(self._name_file(window) for window in self.windows)
+
+    @property
+    def index_name(self) -> str:
+        """Path of the table that lists all cases."""
+        return f"{self.dataset}/{INDEX_NAME}"
 
     def estimate_bytes(self, sample: SampleEntry) -> int:
-        """Return about what the case will take."""
+        """Return about how many bytes the case will take."""
         if self.name == "npy":
             cube = int(sample.facts["resolution"]) ** 3
             return len(self.windows) * (cube + _EXTRA_BYTES)
@@ -115,27 +122,28 @@ class WindowsFormat:
         """Return None: every case is exported."""
         return
 
-    def write(
-        self, shard: OpenShard, sample: SampleEntry, target: Path, *, force: bool
-    ) -> tuple[Written, Mapping[str, Any]]:
-        """Publish a case's folder of windows; return with it the case's line of the table.
+    def write(self, shard: OpenShard, sample: SampleEntry, target: Target) -> Written:
+        """Publish a case's folder of windows.
 
         Raises:
-            ShardIntegrityError: If the shard does not give the masks.
-            DiskSpaceError: If there is no room.
+            ShardIntegrityError: If the shard does not hold the masks.
+            ForeignFileError: If something else is at the place.
+            DiskSpaceError: If the disk is full.
         """
         shape, stored = self._read_facts(shard, sample)
         files = {
             self._name_file(window): self._iter_pieces(shard, sample, window, shape, stored)
             for window in self.windows
         }
-        target.parent.mkdir(parents=True, exist_ok=True)
-        written = publish_folder(target, files, num_bytes=self.estimate_bytes(sample))
-        fsync_folder(target.parent.parent)
         points = {name: stored[name]["num_points"] for name in self._names()}
-        return written, {"shape": list(shape), "points": points}
+        info = {"shape": list(shape), "points": points}
+        target.path.parent.mkdir(parents=True, exist_ok=True)
+        num_bytes = self.estimate_bytes(sample)
+        written = target.publish_folder(files, info=info, num_bytes=num_bytes)
+        fsync_folder(target.path.parent.parent)
+        return written
 
-    def encode_index(self, listed: Iterable[Listed]) -> tuple[str, bytes]:
+    def encode_index(self, listed: Iterable[Listed]) -> bytes:
         """Return `metadata.csv`: a row per case, by its name."""
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
@@ -146,7 +154,19 @@ class WindowsFormat:
             shape, points = info["shape"], info["points"]
             row = [exported.key, split, "x".join(map(str, shape)), choose_resolution(shape)]
             table.writerow([*row, *(points[name] for name in self._names())])
-        return f"{self.dataset}/{INDEX_NAME}", text.getvalue().encode()
+        return text.getvalue().encode()
+
+    def read_index(self, content: bytes) -> set[str]:
+        """Return the cases that a `metadata.csv` names, by their places.
+
+        Raises:
+            ValueError: If it has no column `case_id`.
+        """
+        rows = csv.DictReader(io.StringIO(content.decode()))
+        if "case_id" not in (rows.fieldnames or ()):
+            msg = f"{INDEX_NAME}: expected a column case_id"
+            raise ValueError(msg)
+        return {self.place(0, row["case_id"]) for row in rows}
 
     def _names(self) -> list[str]:
         return [window.name for window in self.windows]
@@ -216,7 +236,7 @@ def iter_sparse_npz(bits: Bits, shape: Shape, *, num_points: int) -> Iterator[By
         ShardIntegrityError: If there is another number of set bits.
     """
     target = _Pieces()
-    # A sink that cannot seek: sizes and checksums stand behind the contents.
+    # The sink cannot seek, so zipfile writes sizes and checksums after the contents.
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=_DEFLATE_LEVEL) as file:
         with _open_member(file, "indices.npy") as member:
             member.write(encode_npy_header((num_points, 3), "<i2"))
@@ -262,8 +282,8 @@ def _open_member(file: zipfile.ZipFile, name: str) -> IO[bytes]:
     entry = zipfile.ZipInfo(name, _EPOCH)
     entry.compress_type = zipfile.ZIP_DEFLATED
     member: Any = file.open(entry, "w", force_zip64=True)
-    # zipfile takes no other compressor by a public way, and zlib takes ten times as long; should the
-    # attribute ever be named otherwise, zlib does the work.
+    # zipfile has no public way to set a compressor, and zlib takes ten times as long. If the private
+    # attribute is renamed, zlib is used.
     member._compressor = isal_zlib.compressobj(
         _DEFLATE_LEVEL, isal_zlib.DEFLATED, -isal_zlib.MAX_WBITS
     )
@@ -271,7 +291,7 @@ def _open_member(file: zipfile.ZipFile, name: str) -> IO[bytes]:
 
 
 class _Pieces(io.RawIOBase):
-    """A file that hands on what is written to it."""
+    """A file that keeps what is written to it until `take`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -285,6 +305,6 @@ class _Pieces(io.RawIOBase):
         return len(self._pieces[-1])
 
     def take(self) -> list[bytes]:
-        """Return what has been written since the last time."""
+        """Return what was written since the last call."""
         taken, self._pieces = self._pieces, []
         return taken

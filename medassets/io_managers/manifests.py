@@ -1,17 +1,21 @@
 """Manifests, wids indexes and what else lists a dataset's samples, as JSON files."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from medassets.datasets.manifests import list_keys
 from medassets.io_managers.failures import explained_failures
 from medassets.resources.workspace import WorkspaceResource
 from medassets.shards.manifest import Document, Manifest, encode_document, write_manifest
 from medassets.stages import VolumeStage
-from medassets.storage.atomic import publish_bytes
+from medassets.storage.made_file import publish_made
+from medassets.storage.ownership import content_says
 from medassets.storage.paths import DatasetPaths
 
 STAGE_KEY = "medassets/stage"
@@ -41,13 +45,17 @@ class ManifestIOManager(dg.ConfigurableIOManager):
 
         Raises:
             dg.RetryRequested: If the disk is full.
+            dg.Failure: If a file in the way was not written by this package, or was changed since.
         """
         paths = self._paths(context.asset_key, context.definition_metadata)
         with explained_failures(context.step_context.run_tags):
+            # Older versions left no journal of the documents, which list the keys of the manifests.
+            listed = encode_document(list_keys(_read_manifests(paths, obj.manifests)))
+            is_ours = content_says(lambda content: content == listed)
             for split, manifest in obj.manifests.items():
                 write_manifest(paths, split, manifest)
             for name, document in obj.documents.items():
-                publish_bytes(paths.folder / name, encode_document(document))
+                publish_made(paths.folder / name, encode_document(document), is_ours=is_ours)
         context.add_output_metadata({"dagster/uri": str(paths.folder)})
 
     def load_input(self, context: dg.InputContext) -> dict[str, Path]:
@@ -61,3 +69,14 @@ class ManifestIOManager(dg.ConfigurableIOManager):
     def _paths(self, key: dg.AssetKey, metadata: Mapping[str, Any] | None) -> DatasetPaths:
         stage = (metadata or {}).get(STAGE_KEY, VolumeStage.SHARDS)
         return self.workspace.paths(key.path[0], stage=str(stage))
+
+
+def _read_manifests(paths: DatasetPaths, splits: Iterable[str]) -> dict[str, Manifest]:
+    """Return the manifests on disk, by split; those that cannot be read are left out."""
+    found: dict[str, Manifest] = {}
+    for split in splits:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            manifest = json.loads(paths.manifest(split).read_bytes())
+            list_keys({split: manifest})
+            found[split] = manifest
+    return found

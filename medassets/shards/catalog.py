@@ -34,6 +34,7 @@ from medassets.shards.plan import (
 from medassets.storage.arrow import kernels
 from medassets.storage.atomic import publishing
 from medassets.storage.checksums import canonical_json
+from medassets.storage.ownership import is_plain_file
 from medassets.storage.paths import check_member_path, split_partition_key
 
 STATE_PLANNED = "planned"
@@ -122,6 +123,14 @@ def read_plan(path: Path) -> "CatalogPlan":
     return _parse_plan(metadata, str(path))
 
 
+def is_catalog(path: Path) -> bool:
+    """Tell whether a regular file is a catalog that this package wrote."""
+    try:
+        return is_plain_file(path) and bool(read_plan(path))
+    except CatalogError:
+        return False
+
+
 def read_catalog(path: Path) -> pa.Table:
     """Return the whole catalog.
 
@@ -154,11 +163,15 @@ def read_partition(path: Path, partition_key: str) -> list[SourceItem]:
 def write_catalog(catalog: pa.Table, path: Path) -> None:
     """Write a catalog, one row group per shard, and publish it atomically.
 
-    The caller holds the catalog's lock; what a killed writer left is removed.
+    The caller holds the catalog's lock; leftovers of killed writers are removed.
+
+    Raises:
+        ForeignFileError: If a file of this name is not a catalog.
+        DiskSpaceError: If the disk is full; the old catalog stays.
     """
     # Every run reads the footer: smallest and largest texts of every shard would double it.
     with (
-        publishing(path) as private,
+        publishing(path, is_ours=is_catalog) as private,
         pq.ParquetWriter(
             private, catalog.schema, compression="zstd", write_statistics=False
         ) as writer,

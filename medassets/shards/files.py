@@ -40,6 +40,11 @@ def pending_record(shard: Path) -> Path:
     return shard.with_name(f".{shard.stem}.record")
 
 
+def previous_record(shard: Path) -> Path:
+    """Return the private name of the record of a tar that is being replaced."""
+    return shard.with_name(f".{shard.stem}.previous")
+
+
 def lock_path(shard: Path) -> Path:
     """Return the lock file that the process holds which makes or deletes a shard."""
     return shard.with_name(f".{shard.stem}.lock")
@@ -50,7 +55,7 @@ def remove_leftovers(shard: Path) -> None:
     tar, ledger = partial_paths(shard)
     pending = pending_record(shard)
     sweep_private(pending)
-    for path in (pending, tar, ledger):
+    for path in (pending, previous_record(shard), tar, ledger):
         path.unlink(missing_ok=True)
 
 

@@ -59,7 +59,6 @@ class PartialShard:
         self._tar_fd = os.open(self.tar, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             self._resume()
-            self._journal.open()
         except BaseException:
             os.close(self._tar_fd)
             raise

@@ -7,6 +7,7 @@ from typing import Any
 from medassets.shards.record import ShardRecord
 from medassets.storage.atomic import publish_bytes
 from medassets.storage.checksums import fingerprint
+from medassets.storage.ownership import IsOurs, content_says, require_ours
 from medassets.storage.paths import DatasetPaths, split_partition_key
 
 Manifest = Mapping[str, Any]
@@ -84,9 +85,19 @@ def build_wids_index(manifest: Manifest) -> dict[str, Any]:
 
 
 def write_manifest(paths: DatasetPaths, split: str, manifest: Manifest) -> None:
-    """Publish a split's manifest and `wids` index, each atomically."""
-    publish_bytes(paths.manifest(split), encode_document(manifest))
-    publish_bytes(paths.wids_index(split), encode_document(build_wids_index(manifest)))
+    """Publish a split's manifest and `wids` index, each atomically.
+
+    Raises:
+        ForeignFileError: If a file that this package did not write has one of their names.
+        DiskSpaceError: If the disk is full.
+    """
+    index = build_wids_index(manifest)
+    is_manifest = document_says({name: manifest[name] for name in ("dataset", "split", "format")})
+    is_index = document_says({name: index[name] for name in ("__kind__", "wids_version", "name")})
+    # Neither is written if one of them is foreign.
+    require_ours(paths.wids_index(split), is_index)
+    publish_bytes(paths.manifest(split), encode_document(manifest), is_ours=is_manifest)
+    publish_bytes(paths.wids_index(split), encode_document(index), is_ours=is_index)
 
 
 def _describe_shard(record: ShardRecord, contents: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,6 +113,25 @@ def _describe_shard(record: ShardRecord, contents: Mapping[str, Any]) -> dict[st
         "rejected": rejected,
         **({"contents": dict(contents)} if contents else {}),
     }
+
+
+def document_says(fields: Mapping[str, Any]) -> IsOurs:
+    """Return the evidence that a file is a document that begins with some fields.
+
+    Args:
+        fields: Those that say what the document is about; `encode_document` writes them first.
+    """
+    # A document that is damaged further on is recognized as well.
+    head = encode_document(fields).removesuffix(b"\n}\n") + b","
+
+    def is_ours(content: bytes) -> bool:
+        try:
+            document = json.loads(content)
+        except ValueError:
+            return content.startswith(head)
+        return isinstance(document, dict) and fields.items() <= document.items()
+
+    return content_says(is_ours)
 
 
 def encode_document(document: Mapping[str, Any]) -> bytes:

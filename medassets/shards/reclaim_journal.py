@@ -103,7 +103,6 @@ class ReclaimJournal:
             return
         is_new = not self._journal.end
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._journal.open()
         try:
             with explain_no_space(self.path, _NOTE_BYTES * len(lines)):
                 self._journal.append(*lines, durable=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from medassets.errors import ShardIntegrityError
 from medassets.storage.atomic import publish_bytes
+from medassets.storage.ownership import IsOurs, content_says
 from medassets.tars.header import Member
 
 RECORD_VERSION = 1
@@ -99,7 +100,7 @@ class ShardRecord:
 
     def write(self, path: Path) -> None:
         """Publish the record atomically."""
-        publish_bytes(path, self.encode())
+        publish_bytes(path, self.encode(), is_ours=is_record_of(self.dataset, self.partition))
 
     @classmethod
     def read(cls, path: Path) -> "ShardRecord":
@@ -115,8 +116,31 @@ class ShardRecord:
             rejected = tuple(Rejected(**entry) for entry in document.pop("rejected"))
             return cls(samples=samples, rejected=rejected, **document)
         except (ValueError, KeyError, TypeError) as error:
-            msg = f"{path}: not a shard record ({error}); remove it and build the shard again"
+            msg = f"{path}: not a shard record ({error}); move it away and build the shard again"
             raise ShardIntegrityError(msg) from error
+
+
+def is_record_of(dataset: str, partition: str) -> IsOurs:
+    """Return the evidence that a file is a record of a shard, perhaps a damaged one.
+
+    Args:
+        dataset: Dataset name.
+        partition: Partition key of the shard.
+    """
+    # The first field that `encode` writes.
+    head = f'{{\n "dataset": {json.dumps(dataset, ensure_ascii=False)},\n'.encode()
+
+    def is_ours(content: bytes) -> bool:
+        try:
+            document = json.loads(content)
+        except ValueError:
+            return content.startswith(head)
+        names = ("dataset", "partition")
+        return isinstance(document, dict) and (
+            tuple(document.get(name) for name in names) == (dataset, partition)
+        )
+
+    return content_says(is_ours)
 
 
 def _read_sample(entry: dict[str, Any]) -> SampleEntry:

@@ -1,11 +1,15 @@
-"""A tar on disk and the one that is to take its place: nothing that only the first holds may go."""
+"""Checks before a tar is replaced: no sample may be lost that exists only in the old one."""
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from medassets.errors import Reason, ShardIntegrityError
+from medassets.errors import ForeignFileError, Reason, ShardIntegrityError
 from medassets.shards.record import ShardRecord
+from medassets.storage.checksums import sha256_file
+from medassets.storage.ownership import is_plain_file, require_ours
+from medassets.storage.paths import DatasetPaths
 from medassets.tars.scan import scan_tar
 
 SOURCE_TROUBLE = frozenset(
@@ -20,7 +24,7 @@ SOURCE_TROUBLE = frozenset(
         Reason.BAD_HEADER,
     }
 )
-"""Rejections after which the shard on disk may be the only copy; others follow from the settings."""
+"""Rejections after which the shard on disk may be the only copy; the settings cause the others."""
 
 _NAMED = 3
 
@@ -30,48 +34,72 @@ class Held:
     """What a tar on disk holds.
 
     Attributes:
-        keys: Keys of its samples; none where there is no tar.
-        is_ours: Whether a record says that this dataset made it.
+        keys: Keys of its samples; empty where there is no tar.
+        is_ours: Whether a record of this shard describes it.
     """
 
     keys: frozenset[str]
     is_ours: bool
 
 
-def look_at_tar(shard: Path, record: Path) -> Held:
+def look_at_tar(paths: DatasetPaths, partition_key: str) -> Held:
     """Return what the tar under a shard's name holds, by its headers, or else by its record.
 
+    A tar with samples that its record does not list was not made from that record: it is foreign.
+
     Args:
-        shard: The tar.
-        record: The record beside it.
+        paths: Paths of the dataset.
+        partition_key: The shard.
 
     Raises:
-        ShardIntegrityError: If neither can be read: nobody knows what it is.
+        ForeignFileError: If something else than a tar of ours is there: it is a link or a folder, or
+            has no record of this shard and cannot be read.
     """
-    if not shard.exists():
+    shard = paths.shard(partition_key)
+    if not os.path.lexists(shard):
         return Held(frozenset(), is_ours=True)
-    noted = _read_noted_keys(record)
+    require_ours(shard, is_plain_file)
+    recorded = _read_recorded_keys(paths, partition_key)
     try:
-        return Held(frozenset(sample.key for sample in scan_tar(shard)), noted is not None)
+        keys = frozenset(sample.key for sample in scan_tar(shard))
     except ShardIntegrityError as error:
-        if noted is not None:
-            return Held(noted, is_ours=True)
+        if recorded is not None:
+            return Held(recorded, is_ours=True)
         msg = (
-            f"{shard}: there is a tar without a record, and it cannot be read ({error}). It is not "
-            f"replaced, for nobody knows what it holds; move it away and build again"
+            f"{shard}: this tar has no record and cannot be read ({error}), so its content is "
+            f"unknown. It is not replaced; move it away and build again"
         )
-        raise ShardIntegrityError(msg) from error
+        raise ForeignFileError(msg) from error
+    return Held(keys, is_ours=recorded is not None and keys <= recorded)
 
 
-def _read_noted_keys(record: Path) -> frozenset[str] | None:
+def _read_recorded_keys(paths: DatasetPaths, partition_key: str) -> frozenset[str] | None:
+    """Return the keys of a shard's record; None if there is no readable record of this shard."""
     try:
-        return frozenset(sample.key for sample in ShardRecord.read(record).samples)
+        record = ShardRecord.read(paths.record(partition_key))
     except (FileNotFoundError, ShardIntegrityError):
         return None
+    if (record.dataset, record.partition) != (paths.dataset, partition_key):
+        return None
+    return frozenset(sample.key for sample in record.samples)
+
+
+def check_same(shard: Path, held: Held, new: ShardRecord) -> None:
+    """Refuse to replace a tar that no record describes, unless the new one has the same bytes.
+
+    Raises:
+        ForeignFileError: If its bytes differ from those that were made now.
+    """
+    if not held.is_ours and sha256_file(shard) != new.sha256:
+        msg = (
+            f"{shard}: no record of {new.dataset} describes this tar, and its bytes are not those of "
+            f"{new.partition}. It is not replaced; move it away and build again"
+        )
+        raise ForeignFileError(msg)
 
 
 def check_planned(shard: Path, held: Collection[str], planned: Collection[str]) -> None:
-    """Refuse to replace a tar that holds samples of another plan, or of somebody else.
+    """Refuse to replace a tar that holds samples which today's plan does not put there.
 
     Raises:
         ShardIntegrityError: Naming some of them.
@@ -79,14 +107,14 @@ def check_planned(shard: Path, held: Collection[str], planned: Collection[str]) 
     strange = sorted(set(held) - set(planned))
     if strange:
         msg = (
-            f"{shard}: holds {_name(strange)}, which today's plan lays elsewhere or does not know. It "
-            f"is not replaced; move the tar and its record away if they are not wanted, and build again"
+            f"{shard}: holds {_name(strange)}, which today's plan puts elsewhere or does not know. It "
+            f"is not replaced; move the tar and its record away if they are not needed, and build again"
         )
         raise ShardIntegrityError(msg)
 
 
 def check_kept(shard: Path, held: Collection[str], new: ShardRecord) -> None:
-    """Refuse to replace a tar by one that lacks samples for trouble with their sources.
+    """Refuse to replace a tar by one that lacks samples because their sources cannot be read.
 
     Raises:
         ShardIntegrityError: Naming some of them.
@@ -95,9 +123,9 @@ def check_kept(shard: Path, held: Collection[str], new: ShardRecord) -> None:
     only_here = sorted(set(held) & set(lost))
     if only_here:
         msg = (
-            f"{shard}: holds {_name(only_here)}, and cannot be made again whole "
-            f"({lost[only_here[0]]}). It is not replaced, for it may be the only copy; bring the "
-            f"sources back, or move the tar and its record away, and build again"
+            f"{shard}: holds {_name(only_here)}, which cannot be made again "
+            f"({lost[only_here[0]]}). It is not replaced, because it may be the only copy; restore "
+            f"the sources, or move the tar and its record away, and build again"
         )
         raise ShardIntegrityError(msg)
 

@@ -20,13 +20,20 @@ from medassets.shards.files import (
     lock_path,
     partial_paths,
     pending_record,
+    previous_record,
     read_whole_record,
     remove_leftovers,
 )
 from medassets.shards.ledger import PartialShard
 from medassets.shards.pipeline import iter_in_order
-from medassets.shards.record import Rejected, ShardRecord
-from medassets.shards.replacement import check_kept, check_planned, look_at_tar
+from medassets.shards.record import Rejected, ShardRecord, is_record_of
+from medassets.shards.replacement import (
+    Held,
+    check_kept,
+    check_planned,
+    check_same,
+    look_at_tar,
+)
 from medassets.shards.sync_check import Settler
 from medassets.storage.atomic import (
     explain_no_space,
@@ -36,6 +43,7 @@ from medassets.storage.atomic import (
 )
 from medassets.storage.checksums import fingerprint, sha256_file
 from medassets.storage.locks import lock_file
+from medassets.storage.ownership import is_plain_file, is_private, require_ours
 from medassets.storage.paths import DatasetPaths, split_partition_key
 
 MOST_ITEMS_PER_CALL = 64
@@ -200,31 +208,45 @@ def _group_by_file(items: Sequence[SourceItem]) -> list[list[SourceItem]]:
     return groups
 
 
-def _publish(paths: DatasetPaths, tar: Path, record: ShardRecord) -> None:
-    """Replace shard and record so that no crash leaves one beside the other's predecessor.
+def _publish(paths: DatasetPaths, tar: Path, record: ShardRecord, held: Held) -> None:
+    """Replace shard and record: readers never see a new tar with an old record, or the reverse.
 
-    A shard made anew often has its predecessor's size, so a record may never lie beside a tar it
-    does not describe. The new record waits under a private name for the tar it belongs to.
+    A shard that is made again often has its predecessor's size, so a record may never be beside a
+    tar that it does not describe. The old record keeps a private name until the new tar is there, as
+    evidence that the old tar is ours; the new record waits under another one.
     """
     shard, final = paths.shard(record.partition), paths.record(record.partition)
-    publish_bytes(pending_record(shard), record.encode())
-    final.unlink(missing_ok=True)
-    publish_file(tar, shard)
-    publish_file(pending_record(shard), final)
+    is_record = is_record_of(record.dataset, record.partition)
+    require_ours(final, is_record)
+    publish_bytes(pending_record(shard), record.encode(), is_ours=is_private)
+    if final.exists():
+        final.replace(previous_record(shard))
+    if held.is_ours:
+        publish_file(tar, shard, is_ours=is_plain_file)
+    publish_file(pending_record(shard), final, is_ours=is_record)
 
 
 def _settle(paths: DatasetPaths, partition_key: str) -> None:
-    """Finish a publication that a kill cut between tar and record, or forget it."""
-    shard = paths.shard(partition_key)
-    pending = pending_record(shard)
-    if not pending.exists():
+    """Finish a publication that a kill interrupted, or undo it."""
+    shard, final = paths.shard(partition_key), paths.record(partition_key)
+    pending, previous = pending_record(shard), previous_record(shard)
+    if not pending.exists() and not previous.exists():
         return
-    record = ShardRecord.read(pending)
-    if shard.exists() and sha256_file(shard) == record.sha256:
-        publish_file(pending, paths.record(partition_key))
-    else:
-        pending.unlink()
-        fsync_folder(pending.parent)
+    if pending.exists():
+        if _describes(pending, shard):
+            publish_file(pending, final, is_ours=is_record_of(paths.dataset, partition_key))
+        else:
+            pending.unlink()
+    if previous.exists() and not final.exists() and _describes(previous, shard):
+        previous.replace(final)
+    fsync_folder(shard.parent)
+
+
+def _describes(record: Path, shard: Path) -> bool:
+    try:
+        return shard.exists() and sha256_file(shard) == ShardRecord.read(record).sha256
+    except ShardIntegrityError:
+        return False
 
 
 class _Maker:
@@ -240,7 +262,11 @@ class _Maker:
 
     def make(self) -> ShardResult:
         start = time.perf_counter()
-        held = look_at_tar(self.shard, self.paths.record(self.work.partition_key))
+        require_ours(
+            self.paths.record(self.work.partition_key),
+            is_record_of(self.work.dataset, self.work.partition_key),
+        )
+        held = look_at_tar(self.paths, self.work.partition_key)
         if self.work.keep_held or not held.is_ours:
             check_planned(self.shard, held.keys, [item.key for item in self.work.items])
         if self.work.force:
@@ -254,8 +280,9 @@ class _Maker:
             record = self._describe(partial)
         if self.work.keep_held:
             check_kept(self.shard, held.keys, record)
+        check_same(self.shard, held, record)
         with self._timed("publish"):
-            _publish(self.paths, tar, record)
+            _publish(self.paths, tar, record, held)
         remove_leftovers(self.shard)
         wall = time.perf_counter() - start
         return ShardResult(

@@ -14,6 +14,7 @@ from medassets.sources.partial import PartialFile, open_partial, partial_path
 from medassets.sources.retries import Attempts
 from medassets.storage.atomic import publish_file
 from medassets.storage.locks import lock_file
+from medassets.storage.ownership import is_plain_file
 
 if TYPE_CHECKING:
     import httpx2
@@ -41,6 +42,7 @@ def download_file(
         SourceUnavailableError: If the hub does not answer, however often it is asked.
         DiskSpaceError: If the disk is full.
         LockTimeoutError: If another process works on the same target for too long.
+        ForeignFileError: If a file that was not staged here has the name of the target.
     """
     tick = (lambda: on_bytes(0)) if on_bytes is not None else None
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -54,8 +56,17 @@ def download_file(
         with open_partial(part_path, file, on_bytes=on_bytes) as part:
             _fill(client, file, part, tick)
             sha256 = part.sha256
-        publish_file(part_path, target)
+        publish_file(part_path, target, is_ours=_is_staged)
     return sha256
+
+
+def note_path(target: Path) -> Path:
+    """Return the hidden file that describes a staged file; the evidence that it was staged here."""
+    return target.with_name(f".{target.name}.staged.json")
+
+
+def _is_staged(target: Path) -> bool:
+    return is_plain_file(target) and is_plain_file(note_path(target))
 
 
 def remove_partials(target: Path, *, keep: Path | None = None) -> None:

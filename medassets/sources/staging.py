@@ -18,10 +18,11 @@ from medassets.sources.budget import (
     remove_reservations,
     reserve_bytes,
 )
-from medassets.sources.hub_download import remove_partials
+from medassets.sources.hub_download import note_path, remove_partials
 from medassets.storage.atomic import publish_bytes
 from medassets.storage.checksums import canonical_json
 from medassets.storage.disk import require_free_bytes
+from medassets.storage.ownership import is_plain_file, is_private
 from medassets.storage.paths import check_member_path
 from medassets.storage.private_names import sweep_private
 
@@ -163,8 +164,7 @@ class Staging:
         return staged
 
     def _note_path(self, path: str) -> Path:
-        place = self.folder / path
-        return place.with_name(f".{place.name}.staged.json")
+        return note_path(self.folder / path)
 
     def _read_note(self, path: str) -> StagedFile | None:
         """Return a staged file if it still is the one that was checked."""
@@ -189,14 +189,15 @@ class Staging:
             "sha256": staged.sha256,
             "mtime_ns": staged.path.stat().st_mtime_ns,
         }
-        publish_bytes(self._note_path(path), canonical_json(note))
+        publish_bytes(self._note_path(path), canonical_json(note), is_ours=is_private)
 
     def _remove(self, path: str) -> None:
-        place = self.folder / path
-        sweep_private(self._note_path(path))
-        # The note goes first: a file without a note is checked again, the reverse is litter.
-        self._note_path(path).unlink(missing_ok=True)
-        place.unlink(missing_ok=True)
+        place, note = self.folder / path, self._note_path(path)
+        sweep_private(note)
+        # The note is the evidence that the file was staged here, so it is removed last.
+        if is_plain_file(note):
+            place.unlink(missing_ok=True)
+            note.unlink(missing_ok=True)
         remove_partials(place)
         place.with_name(f".{place.name}.lock").unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Make files visible whole or not at all, and durable before they are visible."""
+"""Publish files atomically: visible whole or not at all, and durable before they are visible."""
 
 import errno
 import os
@@ -7,20 +7,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from medassets.errors import DiskSpaceError
+from medassets.storage.ownership import IsOurs, require_ours
 from medassets.storage.private_names import open_private, sweep_private
 
-# RLIMIT_FSIZE and quotas are the same trouble for the user as a full disk.
+# To the user, RLIMIT_FSIZE and quotas are the same as a full disk.
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @contextmanager
 def explain_no_space(path: Path, needed: int | Callable[[], int]) -> Iterator[None]:
-    """Turn "no space left" from the block into an error that says how much is needed.
+    """Turn "no space left" inside the block into an error that says how much is needed.
 
     Args:
-        path: The file that was to be written, under its final name.
-        needed: Bytes that must be free for the write to succeed, or a function that tells them
-            when it has failed.
+        path: The file that is written, under its final name.
+        needed: Bytes that must be free for the write to succeed, or a function that returns them
+            after it has failed.
 
     Raises:
         DiskSpaceError: If the block failed for lack of disk space, quota or allowed file size.
@@ -33,7 +34,7 @@ def explain_no_space(path: Path, needed: int | Callable[[], int]) -> Iterator[No
         missing = needed() if callable(needed) else needed
         msg = (
             f"no space left to write {path} ({error.strerror}): {missing:,} more bytes are needed. "
-            f"Free them and run again; what is published is whole"
+            f"Free them and run again; published files are intact"
         )
         raise DiskSpaceError(msg) from error
 
@@ -54,18 +55,21 @@ def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
         view = view[os.write(fd, view) :]
 
 
-def publish_bytes(path: Path, data: bytes) -> None:
+def publish_bytes(path: Path, data: bytes, *, is_ours: IsOurs) -> None:
     """Write a small file so that readers see the old content or the new, never a part.
 
     Leftovers of killed writers of the same file are removed; living writers are left alone.
 
     Args:
-        path: Final name; its folder is made where it is missing.
+        path: Final name; missing folders are created.
         data: The whole content.
+        is_ours: Evidence that an existing file may be replaced.
 
     Raises:
-        DiskSpaceError: If there is no room; the old content stays.
+        ForeignFileError: If the existing file was not made by this package.
+        DiskSpaceError: If the disk is full; the old content stays.
     """
+    require_ours(path, is_ours)
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_private(path)
     private, fd = open_private(path)
@@ -82,16 +86,19 @@ def publish_bytes(path: Path, data: bytes) -> None:
     fsync_folder(path.parent)
 
 
-def publish_file(private: Path, final: Path) -> None:
+def publish_file(private: Path, final: Path, *, is_ours: IsOurs) -> None:
     """Give a finished private file its final name, durably.
 
     Args:
-        private: Complete file in the same filesystem, better in the same folder.
-        final: Name under which readers find it; replaced if it exists.
+        private: Complete file on the same file system, better in the same folder.
+        final: Name under which readers find it.
+        is_ours: Evidence that an existing file may be replaced.
 
     Raises:
+        ForeignFileError: If the existing file was not made by this package.
         DiskSpaceError: If delayed allocation finds the disk full.
     """
+    require_ours(final, is_ours)
     with explain_no_space(final, private.stat().st_size), private.open("rb") as file:
         os.fsync(file.fileno())
     private.replace(final)
@@ -99,28 +106,31 @@ def publish_file(private: Path, final: Path) -> None:
 
 
 @contextmanager
-def publishing(final: Path) -> Iterator[Path]:
+def publishing(final: Path, *, is_ours: IsOurs) -> Iterator[Path]:
     """Hand out a private path beside `final`; publish what the block wrote there.
 
     For writers that open their file themselves. Leftovers of killed writers of the same file are
-    removed first; on any error the private file is.
+    removed first; the private file is removed on any error.
 
     Args:
-        final: Final name; its folder is made where it is missing.
+        final: Final name; missing folders are created.
+        is_ours: Evidence that an existing file may be replaced.
 
     Yields:
         An empty, locked file to be written in place.
 
     Raises:
-        DiskSpaceError: If there is no room; the old content stays.
+        ForeignFileError: If the existing file was not made by this package.
+        DiskSpaceError: If the disk is full; the old content stays.
     """
+    require_ours(final, is_ours)
     final.parent.mkdir(parents=True, exist_ok=True)
     sweep_private(final)
     private, fd = open_private(final)
     try:
         with explain_no_space(final, lambda: private.stat().st_size):
             yield private
-        publish_file(private, final)
+        publish_file(private, final, is_ours=is_ours)
     except BaseException:
         private.unlink(missing_ok=True)
         raise

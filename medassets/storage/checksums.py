@@ -9,6 +9,8 @@ from isal import isal_zlib
 
 from medassets.arrays import BytesLike
 
+_CHUNK_BYTES = 1 << 20
+
 
 def byte_view(data: BytesLike) -> memoryview:
     """Return the bytes of a C-contiguous buffer, without a copy.
@@ -28,12 +30,26 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_bytes(data: bytes) -> str:
+    """Return the lower-case hex SHA-256 of bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def crc32(data: BytesLike, value: int = 0) -> int:
-    """Return the CRC-32 of a buffer, going on from `value`.
+    """Return the CRC-32 of a buffer, continued from `value`.
 
     Source: ISO 3309 polynomial, as zlib; isal computes it at memory speed.
     """
     return isal_zlib.crc32(byte_view(data), value)
+
+
+def crc32_file(path: Path) -> int:
+    """Return the CRC-32 of a file's bytes."""
+    value = 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            value = crc32(chunk, value)
+    return value
 
 
 def canonical_json(value: Any) -> bytes:
@@ -53,4 +69,4 @@ def canonical_json(value: Any) -> bytes:
 
 def fingerprint(value: Any) -> str:
     """Return the hex SHA-256 of a value's canonical JSON."""
-    return hashlib.sha256(canonical_json(value)).hexdigest()
+    return sha256_bytes(canonical_json(value))

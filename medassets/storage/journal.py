@@ -14,8 +14,7 @@ from medassets.storage.checksums import canonical_json, crc32
 class Journal:
     """One append-only file: a header line, then one line per entry, each behind its CRC-32.
 
-    The caller holds a lock that excludes other writers. Use: consume `replay`, then `open`, then
-    `append`.
+    The caller holds a lock that excludes other writers, and consumes `replay` before it appends.
 
     Attributes:
         path: The file; it appears with the first line.
@@ -49,19 +48,16 @@ class Journal:
         try:
             with self.path.open("rb") as file:
                 file.seek(self.end)
-                file.readline()
-                return not file.read(1)
+                unfinished, more = file.readline(), file.read(1)
         except FileNotFoundError:
             return True
+        # Without a header, only the beginning of one shows that the file is a journal at all.
+        is_known = self.end or _encode_lines(self.header).startswith(unfinished)
+        return bool(is_known) and not more
 
     def count_lines(self) -> int:
         """Return the number of accepted lines, the header included."""
         return self.path.read_bytes()[: self.end].count(b"\n")
-
-    def open(self) -> None:
-        """Open the file for `append`, which drops what follows the accepted lines."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(self.path, flags, 0o644)
 
     def append(self, *lines: Mapping[str, Any], durable: bool) -> None:
         """Add lines in one write, so that a kill leaves whole lines and a part of one.
@@ -71,10 +67,13 @@ class Journal:
             durable: Whether the lines must survive a power cut.
 
         Raises:
-            OSError: If the disk does not take them; the next try drops what it took.
+            OSError: If the disk does not take them; the next call drops what it took.
         """
         is_new = not self.end
         data = _encode_lines(*([self.header] if is_new else []), *lines)
+        if self._fd < 0:
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._fd = os.open(self.path, flags, 0o644)
         os.ftruncate(self._fd, self.end)
         write_all(self._fd, data)
         if durable:
@@ -83,14 +82,17 @@ class Journal:
         if durable and is_new:
             fsync_folder(self.path.parent)
 
-    def close(self) -> None:
-        """Close the file; it stays for the next run."""
-        os.close(self._fd)
-        self._fd = -1
+    def close(self, *, durable: bool = False) -> None:
+        """Close the file.
 
-    def fsync(self) -> None:
-        """Make every line survive a power cut."""
-        os.fsync(self._fd)
+        Args:
+            durable: Whether every line must survive a power cut.
+        """
+        if self._fd >= 0:
+            if durable:
+                os.fsync(self._fd)
+            os.close(self._fd)
+            self._fd = -1
 
 
 def _encode_lines(*lines: Mapping[str, Any]) -> bytes:

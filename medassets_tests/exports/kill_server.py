@@ -1,7 +1,7 @@
 """A process that forks one export per request, and kills it in the middle of a file operation.
 
-It reads one JSON request per line: `format`, `root` of the data, `out`, and `die_at`, the number of
-the file operation at which the child dies with at most half of it done; 0 lets it live. It answers
+It reads one JSON request per line: `format`, `root` of the data, `out`, `layout` of the frames, and
+`die_at`, the number of the file operation at which the child dies with at most half of it done; 0 lets it live. It answers
 with how the child ended and how many operations it began.
 """
 
@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,9 @@ def _run_child(request: dict[str, Any], writer: int) -> None:
     code = 1
     try:
         _count_operations(writer, request["die_at"])
-        export = export_clips if request["format"] == "clips" else export_clip4mc
+        export = partial(export_clip4mc, layout=request["layout"])
+        if request["format"] == "clips":
+            export = export_clips
         paths = DatasetPaths(Path(request["root"]), "tiny")
         result = export(
             paths, PARTITIONS, Path(request["out"]), options=ExportOptions(num_workers=2)

@@ -77,7 +77,7 @@ def test_a_second_export_adds_what_is_missing_only(
     exported: ExportResult, paths: DatasetPaths, out: Path
 ) -> None:
     before = read_tree(out)
-    (out / "clips/ab_c_0_1.5.mp4").write_bytes(b"short")
+    (out / "clips/ab_c_0_1.5.mp4").unlink()
     (out / "clips/.-x_0.1_2.mp4.new.tmp").write_bytes(b"left by a kill")
     again = export_clips(paths, PARTITIONS, out)
     assert (again.written, again.kept) == (1, 3)

@@ -40,8 +40,9 @@ def run_export(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Export]:
     assert server.stdout is not None
     requests, answers = server.stdin, server.stdout
 
-    def run(form: str, out: Path, *, die_at: int = 0) -> dict[str, Any]:
+    def run(form: str, out: Path, *, die_at: int = 0, layout: str = "tchw") -> dict[str, Any]:
         request = {"format": form, "root": str(root), "out": str(out), "die_at": die_at}
+        request["layout"] = layout
         requests.write(json.dumps(request) + "\n")
         requests.flush()
         return json.loads(answers.readline())
@@ -92,18 +93,19 @@ def test_an_export_killed_again_and_again_gets_done(tmp_path: Path, run_export: 
 
 
 def test_a_sample_being_replaced_is_never_seen_in_parts(tmp_path: Path, run_export: Export) -> None:
-    out = tmp_path / "out"
+    out, notes = tmp_path / "out", "sample_000001_ab/notes.txt"
     assert run_export("clip4mc", out)["code"] == 0
+    (out / notes).write_text("of the user")
     expected = read_tree(out)
-    stale = out / "sample_000001_ab"
-    before = {**expected, f"{stale.name}/size.json": b"[]"}
-    for die_at in range(1, 60):
-        (stale / "size.json").write_text("[]")
-        ended = run_export("clip4mc", out, die_at=die_at)["code"]
+    assert run_export("clip4mc", out, layout="thwc")["code"] == 0
+    before = read_tree(out)
+    operations = run_export("clip4mc", out)["operations"]
+    for kill in range(_NUM_KILLS):
+        assert run_export("clip4mc", out, layout="thwc")["code"] == 0
+        assert read_tree(out) == before
+        killed = run_export("clip4mc", out, die_at=1 + kill * operations // _NUM_KILLS)
+        assert killed["code"] == -9
         for name, content in read_tree(out).items():
             assert name.startswith(".") or content in (expected[name], before[name])
         assert run_export("clip4mc", out)["code"] == 0
         assert read_tree(out) == expected
-        if ended == 0:
-            return
-    pytest.fail("no run survived")

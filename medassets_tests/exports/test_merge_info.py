@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
-from medassets.errors import CatalogError, UsageError
+from medassets.errors import CatalogError, ForeignFileError, UsageError
+from medassets.exports.clip4mc import export_clip4mc
 from medassets.exports.merge_info import choose_val, merge_infos
+from medassets.storage.paths import DatasetPaths
+from medassets_tests.exports.making import Clip, make_shard
 
 
 def write_info(folder: Path, *, make: bool = True, **splits: list[str]) -> Path:
@@ -177,3 +180,41 @@ def test_a_byte_order_mark_is_no_trouble(tmp_path: Path) -> None:
     out: Any = tmp_path / "out.json"
     assert merge_infos([info], out).listed["train"] == 1
     assert json.loads(out.read_bytes())["train"] == ["sample_000000_ü"]
+
+
+def test_a_file_that_no_merge_wrote_is_not_replaced(tmp_path: Path, two: list[Path]) -> None:
+    out = tmp_path / "dataset_info.json"
+    out.write_text(json.dumps({"train": ["mine"], "val": [], "test": []}))
+    before = out.read_bytes()
+    with pytest.raises(
+        ForeignFileError, match=r"dataset_info\.json: this was not made by medassets"
+    ):
+        merge_infos(two, out)
+    with pytest.raises(ForeignFileError, match=r"a/dataset_info\.json: this was not made by"):
+        merge_infos(two, two[0])
+    assert out.read_bytes() == before
+
+
+def test_a_merged_file_is_replaced_until_somebody_edits_it(tmp_path: Path, two: list[Path]) -> None:
+    out = tmp_path / "dataset_info.json"
+    merge_infos(two, out)
+    merge_infos([out], out, val_count=1)
+    merge_infos([out], out, absolute=True)
+    out.write_text(out.read_text().replace("train", "test", 1))
+    with pytest.raises(
+        ForeignFileError, match=r"dataset_info\.json: this was not made by medassets"
+    ):
+        merge_infos(two, out)
+
+
+def test_the_index_of_an_export_is_merged_in_place_and_then_kept(
+    tmp_path: Path, paths: DatasetPaths
+) -> None:
+    clips = [Clip("abc_0_1"), Clip("def_0_1")]
+    make_shard(paths, "train-000000", clips)
+    index = export_clip4mc(paths, ["train-000000"], tmp_path / "export").index
+    assert merge_infos([index], index, val_count=1).listed == {"train": 1, "val": 1, "test": 0}
+    merged = index.read_bytes()
+    with pytest.raises(ForeignFileError, match=r"or that were changed since, .*dataset_info\.json"):
+        export_clip4mc(paths, ["train-000000"], tmp_path / "export")
+    assert index.read_bytes() == merged

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from medassets.errors import ForeignFileError
 from medassets.samples import SourceItem
 from medassets.shards.manifest import build_manifest, write_manifest
 from medassets.shards.record import ShardRecord
@@ -166,3 +167,35 @@ def test_the_same_shards_give_the_same_manifest_bytes(
     before = paths.manifest("train").read_bytes(), paths.wids_index("train").read_bytes()
     write_manifest(paths, "train", manifest)
     assert (paths.manifest("train").read_bytes(), paths.wids_index("train").read_bytes()) == before
+
+
+def test_a_manifest_of_this_dataset_is_replaced_even_if_it_is_damaged(
+    paths: DatasetPaths, manifest: Mapping[str, Any]
+) -> None:
+    for path in (paths.manifest("train"), paths.wids_index("train")):
+        content = path.read_bytes()
+        for other in (content[: len(content) // 2], json.dumps(json.loads(content)).encode()):
+            path.write_bytes(other)
+            write_manifest(paths, "train", manifest)
+            assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["manifest", "wids_index"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{}",
+        b"notes",
+        b'{"dataset": "other", "split": "train", "format": "webdataset"}',
+        b'{"__kind__": "wids-shard-index-v1", "wids_version": 1, "name": "theirs"}',
+    ],
+)
+def test_a_foreign_manifest_or_index_is_not_replaced(
+    paths: DatasetPaths, manifest: Mapping[str, Any], name: str, content: bytes
+) -> None:
+    path: Path = getattr(paths, name)("train")
+    path.write_bytes(content)
+    before = {p: p.read_bytes() for p in path.parent.iterdir()}
+    with pytest.raises(ForeignFileError, match=f"{path.name}: this was not made by medassets"):
+        write_manifest(paths, "train", {**manifest, "complete": True})
+    assert {p: p.read_bytes() for p in path.parent.iterdir()} == before

@@ -1,4 +1,5 @@
 import hashlib
+import io
 import json
 import os
 import resource
@@ -14,6 +15,7 @@ import pytest
 
 from medassets.errors import (
     DiskSpaceError,
+    ForeignFileError,
     Reason,
     SampleRejectedError,
     ShardIntegrityError,
@@ -137,7 +139,7 @@ def test_a_shard_that_is_not_whole_is_made_again(
     elif damage == "no record":
         record.unlink()
     elif damage == "bad record":
-        record.write_bytes(b"{}")
+        record.write_bytes(record.read_bytes()[:100])
     else:
         work = replace(work, plan_fingerprint="another")
     assert not ensure_shard(paths, work).adopted
@@ -145,6 +147,70 @@ def test_a_shard_that_is_not_whole_is_made_again(
         assert read_whole_record(paths, KEY, "another") is not None
     else:
         assert _files(paths) == good
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_a_tar_that_no_record_describes_is_not_replaced_by_other_bytes(
+    paths: DatasetPaths, make_work: MakeWork, is_readable: bool
+) -> None:
+    """A tar with the same keys as the plan, packed by another tool, and one that is no tar."""
+    shard = paths.shard(KEY)
+    shard.parent.mkdir(parents=True)
+    shard.write_bytes(b"not a tar")
+    if is_readable:
+        with tarfile.open(shard, "w") as tar:
+            for item in make_work().items:
+                tar.addfile(tarfile.TarInfo(f"{item.key}.txt"))
+    before = shard.read_bytes()
+    for _ in range(2):
+        with pytest.raises(
+            ForeignFileError, match=r"shard-000000\.tar: .*is not replaced; move it"
+        ):
+            ensure_shard(paths, make_work())
+        assert shard.read_bytes() == before
+        assert not paths.record(KEY).exists()
+    shard.unlink()
+    assert not ensure_shard(paths, make_work()).adopted
+
+
+@pytest.mark.parametrize("content", [b"{}", b"notes", b'{"dataset": "other"}'])
+def test_a_foreign_file_under_the_name_of_a_record_is_not_replaced(
+    paths: DatasetPaths, make_work: MakeWork, content: bytes
+) -> None:
+    record = paths.record(KEY)
+    record.parent.mkdir(parents=True)
+    record.write_bytes(content)
+    with pytest.raises(ForeignFileError, match=r"shard-000000\.json: this was not made by"):
+        ensure_shard(paths, make_work())
+    assert _files(paths) == {record.name: content}
+
+
+def test_a_tar_with_more_samples_than_its_record_is_not_replaced(
+    paths: DatasetPaths, make_work: MakeWork
+) -> None:
+    ensure_shard(paths, make_work())
+    with tarfile.open(paths.shard(KEY), "a") as tar:
+        member = tarfile.TarInfo("mine.txt")
+        member.size = 20_000
+        tar.addfile(member, io.BytesIO(bytes(member.size)))
+    before = _files(paths)
+    with pytest.raises(ShardIntegrityError, match="holds mine, which today's plan puts elsewhere"):
+        ensure_shard(paths, make_work())
+    assert _files(paths) == before
+
+
+@pytest.mark.parametrize("name", ["shard", "record"])
+def test_a_link_under_the_name_of_a_shard_is_not_replaced(
+    tmp_path: Path, paths: DatasetPaths, make_work: MakeWork, name: str
+) -> None:
+    ensure_shard(paths, make_work())
+    path: Path = getattr(paths, name)(KEY)
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    assert ensure_shard(paths, make_work()).adopted
+    with pytest.raises(ForeignFileError, match=rf"{path.name}: this was not made by"):
+        ensure_shard(paths, make_work(plan_fingerprint="another"))
+    assert path.is_symlink()
 
 
 def test_force_makes_a_whole_shard_again(paths: DatasetPaths, make_work: MakeWork) -> None:
@@ -225,7 +291,7 @@ def test_a_kill_inside_publication_never_pairs_a_record_with_another_tar(
     work = _counting(make_work(encode=each_item(encode_anew), plan_fingerprint="another"), calls)
     done = 0
 
-    def publish_or_die(private: Path, final: Path) -> None:
+    def publish_or_die(private: Path, final: Path, **_: object) -> None:
         nonlocal done
         if done == renames_done:
             raise KeyboardInterrupt

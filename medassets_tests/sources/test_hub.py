@@ -10,6 +10,7 @@ import pytest
 
 from medassets.errors import (
     CatalogError,
+    ForeignFileError,
     LockTimeoutError,
     MedassetsError,
     Reason,
@@ -330,12 +331,16 @@ def test_right_file_at_the_target_is_taken_over(
     assert not hub.requests("resolve")
 
 
-def test_damaged_file_at_the_target_is_replaced(
+def test_damaged_file_at_the_target_is_replaced_if_it_was_staged_there(
     hub: LocalHub, source: HubSource, repo: Path, tmp_path: Path
 ) -> None:
     damaged = bytearray((repo / VOLUME).read_bytes())
     damaged[1234] ^= 1
     (tmp_path / "file").write_bytes(damaged)
+    with pytest.raises(ForeignFileError, match="file: this was not made by medassets"):
+        fetch(source, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == damaged
+    (tmp_path / ".file.staged.json").write_text("{}")
     assert fetch(source, tmp_path / "file").path.read_bytes() == (repo / VOLUME).read_bytes()
 
 

@@ -22,7 +22,6 @@ def path(tmp_path: Path) -> Path:
 def append(path: Path, *lines: dict[str, int]) -> None:
     journal = Journal(path, HEADER)
     list(journal.replay())
-    journal.open()
     journal.append(*lines, durable=True)
     journal.close()
 
@@ -67,7 +66,6 @@ def test_a_line_counts_when_the_next_is_asked_for(path: Path) -> None:
     for line in journal.replay():
         if line["n"] == 1:
             break
-    journal.open()
     journal.append({"n": 2}, durable=False)
     journal.close()
     assert read(path) == [{"n": 0}, {"n": 2}]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from medassets.storage.atomic import publishing
+from medassets.storage.ownership import never
 from medassets.video.clips.plan import ClipEncoding, ClipFacts
 from medassets.video.timeline import Segment
 
@@ -26,7 +27,7 @@ def write_clip(
         video: The source.
         segment: The stretch.
         encoding: How to make it.
-        target: Final name; replaced if it exists.
+        target: Final name; must not exist.
         on_progress: Called for every packet read.
 
     Returns:
@@ -41,7 +42,7 @@ def write_clip(
     """
     from medassets.video.clips.verify import explain_failure, verify_clip
 
-    with publishing(target) as private, explain_failure():
+    with publishing(target, is_ours=never) as private, explain_failure():
         if encoding.mode == "copy":
             from medassets.video.clips.stream_copy import copy_streams as write
         else:

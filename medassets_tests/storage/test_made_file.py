@@ -1,0 +1,46 @@
+"""A file at the user's choice is replaced as long as nobody changed it."""
+
+from pathlib import Path
+
+import pytest
+
+from medassets.errors import ForeignFileError
+from medassets.storage.made_file import publish_made
+
+
+def test_a_file_is_replaced_by_its_next_content(tmp_path: Path) -> None:
+    for content in (b"one", b"two", b"one"):
+        publish_made(tmp_path / "a.json", content)
+        assert (tmp_path / "a.json").read_bytes() == content
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".a.json.made.jsonl", "a.json"]
+
+
+def test_a_foreign_or_an_edited_file_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(b"theirs")
+    with pytest.raises(ForeignFileError, match=r"a\.json: this was not made by medassets, or was"):
+        publish_made(path, b"ours")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json"]
+    path.unlink()
+    publish_made(path, b"ours")
+    path.write_bytes(b"edited")
+    with pytest.raises(ForeignFileError, match=r"a\.json: this was not made by medassets, or was"):
+        publish_made(path, b"next")
+    assert path.read_bytes() == b"edited"
+
+
+def test_a_content_that_a_killed_run_announced_is_ours(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    publish_made(path, b"one")
+    publish_made(path, b"two")
+    # The journal knows both; a kill before the rename leaves the first.
+    path.write_bytes(b"one")
+    publish_made(path, b"three")
+    assert path.read_bytes() == b"three"
+
+
+def test_other_evidence_counts_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(b"of an older version")
+    publish_made(path, b"new", is_ours=lambda path: b"older" in path.read_bytes())
+    assert path.read_bytes() == b"new"
