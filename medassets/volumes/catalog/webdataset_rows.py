@@ -40,7 +40,6 @@ WEBDATASET_ROW_SCHEMA = pa.schema(
 )
 """Columns of `read_webdataset_rows`: those of arrays, and the suffix of the member of each role."""
 
-_EMPTY = WEBDATASET_ROW_SCHEMA.empty_table()
 # Of these rows; another number makes every tar be read again.
 _VERSION = 2
 # Small reads on a network disk only wait.
@@ -75,7 +74,11 @@ def read_webdataset_rows(
         CatalogError: If a declaration names no tar, or one that is none of the source's.
     """
     reading = _fingerprint_reading(spec, with_texts=with_texts)
-    schema = WEBDATASET_ROW_SCHEMA if with_texts else drop_texts(_EMPTY).schema
+    schema = (
+        WEBDATASET_ROW_SCHEMA
+        if with_texts
+        else drop_texts(WEBDATASET_ROW_SCHEMA.empty_table()).schema
+    )
     known = KnownTars(previous, reading=reading, columns=schema.names)
     rows: list[Row] = []
     read: dict[str, tuple[TarStat, int]] = {}
