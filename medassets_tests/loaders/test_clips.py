@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from medassets.errors import ShardIntegrityError
 from medassets.loaders import ClipDataset
+from medassets_tests.loaders.contract import DatasetContract
 from medassets_tests.small_shards import Members, make_shards, pack_tar
 
 NUM_SAMPLES = (3, 2)
@@ -35,6 +37,14 @@ def make_clip_members(number: int) -> Members:
         ("tokens.npy", encode_npy(np.arange(77) + number)),
         ("size.json", json.dumps(size).encode()),
     )
+
+
+class TestClipDataset(DatasetContract):
+    def write(self, folder: Path) -> Path:
+        return make_shards(folder, NUM_SAMPLES, make_clip_members, dataset="films", stage="frames")
+
+    def open(self, source: Any, **arguments: Any) -> ClipDataset:
+        return ClipDataset(source, **arguments)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from medassets.loaders.arrays import _TILE_BYTES  # pyright: ignore[reportPrivat
 from medassets.loaders.collate import StackedSamples
 from medassets.loaders.widen_kernel import widen_half
 from medassets_tests.loaders.conftest import COUNTS, SHAPE
+from medassets_tests.loaders.contract import DatasetContract
 from medassets_tests.small_shards import (
     make_labels,
     make_shards,
@@ -32,6 +33,14 @@ from medassets_tests.small_shards import (
 from medassets_tests.storage.formats.test_npy import BROKEN, wrap
 
 NUM_SAMPLES = sum(COUNTS)
+
+
+class TestVolumeDataset(DatasetContract):
+    def write(self, folder: Path) -> Path:
+        return make_shards(folder, (3, 2), partial(make_volume_members, shape=SHAPE))
+
+    def open(self, source: Any, **arguments: Any) -> VolumeDataset:
+        return VolumeDataset(source, **arguments)
 
 
 def read_volume(folder: Path, number: int) -> np.ndarray:

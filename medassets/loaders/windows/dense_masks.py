@@ -74,7 +74,7 @@ class DenseMask:
         """Return the points that `pick` selects; the whole file is read for each call.
 
         Raises:
-            WindowFileError: If the file has become shorter.
+            WindowFileError: If the file is missing or has become shorter.
         """
         bits = POOL.lend((count_blocks_of(self.shape) * BLOCK_BYTES,), "u1")
         occupancy, is_binary = self._pack(bits)
@@ -118,13 +118,21 @@ class DenseMask:
         return values
 
     def _iter_pieces(self) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-        """Yield (index of the first voxel, voxels); a piece is valid until the next one."""
+        """Yield (index of the first voxel, voxels); a piece is valid until the next one.
+
+        Raises:
+            WindowFileError: If the file is missing or has become shorter.
+        """
         num_voxels, step = math.prod(self.shape), PIECE_BYTES // self.dtype.itemsize
         if self.voxels is not None:
             yield from ((n, self.voxels[n : n + step]) for n in range(0, num_voxels, step))
             return
         memory = POOL.lend((PIECE_BYTES,), "u1")
-        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            msg = f"{self.path}: cannot be read any more ({error.strerror})"
+            raise WindowFileError(msg) from error
         try:
             for start in range(0, num_voxels, step):
                 size = min(step, num_voxels - start) * self.dtype.itemsize

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from medassets.errors import WindowFileError
 from medassets.loaders import CTWindowSparseSDF
+from medassets_tests.loaders.contract import DatasetContract, damage_file
 from medassets_tests.loaders.windows.window_data import (
     CACHES,
     FORMS,
@@ -22,6 +24,45 @@ from medassets_tests.loaders.windows.window_data import (
     write_form,
     write_shards,
 )
+
+
+def open_first_epoch(source: str, **arguments: Any) -> CTWindowSparseSDF:
+    """Open windows that sample points and read files each time."""
+    dataset = CTWindowSparseSDF(source, max_points=1000, **NO_CACHE, **arguments)
+    dataset.set_epoch(0)
+    return dataset
+
+
+class TestWindowsFromShards(DatasetContract):
+    def write(self, folder: Path) -> str:
+        return write_form(folder, "raw")
+
+    def open(self, source: Any, **arguments: Any) -> CTWindowSparseSDF:
+        return open_first_epoch(source, **arguments)
+
+
+class TestWindowsFromFolders(DatasetContract):
+    form, suffix = "npy", ".npy"
+
+    def write(self, folder: Path) -> str:
+        return write_form(folder, self.form)
+
+    def open(self, source: Any, **arguments: Any) -> CTWindowSparseSDF:
+        return open_first_epoch(source, **arguments)
+
+    def last_file(self, folder: Path) -> Path:
+        return next((folder / f"case_{NUM_CASES - 1}" / "windows").glob(f"*{self.suffix}"))
+
+    def test_a_damaged_file_is_named(self, folder: Path, source: Any) -> None:
+        damaged, dataset = self.last_file(folder), self.open(source)
+        damage_file(damaged)
+        with pytest.raises(WindowFileError, match=damaged.name):
+            list(dataset)
+        assert [item.path for item in self.open(source).left_out] == [str(damaged)]
+
+
+class TestWindowsFromLists(TestWindowsFromFolders):
+    form, suffix = "sparse", ".npz"
 
 
 @pytest.mark.parametrize("form", FORMS)
