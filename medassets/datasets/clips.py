@@ -1,4 +1,4 @@
-"""mp4 clips as samples: cut from a video into a shard, and taken out again to be decoded."""
+"""mp4 clips as samples: written into a shard, and extracted from it to be decoded."""
 
 import json
 import os
@@ -32,14 +32,14 @@ def cut_clips(
 ) -> list[Encoded]:
     """Return the clips of one video as samples: `mp4`, `txt` and `json`.
 
-    A clip is written to scratch space and probed before it counts.
+    Each clip is written to scratch space and verified.
 
     Args:
         items: Catalog rows of the clips.
         staged: Their video.
-        decoder: Processes that cut.
+        decoder: Decoder processes.
         encoding: How clips are written.
-        fingerprint: What a clip's making is known by; stored with it.
+        fingerprint: Returns the fingerprint of a clip's inputs and settings; stored with it.
     """
     made: list[Encoded] = []
     with open_scratch() as scratch:
@@ -102,10 +102,10 @@ def _encode(
 
 @dataclass(frozen=True)
 class ClipShard:
-    """One published shard of clips, whose clips are wanted as files.
+    """One published shard of clips that are extracted as files.
 
     Attributes:
-        paths: Where the stage `clips` lies.
+        paths: Paths of the stage `clips`.
         record: Record of the shard.
         scratch: Takes the files.
     """
@@ -115,12 +115,12 @@ class ClipShard:
     scratch: Scratch = field(repr=False)
 
     def place(self, items: Sequence[SourceItem]) -> list[SourceItem]:
-        """Return the items with the stretch inside their own clips."""
+        """Return the items with their segments relative to their own clips."""
         samples = {sample.key: sample for sample in self.record.samples}
         return [_inside_clip(item, samples.get(item.key)) for item in items]
 
     def stage(self, items: Sequence[SourceItem]) -> Mapping[str, Staged]:
-        """Return the clips as files, by sample key; a clip that was rejected stays so."""
+        """Return the clips as files, by sample key; rejected clips stay rejected."""
         samples = {sample.key: sample for sample in self.record.samples}
         lost = {r.key: r for r in self.record.rejected}
         staged: dict[str, Staged] = {}
@@ -154,18 +154,18 @@ def open_clip_shard(paths: DatasetPaths, partition_key: str, fingerprint: str) -
     """Return a published shard of clips.
 
     Args:
-        paths: Where the stage `clips` lies.
+        paths: Paths of the stage `clips`.
         partition_key: The shard.
-        fingerprint: Plan fingerprint that it must have been made with.
+        fingerprint: Required plan fingerprint.
 
     Raises:
-        CatalogError: If it is not there, or was made from other inputs or settings.
+        CatalogError: If it is missing, or was made from other inputs or settings.
     """
     record = read_whole_record(paths, partition_key, fingerprint)
     if record is None:
         msg = (
-            f"{partition_key}: frames are to come from clips, but there is no whole, current shard "
-            f"of clips; run `medassets build {paths.dataset} --mode clip` first"
+            f"{partition_key}: frames are made from clips, but the shard of clips is missing, damaged "
+            f"or out of date; run `medassets build {paths.dataset} --mode clip` first"
         )
         raise CatalogError(msg)
     return ClipShard(paths, record, make_scratch())
@@ -174,6 +174,6 @@ def open_clip_shard(paths: DatasetPaths, partition_key: str, fingerprint: str) -
 def _inside_clip(item: SourceItem, sample: SampleEntry | None) -> SourceItem:
     if sample is None:
         return replace(item, path=f"clips/{item.key}.mp4")
-    # A path of its own: the clips of one video lie in several files here.
+    # A path per clip, since the clips of one video are separate files here.
     row = move_to_clip(item.row, int(sample.facts["duration_ms"]))
     return replace(item, path=f"clips/{item.key}.mp4", row=row)

@@ -1,6 +1,6 @@
 """Video clips as a kind of dataset: frame tensors, and mp4 clips beside them.
 
-Both stages stand on one catalog and one plan; each has shards, records and a status of its own.
+Both stages share one catalog and one plan; each has its own shards, records and status.
 """
 
 import os
@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 _DECODED_PER_WALL_S = 100.0
 _GUESSED_CLIP_S = 30.0
 _CLIP_BYTES_PER_S = 120_000
-# 2: no number of the metadata's row in the json; times count in the video.
+# 2: the json has no row number of the metadata; timestamps count from the start of the video.
 _FRAMES_VERSION = 2
-# 2: no number of the row; a copied clip shows the frames of its stretch only.
+# 2: no row number; a copied clip displays the frames of its segment only.
 _CLIPS_VERSION = 2
 
 _OWN_FIELDS = frozenset(
@@ -78,18 +78,18 @@ def list_video_rules() -> list[FieldRule]:
 
 @dataclass(frozen=True)
 class _VideoClips:
-    """What both stages share: rows and their plan.
+    """The catalog and plan that both stages share.
 
     Attributes:
         spec: The declaration.
-        decoder: Processes that decode; without one, a pool of this process's own is opened.
+        decoder: Decoder processes; None opens a pool for this process.
     """
 
     spec: VideoClipDatasetSpec
     decoder: "DecoderPool | None" = field(default=None, repr=False, compare=False)
 
     def with_decoder(self, decoder: "DecoderPool") -> Self:
-        """Return the same kind with processes that another one ends."""
+        """Return the same kind with decoder processes that the caller ends."""
         return replace(self, decoder=decoder)
 
     @property
@@ -104,7 +104,7 @@ class _VideoClips:
         return FolderSource(Path(self.spec.source_folder).expanduser())
 
     def plan_settings(self) -> Mapping[str, Any]:
-        """Return what gives a video its split."""
+        """Return the settings that assign videos to splits."""
         return {"split_mode": self.spec.split_mode, "seed": self.spec.seed}
 
     def read_rows(
@@ -115,7 +115,7 @@ class _VideoClips:
         previous: pa.Table | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> pa.Table:
-        """Return one row per record of the metadata, matched to its file; see `video.rows`."""
+        """Return one row per record of the metadata, matched to its file; see `read_video_rows`."""
         from medassets.video.catalog.rows import read_video_rows
 
         if not isinstance(source, FolderSource):
@@ -133,7 +133,7 @@ class _VideoClips:
         )
 
     def describe_catalog(self, table: pa.Table) -> Mapping[str, Any]:
-        """Return how much of the metadata has a video, and why the rest has none."""
+        """Return how many records have a video, and why the others do not."""
         from medassets.video.catalog.coverage import summarize_coverage
 
         return asdict(summarize_coverage(table))
@@ -180,7 +180,7 @@ class VideoFrames(_VideoClips):
         )
 
     def request(self) -> "FrameRequest":
-        """Return which frames of a clip are wanted, and how large."""
+        """Return which frames of a clip are kept, and their size."""
         from medassets.video.frames.decoding import FrameRequest
 
         spec = self.spec
@@ -194,7 +194,7 @@ class VideoFrames(_VideoClips):
         )
 
     def encoder(self) -> Encode:
-        """Return the function that decodes all clips of one video in one go."""
+        """Return the function that decodes all clips of one video in one call."""
         from medassets.video.samples import encode_clip_sample
         from medassets.video.tokens import open_tokenizer
 
@@ -225,10 +225,10 @@ class VideoFrames(_VideoClips):
         return encode
 
     def open_files(self, paths: DatasetPaths, partition_key: str) -> ClipShard | None:
-        """Return the shard's clips where the declaration takes frames from them.
+        """Return the shard's clips if the declaration makes frames from clips.
 
         Raises:
-            CatalogError: If there are none, or they were made from other inputs or settings.
+            CatalogError: If they are missing, or were made from other inputs or settings.
         """
         if self.spec.frames_from == "source":
             return None
@@ -239,7 +239,7 @@ class VideoFrames(_VideoClips):
         )
 
     def estimate(self, row: Mapping[str, Any]) -> Estimate:
-        """Guess from the length of the clip; nothing is fetched."""
+        """Estimate from the length of the clip, without reading files."""
         num_frames = self.spec.max_frames if self.spec.num_frames == "all" else self.spec.num_frames
         frames = int(num_frames) * self.spec.height * self.spec.width * 3
         return Estimate(
@@ -247,7 +247,7 @@ class VideoFrames(_VideoClips):
         )
 
     def manifest_fields(self, records: Sequence[ShardRecord]) -> Mapping[str, Any]:
-        """Return shape and dtype of every sample; None frames when they keep their number."""
+        """Return shape and dtype of every sample; the number of frames is None if it varies."""
         spec = self.spec
         num_frames = None if spec.num_frames == "all" else spec.num_frames
         return {
@@ -259,7 +259,7 @@ class VideoFrames(_VideoClips):
         }
 
     def describe_shard(self, record: ShardRecord) -> Mapping[str, Any]:
-        """Return how many frames a shard holds, and what decoded them."""
+        """Return the number of frames of a shard, and the devices that decoded them."""
         frames = sum(int(sample.facts["num_frames"]) for sample in record.samples)
         devices = Counter(str(sample.facts["device"]) for sample in record.samples)
         reasons = Counter(str(s.facts["fallback"]) for s in record.samples if s.facts["fallback"])
@@ -276,7 +276,7 @@ class VideoFrames(_VideoClips):
 
 @dataclass(frozen=True)
 class VideoClips(_VideoClips):
-    """The stage `clips`: each clip as an mp4 of its own."""
+    """The stage `clips`: each clip as an mp4 file."""
 
     @property
     def stage(self) -> str:
@@ -326,7 +326,7 @@ class VideoClips(_VideoClips):
         """Return None: clips are cut from the source's videos."""
 
     def estimate(self, row: Mapping[str, Any]) -> Estimate:
-        """Guess from the length of the clip; nothing is fetched."""
+        """Estimate from the length of the clip, without reading files."""
         length_s = _length_s(row)
         return Estimate(
             raw_bytes=0,
@@ -335,15 +335,15 @@ class VideoClips(_VideoClips):
         )
 
     def manifest_fields(self, records: Sequence[ShardRecord]) -> Mapping[str, Any]:
-        """Return what a sample is: a clip, not an array."""
+        """Return the format of a sample: a clip, not an array."""
         return {"preprocessed": False, "sample_format": "mp4"}
 
     def describe_shard(self, record: ShardRecord) -> Mapping[str, Any]:
-        """Return how long the shard's clips are together."""
+        """Return the total duration of the shard's clips."""
         return {"seconds_of_video": sum(s.facts["duration_ms"] for s in record.samples) / 1000}
 
     def draw_preview(self, shard: Path, record: ShardRecord) -> bytes | None:
-        """Return None: the frames stage shows the pictures."""
+        """Return None; the stage `frames` has previews."""
         return None
 
 
@@ -369,7 +369,7 @@ def _read_clip(fd: int, sample: SampleEntry) -> tuple[FrameBatchArray, str]:
 
 
 def _probe_all(files: Mapping[str, Path]) -> Mapping[str, Any]:
-    """Probe files in processes of their own: a hostile one must not end the catalog's run."""
+    """Probe files in decoder processes, so that a hostile file does not end the run."""
     from medassets.shards.pipeline import iter_in_order
     from medassets.video.processes.pool import DecoderPool
 

@@ -1,4 +1,4 @@
-"""The decoder processes of a run: opened by the first asset that needs them, closed with the run."""
+"""Decoder processes of a run: started by the first asset that needs them, ended with the run."""
 
 from typing import TYPE_CHECKING
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 class VideoDecoderResource(dg.ConfigurableResource):
-    """Opens the processes that decode videos; all stages of a run share them.
+    """Starts the processes that decode videos; all stages of a run share them.
 
     Attributes:
-        device: `auto` takes GPUs where they give the right frames, `cpu` none, `cuda` nothing else.
-        gpu_ids: GPUs to use, as CUDA counts them; empty uses all.
+        device: `auto` uses GPUs if their frames are correct, `cpu` no GPU, `cuda` only GPUs.
+        gpu_ids: GPUs to use, by their CUDA index; empty uses all.
         workers_per_gpu: Processes for each GPU.
         num_workers: Processes when the CPU decodes; 0 means one per core.
-        timeout_s: A decoder that gives no sign of life for so long is ended, in seconds.
+        timeout_s: A decoder that does not respond for this long is ended, in seconds.
     """
 
     device: str = "auto"
@@ -30,17 +30,17 @@ class VideoDecoderResource(dg.ConfigurableResource):
 
     @property
     def pool(self) -> "DecoderPool":
-        """The pool of this run; nothing starts before it is used.
+        """The pool of this run; processes start when it is first used.
 
-        What encodes outlives the asset that asks for it, since the IO manager writes the shards:
-        so the pool is closed with the run, not by the asset.
+        The IO manager writes shards after the asset has returned, so the pool is closed with the
+        run, not by the asset.
         """
         if self._pool is None or self._pool.is_closed:
             self._pool = self.open()
         return self._pool
 
     def open(self) -> "DecoderPool":
-        """Return a new pool, for use outside of a run; the caller closes it.
+        """Return a new pool for use outside a run; the caller closes it.
 
         Raises:
             SpecError: If a field is out of range; the message names it.

@@ -1,7 +1,7 @@
-"""Videos whose frames draw their own number, in every coding and with every trap that real ones have.
+"""Synthetic videos whose frames show their own number, with many codecs and container features.
 
-A frame is a grid of dark and light blocks that spell its number, so that a test can read from a
-small picture, stretched and coded with loss, which frame it is, and notices when it is turned.
+A frame is a grid of dark and light blocks that encode its number, so that a test can identify it
+in a small, stretched picture of a lossy codec, and detects rotation and mirroring.
 """
 
 import os
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _ROWS, _COLUMNS = 4, 6
 _NUM_BITS = _ROWS * _COLUMNS
-# So that a picture that is turned, mirrored or spoiled is hardly ever taken for a number.
+# Check bits, so that rotated, mirrored or corrupt pictures are rarely read as a number.
 _NUM_CHECK_BITS, _CHECK_FACTOR, _CHECK_OFFSET = 8, 167, 93
 _DARK, _LIGHT = 40, 215
 _CLOCK_HZ = 90_000
@@ -31,35 +31,35 @@ _AUDIO_CODECS = {"mp4": "aac", "mov": "aac", "avi": "mp2"}
 _VPX = {"deadline": "good", "auto-alt-ref": "1", "lag-in-frames": "16"}
 
 MOST_FRAMES = 1 << (_NUM_BITS - _NUM_CHECK_BITS)
-"""Numbers that a picture can spell are below this."""
+"""Numbers that a picture can encode are below this."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoRecipe:
-    """What a synthetic video is like.
+    """Properties of a synthetic video.
 
     Attributes:
         codec: Encoder of FFmpeg: libx264, libx265, libvpx-vp9, libsvtav1, mpeg4, and others.
-        num_frames: Frames that are shown.
+        num_frames: Displayed frames.
         fps: Frames per second.
         is_variable: Irregular gaps between frames, in whole milliseconds, 1/fps on average.
-        width: Pixels from left to right as shown.
-        height: Pixels from top to bottom as shown.
-        num_b_frames: Most frames in a row that hang on later ones.
+        width: Width as displayed, in pixels.
+        height: Height as displayed, in pixels.
+        num_b_frames: Maximum number of consecutive B-frames.
         gop_frames: Frames from one key frame to the next.
-        has_open_gop: Frames shown before a key frame may hang on it and on the one before.
-        num_hidden: Frames before the shown ones that an edit list cuts away (mp4 and mov).
-        rotation: Degrees clockwise by which a player turns the stored picture.
-        is_mirrored: A player swaps left and right after that.
-        has_ten_bits: 10 bits a sample rather than 8.
-        start_s: When the first shown frame appears.
+        has_open_gop: Frames displayed before a key frame may depend on it and on the one before.
+        num_hidden: Frames before the displayed ones that an edit list hides (mp4 and mov).
+        rotation: Degrees clockwise by which players rotate the stored picture.
+        is_mirrored: Players swap left and right after the rotation.
+        has_ten_bits: 10 bits per sample rather than 8.
+        start_s: Time of the first displayed frame.
         has_audio: A tone that begins at 0.
-        colour: Red, green and blue of a plain picture rather than a number.
-        matrix: Colour matrix, `bt709` or `bt601`; empty is BT.601, but the file does not say so.
+        colour: Red, green and blue of a uniform picture instead of a number.
+        matrix: Colour matrix, `bt709` or `bt601`; empty is BT.601 without stating it in the file.
         has_full_range: Luma from 0 to 255 rather than 16 to 235.
-        noise: Amplitude of a moving texture behind the number; 0 is a plain background.
+        noise: Amplitude of a moving texture added to the picture; 0 adds none.
         options: Further options of the encoder.
-        seed: Seed of gaps and texture.
+        seed: Seed of frame gaps and texture.
     """
 
     codec: str = "libx264"
@@ -91,9 +91,9 @@ class MadeVideo:
 
     Attributes:
         path: The file.
-        times_s: When each shown frame appears, from the container's start, before any rounding to
-            the container's ticks.
-        numbers: The number each of them draws.
+        times_s: Time of each displayed frame from the container's start, before rounding to the
+            container's ticks.
+        numbers: The number that each of them shows.
     """
 
     path: Path
@@ -105,15 +105,15 @@ def make_video(path: Path, recipe: VideoRecipe) -> MadeVideo:
     """Encode a synthetic video.
 
     Args:
-        path: File to write; its ending names the container.
-        recipe: What the video is like.
+        path: File to write; its extension selects the container.
+        recipe: Properties of the video.
     """
     import av
 
-    # SVT-AV1 writes its settings to the terminal unless told before it is first used.
+    # SVT-AV1 prints its settings unless this is set before its first use.
     os.environ.setdefault("SVT_LOG", "1")
     times = _plan_times(recipe)
-    # Negative times stay as they are: the muxer then writes an edit list that hides them.
+    # Keep negative timestamps: the muxer then writes an edit list that hides them.
     options = {"avoid_negative_ts": "disabled"} if recipe.num_hidden else {}
     with av.open(str(path), "w", options=options) as container:
         stream = _add_stream(container, recipe)
@@ -131,10 +131,10 @@ def make_video(path: Path, recipe: VideoRecipe) -> MadeVideo:
 
 
 def draw_frame_number(number: int, *, height: int, width: int) -> npt.NDArray[np.uint8]:
-    """Draw a number as blocks that fill the picture.
+    """Encode a number as blocks that fill the picture.
 
     Args:
-        number: 0 up to `MOST_FRAMES`.
+        number: From 0 to `MOST_FRAMES` - 1.
         height: Height, at least 4 pixels; `width` at least 6.
         width: Width.
 
@@ -150,26 +150,26 @@ def draw_frame_number(number: int, *, height: int, width: int) -> npt.NDArray[np
 
 
 def read_frame_number(frame: npt.NDArray[np.uint8]) -> int:
-    """Read the number that a frame draws.
+    """Read the number that a frame shows.
 
     Args:
         frame: uint8, axes (h, w, c) or (h, w), upright, of any size.
 
     Raises:
-        ValueError: If it draws no number: it is another picture, turned, mirrored or spoiled.
+        ValueError: If it shows no number: another, rotated, mirrored or corrupt picture.
     """
     grey = frame.astype(np.float64)
     grey = grey.mean(axis=2) if grey.ndim == 3 else grey
     bits = sum(1 << bit for bit, mean in enumerate(_cell_means(grey)) if mean > 127.5)
     number = bits >> _NUM_CHECK_BITS
     if bits & ((1 << _NUM_CHECK_BITS) - 1) != _check(number):
-        msg = f"the picture spells no number (bits {bits:0{_NUM_BITS}b})"
+        msg = f"the picture shows no number (bits {bits:0{_NUM_BITS}b})"
         raise ValueError(msg)
     return number
 
 
 def _cell_means(grey: npt.NDArray[np.float64]) -> Iterator[float]:
-    # The borders of a block are blurred.
+    # Borders of blocks are blurred.
     height, width = grey.shape[0] / _ROWS, grey.shape[1] / _COLUMNS
     for row in range(_ROWS):
         for column in range(_COLUMNS):
@@ -187,7 +187,7 @@ def _check(number: int) -> int:
 
 
 def _plan_times(recipe: VideoRecipe) -> list[Fraction]:
-    """Return when every frame appears, those before the first shown one before `start_s`."""
+    """Return the time of every frame; hidden frames are before `start_s`."""
     total = recipe.num_hidden + recipe.num_frames
     gaps = [Fraction(1, recipe.fps)] * total
     if recipe.is_variable:
@@ -210,7 +210,7 @@ def _add_stream(container: "OutputContainer", recipe: VideoRecipe) -> "VideoStre
     stream.width, stream.height = _stored_sides(recipe)
     stream.pix_fmt = _pixel_format(recipe)
     context = stream.codec_context
-    # Rates that do not change are what some containers and encoders can hold.
+    # Some containers and encoders support constant frame rates only.
     ticks = 1000 if recipe.is_variable else recipe.fps
     context.time_base = Fraction(1, ticks)
     context.thread_count = 1
@@ -226,7 +226,7 @@ def _add_stream(container: "OutputContainer", recipe: VideoRecipe) -> "VideoStre
 
 
 def _display_matrix(recipe: VideoRecipe) -> list[int]:
-    """Source: libavutil/display.h; a point is shown at (a x + c y, b x + d y)."""
+    """Source: libavutil/display.h; a point is displayed at (a x + c y, b x + d y)."""
     a, b, c, d = {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[
         recipe.rotation
     ]
@@ -243,7 +243,7 @@ def _stored_sides(recipe: VideoRecipe) -> tuple[int, int]:
 
 def _pixel_format(recipe: VideoRecipe) -> str:
     if recipe.width % 2 or recipe.height % 2:
-        # Half a pixel of colour cannot be stored, so an odd side needs colour in full.
+        # Odd sides need full chroma resolution.
         return "yuv444p10le" if recipe.has_ten_bits else "yuv444p"
     return "yuv420p10le" if recipe.has_ten_bits else "yuv420p"
 
@@ -259,7 +259,7 @@ def _encoder_options(recipe: VideoRecipe) -> dict[str, str]:
             "crf": "20",
             "x265-params": f"{x26x}:b-adapt=0:log-level=none:pools=none:frame-threads=1",
         },
-        # Pictures that are not shown but only referred to: one packet, then, holds two.
+        # Includes hidden reference pictures, which share a packet with a displayed one.
         "libvpx-vp9": {"crf": "20", "b": "0", "cpu-used": "6", **_VPX},
         "libvpx": {"crf": "10", "b": "2M", "cpu-used": "6", **_VPX},
         "libsvtav1": {
@@ -293,17 +293,17 @@ def _make_frame(number: int, recipe: VideoRecipe) -> "VideoFrame":
 
 
 def _store(rgb: npt.NDArray[np.uint8], recipe: VideoRecipe) -> npt.NDArray[np.uint8]:
-    """Undo what a player does to the stored picture."""
+    """Undo the rotation and mirroring of players."""
     unmirrored = rgb[:, ::-1] if recipe.is_mirrored else rgb
     return np.ascontiguousarray(np.rot90(unmirrored, recipe.rotation // 90))
 
 
 def _add_texture(rgb: npt.NDArray[np.uint8], number: int, recipe: VideoRecipe) -> None:
-    """Add a texture that moves, coarse and fine, as a film's pictures do; and grain."""
+    """Add moving textures of several scales, and grain."""
     height, width = rgb.shape[:2]
     moved = rgb.astype(np.int16)
     for index, layer in enumerate(_make_layers(height, width, recipe.noise, recipe.seed)):
-        # Grain jumps, the others drift at their own pace.
+        # Grain changes completely per frame, the other layers move slowly.
         steps = (number * 7919, number * 104729) if not index else (0, number * index)
         moved += np.roll(layer, (steps[0] % height, steps[1] % width), axis=(0, 1))
     rgb[:] = np.clip(moved, 0, 255)

@@ -1,22 +1,22 @@
-"""What is known of a video without decoding all of it."""
+"""Facts of a video that are known without decoding all of it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """Facts of the video stream that is used: the first that is no attached picture.
+    """Facts of the first video stream that is not an attached picture.
 
     Attributes:
-        codec: Name of the coding, such as `h264`.
+        codec: Name of the codec, such as `h264`.
         pixel_format: Name of the stored pixel format, such as `yuv420p`.
-        width: Pixels from left to right as shown; pixels that are not square count as they are.
-        height: Pixels from top to bottom as shown.
-        rotation: Degrees clockwise by which the stored picture is turned to be shown.
-        mirrored: Whether left and right are swapped after that.
-        duration_ms: Duration as the container states it, rounded; None if it does not.
-        fps: Average frame rate as the container states it; None if it does not.
-        has_audio: Whether there is sound.
+        width: Width as displayed, in pixels; the pixel aspect ratio is not applied.
+        height: Height as displayed, in pixels.
+        rotation: Degrees clockwise by which the stored picture is rotated for display.
+        mirrored: Whether left and right are swapped after the rotation.
+        duration_ms: Duration stated by the container, rounded; None if not stated.
+        fps: Average frame rate stated by the container; None if not stated.
+        has_audio: Whether the file has audio.
     """
 
     codec: str

@@ -1,4 +1,4 @@
-"""A contact sheet: the first clips of a shard, a few frames each, with their texts."""
+"""Draw a contact sheet: the first clips of a shard, a few frames each, with their texts."""
 
 import io
 import re
@@ -28,7 +28,7 @@ _QUALITIES = (75, 65, 55, 45, 35, 25)
 
 
 def draw_contact_sheet(clips: Sequence[tuple[FrameBatchArray, str]]) -> bytes:
-    """Return a JPEG of at most 10 KB: a row of four frames per clip, its text beneath.
+    """Return a JPEG of at most 10 KB: one row of four frames per clip, with its text below.
 
     Args:
         clips: Frames, uint8 (t, h, w, c), c = R, G, B, and the text of each clip; at least one.
@@ -42,7 +42,7 @@ def draw_contact_sheet(clips: Sequence[tuple[FrameBatchArray, str]]) -> bytes:
 
 
 def _shrink(clips: Sequence[tuple[FrameBatchArray, str]], width_px: int) -> bytes:
-    """Encode at falling quality until the sheet is small enough, or the quality exhausted."""
+    """Encode at falling quality until the sheet is small enough, or at the lowest quality."""
     rows = [_draw_clip(frames, text, width_px) for frames, text in clips]
     sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)))
     top, content = 0, b""
@@ -57,7 +57,7 @@ def _shrink(clips: Sequence[tuple[FrameBatchArray, str]], width_px: int) -> byte
 
 
 def _draw_clip(frames: FrameBatchArray, text: str, width_px: int) -> Image.Image:
-    """Draw frames spread over the clip side by side, the text beneath."""
+    """Draw frames spread over the clip side by side, with the text below."""
     height = max(round(width_px * frames.shape[1] / frames.shape[2]), 1)
     width = _FRAMES_PER_CLIP * (width_px + _GAP_PX) - _GAP_PX
     row = Image.new("RGB", (width, height + _TEXT_HEIGHT_PX))
@@ -70,7 +70,7 @@ def _draw_clip(frames: FrameBatchArray, text: str, width_px: int) -> Image.Image
 
 
 def _simplify(text: str) -> str:
-    """Return the begin of a text for a font that knows ASCII; each run of the rest becomes `?`."""
+    """Return the start of a text in ASCII; each run of other characters becomes `?`."""
     letters = unicodedata.normalize("NFKD", text[: 4 * _LONGEST_TEXT]).translate(_ASCII)
     words = " ".join("".join(c for c in letters if not unicodedata.combining(c)).split())
     plain = _STRANGE.sub("?", words)

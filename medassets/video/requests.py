@@ -1,4 +1,4 @@
-"""What is asked of a decoder, and what it answers."""
+"""Request and result of decoding a segment."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,20 +8,20 @@ from medassets.video.facts import VideoFacts
 from medassets.video.timeline import SpanRules
 
 Progress = Callable[[], None]
-"""Called often while work goes on, so that a watchdog sees life."""
+"""Called often during work, so that a watchdog can tell work from a hang."""
 
 
 @dataclass(frozen=True)
 class FrameRequest:
-    """Which frames of a segment are kept, and how large.
+    """Which frames of a segment are kept, and their size.
 
     Attributes:
-        num_frames: Frames of a clip; 0 keeps all that are shown.
-        max_frames: Most frames when `num_frames` is 0.
+        num_frames: Frames of a clip; 0 keeps all displayed frames.
+        max_frames: Maximum number of frames if `num_frames` is 0.
         height: Height of a frame, in pixels.
         width: Width of a frame, in pixels.
-        min_frames: A segment that shows fewer frames is refused.
-        end_tolerance_ms: A segment that ends later than its video by more than this is refused.
+        min_frames: A segment with fewer displayed frames is rejected.
+        end_tolerance_ms: A segment that ends after its video by more than this is rejected.
     """
 
     num_frames: int
@@ -33,7 +33,7 @@ class FrameRequest:
 
     @property
     def rules(self) -> SpanRules:
-        """When a segment is refused."""
+        """When a segment is rejected."""
         return SpanRules(self.min_frames, self.end_tolerance_ms)
 
 
@@ -44,12 +44,12 @@ class DecodedClip:
     Attributes:
         frames: uint8 (t, h, w, c), c = R, G, B.
         timestamps_s: When each kept frame appears, in seconds from the container's start.
-        num_segment_frames: Number of frames that the segment shows.
+        num_segment_frames: Number of frames displayed during the segment.
         begin_ms: Begin of the segment, from the container's start.
         end_ms: Its end as used.
-        facts: What is known of the video.
+        facts: Facts of the video.
         device: What decoded it: `cpu` or `cuda:0`.
-        fallback: Why not another device that was asked for; None if there was no reason.
+        fallback: Why the requested device did not decode it; None if it did.
     """
 
     frames: FrameBatchArray = field(repr=False)

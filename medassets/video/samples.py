@@ -14,7 +14,7 @@ from medassets.video.requests import DecodedClip
 from medassets.video.tokens import Tokenizer
 
 MEMBER_SUFFIXES = ("npy", "txt", "tokens.npy", "size.json", "json")
-"""Members of a clip's sample, in the order they stand in a shard."""
+"""Members of a clip's sample, in the order of the shard."""
 
 
 def encode_clip_sample(
@@ -30,7 +30,7 @@ def encode_clip_sample(
     - `npy`: the frames, uint8 (t, h, w, c), c = R, G, B;
     - `txt`: the transcript, UTF-8;
     - `tokens.npy`: its tokens, int64 (77,);
-    - `size.json`: one size per frame, or null where the metadata has none;
+    - `size.json`: one size per frame, or null if the metadata has none;
     - `json`: what `describe_clip` returns.
 
     The bytes depend on the arguments only.
@@ -40,7 +40,7 @@ def encode_clip_sample(
         staged: The file it was decoded from.
         clip: Its frames.
         tokenizer: Turns the transcript into tokens.
-        fingerprint: What the sample's making is known by; stored with it.
+        fingerprint: Fingerprint of the sample's inputs and settings; stored with it.
     """
     started = time.perf_counter()
     row = ClipRow.read(item.row)
@@ -67,12 +67,13 @@ def encode_clip_sample(
 
 
 def resample_sizes(sizes: Sequence[float], num_frames: int) -> list[float]:
-    """Return one size per frame: that at the floor of k * len(sizes) / num_frames.
+    """Return one size per frame: the one at the floor of k * len(sizes) / num_frames.
 
-    Frames of a clip are chosen by the same rule, so that a size stays with its moment.
+    Frames of a clip are chosen by the same rule, so that sizes and frames stay aligned. A size is
+    how large the subject of the transcript is in the picture.
 
     Args:
-        sizes: At least one, evenly spread over the clip.
+        sizes: At least one, evenly spaced over the clip.
         num_frames: Frames of the sample.
 
     Raises:
@@ -93,10 +94,10 @@ def describe_clip(
     tokenizer_name: str,
     fingerprint: str,
 ) -> dict[str, Any]:
-    """Return the `json` member: everything known of a sample, in a fixed order.
+    """Return the `json` member: all facts of a sample, in a fixed order.
 
-    `timestamps_s` are the presentation times of the frames that are shown, in seconds from the
-    start of the video that `begin_s` and `end_s` count in, also where a clip of it was decoded.
+    `timestamps_s` are the presentation times of the kept frames, in seconds from the start of the
+    video that `begin_s` and `end_s` refer to, also if a clip of it was decoded.
     """
     facts = clip.facts
     return {
@@ -136,11 +137,11 @@ def describe_clip(
 
 
 def _place_times(clip: DecodedClip, begin_ms: int) -> list[float]:
-    """Return when frames appear in the video that the decoded file is, or was cut from."""
+    """Return the timestamps of frames in the video that was decoded, or that its clip was cut from."""
     before_s = (begin_ms - clip.begin_ms) / 1000
     if not before_s:
         return list(clip.timestamps_s)
-    # Binary fractions that are added up show it.
+    # The sum of binary fractions has rounding errors.
     return [round(time_s + before_s, 9) for time_s in clip.timestamps_s]
 
 

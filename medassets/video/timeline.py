@@ -1,4 +1,4 @@
-"""Which frames a stretch of a video shows, and which of them are kept: exact, without I/O."""
+"""Select displayed and kept frames by timestamps: exact arithmetic, without I/O."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,18 +11,18 @@ import numpy.typing as npt
 from medassets.errors import Reason, SampleRejectedError
 
 FIRST_TICK, LAST_TICK = -(2**63), 2**63 - 1
-"""Before and after every time of a stream."""
+"""Before and after every timestamp of a stream."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A half-open stretch [begin, end) of a video.
+    """A half-open range [begin, end) of a video.
 
-    Times are counted from the container's start time: what a player shows as 0.
+    Times count from the container's start time, which players display as 0.
 
     Attributes:
         begin_ms: First millisecond.
-        end_ms: First millisecond after it; None goes to the end of the video.
+        end_ms: First millisecond after it; None is the end of the video.
     """
 
     begin_ms: int
@@ -31,7 +31,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Clock:
-    """Times of a stream in its own ticks, and in milliseconds since the container's start.
+    """Converts between ticks of a stream and milliseconds since the container's start.
 
     Attributes:
         time_base: Seconds of one tick.
@@ -60,13 +60,13 @@ class Clock:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The shown frames of a stretch of a video, by presentation time.
+    """The displayed frames of a part of a video, by presentation time.
 
     Attributes:
         pts: Ticks at which frames appear, int64, shape (n,), strictly rising. The first is on
-            screen at the begin of the stretch, or is the first of the video.
-        end: Tick at which the last frame goes; None if the video goes on after the stretch.
-        holes: Half-open stretches [begin, end) in ticks whose frames cannot be known.
+            screen at the begin of the part, or is the first of the video.
+        end: Tick at which the last frame ends; None if the video continues.
+        holes: Half-open ranges [begin, end) in ticks whose frames are unknown.
     """
 
     pts: npt.NDArray[np.int64] = field(repr=False)
@@ -76,13 +76,13 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Span:
-    """The frames that a segment shows, as indices [first, stop) into a timeline.
+    """The frames displayed during a segment, as indices [first, stop) into a timeline.
 
     Attributes:
         first: The frame that is on screen at the begin.
         stop: First frame that appears at or after the end.
         begin_ms: Begin of the segment.
-        end_ms: Its end, where the video ends earlier that of the video, rounded up.
+        end_ms: Its end, or the video's, rounded up, if that is earlier.
     """
 
     first: int
@@ -92,17 +92,17 @@ class Span:
 
     @property
     def num_frames(self) -> int:
-        """Number of frames shown."""
+        """Number of displayed frames."""
         return self.stop - self.first
 
 
 @dataclass(frozen=True)
 class SpanRules:
-    """When a segment is refused.
+    """When a segment is rejected.
 
     Attributes:
-        min_frames: Fewer shown frames than this are too few.
-        end_tolerance_ms: A segment may end later than its video by this much.
+        min_frames: Minimum number of displayed frames.
+        end_tolerance_ms: How much later than its video a segment may end.
     """
 
     min_frames: int = 1
@@ -110,18 +110,18 @@ class SpanRules:
 
 
 def plan_span(timeline: Timeline, segment: Segment, *, clock: Clock, rules: SpanRules) -> Span:
-    """Find the frames whose display interval [pts, next pts) meets a segment.
+    """Find the frames whose display interval [pts, next pts) overlaps a segment.
 
     Args:
         timeline: Frames around the segment.
-        segment: The stretch that is asked for.
-        clock: Times of the stream.
-        rules: When to refuse.
+        segment: The requested segment.
+        clock: Conversion of the stream's timestamps.
+        rules: When to reject.
 
     Raises:
-        SampleRejectedError: TOO_SHORT if the segment ends before it begins or shows too few
-            frames; END_BEYOND_DURATION if the video ends before its begin, or earlier than its
-            end by more than the tolerance; DECODE_FAILED if it meets a hole.
+        SampleRejectedError: TOO_SHORT if the segment ends before it begins or has too few
+            frames; END_BEYOND_DURATION if the video ends before its begin, or before its end by
+            more than the tolerance; DECODE_FAILED if it overlaps a hole.
     """
     end_ms = _clip_end(timeline, segment, clock, rules)
     begin_tick, end_tick = clock.floor_tick(segment.begin_ms), clock.ceil_tick(end_ms)
@@ -132,7 +132,9 @@ def plan_span(timeline: Timeline, segment: Segment, *, clock: Clock, rules: Span
     first = max(int(np.searchsorted(timeline.pts, begin_tick, side="right")) - 1, 0)
     stop = int(np.searchsorted(timeline.pts, end_tick, side="left"))
     if stop - first < max(rules.min_frames, 1):
-        msg = f"{max(stop - first, 0)} frames are shown, at least {rules.min_frames} are needed"
+        msg = (
+            f"{max(stop - first, 0)} frames are displayed, at least {rules.min_frames} are required"
+        )
         raise SampleRejectedError(Reason.TOO_SHORT, msg)
     return Span(first, stop, segment.begin_ms, end_ms)
 
@@ -144,7 +146,7 @@ def _clip_end(timeline: Timeline, segment: Segment, clock: Clock, rules: SpanRul
         raise SampleRejectedError(Reason.TOO_SHORT, msg)
     if end is None:
         if end_ms is None:
-            msg = "the end of the video cannot be found"
+            msg = "the end of the video cannot be determined"
             raise SampleRejectedError(Reason.DECODE_FAILED, msg)
         return end_ms
     video_end_ms = clock.ceil_ms(end)
@@ -160,26 +162,26 @@ def _clip_end(timeline: Timeline, segment: Segment, clock: Clock, rules: SpanRul
 
 
 def choose_frames(num_shown: int, *, num_frames: int, max_frames: int) -> list[int]:
-    """Choose frames evenly: frame k of m is frame floor(k * n / m) of the n shown.
+    """Choose frames evenly: frame k of m is frame floor(k * n / m) of the n displayed.
 
     Args:
         num_shown: n, at least 1.
         num_frames: m; 0 takes all n, or `max_frames` of them if there are more.
-        max_frames: Most frames when `num_frames` is 0.
+        max_frames: Maximum number of frames if `num_frames` is 0.
 
     Returns:
-        Indices from 0 to n - 1, rising; a frame comes twice where there are too few.
+        Indices from 0 to n - 1, rising; frames repeat if there are fewer than m.
     """
     count = num_frames or min(num_shown, max_frames)
     return [k * num_shown // count for k in range(count)]
 
 
 def group_segments(segments: Sequence[Segment], *, gap_ms: int) -> list[list[int]]:
-    """Put segments that overlap or nearly touch together, to be decoded in one pass.
+    """Group segments that overlap or nearly touch, to decode each group in one pass.
 
     Args:
         segments: In any order.
-        gap_ms: Segments farther apart than this are decoded on their own.
+        gap_ms: Segments farther apart than this are in different groups.
 
     Returns:
         Indices of `segments`, groups and members by begin.

@@ -1,4 +1,4 @@
-"""The 77 tokens that CLIP reads of a text."""
+"""Tokenize texts to the 77 tokens of CLIP."""
 
 import hashlib
 import html
@@ -26,16 +26,16 @@ TOKENIZER = (
 """The arithmetic of the tokens, for the sample's json; every backend gives the same."""
 
 VOCABULARY_SHA256 = "ee7a4423aea96d705babd8004aa41e3696ffd366e5d8f3227d4fa057768d60e0"
-"""Of the 49,406 tokens that stand for text, in the order of their ids, a line each.
+"""Of the 49,406 text tokens, in the order of their ids, one per line.
 
-No file with others is taken: wherever a tokenizer lies, this is what tokens depend on.
+Files with another vocabulary are refused, so tokens do not depend on the tokenizer's path.
 """
 
 _NUM_BYTES = 512
 """Tokens of a single byte, inside a word and at its end."""
 
-# Cleaning and merging take seconds, in the square of a word's length, for a megabyte of hostile
-# text; 75 tokens of any language stand within the first hundreds of characters.
+# Cleaning and merging are quadratic in a word's length: seconds for a megabyte of hostile text.
+# In every language, 75 tokens are within the first few hundred characters.
 _MOST_CHARACTERS = 20_000
 
 _WORD = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -49,11 +49,11 @@ _REMEDY = (
 
 
 class Tokenizer(Protocol):
-    """Turns texts into tokens; may be called on several threads."""
+    """Turns texts into tokens; thread-safe."""
 
     @property
     def name(self) -> str:
-        """What the tokens of a text depend on."""
+        """Description of the algorithm, which determines the tokens of a text."""
         ...
 
     def encode(self, text: str) -> npt.NDArray[np.int64]:
@@ -73,12 +73,12 @@ def open_tokenizer(path: str = "") -> Tokenizer:
     """Open the tokenizer of CLIP.
 
     Args:
-        path: A `tokenizer.json` with OpenAI's vocabulary, read by `tokenizers`. Empty takes the
-            vocabulary inside `instant-clip-tokenizer`, which has wheels up to Python 3.12, and
+        path: A `tokenizer.json` with OpenAI's vocabulary, read by `tokenizers`. Empty uses the
+            vocabulary of `instant-clip-tokenizer`, which has wheels up to Python 3.12, and
             none for Linux on ARM.
 
     Raises:
-        SpecError: If the package it takes is not installed, or the file is not CLIP's.
+        SpecError: If the required package is not installed, or the file is not CLIP's.
     """
     if path:
         return _Tokenizer(_open_file(Path(path).expanduser()))
@@ -90,7 +90,7 @@ def open_tokenizer(path: str = "") -> Tokenizer:
 
 
 def clean_text(text: str) -> str:
-    """Return a text, or its first 20,000 characters, as CLIP's byte pairs are applied to it.
+    """Clean a text, cut to 20,000 characters, as CLIP does before it applies byte pairs.
 
     Source: `basic_clean` and `whitespace_clean` of clip/simple_tokenizer.py, github.com/openai/CLIP.
     """
@@ -101,7 +101,7 @@ def clean_text(text: str) -> str:
 
 
 def _open_file(path: Path) -> Encode:
-    """Take vocabulary and merges of a file, and nothing else: its other settings differ."""
+    """Read vocabulary and merges of a file; other settings are ignored, since files differ in them."""
     if find_spec("tokenizers") is None:
         what = f'reading {path} needs tokenizers: pip install "medassets[tokenizers]"'
         raise SpecError(field="tokenizer", what=what)
@@ -130,16 +130,17 @@ def _read_file(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"{path} is not a tokenizer.json of byte pairs ({error}); {_REMEDY}"
         raise SpecError(field="tokenizer", what=what) from error
-    # A pair and what it becomes stand in the same order, after the 512 single bytes.
+    # Merges and merged tokens have the same order, after the 512 single bytes.
     if digest != VOCABULARY_SHA256 or [a + b for a, b in merges] != tokens[_NUM_BYTES:]:
         raise SpecError(
-            field="tokenizer", what=f"{path} has not the vocabulary of OpenAI's CLIP; {_REMEDY}"
+            field="tokenizer",
+            what=f"{path} does not have the vocabulary of OpenAI's CLIP; {_REMEDY}",
         )
     return ids, merges
 
 
 class _Tokenizer:
-    """Byte pairs of some backend, between cleaning and markers."""
+    """Cleans a text, applies the byte pairs of a backend, and adds markers."""
 
     name = TOKENIZER
 

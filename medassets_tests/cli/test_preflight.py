@@ -101,7 +101,7 @@ def test_a_preset_that_the_encoder_does_not_know_is_told_once(
     ran = medassets("build", "films")
     assert ran.code == 2
     assert [line for line in ran.err.splitlines() if "hasty" in line] == [
-        "medassets: clip_preset: libx264 does not take 'hasty' (Invalid argument)"
+        "medassets: clip_preset: libx264 does not accept 'hasty' (Invalid argument)"
     ]
 
 
@@ -155,6 +155,6 @@ def test_what_no_shard_of_a_range_can_have_is_tried_on_the_first_one_only(
     assert materialize("--select", "films/catalog").returncode == 0
     done = materialize("--select", "films/clips", *SPAN)
     assert done.returncode != 0
-    assert "train-000000: clip_preset: libx264 does not take 'hasty'" in done.stderr
+    assert "train-000000: clip_preset: libx264 does not accept 'hasty'" in done.stderr
     assert "train-000001: clip_preset" not in done.stderr
     assert "3 of the run's shards were not made: train-000000, train-000001" in done.stderr

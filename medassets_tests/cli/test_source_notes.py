@@ -47,7 +47,7 @@ def test_videos_behind_links_end_a_build_that_says_so(
         "  13 missing_source: put the files into the folder, leave their rows out, or name "
         "videos in info.csv"
     )
-    assert "a link that leads out of the folder is not followed: " in lines[after + 1]
+    assert "its file is a link out of the folder, which is not followed: " in lines[after + 1]
     ran = medassets("build", "films", "--json")
     assert (ran.code, ran.document["exit_code"]) == (1, 1)
     assert ran.document["error"].startswith("films: nothing to build: 16 rows")
@@ -87,9 +87,9 @@ def test_rows_of_info_csv_that_cannot_be_used_are_counted_and_shown(
     declare_films(info_csv=str(info))
     expected = [
         "  info.csv: 4 rows cannot be used",
-        "    row 5: expected 2 cells, got 1; a name that holds a comma must stand in quotes",
-        "    row 6: expected 2 cells, got 3; a name that holds a comma must stand in quotes",
-        "    row 7: expected 2 cells, got 3; a name that holds a comma must stand in quotes",
+        "    row 5: expected 2 cells, got 1; put a name that contains a comma in quotes",
+        "    row 6: expected 2 cells, got 3; put a name that contains a comma in quotes",
+        "    row 7: expected 2 cells, got 3; put a name that contains a comma in quotes",
         "    and 1 more (--json lists the first 4)",
     ]
     for command in ("plan", "build", "status"):

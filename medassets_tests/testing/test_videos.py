@@ -74,7 +74,7 @@ def _read_or_none(picture: np.ndarray) -> int | None:
 
 def test_a_plain_picture_spells_no_number() -> None:
     for value in (0, 255):
-        with pytest.raises(ValueError, match="spells no number"):
+        with pytest.raises(ValueError, match="shows no number"):
             read_frame_number(np.full((160, 256, 3), value, np.uint8))
 
 

@@ -235,7 +235,7 @@ def test_a_file_that_is_not_of_clip_is_refused(tokenizer_json: Path, tmp_path: P
         else:
             changed["model"][part] |= change
         path.write_text(json.dumps(changed))
-        with pytest.raises(SpecError, match="has not the vocabulary of OpenAI's CLIP"):
+        with pytest.raises(SpecError, match="does not have the vocabulary of OpenAI's CLIP"):
             open_tokenizer(str(path))
 
 

@@ -97,20 +97,20 @@ class ClipColumns:
 def exclude(
     columns: ClipColumns, where: Column, *, reason: str | Column, sentence: Sequence[str | Column]
 ) -> None:
-    """Exclude rows that are not excluded yet.
+    """Exclude rows that are not excluded yet; the first reason counts.
 
     Args:
         columns: `excluded` and `detail` are replaced.
-        where: Rows that are meant, bool; null keeps a row.
-        reason: Why.
-        sentence: What a person should know, in parts that are joined; numbers may be among them.
-            The number of the row is put before it.
+        where: Rows to exclude, bool; null keeps a row.
+        reason: Reason code.
+        sentence: Explanation, in parts that are joined; numbers are allowed. The number of the row
+            is put before it.
     """
     is_open = kernels.is_null(columns.excluded)
     chosen = one_chunk(kernels.and_(kernels.fill_null(where, False), is_open))
     if not kernels.any(chosen).as_py():
         return
-    # Only of rows that are meant: sentences of a million rows are 100 MB.
+    # For excluded rows only: sentences of a million rows are 100 MB.
     parts = ["metadata row ", columns.row, ": ", *sentence]
     details = kernels.binary_join_element_wise(*(_as_text(p, chosen) for p in parts), "")
     reasons = reason if isinstance(reason, str) else kernels.filter(reason, chosen)
@@ -131,5 +131,5 @@ def _as_text(part: str | Column, chosen: Column) -> str | Column:
 
 
 def one_chunk(column: Column) -> pa.Array:
-    """Return a column as one array; it is copied where it is in pieces."""
+    """Return a column as one array; copied if it is in several pieces."""
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -1,4 +1,4 @@
-"""How much of the metadata has a video, and why the rest has none."""
+"""Count how many records of the metadata have a video, and why the others do not."""
 
 import json
 from collections.abc import Mapping
@@ -15,20 +15,20 @@ _KEY = b"medassets.videos"
 
 
 def summarize_coverage(table: pa.Table) -> "Coverage":
-    """Return the figures of a video dataset's rows or catalog.
+    """Return the counts of a video dataset's rows or catalog.
 
-    In a catalog that has grown, clips that keep their place although metadata and files do not
-    give them any more count as records, too.
+    In a catalog that has grown, clips that metadata and files no longer contain keep their place
+    and count as records, too.
 
     Args:
         table: Rows of `read_video_rows`, or a catalog made of them.
 
     Raises:
-        CatalogError: If the table is none of them.
+        CatalogError: If the table is neither.
     """
     metadata = table.schema.metadata or {}
     if _KEY not in metadata:
-        msg = "catalog: holds no figures of a folder of videos; refresh it"
+        msg = "catalog: contains no coverage counts of videos; refresh it"
         raise CatalogError(msg)
     videos = VideoCounts(**json.loads(metadata[_KEY]))
     counts = kernels.value_counts(table["excluded"].drop_null()).to_pylist()
@@ -45,29 +45,29 @@ def summarize_coverage(table: pa.Table) -> "Coverage":
 
 
 def with_video_counts(rows: pa.Table, videos: "VideoCounts") -> pa.Table:
-    """Return the same rows with what they cannot say of videos and files in their metadata."""
+    """Return the same rows with counts of videos and files in the table's metadata."""
     metadata: Mapping[bytes, Any] = rows.schema.metadata or {}
     return rows.replace_schema_metadata({**metadata, _KEY: canonical_json(asdict(videos))})
 
 
 @dataclass(frozen=True)
 class VideoCounts:
-    """What became of videos and files.
+    """How videos were matched to files.
 
     Attributes:
-        num_named: Videos that usable ids of the metadata name; with source `clips`, clip files.
+        num_named: Videos with a usable id in the metadata; with source `clips`, clip files.
         by_id: Those whose file was found by the id in its name.
         by_filename: By its name in `info.csv`.
         by_title: By its title.
         by_path: By its path (source `clips`).
-        num_missing: Those without a file.
-        num_ambiguous: Those with several, or with one that others share.
-        num_unusable: Those whose file has a name that cannot be used.
+        num_missing: Videos without a file.
+        num_ambiguous: Videos with several files, or with a file that matches several videos.
+        num_unusable: Videos whose file has an unusable name.
         num_files: Videos in the folder.
-        num_unnamed: Files that no record and no row of `info.csv` names.
+        num_unnamed: Files that neither a record nor a row of `info.csv` names.
         unnamed: The first of them, by path.
-        num_info_problems: Rows of `info.csv` that say nothing usable.
-        info_problems: The first of them, in words.
+        num_info_problems: Unusable rows of `info.csv`.
+        info_problems: Descriptions of the first of them.
     """
 
     num_named: int
@@ -87,16 +87,16 @@ class VideoCounts:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Figures of a video dataset.
+    """Counts of a video dataset.
 
     Attributes:
         num_records: Rows, one per record.
-        num_clips: Those that can become samples, as far as the catalog knows.
-        num_gone: Those of them that metadata and files do not give any more; a plan only grows.
+        num_clips: Rows that are not excluded.
+        num_gone: Those of them that metadata and files no longer contain; a plan only grows.
         excluded: Reason -> number of rows.
         num_null_positions: Rows without a position.
         num_duplicates: Rows that repeat another one.
-        videos: What became of videos and files.
+        videos: How videos were matched to files.
     """
 
     num_records: int

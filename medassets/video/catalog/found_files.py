@@ -1,4 +1,4 @@
-"""The file of each video a record names: which it is, and what is known of it."""
+"""Find the file of each video that a record names, with its facts."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -37,11 +37,11 @@ def find_files(
     """Find the file of each video, or of each clip that was cut before, and probe it.
 
     Args:
-        columns: Records: `vid` or `clip_path`, and `excluded`. A file that no usable record names
-            is not probed.
-        spec: Declaration; its source says which files are meant.
+        columns: Records: `vid` or `clip_path`, and `excluded`. Files without a usable record are
+            not probed.
+        spec: Declaration; its source decides which files are matched.
         folder: Folder of the files.
-        previous: The last catalog; files that it knows unchanged are not probed again.
+        previous: The last catalog; its unchanged files are not probed again.
         probe_all: Probes many files at once.
 
     Raises:
@@ -82,7 +82,7 @@ def _match(
 def _find_wanted(
     codes: npt.NDArray[np.int64], names: Sequence[str], excluded: Column, matching: Matching
 ) -> list[str]:
-    """Return the files that a clip still needs, each once."""
+    """Return the files that clips need, each once."""
     is_clip = kernels.is_null(excluded).to_numpy(zero_copy_only=False)
     numbers: list[int] = np.unique(codes[is_clip & (codes >= 0)]).tolist()
     paths = (matching.matches[names[number]].path for number in numbers)
@@ -145,7 +145,7 @@ class FoundFiles:
         table: One row per video: `path, matched_by, num_bytes, mtime_ns`, the facts, and, where
             it cannot be used, `reason` and `sentence`.
         numbers: Its row for each record; -1 where a record names no video.
-        counts: What became of videos and files.
+        counts: How videos were matched to files.
     """
 
     table: pa.Table = field(repr=False)

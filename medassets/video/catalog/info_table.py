@@ -1,4 +1,4 @@
-"""Read `info.csv`: which file the video of an address was saved as."""
+"""Read `info.csv`: the file name of each video URL."""
 
 import codecs
 import csv
@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from medassets.errors import CatalogError
 
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
-"""What a video of YouTube is called in addresses."""
+"""Id of a YouTube video."""
 
 _LINE_ENDS = re.compile(rb"\r\n|\n|\r")
 _SCHEME = re.compile(r"(?:[a-z]+:)?//", re.IGNORECASE)
@@ -26,13 +26,13 @@ _SHOWN = 80
 def read_info_table(path: Path) -> "InfoTable":
     """Read `info.csv`: columns `url` and `filename`, with or without a header.
 
-    Every line is parsed for itself, so that an open quote costs its own row only.
+    Every line is parsed separately, so that an open quote affects its own row only.
 
     Args:
         path: UTF-8, with or without byte order mark, any line ends.
 
     Raises:
-        CatalogError: If the file is missing, UTF-16, or no row of it holds an address and a name.
+        CatalogError: If the file is missing or UTF-16, or no row has a URL and a name.
     """
     lines = _LINE_ENDS.split(_read_bytes(path))
     filenames: dict[str, list[str]] = {}
@@ -52,21 +52,21 @@ def read_info_table(path: Path) -> "InfoTable":
             names.append(answer[1])
     if problems and not filenames:
         msg = (
-            f"{path}, row {problems[0].row}: {problems[0].detail}; nor does another row hold the "
-            f"address of a YouTube video and a file name, as in `url,filename`"
+            f"{path}, row {problems[0].row}: {problems[0].detail}; no other row has the URL of a "
+            f"YouTube video and a file name, as in `url,filename`"
         )
         raise CatalogError(msg)
     return InfoTable({vid: tuple(names) for vid, names in filenames.items()}, tuple(problems))
 
 
 def parse_video_url(url: str) -> str | None:
-    """Return the id of a YouTube video, None if the address names none.
+    """Return the id of a YouTube video, None if the URL has none.
 
     Args:
         url: Such as `https://www.youtube.com/watch?v=…`, `https://youtu.be/…`, `…/shorts/…` or
-            `…/embed/…`; other parameters and a missing scheme do no harm.
+            `…/embed/…`; other parameters and a missing scheme are allowed.
     """
-    # Addresses copied out of a page keep its entities.
+    # URLs copied from a web page may contain its entities.
     text = html.unescape(url.strip())
     try:
         parts = urlsplit(text if _SCHEME.match(text) else f"//{text}")
@@ -98,7 +98,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _parse_line(line: bytes) -> list[str] | str:
-    """Return the cells, or what is wrong with the line."""
+    """Return the cells, or a description of the error."""
     try:
         rows = list(csv.reader([line.decode()], strict=True))
     except UnicodeDecodeError as error:
@@ -118,26 +118,26 @@ def _find_columns(cells: list[str]) -> tuple[int, int] | None:
 def _read_cells(
     cells: list[str] | str, url_column: int, name_column: int, num_columns: int
 ) -> tuple[str, str] | str:
-    """Return id and file name, or what is wrong with the row."""
+    """Return id and file name, or a description of the error."""
     if isinstance(cells, str):
         return cells
     if len(cells) != num_columns:
         return (
-            f"expected {num_columns} cells, got {len(cells)}; a name that holds a comma must stand "
-            f"in quotes"
+            f"expected {num_columns} cells, got {len(cells)}; put a name that "
+            f"contains a comma in quotes"
         )
     url, filename = cells[url_column], cells[name_column].strip()
     vid = parse_video_url(url)
     if vid is None:
         shown = url if len(url) <= _SHOWN else f"{url[:_SHOWN]}…"
-        return f"{shown!r} is no address of a YouTube video"
+        return f"{shown!r} is not the URL of a YouTube video"
     return (vid, filename) if filename else "the file name is empty"
 
 
 def _guess_video(line: bytes, url_column: int) -> str | None:
-    """Return the video that a row seems to mean, though it cannot be used."""
+    """Guess the video of an unusable row."""
     cells = line.decode(errors="replace").split(",")
-    # An open quote or a bare comma before it moves the address.
+    # An open quote or an unquoted comma moves the URL to another column.
     likely = [*cells[url_column : url_column + 1], *cells]
     found = (parse_video_url(cell.strip(' "')) for cell in likely)
     return next((vid for vid in found if vid is not None), None)
@@ -145,12 +145,12 @@ def _guess_video(line: bytes, url_column: int) -> str | None:
 
 @dataclass(frozen=True)
 class InfoProblem:
-    """One row of `info.csv` that is not used.
+    """An unusable row of `info.csv`.
 
     Attributes:
-        row: As a spreadsheet counts, from 1.
-        detail: What is wrong with it.
-        vid: The video it seems to mean, None when it cannot be told.
+        row: Number of the row, from 1.
+        detail: Description of the error.
+        vid: The video that the row probably names, None if unknown.
     """
 
     row: int
@@ -160,11 +160,11 @@ class InfoProblem:
 
 @dataclass(frozen=True)
 class InfoTable:
-    """What `info.csv` says.
+    """Content of `info.csv`.
 
     Attributes:
-        filenames: Video id -> the names its file may have, in order of the table; mostly one.
-        problems: Rows that say nothing usable.
+        filenames: Video id -> possible names of its file, in order of the table; usually one.
+        problems: Unusable rows.
     """
 
     filenames: Mapping[str, tuple[str, ...]] = field(repr=False)

@@ -1,4 +1,4 @@
-"""Name clips, find those that stand twice, and give each video its split."""
+"""Assign keys to clips, exclude duplicates, and assign videos to splits."""
 
 import hashlib
 from collections.abc import Iterable
@@ -17,11 +17,11 @@ _TEST_FROM = 0.9
 
 
 def name_clips(columns: ClipColumns) -> None:
-    """Give each row a key of its own, and exclude those that repeat another one.
+    """Give each row a unique key, and exclude rows that repeat another one.
 
-    The key is `{vid}_{begin_ms}_{end_ms}`. Clips of the same stretch with another text get `-2`,
-    `-3` … in order of their rows; a clip with the same text is excluded. A row that is no clip is
-    called `metadata-row-{row}`, which no clip can be called.
+    The key is `{vid}_{begin_ms}_{end_ms}`. Clips of the same segment with another text get `-2`,
+    `-3` … in order of their rows; a clip with the same text is excluded. The key of an excluded
+    row is `metadata-row-{row}`, which is not a possible key of a clip.
 
     Args:
         columns: `row, vid, begin_ms, end_ms, transcript, excluded, detail`; `key` is added.
@@ -46,12 +46,12 @@ def number_values(values: Column) -> tuple[npt.NDArray[np.int64], list[str]]:
 
 
 def split_videos(vids: Iterable[str | None], *, mode: str, seed: int) -> list[str]:
-    """Return the split of each video; it depends on nothing but id, mode and seed.
+    """Return the split of each video, which depends on id, mode and seed only.
 
     Args:
-        vids: Ids; None stands for records that name no video.
+        vids: Ids; None for records without a video.
         mode: `random` for 80/10/10, `all_train` or `all_test`.
-        seed: Of `random`.
+        seed: Seed of `random`.
     """
     if mode != "random":
         return [mode.removeprefix("all_") for _ in vids]
@@ -64,7 +64,7 @@ def _draw_split(name: str) -> str:
 
 
 def _part_equal_keys(columns: ClipColumns) -> None:
-    """Count up equal keys, and exclude those that come with an equal text."""
+    """Number equal keys, and exclude clips whose text is equal, too."""
     equal = _find_equal(columns)
     parts = (columns.key, columns.transcript, columns.row)
     cells = [kernels.filter(part, equal).to_pylist() for part in parts]
@@ -84,7 +84,7 @@ def _part_equal_keys(columns: ClipColumns) -> None:
 
 
 def _find_equal(columns: ClipColumns) -> pa.Array:
-    """Return which clips have the video and the stretch of another one."""
+    """Return which clips have the same video and segment as another one."""
     codes, _ = number_values(columns.vid)
     codes[~kernels.is_valid(columns.key).to_numpy(zero_copy_only=False)] = -1
     begin, end = (

@@ -14,18 +14,18 @@ VIDEO_EXTENSIONS = (
     "mp4", "m4v", "mov", "qt", "mkv", "webm", "avi", "divx", "flv", "f4v", "wmv", "asf", "mpg",
     "mpeg", "m2v", "vob", "ts", "mts", "m2ts", "3gp", "3g2", "ogv", "ogm", "rm", "rmvb", "mxf",
 )  # fmt: skip
-"""Name ends that make a file a video, in any case."""
+"""Extensions of video files; case is ignored."""
 
 _EXTENSION = re.compile(rf"\.(?:{'|'.join(VIDEO_EXTENSIONS)})\Z", re.IGNORECASE)
-# What yt-dlp leaves when it is stopped before it joins picture and sound, and what it writes then.
+# Files that yt-dlp leaves if it is stopped before or while it merges video and audio.
 _PARTIAL = re.compile(r"\.(?:f\d{2,4}(?:-\w+)?|temp|tmp|part|partial)\Z")
 
 
 def list_videos(folder: Path) -> dict[str, "VideoFile"]:
     """Return all videos below a folder, by path inside it with forward slashes, sorted.
 
-    Hidden and half-written files do not count, nor does what is reached through a link out of the
-    folder; linked folders are not entered.
+    Hidden and partial files are omitted, as are links out of the folder; linked folders are not
+    searched.
 
     Raises:
         CatalogError: If the folder, or one below it, cannot be read.
@@ -51,7 +51,7 @@ def find_links_out(folder: Path) -> "LinksOut":
 
 
 def _judge_link(entry: os.DirEntry[str], top: Path) -> str | None:
-    """Return the field of `LinksOut` that a link belongs to, if any."""
+    """Return the field of `LinksOut` for a link, None if it is not one of them."""
     try:
         if entry.is_dir():
             return None if _is_inside(entry, top) else "folders"
@@ -60,7 +60,7 @@ def _judge_link(entry: os.DirEntry[str], top: Path) -> str | None:
         if Path(entry.path).exists():
             return None if _is_inside(entry, top) else "files"
     except OSError:
-        # In a circle, or through a folder that may not be entered; `list_videos` says which.
+        # A circular link, or a folder without permission, which `list_videos` reports.
         return None
     return "broken"
 
@@ -83,9 +83,9 @@ def _iter_files(folder: Path) -> Iterator[tuple[str, "VideoFile"]]:
 
 
 def _look_at(entry: os.DirEntry[str], top: Path) -> "VideoFile | None":
-    """Return what the system says of a file, None if it is none of the folder's."""
+    """Return size and time of a file, None if it is not in the folder."""
     try:
-        # A download may take its file away meanwhile.
+        # A download may remove its file in the meantime.
         with suppress(FileNotFoundError), unreadable_as_rejection():
             if entry.is_file() and _is_inside(entry, top):
                 stat = entry.stat()
@@ -96,7 +96,7 @@ def _look_at(entry: os.DirEntry[str], top: Path) -> "VideoFile | None":
 
 
 def _iter_entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Yield all that is no folder of its own, hidden folders left out."""
+    """Yield everything except folders; hidden folders are omitted."""
     waiting = [str(folder)]
     while waiting:
         for entry in _read_folder(waiting.pop()):
@@ -121,12 +121,12 @@ def _is_inside(entry: os.DirEntry[str], top: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class VideoFile:
-    """One video of the folder.
+    """A video in the folder.
 
     Attributes:
         num_bytes: Its size.
-        mtime_ns: When it was last changed.
-        rejection: Why it cannot even be looked at; size and time are 0 then.
+        mtime_ns: Time of its last change.
+        rejection: Why its size and time cannot be read (they are 0 then).
     """
 
     num_bytes: int
@@ -140,7 +140,7 @@ class LinksOut:
 
     Attributes:
         files: Videos outside the folder.
-        broken: Named as videos, and there is nothing.
+        broken: Names of videos whose target does not exist.
         folders: Folders outside.
     """
 

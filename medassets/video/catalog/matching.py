@@ -1,7 +1,7 @@
 """Find the file of each video: by the id in its name, by its name in `info.csv`, by its title.
 
-A stronger level goes first for all videos, and a file belongs to one video: what a name says
-exactly is not given away because another title looks alike. Two candidates are never decided.
+Stronger levels are matched first, for all videos, and a file belongs to one video: an exact match
+wins over similar titles of other videos. Two candidates are ambiguous; none is chosen.
 """
 
 import html
@@ -15,9 +15,9 @@ from medassets.video.catalog.info_table import YOUTUBE_ID
 from medassets.video.catalog.listing import strip_extension
 
 Claims = dict[str, list[str]]
-"""Video -> files that may be its own."""
+"""Video -> files that match it."""
 
-# NFKC knows the other full-width signs that downloaders put in place of those no file may have.
+# NFKC handles the other full-width characters that downloaders use for forbidden ones.
 _SLASHES = str.maketrans({"\u29f8": "/", "\u29f9": "\\"})
 _NUM_SHOWN = 5
 
@@ -25,52 +25,52 @@ _NUM_SHOWN = 5
 def match_videos(
     vids: Iterable[str], paths: Collection[str], filenames: Mapping[str, Sequence[str]]
 ) -> "Matching":
-    """Find the file of each video, or say why there is none.
+    """Find the file of each video, or the reason why there is none.
 
     Args:
-        vids: Videos that are wanted.
+        vids: Wanted videos.
         paths: Files of the folder, see `list_videos`.
-        filenames: Video -> names of its file, from `info.csv`. Its other videos take part, so that
-            none of their files is taken for one that is wanted.
+        filenames: Video -> names of its file, from `info.csv`. Other videos of it are matched, too,
+            so that their files are not assigned to wanted ones.
     """
     wanted = dict.fromkeys(vids)
     matcher = _Matcher(dict.fromkeys([*wanted, *filenames]))
-    matcher.settle("id", _claim_by_id(paths, matcher.open))
+    matcher.match("id", _claim_by_id(paths, matcher.open))
     for level, spell, whole_paths in _LEVELS:
         names = {vid: filenames[vid] for vid in matcher.open if vid in filenames}
-        matcher.settle(level, _claim_by_name(paths, names, spell, whole_paths=whole_paths))
+        matcher.match(level, _claim_by_name(paths, names, spell, whole_paths=whole_paths))
     for vid in matcher.open:
         matcher.give_up(vid, _describe_search(vid, filenames.get(vid, ())))
     return matcher.result(wanted)
 
 
 def match_clips(clip_paths: Iterable[str], paths: Collection[str]) -> "Matching":
-    """Find the files of clips by their paths, or say why there are none.
+    """Find the files of clips by their paths, or the reasons why there are none.
 
-    A path that was written on another machine, or from another folder, loses its leading folders
-    until it is found.
+    Leading folders of a path that was written on another machine, or from another folder, are
+    removed until a file is found.
 
     Args:
-        clip_paths: Paths as `text_video_pairs.json` gives them.
+        clip_paths: Paths in `text_video_pairs.json`.
         paths: Files of the folder, see `list_videos`.
     """
     wanted = dict.fromkeys(clip_paths)
     known = frozenset(paths)
     matcher = _Matcher(wanted)
-    matcher.settle("path", {path: [path] for path in wanted if path in known})
+    matcher.match("path", {path: [path] for path in wanted if path in known})
     shortened = {path: _find_tail(path, known) for path in matcher.open}
-    matcher.settle("path", {path: [tail] for path, tail in shortened.items() if tail})
+    matcher.match("path", {path: [tail] for path, tail in shortened.items() if tail})
     for path in matcher.open:
         matcher.give_up(path, f"no file {path!r} in the folder of clips")
     return matcher.result(wanted)
 
 
 def find_named_id(path: str, known: Collection[str]) -> str | None:
-    """Return the video whose id a file bears: `ID.mp4`, `Title [ID].mp4` or `Title-ID.mp4`.
+    """Return the video whose id is in a file name: `ID.mp4`, `Title [ID].mp4` or `Title-ID.mp4`.
 
     Args:
         path: File, with forward slashes.
-        known: Ids of videos. One that is no id of YouTube must be the whole name.
+        known: Ids of videos. An id that is not from YouTube must be the whole name.
     """
     stem = strip_extension(path.rpartition("/")[2])
     if stem in known:
@@ -82,9 +82,9 @@ def find_named_id(path: str, known: Collection[str]) -> str | None:
 
 
 def normalize_title(title: str) -> str:
-    """Return a title in the one spelling that all ways of saving it share.
+    """Normalize a title so that all spellings used for file names are equal.
 
-    Full-width characters are NFKC-normalised, HTML entities undone, white space is folded.
+    Applies NFKC, decodes HTML entities and folds white space.
     """
     plain = html.unescape(html.unescape(unicodedata.normalize("NFKC", title)))
     return " ".join(unicodedata.normalize("NFKC", plain).translate(_SLASHES).split())
@@ -124,8 +124,8 @@ def _find_tail(path: str, known: Collection[str]) -> str | None:
 
 
 def _describe_search(vid: str, filenames: Sequence[str]) -> str:
-    names = f", nor the name {_show(filenames)} of info.csv" if filenames else ""
-    return f"no file bears the id {vid}{names}"
+    names = f" or equals {_show(filenames)} of info.csv" if filenames else ""
+    return f"no file name contains the id {vid}{names}"
 
 
 def _show(names: Sequence[str], *, quote: Callable[[str], str] = repr) -> str:
@@ -148,20 +148,20 @@ def _spell_title(name: str) -> str:
 _LEVELS: tuple[tuple[str, Callable[[str], str], bool], ...] = (
     ("filename", str, True),
     ("filename", strip_extension, True),
-    # A slash within a title is no folder.
+    # A slash in a title is not a folder.
     ("title", _spell_title, False),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The file of a video, or why there is none.
+    """The file of a video, or the reason why there is none.
 
     Attributes:
-        path: The file; empty when there is none.
-        matched_by: `id`, `filename`, `title` or `path`; None when there is none.
-        reason: Why it cannot be used, None when it can.
-        detail: One sentence on that; empty when it can.
+        path: The file; empty if there is none.
+        matched_by: `id`, `filename`, `title` or `path`; None if there is no file.
+        reason: Why it cannot be used, None if it can.
+        detail: Explanation of the reason; empty without one.
     """
 
     path: str = ""
@@ -172,11 +172,11 @@ class Match:
 
 @dataclass(frozen=True)
 class Matching:
-    """What became of all videos.
+    """The files of all videos.
 
     Attributes:
-        matches: Video -> its file, or why there is none; those wanted, in their order.
-        claimed: Files that such a video is in, or may be in.
+        matches: Wanted video -> its file or the reason, in the given order.
+        claimed: Files that match a wanted video.
     """
 
     matches: Mapping[str, Match] = field(repr=False)
@@ -184,7 +184,7 @@ class Matching:
 
 
 class _Matcher:
-    """Gives files to videos, level by level."""
+    """Assigns files to videos, level by level."""
 
     def __init__(self, videos: Iterable[str]) -> None:
         self.open = dict.fromkeys(videos)
@@ -192,8 +192,8 @@ class _Matcher:
         self._owners: dict[str, list[str]] = {}
         self._taken: dict[str, str] = {}
 
-    def settle(self, level: str, claims: Claims) -> None:
-        """Decide on the videos that find a file at this level; the others stay open."""
+    def match(self, level: str, claims: Claims) -> None:
+        """Match videos with a file at this level; the others stay open."""
         free: Claims = {}
         claimants: dict[str, list[str]] = {}
         for vid, paths in claims.items():
@@ -209,15 +209,15 @@ class _Matcher:
         self._owners.update(claimants)
 
     def give_up(self, vid: str, searched: str) -> None:
-        """Call a video missing."""
+        """Mark a video as missing."""
         note = ""
         if (path := self._taken.get(vid)) is not None:
             owners = _show(self._owners[path], quote=str)
-            note = f"; {path!r} is alike, but belongs to {owners}"
+            note = f"; {path!r} is similar, but belongs to {owners}"
         self._matches[vid] = Match(reason=Reason.MISSING_SOURCE, detail=f"{searched}{note}")
 
     def result(self, wanted: Iterable[str]) -> Matching:
-        """Return what became of the videos that are wanted."""
+        """Return the result for the wanted videos."""
         matches = {vid: self._matches[vid] for vid in wanted}
         owned = (path for path, owners in self._owners.items() if any(o in matches for o in owners))
         return Matching(matches, frozenset(owned))
@@ -229,12 +229,12 @@ def _decide(level: str, paths: Sequence[str], claimants: Sequence[str]) -> Match
         return Match(reason=Reason.AMBIGUOUS_SOURCE, detail=detail)
     if len(claimants) > 1:
         videos = _show(claimants, quote=str)
-        detail = f"{paths[0]!r} matches {len(claimants)} of them by {level}: {videos}"
+        detail = f"{paths[0]!r} matches {len(claimants)} videos by {level}: {videos}"
         return Match(reason=Reason.AMBIGUOUS_SOURCE, detail=detail)
     if not _is_usable(paths[0]):
         detail = (
             f"its file {paths[0]!r} has a name with control characters, backslashes or bytes that "
-            f"are no UTF-8; rename it"
+            f"are not UTF-8; rename it"
         )
         return Match(reason=Reason.BAD_NAME, detail=detail)
     return Match(path=paths[0], matched_by=level)

@@ -1,4 +1,4 @@
-"""Read what is said when in which video: the metadata of CLIP4MC, or the pairs of cut clips."""
+"""Read transcripts and positions of clips: CLIP4MC metadata, or text-video pairs."""
 
 import json
 import math
@@ -18,7 +18,7 @@ from medassets.video.catalog.columns import RECORD_SCHEMA
 
 _ROWS_AT_A_TIME = 16_384
 _VID = re.compile(r"[A-Za-z0-9_-]+")
-# About 30 years; what is longer is no position in a video, and would not fit a key.
+# About 30 years; longer values are not positions in a video, and do not fit a key.
 _LONGEST_S = 10**9
 _SHOWN = 60
 
@@ -29,30 +29,30 @@ def read_metadata(path: Path, *, size_length: int = 0) -> pa.Table:
     """Read the metadata of raw videos: one row per record, in order of the file.
 
     A record has `vid, "transcript clip", "begin position", "end position"` (seconds) and `size`;
-    `transcript, begin, end` are understood too. A record that cannot become a sample is kept,
-    with its reason in `excluded` and a sentence that names its row in `detail`.
+    `transcript, begin, end` are accepted, too. A record that cannot become a sample is kept,
+    with its reason in `excluded` and an explanation with its row in `detail`.
 
     Args:
         path: JSON array, or one object per line; may be larger than memory.
-        size_length: Numbers that `size` must have; 0 takes any number of them, or null.
+        size_length: Required length of `size`; 0 accepts any length, or null.
 
     Returns:
-        Table with the columns of `RECORD_SCHEMA`; row counts lines, or the array's records from 1.
+        Table with the columns of `RECORD_SCHEMA`; `row` numbers lines, or the array's records, from 1.
 
     Raises:
-        CatalogError: If the file is missing, no JSON, or an array that is broken or cut off.
+        CatalogError: If the file is missing, not JSON, or a broken or truncated array.
     """
     return _read_table(path, _METADATA_FIELDS, size_length)
 
 
 def read_pairs(path: Path, *, size_length: int = 0) -> pa.Table:
-    """Read `text_video_pairs.json`: one row per clip that was cut before.
+    """Read `text_video_pairs.json`: one row per existing clip.
 
     A record has `vid, clip_path, transcript, begin_time, end_time` (seconds) and `size`; its
-    `duration` is not used. Everything else is as in `read_metadata`.
+    `duration` is not used. Otherwise as `read_metadata`.
 
     Raises:
-        CatalogError: If the file is missing, no JSON, or an array that is broken or cut off.
+        CatalogError: If the file is missing, not JSON, or a broken or truncated array.
     """
     return _read_table(path, _PAIRS_FIELDS, size_length)
 
@@ -61,7 +61,7 @@ def seconds_to_ms(seconds: float) -> int:
     """Round to whole milliseconds, half to even, as the number is written in decimal."""
     scaled = seconds * 1000
     nearest = round(scaled)
-    # Binary multiplication may push a decimal half to the wrong side.
+    # Binary multiplication may round a decimal half to the wrong side.
     if abs(abs(scaled - nearest) - 0.5) > 1e-3:
         return nearest
     return int((Decimal(repr(seconds)) * 1000).to_integral_value(ROUND_HALF_EVEN))
@@ -70,7 +70,7 @@ def seconds_to_ms(seconds: float) -> int:
 def _read_table(path: Path, fields: "_Fields", size_length: int) -> pa.Table:
     records = iter_json_records(path)
     rows = (_read_cells(row, value, fields, size_length) for row, value in records)
-    # No batch, no schema: an empty array has neither.
+    # An empty array has no batch, so the schema is given.
     return pa.Table.from_batches(_iter_batches(rows), schema=RECORD_SCHEMA)
 
 
@@ -90,7 +90,7 @@ def _read_cells(row: int, value: object, fields: "_Fields", size_length: int) ->
 
 
 def _fill_cells(cells: Cells, value: object, fields: "_Fields", size_length: int) -> None:
-    """Fill in what is right, and end at the first thing that is wrong."""
+    """Fill in valid cells, and stop at the first error."""
     record = _check_object(value)
     cells["vid"] = _read_vid(record)
     if fields.clip_path:
@@ -101,7 +101,7 @@ def _fill_cells(cells: Cells, value: object, fields: "_Fields", size_length: int
     if end <= begin:
         raise SampleRejectedError(
             Reason.BAD_POSITION,
-            f"it ends at {end / 1000:g} s and begins at {begin / 1000:g} s; a clip must last",
+            f"it ends at {end / 1000:g} s and begins at {begin / 1000:g} s; the end must be after the begin",
         )
     cells["begin_ms"], cells["end_ms"] = begin, end
     cells["size"] = _read_size(record.get("size"), size_length)
@@ -112,7 +112,7 @@ def _check_object(value: object) -> Mapping[str, Any]:
         raise SampleRejectedError(Reason.BAD_RECORD, value.detail)
     if not isinstance(value, dict):
         raise SampleRejectedError(
-            Reason.BAD_RECORD, f"expected an object with a vid, got {_show(value)}"
+            Reason.BAD_RECORD, f"expected an object with vid, got {_show(value)}"
         )
     return value
 
@@ -121,16 +121,18 @@ def _get(record: Mapping[str, Any], names: tuple[str, ...]) -> tuple[str, Any]:
     for name in names:
         if name in record:
             return name, record[name]
-    raise SampleRejectedError(Reason.BAD_RECORD, f"it has no {names[0]!r}")
+    raise SampleRejectedError(Reason.BAD_RECORD, f"field {names[0]!r} is missing")
 
 
 def _read_vid(record: Mapping[str, Any]) -> str:
     _, vid = _get(record, ("vid",))
     if not isinstance(vid, str):
-        raise SampleRejectedError(Reason.BAD_RECORD, f"expected a text as vid, got {_show(vid)}")
+        raise SampleRejectedError(
+            Reason.BAD_RECORD, f"expected vid to be a string, got {_show(vid)}"
+        )
     if not _VID.fullmatch(vid):
         raise SampleRejectedError(
-            Reason.BAD_NAME, f"vid {_show(vid)} is not made of A-Z a-z 0-9 _ -"
+            Reason.BAD_NAME, f"vid {_show(vid)} has characters other than A-Z a-z 0-9 _ -"
         )
     return vid
 
@@ -139,7 +141,7 @@ def _read_text(record: Mapping[str, Any], names: tuple[str, ...]) -> str:
     name, text = _get(record, names)
     if not isinstance(text, str | None):
         raise SampleRejectedError(
-            Reason.BAD_RECORD, f"expected a text as {name}, got {_show(text)}"
+            Reason.BAD_RECORD, f"expected {name} to be a string, got {_show(text)}"
         )
     if not text or text.isspace():
         reason = Reason.BAD_RECORD if name == "clip_path" else Reason.EMPTY_TEXT
@@ -150,7 +152,7 @@ def _read_text(record: Mapping[str, Any], names: tuple[str, ...]) -> str:
         except UnicodeEncodeError as error:
             raise SampleRejectedError(
                 Reason.BAD_RECORD,
-                f"{name} holds bytes that are no UTF-8, or half a character, at {error.start}",
+                f"{name} is not valid UTF-8 at character {error.start}",
             ) from error
     return text
 
@@ -159,10 +161,10 @@ def _read_position(record: Mapping[str, Any], names: tuple[str, ...]) -> int:
     name, seconds = _get(record, names)
     if seconds is None:
         raise SampleRejectedError(Reason.NULL_POSITION, f"{name} is null")
-    # Type and not isinstance: a truth value is an integer to Python. NaN fails the comparison.
+    # Type and not isinstance, since bool is a subclass of int. NaN fails the comparison.
     if type(seconds) not in (int, float) or not 0 <= seconds <= _LONGEST_S:
         raise SampleRejectedError(
-            Reason.BAD_POSITION, f"expected seconds from 0 on as {name}, got {_show(seconds)}"
+            Reason.BAD_POSITION, f"expected {name} to be seconds from 0 on, got {_show(seconds)}"
         )
     return seconds_to_ms(seconds)
 
@@ -173,17 +175,17 @@ def _read_size(size: object, length: int) -> list[float] | None:
     numbers = f"{length} numbers" if length else "at least one number"
     if not isinstance(size, list) or not size or (length and len(size) != length):
         got = f"{len(size)} values" if isinstance(size, list) else _show(size)
-        raise SampleRejectedError(Reason.BAD_SIZE, f"expected {numbers} as size, got {got}")
+        raise SampleRejectedError(Reason.BAD_SIZE, f"expected size to be {numbers}, got {got}")
     finite = _as_finite(size)
     if finite is None:
         raise SampleRejectedError(
-            Reason.BAD_SIZE, f"expected finite numbers as size, got {_show(size)}"
+            Reason.BAD_SIZE, f"expected size to be finite numbers, got {_show(size)}"
         )
     return finite
 
 
 def _as_finite(values: list[Any]) -> list[float] | None:
-    # Type and not isinstance: a truth value is an integer to Python.
+    # Type and not isinstance, since bool is a subclass of int.
     if not {int, float}.issuperset(map(type, values)):
         return None
     try:
@@ -203,7 +205,7 @@ def _show(value: object) -> str:
 
 @dataclass(frozen=True)
 class _Fields:
-    """Names of a record's fields; of several, the first that is there counts."""
+    """Names of a record's fields; the first existing one of several is used."""
 
     transcript: tuple[str, ...]
     begin: tuple[str, ...]

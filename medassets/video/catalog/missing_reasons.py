@@ -1,4 +1,4 @@
-"""Why a video has no file, where more is known than that no name fits."""
+"""Explain missing files of videos by links and unusable rows of `info.csv`."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -21,11 +21,11 @@ def explain_missing(
     match: MatchPaths,
     problems: Iterable[InfoProblem] = (),
 ) -> Matching:
-    """Return the same with sentences that name the link or the row that is to blame.
+    """Return the same with explanations that name the link or row that causes it.
 
     Args:
-        matching: What became of all videos.
-        find_links: Lists the links that were not followed; called if a video is missing.
+        matching: Result of matching all videos.
+        find_links: Lists links that are not followed; called only if a video is missing.
         match: Matches videos to the names of such links.
         problems: Rows of `info.csv` that could not be used.
     """
@@ -44,16 +44,16 @@ def explain_missing(
 
 
 def _blame_links(missing: Sequence[str], links: LinksOut, match: MatchPaths) -> Mapping[str, str]:
-    """Return what is to be said of videos whose file would be behind a link."""
+    """Return explanations for videos whose file is behind a link."""
     blamed: dict[str, str] = {}
     if links.broken:
         for vid, path in _find_paths(match(missing, links.broken).matches):
-            blamed[vid] = f"its file is a link to nothing: {path!r}"
+            blamed[vid] = f"its file is a broken link: {path!r}"
     if links.files:
         for vid, path in _find_paths(match(missing, links.files).matches):
             blamed[vid] = (
-                f"a link that leads out of the folder is not followed: {path!r}; put the file "
-                f"itself into the folder, or declare the folder that holds it"
+                f"its file is a link out of the folder, which is not followed: {path!r}; put the "
+                f"file into the folder, or declare the folder that contains it"
             )
     return blamed
 
@@ -73,4 +73,4 @@ def _note_folders(folders: Sequence[str]) -> str:
         return ""
     more = f" and {len(folders) - _NUM_SHOWN} more" if len(folders) > _NUM_SHOWN else ""
     shown = ", ".join(map(repr, folders[:_NUM_SHOWN]))
-    return f"; linked folders are not entered: {shown}{more}"
+    return f"; linked folders are not searched: {shown}{more}"

@@ -1,4 +1,4 @@
-"""Probe each matched video once, and keep what the last catalog knows of files that stayed."""
+"""Probe new and changed videos, and reuse the last catalog's facts of unchanged files."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +15,7 @@ from medassets.video.catalog.listing import VideoFile
 from medassets.video.facts import VideoFacts
 
 ProbeAll: TypeAlias = Callable[[Mapping[str, Path]], Mapping[str, VideoFacts | SampleRejectedError]]
-"""Probes files; path inside the folder -> place, to facts or rejection by the same path."""
+"""Probes files; path inside the folder -> path on disk, to facts or rejection by the same key."""
 
 
 def find_facts(
@@ -28,14 +28,14 @@ def find_facts(
 ) -> "dict[str, KnownFacts | SampleRejectedError]":
     """Return the facts of videos, probing only those that are new or changed.
 
-    A video that could not be probed is probed again each time: a busy machine or an older decoder
-    must not bar it for ever.
+    A video whose probe failed is probed again each time, since a busy machine or an older decoder
+    must not exclude it permanently.
 
     Args:
         paths: Files, by path inside the folder.
         folder: Folder of the videos.
         files: Its listing.
-        previous: The last catalog. Its facts are kept where path, size and mtime are the same.
+        previous: The last catalog. Its facts are reused if path, size and mtime are the same.
         probe_all: Probes many files at once.
     """
     known = _read_known(previous)
@@ -64,7 +64,7 @@ def _read_known(previous: pa.Table | None) -> "dict[tuple[str, int, int], KnownF
         return {}
     stats = ["path", "num_bytes", "mtime_ns"]
     rows = previous.select(stats + names).filter(kernels.is_valid(previous["codec"]))
-    # Clips of one video repeat its facts; Python objects are for videos, not for clips.
+    # Clips of one video repeat its facts; only one Python object per video is made.
     videos = rows.group_by(stats + names, use_threads=False).aggregate([])
     columns = [videos[name].to_pylist() for name in stats + names]
     return {cells[:3]: KnownFacts(*cells[3:]) for cells in zip(*columns, strict=True)}

@@ -1,4 +1,4 @@
-"""The catalog rows of a video dataset: records, joined to files and what a probe says of them."""
+"""Build the catalog rows of a video dataset: records joined to files and their facts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,28 +36,28 @@ def read_video_rows(
     seed: int,
     probe_all: ProbeAll,
 ) -> pa.Table:
-    """Match records to files: one row per record, in the order in which shards will hold them.
+    """Match records to files: one row per record, in the order of shards.
 
-    A record that cannot become a sample is kept, with its reason in `excluded` and a sentence that
-    names its row in `detail`.
+    A record that cannot become a sample is kept, with its reason in `excluded` and an explanation
+    with its row in `detail`.
 
     Args:
-        spec: Declaration; its source says which files are read.
+        spec: Declaration; its source decides which files are read.
         folder: Folder of the videos, or of the clips.
-        previous: The last catalog; files that it knows unchanged are not probed again.
+        previous: The last catalog; its unchanged files are not probed again.
         split_mode: `random`, `all_train` or `all_test`.
-        seed: Of `random`.
-        probe_all: Probes files, each of them once.
+        seed: Seed of `random`.
+        probe_all: Probes many files at once.
 
     Returns:
-        Table with the columns of `VIDEO_ROW_SCHEMA`; figures for `summarize_coverage` are with it.
+        Table with the columns of `VIDEO_ROW_SCHEMA`, and counts for `summarize_coverage`.
 
     Raises:
         CatalogError: If metadata, `info.csv` or the folder cannot be read; the message names the
             line.
     """
     columns = _read_records(spec)
-    # What each step needs in between is as much again as the rows.
+    # Temporary memory of each step is as large as the rows.
     release_memory()
     name_clips(columns)
     release_memory()
@@ -80,7 +80,7 @@ def _read_records(spec: VideoClipDatasetSpec) -> ClipColumns:
     columns = ClipColumns(*table.select(RECORD_SCHEMA.names).columns)
     del table
     for name in RECORD_SCHEMA.names:
-        # Many small pieces waste as much again; each column's are freed before the next.
+        # Many small pieces waste as much memory again; each column's are freed before the next.
         setattr(columns, name, one_chunk(columns.pop(name)))
     return columns
 
@@ -93,7 +93,7 @@ def _join_files(
     previous: pa.Table | None,
     probe_all: ProbeAll,
 ) -> VideoCounts:
-    """Add what is known of each record's file, and exclude the records without a usable one."""
+    """Add the file of each record with its facts, and exclude records without a usable file."""
     found = find_files(columns, spec, folder, previous=previous, probe_all=probe_all)
     reason, sentence = (found.of_records(name) for name in ("reason", "sentence"))
     exclude(columns, kernels.is_valid(reason), reason=reason, sentence=[sentence])
@@ -104,7 +104,7 @@ def _join_files(
 
 
 def _place_stretches(columns: ClipColumns, spec: VideoClipDatasetSpec) -> None:
-    """Say where each clip lies inside its file, and exclude those that end behind it."""
+    """Set the position of each clip in its file, and exclude clips that end after it."""
     if spec.source == "clips":
         num_rows = len(columns.row)
         columns.from_ms = pa.repeat(pa.scalar(0, _INT), num_rows)
@@ -116,27 +116,24 @@ def _place_stretches(columns: ClipColumns, spec: VideoClipDatasetSpec) -> None:
         columns,
         kernels.greater(end, kernels.add(duration, spec.end_tolerance_ms)),
         reason=str(Reason.END_BEYOND_DURATION),
-        sentence=["it ends at ", end, " ms, its video after ", duration, " ms"],
+        sentence=["it ends at ", end, " ms, but its video at ", duration, " ms"],
     )
 
 
 def _split(vids: Column, *, mode: str, seed: int) -> pa.Array:
     codes, names = number_values(vids)
-    # The last is the place of number -1.
+    # Number -1 selects the last.
     splits = split_videos([*names, None], mode=mode, seed=seed)
     return pa.array(splits, _STRING).take(pa.array(codes % len(splits)))
 
 
 def _lay_out(columns: ClipColumns, splits: Sequence[str]) -> pa.Table:
-    """Return the rows as the plan wants them, which then need not be copied once more.
-
-    Split by split, clips before excluded rows, by key.
-    """
+    """Return the rows in the order of the plan: by split, clips before excluded rows, by key."""
     ranks = kernels.index_in(columns.split, pa.array(splits, _STRING)).to_numpy()
     is_excluded = kernels.is_valid(columns.excluded).to_numpy(zero_copy_only=False)
     by_key = kernels.array_sort_indices(columns.key).to_numpy()
     groups = (2 * ranks + is_excluded)[by_key]
     order = pa.array(by_key[np.argsort(groups, kind="stable")])
-    # Column by column, each old one freed at once: the texts are large.
+    # Column by column, freeing each old one at once: texts are large.
     taken = [one_chunk(columns.pop(name)).take(order) for name in VIDEO_ROW_SCHEMA.names]
     return pa.Table.from_arrays(taken, schema=VIDEO_ROW_SCHEMA)

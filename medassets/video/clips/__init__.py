@@ -1,1 +1,1 @@
-"""mp4 clips cut from a video."""
+"""Write segments of a video as mp4 clips."""

@@ -1,4 +1,4 @@
-"""The sound of a clip: cut at the sample and encoded as AAC, or copied packet by packet."""
+"""Audio of a clip: cut at the sample and encoded as AAC, or read packet by packet to be copied."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,26 +22,26 @@ from medassets.video.requests import Progress
 
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 _BIT_RATE = 64_000
-"""Bits per second and channel; speech and music are clear at it."""
+"""Bits per second and channel; transparent for speech and good for music."""
 
-# Decoders of sound need a little of what comes before: Opus 80 ms, AAC one packet.
+# Audio decoders need some preceding audio: Opus 80 ms, AAC one packet.
 _RUN_UP_S = Fraction(1, 4)
 _SEEKABLE_FORMATS = frozenset({"mp4", "matroska", "mpegts"})
 
 
 class AudioReader:
-    """The first sound of a video, read beside its picture; a context manager.
+    """The first audio stream of a video; a context manager.
 
     Attributes:
-        stream: The stream, None if there is no sound.
+        stream: The stream, None if there is no audio.
     """
 
     def __init__(self, path: Path, *, zero_s: Fraction, on_progress: Progress) -> None:
-        """Open a file and go to a time.
+        """Open a file and seek to a time.
 
         Args:
             path: The video.
-            zero_s: The time, in seconds as timestamps have it; what is read counts from it.
+            zero_s: The time, in seconds of the file's timestamps; times returned count from it.
             on_progress: Called for every packet.
         """
         self._container = open_container(path)
@@ -56,7 +56,7 @@ class AudioReader:
             self._seek(self.stream)
 
     def __enter__(self) -> "AudioReader":
-        """Return the open sound."""
+        """Return the open reader."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,7 +76,7 @@ class AudioReader:
         if self.stream is None:
             return
         unit_s = _unit_s(self.stream)
-        # Where the file cannot be read further, the rest is silent; the picture decides.
+        # After a read error the rest is silent; the video stream decides whether the clip fails.
         with suppress(FFmpegError):
             for packet in self._container.demux(self.stream):
                 self._on_progress()
@@ -89,7 +89,7 @@ class AudioReader:
             return
         unit_s = _unit_s(self.stream)
         for packet in chain((packet for packet, _ in self.iter_packets()), [None]):
-            # A damaged packet is a moment of silence, and no reason to lose the clip.
+            # A damaged packet becomes silence; it is not a reason to reject the clip.
             with suppress(InvalidDataError):
                 for frame in self.stream.decode(packet):
                     if frame.pts is not None and frame.samples:
@@ -101,21 +101,21 @@ def _unit_s(stream: AudioStream) -> Fraction:
 
 
 class AudioEncoder:
-    """Encodes the sound of a clip, piece by piece, as far as the picture has come.
+    """Encodes the audio of a clip step by step, up to the time that the video has reached.
 
-    Gaps of more than 0.1 s in the source are filled with silence, so that sound and picture stay
-    together.
+    Gaps of more than 0.1 s in the source are filled with silence, so that audio and video stay
+    in sync.
 
     Attributes:
         num_samples: Samples of the source that were encoded.
     """
 
     def __init__(self, output: OutputContainer, reader: AudioReader) -> None:
-        """Add a stream of sound to a clip; the source must have sound.
+        """Add an audio stream to a clip; the source must have audio.
 
         Args:
             output: The clip.
-            reader: The sound, at the clip's begin.
+            reader: The audio, at the clip's begin.
         """
         assert reader.stream is not None
         context = reader.stream.codec_context
@@ -131,7 +131,7 @@ class AudioEncoder:
         self._target = f"sample_fmts=fltp:sample_rates={rate}:channel_layouts={layout}"
 
     def encode_until(self, end_s: Fraction, *, is_last: bool = False) -> Iterator[Packet]:
-        """Yield packets up to a time of the clip; the last call cuts there and ends the sound."""
+        """Yield packets up to a time of the clip; the last call cuts there and ends the stream."""
         while self._next is not None:
             frame, begin_s = self._next
             if begin_s >= end_s or not (is_last or _end_s(frame, begin_s) <= end_s):
@@ -187,7 +187,7 @@ def _end_s(frame: AudioFrame, begin_s: Fraction) -> Fraction:
 
 
 def _cut(frame: AudioFrame, begin_s: Fraction, *, end_s: Fraction) -> AudioFrame | None:
-    """Return the samples within [0, end_s), their first one's time in samples; None if none is."""
+    """Return the samples within [0, end_s), timed in samples; None if there are none."""
     rate = frame.sample_rate
     skipped = max(-(begin_s * rate // 1), 0) if begin_s < 0 else 0
     kept = min(-((begin_s - end_s) * rate // 1), frame.samples)

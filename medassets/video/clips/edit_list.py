@@ -1,4 +1,4 @@
-"""The edit list of a written mp4: what of its track of pictures is shown."""
+"""Set the edit list of a written mp4, which defines what of its video track is displayed."""
 
 import os
 import struct
@@ -14,14 +14,14 @@ _HANDLER_TYPE = 8
 
 
 def show_only(path: Path, shown_ms: int) -> None:
-    """Let the pictures of an mp4 be shown for a time, counted from where they begin to be.
+    """Limit how long the video track of an mp4 is displayed.
 
-    FFmpeg hides what has negative times by an edit list, but has no way to hide an end, and rounds
-    a millisecond off where the begin is hidden.
+    FFmpeg hides packets with negative timestamps by an edit list, but cannot hide an end, and
+    rounds off a millisecond where the begin is hidden.
 
     Args:
         path: A closed file, written by FFmpeg with durations in milliseconds.
-        shown_ms: Milliseconds to show; the file holds pictures for as long.
+        shown_ms: Milliseconds to display, at most the duration of the track.
 
     Source: ISO/IEC 14496-12: `edts`, `elst`, and the durations of `tkhd` and `mvhd`.
     """
@@ -32,14 +32,14 @@ def show_only(path: Path, shown_ms: int) -> None:
 
 
 def _read_moov(fd: int) -> tuple[bytearray, int]:
-    """Return the content of the box `moov`, and where it begins."""
+    """Return the content of the box `moov`, and its position."""
     begin, end = 0, os.fstat(fd).st_size
     while begin < end:
         num_bytes, kind = _HEADER.unpack(os.pread(fd, _HEADER.size, begin))
         if kind == b"moov":
             begin += _HEADER.size
             return bytearray(os.pread(fd, num_bytes - _HEADER.size, begin)), begin
-        # 1 stands for a length of 64 bits behind the name.
+        # 1 means that a length of 64 bits follows the name.
         begin += num_bytes if num_bytes != 1 else int.from_bytes(os.pread(fd, 8, begin + 8))
     msg = "FFmpeg wrote an mp4 without a moov box"
     raise AssertionError(msg)
@@ -59,7 +59,7 @@ def _set_durations(moov: bytearray, shown_ms: int) -> None:
 
 
 def _set_last_edit(moov: bytearray, elst: int, shown_ms: int) -> None:
-    """Let the edits of a track last for a time; those before the last one stay as they are."""
+    """Set the total duration of a track's edits by changing the last one."""
     *edits, last = range(_get(moov, elst + _NUM_EDITS))
     first = elst + _NUM_EDITS + 4
     before_ms = sum(_get(moov, first + edit * _EDIT_BYTES) for edit in edits)

@@ -1,4 +1,4 @@
-"""Frames made ready for an encoder: upright, of one size, yuv420p."""
+"""Prepare frames for an encoder: upright, of one size, yuv420p."""
 
 from typing import Any, cast
 
@@ -15,18 +15,18 @@ _TURNS = {0: (), 90: ("transpose=clock",), 180: ("hflip", "vflip"), 270: ("trans
 
 
 class FrameFilter:
-    """Turns and scales the frames of one clip; its size is settled by the first frame.
+    """Rotates and scales the frames of one clip; the first frame defines the size.
 
     Attributes:
-        orientation: How the last frame was turned.
+        orientation: Orientation of the last frame.
     """
 
     def __init__(self, *, height: int) -> None:
         """Begin a clip.
 
         Args:
-            height: Height in pixels, an odd one is made even; 0 keeps the source's. The width
-                follows in proportion and is even, too, as yuv420p needs it.
+            height: Height in pixels, rounded to an even number; 0 keeps the source's. The width
+                is proportional and even, too, as yuv420p requires.
         """
         self._height = height
         self._size: tuple[int, int] | None = None
@@ -45,7 +45,7 @@ class FrameFilter:
         return cast("VideoFrame", self._graph.vpull())
 
     def _build(self, frame: VideoFrame) -> Graph:
-        """Make the filters for frames like this one; a video may change in the middle."""
+        """Build the filter graph for frames like this one; a video may change its format."""
         graph = Graph()
         graph.threads = 1
         source = graph.add(
@@ -78,7 +78,7 @@ class FrameFilter:
         return self._size
 
     def _crop(self, frame: VideoFrame) -> tuple[str, ...]:
-        """Cut off the last line of an odd side rather than blur all the others."""
+        """Crop the last line of an odd side rather than resample all lines."""
         if self._height or not (frame.width % 2 or frame.height % 2):
             return ()
         return (f"crop={_even(frame.width)}:{_even(frame.height)}:0:0",)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 MUXING = {"fflags": "bitexact", "movflags": "+faststart"}
-"""No creation time, no version of the library; playing can begin before the whole is there."""
+"""Without creation time and library version; playback can begin during a download."""
 
-# mp4 counts in 32 bits: at 10 MHz a frame may stay for 7 minutes.
+# mp4 stores durations in 32 bits: at 10 MHz a frame may last 7 minutes.
 _FINEST_HZ = 10_000_000
 _COARSE_HZ = 1_000_000
 
@@ -16,14 +16,14 @@ class ClipEncoding:
     """How clips are made.
 
     Attributes:
-        mode: `reencode` encodes the frames of the stretch; `copy` takes the streams as they are,
-            from the last key frame at or before it, and hides what is too much by an edit list.
+        mode: `reencode` encodes the frames of the segment; `copy` copies the streams from the last
+            key frame at or before its begin, and hides the surplus with an edit list.
         encoder: Encoder of `reencode`.
-        preset: Its preset, in the words of libx264.
+        preset: Its preset, by the names of libx264.
         crf: Its constant rate factor; the constant quality of h264_nvenc.
-        height: Height in pixels, 0 keeps the source's; for `reencode`.
-        fps: Frames per second, 0 keeps the source's times; for `reencode`.
-        audio: Keep the sound.
+        height: Height in pixels for `reencode`; 0 keeps the source's.
+        fps: Frames per second for `reencode`; 0 keeps the source's timestamps.
+        audio: Keep the audio.
     """
 
     mode: Literal["reencode", "copy"] = "reencode"
@@ -37,19 +37,19 @@ class ClipEncoding:
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """One clip that was written and opened again.
+    """One clip, as verified after it was written.
 
     Attributes:
-        begin_ms: First millisecond of the stretch in the source.
-        end_ms: First millisecond after it: the segment's end, or the video's where that is earlier.
+        begin_ms: First millisecond of the segment in the source.
+        end_ms: First millisecond after it: the earlier one of the segment's and the video's end.
         duration_ms: From the first frame to the end of the last, rounded; the source's `begin_ms`
             is at 0 of the clip.
-        num_frames: Frames that the file shows.
-        num_hidden: Frames in the file that an edit list hides; 0 when encoded again.
+        num_frames: Displayed frames.
+        num_hidden: Frames that an edit list hides; 0 when re-encoded.
         width: As displayed, in pixels.
         height: As displayed, in pixels.
-        codec: Of the picture.
-        has_audio: Whether there is sound.
+        codec: Codec of the video stream.
+        has_audio: Whether the file has audio.
         num_bytes: Size of the file.
     """
 
@@ -67,11 +67,11 @@ class ClipFacts:
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """What a written file must turn out to hold; the other fields as in `ClipFacts`.
+    """What a written file must contain; other fields as in `ClipFacts`.
 
     Attributes:
-        num_packets: Packets of picture that were written, those of hidden frames among them.
-        is_copy: Nothing of it was decoded.
+        num_packets: Video packets written, including hidden frames.
+        is_copy: Whether it was copied without decoding.
     """
 
     begin_ms: int

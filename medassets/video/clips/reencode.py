@@ -1,4 +1,4 @@
-"""Cut a clip by decoding and encoding: exactly the frames of the stretch."""
+"""Re-encode a segment: exactly its displayed frames."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, suppress
@@ -33,24 +33,24 @@ _NVENC_PRESETS = {
 def reencode(
     video: Path, segment: Segment, encoding: ClipEncoding, target: Path, *, on_progress: Progress
 ) -> ClipPlan:
-    """Write the frames on screen within a segment, times counted from its begin.
+    """Write the frames on screen within a segment, with timestamps from its begin.
 
-    The first frame is shown from 0 on; each stays until the next, the last one until the segment or
-    the video ends.
+    The first frame is displayed from 0 on; each lasts until the next, the last one until the
+    segment or the video ends.
 
     Args:
         video: The source.
-        segment: The stretch.
+        segment: The segment.
         encoding: How to encode.
         target: File to write.
         on_progress: Called often.
 
     Returns:
-        What the file must turn out to hold.
+        What the file must contain.
 
     Raises:
-        SampleRejectedError: If the stretch is not to be had.
-        SpecError: If the encoder does not take what is asked of it, or is not there.
+        SampleRejectedError: If the segment cannot be decoded.
+        SpecError: If the encoder is not available, or rejects its settings.
         av.error.FFmpegError: If FFmpeg fails otherwise.
     """
     for counts in (True, False):
@@ -65,15 +65,15 @@ def reencode(
             output = av.open(str(target), "w", format="mp4", container_options=MUXING)
             stack.enter_context(output)
             return _ClipWriter(output, reader, encoding).write(shown, audio)
-    msg = "frames were learned, and yet promised by packets"
+    msg = "two-pass decoding raised UnplannedError"
     raise AssertionError(msg)
 
 
 def check_encoder(encoding: ClipEncoding) -> None:
-    """Open the encoder once, before any video is read.
+    """Open the encoder once, to fail before any video is read.
 
     Raises:
-        SpecError: If it does not take what is asked of it, or is not there.
+        SpecError: If it is not available, or rejects its settings.
     """
     try:
         context = CodecContext.create(encoding.encoder, "w")
@@ -87,7 +87,7 @@ def check_encoder(encoding: ClipEncoding) -> None:
 
 
 class _ClipWriter:
-    """The streams of one clip in the making."""
+    """Writes the streams of one clip."""
 
     def __init__(
         self, output: OutputContainer, reader: VideoReader, encoding: ClipEncoding
@@ -139,7 +139,7 @@ class _ClipWriter:
             self._output.mux(list(self._audio.encode_until(self._seconds(shown.end))))
 
     def _start(self, picture: VideoFrame) -> None:
-        """Open the encoder, now that size and colours are known."""
+        """Open the encoder once size and colours are known."""
         context = self._picture.codec_context
         context.width, context.height, context.pix_fmt = picture.width, picture.height, "yuv420p"
         self._picture.time_base = context.time_base = Fraction(1, self._placing.rate_hz)
@@ -158,7 +158,7 @@ class _ClipWriter:
 
     def _mux(self, packets: Iterable[Packet]) -> None:
         for packet in packets:
-            # The muxer would give the last frame the length of the one before it.
+            # Otherwise the muxer gives the last frame the duration of the one before.
             packet.duration = self._durations.pop(packet.pts or 0)
             self._output.mux(packet)
 
@@ -167,7 +167,7 @@ class _ClipWriter:
 
 
 class _Placing:
-    """Where frames of the source stand in the clip, in units of `rate_hz`."""
+    """Computes timestamps in the clip, in units of `rate_hz`."""
 
     def __init__(self, ruler: Ruler, begin: int, fps: Fraction | None) -> None:
         self._ticks_per_s, self._begin, self._fps = ruler.ticks_per_s, begin, fps
@@ -175,7 +175,7 @@ class _Placing:
         self.rate_hz = fps.numerator if fps else choose_rate_hz(ruler.ticks_per_s)
 
     def place(self, shown: Shown, *, is_first: bool) -> Iterator[tuple[int, int]]:
-        """Yield timestamp and duration of a frame, as often as it comes."""
+        """Yield timestamp and duration of a frame, once for each time it is written."""
         if self._fps is None:
             pts = 0 if is_first else self._scale(shown.begin)
             yield pts, max(self._scale(shown.end) - pts, 1)
@@ -197,7 +197,7 @@ def _read_fps(encoding: ClipEncoding) -> Fraction | None:
 def _add_picture(output: OutputContainer, encoding: ClipEncoding) -> VideoStream:
     stream = output.add_stream(encoding.encoder, options=_choose_options(encoding))
     assert isinstance(stream, VideoStream)
-    # More threads make other bytes, and clips are cut beside each other anyway.
+    # More threads change the bytes; clips are encoded in parallel anyway.
     stream.codec_context.thread_count = 1
     stream.codec_context.flags |= Flags.bitexact
     return stream
@@ -211,13 +211,13 @@ def _choose_options(encoding: ClipEncoding) -> dict[str, str]:
 
 
 def _no_encoder(encoding: ClipEncoding, error: Exception) -> Exception:
-    why = (error.strerror if isinstance(error, FFmpegError) else "") or "this FFmpeg has none"
+    why = (error.strerror if isinstance(error, FFmpegError) else "") or "not part of this FFmpeg"
     if encoding.encoder == "libx264":
         return SpecError(
-            field="clip_preset", what=f"libx264 does not take {encoding.preset!r} ({why})"
+            field="clip_preset", what=f"libx264 does not accept {encoding.preset!r} ({why})"
         )
     what = (
-        "h264_nvenc needs an NVIDIA GPU with a video encoder and one of its sessions "
-        f"free, and there is none here ({why}); declare clip_encoder: libx264"
+        "h264_nvenc needs an NVIDIA GPU with a video encoder and a free encoding "
+        f"session, which are not available ({why}); declare clip_encoder: libx264"
     )
     return SpecError(field="clip_encoder", what=what)

@@ -1,4 +1,4 @@
-"""All frames of one stretch of a video, in order, with the times they are on screen."""
+"""All frames of a segment in display order, with the times at which they are on screen."""
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
@@ -14,13 +14,13 @@ from medassets.video.frames.two_pass import decode_learned, learn_frames
 from medassets.video.requests import Progress
 from medassets.video.timeline import Clock, Segment, Span, SpanRules, plan_span
 
-# Whether a clip may end with its video is decided before; here it does.
+# The catalog decides whether a clip may end after its video; here it is cut at the video's end.
 CLIP_RULES = SpanRules(min_frames=1, end_tolerance_ms=2**53)
 
 
 @dataclass(frozen=True)
 class Ruler:
-    """Whole ticks since the container's start, in which milliseconds and timestamps are exact.
+    """Integer ticks since the container's start in which milliseconds and timestamps are exact.
 
     Attributes:
         ticks_per_s: Ticks of a second.
@@ -56,19 +56,19 @@ def make_ruler(clock: Clock) -> Ruler:
 
 
 def reach(clock: Clock, segment: Segment) -> tuple[int, int | None]:
-    """Return the first timestamp of a segment that matters, and the first after it."""
+    """Return the first timestamp of a segment, and the first after it."""
     stop = None if segment.end_ms is None else clock.ceil_tick(segment.end_ms)
     return clock.floor_tick(segment.begin_ms), stop
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One frame, and when it is on screen.
+    """One frame, and the time at which it is on screen.
 
     Attributes:
         frame: As decoded.
-        begin: First tick it is shown at; the segment's begin where it was there before.
-        end: First tick it is not; the segment's end where it stays longer.
+        begin: First tick it is displayed at, not before the segment's begin.
+        end: First tick after that, not after the segment's end.
     """
 
     frame: VideoFrame = field(repr=False)
@@ -77,10 +77,10 @@ class Shown:
 
 
 class ShownFrames:
-    """The frames of a segment, found but not decoded yet.
+    """The displayed frames of a segment, decoded on request.
 
     Attributes:
-        span: Which frames of the stretch they are, and the segment's end as used.
+        span: Which frames of the timeline they are, and the segment's end as used.
     """
 
     def __init__(
@@ -90,9 +90,9 @@ class ShownFrames:
 
         Args:
             reader: The open video.
-            segment: The stretch.
-            counts: Believe the packets of a file that tells its frames; else everything is decoded
-                twice, first to learn the times.
+            segment: The segment.
+            counts: Take the frames from the packets where the file allows it; otherwise everything
+                is decoded twice, first to learn the timestamps.
             on_progress: Called often.
 
         Raises:
@@ -115,7 +115,7 @@ class ShownFrames:
 
         Raises:
             SampleRejectedError: DECODE_FAILED at the first frame that cannot be decoded.
-            UnplannedError: If the packets were wrong about the frames.
+            UnplannedError: If the decoder outputs other frames than the packets announce.
         """
         held: dict[int, VideoFrame] = {}
         index = self.span.first
@@ -142,7 +142,7 @@ class ShownFrames:
             yield index_of[pts], frame
 
     def _show(self, index: int) -> tuple[int, int]:
-        """Return begin and end of a frame, within the segment."""
+        """Return begin and end of a frame's display within the segment."""
         ruler, pts = self._ruler, self._timeline.pts
         low, high = ruler.at_ms(self.span.begin_ms), ruler.at_ms(self.span.end_ms)
         if index + 1 < len(pts):

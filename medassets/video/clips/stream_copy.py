@@ -1,7 +1,7 @@
-"""Cut a clip by copying its streams from a key frame on: quick, and nothing is lost.
+"""Copy the streams of a segment from a key frame on: fast and lossless.
 
-What is decoded before the stretch and behind it is in the file, but an edit list hides it: FFmpeg,
-and with it nearly every reader, shows the frames of the stretch and no other.
+Frames before and after the segment that decoding needs are in the file, but an edit list hides
+them: FFmpeg, and with it nearly every reader, displays exactly the frames of the segment.
 """
 
 from contextlib import ExitStack
@@ -27,27 +27,27 @@ from medassets.video.frames.packet_plan import PacketRange, plan_decoding, read_
 from medassets.video.requests import Progress
 from medassets.video.timeline import Segment, Span, plan_span
 
-# What players and FFmpeg both read in mp4, and what tells its frames by its packets.
+# Codecs that players and FFmpeg read in mp4, and whose packets are one frame each.
 _VIDEO_CODECS = frozenset({"av1", "h264", "hevc", "vp9"})
 _AUDIO_CODECS = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"})
 
-# An edit begins at a signed number of 32 bits; decode times come some frames before.
+# An edit begins at a signed 32-bit number; decoding times are some frames earlier.
 _LONGEST_HIDDEN = 2**30
 
-_NO_TIMES = "the file does not tell by its packets when frames are shown"
+_NO_TIMES = "packets of this container and codec do not state when frames are displayed"
 _HIDDEN = "an edit list hides frames within it"
-_TWINS = "two frames of one time"
+_TWINS = "two frames with the same timestamp"
 
 
 @dataclass(frozen=True)
 class _Cut:
-    """What is copied.
+    """Which packets are copied.
 
     Attributes:
-        span: The frames that are wanted.
+        span: The wanted frames.
         anchor: Where reading begins.
         chosen: Which of the packets read from there are copied, bool, shape (n,).
-        first_pts: Timestamp of the first frame that is wanted.
+        first_pts: Timestamp of the first wanted frame.
         key_pts: Timestamp of the key frame that decoding begins with.
     """
 
@@ -61,24 +61,23 @@ class _Cut:
 def copy_streams(
     video: Path, segment: Segment, encoding: ClipEncoding, target: Path, *, on_progress: Progress
 ) -> ClipPlan:
-    """Write the packets of a stretch as they are, from the last key frame at or before its begin.
+    """Copy the packets of a segment from the last key frame at or before its begin.
 
-    Times count from the segment's begin, where the first frame is shown from on; what leads to it
-    has negative ones. An edit list hides that, and the frames behind the end that others are
-    decoded from.
+    Timestamps count from the segment's begin; packets before it have negative ones. An edit list
+    hides these, and frames after the end that others depend on.
 
     Args:
         video: The source.
-        segment: The stretch.
-        encoding: Whether sound is kept.
+        segment: The segment.
+        encoding: Whether audio is kept.
         target: File to write.
         on_progress: Called often.
 
     Returns:
-        What the file must turn out to hold.
+        What the file must contain.
 
     Raises:
-        SampleRejectedError: If the stretch is not to be had, or cannot be copied into mp4.
+        SampleRejectedError: If the segment cannot be read, or cannot be copied into mp4.
         av.error.FFmpegError: If FFmpeg fails otherwise.
     """
     with ExitStack() as stack:
@@ -121,7 +120,7 @@ def _choose_packets(packets: PacketRange, span: Span) -> npt.NDArray[np.bool_]:
     key = int(plan.needed.argmax())
     chosen = np.zeros(len(packets.pts), np.bool_)
     chosen[key : plan.num_packets] = True
-    # Pictures that are shown before the key frame they follow hang on the one before.
+    # Pictures displayed before the key frame that they follow depend on the one before.
     chosen &= packets.pts >= packets.pts[key]
     hidden = packets.pts[chosen & packets.hidden]
     if (hidden >= wanted[0]).any():
@@ -138,14 +137,14 @@ def _check_audio(audio: AudioReader) -> None:
 
 
 class _Copier:
-    """Moves packets from one file to another, with the times of the clip."""
+    """Copies packets from one file to another, with timestamps of the clip."""
 
     def __init__(self, output: OutputContainer, reader: VideoReader, cut: _Cut) -> None:
         self._output, self._reader, self._cut = output, reader, cut
         self._ruler: Ruler = make_ruler(reader.clock)
         self._origin = self._ruler.at_ms(cut.span.begin_ms)
         self._rate_hz = self._choose_rate_hz()
-        # With the decoder's own context the display matrix comes along.
+        # The decoder's own context includes the display matrix.
         self._picture = output.add_stream_from_template(reader.stream, opaque=True)
         self._picture.time_base = Fraction(1, self._rate_hz)
         self._undated: list[Packet] = []
@@ -178,7 +177,7 @@ class _Copier:
         )
 
     def _choose_rate_hz(self) -> int:
-        """Return a time scale in which an edit list can tell how long the lead-in is."""
+        """Return a time scale in which an edit list can store the duration of the lead-in."""
         rate_hz, ruler = choose_rate_hz(self._ruler.ticks_per_s), self._ruler
         hidden_s = (self._origin - ruler.at(self._cut.key_pts)) // ruler.ticks_per_s
         while hidden_s * rate_hz > _LONGEST_HIDDEN:
@@ -191,7 +190,7 @@ class _Copier:
         return Fraction(span.end_ms - span.begin_ms, 1000)
 
     def _flush(self) -> None:
-        """Write the pictures that waited for the first decode time; Matroska stores none.
+        """Write the packets that waited for the first decoding time; Matroska stores none.
 
         Source: libavformat gives a packet the earliest of the presentation times it has waited
         with, so that those before it can count back from there.
@@ -210,12 +209,12 @@ class _Copier:
         stop = self._place((packet.pts or 0) + (packet.duration or 0))
         pts, dts = self._place(packet.pts or 0), self._place(packet.dts or 0)
         if packet.pts == self._cut.first_pts:
-            # It may have been on screen before the segment began, or the video begins later.
+            # It may be on screen before the segment begins, or the video begins later.
             pts, dts = 0, min(dts, 0)
         lasts = max(stop - pts, 0)
         self._num_packets += 1
         if self._num_packets == self._num_chosen:
-            # mp4 counts how long all of it lasts by decode times; it must reach to the end.
+            # mp4 computes the total duration from decoding times; it must reach the end.
             lasts = max(lasts, ceil(self._end_s * self._rate_hz) - dts)
         packet.pts, packet.dts, packet.duration = pts, dts, lasts
         packet.stream, packet.time_base = self._picture, Fraction(1, self._rate_hz)
@@ -226,7 +225,7 @@ class _Copier:
 
 
 class _AudioCopier:
-    """Moves packets of sound, as far as the picture has come."""
+    """Copies audio packets, up to the time that the video has reached."""
 
     def __init__(self, output: OutputContainer, audio: AudioReader, end_s: Fraction) -> None:
         self._output, self._end_s = output, end_s
@@ -252,10 +251,10 @@ class _AudioCopier:
 
 
 def _reject_times(why: str) -> SampleRejectedError:
-    detail = f"the stretch cannot be copied ({why}); declare clips: reencode"
+    detail = f"the segment cannot be copied ({why}); declare clips: reencode"
     return SampleRejectedError(Reason.DECODE_FAILED, detail)
 
 
 def _reject_codec(codec: str, *, remedy: str) -> SampleRejectedError:
-    detail = f"{codec} cannot be copied into mp4 so that players show it right; {remedy}"
+    detail = f"{codec} cannot be copied (common players do not support it in mp4); {remedy}"
     return SampleRejectedError(Reason.DECODE_FAILED, detail)

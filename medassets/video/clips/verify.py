@@ -1,4 +1,4 @@
-"""Open a finished clip again and count what is in it."""
+"""Verify a written clip: open it again and count its packets and frames."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +15,10 @@ from medassets.video.requests import Progress
 
 @contextmanager
 def explain_failure() -> Iterator[None]:
-    """Turn what FFmpeg says of a video into a rejection; trouble with the disk stays what it is.
+    """Turn FFmpeg's errors into rejections; disk errors pass unchanged.
 
     Raises:
-        SampleRejectedError: DECODE_FAILED, with FFmpeg's words for it, without paths.
+        SampleRejectedError: DECODE_FAILED, with FFmpeg's message, without paths.
     """
     try:
         yield
@@ -33,18 +33,18 @@ def explain_failure() -> Iterator[None]:
 def verify_clip(path: Path, plan: ClipPlan, *, on_progress: Progress) -> ClipFacts:
     """Open a clip, count its packets and decode the first of them.
 
-    A copied clip is decoded to its end: nobody has looked into its packets yet.
+    A copied clip is decoded completely, since its packets have not been decoded yet.
 
     Args:
         path: The file.
-        plan: What it must hold.
+        plan: What it must contain.
         on_progress: Called often.
 
     Returns:
         Facts of the file.
 
     Raises:
-        SampleRejectedError: DECODE_FAILED if the file is not what was to be written.
+        SampleRejectedError: DECODE_FAILED if the content differs from the plan.
         av.error.FFmpegError: If it cannot be read.
     """
     with VideoReader(path) as clip:
@@ -53,12 +53,12 @@ def verify_clip(path: Path, plan: ClipPlan, *, on_progress: Progress) -> ClipFac
         num_frames = _decode(clip, on_progress) if plan.is_copy else num_packets
         duration_ms = round((end * clip.clock.time_base - clip.clock.origin_s) * 1000)
     if plan.is_copy:
-        # Packets say when the next one is decoded; the edit list, when the last frame goes.
+        # Packet durations are decoding durations; the edit list defines the end of the last frame.
         duration_ms = plan.end_ms - plan.begin_ms
     found = (clip.codec, num_packets, num_frames, facts.has_audio)
     wanted = (plan.codec, plan.num_packets, plan.num_frames, plan.has_audio)
     if found != wanted or duration_ms <= 0:
-        detail = f"the clip written holds {found} in {duration_ms} ms, expected {wanted}"
+        detail = f"the written clip contains {found} in {duration_ms} ms, expected {wanted}"
         if plan.is_copy:
             detail += "; declare clips: reencode"
         raise SampleRejectedError(Reason.DECODE_FAILED, detail)
@@ -77,7 +77,7 @@ def verify_clip(path: Path, plan: ClipPlan, *, on_progress: Progress) -> ClipFac
 
 
 def _count(clip: VideoReader, on_progress: Progress) -> tuple[int, int]:
-    """Return the number of pictures and the timestamp at which the last one shown ends."""
+    """Return the number of packets, and the timestamp at which the last displayed one ends."""
     num_packets = end = 0
     for packet in clip.iter_packets_at(None):
         on_progress()
@@ -88,7 +88,7 @@ def _count(clip: VideoReader, on_progress: Progress) -> tuple[int, int]:
 
 
 def _decode(clip: VideoReader, on_progress: Progress) -> int:
-    """Return how many whole pictures come out of the decoder."""
+    """Return the number of intact decoded pictures."""
     num_frames = 0
     for packet in clip.iter_packets_at(None):
         on_progress()

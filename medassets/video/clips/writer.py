@@ -1,4 +1,4 @@
-"""Clips as mp4 files: encoded again frame by frame, or copied from a key frame on."""
+"""Write a segment of a video as an mp4 file, re-encoded or copied."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,15 +17,14 @@ def write_clip(
     *,
     on_progress: Callable[[], None] | None = None,
 ) -> ClipFacts:
-    """Write one stretch of a video as an mp4 file.
+    """Write one segment of a video as an mp4 file.
 
-    The file is written under a private name beside `target`, opened and counted, and only then
-    given its name. The bytes depend on the arguments and the library alone; with h264_nvenc, on
-    the GPU, too.
+    The file is written under a private name beside `target`, verified, and then renamed. The bytes
+    depend only on the arguments and the library; with h264_nvenc, on the GPU, too.
 
     Args:
         video: The source.
-        segment: The stretch.
+        segment: The segment.
         encoding: How to make it.
         target: Final name; must not exist.
         on_progress: Called for every packet read.
@@ -34,11 +33,11 @@ def write_clip(
         Facts of the file.
 
     Raises:
-        SampleRejectedError: MISSING_SOURCE; NO_VIDEO_STREAM; TOO_SHORT if the stretch is empty;
+        SampleRejectedError: MISSING_SOURCE; NO_VIDEO_STREAM; TOO_SHORT if the segment is empty;
             END_BEYOND_DURATION if the video ends before it begins; DECODE_FAILED if it cannot be
             read, encoded or copied.
-        SpecError: If the encoder asked for is not there.
-        DiskSpaceError: If there is no room.
+        SpecError: If the encoder is not available.
+        DiskSpaceError: If the disk is full.
     """
     from medassets.video.clips.verify import explain_failure, verify_clip
 
@@ -52,4 +51,4 @@ def write_clip(
 
 
 def _ignore() -> None:
-    """Do nothing with a sign of life."""
+    """Ignore progress."""

@@ -1,4 +1,4 @@
-"""Media files, opened with the distrust that files of strangers deserve; their streams and clocks."""
+"""Open untrusted media files, choose the video stream and convert its timestamps."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +14,7 @@ from medassets.errors import Reason, SampleRejectedError
 from medassets.storage.unreadable import unreadable_as_rejection
 from medassets.video.timeline import Clock
 
-# A playlist with the name of a video would have other files opened, or other machines called.
+# A playlist named like a video would open other files, or connect to other machines.
 _FORMATS = (
     "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,ivf,obu,h264,hevc,m4v,mjpeg,mxf,nut,dv,"
     "rm,gif"
@@ -27,20 +27,20 @@ def open_container(path: Path) -> InputContainer:
     """Open a media file.
 
     Raises:
-        SampleRejectedError: MISSING_SOURCE; UNREADABLE_SOURCE if the system does not let it be
-            read; DECODE_FAILED if it is no media file.
-        OSError: If the machine is to blame, not the file.
+        SampleRejectedError: MISSING_SOURCE; UNREADABLE_SOURCE if permissions or the disk
+            prevent reading; DECODE_FAILED if it is not a media file.
+        OSError: If the machine, not the file, caused the failure.
     """
     try:
-        # An absolute path is never taken for the name of a protocol.
+        # An absolute path is never interpreted as a protocol.
         return av.open(
             str(path.absolute()), "r", container_options=_OPTIONS, metadata_errors="replace"
         )
     except MissingFileError as error:
-        msg = "the file is not there"
+        msg = "the file does not exist"
         raise SampleRejectedError(Reason.MISSING_SOURCE, msg) from error
     except FFmpegError as error:
-        # FFmpeg says "input/output error" of damaged files as well; the system knows.
+        # FFmpeg reports "input/output error" for damaged files, too; reading a byte tells them apart.
         with unreadable_as_rejection(), path.open("rb") as file:
             file.read(1)
         msg = f"the file cannot be opened: {error.strerror}"
@@ -48,7 +48,7 @@ def open_container(path: Path) -> InputContainer:
 
 
 def pick_stream(container: InputContainer) -> VideoStream:
-    """Return the first video stream that is no attached picture, never the "best".
+    """Return the first video stream that is not an attached picture.
 
     Raises:
         SampleRejectedError: NO_VIDEO_STREAM.

@@ -1,4 +1,4 @@
-"""Decoders of FFmpeg, on the processor or on a GPU."""
+"""Open FFmpeg decoders on the CPU or on a GPU."""
 
 from av.codec import Codec, CodecContext
 from av.codec.hwaccel import HWAccel
@@ -8,7 +8,7 @@ from av.video.stream import VideoStream
 
 from medassets.errors import DecoderUnavailableError, Reason, SampleRejectedError
 
-# 8192 x 8192: what a header may claim, and so what memory a picture may take.
+# 8192 x 8192: limits the memory that a hostile header can make a decoder allocate.
 _MOST_PIXELS = 1 << 26
 
 
@@ -17,19 +17,19 @@ def make_decoder(stream: VideoStream, *, device: str) -> VideoCodecContext:
 
     Args:
         stream: What it will decode.
-        device: `cpu`, with one thread, or `cuda:<index>`, which hands out frames in memory.
+        device: `cpu`, with one thread, or `cuda:<index>`, which copies frames to main memory.
 
     Raises:
-        DecoderUnavailableError: If the device cannot be used, or not for this coding.
-        SampleRejectedError: DECODE_FAILED if the stream's headers make no sense.
+        DecoderUnavailableError: If the device cannot be used, or does not support this codec.
+        SampleRejectedError: DECODE_FAILED if the stream's headers are invalid.
     """
     context = stream.codec_context if device == "cpu" else _make_gpu_decoder(stream, device)
     context.thread_count = 1
-    # dav1d takes a wish to skip frames only when it is opened, and then for good.
+    # dav1d reads this only when it is opened.
     context.skip_frame = "DEFAULT"
     options = {"max_pixels": str(_MOST_PIXELS)}
     if context.codec.canonical_name == "av1":
-        # Without it dav1d hands out spoiled pictures of damaged packets without a word.
+        # Without it dav1d silently returns corrupt pictures for damaged packets.
         options["strict"] = "strict"
     context.options = options
     try:
@@ -43,7 +43,7 @@ def make_decoder(stream: VideoStream, *, device: str) -> VideoCodecContext:
 
 
 def _make_gpu_decoder(stream: VideoStream, device: str) -> VideoCodecContext:
-    """Return a decoder of our own: the stream's may be one that no GPU helps, as dav1d is."""
+    """Return a new decoder: the stream's own may not support GPUs, as dav1d does not."""
     kind, _, index = device.partition(":")
     if kind != "cuda" or not index.isdecimal():
         msg = f"expected device 'cpu' or 'cuda:<index>', got {device!r}"

@@ -1,4 +1,4 @@
-"""How a stored picture is turned and mirrored to be shown."""
+"""Rotation and mirroring of stored pictures for display."""
 
 import struct
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Orientation:
-    """What is done to a stored picture before it is shown.
+    """How a stored picture is transformed for display.
 
     Attributes:
-        rotation: Degrees clockwise, first: 0, 90, 180 or 270.
-        mirrored: Whether left and right are swapped, after that.
+        rotation: Degrees clockwise, applied first: 0, 90, 180 or 270.
+        mirrored: Whether left and right are swapped, applied second.
     """
 
     rotation: int = 0
@@ -29,11 +29,11 @@ class Orientation:
 
     @property
     def swaps_sides(self) -> bool:
-        """Whether width and height of the stored picture change places."""
+        """Whether width and height are exchanged."""
         return self.rotation in (90, 270)
 
     def apply(self, picture: PictureArray) -> PictureArray:
-        """Return a view of a stored picture as it is shown."""
+        """Return a view of a stored picture as displayed."""
         # numpy turns counterclockwise.
         turned = np.rot90(picture, -(self.rotation // 90) % 4)
         return turned[:, ::-1] if self.mirrored else turned
@@ -43,7 +43,7 @@ UPRIGHT = Orientation()
 
 
 def read_orientation(frame: "VideoFrame") -> Orientation:
-    """Return how a decoded frame is to be shown."""
+    """Return the orientation of a decoded frame."""
     # The stub of PyAV calls it a dictionary.
     for side_data in cast("SideDataContainer", frame.side_data):
         if side_data.type.name == "DISPLAYMATRIX":
@@ -64,7 +64,7 @@ def parse_display_matrix(matrix: bytes) -> Orientation:
     a, b, _, c, d = struct.unpack("=9i", matrix)[:5]
     mirrored = a * d - b * c < 0
     if mirrored:
-        # What is left before left and right are swapped.
+        # The rotation that remains before left and right are swapped.
         a, c = -a, -c
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return Orientation(180 if a + d < 0 else 0, mirrored)

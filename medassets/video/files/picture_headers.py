@@ -1,4 +1,4 @@
-"""What the first bytes of a packet say of its picture, where containers do not or cannot be trusted."""
+"""Read a picture's role from its packet where the container does not state it, or states it wrongly."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ _H264_INTRA_SLICES = frozenset({2, 4, 7, 9})
 _HEVC_LAST_SLICE, _HEVC_ENTRIES = 31, range(16, 24)
 _HEVC_LAST_PLAIN = 14
 _HEVC_SETTINGS = frozenset({32, 33, 34})
-# A slice header says what is asked of it in its first bytes.
+# The fields needed are in the first bytes of a slice header.
 _MOST_HEADER_BYTES = 16
 
 
 @dataclass(frozen=True)
 class Picture:
-    """The role of a packet's picture among others.
+    """The role of a packet's picture in decoding.
 
     Attributes:
-        is_entry: It hangs on no other, and pictures after it hang on none before it.
-        is_disposable: No other picture of its layer or a lower one hangs on it.
-        layer: Temporal layer; pictures of a higher one may hang on a disposable one.
+        is_entry: It does not depend on other pictures, nor do later pictures depend on earlier ones.
+        is_disposable: No other picture of its layer or a lower one depends on it.
+        layer: Temporal layer; pictures of a higher layer may depend on a disposable one.
     """
 
     is_entry: bool
@@ -35,15 +35,15 @@ _PLAIN, _KEY = Picture(is_entry=False), Picture(is_entry=True)
 def read_picture(data: memoryview, *, codec: str, extradata: bytes | None, is_key: bool) -> Picture:
     """Return the role of a packet's picture.
 
-    H.264 streams may refresh pictures bit by bit instead of sending whole ones. Their containers
-    call it a key frame where a refresh begins, and a decoder that starts there shows spoiled
-    pictures without a word. And an MP4 file does not say which pictures no other hangs on.
+    H.264 streams may refresh pictures part by part (intra refresh). Containers mark the start of a
+    refresh as a key frame, but a decoder that starts there silently returns corrupt pictures. MP4
+    files do not mark disposable pictures.
 
     Args:
         data: The packet.
-        codec: Name of the coding; others than `h264` and `hevc` are taken at their word.
-        extradata: What the container says of the stream: an avcC or hvcC box, or none.
-        is_key: Whether the container calls it a key frame.
+        codec: Name of the coding; for others than `h264` and `hevc`, `is_key` decides.
+        extradata: The stream's avcC or hvcC box, if the container has one.
+        is_key: Whether the container marks it as a key frame.
 
     Source: ITU-T H.264, 7.3.1, 7.3.3, 7.4.1; H.265, 7.3.1.2, 7.4.2.2; ISO/IEC 14496-15, 5.3.3,
     8.3.3.
@@ -80,7 +80,7 @@ def _read_hevc(data: memoryview, extradata: bytes, *, is_key: bool) -> Picture:
 
 
 def _find_units(data: memoryview, extradata: bytes, *, at: int) -> Iterator[int]:
-    """Yield where units of the network abstraction layer start, those with two bytes at least."""
+    """Yield the start of each NAL unit of at least two bytes."""
     end = len(data) - 1
     if extradata[:1] != b"\x01" or len(extradata) <= at:
         whole = bytes(data)
@@ -104,7 +104,7 @@ def _read_slice_type(unit: memoryview) -> int:
 
 
 def _read_golomb(bits: str) -> tuple[int, str]:
-    """Read one ue(v); return it and what follows."""
+    """Read one ue(v); return its value and the remaining bits."""
     zeros = len(bits) - len(bits.lstrip("0"))
     stop = 2 * zeros + 1
     return int(bits[zeros:stop] or "0", 2) - 1, bits[stop:]

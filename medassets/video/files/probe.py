@@ -1,4 +1,4 @@
-"""What a video is: its coding, size, orientation, duration."""
+"""Probe a video: codec, size, orientation and duration."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ def probe_video(path: Path) -> VideoFacts:
     """Return the facts of a video; its first frame is decoded.
 
     Raises:
-        SampleRejectedError: DECODE_FAILED if it is no video or nothing can be decoded,
-            NO_VIDEO_STREAM if it has only sound or cover pictures, MISSING_SOURCE if it is gone.
+        SampleRejectedError: DECODE_FAILED if it is not a video or cannot be decoded,
+            NO_VIDEO_STREAM if it has only audio or cover pictures, MISSING_SOURCE if it does not exist.
     """
     from medassets.video.files.reader import VideoReader
 

@@ -1,4 +1,4 @@
-"""A video file, open for decoding: its stream, its clock, and ways to move in it."""
+"""An open video file: reading packets from any position, and decoding them."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -32,22 +32,22 @@ from medassets.video.timeline import FIRST_TICK
 # One packet is one shown frame, and every packet has its presentation time.
 _COUNTABLE_CODECS = frozenset({"h264", "hevc", "av1", "vp9"})
 _COUNTABLE_FORMATS = frozenset({"mp4", "matroska"})
-# Elsewhere times are not to be trusted after a jump: an MPEG program stream makes them up.
+# In other formats timestamps are unreliable after seeking; MPEG program streams guess them.
 _SEEKABLE_FORMATS = frozenset({"mp4", "matroska", "avi", "mpegts"})
-# AVI tells when a chunk is decoded; for these codings libavformat does not work out when it is shown.
+# AVI stores decoding times only; for these codecs libavformat does not derive display times.
 _REORDERED_CODECS = frozenset({"h264", "hevc"})
-# Compressed pictures hold no long runs of zeros: what was never written to the file does. Decoders
-# of arithmetic codes make pictures of it without a word. dav1d notices by itself.
+# Compressed pictures contain no long runs of zeros; parts of a file that were never written do.
+# Decoders of arithmetic codes silently return pictures for them. dav1d detects it by itself.
 _DENSE_CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "mpeg4"})
 _HOLE = bytes(48)
 _FIELD_ORDER_UNKNOWN, _FIELD_ORDER_PROGRESSIVE = 0, 1
 
 
 class VideoReader:
-    """The first video stream of a file that is no attached picture; a context manager.
+    """The first video stream of a file that is not an attached picture; a context manager.
 
     Attributes:
-        clock: Times of the stream.
+        clock: Conversion of the stream's timestamps.
         device: What decodes: `cpu` or `cuda:<index>`.
     """
 
@@ -55,7 +55,7 @@ class VideoReader:
         """Open a file.
 
         Raises:
-            SampleRejectedError: MISSING_SOURCE, DECODE_FAILED if it is no video file,
+            SampleRejectedError: MISSING_SOURCE, DECODE_FAILED if it is not a video file,
                 NO_VIDEO_STREAM.
             DecoderUnavailableError: If the device cannot decode it.
         """
@@ -98,7 +98,7 @@ class VideoReader:
             raise
 
     def _read_first(self) -> tuple[tuple[int | None, ...], Iterator[Packet]]:
-        """Return what the first packet is known by, and all packets."""
+        """Return what identifies the first packet, and all packets."""
         for stream in self._container.streams:
             if stream.index != self._stream.index:
                 stream.discard = Discard.all
@@ -110,7 +110,7 @@ class VideoReader:
             raise SampleRejectedError(Reason.DECODE_FAILED, msg) from error
         self.continuity.jump(to_start=True)
         if packet is not None and not self.follows(packet):
-            msg = "the begin of the file is damaged, so that its times cannot be known"
+            msg = "the beginning of the file is damaged, so its timestamps cannot be determined"
             raise SampleRejectedError(Reason.DECODE_FAILED, msg)
         return _identify(packet), chain([] if packet is None else [packet], packets)
 
@@ -121,12 +121,12 @@ class VideoReader:
 
     @cached_property
     def codec(self) -> str:
-        """Name of the coding, such as `h264`."""
+        """Name of the codec, such as `h264`."""
         return self._stream.codec_context.codec.canonical_name
 
     @property
     def can_count_packets(self) -> bool:
-        """Whether the packets of the file tell its frames."""
+        """Whether each packet is one displayed frame, with its display time."""
         return (
             self.codec in _COUNTABLE_CODECS
             and not _COUNTABLE_FORMATS.isdisjoint(self._formats)
@@ -136,16 +136,16 @@ class VideoReader:
 
     @property
     def has_presentation_times(self) -> bool:
-        """Whether `pts` tells when a frame is shown; else it tells when its packet is decoded."""
+        """Whether `pts` is the display time of a frame; otherwise it is its decoding time."""
         return not ("avi" in self._formats and self.codec in _REORDERED_CODECS)
 
     def can_seek(self, on_progress: Progress) -> bool:
-        """Whether frames and their times are the same after a jump as without.
+        """Whether frames and timestamps are the same after seeking as without.
 
         Args:
-            on_progress: Called often while the file is read through for the answer, once.
+            on_progress: Called often while the file is read, once, to find out.
         """
-        # What could be counted and still surprised is not trusted any more.
+        # Used for countable files only after their packets turned out to be wrong.
         if (
             self.can_count_packets
             or not self.has_presentation_times
@@ -157,7 +157,7 @@ class VideoReader:
         return self._is_in_order
 
     def _find_order(self, on_progress: Progress) -> bool:
-        """Whether all packets of the file are there, in the order of their times."""
+        """Whether no packet is missing and decoding times rise."""
         latest = FIRST_TICK
         try:
             for packet in self.iter_packets_at(None):
@@ -172,12 +172,12 @@ class VideoReader:
 
     @cached_property
     def is_truncated(self) -> bool:
-        """Whether the end of the file is missing."""
+        """Whether the file is shorter than its header states."""
         return is_truncated(self._path)
 
     @cached_property
     def continuity(self) -> Continuity:
-        """Watches whether packets follow one another."""
+        """Check that packets follow one another."""
         if "matroska" in self._formats:
             return ElementContinuity(MatroskaFile(self._path), recovers=True)
         # Digital video may be interleaved with its sound in chunks of another stream.
@@ -191,12 +191,12 @@ class VideoReader:
         return "mpegts" in self._formats
 
     def follows(self, packet: Packet) -> bool:
-        """Whether nothing is missing between a packet and the one that was asked about before."""
+        """Whether nothing is missing between a packet and the one passed before."""
         return packet.pos is None or self.continuity.follows(packet)
 
     @property
     def ends_well(self) -> bool:
-        """Whether nothing is missing after the packet that was asked about last."""
+        """Whether nothing is missing after the packet passed last to `follows`."""
         return not self.is_truncated and self.continuity.ends()
 
     @property
@@ -213,8 +213,8 @@ class VideoReader:
         if self._facts is None and self._is_fresh and self.device == "cpu":
             self._facts = self._decode_first()
         if self._facts is None:
-            # This reader may be in the midst of a video whose size changes, and a GPU hands out
-            # frames without their orientation, in a format of its own.
+            # This reader may be in the middle of a video whose size changes, and a GPU returns
+            # frames without orientation, in another pixel format.
             with VideoReader(self._path) as reader:
                 self._facts = reader._decode_first()
         return self._facts
@@ -224,7 +224,7 @@ class VideoReader:
         try:
             for packet in self.iter_packets_at(None):
                 try:
-                    # Not waiting for more; but others hang on a picture that is hidden.
+                    # Do not wait for more packets; but later pictures depend on a hidden one.
                     frames = self.decode(packet) or ([] if packet.is_discard else self.drain())
                 except DamagedPacketError as error:
                     detail = f"no frame can be decoded: {error}"
@@ -236,17 +236,17 @@ class VideoReader:
         raise SampleRejectedError(Reason.DECODE_FAILED, detail)
 
     def read_orientation(self, frame: VideoFrame) -> Orientation:
-        """Return how a frame is to be shown."""
+        """Return the orientation of a frame."""
         if self.device == "cpu":
             return read_orientation(frame)
         return Orientation(self.facts.rotation, self.facts.mirrored)
 
     def decode(self, packet: Packet | None) -> list[VideoFrame]:
-        """Return the frames that come out when a packet goes in; None says that no more will come.
+        """Decode a packet and return the frames that the decoder outputs; None ends the stream.
 
         Raises:
             DamagedPacketError: If the packet cannot be decoded.
-            DecoderUnavailableError: If the device does not even decode a first frame.
+            DecoderUnavailableError: If the device cannot decode the first frame.
         """
         if packet is not None and self._lacks_a_part(packet):
             msg = "a part of the packet is missing"
@@ -262,7 +262,7 @@ class VideoReader:
         return frames
 
     def _lacks_a_part(self, packet: Packet) -> bool:
-        # In a transport stream the mark is on another packet; `follows` tells which.
+        # In transport streams the flag is on another packet; see `TransportContinuity`.
         is_marked = packet.is_corrupt and not self._is_transport
         return is_marked or (self.codec in _DENSE_CODECS and _HOLE in bytes(packet))
 
@@ -284,14 +284,14 @@ class VideoReader:
         )
 
     def drain(self) -> list[VideoFrame]:
-        """Return the frames that are still in the decoder, and make it forget all it was given."""
+        """Return the frames that remain in the decoder, and reset it."""
         depth = self.context.reorder_depth
         try:
             frames = self.decode(None)
         except DamagedPacketError:
             frames = []
         self.context.flush_buffers()
-        # Else pictures of a deeper pyramid than the decoder guesses anew would be lost.
+        # Otherwise pictures of a deeper pyramid than the decoder's first guess would be lost.
         self.context.reorder_depth = depth
         return frames
 
@@ -309,9 +309,9 @@ class VideoReader:
         return _identify(packet) == self._first
 
     def iter_packets_at(self, tick: int | None) -> Iterator[Packet]:
-        """Go to a key frame near a time, better before it, and yield packets from there.
+        """Seek to a key frame near a time, preferably before it, and yield packets from there.
 
-        The decoder forgets what it was given before, and `follows` what it was asked about.
+        Resets the decoder and the state of `follows`.
 
         Args:
             tick: A time of the stream; None starts with the first packet of the file.

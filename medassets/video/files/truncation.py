@@ -1,6 +1,6 @@
-"""Whether a file is shorter than its own header says, as an interrupted download is.
+"""Detect files that are shorter than their header states, as after an interrupted download.
 
-Demuxers of Matroska and AVI take the end of such a file for the end of the video.
+Demuxers of Matroska and AVI treat the end of such a file as the end of the video.
 """
 
 from pathlib import Path
@@ -11,14 +11,14 @@ _MOST_HEADER_BYTES = 256
 
 
 def is_truncated(path: Path) -> bool:
-    """Whether a Matroska, WebM or AVI file lacks its end; False for what says nothing of it."""
+    """Whether a Matroska, WebM or AVI file is truncated; False if the format does not state its size."""
     with path.open("rb") as file:
         header = file.read(_MOST_HEADER_BYTES)
     return path.stat().st_size < _stated_bytes(header)
 
 
 def _stated_bytes(header: bytes) -> int:
-    """Return the size that a header states, 0 if none.
+    """Return the size that a header states, 0 if it states none.
 
     Source: RFC 8794, sections 4 and 5 (EBML); Microsoft, AVI RIFF File Reference.
     """
@@ -35,7 +35,7 @@ def _stated_bytes(header: bytes) -> int:
 
 
 def _read_size(header: bytes, start: int) -> tuple[int | None, int]:
-    """Read the size of an EBML element; return it, None if unknown, and where its data starts."""
+    """Read the size of an EBML element; return it (None if unknown) and the position of its data."""
     if start >= len(header) or not header[start]:
         return None, start
     num_bytes = 9 - header[start].bit_length()

@@ -1,1 +1,1 @@
-"""Which frames a stretch of a video shows, and their decoding."""
+"""Select the frames that a segment displays, and decode them."""

@@ -1,4 +1,4 @@
-"""From a decoded frame to a small RGB picture, in one pass of libswscale."""
+"""Convert decoded frames to small RGB pictures, in one pass of libswscale."""
 
 from typing import TYPE_CHECKING, cast
 
@@ -16,7 +16,7 @@ RESIZE = (
 
 
 class FrameConverter:
-    """Makes pictures of one size; holds what libswscale works out for a size and format."""
+    """Converts frames to one size; keeps the scaler that libswscale builds for a size and format."""
 
     def __init__(self, height: int, width: int) -> None:
         """Make a converter.
@@ -39,19 +39,19 @@ class FrameConverter:
         )
 
     def convert(self, frame: "VideoFrame", orientation: Orientation | None = None) -> PictureArray:
-        """Return a frame as it is shown, stretched to the converter's size.
+        """Return a frame as displayed, stretched to the converter's size.
 
-        The picture is shrunk as it is stored and then turned: the small one is cheaper to turn.
+        The picture is resized first and then rotated: rotating the small one is cheaper.
 
         Args:
             frame: As decoded.
-            orientation: How it is shown; None takes the frame's own word for it.
+            orientation: Rotation and mirroring; None reads it from the frame.
 
         Returns:
             uint8, axes (h, w, c), c = R, G, B; perhaps a view with negative strides.
 
         Raises:
-            SampleRejectedError: DECODE_FAILED if its pixel format is not known.
+            SampleRejectedError: DECODE_FAILED if its pixel format is not supported.
         """
         from av.error import FFmpegError
 

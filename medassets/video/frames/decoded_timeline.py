@@ -1,4 +1,4 @@
-"""Which frames a video shows, from what its decoder gave."""
+"""Derive the displayed frames of a video from the frames that its decoder outputs."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from medassets.video.timeline import FIRST_TICK, LAST_TICK, Timeline
 
 MOST_REORDERED = 34
-"""No coding shows a picture later than this many others that were decoded after it.
+"""A picture is displayed after at most this many pictures that are decoded after it.
 
 Source: H.264 and HEVC hold 16 pictures, of two fields.
 """
@@ -24,11 +24,11 @@ class DecodedNote:
     Attributes:
         pts: Presentation time in ticks.
         dts: Time of the packet that it came out with, None after the last packet.
-        duration: How long it is shown, 0 if unknown.
-        is_key: It hangs on no other frame.
-        is_b: It may hang on a frame that is shown later.
-        is_corrupt: The decoder knows that it is damaged.
-        is_interlaced: It is woven of two fields, which may have been two packets.
+        duration: Display duration in ticks, 0 if unknown.
+        is_key: It depends on no other frame.
+        is_b: It may depend on a frame that is displayed later.
+        is_corrupt: The decoder reports damage.
+        is_interlaced: It consists of two fields, which may have been two packets.
     """
 
     pts: int | None
@@ -43,10 +43,10 @@ class DecodedNote:
 def place_in_order(
     notes: Sequence[DecodedNote | None], chunks: Sequence[int], *, is_end: bool
 ) -> list[DecodedNote | None]:
-    """Return frames with their times, where the container only counts what it holds.
+    """Return frames with display times for a container that only counts its chunks.
 
-    AVI says when a chunk is decoded, not when it is shown: the first frame that is shown takes the
-    time of the first chunk, the second that of the second, whatever order they were decoded in.
+    AVI stores decoding times, not display times: the first displayed frame takes the time of the
+    first chunk, the second that of the second, in whatever order they are decoded.
 
     Args:
         notes: Frames in the order they came out, `pts` telling the chunk they were in.
@@ -54,7 +54,7 @@ def place_in_order(
         is_end: The last frame is the video's.
 
     Returns:
-        The notes up to where a chunk gave no frame; nobody knows when later frames are shown.
+        The notes up to the first chunk without a frame; later display times are unknown.
     """
     frames = [note for note in takewhile(lambda note: note is not None, notes) if note is not None]
     is_whole = len(frames) == len(notes)
@@ -62,7 +62,7 @@ def place_in_order(
     due = chunks if is_end or not is_whole else chunks[:-MOST_REORDERED]
     lost = next((chunk for chunk in due if chunk not in come), None)
     if lost is not None:
-        # What came out before that chunk went in was counted right.
+        # Frames that came out before that chunk went in are counted correctly.
         frames = [frame for frame in frames if frame.dts is not None and frame.dts < lost]
     timed: list[DecodedNote | None] = [
         replace(frame, pts=chunk) for frame, chunk in zip(frames, chunks, strict=False)
@@ -73,15 +73,15 @@ def place_in_order(
 def learn_timeline(
     notes: Sequence[DecodedNote | None], promised: Sequence[int], *, is_end: bool
 ) -> tuple[Timeline, npt.NDArray[np.int64]]:
-    """Return the frames that a player shows, and their numbers among all that were decoded.
+    """Return the frames that a player displays, and their numbers among all decoded frames.
 
-    A frame that comes out after a later one is not shown, nor is one that is shown for no time.
-    What is said of a frame hangs on frames around it only, never on where the notes end.
+    A frame that comes out after a later one is not displayed, nor is one of zero duration. The
+    result for a frame depends on frames around it only, not on where the notes end.
 
     Args:
         notes: Frames in the order they came out; None where a packet could not be decoded.
-        promised: Presentation times of packets that give a frame each; those that did not are
-            damaged. Empty if packets do not tell.
+        promised: Presentation times of packets that contain one frame each; those without an
+            output frame are damaged. Empty if packets do not tell.
         is_end: The last frame is the video's.
     """
     frames = [note for note in notes if note is not None]
@@ -95,10 +95,10 @@ def learn_timeline(
 
 
 def _time_frames(frames: Sequence[DecodedNote]) -> list[int | None]:
-    """Return when frames appear.
+    """Return the display time of each frame.
 
-    One without a presentation time appears when the packet that it came out with is decoded, or
-    after the one before if no packet is left.
+    A frame without a presentation time takes the decoding time of the packet that it came out
+    with, or follows the frame before if no packet is left.
     """
     times: list[int | None] = []
     for frame in frames:
@@ -115,9 +115,9 @@ def _find_lost(
     ordinals: Sequence[int],
     promised: Sequence[int],
 ) -> list[int]:
-    """Return promised times at which no frame is shown.
+    """Return promised times without a frame.
 
-    What is shown before the first packet is no loss, nor is the second of two woven fields.
+    Times before the first packet are not missing, nor is the second of two interlaced fields.
     """
     absent = {time for time in promised if time >= promised[0]}.difference(pts)
     lost: list[int] = []
@@ -131,7 +131,7 @@ def _find_lost(
 def _find_holes(
     notes: Sequence[DecodedNote | None], times: Sequence[int | None], lost: Sequence[int]
 ) -> list[tuple[int, int]]:
-    """Return the stretches from damaged or missing frames to the next key frame, in ticks."""
+    """Return the ranges from damaged or missing frames to the next key frame, in ticks."""
     holes: list[tuple[int, int]] = []
     hole: int | None = None
     latest, first_b, frame_times, num_lost = FIRST_TICK, None, iter(times), 0
@@ -140,7 +140,7 @@ def _find_holes(
         if note is None or pts is None:
             hole = latest + 1 if hole is None else hole
             continue
-        # Pictures that hang on a damaged one may be shown before it.
+        # Pictures that depend on a damaged one may be displayed before it.
         suspect = pts if first_b is None else first_b
         if num_lost < len(lost) and lost[num_lost] < pts:
             hole = min(suspect, lost[num_lost]) if hole is None else hole

@@ -1,4 +1,4 @@
-"""From a video and segments of it to clips of a few small frames."""
+"""Decode the kept frames of segments of a video."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -39,7 +39,7 @@ __all__ = [
 
 Outcome = DecodedClip | SampleRejectedError
 
-# Reading over a gap is cheaper than decoding anew from the key frame before the next segment.
+# Reading over a gap is cheaper than decoding from the key frame before the next segment.
 _GAP_MS = 10_000
 
 
@@ -53,19 +53,18 @@ def decode_segments(
 ) -> Iterator[Outcome]:
     """Decode the kept frames of segments of one video.
 
-    The file is opened once. Segments that overlap share one pass; packets that nobody needs are
-    not decoded and only kept frames are converted. Segments in order of their begin need the least
-    memory.
+    The file is opened once. Overlapping segments share one pass; unneeded packets are not decoded
+    and only kept frames are converted. Segments sorted by their begin need the least memory.
 
     Args:
         path: The video.
-        segments: Stretches of it, in any order.
+        segments: Parts of it, in any order.
         request: Which frames are kept, and how large.
         device: `cpu`, with one thread, or `cuda:<index>`.
         on_progress: Called often while work goes on.
 
     Yields:
-        A clip, or why there is none, for each of `segments` in their order. Reasons are
+        A clip or its rejection for each of `segments`, in their order. Reasons are
         MISSING_SOURCE, NO_VIDEO_STREAM, DECODE_FAILED, TOO_SHORT and END_BEYOND_DURATION.
 
     Raises:
@@ -80,7 +79,7 @@ def decode_segments(
         return
     with reader:
         with suppress(SampleRejectedError):
-            # Now they cost one picture, later another look at the file.
+            # Reading them now costs one picture; later the file would be opened again.
             _ = reader.facts
         done: dict[int, Outcome] = {}
         num_given = 0
@@ -92,7 +91,7 @@ def decode_segments(
 
 
 def _ignore() -> None:
-    """Do nothing with a sign of life."""
+    """Ignore progress."""
 
 
 def _decode_all(
@@ -117,9 +116,8 @@ def _decode_group(
 ) -> Iterator[tuple[int, Outcome]]:
     """Yield the outcome of each segment at least once; the first counts.
 
-    What makes one segment fail must not be felt by its neighbours, so that a clip never hangs on
-    what else is asked for: a pass over several segments serves those that it goes well for, each
-    of the others has one of its own.
+    A clip must not depend on which other segments are requested. So a pass over several segments
+    gives only the clips that succeed; each of the others is decoded in a pass of its own.
     """
     alone = [{index: segment} for index, segment in segments.items()]
     left = dict(segments)
@@ -151,7 +149,7 @@ def _decode_by_plan(
     request: FrameRequest,
     on_progress: Progress,
 ) -> Iterator[tuple[int, Outcome]]:
-    """Yield what can be decoded by counting packets; what is left out cannot."""
+    """Yield the segments that can be decoded by counting packets; the others are omitted."""
     from medassets.video.frames.packet_plan import plan_decoding, read_packets
     from medassets.video.frames.planned import PlannedDecoding
 
@@ -197,10 +195,10 @@ def _reach(reader: "VideoReader", segments: Iterable[Segment]) -> tuple[int, int
 
 
 class _Assembly:
-    """Clips of one timeline, as their frames come in.
+    """Collects the frames of several clips while they are decoded.
 
     Attributes:
-        refused: Segments that have no clip, with the reason.
+        refused: Segments without a clip, with the reason.
         wanted: Indices of frames to decode, rising.
     """
 
@@ -239,7 +237,7 @@ class _Assembly:
             self._places.setdefault(frame_index, []).append((index, place))
 
     def take(self, frame_index: int, frame: "VideoFrame | None") -> Iterator[tuple[int, Outcome]]:
-        """Put a frame where it is wanted; yield the clips that are ready, or cannot be."""
+        """Store a frame in the clips that need it; yield clips that are complete or rejected."""
         places = [place for place in self._places.pop(frame_index) if place[0] in self._num_missing]
         if not places:
             return

@@ -1,4 +1,4 @@
-"""The packets of a stretch of a video, and which of them must be decoded for a few frames."""
+"""Read the packets of a part of a video, and plan which of them are decoded for a few frames."""
 
 from array import array
 from collections.abc import Collection
@@ -20,17 +20,17 @@ _PACKETS_PER_BEAT = 32
 
 @dataclass(frozen=True)
 class PacketRange:
-    """Packets in the order of decoding, without what is in them.
+    """Packets in decoding order, without their content.
 
     Attributes:
         anchor: Where reading began: a tick to seek to, None for the first packet of the file.
         pts: Presentation times in ticks, int64, shape (n,).
         keys: Whether decoding can begin here, bool, shape (n,).
         hidden: Whether an edit list hides the frame, bool, shape (n,).
-        disposable: Whether no other picture hangs on it, bool, shape (n,).
+        disposable: Whether no other picture depends on it, bool, shape (n,).
         start: Index of the packet that decoding of this one begins with, int64, shape (n,).
-        timeline: Frames that are shown.
-        doubt: Why packets do not tell the frames; empty if they do.
+        timeline: Displayed frames.
+        doubt: Why packets do not identify the frames; empty if they do.
     """
 
     anchor: int | None
@@ -45,11 +45,11 @@ class PacketRange:
 
 @dataclass(frozen=True)
 class DecodePlan:
-    """What to do with each packet of a stretch; all arrays have shape (n,).
+    """What to do with each packet of a range; all arrays have shape (n,).
 
     Attributes:
-        needed: Whether the packet goes into the decoder.
-        restarts: Whether the decoder is emptied before it.
+        needed: Whether the packet is decoded.
+        restarts: Whether the decoder is drained before it.
         wanted: Whether its frame is kept.
         num_packets: Packets up to the last one that is needed.
     """
@@ -61,7 +61,7 @@ class DecodePlan:
 
 
 class _Columns:
-    """Packets as they are read."""
+    """Collects packets while they are read."""
 
     def __init__(self) -> None:
         self.pts, self.durations = array("q"), array("q")
@@ -70,11 +70,11 @@ class _Columns:
         self.starts_file = self.ends_file = self.is_damaged = False
         self.holes: list[tuple[int, int]] = []
         self._hole: int | None = None
-        # Frames shown before it are all there.
+        # No frame displayed before it is missing.
         self._next_due = FIRST_TICK
 
     def close(self) -> tuple[tuple[int, int], ...]:
-        """Return the stretches whose frames are not known, in ticks."""
+        """Return the ranges whose frames are unknown, in ticks."""
         if self._hole is None and self.is_damaged:
             self._hole = self._next_due
         return (*self.holes, *([] if self._hole is None else [(self._hole, LAST_TICK)]))
@@ -102,11 +102,11 @@ class _Columns:
 def read_packets(
     reader: VideoReader, first_tick: int, stop_tick: int | None, *, on_progress: Progress
 ) -> PacketRange:
-    """Read all packets of the frames shown within [first_tick, stop_tick).
+    """Read all packets of the frames displayed within [first_tick, stop_tick).
 
     Args:
         reader: The open video.
-        first_tick: Begin, in ticks of the stream.
+        first_tick: First tick, in ticks of the stream.
         stop_tick: First tick after it; None goes to the end of the video.
         on_progress: Called every few packets.
     """
@@ -114,7 +114,7 @@ def read_packets(
     columns = _read(reader, anchor, stop_tick, on_progress)
     back = max(round(1 / reader.clock.time_base), 1)
     while not _covers(columns, first_tick):
-        # The key frame may be shown later than it is decoded, past the time that was asked for.
+        # The key frame may be displayed later than it is decoded, after the requested time.
         anchor = (
             None if anchor is None or back > 100 / reader.clock.time_base else first_tick - back
         )
@@ -177,10 +177,10 @@ def _make_range(anchor: int | None, columns: _Columns) -> PacketRange:
 
 
 def _find_starts(pts: npt.NDArray[np.int64], keys: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Return the last key frame that is decoded and shown no later, for every packet.
+    """Return, for every packet, the last key frame that is decoded and displayed no later.
 
-    Frames of an open group of pictures that are shown before the group's key frame hang on the key
-    frame before, too.
+    Frames of an open group of pictures that are displayed before the group's key frame also depend
+    on the key frame before.
     """
     if not keys.any():
         return np.zeros(len(pts), np.int64)
@@ -213,11 +213,11 @@ def _find_doubt(
     if (pts == FIRST_TICK).any():
         return "packets without a presentation time"
     if not keys[0]:
-        return "a stretch that begins without a key frame"
+        return "packets that do not begin with a key frame"
     if (np.diff(pts[keys]) <= 0).any():
-        return "key frames that are not shown in the order of decoding"
+        return "key frames that are not displayed in decoding order"
     if (np.diff(shown) == 0).any():
-        return "two frames of one time"
+        return "two frames with the same timestamp"
     if starts_file and ((pts < pts[0]) & ~hidden).any():
         return "frames before the first key frame"
     return ""
@@ -226,8 +226,8 @@ def _find_doubt(
 def plan_decoding(packets: PacketRange, wanted_pts: Collection[int]) -> DecodePlan:
     """Decide which packets must be decoded to get a few frames.
 
-    Those from the key frame that a wanted frame begins with up to itself, but for pictures that no
-    other hangs on.
+    These are, for each wanted frame, the packets from its key frame up to itself, except
+    disposable pictures.
 
     Args:
         packets: The packets.

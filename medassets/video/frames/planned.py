@@ -1,4 +1,4 @@
-"""Decoding by plan: packets tell the frames, so that only what is needed goes into the decoder."""
+"""Decode by plan: packets identify the frames, so only needed packets are decoded."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ Delivery = tuple[int, VideoFrame | None]
 
 
 class PlannedDecoding:
-    """One pass over a stretch."""
+    """One pass over a range of packets."""
 
     def __init__(self, reader: VideoReader, packets: PacketRange, plan: DecodePlan) -> None:
         """Prepare a pass.
@@ -31,21 +31,21 @@ class PlannedDecoding:
         self._pts: list[int] = packets.pts[: plan.num_packets].tolist()
         self._latest: list[int] = np.maximum.accumulate(packets.pts[: plan.num_packets]).tolist()
         self._missing = set(np.flatnonzero(plan.wanted).tolist())
-        # Sent and not yet come out, by presentation time.
+        # Sent to the decoder and not output yet, by presentation time.
         self._awaited: dict[int, int] = {}
         self._held: list[tuple[int, VideoFrame]] = []
         self._damages: list[int] = []
-        # Where decoding began, and when that frame is shown.
+        # Where decoding began, and the display time of that frame.
         self._key_index, self._key_pts = 0, 0
 
     def run(self, on_progress: Progress) -> Iterator[Delivery]:
-        """Decode, and yield every wanted frame once, nearly by presentation time.
+        """Decode, and yield every wanted frame once, nearly in display order.
 
         Args:
             on_progress: Called for every packet.
 
         Raises:
-            UnplannedError: If the decoder gives other frames than the packets promise.
+            UnplannedError: If the decoder outputs other frames than the packets announce.
         """
         if not self._plan.num_packets:
             return
@@ -83,8 +83,8 @@ class PlannedDecoding:
             raise UnplannedError(msg) from error
 
     def _decode(self, index: int, packet: Packet) -> list[VideoFrame] | None:
-        """Return what comes out; None if the packet is damaged."""
-        # Pictures shown before the one that decoding began with cannot be decoded.
+        """Return the output frames; None if the packet is damaged."""
+        # Pictures displayed before the first decoded one cannot be decoded.
         is_leading = self._pts[index] < self._key_pts
         try:
             frames = self._reader.decode(packet)
@@ -104,14 +104,14 @@ class PlannedDecoding:
         self._awaited.clear()
 
     def _take(self, frames: list[VideoFrame]) -> Iterator[Delivery]:
-        """Take frames from the decoder and yield those that nothing can spoil any more.
+        """Take frames from the decoder and yield those that can no longer be affected by damage.
 
-        A picture is shown before one that it hangs on, which may turn out to be damaged.
+        A picture may be displayed before one that it depends on, which may be damaged.
         """
         for frame in frames:
             pts = frame.pts
             if pts is None or pts not in self._awaited or frame.interlaced_frame:
-                msg = "a frame that no packet promises"
+                msg = "a frame that no packet announces"
                 raise UnplannedError(msg)
             index = self._awaited.pop(pts)
             if frame.is_corrupt:
@@ -123,14 +123,14 @@ class PlannedDecoding:
             yield from self._release(pts)
 
     def _note_lost(self, shown: int | None) -> None:
-        """Note frames that should have come before the one that is shown now."""
+        """Note missing frames that are due before the one displayed now."""
         lost = [
             index
             for pts, index in self._awaited.items()
             if pts >= self._key_pts and (shown is None or pts < shown)
         ]
         if self._key_index in lost:
-            msg = "decoding cannot begin where packets say"
+            msg = "decoding cannot begin at the key frame of the packets"
             raise UnplannedError(msg)
         self._damages.extend(lost)
         for index in lost:
@@ -154,6 +154,6 @@ class PlannedDecoding:
     def _give_up(self) -> Iterator[Delivery]:
         for index in sorted(self._missing):
             if not self._is_spoiled(index):
-                msg = "a frame that a packet promises does not come"
+                msg = "a frame that a packet announces is missing"
                 raise UnplannedError(msg)
             yield self._pts[index], None

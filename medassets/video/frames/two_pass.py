@@ -1,4 +1,4 @@
-"""Decoding without a plan: every frame is decoded once to learn its time, and again to be kept."""
+"""Decode in two passes: the first learns the display time of every frame, the second keeps frames."""
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -20,18 +20,18 @@ from medassets.video.frames.decoded_timeline import (
 from medassets.video.requests import Progress
 from medassets.video.timeline import FIRST_TICK, LAST_TICK, Timeline
 
-# A group of pictures is hardly longer; else decoding begins with the file.
+# Groups of pictures are rarely longer; if one is, decoding begins at the start of the file.
 _BACK_S = 20
 
 
 @dataclass(frozen=True)
 class LearnedFrames:
-    """What the decoder gives for a stretch of a video.
+    """What the decoder outputs for a part of a video.
 
     Attributes:
         anchor: Where decoding begins: a tick to seek to, None for the first packet of the file.
-        timeline: Frames that are shown.
-        ordinals: Their numbers among all that the decoder gives, int64, shape (n,).
+        timeline: Displayed frames.
+        ordinals: Their numbers among all frames that the decoder outputs, int64, shape (n,).
     """
 
     anchor: int | None
@@ -42,7 +42,7 @@ class LearnedFrames:
 def learn_frames(
     reader: VideoReader, first_tick: int, stop_tick: int | None, *, on_progress: Progress
 ) -> LearnedFrames:
-    """Decode a stretch to learn which frames it shows.
+    """Decode a part of a video to learn which frames it displays.
 
     Args:
         reader: The open video.
@@ -53,7 +53,7 @@ def learn_frames(
     back = round(_BACK_S / reader.clock.time_base)
     for anchor in (first_tick, first_tick - back) if reader.can_seek(on_progress) else ():
         learned, entry = _learn(reader, anchor, stop_tick, on_progress)
-        # Pictures shown before the one that decoding began with may be spoiled.
+        # Pictures displayed before the first decoded one may be corrupt.
         if entry <= first_tick and not learned.timeline.holes:
             return learned
     return _learn(reader, None, stop_tick, on_progress)[0]
@@ -62,7 +62,7 @@ def learn_frames(
 def _learn(
     reader: VideoReader, anchor: int | None, stop_tick: int | None, on_progress: Progress
 ) -> tuple[LearnedFrames, int]:
-    """Return what the decoder gives, and when its first key frame is shown."""
+    """Return what the decoder outputs, and the display time of its first key frame."""
     notes: list[DecodedNote | None] = []
     promised: list[int] = []
 
@@ -76,7 +76,7 @@ def _learn(
     for frame in iter_frames(reader, anchor, on_packet=look):
         notes.append(None if frame is None else _note(frame))
         if not reader.has_presentation_times:
-            # A chunk that gives no frame shifts others, which is seen later only.
+            # A chunk without a frame shifts the others, which is detected later only.
             num_sure = min(len(notes), len(promised)) - 2 * MOST_REORDERED
             latest = promised[num_sure - 1] if num_sure > 0 else latest
         elif frame is not None and frame.pts is not None:
@@ -89,7 +89,7 @@ def _learn(
     if not reader.can_count_packets:
         promised = []
     if not is_end:
-        # Pictures that are still in the decoder are no loss.
+        # Pictures that remain in the decoder are not missing.
         promised = [pts for pts in promised if pts < latest]
     timeline, ordinals = learn_timeline(notes, promised, is_end=is_end)
     keys = (note.pts for note in notes if note is not None and note.is_key)
@@ -117,7 +117,7 @@ def iter_frames(
     Args:
         reader: The open video.
         anchor: Where to begin: a tick to seek to, None for the first packet of the file. From a
-            tick nothing is decoded before the first picture that hangs on no other.
+            tick nothing is decoded before the first picture that depends on no other.
         on_packet: Called with every packet.
     """
     must_enter = anchor is not None
@@ -133,7 +133,7 @@ def iter_frames(
                     continue
             except DamagedPacketError:
                 pass
-            # Among those still in the decoder may be one that lost frames are shown before.
+            # A frame that remains in the decoder may be displayed after missing ones.
             reader.drain()
             yield None
             must_enter = True
@@ -147,7 +147,7 @@ def iter_frames(
 
 
 def _iter_judged(reader: VideoReader, anchor: int | None) -> Iterator[tuple[Packet, bool]]:
-    """Yield packets, and whether each is whole: where the next does not follow it, it may be cut."""
+    """Yield packets, and whether each is complete: if the next does not follow it, it may be cut."""
     last: Packet | None = None
     try:
         for packet in reader.iter_packets_at(anchor):
@@ -166,11 +166,11 @@ def _iter_judged(reader: VideoReader, anchor: int | None) -> Iterator[tuple[Pack
 def decode_learned(
     reader: VideoReader, learned: LearnedFrames, wanted: Collection[int], *, on_progress: Progress
 ) -> Iterator[tuple[int, VideoFrame | None]]:
-    """Decode a stretch again and yield the wanted frames.
+    """Decode again and yield the wanted frames.
 
     Args:
         reader: The open video.
-        learned: What the decoder gave the first time.
+        learned: Result of the first pass.
         wanted: Indices into its timeline.
         on_progress: Called for every packet.
 

@@ -1,1 +1,1 @@
-"""Decoder processes that are watched and replaced."""
+"""Decoder processes that are monitored and replaced."""

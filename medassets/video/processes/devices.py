@@ -1,6 +1,6 @@
-"""Which processor decodes: what the driver offers, and whether it gives the right frames.
+"""Choose the decoding device: count GPUs, and compare their frames with the CPU's.
 
-The functions run in a decoder process: a driver that hangs or crashes is not to take a run along.
+The functions run in a decoder process, so that a driver that hangs or crashes does not end the run.
 """
 
 import ctypes
@@ -25,9 +25,9 @@ NO_GPU = "no CUDA device"
 GPU_TOLERANCE = 2
 """Largest difference of a sample of a frame, in steps of uint8, between GPU and CPU.
 
-H.264, HEVC, VP9 and AV1 define every decoded bit, so the decoders agree exactly. What may differ is
-the way to RGB: a GPU hands out chroma interleaved (NV12, P010), and the scaler rounds along another
-path. MPEG-4 part 2 leaves its transform some freedom too.
+H.264, HEVC, VP9 and AV1 define every decoded bit, so decoders agree exactly. The conversion to RGB
+may differ: GPUs output interleaved chroma (NV12, P010), for which the scaler rounds differently.
+MPEG-4 part 2 does not define its transform exactly.
 """
 
 _COMPARED_MS = 1000
@@ -41,11 +41,11 @@ Preflight: TypeAlias = tuple[str, str, int]
 
 @dataclass(frozen=True)
 class GpuCount:
-    """What the driver offers.
+    """GPUs that the driver reports.
 
     Attributes:
         num_gpus: Visible CUDA devices.
-        problem: Why there is none; None where there are some.
+        problem: Why there are none; None if there are some.
     """
 
     num_gpus: int
@@ -53,9 +53,9 @@ class GpuCount:
 
 
 class Preflights:
-    """What came out of trying each GPU on each kind of video; safe on threads.
+    """Results of testing each GPU on each kind of video; thread-safe.
 
-    Only the first video of a kind is tried; callers of the same kind wait for it.
+    Only the first video of a kind is tested; callers with the same kind wait for the result.
     """
 
     def __init__(self) -> None:
@@ -66,15 +66,15 @@ class Preflights:
     def find_problem(
         self, facts: VideoFacts, gpu: int, compare: Callable[[], str | None]
     ) -> str | None:
-        """Return why a GPU must not decode such a video, None if it may.
+        """Return why a GPU must not decode this kind of video, None if it may.
 
         Args:
-            facts: Of the video at hand.
+            facts: Facts of this video.
             gpu: The GPU.
-            compare: Tries the video at hand on it, and returns the same.
+            compare: Tests this video on the GPU, and returns the same.
 
         Raises:
-            SampleRejectedError: If the video at hand decides nothing; the next one is tried.
+            SampleRejectedError: If this video is inconclusive; the next one is tested.
         """
         key = (facts.codec, facts.pixel_format, gpu)
         with self._lock:
@@ -86,7 +86,7 @@ class Preflights:
 
 
 def count_gpus() -> GpuCount:
-    """Ask the driver for its CUDA devices; starts nothing on them."""
+    """Ask the driver for its CUDA devices; does not initialize them."""
     from av.codec.hwaccel import hwdevices_available
 
     if "cuda" not in hwdevices_available():
@@ -94,9 +94,7 @@ def count_gpus() -> GpuCount:
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        problem = (
-            "there is no NVIDIA driver (libcuda.so.1); install it, or run the container with GPUs"
-        )
+        problem = "the NVIDIA driver (libcuda.so.1) is not installed; install it, or run the container with GPUs"
         return GpuCount(0, problem)
     code = driver.cuInit(0)
     count = ctypes.c_int(0)
@@ -122,14 +120,14 @@ def compare_devices(
     Args:
         path: The video.
         device: The GPU, `cuda:<n>`.
-        on_reference: Called when the CPU has its frames: what fails then is the GPU.
+        on_reference: Called when the CPU has decoded; later failures are the GPU's.
         on_progress: Called often while work goes on.
 
     Returns:
         Why the GPU must not decode such videos, None if the frames are the same.
 
     Raises:
-        SampleRejectedError: If the CPU cannot decode them, so that nothing is shown.
+        SampleRejectedError: If the CPU cannot decode them, so the comparison is inconclusive.
     """
     expected = _first_frames(path, "cpu", on_progress)
     on_reference()
@@ -138,7 +136,7 @@ def compare_devices(
     except MedassetsError as error:
         return f"the GPU cannot decode it: {describe_failure(error, device)}"
     if got.timestamps_s != expected.timestamps_s or got.frames.shape != expected.frames.shape:
-        return "the GPU shows other frames than the CPU"
+        return "the GPU outputs other frames than the CPU"
     difference = int(np.abs(got.frames.astype(np.int16) - expected.frames).max(initial=0))
     if difference > GPU_TOLERANCE:
         return f"frames of the GPU differ from those of the CPU by {difference} of 255"
@@ -146,7 +144,7 @@ def compare_devices(
 
 
 def describe_failure(error: MedassetsError, device: str) -> str:
-    """Return what went wrong, without the number of the GPU: it is an accident of the run."""
+    """Return the error text without the number of the GPU, which differs between runs."""
     text = error.detail if isinstance(error, SampleRejectedError) else str(error)
     return text.replace(device, "cuda")
 

@@ -1,6 +1,6 @@
-"""What a pool and its decoder processes say to each other: a JSON header and raw bytes.
+"""Messages between a pool and its decoder processes: a JSON header and raw bytes.
 
-No pickle: a decoder works on hostile input, and what it answers must not be able to run anything.
+No pickle: a decoder works on hostile input, and its answers must not be able to run code.
 """
 
 import builtins
@@ -26,10 +26,10 @@ from medassets.video.facts import VideoFacts
 from medassets.video.requests import DecodedClip
 
 Bytes: TypeAlias = bytes | memoryview
-"""A part of a message; a memoryview is one of bytes."""
+"""A part of a message; memoryviews have the format of bytes."""
 
 Outcome: TypeAlias = DecodedClip | SampleRejectedError
-"""One segment's answer."""
+"""Outcome of one segment."""
 
 _HEAD = struct.Struct("<4sIQ")
 _MAGIC = b"mda1"
@@ -64,8 +64,8 @@ def read_message(fill: Callable[[memoryview], None]) -> Message:
         fill: Fills a whole buffer with the next bytes, or raises `EOFError`.
 
     Raises:
-        GarbledMessageError: If what comes is no message.
-        EOFError: If it ends before the message does.
+        GarbledMessageError: If the bytes are not a message.
+        EOFError: If the stream ends before the message does.
     """
     head = bytearray(_HEAD.size)
     fill(memoryview(head))
@@ -107,10 +107,10 @@ def encode_outcome(outcome: Outcome) -> list[Bytes]:
 
 
 def decode_outcome(message: Message) -> Outcome:
-    """Return one segment's answer; the frames are the message's own body.
+    """Return the outcome of one segment; its frames share the message's body.
 
     Raises:
-        GarbledMessageError: If the message answers no segment.
+        GarbledMessageError: If the message is not the outcome of a segment.
     """
     header = message.header
     try:
@@ -126,7 +126,7 @@ def decode_outcome(message: Message) -> Outcome:
 
 
 def encode_error(error: MedassetsError | OSError) -> dict[str, Any]:
-    """Return the header that tells of an error that ended a call."""
+    """Return the header for an error that ended a call."""
     header: dict[str, Any] = {"kind": "error", "type": type(error).__name__, "text": str(error)}
     if isinstance(error, SampleRejectedError):
         return {**header, "reason": error.reason, "detail": error.detail}
@@ -139,7 +139,7 @@ def encode_error(error: MedassetsError | OSError) -> dict[str, Any]:
 
 
 def decode_error(header: Mapping[str, Any]) -> MedassetsError | OSError:
-    """Return the error that a call ended with, in the type it was raised with."""
+    """Return the error that ended a call, with its original type."""
     if "reason" in header:
         return SampleRejectedError(Reason(header["reason"]), header["detail"])
     ours = find_error(header["type"])

@@ -1,4 +1,4 @@
-"""Decoding in processes of its own: what a hostile video can take along is its own samples."""
+"""Decode in separate processes, so that a hostile video costs only its own samples."""
 
 import os
 import threading
@@ -39,29 +39,28 @@ from medassets.video.timeline import Segment
 
 Device = Literal["auto", "cpu", "cuda"]
 
-# Drivers of GeForce cards refuse more, older ones than 3, newer ones than 8; other cards have no
-# limit. Source: NVIDIA, Video Encode and Decode GPU Support Matrix.
+# Drivers limit GeForce cards to 3 sessions (older) or 8 (newer); other cards have no limit. Source: NVIDIA, Video Encode and Decode GPU Support Matrix.
 _NVENC_SESSIONS = 3
 
 _REMEDY = "ask for device auto or cpu to decode on the CPU"
 
 
 class DecoderPool:
-    """Decoder processes, shared by threads; each call has one for itself.
+    """Decoder processes, shared by threads; each call uses one exclusively.
 
-    Processes start when they are first needed and end with the pool, or with this process. One
-    that gives no sign of life for `timeout_s`, or dies, costs the video it worked on and is
-    replaced. A process that was killed by SIGKILL, which no codec does to itself, is not held
-    against the video: it is tried once more.
+    Processes start when they are first needed and end with the pool, or with this process. If one
+    does not respond for `timeout_s`, or dies, its video is rejected and the process is replaced. A
+    process killed by SIGKILL, which no codec sends itself, is not attributed to the video: the
+    call is repeated once.
 
     Args:
-        device: `cpu`; `cuda`, which fails where it cannot decode; `auto`, which then decodes on
-            the CPU and says why in `DecodedClip.fallback`.
-        gpu_ids: GPUs to use, as CUDA counts them; empty uses all.
+        device: `cpu`; `cuda`, which fails if it cannot decode; `auto`, which then decodes on
+            the CPU and states why in `DecodedClip.fallback`.
+        gpu_ids: GPUs to use, by their CUDA index; empty uses all.
         workers_per_gpu: Processes for each GPU.
         num_workers: Processes when the CPU decodes; 0 means one per core.
-        timeout_s: Longest silence of a process in the middle of a call, in seconds.
-        num_gpus: GPUs to expect; None asks the driver. A test has no GPU and wants to see it fail.
+        timeout_s: Longest time without a response during a call, in seconds.
+        num_gpus: Number of GPUs to assume; None asks the driver. For tests without a GPU.
 
     Raises:
         SpecError: If an argument is out of range.
@@ -97,7 +96,7 @@ class DecoderPool:
         self._close = weakref.finalize(self, self._slots.close)
 
     def __enter__(self) -> Self:
-        """Return the pool; it is closed at the end of the block."""
+        """Return the pool; the end of the block closes it."""
         return self
 
     def __exit__(
@@ -111,7 +110,7 @@ class DecoderPool:
 
     @property
     def num_slots(self) -> int:
-        """Calls that are worked on at the same time; more threads than this only wait."""
+        """Maximum number of concurrent calls; further threads wait."""
         self._lay_out()
         return len(self._gpus)
 
@@ -122,14 +121,14 @@ class DecoderPool:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The decoder processes that run now."""
+        """Ids of the decoder processes that run now."""
         return self._slots.pids
 
     def check_device(self) -> None:
-        """Find out whether there is the device that was asked for; decodes nothing.
+        """Check that the requested device exists; decodes nothing.
 
         Raises:
-            DecoderUnavailableError: If `cuda` was asked for and there is no such GPU.
+            DecoderUnavailableError: If `cuda` is requested and no such GPU exists.
         """
         if self._device != "cuda":
             return
@@ -148,17 +147,17 @@ class DecoderPool:
 
         Args:
             path: The video.
-            segments: Stretches of it.
+            segments: Parts of it.
             request: Which frames of each, and how large.
 
         Returns:
-            For each segment its clip or why there is none. `device` of a clip is `cpu` or `cuda`:
-            which GPU it was is an accident of this run.
+            For each segment its clip or its rejection. `device` of a clip is `cpu` or `cuda`,
+            without the GPU's number, which differs between runs.
 
         Raises:
-            DecoderUnavailableError: If `cuda` was asked for and cannot decode this video, or the
+            DecoderUnavailableError: If `cuda` is requested and cannot decode this video, or the
                 pool is closed.
-            OSError: If the machine, not the video, is to blame.
+            OSError: If the machine, not the video, caused the failure.
         """
         self.check_device()
         task = Task(Path(path).absolute(), tuple(segments), request)
@@ -172,10 +171,10 @@ class DecoderPool:
             return self._decode_on_gpu(task, slot, device)
 
     def probe(self, path: Path) -> VideoFacts:
-        """Return what a video is.
+        """Return the facts of a video.
 
         Raises:
-            SampleRejectedError: If it has no readable video stream, or its decoder was lost.
+            SampleRejectedError: If it has no readable video stream, or its decoder process died.
         """
         with self._lend() as slot:
             return ask_facts(slot, Path(path).absolute())
@@ -183,14 +182,14 @@ class DecoderPool:
     def write_clip(
         self, path: Path, segment: Segment, encoding: ClipEncoding, target: Path
     ) -> ClipFacts:
-        """Write one segment of a video as a file of its own; see `clip_files.write_clip`.
+        """Write one segment of a video as a file; see `clips.writer.write_clip`.
 
-        The CPU decodes them, whatever the device. At most three clips are encoded by NVENC at a
-        time.
+        The CPU decodes it, whatever the device. At most three clips are encoded by NVENC at the
+        same time.
 
         Raises:
-            SampleRejectedError: If the video is to blame, or its decoder was lost.
-            DecoderUnavailableError: If the encoder cannot work here.
+            SampleRejectedError: If the video causes a failure, or its decoder process died.
+            DecoderUnavailableError: If the pool is closed.
         """
         path, target = Path(path).absolute(), Path(target).absolute()
         with (
@@ -204,10 +203,10 @@ class DecoderPool:
                 raise plain(lost) from lost
 
     def check_encoder(self, encoding: ClipEncoding) -> None:
-        """Find out whether clips can be encoded here; no video is read.
+        """Check that clips can be encoded here; no video is read.
 
         Raises:
-            SpecError: If the encoder is not there, or does not take what is asked of it.
+            SpecError: If the encoder is not available, or rejects its settings.
         """
         request = {"call": "check_encoder", "encoding": asdict(encoding)}
         with self._lend() as slot:
@@ -216,7 +215,7 @@ class DecoderPool:
             except DecoderLostError as lost:
                 raise SpecError(
                     field="clip_encoder",
-                    what=f"{encoding.encoder} takes its process along: {lost.detail}",
+                    what=f"{encoding.encoder} crashes its process: {lost.detail}",
                 ) from lost
 
     @contextmanager
@@ -226,7 +225,7 @@ class DecoderPool:
             yield slot
 
     def _lay_out(self) -> None:
-        """Decide what each slot decodes on, once; one process tells what GPUs there are."""
+        """Assign a device to each slot, once; one process counts the GPUs."""
         with self._layout:
             if self._gpus:
                 return
@@ -248,19 +247,19 @@ class DecoderPool:
         wanted = self._gpu_ids or tuple(range(count.num_gpus))
         missing = [gpu for gpu in wanted if gpu >= count.num_gpus]
         if count.num_gpus and not missing:
-            # One GPU after the other, so that few threads use all of them.
+            # GPUs alternate, so that few threads use all of them.
             return wanted * self._per_gpu
-        problem = f"gpu_ids {missing}: there are only {count.num_gpus} GPUs"
+        problem = f"gpu_ids {missing}: this machine has only {count.num_gpus} GPUs"
         if not count.num_gpus:
             problem = count.problem or NO_GPU
         if self._device == "cuda":
-            # Only decoding is refused: what a video is, and clips, are the CPU's work anyway.
+            # Only decoding is refused; probing and clips run on the CPU anyway.
             self._refusal = f"device 'cuda' cannot decode here: {problem}; or {_REMEDY}"
         self._fallback = problem if count.num_gpus else NO_GPU
         return on_cpu
 
     def _place(self, slot: Slot, path: Path) -> tuple[str, str | None]:
-        """Return the device that decodes a video, and why it is not the GPU."""
+        """Return the device for a video, and why it is not a GPU."""
         if slot.gpu is None:
             return CPU, self._fallback
         device, facts = f"cuda:{slot.gpu}", ask_facts(slot, path)

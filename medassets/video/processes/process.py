@@ -1,4 +1,4 @@
-"""One decoder process: started when it is needed, watched while it works, replaced when lost."""
+"""One decoder process: started on demand, monitored during calls, replaced when it dies."""
 
 import logging
 import os
@@ -24,7 +24,7 @@ from medassets.video.processes.messages import (
 
 logger = logging.getLogger(__name__)
 
-# Decoding leaves memory behind, about 20 KB a video; a new process costs as much as ten videos.
+# Decoding leaks about 20 KB per video; starting a process costs as much as ten videos.
 _MOST_CALLS = 1000
 _START_TIMEOUT_S = 120.0
 _REAP_TIMEOUT_S = 5.0
@@ -34,10 +34,10 @@ _ERROR_NAME = re.compile(r"([A-Za-z_][\w.]*)(?::|$)")
 
 
 class Starter:
-    """Starts processes, all from one thread that lives as long as they may.
+    """Starts processes from one thread that outlives them.
 
-    A decoder asks the kernel to be killed with its parent, and the kernel takes the thread that
-    started it for the parent: started by a short-lived thread, it would die with that.
+    A decoder asks the kernel to be killed with its parent. For the kernel the parent is the thread
+    that started it, so a decoder started by a short-lived thread would die with that thread.
     """
 
     def __init__(self) -> None:
@@ -48,13 +48,13 @@ class Starter:
         self._thread.submit(start).result()
 
     def close(self) -> None:
-        """End the thread, and with it what it started."""
+        """End the thread, and with it the processes that it started."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
 
 def worker_command() -> list[str]:
     """Return the command line of a decoder process."""
-    # -P: a file `av.py` in the working folder is none of our business.
+    # -P: do not import a file `av.py` in the working folder.
     return [sys.executable, "-P", "-m", "medassets.video.processes.worker", str(os.getpid())]
 
 
@@ -63,7 +63,7 @@ class DecoderProcess:
 
     Args:
         starter: Starts it.
-        timeout_s: Longest silence in the middle of a call, in seconds.
+        timeout_s: Longest time without a response during a call, in seconds.
         command: Its command line; None runs `medassets.video.processes.worker`.
     """
 
@@ -79,32 +79,32 @@ class DecoderProcess:
 
     @property
     def pid(self) -> int | None:
-        """Number of the process, None while there is none."""
+        """Id of the process, None while none runs."""
         return self._process.pid if self._process is not None else None
 
     def call(self, request: Mapping[str, Any], take: Callable[[Message], None]) -> Any:
-        """Have one request answered; starts the process if there is none.
+        """Send a request and return the answer; starts the process if none runs.
 
         Args:
-            request: What is asked, JSON-like.
-            take: Given each message on the way to the answer.
+            request: The request, JSON-like.
+            take: Called with each message before the answer.
 
         Returns:
             The value of the answer.
 
         Raises:
-            DecoderLostError: If the process was silent for too long, died, or answered nonsense.
+            DecoderLostError: If the process did not respond, died, or sent an invalid response.
             DecoderUnavailableError: If it cannot be started, or was ended by `interrupt`.
-            MedassetsError: What the request raised over there.
-            OSError: The same.
+            MedassetsError: Raised by the request in the process.
+            OSError: Raised by the request in the process.
 
-        Whatever is raised but what the request itself raised, the process is gone by then.
+        After every other error the process has been ended.
         """
         try:
             answer = self._exchange(request, take)
         except BaseException:
-            # Lost, or left half-way by Ctrl-C here: what it still answers would be taken for the
-            # answer of the next request.
+            # After an error or Ctrl-C here, a late response would be taken for the answer to the
+            # next request.
             self.kill()
             raise
         self._num_calls += 1
@@ -115,20 +115,20 @@ class DecoderProcess:
         return answer.get("value")
 
     def kill(self) -> None:
-        """End the process, if there is one, and reap it."""
+        """End the process, if one runs, and reap it."""
         process, self._process, self._pipes = self._process, None, None
         if process is not None:
             _reap(process)
 
     def interrupt(self) -> None:
-        """End the process under a caller on another thread, for good."""
+        """End the process permanently during a call of another thread."""
         self._ended = True
         process = self._process
         if process is not None:
             process.kill()
 
     def end(self) -> None:
-        """End the process for good; no caller may be at work."""
+        """End the process permanently; no call may be in progress."""
         self.interrupt()
         self.kill()
         self._errors.close()
@@ -139,7 +139,7 @@ class DecoderProcess:
         pipes = self._open()
         os.ftruncate(self._errors.fileno(), 0)
         self._errors.seek(0)
-        # Often enough that a starved machine is not taken for a hang.
+        # Often enough that an overloaded machine is not taken for a hang.
         beat_s = min(1.0, self._timeout_s / 8)
         try:
             pipes.send(encode_message({**request, "beat_s": beat_s}), self._timeout_s)
@@ -151,30 +151,30 @@ class DecoderProcess:
                 if kind != "alive":
                     take(message)
         except TimeoutError as error:
-            detail = f"the decoder gave no sign of life for {self._timeout_s:g} s"
+            detail = f"the decoder did not respond for {self._timeout_s:g} s"
             raise DecoderLostError(Reason.DECODER_TIMEOUT, detail) from error
         except (EOFError, BrokenPipeError, ConnectionError) as error:
             raise self._explain_death() from error
         except GarbledMessageError as error:
-            logger.warning("a decoder process answered nonsense: %s", error)
-            detail = "the decoder process answered nonsense"
+            logger.warning("a decoder process sent an invalid response: %s", error)
+            detail = "the decoder process sent an invalid response"
             raise DecoderLostError(Reason.DECODE_FAILED, detail) from error
 
     def _open(self) -> "_Pipes":
         self._check_not_ended()
         if self._process is not None and self._process.poll() is not None:
-            # It died while it had nothing to do; no video is to blame.
+            # It died while idle; no video is the cause.
             self.kill()
         if self._pipes is None:
             self._pipes = self._begin() or self._begin()
         if self._pipes is None:
-            words = self._last_words() or "it says nothing"
+            words = self._last_words() or "it printed no message"
             msg = f"the decoder process does not start: {words.splitlines()[-1]}"
             raise DecoderUnavailableError(msg)
         return self._pipes
 
     def _begin(self) -> "_Pipes | None":
-        """Start a process; return the way to it when it is ready, None if it does not come to it."""
+        """Start a process; return its pipes when it is ready, None if it does not start."""
         self._starter.run(self._start)
         self._check_not_ended()
         assert self._process is not None
@@ -186,7 +186,7 @@ class DecoderProcess:
         return pipes
 
     def _start(self) -> None:
-        # A caller interrupted while it waited for this thread left a process nobody knows.
+        # A caller interrupted while it waited for this thread may have left a process.
         self.kill()
         self._num_calls = 0
         self._process = subprocess.Popen(
@@ -196,14 +196,14 @@ class DecoderProcess:
             stderr=self._errors,
             bufsize=0,
             pipesize=_PIPE_BYTES if sys.platform == "linux" else -1,
-            # Ctrl-C in a terminal goes to its whole group; what is given up is for us to say.
+            # Ctrl-C in a terminal reaches the whole process group; the parent decides what ends.
             process_group=0,
             env={"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", **os.environ},
         )
 
     def _check_not_ended(self) -> None:
         if self._ended:
-            msg = "the decoder was closed in the middle of its work"
+            msg = "the decoder was closed during a call"
             raise DecoderUnavailableError(msg)
 
     def _explain_death(self) -> DecoderLostError:
@@ -212,11 +212,11 @@ class DecoderProcess:
         try:
             code = self._process.wait(_REAP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            detail = "the decoder process closed its answers"
+            detail = "the decoder process closed its output"
             return DecoderLostError(Reason.DECODE_FAILED, detail)
         self._check_not_ended()
         if code < 0:
-            detail = f"the decoder process was ended by {_signal_name(-code)}"
+            detail = f"the decoder process was terminated by {_signal_name(-code)}"
             if code == -signal.SIGKILL:
                 return DecoderLostError(Reason.DECODER_KILLED, detail)
             return DecoderLostError(Reason.DECODE_FAILED, detail)
@@ -224,7 +224,7 @@ class DecoderProcess:
         logger.warning("a decoder process ended with status %d:\n%s", code, words)
         name = _ERROR_NAME.match(words.splitlines()[-1]) if words else None
         cause = f" ({name[1].rpartition('.')[2]})" if name else ""
-        detail = f"the decoder process ended by itself with status {code}{cause}"
+        detail = f"the decoder process exited with status {code}{cause}"
         return DecoderLostError(Reason.DECODE_FAILED, detail)
 
     def _last_words(self) -> str:
@@ -234,7 +234,7 @@ class DecoderProcess:
 
 
 class _Pipes:
-    """Both pipes of a process; no wait on them is longer than the silence allowed."""
+    """Both pipes of a process, with timeouts."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None
@@ -266,7 +266,7 @@ class _Pipes:
 
 
 def _wait(fd: int, event: int, timeout_s: float) -> None:
-    """Wait until a pipe moves; a while that this process itself was stopped counts little."""
+    """Wait until a pipe is ready; time during which this process is stopped hardly counts."""
     poll = select.poll()
     poll.register(fd, event)
     piece_s, silent_s = min(1.0, timeout_s / 4), 0.0
@@ -289,5 +289,5 @@ def _reap(process: subprocess.Popen[bytes]) -> None:
         if pipe is not None:
             pipe.close()
     with suppress(subprocess.TimeoutExpired):
-        # A process that waits for a dead network disk cannot be killed; it is reaped later.
+        # A process blocked by an unavailable network disk cannot be killed yet; it is reaped later.
         process.wait(_REAP_TIMEOUT_S)

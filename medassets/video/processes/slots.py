@@ -1,4 +1,4 @@
-"""Who has which decoder process: one caller each, and none is left behind."""
+"""Assign decoder processes to callers, one each, and end all of them at the end."""
 
 import os
 import threading
@@ -17,7 +17,7 @@ class Slot:
     """Room for one decoder process.
 
     Attributes:
-        process: The process; it starts with its first call.
+        process: The process, started by its first call.
         gpu: GPU it decodes on, None for the CPU.
     """
 
@@ -26,10 +26,10 @@ class Slot:
 
 
 class Slots:
-    """The slots of a pool, lent to one thread at a time.
+    """The slots of a pool, each used by one thread at a time.
 
     Args:
-        timeout_s: Longest silence of a process, in seconds.
+        timeout_s: Longest time without a response, in seconds.
         command: Command line of the processes; None runs `medassets.video.processes.worker`.
     """
 
@@ -44,7 +44,7 @@ class Slots:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The processes that run now."""
+        """Ids of the processes that run now."""
         pids = [slot.process.pid for slot in self._all]
         return tuple(pid for pid in pids if pid is not None)
 
@@ -54,8 +54,8 @@ class Slots:
         slot = Slot(process, gpu)
         with self._changed:
             self._all.append(slot)
-            # The slot returned last is lent first, so that few threads start few processes; those
-            # never lent go in the order they were added.
+            # The slot returned last is reused first, so that few threads start few processes;
+            # unused slots follow in the order in which they were added.
             self._free.insert(0, slot)
             self._changed.notify()
 
@@ -65,10 +65,10 @@ class Slots:
 
     @contextmanager
     def lend(self) -> Iterator[Slot]:
-        """Lend a slot for the length of a `with` block; wait until one is free.
+        """Reserve a slot for a `with` block; wait until one is free.
 
         Raises:
-            DecoderUnavailableError: If the slots are closed, before or meanwhile.
+            DecoderUnavailableError: If the slots are closed, before or while waiting.
         """
         slot = self._take()
         try:
@@ -79,9 +79,9 @@ class Slots:
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """End all processes, those at work too; whoever waits for them gets an error."""
+        """End all processes, also during calls; waiting callers get an error."""
         if os.getpid() != self._owner:
-            # A forked copy of the pool: the processes are its parent's.
+            # In a forked copy of the pool the processes belong to the parent.
             return
         with self._changed:
             self._closed = True

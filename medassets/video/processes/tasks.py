@@ -1,4 +1,4 @@
-"""What a pool asks of a decoder process, and what becomes of segments it did not answer."""
+"""Calls of a pool to its decoder processes, and the outcome of unanswered segments."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, astuple, dataclass, replace
@@ -24,8 +24,8 @@ class Task:
 
     Attributes:
         path: The video.
-        segments: Stretches of it.
-        request: Which frames of each, and how large.
+        segments: Parts of it.
+        request: Which frames of each, and their size.
     """
 
     path: Path
@@ -33,7 +33,7 @@ class Task:
     request: FrameRequest
 
     def decode(self, slot: Slot, device: str, *, fallback: str | None = None) -> list[Outcome]:
-        """Return the outcome of each segment; those left unanswered share one rejection.
+        """Return the outcome of each segment; unanswered segments share one rejection.
 
         Args:
             slot: A process.
@@ -51,9 +51,9 @@ class Task:
         return [_note(outcome, fallback) for outcome in answers]
 
     def decode_or_repair(self, slot: Slot, device: str) -> list[Outcome]:
-        """Decode on a GPU, and on the CPU what the GPU fails at; the clips say why.
+        """Decode on a GPU, and on the CPU what the GPU fails at; the clips state why.
 
-        A hang is not tried again: it would cost as much once more.
+        A hang is not repeated, since it would take as long again.
         """
         answers: list[Outcome] = []
         try:
@@ -74,7 +74,7 @@ class Task:
         return answers
 
     def _fill(self, answers: list[Outcome], slot: Slot, device: str) -> None:
-        """Add outcomes in order; what was added before an error stays."""
+        """Add outcomes in order; those added before an error stay."""
 
         def unanswered() -> dict[str, Any]:
             return {
@@ -94,12 +94,12 @@ class Task:
 def ask(
     slot: Slot, request: Callable[[], Mapping[str, Any]], take: Callable[[Message], None]
 ) -> Any:
-    """Call a process; once more, if it was killed: that tells nothing of the video.
+    """Call a process; repeat the call once if the process was killed, which is not due to the video.
 
     Args:
         slot: The process.
-        request: Returns what is to be asked, at the time it is asked.
-        take: Given each message on the way to the answer.
+        request: Returns the request when it is sent.
+        take: Called with each message before the answer.
 
     Raises:
         DecoderLostError: If the process is lost, or killed a second time.
@@ -113,14 +113,14 @@ def ask(
 
 
 def ask_facts(slot: Slot, path: Path) -> VideoFacts:
-    """Return what a video is; see `probe_video`."""
+    """Return the facts of a video; see `probe_video`."""
     return VideoFacts(**_ask_value(slot, {"call": "probe", "path": str(path)}))
 
 
 def ask_clip(
     slot: Slot, path: Path, *, segment: Segment, encoding: ClipEncoding, target: Path
 ) -> ClipFacts:
-    """Have a clip written; see `write_clip`."""
+    """Write a clip; see `write_clip`."""
     request = {
         "call": "write_clip",
         "path": str(path),
@@ -132,18 +132,18 @@ def ask_clip(
 
 
 def ask_gpus(slot: Slot) -> GpuCount:
-    """Return what the driver offers; a driver that takes the process along offers nothing."""
+    """Return the GPUs of the driver; none if the driver crashes the process."""
     try:
         return GpuCount(**_ask_value(slot, {"call": "count_gpus"}))
     except DecoderLostError as lost:
-        return GpuCount(0, f"the NVIDIA driver does not answer: {lost.detail}")
+        return GpuCount(0, f"the NVIDIA driver does not respond: {lost.detail}")
 
 
 def ask_comparison(slot: Slot, path: Path, device: str) -> str | None:
     """Return why a GPU must not decode videos of this kind; see `compare_devices`.
 
     Raises:
-        SampleRejectedError: If the video at hand decides nothing.
+        SampleRejectedError: If this video is inconclusive.
     """
     reached: list[Message] = []
     request = {"call": "compare", "path": str(path), "device": device}
@@ -156,7 +156,7 @@ def ask_comparison(slot: Slot, path: Path, device: str) -> str | None:
 
 
 def plain(error: SampleRejectedError) -> SampleRejectedError:
-    """Return a rejection without the history of its process."""
+    """Return a plain rejection, without the cause."""
     return SampleRejectedError(error.reason, error.detail)
 
 
@@ -165,7 +165,7 @@ def _ask_value(slot: Slot, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _ignore(_: Message) -> None:
-    """Take no messages: the answer is in the last one."""
+    """Ignore messages before the answer."""
 
 
 def _is_failure(outcome: Outcome) -> TypeGuard[SampleRejectedError]:
@@ -173,7 +173,7 @@ def _is_failure(outcome: Outcome) -> TypeGuard[SampleRejectedError]:
 
 
 def _note(outcome: Outcome, fallback: str | None) -> Outcome:
-    """Note how a clip was decoded; which GPU did it is an accident of the run."""
+    """Note how a clip was decoded, without the number of the GPU, which differs between runs."""
     if isinstance(outcome, SampleRejectedError):
         return outcome
     device = GPU if outcome.device.startswith(GPU) else outcome.device

@@ -1,8 +1,8 @@
 """The decoder process: `python -m medassets.video.processes.worker <parent's process id>`.
 
-Reads requests from its standard input and answers on its standard output until that input ends.
-It runs the codecs, so that a crash or a hang inside them is not one of the run. What it is asked
-and what it answers is in `medassets.video.processes.messages`.
+Reads requests from standard input and answers on standard output until the input ends. It runs
+the codecs, so that a crash or hang in them does not affect the run. The protocol is in
+`medassets.video.processes.messages`.
 """
 
 import os
@@ -32,10 +32,10 @@ _OOM_SCORE = "500"
 
 
 class Answers:
-    """The way back to the pool.
+    """Sends answers to the pool.
 
     Args:
-        fd: Where answers are written.
+        fd: File descriptor to write to.
     """
 
     def __init__(self, fd: int) -> None:
@@ -44,7 +44,7 @@ class Answers:
         self._sent_s = time.monotonic()
 
     def begin(self, beat_s: float) -> None:
-        """Begin a request that wants to hear something every so many seconds."""
+        """Begin a request that expects a message at this interval, in seconds."""
         self._beat_s = beat_s
         self._sent_s = time.monotonic()
 
@@ -57,17 +57,17 @@ class Answers:
         self._sent_s = time.monotonic()
 
     def beat(self) -> None:
-        """Say that work goes on, unless something was said a moment ago."""
+        """Report progress, unless a message was sent within the interval."""
         if time.monotonic() - self._sent_s >= self._beat_s:
             self.send(encode_message({"kind": "alive"}))
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serve until the parent closes the requests, or is gone."""
+    """Serve until the parent closes the input, or ends."""
     answers = Answers(_claim_stdout())
     _follow_parent(int(arguments[0]))
     _step_back()
-    # Before the first video waits for it; and a broken installation shows at once.
+    # So that the first video does not wait, and a broken installation is reported at once.
     import_module("medassets.video.files.reader")
     answers.send(encode_message({"kind": "ready"}))
     for request in _iter_requests():
@@ -93,9 +93,9 @@ def _decode(request: Mapping[str, Any], answers: Answers) -> None:
         device=request["device"],
         on_progress=answers.beat,
     )
-    # One by one: what is answered before a hang is not lost with it.
+    # One by one, so that a hang does not lose earlier answers.
     while True:
-        # Answers have nothing to do with the file.
+        # Errors of sending answers are not errors of the file.
         with unreadable_as_rejection():
             outcome = next(outcomes, None)
         if outcome is None:
@@ -174,25 +174,25 @@ def _fill_from_stdin(view: memoryview) -> None:
 
 
 def _claim_stdout() -> int:
-    """Keep standard output for answers; what libraries print goes where errors go."""
+    """Reserve standard output for answers; redirect what libraries print to standard error."""
     fd = os.dup(1)
     os.dup2(2, 1)
     return fd
 
 
 def _follow_parent(parent: int) -> None:
-    """Be killed when the parent dies, however it dies and whatever goes on here."""
+    """Ask the kernel to kill this process when the parent dies."""
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
-        # It died before it could be followed.
+        # The parent died before the request to the kernel.
         os._exit(0)
 
 
 def _step_back() -> None:
-    """Leave the end of the work to the parent, and be the first to go when memory runs out."""
+    """Let the parent decide when to end, and be killed first when memory runs out."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with suppress(OSError):

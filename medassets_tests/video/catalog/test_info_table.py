@@ -109,9 +109,12 @@ def test_a_video_may_have_several_names_and_each_once(write: Write) -> None:
 
 BAD_ROWS = {
     "no comma": (b"lonely", "expected 2 cells, got 1"),
-    "bare comma in a name": (f"{URL}ccccccccccc,Foo, bar.mp4".encode(), "got 3; a name that holds"),
-    "no address": (b"hello,a.mp4", "'hello' is no address of a YouTube video"),
-    "id too long": (f"{URL}cccccccccccc,a.mp4".encode(), "is no address of a YouTube video"),
+    "bare comma in a name": (
+        f"{URL}ccccccccccc,Foo, bar.mp4".encode(),
+        "got 3; put a name that contains",
+    ),
+    "no address": (b"hello,a.mp4", "'hello' is not the URL of a YouTube video"),
+    "id too long": (f"{URL}cccccccccccc,a.mp4".encode(), "is not the URL of a YouTube video"),
     "no name": (f"{URL}ccccccccccc,  ".encode(), "the file name is empty"),
     "open quote": (f'{URL}ccccccccccc,"a.mp4'.encode(), "not CSV"),
     "text behind a quote": (f'{URL}ccccccccccc,"a"b.mp4'.encode(), "not CSV"),
@@ -140,7 +143,7 @@ def test_line_ends_of_other_alphabets_end_no_row(write: Write) -> None:
     [
         (b"\xff\xfeu\x00", r"info\.csv, row 1: the file is UTF-16; save it as UTF-8"),
         (f"{URL}aaaaaaaaaaa;a.mp4\n".encode(), r"info\.csv, row 1: expected 2 cells, got 1"),
-        (b"url,filename\nx,y\n", r"info\.csv, row 2: 'x' is no address.*nor does another row"),
+        (b"url,filename\nx,y\n", r"info\.csv, row 2: 'x' is not the URL.*no other row"),
     ],
 )
 def test_a_table_without_any_video_is_refused(write: Write, content: bytes, message: str) -> None:

@@ -196,7 +196,7 @@ def test_one_file_for_two_videos_is_not_decided() -> None:
     found = match_videos(["aaaaaaaaaaa"], ["Same title.mp4"], names).matches["aaaaaaaaaaa"]
     assert found.reason is Reason.AMBIGUOUS_SOURCE
     assert found.detail == (
-        "'Same title.mp4' matches 2 of them by filename: aaaaaaaaaaa, bbbbbbbbbbb"
+        "'Same title.mp4' matches 2 videos by filename: aaaaaaaaaaa, bbbbbbbbbbb"
     )
 
 
@@ -206,8 +206,8 @@ def test_a_file_that_is_another_videos_is_not_taken() -> None:
     assert matches["bbbbbbbbbbb"] == Match("What.mp4", "filename")
     assert matches["aaaaaaaaaaa"].reason is Reason.MISSING_SOURCE
     assert matches["aaaaaaaaaaa"].detail == (
-        "no file bears the id aaaaaaaaaaa, nor the name 'Ｗhat.mp4' of info.csv; 'What.mp4' is "
-        "alike, but belongs to bbbbbbbbbbb"
+        "no file name contains the id aaaaaaaaaaa or equals 'Ｗhat.mp4' of info.csv; 'What.mp4' is "
+        "similar, but belongs to bbbbbbbbbbb"
     )
     # Also where the other one is only in the table, or bears its id.
     known = {"aaaaaaaaaaa": ["x [bbbbbbbbbbb].mp4"], "bbbbbbbbbbb": ["y.mp4"]}
@@ -226,9 +226,9 @@ def test_a_file_that_two_may_own_is_given_to_no_third() -> None:
 
 
 def test_what_is_missing_says_what_was_looked_for() -> None:
-    assert match_one("a", []).detail == "no file bears the id a"
+    assert match_one("a", []).detail == "no file name contains the id a"
     found = match_one("a", ["y.mp4"], {"a": ["x.mp4"]})
-    assert found.detail == "no file bears the id a, nor the name 'x.mp4' of info.csv"
+    assert found.detail == "no file name contains the id a or equals 'x.mp4' of info.csv"
 
 
 @pytest.mark.parametrize(

@@ -112,47 +112,107 @@ BAD_RECORDS = {
     "two objects": ("{} {}", Reason.BAD_RECORD, "no JSON: Extra data at column 4"),
     "too deep": ("[" * 100_000, Reason.BAD_RECORD, "no JSON: maximum recursion"),
     "huge integer": ("1" * 5000, Reason.BAD_RECORD, "no JSON: Exceeds the limit"),
-    "no object": ("[1, 2]", Reason.BAD_RECORD, r"expected an object with a vid, got \[1, 2\]"),
-    "a text": ('"abc"', Reason.BAD_RECORD, 'expected an object with a vid, got "abc"'),
-    "null": ("null", Reason.BAD_RECORD, "expected an object with a vid, got null"),
-    "no vid": (_without("vid"), Reason.BAD_RECORD, "it has no 'vid'"),
-    "vid null": (_changed(vid=None), Reason.BAD_RECORD, "expected a text as vid, got null"),
-    "vid a number": (_changed(vid=7), Reason.BAD_RECORD, "expected a text as vid, got 7"),
-    "vid empty": (_changed(vid=""), Reason.BAD_NAME, 'vid "" is not made of'),
-    "vid with dot": (_changed(vid="a.b"), Reason.BAD_NAME, r'vid "a\.b" is not made of'),
-    "vid with path": (_changed(vid="../a"), Reason.BAD_NAME, "is not made of A-Z"),
-    "vid with newline": (_changed(vid="abc\n"), Reason.BAD_NAME, "is not made of A-Z"),
-    "vid not ASCII": (_changed(vid="añb"), Reason.BAD_NAME, "is not made of A-Z"),
-    "no text": (_without("transcript clip"), Reason.BAD_RECORD, "it has no 'transcript clip'"),
+    "no object": ("[1, 2]", Reason.BAD_RECORD, r"expected an object with vid, got \[1, 2\]"),
+    "a text": ('"abc"', Reason.BAD_RECORD, 'expected an object with vid, got "abc"'),
+    "null": ("null", Reason.BAD_RECORD, "expected an object with vid, got null"),
+    "no vid": (_without("vid"), Reason.BAD_RECORD, "field 'vid' is missing"),
+    "vid null": (_changed(vid=None), Reason.BAD_RECORD, "expected vid to be a string, got null"),
+    "vid a number": (_changed(vid=7), Reason.BAD_RECORD, "expected vid to be a string, got 7"),
+    "vid empty": (_changed(vid=""), Reason.BAD_NAME, 'vid "" has characters other than'),
+    "vid with dot": (_changed(vid="a.b"), Reason.BAD_NAME, r'vid "a\.b" has characters other than'),
+    "vid with path": (_changed(vid="../a"), Reason.BAD_NAME, "has characters other than A-Z"),
+    "vid with newline": (_changed(vid="abc\n"), Reason.BAD_NAME, "has characters other than A-Z"),
+    "vid not ASCII": (_changed(vid="añb"), Reason.BAD_NAME, "has characters other than A-Z"),
+    "no text": (
+        _without("transcript clip"),
+        Reason.BAD_RECORD,
+        "field 'transcript clip' is missing",
+    ),
     "text empty": (_changed(text=""), Reason.EMPTY_TEXT, "transcript clip is empty"),
     "text blank": (_changed(text=" \t\n "), Reason.EMPTY_TEXT, "transcript clip is empty"),
     "text null": (_changed(text=None), Reason.EMPTY_TEXT, "transcript clip is empty"),
-    "text a list": (_changed(text=["a"]), Reason.BAD_RECORD, "expected a text as transcript clip"),
-    "half a character": (_changed(text="a\ud83d"), Reason.BAD_RECORD, "half a character, at 1"),
-    "no begin": (_without("begin position"), Reason.BAD_RECORD, "it has no 'begin position'"),
+    "text a list": (
+        _changed(text=["a"]),
+        Reason.BAD_RECORD,
+        "expected transcript clip to be a string",
+    ),
+    "half a character": (
+        _changed(text="a\ud83d"),
+        Reason.BAD_RECORD,
+        "transcript clip is not valid UTF-8 at character 1",
+    ),
+    "no begin": (
+        _without("begin position"),
+        Reason.BAD_RECORD,
+        "field 'begin position' is missing",
+    ),
     "begin null": (_changed(begin=None), Reason.NULL_POSITION, "begin position is null"),
     "end null": (_changed(end=None), Reason.NULL_POSITION, "end position is null"),
-    "begin a text": (_changed(begin="1.5"), Reason.BAD_POSITION, 'as begin position, got "1.5"'),
-    "begin true": (_changed(begin=True), Reason.BAD_POSITION, "as begin position, got true"),
-    "begin negative": (_changed(begin=-0.5), Reason.BAD_POSITION, "as begin position, got -0.5"),
-    "end NaN": (_changed(end=float("nan")), Reason.BAD_POSITION, "as end position, got NaN"),
+    "begin a text": (
+        _changed(begin="1.5"),
+        Reason.BAD_POSITION,
+        'expected begin position to be seconds from 0 on, got "1.5"',
+    ),
+    "begin true": (
+        _changed(begin=True),
+        Reason.BAD_POSITION,
+        "expected begin position to be seconds from 0 on, got true",
+    ),
+    "begin negative": (
+        _changed(begin=-0.5),
+        Reason.BAD_POSITION,
+        "expected begin position to be seconds from 0 on, got -0.5",
+    ),
+    "end NaN": (
+        _changed(end=float("nan")),
+        Reason.BAD_POSITION,
+        "expected end position to be seconds from 0 on, got NaN",
+    ),
     "end infinite": (_changed(end=float("inf")), Reason.BAD_POSITION, "got Infinity"),
-    "end absurd": (_changed(end=10**30), Reason.BAD_POSITION, "as end position, got 1000"),
+    "end absurd": (
+        _changed(end=10**30),
+        Reason.BAD_POSITION,
+        "expected end position to be seconds from 0 on, got 1000",
+    ),
     "end before begin": (_changed(end=1), Reason.BAD_POSITION, "ends at 1 s and begins at 1.5 s"),
-    "end at begin": (_changed(end=1.5), Reason.BAD_POSITION, "a clip must last"),
-    "under 1 ms": (_changed(end=1.5004), Reason.BAD_POSITION, "a clip must last"),
-    "size empty": (_changed(size=[]), Reason.BAD_SIZE, "expected at least one number as size"),
-    "size a number": (_changed(size=3), Reason.BAD_SIZE, "as size, got 3"),
+    "end at begin": (_changed(end=1.5), Reason.BAD_POSITION, "the end must be after the begin"),
+    "under 1 ms": (_changed(end=1.5004), Reason.BAD_POSITION, "the end must be after the begin"),
+    "size empty": (
+        _changed(size=[]),
+        Reason.BAD_SIZE,
+        "expected size to be at least one number, got 0 values",
+    ),
+    "size a number": (
+        _changed(size=3),
+        Reason.BAD_SIZE,
+        "expected size to be at least one number, got 3",
+    ),
     "size of texts": (
         _changed(size=["a"]),
         Reason.BAD_SIZE,
-        r'finite numbers as size, got \["a"\]',
+        r'expected size to be finite numbers, got \["a"\]',
     ),
-    "size with null": (_changed(size=[1, None]), Reason.BAD_SIZE, "finite numbers as size"),
-    "size with truth": (_changed(size=[1, True]), Reason.BAD_SIZE, "finite numbers as size"),
+    "size with null": (
+        _changed(size=[1, None]),
+        Reason.BAD_SIZE,
+        "expected size to be finite numbers",
+    ),
+    "size with truth": (
+        _changed(size=[1, True]),
+        Reason.BAD_SIZE,
+        "expected size to be finite numbers",
+    ),
     "size with NaN": (_changed(size=[float("nan")]), Reason.BAD_SIZE, r"got \[NaN\]"),
-    "size too large": (_changed(size=[10**400]), Reason.BAD_SIZE, "finite numbers as size"),
-    "size of lists": (_changed(size=[[1], [2]]), Reason.BAD_SIZE, "finite numbers as size"),
+    "size too large": (
+        _changed(size=[10**400]),
+        Reason.BAD_SIZE,
+        "expected size to be finite numbers",
+    ),
+    "size of lists": (
+        _changed(size=[[1], [2]]),
+        Reason.BAD_SIZE,
+        "expected size to be finite numbers",
+    ),
 }
 
 
@@ -185,7 +245,7 @@ def test_bytes_that_are_no_utf8_cost_their_record(write: Write, opening: str) ->
     content = separator.join([json.dumps(GOOD).encode(), bad, json.dumps(GOOD).encode()])
     table = read_metadata(write(opening.encode() + content + (b"]" if opening else b"")))
     assert table["excluded"].to_pylist() == [None, "bad_record", None]
-    assert "no UTF-8" in table["detail"].to_pylist()[1]
+    assert "not valid UTF-8" in table["detail"].to_pylist()[1]
 
 
 def test_pairs_of_surrogates_are_one_character(write: Write) -> None:
@@ -209,7 +269,7 @@ def test_a_size_may_be_missing_unless_its_length_is_declared(write: Write) -> No
     assert read_metadata(path)["excluded"].to_pylist() == [None, None]
     declared = read_metadata(path, size_length=16)
     assert declared["excluded"].to_pylist() == ["bad_size", "bad_size"]
-    assert declared["detail"].to_pylist()[0].endswith("expected 16 numbers as size, got null")
+    assert declared["detail"].to_pylist()[0].endswith("expected size to be 16 numbers, got null")
 
 
 @pytest.mark.parametrize(

@@ -35,11 +35,11 @@ def test_a_link_that_leads_out_is_named_by_id_by_name_and_by_title(
     details = details_of(shelf)
     for vid, name in ((A, f"Film [{A}].mp4"), (B, "My film.mp4"), (C, "Your\uff1a film.mp4")):
         assert (
-            f"a link that leads out of the folder is not followed: {name!r}; put the file itself "
-            "into the folder, or declare the folder that holds it"
+            f"its file is a link out of the folder, which is not followed: {name!r}; put the file "
+            "into the folder, or declare the folder that contains it"
         ) in details[vid]
-        assert "no file bears" not in details[vid]
-    assert details[D].endswith(f"no file bears the id {D}")
+        assert "no file name contains" not in details[vid]
+    assert details[D].endswith(f"no file name contains the id {D}")
 
 
 def test_a_video_with_a_file_is_not_hurt_by_a_link_beside_it(shelf: Shelf, tmp_path: Path) -> None:
@@ -57,8 +57,8 @@ def test_linked_folders_and_links_to_nothing_are_named(shelf: Shelf, tmp_path: P
     (shelf.folder / "videos" / f"{B}.mp4").symlink_to(tmp_path / "gone.mp4")
     shelf.write([clip(A), clip(B)])
     details = details_of(shelf)
-    assert details[A].endswith(f"the id {A}; linked folders are not entered: 'batch 1'")
-    assert details[B].endswith(f"its file is a link to nothing: '{B}.mp4'")
+    assert details[A].endswith(f"the id {A}; linked folders are not searched: 'batch 1'")
+    assert details[B].endswith(f"its file is a broken link: '{B}.mp4'")
 
 
 def test_clips_behind_links_are_named_too(shelf: Shelf, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_clips_behind_links_are_named_too(shelf: Shelf, tmp_path: Path) -> None:
         (f'"https://youtu.be/{A},a.mp4', "not CSV"),
         (f'https://youtu.be/{A},"a.mp4', "not CSV"),
         (f"https://youtu.be/{A}", "expected 2 cells, got 1"),
-        (f"My film.mp4,https://youtu.be/{A}", "'My film.mp4' is no address"),
+        (f"My film.mp4,https://youtu.be/{A}", "'My film.mp4' is not the URL"),
     ],
 )
 def test_an_unusable_row_of_info_csv_is_told_to_its_video(shelf: Shelf, row: str, why: str) -> None:
@@ -86,11 +86,11 @@ def test_an_unusable_row_of_info_csv_is_told_to_its_video(shelf: Shelf, row: str
     shelf.write([clip(A), clip(B)], info=f"url,filename\nhttps://youtu.be/{C},c.mp4\n{row}\n")
     details = details_of(shelf)
     assert (
-        f"no file bears the id {A}; row 3 of info.csv, which names it, cannot be used: "
+        f"no file name contains the id {A}; row 3 of info.csv, which names it, cannot be used: "
         in (details[A])
     )
     assert why in details[A]
-    assert details[B].endswith(f"no file bears the id {B}")
+    assert details[B].endswith(f"no file name contains the id {B}")
 
 
 def test_only_links_that_are_not_followed_are_listed(tmp_path: Path) -> None:

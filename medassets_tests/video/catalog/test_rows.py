@@ -110,13 +110,13 @@ def test_what_keeps_a_clip_from_being_one_is_said_with_its_row(shelf: Shelf) -> 
     assert {number: row["detail"] for number, row in rows.items()} == {
         1: None,
         2: "metadata row 2: 2 files match by id: 'x/bbbbbbbbbbb.mp4', 'y/bbbbbbbbbbb.mp4'",
-        3: "metadata row 3: no file bears the id ccccccccccc",
+        3: "metadata row 3: no file name contains the id ccccccccccc",
         4: "metadata row 4: 'broken_____.mp4': no header",
         5: "metadata row 5: 'sound______.mp4': sound only",
-        6: "metadata row 6: it ends at 61000 ms, its video after 60000 ms",
+        6: "metadata row 6: it ends at 61000 ms, but its video at 60000 ms",
         7: "metadata row 7: begin position is null",
         8: "metadata row 8: the same clip and text as in row 1",
-        9: "metadata row 9: expected an object with a vid, got [1]",
+        9: "metadata row 9: expected an object with vid, got [1]",
     }
     assert {number: row["key"] for number, row in rows.items()} == {
         1: "aaaaaaaaaaa_1000_2000",

@@ -98,7 +98,7 @@ def test_a_hole_in_the_file_costs_the_pictures_that_hang_on_it(
         outcomes = decode_tenths(spoil_file(path, position, size, spoil))
         refused = assert_right_or_refused(outcomes, whole)
         assert refused
-        if "damaged, so that its times" in str(outcomes[0]):
+        if "damaged, so its timestamps" in str(outcomes[0]):
             # Where the first second is lost, nobody knows when the others are.
             assert index == 0
             assert len(refused) == len(TENTHS)

@@ -116,7 +116,7 @@ def test_what_needs_no_gpu_works_without_the_one_asked_for(
         made = pool.write_clip(short_video, SEGMENTS[0], ClipEncoding(), target)
         assert made.num_bytes == target.stat().st_size
         pool.check_encoder(ClipEncoding())
-        with pytest.raises(SpecError, match="clip_preset: libx264 does not take 'hasty'"):
+        with pytest.raises(SpecError, match="clip_preset: libx264 does not accept 'hasty'"):
             pool.check_encoder(ClipEncoding(preset="hasty"))
         with pytest.raises(DecoderUnavailableError, match="device 'cuda' cannot decode here"):
             pool.decode(short_video, SEGMENTS, REQUEST)
@@ -162,12 +162,12 @@ def test_a_gpu_that_gives_the_same_frames_is_taken(short_video: Path, stand_in: 
 @pytest.mark.parametrize(
     ("how", "problem"),
     [
-        ("crash", "the GPU cannot decode it: the decoder process was ended by SIGABRT"),
-        ("hang", "the GPU cannot decode it: the decoder gave no sign of life for 1.5 s"),
+        ("crash", "the GPU cannot decode it: the decoder process was terminated by SIGABRT"),
+        ("hang", "the GPU cannot decode it: the decoder did not respond for 1.5 s"),
         ("reject", "the GPU cannot decode it: cuda ran out of surfaces"),
         ("refuse", "the GPU cannot decode it: cuda has no decoder for this size"),
         ("differ", "frames of the GPU differ from those of the CPU by 3 of 255"),
-        ("shift", "the GPU shows other frames than the CPU"),
+        ("shift", "the GPU outputs other frames than the CPU"),
     ],
 )
 def test_a_gpu_that_fails_its_trial_is_not_taken(
@@ -183,7 +183,7 @@ def test_a_gpu_that_fails_its_trial_is_not_taken(
 @pytest.mark.parametrize(
     ("how", "problem"),
     [
-        ("crash", "the GPU failed: the decoder process was ended by SIGABRT"),
+        ("crash", "the GPU failed: the decoder process was terminated by SIGABRT"),
         ("reject", "the GPU failed: cuda ran out of surfaces"),
         ("refuse", "the GPU failed: cuda has no decoder for this size"),
     ],
@@ -273,7 +273,9 @@ def test_each_gpu_has_its_processes(gpu_ids: tuple[int, ...], expected: list[int
 def test_a_gpu_that_is_not_there_is_named() -> None:
     with (
         DecoderPool("cuda", gpu_ids=(0, 3), num_gpus=2) as pool,
-        pytest.raises(DecoderUnavailableError, match=r"gpu_ids \[3\]: there are only 2 GPUs"),
+        pytest.raises(
+            DecoderUnavailableError, match=r"gpu_ids \[3\]: this machine has only 2 GPUs"
+        ),
     ):
         pool.check_device()
 
@@ -281,7 +283,7 @@ def test_a_gpu_that_is_not_there_is_named() -> None:
 def test_a_gpu_that_is_not_there_is_a_reason_for_the_cpu(short_video: Path) -> None:
     with DecoderPool("auto", gpu_ids=(3,), num_gpus=2, num_workers=1) as pool:
         got = pool.decode(short_video, SEGMENTS[:1], REQUEST)
-    assert clips(got)[0].fallback == "gpu_ids [3]: there are only 2 GPUs"
+    assert clips(got)[0].fallback == "gpu_ids [3]: this machine has only 2 GPUs"
 
 
 def test_a_hidden_gpu_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ def test_silence_ends_the_process_after_what_it_said_was_taken(make: Make) -> No
     run(process, "say(kind='done')")
     pid, start = process.pid, time.monotonic()
     assert pid is not None
-    with pytest.raises(DecoderLostError, match=r"no sign of life for 0\.4 s") as caught:
+    with pytest.raises(DecoderLostError, match=r"did not respond for 0\.4 s") as caught:
         process.call({"script": "say(kind='clip', n=1); time.sleep(60)"}, taken.append)
     assert 0.4 <= time.monotonic() - start < 3
     assert caught.value.reason is Reason.DECODER_TIMEOUT
@@ -116,7 +116,7 @@ def test_silence_ends_the_process_after_what_it_said_was_taken(make: Make) -> No
 
 def test_a_stopped_process_is_found_out_in_the_middle_of_a_message(make: Make) -> None:
     process = make(timeout_s=0.4)
-    with pytest.raises(DecoderLostError, match="no sign of life"):
+    with pytest.raises(DecoderLostError, match="did not respond"):
         run(process, "os.write(1, b'mda1'); os.kill(os.getpid(), signal.SIGSTOP)")
     assert process.pid is None
 
@@ -126,7 +126,7 @@ def test_a_large_request_to_a_stopped_process_does_not_wait_for_ever(make: Make)
     run(process, "say(kind='done')")
     assert process.pid is not None
     os.kill(process.pid, signal.SIGSTOP)
-    with pytest.raises(DecoderLostError, match="no sign of life"):
+    with pytest.raises(DecoderLostError, match="did not respond"):
         process.call({"script": "#" * 4_000_000}, lambda _: None)
 
 
@@ -143,22 +143,26 @@ say(kind='done', value=3)
 @pytest.mark.parametrize(
     ("script", "detail", "reason"),
     [
-        ("os.kill(os.getpid(), signal.SIGSEGV)", "was ended by SIGSEGV", Reason.DECODE_FAILED),
-        ("os.abort()", "was ended by SIGABRT", Reason.DECODE_FAILED),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "was ended by SIGKILL", Reason.DECODER_KILLED),
-        ("os._exit(3)", "ended by itself with status 3", Reason.DECODE_FAILED),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "was terminated by SIGSEGV", Reason.DECODE_FAILED),
+        ("os.abort()", "was terminated by SIGABRT", Reason.DECODE_FAILED),
+        (
+            "os.kill(os.getpid(), signal.SIGKILL)",
+            "was terminated by SIGKILL",
+            Reason.DECODER_KILLED,
+        ),
+        ("os._exit(3)", "exited with status 3", Reason.DECODE_FAILED),
         (
             "raise MemoryError",
-            r"ended by itself with status 1 \(MemoryError\)",
+            r"exited with status 1 \(MemoryError\)",
             Reason.DECODE_FAILED,
         ),
         (
             "raise ValueError('x: y')",
-            r"ended by itself with status 1 \(ValueError\)",
+            r"exited with status 1 \(ValueError\)",
             Reason.DECODE_FAILED,
         ),
-        ("os.write(1, b'Bus error: 10' * 9)", "answered nonsense", Reason.DECODE_FAILED),
-        ("os.close(1); time.sleep(60)", "closed its answers", Reason.DECODE_FAILED),
+        ("os.write(1, b'Bus error: 10' * 9)", "sent an invalid response", Reason.DECODE_FAILED),
+        ("os.close(1); time.sleep(60)", "closed its output", Reason.DECODE_FAILED),
     ],
 )
 def test_a_death_is_named(
@@ -184,7 +188,7 @@ def test_a_process_that_died_between_calls_is_replaced_in_silence(make: Make) ->
 def test_a_process_that_cannot_start_says_why(make: Make) -> None:
     with pytest.raises(DecoderUnavailableError, match="does not start: No module named 'av'"):
         run(make("import sys; sys.exit(\"No module named 'av'\")"), "")
-    with pytest.raises(DecoderUnavailableError, match="does not start: it says nothing"):
+    with pytest.raises(DecoderUnavailableError, match="does not start: it printed no message"):
         run(make("print('hello, this is no message')"), "")
 
 
@@ -205,10 +209,10 @@ def test_a_process_interrupted_under_its_caller_is_no_verdict_on_the_video(make:
     run(process, "say(kind='done')")
     timer = threading.Timer(0.2, process.interrupt)
     timer.start()
-    with pytest.raises(DecoderUnavailableError, match="closed in the middle"):
+    with pytest.raises(DecoderUnavailableError, match="closed during a call"):
         run(process, "time.sleep(60)")
     timer.join()
-    with pytest.raises(DecoderUnavailableError, match="closed in the middle"):
+    with pytest.raises(DecoderUnavailableError, match="closed during a call"):
         run(process, "say(kind='done')")
 
 
@@ -216,7 +220,7 @@ def test_a_process_interrupted_while_it_starts_is_not_waited_for(make: Make) -> 
     process = make("import time; time.sleep(60)")
     timer = threading.Timer(0.3, process.interrupt)
     timer.start()
-    with pytest.raises(DecoderUnavailableError, match="closed in the middle"):
+    with pytest.raises(DecoderUnavailableError, match="closed during a call"):
         run(process, "")
     timer.join()
     assert process.pid is None
