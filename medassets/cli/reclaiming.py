@@ -13,9 +13,10 @@ from medassets.assets.keys import asset_key
 from medassets.cli.console import Output
 from medassets.cli.formatting import count_words, format_bytes
 from medassets.cli.session import Session
+from medassets.datasets.registry import check_option
 from medassets.datasets.workspace import Workspace
-from medassets.errors import Reason, ReclaimError
-from medassets.reclaim.claims import Others
+from medassets.errors import Reason, ReclaimError, SpecError
+from medassets.reclaim.claims import Needs, Others
 from medassets.reclaim.partition import CONFIRMATION, is_reclaimed, reclaim_partition
 from medassets.reclaim.report import ReclaimReport
 from medassets.shards.catalog_reader import explain_unreadable
@@ -23,6 +24,26 @@ from medassets.stages import VolumeStage
 from medassets.storage.arrow import kernels
 
 _MOST_NAMES = 20
+
+
+def check_may_delete(workspace: Workspace, others: Others) -> None:
+    """Check that the declaration allows deletion, and that the needs of other datasets are known.
+
+    Raises:
+        UsageError: If the kind of dataset never deletes sources.
+        SpecError: If the declaration does not allow it.
+        ReclaimError: If the needs of another dataset cannot be determined.
+    """
+    spec = workspace.kind.spec
+    check_option(workspace.kind, "--delete-sources")
+    if not getattr(spec, "delete_sources", False):
+        what = (
+            f"the declaration of {spec.name} keeps its sources; write "
+            f"`delete_sources: true` there to let them be deleted"
+        )
+        raise SpecError(field="delete_sources", what=what)
+    # Checked before the build too, so that no build starts that could not delete in the end.
+    Needs(workspace, others)
 
 
 def ask_for_confirmation(output: Output, dataset: str, *, yes: bool, otherwise: str) -> bool:
@@ -59,6 +80,12 @@ def _read_word() -> str:
             raise KeyboardInterrupt from None
         # No terminal, or Ctrl-D.
         return ""
+
+
+def reclaim_config(dataset: str, num_workers: int) -> dict[str, dict[str, object]]:
+    """Return the config of a run that may delete sources."""
+    settings = {"confirm": CONFIRMATION, "num_workers": num_workers}
+    return {f"{dataset}__{VolumeStage.RECLAIMED_SOURCES}": settings}
 
 
 def count_excluded(workspace: Workspace) -> dict[str, int]:

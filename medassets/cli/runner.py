@@ -1,24 +1,23 @@
 """The work behind `build`, `retry` and `demo`: which shards, one run each, what came of it."""
 
 import time
-from collections import Counter
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from operator import or_
 from typing import Any
 
-from medassets.cli.commands.reclaim import check_may_delete, reclaim_config
+from medassets.cli.build_report import BuildReport, tell_report
 from medassets.cli.console import Output, ProgressView, showing_progress
-from medassets.cli.formatting import count_words, format_bytes, format_seconds
 from medassets.cli.main import EXIT_FAILED, EXIT_INTERRUPTED, exit_code_of
 from medassets.cli.reclaiming import (
-    Reclaimed,
     ask_for_confirmation,
+    check_may_delete,
     count_excluded,
     list_recorded,
     look_at_done,
+    reclaim_config,
 )
 from medassets.cli.run_result import RunResult
 from medassets.cli.selection import (
@@ -31,14 +30,11 @@ from medassets.cli.selection import (
 )
 from medassets.cli.session import Session
 from medassets.cli.source_notes import (
-    TableProblems,
     explain_empty,
     find_table_problems,
-    list_reasons,
 )
 from medassets.datasets.preflight import check_ready
 from medassets.errors import (
-    TRANSIENT_REASONS,
     DiskSpaceError,
     MedassetsError,
     SourceAccessError,
@@ -55,56 +51,6 @@ _FATAL = (SourceAccessError, DiskSpaceError, UsageError)
 _MOST_SILENT = 3
 # Ctrl-C at the end of any other job is told at once, of these by the shard's result.
 _SHARD_JOBS = ("build", "clip", "process")
-
-
-@dataclass
-class BuildReport:
-    """What a build did.
-
-    Attributes:
-        dataset: Dataset name.
-        stages: The stages of shards that were looked at, in order. Where they are made one after
-            the other, the shards of all but the last are named `<stage>/<key>`.
-        built: Shards made.
-        recorded: Shards that lay on disk whole and are on Dagster's record now.
-        failed: Shards, or `catalog` or `manifest`, and why.
-        kept: Shards that were done already, of those asked for.
-        left: Other shards that are still to be made.
-        held: Samples that wait for a build without `--limit`.
-        excluded: Rows of the source that cannot become samples, by reason.
-        table_problems: Rows of the source's tables that cannot be used; the first, and how many.
-        error: Why there is nothing to build at all, or what ended a build that had done something;
-            else empty.
-        num_samples: Samples of the shards made.
-        rejected: Their rejected items, by reason.
-        num_bytes: Bytes of the shards made.
-        seconds: Wall seconds of it all.
-        interrupted: The user stopped it.
-        reclaimed: What became of the sources, where they were to be deleted.
-    """
-
-    dataset: str
-    stages: list[str] = field(default_factory=list)
-    built: list[str] = field(default_factory=list)
-    recorded: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    kept: int = 0
-    left: int = 0
-    held: int = 0
-    excluded: dict[str, int] = field(default_factory=dict)
-    table_problems: TableProblems = field(default_factory=TableProblems)
-    error: str = ""
-    num_samples: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    num_bytes: int = 0
-    seconds: float = 0.0
-    interrupted: bool = False
-    reclaimed: Reclaimed = field(default_factory=Reclaimed)
-
-    @property
-    def did_something(self) -> bool:
-        """Whether there is anything to tell but the error."""
-        return bool(self.built or self.recorded or self.reclaimed.reports)
 
 
 def build_dataset(session: Session, output: Output, dataset: str, options: BuildOptions) -> int:
@@ -134,7 +80,7 @@ def build_dataset(session: Session, output: Output, dataset: str, options: Build
         # What was built and deleted before must be told, too.
         report.error, code = str(error), exit_code_of(type(error))
     report.seconds = round(time.monotonic() - start, 3)
-    _tell(output, report, options, code)
+    tell_report(output, report, options, code)
     return code
 
 
@@ -325,80 +271,3 @@ def _catalog_config(dataset: str, options: BuildOptions) -> dict[str, Any]:
         "settings": dict(options.settings) or None,
     }
     return {f"{dataset}__catalog": {k: v for k, v in settings.items() if v is not None}}
-
-
-def _tell(output: Output, report: BuildReport, options: BuildOptions, code: int) -> None:
-    document = asdict(replace(report, reclaimed=Reclaimed()))
-    # `asdict` of Python 3.11 makes a Counter of a Counter's items.
-    document["rejected"] = dict(report.rejected)
-    document["table_problems"] = report.table_problems.as_dict()
-    if options.delete_sources:
-        document["reclaimed"] = report.reclaimed.as_dict()
-    else:
-        del document["reclaimed"]
-    if not report.error:
-        # As everywhere, it stands only where it ended the command.
-        del document["error"]
-    else:
-        document["exit_code"] = code
-    output.result(document)
-    for line in _summarize(report):
-        output.say(line)
-    if report.error:
-        output.warn(report.error)
-    shards = [name for name in report.failed if name not in set(CommonStage)]
-    shards = [name for name in shards if not name.startswith(VolumeStage.RECLAIMED_SOURCES)]
-    if shards:
-        again = f"`medassets retry {report.dataset}`"
-        output.warn(f"failed: {', '.join(shards)}; {again} tries them again")
-    if report.interrupted or (report.error and report.did_something):
-        output.warn(_describe_stop(report, options))
-
-
-def _describe_stop(report: BuildReport, options: BuildOptions) -> str:
-    """Return what was done, deleted and kept when the build was stopped, and how to go on."""
-    num_done = len(report.built) + len(report.recorded)
-    gone = report.reclaimed.line()
-    if options.delete_sources and not gone:
-        gone = "no source deleted"
-    return (
-        f"{'interrupted' if report.interrupted else 'stopped'} after "
-        f"{count_words(num_done, 'shard')}{'; ' + gone if gone else ''}; "
-        f"`{_name_command(report, options)}` continues after the last whole sample"
-    )
-
-
-def _name_command(report: BuildReport, options: BuildOptions) -> str:
-    mode = f" --mode {options.mode}" if options.mode != "full" else ""
-    delete = " --delete-sources" if options.delete_sources else ""
-    return f"medassets {'retry' if options.live else 'build'} {report.dataset}{mode}{delete}"
-
-
-def _summarize(report: BuildReport) -> list[str]:
-    if CommonStage.CATALOG in report.failed:
-        return [f"{report.dataset}: nothing built, the catalog could not be refreshed"]
-    if report.error and not report.did_something:
-        return report.table_problems.lines()
-    made = f"{count_words(report.num_samples, 'sample')}, {format_bytes(report.num_bytes)}"
-    parts = [f"{count_words(len(report.built), 'shard')} built" + f" ({made})" * bool(report.built)]
-    if report.recorded:
-        parts.append(f"{len(report.recorded)} recorded without computing")
-    parts.append(f"{report.kept} kept")
-    if report.failed:
-        parts.append(f"{len(report.failed)} failed")
-    lines = [f"{report.dataset}: {', '.join(parts)}, in {format_seconds(report.seconds)}"]
-    if report.rejected:
-        reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(report.rejected.items()))
-        lines.append(f"  rejected: {count_words(report.rejected.total(), 'sample')} ({reasons})")
-    if num_again := sum(report.rejected[reason] for reason in TRANSIENT_REASONS):
-        again = f"for what may pass; `medassets retry {report.dataset}` tries again"
-        lines.append(f"  {count_words(num_again, 'sample')} of them {again}")
-    if report.excluded:
-        lines.append(f"  excluded, see catalog.parquet: {list_reasons(report.excluded)}")
-    lines += report.table_problems.lines()
-    if report.left:
-        lines.append(f"  not asked for and still to be made: {count_words(report.left, 'shard')}")
-    if report.held:
-        lines.append(f"  held for a build without --limit: {count_words(report.held, 'sample')}")
-    lines += report.reclaimed.lines()
-    return lines

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import pyarrow as pa
 
@@ -57,7 +57,15 @@ class Files(Protocol):
 
 
 class DatasetKind(Protocol):
-    """One declared dataset: its spec and the processing that belongs to its kind."""
+    """One declared dataset: its spec and the processing that belongs to its kind.
+
+    Attributes:
+        TITLE: What datasets of this kind hold, in the plural.
+        OPTIONS: Options of the command that only some kinds have, and this one does.
+    """
+
+    TITLE: ClassVar[str]
+    OPTIONS: ClassVar[frozenset[str]]
 
     @property
     def spec(self) -> DatasetSpec:

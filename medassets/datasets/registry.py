@@ -22,6 +22,28 @@ _FIELD_RULES: dict[type[DatasetSpec], Callable[[], list[FieldRule]]] = {
     CTWindowDatasetSpec: list_window_rules,
     VideoClipDatasetSpec: list_video_rules,
 }
+KINDS: tuple[type[DatasetKind], ...] = (VolumeDataset, CTWindows, VideoFrames, VideoClips)
+"""Every kind of dataset, one class per stage of shards."""
+
+
+def check_option(kind: DatasetKind, option: str) -> None:
+    """Check that an option of the command means something for a kind of dataset.
+
+    Raises:
+        UsageError: If it does not; names the kinds that have it.
+    """
+    having = titles_with(option)
+    if having and kind.TITLE not in having:
+        what = (
+            f"{kind.spec.name} is a dataset of {kind.TITLE}; only datasets of "
+            f"{' and '.join(having)} have this option"
+        )
+        raise UsageError(field=option, what=what)
+
+
+def titles_with(option: str) -> list[str]:
+    """Return the titles of the kinds that have an option; empty if all do."""
+    return list(dict.fromkeys(kind.TITLE for kind in KINDS if option in kind.OPTIONS))
 
 
 def open_kinds(spec: DatasetSpec) -> dict[str, DatasetKind]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pyarrow as pa
 
@@ -84,6 +84,9 @@ class _VideoClips:
         spec: The declaration.
         decoder: Decoder processes; None opens a pool for this process.
     """
+
+    TITLE: ClassVar[str] = "video clips"
+    OPTIONS: ClassVar[frozenset[str]] = frozenset({"--mode", "--split-mode", "--seed", "--device"})
 
     spec: VideoClipDatasetSpec
     decoder: "DecoderPool | None" = field(default=None, repr=False, compare=False)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -66,6 +66,9 @@ def list_volume_rules() -> list[FieldRule]:
 @dataclass(frozen=True)
 class VolumeDataset:
     """One declared dataset of CT volumes."""
+
+    TITLE: ClassVar[str] = "CT volumes"
+    OPTIONS: ClassVar[frozenset[str]] = frozenset({"--delete-sources", "--yes"})
 
     spec: VolumeDatasetSpec
     stage: str = VolumeStage.SHARDS

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -51,6 +51,9 @@ def list_window_rules() -> list[FieldRule]:
 @dataclass(frozen=True)
 class CTWindows:
     """One declared dataset of windows of CT volumes."""
+
+    TITLE: ClassVar[str] = "CT windows"
+    OPTIONS: ClassVar[frozenset[str]] = frozenset()
 
     spec: CTWindowDatasetSpec
     stage: str = VolumeStage.WINDOWS

@@ -3,12 +3,13 @@
 import click
 
 from medassets.cli.console import Output
+from medassets.cli.options import KindCommand, check_given_options
 from medassets.cli.runner import build_dataset
 from medassets.cli.selection import BuildOptions, Mode
 from medassets.cli.session import Session
 
 
-@click.command(name="build")
+@click.command(name="build", cls=KindCommand)
 @click.argument("dataset")
 @click.option("--split", multiple=True, help="Only shards of this split; may be repeated.")
 @click.option(
@@ -16,44 +17,48 @@ from medassets.cli.session import Session
     "--max-samples",
     "limit",
     type=click.IntRange(1),
-    help="A trial: the first so many samples only.",
+    help="Plan the first so many samples only, for a trial.",
 )
 @click.option(
     "--samples-per-shard", type=click.IntRange(1), help="Shard size; before the first plan only."
 )
-@click.option("--num-workers", type=click.IntRange(0), default=0, help="Threads; 0: one per core.")
+@click.option(
+    "--num-workers", type=click.IntRange(0), default=0, help="Threads; 0 means one per core."
+)
 @click.option(
     "--partitions", help="Shards by key or range: valid-000000,train-000003..train-000009."
 )
-@click.option("--missing", is_flag=True, help="Only shards that were never made, or got lost.")
-@click.option("--failed", is_flag=True, help="Only shards whose last try failed, or got lost.")
-@click.option("--force", is_flag=True, help="Make shards again even when they are whole.")
-@click.option("--no-refresh", is_flag=True, help="Keep the catalog; do not ask for new files.")
+@click.option("--missing", is_flag=True, help="Only shards that were never built, or are lost.")
+@click.option(
+    "--failed", is_flag=True, help="Only shards whose last build failed, or that are lost."
+)
+@click.option("--force", is_flag=True, help="Rebuild shards even if they are complete.")
+@click.option("--no-refresh", is_flag=True, help="Keep the catalog; do not look for new files.")
 @click.option(
     "--mode",
     type=click.Choice(["full", "clip", "process"]),
     default="full",
-    help="Video: everything, clips only, or frames only.",
+    help="Everything, clips only, or frames only.",
 )
 @click.option(
     "--split-mode",
     type=click.Choice(["random", "all_train", "all_test"]),
-    help="Video: how videos get their split; before the first plan only.",
+    help="How videos get their split; before the first plan only.",
 )
-@click.option("--seed", type=int, help="Video: seed of random splits; before the first plan only.")
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Video: what decodes frames."
-)
+@click.option("--seed", type=int, help="Seed of random splits; before the first plan only.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="What decodes frames.")
 @click.option(
     "--delete-sources",
     "--delete-source-files",
     "delete_sources",
     is_flag=True,
-    help="Delete each source that is proven to be in its shard; asks for the word DELETE.",
+    help="Delete each source file that is proven to be in its shard; asks for the word DELETE.",
 )
-@click.option("--yes", is_flag=True, help="With --delete-sources: do not ask.")
+@click.option("--yes", is_flag=True, help="Delete without asking.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.pass_context
 def command(
+    context: click.Context,
     dataset: str,
     split: tuple[str, ...],
     limit: int | None,
@@ -73,10 +78,12 @@ def command(
     yes: bool,
     as_json: bool,
 ) -> int:
-    """Build DATASET: whatever is missing, failed, stale or lost; what is whole is kept.
+    """Build the shards of DATASET that are missing, failed, stale or lost; keep the others.
 
-    Interrupt it at any time: the next build continues after the last whole sample.
+    It can be interrupted at any time: the next build continues after the last complete sample.
     """
+    session = Session()
+    check_given_options(context, session.kind(dataset))
     options = BuildOptions(
         splits=split,
         limit=limit,
@@ -97,4 +104,4 @@ def command(
         delete_sources=delete_sources,
         yes=yes,
     )
-    return build_dataset(Session(), Output(as_json), dataset, options)
+    return build_dataset(session, Output(as_json), dataset, options)

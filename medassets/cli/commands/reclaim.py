@@ -11,20 +11,21 @@ from medassets.cli.main import EXIT_FAILED, EXIT_INTERRUPTED, exit_code_of
 from medassets.cli.reclaiming import (
     Reclaimed,
     ask_for_confirmation,
+    check_may_delete,
     count_excluded,
     list_recorded,
     look_at_done,
+    reclaim_config,
 )
 from medassets.cli.selection import parse_partitions
 from medassets.cli.session import Session
 from medassets.datasets.workspace import Workspace
-from medassets.errors import MedassetsError, ReclaimError, SpecError
-from medassets.reclaim.claims import Needs, Others
-from medassets.reclaim.partition import CONFIRMATION, reclaim_partition
+from medassets.errors import MedassetsError, ReclaimError
+from medassets.reclaim.claims import Others
+from medassets.reclaim.partition import reclaim_partition
 from medassets.reclaim.report import ReclaimReport
 from medassets.reclaim.source_files import SourceFile, open_source_folder
 from medassets.shards.files import read_whole_record
-from medassets.stages import VolumeStage
 
 _MOST_FILES = 1000
 
@@ -69,24 +70,6 @@ def command(
         deletion.error, deletion.code = str(error), exit_code_of(type(error))
     deletion.tell()
     return deletion.code
-
-
-def check_may_delete(workspace: Workspace, others: Others) -> None:
-    """Refuse to delete sources that the declaration keeps, or that nobody knows to be free.
-
-    Raises:
-        SpecError: If the declaration keeps them.
-        ReclaimError: If it cannot be told what another dataset needs.
-    """
-    spec = workspace.kind.spec
-    if not getattr(spec, "delete_sources", False):
-        what = (
-            f"the declaration of {spec.name} keeps its sources; write "
-            f"`delete_sources: true` there to let them be deleted"
-        )
-        raise SpecError(field="delete_sources", what=what)
-    # Asked for here too, so that nothing is begun that could not be ended.
-    Needs(workspace, others)
 
 
 def _find_keys(workspace: Workspace, partitions: str | None) -> list[str]:
@@ -249,9 +232,3 @@ class _Deletion:
                 **ended,
             }
         )
-
-
-def reclaim_config(dataset: str, num_workers: int) -> dict[str, dict[str, object]]:
-    """Return the config of a run that may delete."""
-    settings = {"confirm": CONFIRMATION, "num_workers": num_workers}
-    return {f"{dataset}__{VolumeStage.RECLAIMED_SOURCES}": settings}

@@ -1,0 +1,48 @@
+import pytest
+
+from medassets.cli.main import run
+
+VIDEO_ONLY = {"--mode": "clip", "--split-mode": "random", "--seed": "3", "--device": "cpu"}
+
+
+@pytest.mark.parametrize(("option", "value"), VIDEO_ONLY.items())
+def test_an_option_for_video_is_refused_for_ct(
+    option: str, value: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["build", "ct_rate", option, value]) == 2
+    told = f"{option}: ct_rate is a dataset of CT volumes; only datasets of video clips have this"
+    assert told in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("dataset", "option"), [("demo_video", "--delete-sources"), ("demo_windows", "--yes")]
+)
+def test_deletion_is_refused_for_datasets_that_never_delete(
+    dataset: str, option: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["build", dataset, option]) == 2
+    assert "only datasets of CT volumes have this option" in capfd.readouterr().err
+
+
+def test_reclaim_is_refused_for_datasets_that_never_delete(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["reclaim", "demo_windows"]) == 2
+    assert "--delete-sources: demo_windows is a dataset of CT windows" in capfd.readouterr().err
+
+
+def test_an_unknown_dataset_is_named_before_its_options(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["build", "nothing_of_the_kind", "--mode", "clip"]) == 2
+    assert "'nothing_of_the_kind' is not declared" in capfd.readouterr().err
+
+
+def test_the_help_lists_options_under_the_kinds_that_have_them(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["build", "--help"]) == 0
+    common, volumes, video = capfd.readouterr().out.split("Options")[-3:]
+    assert "--partitions" in common
+    assert volumes.startswith(" for datasets of CT volumes:")
+    assert "--delete-sources" in volumes
+    assert video.startswith(" for datasets of video clips:")
+    assert all(option in video for option in VIDEO_ONLY)
