@@ -14,6 +14,7 @@ from medassets.comparison.values import Tolerance
 from medassets.errors import Reason, SampleRejectedError, SpecError
 from medassets.specs import PRESETS, RAW, SAMPLE_LAYOUT, CTPreprocessing, HuRule
 from medassets.storage.buffers import BufferPool
+from medassets.volumes.catalog.columns import VolumeRow
 from medassets.volumes.catalog.webdataset_facts import read_columns, shorten
 from medassets.volumes.files.header import VolumeStream
 from medassets.volumes.files.slices import open_slices
@@ -166,7 +167,7 @@ def make_volume(
             statistics = convert_to_half(stream, out, buffers=buffers)
         check_half(statistics, max_rounding_error=None)
         return
-    row = read_columns(facts, original.study_id)
+    row = VolumeRow.of(read_columns(facts, original.study_id))
 
     def open_it(_: Path) -> AbstractContextManager[VolumeStream]:
         return open_slices(array, buffers=buffers)
@@ -183,14 +184,14 @@ def make_volume(
     )
 
 
-def _declare_hu(rule: HuRule, row: Mapping[str, Any]) -> HuDeclaration:
+def _declare_hu(rule: HuRule, row: VolumeRow) -> HuDeclaration:
     if rule != "table":
         return HuDeclaration(rule=rule)
-    return HuDeclaration("table", row["rescale_slope"], row["rescale_intercept"])
+    return HuDeclaration("table", row.rescale_slope, row.rescale_intercept)
 
 
-def _read_spacing(row: Mapping[str, Any]) -> Spacing:
-    i, j, k = (row[f"spacing_{axis}"] for axis in "ijk")
+def _read_spacing(row: VolumeRow) -> Spacing:
+    i, j, k = row.spacing_mm
     if i is None or j is None or k is None:
         detail = "the json gives no usable XYSpacing and ZSpacing"
         raise SampleRejectedError(Reason.SPACING_MISSING, detail)

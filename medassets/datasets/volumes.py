@@ -35,6 +35,7 @@ from medassets.specs import (
 from medassets.stages import VolumeStage
 from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import DatasetPaths
+from medassets.volumes.catalog.columns import VolumeRow
 
 # 512 x 512 x 336 takes about 0.5 s on one core of an AMD EPYC; it grows with the voxels read.
 _SECONDS_PER_RAW_BYTE = 0.5 / 176e6
@@ -194,10 +195,11 @@ class VolumeDataset:
 
     def estimate(self, row: Mapping[str, Any]) -> Estimate:
         """Guess sizes from the array's shape, or the table's slices and a 512 x 512 matrix."""
-        voxel_bytes = 2 * count_voxels(row)
+        volume = VolumeRow.of(row)
+        voxel_bytes = 2 * count_voxels(volume)
         raw_bytes = int(GZIP_SHARE * voxel_bytes) if self.ct_source.is_compressed else 0
         values = voxel_bytes if self.spec.is_raw else 2 * math.prod(self.spec.preset().shape)
-        texts = sum(len(row.get(name) or "") for name in ("report", "metadata"))
+        texts = len(volume.report or "") + len(volume.metadata or "")
         return Estimate(
             raw_bytes=raw_bytes,
             sample_bytes=values + 2 * texts + _SAMPLE_EXTRA_BYTES,

@@ -27,6 +27,7 @@ from medassets.specs import PADDING_HU, CTWindowDatasetSpec, FieldRule
 from medassets.stages import VolumeStage
 from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import DatasetPaths
+from medassets.volumes.catalog.columns import CaseRow, VolumeRow
 
 # Raised whenever the same source comes to be stored in other bytes.
 _CODEC_VERSION = 2
@@ -136,10 +137,10 @@ class CTWindows:
         """Guess sizes from the table's number of slices, or from the files of a case."""
         num_windows = len(self.spec.list_windows())
         if self.ct_source.stores_masks:
-            voxels = int(row.get("num_bytes") or 0) // num_windows
+            voxels = CaseRow.of(row).num_bytes // num_windows
             raw_bytes, seconds = 0, 3e-9 * voxels * num_windows
         else:
-            voxels = count_voxels(row)
+            voxels = count_voxels(VolumeRow.of(row))
             raw_bytes = int(2 * GZIP_SHARE * voxels) if self.ct_source.is_compressed else 0
             seconds = 2 * _SECONDS_PER_RAW_BYTE * voxels
         share = _COMPRESSED_SHARE if self.spec.compression == "auto" else 1.0

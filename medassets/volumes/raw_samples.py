@@ -10,6 +10,7 @@ import numpy as np
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.specs import RAW, VolumeDatasetSpec
 from medassets.storage.buffers import BufferPool
+from medassets.volumes.catalog.columns import VolumeRow
 from medassets.volumes.files.header import VolumeHeader
 from medassets.volumes.grid.geometry import Spacing, describe_source, locate_source
 from medassets.volumes.grid.hu import choose_scaling
@@ -22,7 +23,6 @@ from medassets.volumes.samples import (
     describe_shape,
     describe_texts,
     encode_json,
-    read_spacing,
 )
 from medassets.volumes.source import VolumeSource
 
@@ -57,13 +57,14 @@ def encode_raw_sample(
         SampleRejectedError: If file or row make no sample: NOT_FINITE, PRECISION (a value beyond
             65504, or changed by more than the declared tolerance), CONSTANT_VOLUME and others.
     """
-    texts, spacing = source.read_texts(item, staged), read_spacing(item)
+    texts, row = source.read_texts(item, staged), VolumeRow.of(item.row)
+    spacing = row.require_spacing()
     started = time.perf_counter()
     with ExitStack() as stack:
         with source.open_volume(item, staged.path) as stream:
             header = stream.header
             check_num_slices(header, spec.min_slices)
-            stored = _describe_stored(item, header, spacing)
+            stored = _describe_stored(row, header, spacing)
             if source.has_headers:
                 stored |= _describe_header(item, header, spacing, spec)
             voxels = stack.enter_context(buffers.borrow(header.shape, np.float16))
@@ -73,11 +74,11 @@ def encode_raw_sample(
         described = {
             **describe_shape(item, list(voxels.shape), voxels.dtype.name),
             **stored,
-            **describe_texts(texts, item.row),
+            **describe_texts(texts, row),
             **describe_origin(item, staged),
             "precision": _describe_precision(statistics),
             "preprocessing": {"preset": RAW, "hu_rule": spec.hu_rule},
-            "metadata": json.loads(item.row["metadata"]),
+            "metadata": json.loads(row.metadata or "{}"),
             "fingerprint": fingerprint,
         }
         members = (
@@ -100,15 +101,14 @@ def encode_raw_sample(
     )
 
 
-def _describe_stored(item: SourceItem, header: VolumeHeader, spacing: Spacing) -> dict[str, Any]:
-    row = item.row
+def _describe_stored(row: VolumeRow, header: VolumeHeader, spacing: Spacing) -> dict[str, Any]:
     return {
         "original_shape": list(header.shape),
         "original_dtype": header.dtype.name,
-        "RescaleSlope": row["rescale_slope"],
-        "RescaleIntercept": row["rescale_intercept"],
+        "RescaleSlope": row.rescale_slope,
+        "RescaleIntercept": row.rescale_intercept,
         # Text, as in the table: existing readers parse it.
-        "XYSpacing": row.get("xy_spacing") or f"[{spacing[0]}, {spacing[1]}]",
+        "XYSpacing": row.xy_spacing or f"[{spacing[0]}, {spacing[1]}]",
         "ZSpacing": spacing[2],
         "spacing_mm": list(spacing),
     }

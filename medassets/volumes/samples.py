@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.specs import SAMPLE_LAYOUT, CTPreprocessing, CTSourceSpec, VolumeDatasetSpec
 from medassets.storage.buffers import BufferPool
-from medassets.volumes.catalog.ct_tables import REPORT_SECTIONS
-from medassets.volumes.files.reports_and_labels import SampleTexts
+from medassets.volumes.catalog.columns import VolumeRow
 from medassets.volumes.files.slices import open_slices
 from medassets.volumes.grid.hu import HuDeclaration
 from medassets.volumes.grid.preprocessing import PreprocessedVolume, VolumeLimits, preprocess_volume
+from medassets.volumes.reports_and_labels import SampleTexts
 from medassets.volumes.source import VolumeSource
 
 MEMBER_SUFFIXES = ("bin", "txt", "cls", "json")
@@ -61,7 +60,7 @@ def encode_volume_sample(
             staged.path,
             preset=preset,
             hu=declare_hu(item, spec),
-            spacing_mm=read_spacing(item),
+            spacing_mm=VolumeRow.of(item.row).require_spacing(),
             limits=read_limits(spec),
             out=voxels,
             buffers=buffers,
@@ -114,14 +113,15 @@ def describe_sample(
     `volume_dtype`, the names that existing readers look for. Missing values are null.
     """
     shape, dtype = list(volume.array.shape), volume.array.dtype.name
+    row = VolumeRow.of(item.row)
     return {
         **describe_shape(item, shape, dtype),
-        **describe_texts(texts, item.row),
+        **describe_texts(texts, row),
         **describe_origin(item, staged),
         "geometry": _describe_geometry(volume, is_oriented=is_oriented),
         "hu": dict(volume.hu),
         "preprocessing": _describe_preset(spec.preset(), name=spec.preprocessing),
-        "metadata": json.loads(item.row["metadata"]),
+        "metadata": json.loads(row.metadata or "{}"),
         "fingerprint": fingerprint,
     }
 
@@ -143,7 +143,7 @@ def describe_orientation(frame: Mapping[str, Any], *, is_oriented: bool) -> dict
 def describe_shape(item: SourceItem, shape: list[int], dtype: str) -> dict[str, Any]:
     """Return the study, and what the `bin` member is, under the names that readers look for."""
     return {
-        "study_id": item.row.get("study_id") or item.key,
+        "study_id": VolumeRow.of(item.row).study_id or item.key,
         "shape": shape,
         "dtype": dtype,
         "volume_shape": shape,
@@ -151,23 +151,23 @@ def describe_shape(item: SourceItem, shape: list[int], dtype: str) -> dict[str, 
     }
 
 
-def describe_texts(texts: SampleTexts, row: Mapping[str, Any]) -> dict[str, Any]:
+def describe_texts(texts: SampleTexts, row: VolumeRow) -> dict[str, Any]:
     """Return labels by name, and the sections of the report; null where they are not known."""
     return {
         "num_classes": len(texts.labels),
         "labels": dict(texts.labels),
-        "report": {section: row[f"report_{section}"] for section in REPORT_SECTIONS},
+        "report": dict(row.sections),
     }
 
 
 def describe_origin(item: SourceItem, staged: StagedFile) -> dict[str, Any]:
     """Return whose volume it is, and which file it comes from."""
-    row = item.row
+    row = VolumeRow.of(item.row)
     return {
         "split": item.split,
-        "patient": row["patient"],
-        "scan": row["scan"],
-        "reconstruction": row["reconstruction"],
+        "patient": row.patient,
+        "scan": row.scan,
+        "reconstruction": row.reconstruction,
         "source": {
             "uri": staged.uri,
             "revision": staged.revision,
@@ -181,20 +181,8 @@ def declare_hu(item: SourceItem, spec: CTSourceSpec) -> HuDeclaration:
     """Return the dataset's HU rule with the values that the table gives for this volume."""
     if spec.effective_hu_rule != "table":
         return HuDeclaration(rule=spec.effective_hu_rule)
-    slope, intercept = item.row["rescale_slope"], item.row["rescale_intercept"]
-    return HuDeclaration(rule="table", slope=slope, intercept=intercept)
-
-
-def read_spacing(item: SourceItem) -> tuple[float, float, float]:
-    """Return the steps along the stored axes that the table gives, in mm.
-
-    Raises:
-        SampleRejectedError: SPACING_MISSING if it gives none.
-    """
-    steps = [item.row[f"spacing_{axis}"] for axis in "ijk"]
-    if None in steps:
-        raise SampleRejectedError(Reason.SPACING_MISSING, "the catalog row has no spacing")
-    return steps[0], steps[1], steps[2]
+    row = VolumeRow.of(item.row)
+    return HuDeclaration("table", slope=row.rescale_slope, intercept=row.rescale_intercept)
 
 
 def read_limits(spec: CTSourceSpec) -> VolumeLimits:

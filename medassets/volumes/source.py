@@ -6,7 +6,7 @@ from typing import ClassVar, Protocol
 
 from medassets.samples import SourceItem, StagedFile
 from medassets.volumes.files.header import VolumeStream
-from medassets.volumes.files.reports_and_labels import SampleTexts
+from medassets.volumes.reports_and_labels import SampleTexts
 
 
 class VolumeSource(Protocol):

@@ -369,8 +369,8 @@ def _claim_much(path: Path) -> None:
         (lambda path: np.save(path, np.zeros((0, 3, 3), np.uint8)), "expected a mask|not a whole"),
         (lambda path: np.save(path, np.zeros((2, 2, 1025), np.uint8)), "1024 at most"),
         (lambda path: np.save(path, np.zeros((32, 32, 31), np.uint8)), r"lung is \(32, 32, 32\)"),
-        (lambda path: np.save(path, np.full((2, 2, 2), "x")), "expected a mask of numbers"),
-        (lambda path: np.save(path, np.full((2, 2, 2), 1j)), "expected a mask of numbers"),
+        (lambda path: np.save(path, np.full((2, 2, 2), "x")), "expected a dtype of plain numbers"),
+        (lambda path: np.save(path, np.full((2, 2, 2), 1j)), "expected a dtype of plain numbers"),
     ],
     ids=range(13),
 )

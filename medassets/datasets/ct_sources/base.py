@@ -16,7 +16,7 @@ from medassets.sources.folder import FolderSource
 from medassets.specs import CTSourceSpec, CTWindowDatasetSpec
 from medassets.storage.buffers import BufferPool
 from medassets.volumes.files.header import VolumeStream
-from medassets.volumes.files.reports_and_labels import SampleTexts, read_row_texts
+from medassets.volumes.reports_and_labels import SampleTexts, read_row_texts
 
 _MOST_NAMES = 3
 

@@ -12,7 +12,8 @@ from medassets.errors import SpecError
 from medassets.samples import SourceItem
 from medassets.sources.base import Source
 from medassets.sources.hub import HubSource
-from medassets.volumes.catalog.ct_rate import drop_texts, read_rows
+from medassets.volumes.catalog.columns import drop_texts
+from medassets.volumes.catalog.ct_rate import read_rows
 from medassets.volumes.catalog.ct_rate_names import volumes_pattern
 from medassets.volumes.files.header import VolumeStream
 from medassets.volumes.files.nifti import open_nifti

@@ -19,17 +19,17 @@ from medassets.samples import SourceItem, StagedFile
 from medassets.sources.base import Source
 from medassets.sources.webdataset import WebDatasetSource
 from medassets.tars.index import index_tar, split_sample_path
+from medassets.volumes.catalog.columns import VolumeRow
 from medassets.volumes.catalog.webdataset_rows import read_webdataset_rows
 from medassets.volumes.files.array_files import open_npy_array, open_npz_array, open_raw_array
 from medassets.volumes.files.header import VolumeStream
-from medassets.volumes.files.reports_and_labels import (
+from medassets.volumes.reports_and_labels import (
     SampleTexts,
     find_sample_members,
     read_member_texts,
 )
 
 _PATTERN_MARKS = "{*?["
-_MEMBERS = ("volume_member", "text_member", "labels_member", "json_member")
 
 
 class WebDatasetTars(CTSource):
@@ -86,9 +86,10 @@ class WebDatasetTars(CTSource):
 
     def open_volume(self, item: SourceItem, path: Path) -> AbstractContextManager[VolumeStream]:
         """Open the array of a sample: `.npz`, `.npy`, or plain bytes that the json describes."""
-        suffix = item.row["volume_member"]
+        row = VolumeRow.of(item.row)
+        suffix = row.members["volume"]
         members = find_sample_members(item, path)
-        if suffix not in members:
+        if suffix is None or suffix not in members:
             raise SampleRejectedError(Reason.MISSING_SOURCE, f"the sample has no member .{suffix}")
         within = members[suffix]
         kind = suffix.rpartition(".")[2]
@@ -96,8 +97,8 @@ class WebDatasetTars(CTSource):
             return open_npz_array(path, self.spec.array_key, within=within)
         if kind == "npy":
             return open_npy_array(path, within=within)
-        shape, dtype = item.row["shape"], item.row["array_dtype"]
-        return open_raw_array(path, shape=tuple(shape), dtype=dtype, within=within)
+        shape, dtype = row.shape or (), row.array_dtype or ""
+        return open_raw_array(path, shape=shape, dtype=dtype, within=within)
 
     def read_texts(self, item: SourceItem, staged: StagedFile) -> SampleTexts:
         """Return report and labels as the sample contains them."""
@@ -116,8 +117,7 @@ class WebDatasetTars(CTSource):
         them.
         """
         taken = {
-            split_sample_path(item.path)[1]: {item.row.get(name) for name in _MEMBERS}
-            | set(ignored)
+            split_sample_path(item.path)[1]: {*VolumeRow.of(item.row).members.values(), *ignored}
             for item in items
         }
         samples = index_tar(place)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from medassets.errors import CatalogError, Reason
 from medassets.specs import CTSourceSpec
 from medassets.storage.formats.csv_tables import CsvTable, parse_csv
+from medassets.volumes.catalog.columns import LABEL_NAMES_KEY, ROW_SCHEMA
 from medassets.volumes.catalog.ct_rate_names import (
     VolumeName,
     parse_volume_name,
@@ -29,46 +30,6 @@ from medassets.volumes.catalog.ct_tables import (
     join_texts,
     read_tables,
 )
-
-LABEL_NAMES_KEY = b"label_names"
-"""Key of the schema metadata that holds the label names, a JSON list, in column order."""
-
-_STRING, _FLOAT, _INT = pa.string(), pa.float64(), pa.int64()
-ROW_SCHEMA = pa.schema(
-    [
-        *((name, _STRING) for name in ("key", "split", "path", "revision", "excluded", "detail")),
-        *((name, _STRING) for name in ("group", "patient", "scan")),
-        ("reconstruction", _INT),
-        *((f"spacing_{axis}", _FLOAT) for axis in "ijk"),
-        ("num_slices", _INT),
-        ("rescale_slope", _FLOAT),
-        ("rescale_intercept", _FLOAT),
-        *((f"report_{section}", _STRING) for section in REPORT_SECTIONS),
-        ("report", _STRING),
-        ("labels", pa.list_(pa.float32())),
-        ("label_names", pa.list_(_STRING)),
-        ("metadata", _STRING),
-    ]
-)
-"""Columns of `read_rows`: spacing in mm, labels and label_names in the table's column order."""
-
-TEXT_COLUMNS = frozenset(
-    {*(f"report_{section}" for section in REPORT_SECTIONS), "report", "labels", "label_names"}
-)
-"""Columns of reports and labels."""
-
-ARRAY_ROW_SCHEMA = pa.schema(
-    [
-        *ROW_SCHEMA,
-        ("study_id", _STRING),
-        ("xy_spacing", _STRING),
-        ("num_bytes", _INT),
-        ("mtime_ns", _INT),
-        ("shape", pa.list_(_INT)),
-        ("array_dtype", _STRING),
-    ]
-)
-"""Columns of volumes that lie in arrays: those of CT-RATE, and what is known of file and array."""
 
 
 def read_rows(
@@ -227,14 +188,6 @@ def _read_no_chest(
             raise CatalogError(msg)
         stems.add(stem)
     return frozenset(stems)
-
-
-def drop_texts(table: pa.Table) -> pa.Table:
-    """Return a catalog without the columns of reports and labels.
-
-    A report that is corrected later must not make a shard stale that never stored it.
-    """
-    return table.drop_columns([name for name in table.column_names if name in TEXT_COLUMNS])
 
 
 class TableSource(Protocol):

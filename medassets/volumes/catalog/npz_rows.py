@@ -11,7 +11,7 @@ import pyarrow as pa
 from medassets.errors import CatalogError, Reason
 from medassets.specs import CTSourceSpec
 from medassets.storage.formats.csv_tables import CsvTable, parse_csv
-from medassets.volumes.catalog.ct_rate import ARRAY_ROW_SCHEMA, LABEL_NAMES_KEY, drop_texts
+from medassets.volumes.catalog.columns import ARRAY_ROW_SCHEMA, LABEL_NAMES_KEY, drop_texts
 from medassets.volumes.catalog.ct_rate_names import name_split_long, parse_volume_name
 from medassets.volumes.catalog.ct_tables import (
     ASK_FOR_RESCALING,

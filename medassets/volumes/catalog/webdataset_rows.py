@@ -13,7 +13,7 @@ from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import check_member_path, show_path
 from medassets.storage.unreadable import unreadable_as_rejection
 from medassets.tars.index import TarStat, index_tar, stat_tar
-from medassets.volumes.catalog.ct_rate import ARRAY_ROW_SCHEMA, drop_texts
+from medassets.volumes.catalog.columns import WEBDATASET_ROW_SCHEMA, drop_texts
 from medassets.volumes.catalog.ct_tables import Row
 from medassets.volumes.catalog.sample_keys import make_sample_key, part_repeats
 from medassets.volumes.catalog.webdataset_facts import read_columns, read_study_id, shorten
@@ -31,14 +31,6 @@ from medassets.volumes.catalog.webdataset_tars import (
     describe_tars,
     find_tars,
 )
-
-WEBDATASET_ROW_SCHEMA = pa.schema(
-    [
-        *ARRAY_ROW_SCHEMA,
-        *((f"{role}_member", pa.string()) for role in ("volume", "text", "labels", "json")),
-    ]
-)
-"""Columns of `read_webdataset_rows`: those of arrays, and the suffix of the member of each role."""
 
 # Of these rows; another number makes every tar be read again.
 _VERSION = 2

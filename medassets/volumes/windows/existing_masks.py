@@ -22,25 +22,13 @@ from medassets.specs import CTWindow, CTWindowDatasetSpec
 from medassets.storage.buffers import BufferPool
 from medassets.storage.checksums import fingerprint
 from medassets.storage.formats.npy import map_npy
+from medassets.volumes.catalog.columns import CASE_ROW_SCHEMA, CaseRow
 from medassets.volumes.windows.masks import Bits, choose_resolution, name_window_file
 from medassets.volumes.windows.occupancy import BLOCK_BYTES, count_blocks_of
 from medassets.volumes.windows.samples import describe_file, encode_masks
 
 FOLDER = "processed"
 METADATA = "metadata.csv"
-
-_STRING, _INT = pa.string(), pa.int64()
-ROW_SCHEMA = pa.schema(
-    [
-        *((name, _STRING) for name in ("key", "split", "path", "revision", "excluded", "detail")),
-        ("case", _STRING),
-        ("window_paths", pa.list_(_STRING)),
-        ("window_bytes", pa.list_(_INT)),
-        ("num_bytes", _INT),
-        ("mtime_ns", _INT),
-    ]
-)
-"""Columns of `read_case_rows`: paths and sizes in the order of the declared windows."""
 
 _LONGEST_NAME = 100
 _LONGEST_KEY = 90
@@ -72,7 +60,7 @@ def read_case_rows(spec: CTWindowDatasetSpec, folder: Path) -> pa.Table:
             row["key"] = f"{row['key'][: _LONGEST_KEY - 18]}-dup-{_digest(row['path'])}"
         keys.add(row["key"])
         rows.append({"split": spec.splits[0], **row})
-    return pa.Table.from_pylist(rows, schema=ROW_SCHEMA)
+    return pa.Table.from_pylist(rows, schema=CASE_ROW_SCHEMA)
 
 
 def encode_case_sample(
@@ -209,7 +197,7 @@ def _describe(
     """Return what is known of masks that others made: neither geometry nor HU."""
     names = [window.name for window in windows]
     return {
-        "case_id": item.row["case"],
+        "case_id": CaseRow.of(item.row).case,
         "patient": None,
         "source": {
             **describe_file(files[0]),

@@ -14,6 +14,7 @@ from medassets.arrays import BytesLike
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.specs import PADDING_HU, CTWindow, CTWindowDatasetSpec
 from medassets.storage.buffers import BufferPool
+from medassets.volumes.catalog.columns import VolumeRow
 from medassets.volumes.files.slices import open_slices
 from medassets.volumes.grid.geometry import describe_source
 from medassets.volumes.grid.hu import describe_hu
@@ -22,7 +23,6 @@ from medassets.volumes.samples import (
     describe_orientation,
     encode_json,
     read_limits,
-    read_spacing,
 )
 from medassets.volumes.source import VolumeSource
 from medassets.volumes.windows.masks import (
@@ -62,13 +62,14 @@ def encode_window_sample(
     Raises:
         SampleRejectedError: If no sample can come of the file or the row.
     """
+    row = VolumeRow.of(item.row)
     with ExitStack() as stack:
         volume = make_windows(
             staged.path,
             spec.list_windows(),
             lend=lambda num: stack.enter_context(buffers.borrow((num,), np.uint8)),
             hu=declare_hu(item, spec),
-            spacing_mm=read_spacing(item),
+            spacing_mm=row.require_spacing(),
             limits=read_limits(spec),
             buffers=buffers,
             opener=lambda path: open_slices(source.open_volume(item, path), buffers=buffers),
@@ -76,13 +77,13 @@ def encode_window_sample(
         frame = {"dtype": volume.dtype, **describe_source(volume.frame)}
         frame = describe_orientation(frame, is_oriented=source.has_headers)
         described = {
-            "patient": item.row["patient"],
-            "scan": item.row["scan"],
-            "reconstruction": item.row["reconstruction"],
+            "patient": row.patient,
+            "scan": row.scan,
+            "reconstruction": row.reconstruction,
             "source": describe_file(staged),
             "geometry": {"source": frame},
             "hu": describe_hu(volume.scaling, volume.statistics),
-            "metadata": json.loads(item.row["metadata"]),
+            "metadata": json.loads(row.metadata or "{}"),
         }
         sample = encode_masks(
             item,
@@ -140,7 +141,7 @@ def encode_masks(
             "encoding": encoding,
         }
     document = {
-        "study_id": item.row.get("study_id") or item.key,
+        "study_id": VolumeRow.of(item.row).study_id or item.key,
         "split": item.split,
         "shape": list(shape),
         "resolution": choose_resolution(shape),

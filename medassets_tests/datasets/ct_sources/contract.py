@@ -21,7 +21,7 @@ from medassets.errors import SpecError
 from medassets.samples import SourceItem, StagedFile
 from medassets.specs import CTWindowDatasetSpec, VolumeDatasetSpec
 from medassets.storage.buffers import BufferPool
-from medassets.volumes.catalog.ct_rate import TEXT_COLUMNS
+from medassets.volumes.catalog.columns import TEXT_COLUMNS
 from medassets.volumes.files.slices import open_slices
 
 ROW_COLUMNS = {"key", "split", "path", "revision", "excluded", "detail"}

@@ -24,10 +24,10 @@ from medassets.reclaim.partition import reclaim_partition
 from medassets.samples import SourceItem, StagedFile
 from medassets.sources.base import Source
 from medassets.specs import CTWindowDatasetSpec
-from medassets.volumes.catalog.ct_rate import ARRAY_ROW_SCHEMA, drop_texts
+from medassets.volumes.catalog.columns import ARRAY_ROW_SCHEMA, drop_texts
 from medassets.volumes.files.array_files import open_npy_array
 from medassets.volumes.files.header import VolumeStream
-from medassets.volumes.files.reports_and_labels import SampleTexts
+from medassets.volumes.reports_and_labels import SampleTexts
 from medassets_tests.datasets.ct_sources.contract import VolumeSourceContract
 from medassets_tests.location import Location
 from medassets_tests.npz_source import read_volumes

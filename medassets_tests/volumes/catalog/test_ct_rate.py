@@ -15,10 +15,9 @@ from medassets.errors import CatalogError
 from medassets.specs import VolumeDatasetSpec
 from medassets.testing.ct_rate import make_ct_rate_repository
 from medassets.testing.ct_rate_tables import VolumeEntry, make_ct_rate_tables, write_tables
+from medassets.volumes.catalog.columns import LABEL_NAMES_KEY, ROW_SCHEMA
 from medassets.volumes.catalog.ct_rate import (
     LABEL_NAMES,
-    LABEL_NAMES_KEY,
-    ROW_SCHEMA,
     parse_volume_name,
     read_rows,
     table_paths,

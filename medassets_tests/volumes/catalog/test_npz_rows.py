@@ -15,7 +15,7 @@ from medassets.errors import CatalogError
 from medassets.shards.catalog import plan_catalog
 from medassets.specs import VolumeDatasetSpec
 from medassets.testing.npz_tree import SyntheticTree, make_npz_tree
-from medassets.volumes.catalog.ct_rate import ARRAY_ROW_SCHEMA
+from medassets.volumes.catalog.columns import ARRAY_ROW_SCHEMA
 from medassets.volumes.catalog.npz_rows import read_npz_rows
 from medassets.volumes.catalog.npz_tree import read_trees
 

@@ -14,7 +14,7 @@ import pytest
 from medassets.errors import Reason
 from medassets.shards.catalog import plan_catalog
 from medassets.sources.webdataset import WebDatasetSource
-from medassets.volumes.catalog.webdataset_rows import WEBDATASET_ROW_SCHEMA
+from medassets.volumes.catalog.columns import WEBDATASET_ROW_SCHEMA
 from medassets_tests.volumes.foreign_tars import (
     FACTS,
     VOXELS,

@@ -9,7 +9,7 @@ import pytest
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import SourceItem, StagedFile
-from medassets.volumes.files.reports_and_labels import SampleTexts, read_member_texts
+from medassets.volumes.reports_and_labels import SampleTexts, read_member_texts
 
 LABELS = (1.0, 0.0, 0.5)
 

@@ -10,6 +10,7 @@ from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import SourceItem, StagedFile
 from medassets.storage.unreadable import unreadable_as_rejection
 from medassets.tars.index import Members, find_members, read_extent, split_sample_path
+from medassets.volumes.catalog.columns import VolumeRow
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,12 @@ def read_row_texts(item: SourceItem) -> SampleTexts:
     Raises:
         SampleRejectedError: MISSING_LABELS if the row has none, or another number than names.
     """
-    values, names = item.row["labels"], item.row["label_names"]
+    row = VolumeRow.of(item.row)
+    values, names = row.labels, row.label_names
     if values is None or names is None or len(values) != len(names):
         raise SampleRejectedError(Reason.MISSING_LABELS, "the catalog row has no usable labels")
     labels = dict(zip(names, map(float, values), strict=True))
-    text = (item.row["report"] or "").encode()
+    text = (row.report or "").encode()
     return SampleTexts(text, np.array(list(labels.values()), "<f4").tobytes(), labels)
 
 
@@ -49,11 +51,12 @@ def read_member_texts(item: SourceItem, staged: StagedFile) -> SampleTexts:
             labels are no float32, not finite, or another number than their names; BAD_RECORD if
             the text is not UTF-8; CORRUPT_TAR or UNREADABLE_SOURCE if the tar cannot be read.
     """
-    members = find_sample_members(item, staged.path)
-    text = _read_member(staged.path, members, item.row["text_member"], Reason.MISSING_REPORT)
+    row, members = VolumeRow.of(item.row), find_sample_members(item, staged.path)
+    suffixes = row.members
+    text = _read_member(staged.path, members, suffixes["text"], Reason.MISSING_REPORT)
     _check_text(text)
-    cls = _read_member(staged.path, members, item.row["labels_member"], Reason.MISSING_LABELS)
-    return SampleTexts(text, cls, _name_labels(cls, item.row["label_names"]))
+    cls = _read_member(staged.path, members, suffixes["labels"], Reason.MISSING_LABELS)
+    return SampleTexts(text, cls, _name_labels(cls, row.label_names))
 
 
 def find_sample_members(item: SourceItem, tar: Path) -> Members:
@@ -61,8 +64,8 @@ def find_sample_members(item: SourceItem, tar: Path) -> Members:
     return find_members(tar, split_sample_path(item.path)[1])
 
 
-def _read_member(tar: Path, members: Members, suffix: str, missing: Reason) -> bytes:
-    if suffix not in members:
+def _read_member(tar: Path, members: Members, suffix: str | None, missing: Reason) -> bytes:
+    if suffix is None or suffix not in members:
         raise SampleRejectedError(missing, f"the sample has no member .{suffix}")
     with unreadable_as_rejection(), tar.open("rb", buffering=0) as file:
         return read_extent(file.fileno(), members[suffix])
