@@ -90,6 +90,15 @@ def test_every_link_of_a_page_leads_to_a_file_and_a_heading(document: Path) -> N
         assert not anchor or anchor in anchors(target), link
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_module_that_a_page_names_exists(document: Path) -> None:
+    folders = (ROOT / "medassets", ROOT / "examples")
+    modules = [f"/{path.relative_to(ROOT)}" for one in folders for path in one.rglob("*.py")]
+    named = re.findall(r"`((?:[a-z_0-9]+/)*[a-z_0-9]+\.py)`", document.read_text(encoding="utf-8"))
+    ours = [name for name in named if name != "process/static.py"]  # Of PKU-RL/CLIP4MC.
+    assert [name for name in ours if not any(m.endswith(f"/{name}") for m in modules)] == []
+
+
 def test_the_declarations_of_the_documents_validate(
     medassets: Medassets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
