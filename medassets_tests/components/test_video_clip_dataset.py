@@ -2,7 +2,6 @@
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
@@ -11,7 +10,6 @@ from medassets import components
 from medassets.components.loading import load_datasets
 from medassets.components.video_clip_dataset import VideoClipDatasetComponent
 from medassets.definitions import build_definitions
-from medassets.errors import SpecError
 from medassets.specs import VideoClipDatasetSpec
 
 SHIPPED = Path(components.__file__).parents[1] / "defs"
@@ -74,31 +72,6 @@ def test_decoding_waits_for_its_pool() -> None:
     for stage in ("clips", "frames"):
         asset = definitions.resolve_assets_def(dg.AssetKey(["demo_video", stage]))
         assert asset.op.pool == "gpu_decode"
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"source": "huggingface"}, "source: expected one of videos, clips"),
-        ({"videos_dir": ""}, "videos_dir: source videos needs it"),
-        ({"metadata": "films.json"}, "metadata: expected an absolute path"),
-        ({"source": "clips"}, "clips_dir: source clips needs it"),
-        ({"num_frames": "most"}, "num_frames: expected 1..100000 or 'all'"),
-        ({"num_frames": 0}, "num_frames: expected 1..100000 or 'all'"),
-        ({"num_frames": True}, "num_frames: expected 1..100000 or 'all'"),
-        ({"split_mode": "some"}, "split_mode: expected one of random, all_train, all_test"),
-        ({"frames_from": "clips"}, "frames_from: clips needs source videos"),
-        ({"clip_crf": 99}, "clip_crf: expected a number in 0..51"),
-        ({"clips": "both"}, "clips: expected one of off, reencode, copy"),
-        ({"splits": ("train",)}, "splits: a video dataset has train, val and test"),
-        ({"height": 2}, "height: expected a number in 16..4096"),
-    ],
-)
-def test_a_declaration_that_cannot_work_names_its_field(
-    fields: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(SpecError, match=message):
-        VideoClipDatasetSpec(**{**PATHS, **fields})
 
 
 def test_yaml_takes_a_number_of_frames_or_all(tmp_path: Path) -> None:
