@@ -1,4 +1,4 @@
-"""A short video, and one that never gives a byte."""
+"""Videos, a file that blocks readers, and an empty folder of videos."""
 
 import os
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def four_seconds(tmp_path_factory: pytest.TempPathFactory) -> MadeVideo:
 
 @pytest.fixture
 def fifo(tmp_path: Path) -> Iterator[Path]:
-    """A file that never gives a byte: reading it hangs inside the library."""
+    """A file without any bytes to read: reading it blocks inside the library."""
     path = tmp_path / "never.mp4"
     os.mkfifo(path)
     fd = os.open(path, os.O_RDWR)

@@ -1,4 +1,4 @@
-"""Whether decoder processes live, and what holds them up."""
+"""Tell whether decoder processes run, and what they wait for."""
 
 import time
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import psutil
 
 
 def all_gone(pids: Sequence[int]) -> bool:
-    """Whether processes of ours have ended and were reaped."""
+    """Whether child processes have ended and were reaped."""
     return not any(psutil.pid_exists(pid) for pid in pids)
 
 
@@ -24,7 +24,7 @@ def all_end_soon(pids: Sequence[int]) -> bool:
 
 def is_alive(pid: int) -> bool:
     try:
-        # Whoever adopts orphans may take its time to reap them.
+        # The process that adopts orphans may reap them late.
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

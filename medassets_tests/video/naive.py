@@ -1,4 +1,4 @@
-"""A reader that decodes everything, and picks by fractions: slow, plain, and without our code."""
+"""A reference reader that decodes everything and selects frames by fractions, without our code."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,7 +17,7 @@ class NaiveVideo:
     Attributes:
         frames: As decoded, in the order they came out.
         times: When each is shown, in seconds from the container's start.
-        end: When the last one goes.
+        end: When the last one ends.
     """
 
     frames: "list[VideoFrame]"

@@ -82,7 +82,7 @@ def test_the_same_clip_gives_the_same_bytes() -> None:
     assert encode(make_item(), make_clip()) == encode(make_item(), make_clip())
 
 
-def test_no_byte_hangs_on_where_the_record_stands() -> None:
+def test_bytes_do_not_depend_on_the_row_of_the_record() -> None:
     assert encode(make_item(), make_clip()) == encode(make_item(row=8), make_clip())
 
 

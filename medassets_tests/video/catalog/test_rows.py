@@ -173,7 +173,7 @@ def test_equal_stretches_with_other_texts_are_counted_up(shelf: Shelf) -> None:
     }
 
 
-def test_a_record_that_is_no_clip_is_nobodys_duplicate(shelf: Shelf) -> None:
+def test_an_excluded_record_is_not_a_duplicate(shelf: Shelf) -> None:
     shelf.put("aaaaaaaaaaa.mp4")
     bad, good = clip("aaaaaaaaaaa", size=[]), clip("aaaaaaaaaaa", size=[1])
     shelf.write([bad, good, bad])

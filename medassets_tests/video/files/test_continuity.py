@@ -1,4 +1,4 @@
-"""Files that lack bytes in their midst: what the container can tell is refused, sound files are not."""
+"""Files with missing bytes: gaps that the container reveals are rejected, intact files are not."""
 
 import random
 from dataclasses import replace
@@ -17,7 +17,7 @@ from medassets.video.frames.decoding import (
     Segment,
     decode_segments,
 )
-from medassets_tests.video.files.test_damage import find_packets
+from medassets_tests.video.files.test_reader import find_packets
 
 REQUEST = FrameRequest(0, 512, 64, 96, 1, 500)
 QUARTERS = [Segment(250 * k, 250 * k + 250) for k in range(20)]
@@ -45,7 +45,7 @@ def cut(path: Path, position: int, size: int) -> Path:
 
 
 def find_refused(outcomes: list[Outcome], whole: list[Outcome]) -> list[int]:
-    """Return which segments were refused; all others must be as if nothing had happened."""
+    """Return which segments were rejected; all others must be as in the intact file."""
     refused = []
     for index, (outcome, expected) in enumerate(zip(outcomes, whole, strict=True)):
         assert isinstance(expected, DecodedClip)
@@ -58,7 +58,7 @@ def find_refused(outcomes: list[Outcome], whole: list[Outcome]) -> list[int]:
 
 
 def find_breaks(path: Path) -> list[int]:
-    """Return which packets are said not to follow the one before."""
+    """Return which packets are reported not to follow the one before."""
     with VideoReader(path) as reader:
         breaks = [
             index
@@ -71,7 +71,7 @@ def find_breaks(path: Path) -> list[int]:
 
 @pytest.mark.parametrize("has_audio", [False, True])
 @pytest.mark.parametrize("codec", CODECS)
-def test_nothing_is_believed_behind_a_cut_of_an_avi_file(
+def test_nothing_is_used_after_a_cut_of_an_avi_file(
     codec: str, has_audio: bool, tmp_path: Path
 ) -> None:
     path = make(tmp_path / "a.avi", codec, has_audio=has_audio)
@@ -98,7 +98,7 @@ def test_a_cut_of_a_transport_stream_costs_up_to_the_next_key_frame(
     cuts = [
         (rng.randrange(first, size_bytes - 30_000), size) for size in (1, 100, 3000, 3000, 3000)
     ]
-    # Whole packets are lost on the air; only their numbers tell.
+    # Whole cells are lost in transmission; only their counters reveal it.
     content = path.read_bytes()
     pid = 256
     cells = range(first, size_bytes - 30_000, CELL_BYTES)
@@ -113,7 +113,7 @@ def test_a_cut_of_a_transport_stream_costs_up_to_the_next_key_frame(
 
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.webm"])
-def test_bytes_too_many_are_noticed_in_matroska(name: str, tmp_path: Path) -> None:
+def test_inserted_bytes_are_detected_in_matroska(name: str, tmp_path: Path) -> None:
     path = make(tmp_path / name, "libx264" if name == "a.mkv" else "libvpx", has_audio=True)
     whole, packets = decode(path), find_packets(path)
     for index, size in ((20, 40), (70, 300), (110, 3500), (125, 300), (140, 3500)):
@@ -129,7 +129,7 @@ def test_bytes_too_many_are_noticed_in_matroska(name: str, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("has_audio", [False, True])
 @pytest.mark.parametrize("codec", CODECS)
-def test_no_sound_avi_file_is_taken_for_a_cut_one(
+def test_an_intact_avi_file_is_not_taken_for_a_cut_one(
     codec: str, has_audio: bool, tmp_path: Path
 ) -> None:
     path = make(tmp_path / "a.avi", codec, has_audio=has_audio)
@@ -161,7 +161,7 @@ def test_an_avi_file_whose_chunks_are_not_padded_is_sound(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("options", [{}, {"mpegts_m2ts_mode": "1"}, {"muxrate": "3000000"}])
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg2video"])
-def test_no_sound_transport_stream_is_taken_for_a_cut_one(
+def test_an_intact_transport_stream_is_not_taken_for_a_cut_one(
     codec: str, options: dict[str, str], tmp_path: Path
 ) -> None:
     import av

@@ -1,4 +1,4 @@
-"""What a packet says of its picture, tried on the decoder itself."""
+"""Roles of pictures read from packets, checked against the decoder."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The frames of a segment are those that an independent reading of the timestamps says."""
+"""The frames of a segment are those that an independent reader of timestamps selects."""
 
 import random
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""Which device decodes. Where there is no GPU its failures are real ones: of a device asked for."""
+"""Choice of the decoding device. Without a GPU, failures are real ones of the requested device."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -55,7 +55,7 @@ decoding.decode_segments = decode
 from medassets.video.processes.worker import main
 main([str(os.getppid())])
 """
-"""A process whose `cuda` is the CPU, until it fails as it is told, at the segment it is told."""
+"""A process whose `cuda` is the CPU, until it fails in a given way at a given segment."""
 
 StandIn = Callable[[str, int], None]
 
@@ -251,7 +251,9 @@ def test_a_kind_of_video_is_tried_once(
 
 
 @no_gpu
-def test_a_video_that_nobody_can_decode_decides_nothing(short_video: Path, tmp_path: Path) -> None:
+def test_a_video_that_no_device_can_decode_is_inconclusive(
+    short_video: Path, tmp_path: Path
+) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"\0" * 1000)
     with DecoderPool("auto", num_gpus=1) as pool:

@@ -1,4 +1,4 @@
-"""Real decoder processes: right answers, whatever becomes of other videos and of the processes."""
+"""Real decoder processes: correct results, whatever happens to other videos and processes."""
 
 import os
 import signal

@@ -121,7 +121,7 @@ def test_a_stopped_process_is_found_out_in_the_middle_of_a_message(make: Make) -
     assert process.pid is None
 
 
-def test_a_large_request_to_a_stopped_process_does_not_wait_for_ever(make: Make) -> None:
+def test_a_large_request_to_a_stopped_process_times_out(make: Make) -> None:
     process = make(timeout_s=0.4)
     run(process, "say(kind='done')")
     assert process.pid is not None
@@ -130,7 +130,7 @@ def test_a_large_request_to_a_stopped_process_does_not_wait_for_ever(make: Make)
         process.call({"script": "#" * 4_000_000}, lambda _: None)
 
 
-def test_a_sign_of_life_is_enough(make: Make) -> None:
+def test_progress_resets_the_timeout(make: Make) -> None:
     script = """
 for i in range(12):
     time.sleep(0.1)

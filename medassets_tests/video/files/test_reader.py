@@ -1,4 +1,4 @@
-"""Damaged videos: the right pictures or a refusal, and what is whole is not touched."""
+"""Damaged videos: correct pictures or a rejection; undamaged segments are not affected."""
 
 import random
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def decode_tenths(path: Path) -> Outcomes:
 
 
 def assert_right_or_refused(outcomes: Outcomes, whole: Outcomes) -> list[int]:
-    """Return which segments were refused; all others must be as if nothing had happened."""
+    """Return which segments were rejected; all others must be as in the intact file."""
     refused = []
     for index, (outcome, expected) in enumerate(zip(outcomes, whole, strict=True)):
         assert isinstance(expected, DecodedClip)
@@ -80,14 +80,14 @@ def lose_end_of_packet(content: bytearray, position: int, size: int) -> None:
 
 
 def lose_blocks(content: bytearray, position: int, size: int) -> None:
-    # What was not downloaded yet is zeros, in blocks.
+    # Parts that were not downloaded yet are zeros, in blocks.
     start = (position + size // 3) // 512 * 512
     lose_packet(content, max(start, position), 4096)
 
 
 @pytest.mark.parametrize("spoil", [lose_packet, lose_end_of_packet, lose_blocks])
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_hole_in_the_file_costs_the_pictures_that_hang_on_it(
+def test_a_hole_in_the_file_costs_the_pictures_that_depend_on_it(
     name: str, spoil: Spoil, folder: Path
 ) -> None:
     path = folder / name
@@ -99,7 +99,7 @@ def test_a_hole_in_the_file_costs_the_pictures_that_hang_on_it(
         refused = assert_right_or_refused(outcomes, whole)
         assert refused
         if "damaged, so its timestamps" in str(outcomes[0]):
-            # Where the first second is lost, nobody knows when the others are.
+            # If the first second is lost, the times of the others are unknown.
             assert index == 0
             assert len(refused) == len(TENTHS)
         elif name.endswith("mp4"):
@@ -109,7 +109,7 @@ def test_a_hole_in_the_file_costs_the_pictures_that_hang_on_it(
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name.endswith("mp4")])
-def test_a_group_after_a_lost_key_frame_is_as_ever(name: str, folder: Path) -> None:
+def test_a_group_after_a_lost_key_frame_is_unchanged(name: str, folder: Path) -> None:
     path = folder / name
     whole, packets = decode_tenths(path), find_packets(path)
     keys = [packet for packet in packets if packet[2]]
@@ -184,7 +184,7 @@ def test_no_sound_matroska_file_is_taken_for_a_damaged_one(
 def test_an_mp4_without_its_end_is_refused_from_there_on(folder: Path, tmp_path: Path) -> None:
     import av
 
-    # Its table of contents in front, as on the web; else it cannot be opened at all.
+    # Its index is in front, as on the web; otherwise it could not be opened at all.
     path = tmp_path / "a.mp4"
     with (
         av.open(str(folder / "h264.mp4")) as source,
@@ -201,12 +201,12 @@ def test_an_mp4_without_its_end_is_refused_from_there_on(folder: Path, tmp_path:
     assert 14 <= refused[0] <= 17
 
 
-def test_a_clip_of_sixteen_frames_survives_damage_that_none_of_them_hangs_on(
+def test_a_clip_of_sixteen_frames_survives_damage_that_none_of_them_depends_on(
     folder: Path,
 ) -> None:
     path = folder / "h264.mp4"
     packets = find_packets(path)
-    # The last packet of a group is one that no other hangs on.
+    # No other packet depends on the last one of a group.
     position, size, _ = packets[2 * GOP - 1]
     spoiled = spoil_file(path, position, size, lose_packet)
     request = FrameRequest(16, 512, 64, 96, 1, 0)
