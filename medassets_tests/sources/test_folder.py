@@ -8,8 +8,21 @@ from medassets.errors import CatalogError, Reason, SampleRejectedError
 from medassets.sources.base import RemoteFile, Source
 from medassets.sources.folder import FolderSource
 from medassets.sources.staging import Staging
+from medassets_tests.sources.contract import SourceContract
 
 VOLUME = "vol/a.nii.gz"
+
+
+class TestFolderSource(SourceContract):
+    path, missing = VOLUME, "vol/none.nii.gz"
+
+    @pytest.fixture
+    def source(self, repo: Path) -> FolderSource:
+        self.repo = repo
+        return FolderSource(repo)
+
+    def change(self) -> None:
+        (self.repo / VOLUME).write_bytes(b"other bytes")
 
 
 @pytest.fixture

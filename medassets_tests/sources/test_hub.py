@@ -19,11 +19,13 @@ from medassets.errors import (
     SourceUnavailableError,
 )
 from medassets.samples import StagedFile
-from medassets.sources.hub import HubSource
+from medassets.sources.hub import HubPolicy, HubSource
 from medassets.storage.locks import lock_file
 from medassets.testing.hub import FaultKind, LocalHub
 from medassets.testing.hub_api import HubHandler
 from medassets.testing.hub_files import HubFile
+from medassets_tests.sources.conftest import REPO_ID
+from medassets_tests.sources.contract import SourceContract
 
 VOLUME = "vol/a.nii.gz"
 TOKEN = "hf_ThisMustStaySecret"
@@ -36,6 +38,19 @@ def fetch(source: HubSource, target: Path, path: str = VOLUME) -> StagedFile:
 def read_chain(error: BaseException) -> str:
     """Everything a log or an event could show of an error."""
     return "".join(traceback.format_exception(error)) + repr(error) + repr(vars(error))
+
+
+class TestHubSource(SourceContract):
+    path, missing = VOLUME, "vol/none.nii.gz"
+
+    @pytest.fixture
+    def source(self, repo: Path, hub: LocalHub, quick_policy: HubPolicy) -> HubSource:
+        self.repo, self.hub = repo, hub
+        return HubSource(REPO_ID, endpoint=hub.endpoint, token=False, policy=quick_policy)
+
+    def change(self) -> None:
+        (self.repo / VOLUME).write_bytes(b"other bytes")
+        self.hub.refresh()
 
 
 def test_revision_becomes_a_commit_sha(hub: LocalHub, source: HubSource) -> None:

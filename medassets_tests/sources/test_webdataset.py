@@ -19,6 +19,7 @@ from medassets.sources.hub import HubSource
 from medassets.sources.staging import Staging
 from medassets.sources.webdataset import WebDatasetSource
 from medassets.tars import index as tar_index
+from medassets_tests.sources.contract import SourceContract
 
 TAR = "train/shard-000000.tar"
 SAMPLE = f"{TAR}/some/folder/a0001"
@@ -48,6 +49,19 @@ def tar(tmp_path: Path) -> Path:
 @pytest.fixture
 def source(tar: Path) -> WebDatasetSource:
     return WebDatasetSource(tar.parents[1])
+
+
+class TestWebDatasetSource(SourceContract):
+    path, missing = SAMPLE, f"{TAR}/none"
+
+    @pytest.fixture
+    def source(self, tar: Path) -> WebDatasetSource:
+        self.tar = tar
+        (tar.parents[1] / "table.csv").write_text("name\n")
+        return WebDatasetSource(tar.parents[1])
+
+    def change(self) -> None:
+        write_tar(self.tar, make_sample("some/folder/a0001"))
 
 
 def fetch(source: WebDatasetSource, path: str = SAMPLE) -> Any:
