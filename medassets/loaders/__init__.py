@@ -1,4 +1,4 @@
-"""The training side: torch datasets over published shards; imports no Dagster."""
+"""PyTorch datasets and loaders for published shards."""
 
 from medassets.loaders.clips import ClipDataset
 from medassets.loaders.config import Loaders, build_loaders

@@ -1,4 +1,4 @@
-"""Arrays inside shards: what their headers say, and reading them where they are wanted."""
+"""Reads arrays from shards into tensors."""
 
 import math
 import reprlib
@@ -17,9 +17,9 @@ from medassets.loaders.members import ShardReader
 from medassets.storage.formats.npy import measure_npy_header, parse_npy_header, read_dtype
 
 _HEADER_BYTES = 256
-_MOST_AXES, _MOST_VALUES = 32, 1 << 48
+_MAX_AXES, _MAX_VALUES = 32, 1 << 48
 _TILE_BYTES = 1 << 19
-"""Read and widened in turn: each tile is still in the cache then, which spares a pass over memory."""
+"""Size of the tiles that are read and widened in turn: a tile is still in the cache when widened."""
 
 _NAMES = {torch.float16: "float16", torch.float32: "float32", torch.uint8: "uint8"}
 
@@ -29,12 +29,12 @@ class StoredArray:
     """One array in a shard.
 
     Attributes:
-        sample: Its sample.
-        suffix: Its member.
-        header_bytes: Bytes before its first value.
-        shape: Its shape.
-        dtype: Its dtype, with byte order.
-        fortran: Whether its first axis is contiguous instead of the last.
+        sample: Sample of the array.
+        suffix: Member of the array.
+        header_bytes: Bytes before the first value.
+        shape: Shape of the array.
+        dtype: dtype of the array, with byte order.
+        fortran: Whether the first axis is contiguous instead of the last.
     """
 
     sample: IndexedSample
@@ -46,7 +46,7 @@ class StoredArray:
 
     @property
     def num_bytes(self) -> int:
-        """Length of its values."""
+        """Size of the values."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
@@ -54,8 +54,8 @@ def describe_npy(reader: ShardReader, sample: IndexedSample, suffix: str) -> Sto
     """Read the header of a `.npy` member.
 
     Raises:
-        ShardIntegrityError: If it is none, holds Python objects or nothing, or has another length than
-            it says.
+        ShardIntegrityError: If it is not an array of numbers, is empty, or has another length than
+            its header says.
     """
     start = reader.read_start(sample, suffix, _HEADER_BYTES)
     try:
@@ -68,7 +68,7 @@ def describe_npy(reader: ShardReader, sample: IndexedSample, suffix: str) -> Sto
     except ValueError as error:
         what = f"member .{suffix} is no array of plain numbers ({error})"
         raise reader.index.damage(sample, what) from error
-    # A vector or a volume one voxel thick is both; then no axes have to be turned.
+    # A vector is contiguous in both orders and needs no transpose.
     turned = fortran and len(shape) > 1
     return _checked(reader, StoredArray(sample, suffix, size, shape, dtype, turned))
 
@@ -76,16 +76,16 @@ def describe_npy(reader: ShardReader, sample: IndexedSample, suffix: str) -> Sto
 def describe_raw(
     reader: ShardReader, sample: IndexedSample, suffix: str, document: Mapping[str, Any]
 ) -> StoredArray:
-    """Return what the `json` member says of a `.bin` member.
+    """Describe a `.bin` member with the shape and dtype of the `json` member.
 
     Args:
-        reader: The shards.
+        reader: Reader of the shards.
         sample: The sample.
-        suffix: The member of bare values, C order, little-endian.
-        document: Its json; `shape` or `volume_shape`, and `dtype` or `volume_dtype`.
+        suffix: The member with the values, C order, little-endian.
+        document: Content of the json member; `shape` or `volume_shape`, and `dtype` or `volume_dtype`.
 
     Raises:
-        ShardIntegrityError: If either is missing or does not fit the member's length.
+        ShardIntegrityError: If either is missing or does not match the member's length.
     """
     shape = document.get("shape", document.get("volume_shape"))
     name = document.get("dtype", document.get("volume_dtype"))
@@ -104,11 +104,11 @@ def describe_raw(
 
 def _read_sides(shape: object) -> tuple[int, ...]:
     sides = tuple(shape) if isinstance(shape, list) else ()
-    if not 0 < len(sides) <= _MOST_AXES or any(type(side) is not int for side in sides):
+    if not 0 < len(sides) <= _MAX_AXES or any(type(side) is not int for side in sides):
         msg = "expected a list of integers"
         raise ValueError(msg)
-    if max(sides) > _MOST_VALUES:
-        msg = f"expected at most {_MOST_VALUES:,} values"
+    if max(sides) > _MAX_VALUES:
+        msg = f"expected at most {_MAX_VALUES:,} values"
         raise ValueError(msg)
     return sides
 
@@ -134,10 +134,10 @@ def read_stack(
     """Read arrays of one shape into one tensor for a batch.
 
     Returns:
-        Shape (b, ...), C order, in memory as `empty_batch` chooses it.
+        Shape (b, ...), C order, in memory from `empty_batch`.
 
     Raises:
-        ValueError: If shapes differ; names two samples.
+        ValueError: If shapes differ; the message names two samples.
         ShardIntegrityError: If an array is damaged.
     """
     first = stored[0]
@@ -155,16 +155,16 @@ def read_stack(
 
 
 def read_array(reader: ShardReader, stored: StoredArray, out: torch.Tensor) -> None:
-    """Read one array into a tensor, widening it on the way where the tensor is wider.
+    """Read one array into a tensor, converted to the tensor's dtype if that is wider.
 
     Args:
-        reader: The shards.
+        reader: Reader of the shards.
         stored: The array.
-        out: C-contiguous, of its shape.
+        out: C-contiguous, of the array's shape.
 
     Raises:
-        ShardIntegrityError: If it is damaged.
-        ValueError: If the tensor's dtype cannot hold every stored value.
+        ShardIntegrityError: If the array is damaged.
+        ValueError: If the tensor's dtype cannot represent every stored value.
     """
     wanted = np.dtype(_NAMES[out.dtype])
     if not np.can_cast(stored.dtype, wanted, "safe"):
@@ -174,7 +174,7 @@ def read_array(reader: ShardReader, stored: StoredArray, out: torch.Tensor) -> N
         )
         raise ValueError(msg)
     if stored.fortran:
-        pieces = _turn(stored, out)
+        pieces = _transpose(stored, out)
     elif stored.dtype == wanted:
         pieces = [out.view(-1).view(torch.uint8).numpy()]
     else:
@@ -192,7 +192,7 @@ def _find_remedy(stored: np.dtype[Any]) -> str:
 def _after_header(
     stored: StoredArray, pieces: Sequence[BytesLike] | Iterator[BytesLike]
 ) -> Iterator[BytesLike]:
-    # Read once more, because the checksum covers it.
+    # Read again, because the checksum covers it.
     yield bytearray(stored.header_bytes)
     yield from pieces
 
@@ -211,15 +211,15 @@ def _widen(stored: StoredArray, out: torch.Tensor) -> Iterator[BytesLike]:
 
 def _choose_widening(stored: np.dtype[Any], wanted: np.dtype[Any]) -> Callable[..., None]:
     if stored == np.float16 and stored.isnative and wanted == np.float32:
-        # Not everybody wants float32, and numba takes half a second to import.
+        # Imported only for float32: numba takes half a second.
         from medassets.loaders.widen_kernel import widen_half
 
         return widen_half
     return lambda values, out: np.copyto(out, values)
 
 
-def _turn(stored: StoredArray, out: torch.Tensor) -> Iterator[BytesLike]:
-    """Turn the axes of an array as `numpy.save` writes a transposed one."""
+def _transpose(stored: StoredArray, out: torch.Tensor) -> Iterator[BytesLike]:
+    """Read an array in Fortran order, as `numpy.save` writes a transposed one."""
     scratch = POOL.lend((stored.num_bytes,), "u1")
     yield scratch
     values = scratch.view(stored.dtype).reshape(stored.shape, order="F")

@@ -1,4 +1,4 @@
-"""How fast a loader hands over batches on this machine, and how many workers pay."""
+"""Measures the throughput of a loader on this machine, and recommends a number of workers."""
 
 import itertools
 import time
@@ -9,24 +9,24 @@ from typing import Any
 
 import torch
 
-WORTH_MORE_WORKERS = 1.05
-"""Less than five per cent more throughput is within what two runs differ by."""
+WORTHWHILE_SPEEDUP = 1.05
+"""Two runs differ by up to five per cent."""
 
 
 @dataclass(frozen=True)
 class LoaderTiming:
-    """What one number of workers gave.
+    """Measurement with one number of workers.
 
     Attributes:
-        num_workers: Workers.
-        num_batches: Batches measured, the first among them.
-        num_samples: Samples in them.
-        num_bytes: Bytes of their tensors.
-        first_s: From asking for an iterator to its first batch, in s.
-        mean_s: Mean wait for each later batch, in s; that of the first when there is only one.
+        num_workers: Number of workers.
+        num_batches: Number of measured batches, including the first.
+        num_samples: Samples of the batches.
+        num_bytes: Size of their tensors.
+        first_s: Time from requesting an iterator to its first batch, in s.
+        mean_s: Mean wait for each later batch, in s; of the first if there is only one.
         std_s: Standard deviation of these waits, in s.
-        total_s: All of it, transfers included, in s.
-        transfer_s: Mean time to bring a batch to the GPU, in s; None without one.
+        total_s: Total time, including transfers, in s.
+        transfer_s: Mean time to copy a batch to the GPU, in s; None without a GPU.
     """
 
     num_workers: int
@@ -41,23 +41,23 @@ class LoaderTiming:
 
     @property
     def samples_per_s(self) -> float:
-        """Samples handed over per second, the first batch included."""
+        """Samples per second, including the first batch."""
         return self.num_samples / self.total_s
 
     @property
     def bytes_per_s(self) -> float:
-        """Bytes of tensors handed over per second."""
+        """Bytes of tensors per second."""
         return self.num_bytes / self.total_s
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """A number of workers, and why.
+    """A recommended number of workers, with reasons.
 
     Attributes:
-        num_workers: The fewest workers, at least one where that was measured, within five per cent
-            of the fastest such.
-        reasons: Sentences for a person.
+        num_workers: The fewest workers (at least one, if measured) within five per cent of the
+            fastest.
+        reasons: Reasons, one sentence each.
     """
 
     num_workers: int
@@ -70,13 +70,13 @@ def time_loader(
     """Measure the first batches of a loader.
 
     Args:
-        loader: Gives batches: tensors, or mappings and sequences of them.
-        num_workers: What to report it as.
-        num_batches: Batches to take; fewer where the loader ends before.
-        device: Where batches are brought, None to leave them.
+        loader: Yields batches: tensors, or mappings and sequences of them.
+        num_workers: Number of workers to report.
+        num_batches: Number of batches to read; fewer if the loader ends earlier.
+        device: Device to copy batches to; None: no copy.
 
     Raises:
-        ValueError: If the loader gives no batch.
+        ValueError: If the loader yields no batch.
     """
     waits: list[float] = []
     transfers: list[float] = []
@@ -105,14 +105,14 @@ def recommend_workers(timings: Sequence[LoaderTiming], num_cores: int) -> Recomm
     """Choose among measured numbers of workers.
 
     Args:
-        timings: At least one.
-        num_cores: Cores of this machine.
+        timings: Measurements, at least one.
+        num_cores: Number of cores of this machine.
     """
-    # Without a worker nothing is read during a training step, however fast an empty loop is.
+    # Without workers nothing is read during a training step, however fast an empty loop is.
     overlapping = [timing for timing in timings if timing.num_workers] or timings
     fastest = max(overlapping, key=lambda timing: timing.samples_per_s)
     enough = [
-        t for t in overlapping if t.samples_per_s * WORTH_MORE_WORKERS >= fastest.samples_per_s
+        t for t in overlapping if t.samples_per_s * WORTHWHILE_SPEEDUP >= fastest.samples_per_s
     ]
     chosen = min(enough, key=lambda timing: timing.num_workers)
     return Recommendation(chosen.num_workers, tuple(_reasons(chosen, fastest, timings, num_cores)))
@@ -148,7 +148,7 @@ def _count(timing: LoaderTiming) -> str:
 
 def _count_samples(batch: Any) -> int:
     if isinstance(batch, Mapping):
-        # Points of several windows are joined; this says whose they are.
+        # Points of several samples are joined; batch_idx holds the sample of each.
         if "batch_idx" in batch:
             return int(batch["batch_idx"].max()) + 1 if len(batch["batch_idx"]) else 0
         return len(next(iter(batch.values())))

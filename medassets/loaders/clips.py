@@ -1,4 +1,4 @@
-"""Frames, tokens and sizes of video clips for PyTorch."""
+"""PyTorch dataset of video clips: frames, tokens and sizes."""
 
 import reprlib
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class _Described:
 
 
 class ClipDataset(Dataset[Sample]):
-    """Clips of one split, map-style: exact length, random access by offset.
+    """Map-style dataset of the clips of one split.
 
     A sample is a dict:
 
@@ -36,7 +36,7 @@ class ClipDataset(Dataset[Sample]):
     - `size`: float32 (t,), NaN where the metadata has no sizes;
     - `text` and `key`.
 
-    Frames lie in memory that is used again once no tensor, view or array looks at it any more.
+    The memory of frames is reused after the last tensor, view or array of it is released.
 
     Args:
         source: `manifest.json` of a split's frames, such as
@@ -46,8 +46,8 @@ class ClipDataset(Dataset[Sample]):
             process, `always` or `never`.
 
     Raises:
-        ShardIntegrityError: If the file is no manifest, or a shard missing, cut off, or not what its
-            record says.
+        ShardIntegrityError: If the file is not a manifest, or a shard is missing, cut off, or differs from
+            its record.
         ValueError: If `layout` or `check` is unknown.
     """
 
@@ -79,8 +79,8 @@ class ClipDataset(Dataset[Sample]):
         """Return one clip.
 
         Raises:
-            IndexError: If there is no such clip.
-            ShardIntegrityError: If it is damaged; names shard, sample and remedy.
+            IndexError: If the index is out of range.
+            ShardIntegrityError: If the clip is damaged; the message names shard, sample and remedy.
         """
         described = self._describe(self.index.locate(index))
         out = empty_tensor(described.stored.shape, torch.uint8)
@@ -88,10 +88,10 @@ class ClipDataset(Dataset[Sample]):
         return {"frames": self._arrange(out), **described.facts}
 
     def __getitems__(self, indices: Sequence[int]) -> StackedSamples:
-        """Return several clips, read into one batch that `collate_fn` hands on.
+        """Return several clips, read into one batch that `collate_fn` returns as it is.
 
         Raises:
-            ValueError: If the numbers of frames or their sizes differ; names two clips.
+            ValueError: If the numbers or sizes of frames differ; the message names two clips.
         """
         described = [self._describe(self.index.locate(index)) for index in indices]
         stored = [one.stored for one in described]

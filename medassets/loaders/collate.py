@@ -1,4 +1,4 @@
-"""Samples to batches, without a copy where they were read into one."""
+"""Makes batches of samples, without a copy if they were read into one batch."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,11 +11,11 @@ Sample = dict[str, Any]
 
 
 class StackedSamples(list[Sample]):
-    """Samples one of whose tensors are views of one batch.
+    """Samples with one field that is a view of a batch.
 
     Args:
         samples: The samples.
-        name: Field that was read as a batch.
+        name: Name of the field.
         batch: The batch; `samples[i][name]` is `batch[i]`.
     """
 
@@ -25,7 +25,7 @@ class StackedSamples(list[Sample]):
         self._batch = batch
 
     def find_batches(self) -> Mapping[str, torch.Tensor]:
-        """Return the batch by its field's name; nothing if the list was changed since."""
+        """Return the batch by its field's name; empty if the list was changed."""
         tensors = [sample[self._name] for sample in self]
         if len(tensors) != len(self._batch):
             return {}
@@ -39,12 +39,12 @@ class StackedSamples(list[Sample]):
 def collate_samples(samples: Sequence[Sample]) -> Sample:
     """Make one batch of samples: tensors are stacked, anything else is listed.
 
-    Samples that were read together already are a batch; their tensor is handed on as it is. Others
-    are copied once, in the order of axes in memory that they have: for worker processes of
-    PyTorch's DataLoader into shared memory.
+    Samples that were read together already form a batch, which is returned as it is. Others are
+    copied once, with the same order of axes in memory; in worker processes of PyTorch's DataLoader
+    into shared memory.
 
     Raises:
-        ValueError: If the shapes of a field differ; names the field and two samples.
+        ValueError: If the shapes of a field differ; the message names the field and two samples.
     """
     found = samples.find_batches() if isinstance(samples, StackedSamples) else {}
     batch: Sample = {}

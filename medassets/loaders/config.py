@@ -1,4 +1,4 @@
-"""Loaders from the YAML that training scripts have."""
+"""Builds loaders from the YAML of training scripts."""
 
 import os
 import reprlib
@@ -26,29 +26,29 @@ _SHARDS = {
     "train": ("train_shard_pattern", "webdataset_shards_train"),
     "valid": ("valid_shard_pattern", "webdataset_shards_val"),
 }
-_LEAST = {"batch_size": 1, "num_workers": 0, "prefetch_factor": 1, "seed": 0, "shard_window": 1}
+_MINIMA = {"batch_size": 1, "num_workers": 0, "prefetch_factor": 1, "seed": 0, "shard_window": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """The keys of the `data:` section that the loaders heed; any other is left to the trainer.
+    """Keys of the `data:` section that the loaders use; others are left to the trainer.
 
     Attributes:
         batch_size: Samples per batch and rank.
-        num_workers: Threads or processes; None: by the dataset's size.
+        num_workers: Number of threads or processes; None: by dataset size.
         workers: `thread` or `process`.
-        prefetch_factor: Batches fetched ahead per worker; YAML's null stands for the default, as
-            PyTorch wants it beside `num_workers: 0`.
-        pin_memory: Put batches into pinned memory, where there is CUDA.
+        prefetch_factor: Batches fetched ahead per worker; null means the default, as
+            PyTorch expects it with `num_workers: 0`.
+        pin_memory: Put batches into pinned memory if CUDA is available.
         persistent_workers: Keep worker processes between epochs.
-        shuffle: Permute the training split anew in each epoch; validation never is.
-        seed: Seed of the permutations; `experiment.seed` counts where it is absent.
-        dtype: Of the volumes: `float32`, as trainers get them today, or `float16`.
+        shuffle: Use a new permutation of the training split in each epoch; validation is in order.
+        seed: Seed of the permutations; `experiment.seed` if absent.
+        dtype: dtype of the volumes: `float32` or `float16`.
         check: When contents are compared with their checksums.
         uneven: `pad` or `drop`.
-        drop_last: Leave out the last training batch when it is not full.
-        shard_window: Shuffle among so many shards only; None: among all.
-        preprocessed: Must be true: shards hold volumes that are ready to train on.
+        drop_last: Leave out an incomplete last training batch.
+        shard_window: Shuffle within groups of so many shards; None: among all.
+        preprocessed: Must be true: shards hold preprocessed volumes.
     """
 
     batch_size: int = 1
@@ -67,7 +67,7 @@ class DataConfig:
     preprocessed: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse what YAML may hold instead of the right types."""
+        """Check types and choices, which YAML does not."""
         for field in fields(self):
             _check_value(f"data.{field.name}", field, getattr(self, field.name))
         choices = {"dtype": VolumeDtype, "check": Check, "uneven": Uneven, "workers": WorkerKind}
@@ -89,14 +89,14 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class Loaders:
-    """What `build_loaders` made.
+    """Loaders of one training configuration.
 
     Attributes:
-        train: Loader of the training split, shuffled; None if none was named.
-        valid: Loader of the validation split, in order; None if none was named.
-        summaries: What was chosen, per loader.
-        warnings: What may not fit into this machine's memory.
-        unused: Keys of `data:` that nothing here heeds.
+        train: Loader of the training split, shuffled; None if the split is not given.
+        valid: Loader of the validation split, in order; None if the split is not given.
+        summaries: Chosen settings, per loader.
+        warnings: Warnings about the memory of this machine.
+        unused: Keys of `data:` that are not used here.
     """
 
     train: Loader | None
@@ -107,7 +107,7 @@ class Loaders:
 
     @property
     def summary(self) -> str:
-        """What was chosen, for a person."""
+        """Chosen settings as text."""
         lines = [str(one) for one in self.summaries]
         lines += [f"warning: {warning}" for warning in self.warnings]
         if self.unused:
@@ -122,22 +122,22 @@ def build_loaders(
     world_size: int | None = None,
     quiet: bool = False,
 ) -> Loaders:
-    """Build the loaders that a training configuration describes, and say what was chosen.
+    """Build the loaders of a training configuration, and print the chosen settings.
 
     `data.train_shard_pattern` and `data.valid_shard_pattern` (or `webdataset_shards_train` and
-    `webdataset_shards_val`) name shards in any of the ways of `VolumeDataset`: a pattern, a folder,
-    a manifest or a list. Relative paths count from the current folder. The other keys are those of
+    `webdataset_shards_val`) name shards as for `VolumeDataset`: a pattern, a folder,
+    a manifest or a list. Relative paths start at the current folder. The other keys are those of
     `DataConfig`.
 
     Args:
-        config: The configuration, or the YAML file that holds it.
-        rank: Rank of this process; found out when both are None.
+        config: The configuration, or the path of its YAML file.
+        rank: Rank of this process; detected if both are None.
         world_size: Number of ranks.
-        quiet: Print nothing. Ranks other than 0 never do.
+        quiet: Print nothing. Only rank 0 prints.
 
     Raises:
-        SpecError: If the configuration cannot be read or a key is wrong; names it.
-        ShardIntegrityError: If a shard is missing, cut off, or not what its record says.
+        SpecError: If the configuration cannot be read or a key is wrong; the message names the key.
+        ShardIntegrityError: If a shard is missing, cut off, or differs from its record.
         ValueError: If a rank would get no batch.
     """
     document = _read_config(config)
@@ -203,7 +203,7 @@ def _read_config(config: Mapping[str, Any] | Path | str) -> Mapping[str, Any]:
             field=str(config), what=f"cannot be read ({error.strerror}); expected a YAML file"
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # Impossible dates and bytes that are no text are values to yaml, not errors of its own.
+        # PyYAML raises ValueError for impossible dates and invalid bytes.
         raise SpecError(field=str(config), what=f"not YAML ({error})") from error
     if not isinstance(document, Mapping):
         raise SpecError(field=str(config), what="expected a configuration with a section data:")
@@ -228,10 +228,10 @@ def _check_value(name: str, field: Field[Any], value: Any) -> None:
     kind = int if default is None else type(default)
     if value is None and default is None:
         return
-    # A bool is an int to Python, not to a person.
+    # bool is a subclass of int.
     if type(value) is not kind:
         raise SpecError(field=name, what=f"expected {kind.__name__}, got {reprlib.repr(value)}")
-    least = _LEAST.get(field.name)
+    least = _MINIMA.get(field.name)
     if least is not None and isinstance(value, int) and value < least:
         raise SpecError(field=name, what=f"expected {least} or more, got {value}")
 
@@ -251,7 +251,7 @@ def _read_shards(data: Mapping[str, Any], key: str) -> str | list[str]:
     ):
         what = f"expected a pattern, a path or a list of those, got {reprlib.repr(shards)}"
         raise SpecError(field=f"data.{key}", what=what)
-    # A variable that is set to nothing would else name the current folder.
+    # An empty variable would otherwise name the current folder.
     expanded = [os.path.expandvars(str(part)) for part in parts]
     if not expanded or not all(part.strip() for part in expanded):
         how = "leave the key out, or set it to null, for no such split"

@@ -1,4 +1,4 @@
-"""Batches fetched ahead: on threads of this process, or by PyTorch's worker processes."""
+"""Fetches batches ahead, on threads of this process or in PyTorch's worker processes."""
 
 import os
 import pickle
@@ -21,11 +21,11 @@ Plan = Callable[[], Sequence[list[int]]]
 
 @dataclass(frozen=True)
 class PlannedBatch:
-    """What a worker is asked for.
+    """Request for one batch.
 
     Attributes:
-        epoch: Epoch it belongs to.
-        indices: Its samples.
+        epoch: Epoch of the batch.
+        indices: Samples of the batch.
     """
 
     epoch: int
@@ -33,17 +33,17 @@ class PlannedBatch:
 
 
 class FailedBatch:
-    """What a worker process answers when it cannot make a batch.
+    """Response of a worker process that could not make a batch.
 
     Args:
-        error: Why.
-        text: Its traceback.
+        error: The error.
+        text: Traceback of the error.
     """
 
     def __init__(self, error: Exception, text: str) -> None:
         try:
             self._pickled = pickle.dumps(error)
-            # Some can be written and not read.
+            # Some errors can be pickled but not unpickled.
             pickle.loads(self._pickled)
         except Exception:  # noqa: BLE001
             self._pickled = pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
@@ -56,18 +56,18 @@ class FailedBatch:
         try:
             raise error
         finally:
-            # Else error, traceback and this frame hold each other, and the loader with them: PyTorch
-            # cannot tell its workers to end when the garbage collector finds them all at once.
+            # Otherwise error, traceback and this frame form a reference cycle with the loader, and PyTorch
+            # cannot stop its workers when the garbage collector frees all at once.
             del error
 
 
 class BatchSource(Dataset[Batch]):
-    """A dataset seen batch by batch; what a worker of either kind works with.
+    """A dataset read in batches by threads or worker processes.
 
     Args:
-        dataset: Map-style. `set_epoch`, `__getitems__` and `collate_fn` are used where it has them.
-        collate_fn: Makes a batch of samples; the dataset's own, else PyTorch's, when None.
-        pin: Put batches into pinned memory, where there is CUDA.
+        dataset: Map-style dataset; `set_epoch`, `__getitems__` and `collate_fn` are used if present.
+        collate_fn: Makes a batch of samples; None: the dataset's own, or else PyTorch's.
+        pin: Put batches into pinned memory if CUDA is available.
     """
 
     def __init__(self, dataset: Any, collate_fn: Collate | None, *, pin: bool) -> None:
@@ -77,7 +77,7 @@ class BatchSource(Dataset[Batch]):
         self._epoch: int | None = None
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell the dataset of a new epoch."""
+        """Pass a new epoch to the dataset."""
         if epoch != self._epoch and hasattr(self._dataset, "set_epoch"):
             self._dataset.set_epoch(epoch)
         self._epoch = epoch
@@ -91,19 +91,19 @@ class BatchSource(Dataset[Batch]):
         return self._dataset[index]
 
     def __getitems__(self, planned: PlannedBatch) -> "Batch | FailedBatch":
-        """Return one batch, or why there is none; the name is the one PyTorch's workers call."""
+        """Return one batch or the error; PyTorch's workers call this method."""
         try:
             self.set_epoch(planned.epoch)
             return self.fetch(planned.indices)
         except Exception as error:  # noqa: BLE001
-            # Raised for the caller; see `FailedBatch.reraise`.
+            # Raised in the caller's process; see `FailedBatch.reraise`.
             return FailedBatch(error, "".join(traceback.format_exception(error)))
 
     def fetch(self, indices: list[int]) -> Batch:
         """Return one batch.
 
         Raises:
-            RuntimeError: For a StopIteration, which would end the epoch in silence.
+            RuntimeError: In place of a StopIteration, which would silently end the epoch.
         """
         try:
             with pinning(self._pin):
@@ -128,10 +128,10 @@ def _pin(batch: Batch) -> Batch:
 
 
 class DirectBatches(Iterator[Batch]):
-    """Batches fetched when asked for; an interrupt meanwhile loses none.
+    """Batches fetched on request; an interrupt loses none.
 
     Args:
-        source: Where batches come from.
+        source: Source of the batches.
         batches: Samples of each batch.
     """
 
@@ -150,15 +150,15 @@ class DirectBatches(Iterator[Batch]):
 
 
 class ThreadBatches(Iterator[Batch]):
-    """Batches in order, fetched ahead on threads; they end with the iterator.
+    """Batches in order, fetched ahead on threads that end with the iterator.
 
     Args:
-        source: Where batches come from.
+        source: Source of the batches.
         batches: Samples of each batch.
-        num_workers: Threads, at least 1.
-        depth: Batches fetched ahead at most.
-        then: Plans the epoch whose first batches are fetched once these are all under way; None to
-            fetch no others.
+        num_workers: Number of threads, at least 1.
+        depth: Maximum number of batches fetched ahead.
+        then: Plans the next epoch, whose first batches are fetched after all of these are requested;
+            None: fetch no others.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class ThreadBatches(Iterator[Batch]):
         depth: int,
         then: Plan | None = None,
     ) -> None:
-        # Its threads know the source but not this iterator, so that dropping it is noticed.
+        # The threads reference the source but not this iterator, so that it can be freed.
         self._threads = ThreadPoolExecutor(num_workers, thread_name_prefix="medassets-loader")
         self._process = os.getpid()
         self._fetch = source.fetch
@@ -184,16 +184,16 @@ class ThreadBatches(Iterator[Batch]):
 
     @property
     def goes_on(self) -> bool:
-        """Whether it holds batches of the next epoch, fetched by threads that are still there."""
-        # Threads do not live on in a forked child.
+        """Whether it holds batches of the next epoch and its threads are alive."""
+        # A forked child has no threads.
         return self._goes_on and self._process == os.getpid()
 
     def go_on(self, num_batches: int, then: Plan) -> None:
-        """Hand over the next epoch, after all batches of this one.
+        """Continue with the next epoch, after all batches of this one.
 
         Args:
-            num_batches: Batches of that epoch.
-            then: Plans the epoch behind it.
+            num_batches: Number of batches of that epoch.
+            then: Plans the epoch after it.
         """
         self._left, self._then = num_batches, then
         self._submit()
@@ -209,9 +209,9 @@ class ThreadBatches(Iterator[Batch]):
                 return
 
     def __next__(self) -> Batch:
-        """Return the next batch, or raise what its thread raised.
+        """Return the next batch, or raise the error of its thread.
 
-        An interrupt while it is waited for loses nothing.
+        An interrupt while waiting loses no batch.
         """
         if not self._left:
             raise StopIteration
@@ -226,7 +226,7 @@ class ThreadBatches(Iterator[Batch]):
         return batch
 
     def close(self) -> None:
-        """Let the threads end after what they are at, and forget all batches."""
+        """Stop the threads after their current batches, and drop all batches."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._pending.clear()
         self._planned, self._then, self._left, self._goes_on = iter(()), None, 0, False
@@ -237,21 +237,21 @@ class ThreadBatches(Iterator[Batch]):
 
 
 class PlannedSampler:
-    """Tells PyTorch's DataLoader which batches come next."""
+    """Batch sampler that gives PyTorch's DataLoader the planned batches."""
 
     def __init__(self) -> None:
         self._batches: list[PlannedBatch] = []
 
     def plan(self, epoch: int, batches: Sequence[list[int]]) -> None:
-        """Set what the next iteration yields."""
+        """Set the batches of the next iteration."""
         self._batches = [PlannedBatch(epoch, indices) for indices in batches]
 
     def __iter__(self) -> Iterator[PlannedBatch]:
-        """Yield what was planned last."""
+        """Yield the planned batches."""
         return iter(self._batches)
 
     def __len__(self) -> int:
-        """Return the number of batches planned."""
+        """Return the number of planned batches."""
         return len(self._batches)
 
 
@@ -260,7 +260,7 @@ def _keep(batch: Batch) -> Batch:
 
 
 def iter_batches(fetched: Iterator[Batch]) -> Iterator[Batch]:
-    """Yield the batches of a loader from `make_data_loader`, or raise what its workers raised."""
+    """Yield the batches of a loader from `make_data_loader`; raise errors of its workers."""
     for batch in fetched:
         if isinstance(batch, FailedBatch):
             batch.reraise()
@@ -277,7 +277,7 @@ def make_data_loader(
     pin_memory: bool,
     multiprocessing_context: str | None,
 ) -> DataLoader[Batch]:
-    """Return PyTorch's loader over whole batches that its worker processes fetch."""
+    """Return a PyTorch DataLoader whose worker processes fetch whole batches."""
     return DataLoader(
         source,
         batch_sampler=sampler,  # pyright: ignore[reportArgumentType]

@@ -1,4 +1,4 @@
-"""Where every member of every sample lies: a few numpy arrays, whatever the number of samples."""
+"""Index of the members of all samples, kept in a few numpy arrays."""
 
 import itertools
 import json
@@ -16,7 +16,7 @@ from medassets.storage.checksums import crc32
 from medassets.tars.lists import FoundShard, Source, find_shards
 from medassets.tars.scan import scan_tar
 
-_MOST_THREADS = 8
+_MAX_THREADS = 8
 _COPY_AGAIN = "copy it again from where it was made"
 
 
@@ -24,10 +24,10 @@ class Member(NamedTuple):
     """One member of one sample.
 
     Attributes:
-        number: Its place among all members of the index.
-        offset: Where its content begins in the shard, in bytes.
-        size_bytes: Length of its content.
-        crc32: CRC-32 of its content, None where no record gives it.
+        number: Index among all members.
+        offset: Offset of its content in the shard, in bytes.
+        size_bytes: Size of its content.
+        crc32: CRC-32 of its content, None without a record.
     """
 
     number: int
@@ -38,13 +38,13 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True)
 class IndexedSample:
-    """One sample and where to read it.
+    """One sample and its position in a shard.
 
     Attributes:
-        number: Its place in the index.
+        number: Number of the sample in the index.
         key: Sample key.
         shard: Number of its shard.
-        members: By suffix, in the order of the tar.
+        members: Members by suffix, in tar order.
     """
 
     number: int
@@ -55,7 +55,7 @@ class IndexedSample:
 
 @dataclass
 class _Part:
-    """What one shard adds to the index."""
+    """The entries of one shard."""
 
     size_bytes: int
     keys: list[str] = field(default_factory=list)
@@ -69,30 +69,29 @@ class _Part:
 
 
 class ShardIndex:
-    """The samples of shards, by number; immutable, small and cheap to pickle.
+    """Samples of shards by number; immutable, small and cheap to pickle.
 
-    Offsets come from the records beside the shards, and from the headers of the tars where there
-    are none.
+    Offsets come from the records beside the shards, or from the headers of tars without records.
 
     Args:
         source: A manifest, a folder, patterns or a list of tars.
 
     Attributes:
-        source: What was asked for, as text.
+        source: The requested source, as text.
         paths: The tars, in order.
-        size_bytes: Their sizes.
+        size_bytes: Sizes of the tars.
         shard_ends: int64 (num_shards,), number of samples up to the end of each shard.
-        suffixes: All suffixes that occur.
+        suffixes: All suffixes of members.
 
     Raises:
-        ShardIntegrityError: If a shard is missing, cut off, or not what record and manifest say,
-            or if there is no sample at all; names the shard and the remedy.
+        ShardIntegrityError: If a shard is missing, cut off, or differs from record or manifest, or
+            if there are no samples; the message names the shard and the remedy.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = str(source)
         found = find_shards(source)
-        with ThreadPoolExecutor(min(_MOST_THREADS, len(found))) as threads:
+        with ThreadPoolExecutor(min(_MAX_THREADS, len(found))) as threads:
             parts = list(threads.map(_read_part, found))
         self.paths = tuple(str(shard.path) for shard in found)
         self.size_bytes = tuple(part.size_bytes for part in parts)
@@ -133,7 +132,7 @@ class ShardIndex:
 
     @property
     def digest(self) -> int:
-        """CRC-32 of keys and shard sizes: equal for copies of the same samples elsewhere."""
+        """CRC-32 of keys and shard sizes: equal for copies of the same samples."""
         return crc32(self._keys, crc32(self.shard_ends))
 
     def key(self, number: int) -> str:
@@ -145,10 +144,10 @@ class ShardIndex:
         """Return one sample.
 
         Args:
-            index: Its number; a negative one counts from the end.
+            index: Index of the sample; a negative one counts from the end.
 
         Raises:
-            IndexError: If there is no such sample.
+            IndexError: If the index is out of range.
         """
         number = int(index) + len(self) if index < 0 else int(index)
         if not 0 <= number < len(self):
@@ -175,7 +174,7 @@ class ShardIndex:
         """Check that every sample has one member of each group.
 
         Raises:
-            ShardIntegrityError: If one has not; names shard, sample and what was looked for.
+            ShardIntegrityError: If a sample has none; the message names shard, sample and the expected members.
         """
         starts = np.concatenate([[0], self._ends[:-1]])
         for group in map(tuple, alternatives):
@@ -193,7 +192,7 @@ class ShardIndex:
         return int(self._size[np.isin(self._suffix, wanted)].max(initial=0))
 
     def damage(self, sample: IndexedSample, what: str) -> ShardIntegrityError:
-        """Return the error for one sample that is not as it should be, with the remedy."""
+        """Return the error for one damaged sample, with the remedy."""
         dataset, partition = self._origins[sample.shard]
         remedy = _remedy(dataset, partition) if partition else _COPY_AGAIN
         return ShardIntegrityError(f"{self.paths[sample.shard]}: {sample.key}: {what}; {remedy}")
@@ -236,17 +235,17 @@ def _read_part(shard: FoundShard) -> _Part:
 
 
 def _read_record(path: Path, size: int) -> _Part:
-    """Read what the loaders need of a record; its dataclasses cost four times as long."""
+    """Read the entries of a record; parsing it into its dataclasses takes four times as long."""
     try:
         document = json.loads(path.read_bytes())
         part = _Part(document["size_bytes"], crcs=[])
         part.dataset, part.partition = document["dataset"], document["partition"]
         _take_samples(part, document["samples"])
-        # What is no text, or no number, is to fail here and not in the middle of an epoch.
+        # Wrong types must fail here and not in the middle of an epoch.
         "".join([*part.keys, *part.suffixes, part.dataset, part.partition]).encode()
         np.array([part.size_bytes, *(part.crcs or ())], np.int64)
         if type(part.size_bytes) is not int:
-            msg = "size_bytes is no integer"
+            msg = "size_bytes is not an integer"
             raise TypeError(msg)
         ends = np.array(part.offsets, np.int64) + np.array(part.sizes, np.int64)
         if min(part.offsets, default=0) < 0 or min(part.sizes, default=0) < 0:

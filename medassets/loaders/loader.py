@@ -1,4 +1,4 @@
-"""Batches for a training loop: prefetched, in a seeded order, equal on every rank, resumable."""
+"""Batches for a training loop: prefetched, seeded, equal in number on every rank, resumable."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -30,47 +30,47 @@ _SMALL, _MEDIUM = 50, 200
 
 
 def choose_num_workers(num_samples: int) -> int:
-    """Return how many workers a dataset is worth: 2, 4 or 8, and no more than cores."""
+    """Return the default number of workers by dataset size: 2, 4 or 8, at most the cores."""
     wanted = 2 if num_samples < _SMALL else 4 if num_samples <= _MEDIUM else 8
     return min(wanted, len(os.sched_getaffinity(0)))
 
 
 class Loader:
-    """Iterates a map-style dataset in batches.
+    """Iterates over a map-style dataset in batches.
 
-    Each `for` is one epoch and the next one follows by itself; `set_epoch` chooses another. An epoch
-    begins with its first batch: an iterator that was asked for none counts for nothing. Batches come
-    in the order of `EpochOrder`, whatever the workers. A failure reaches the caller at the batch it
-    belongs to, and ends the iterator. Leaving a loop early ends its workers.
+    Each `for` loop is one epoch; the next loop is the next epoch unless `set_epoch` selects another.
+    An epoch starts with its first batch: an iterator that was never advanced has no effect. Batches
+    come in the order of `EpochOrder`, for any workers. An error is raised at the batch that it
+    belongs to, and ends the iterator. Leaving a loop early stops its workers.
 
-    Worker threads read outside of Python's lock, and hand a batch over by handing over a pointer;
-    between processes a batch of volumes costs more than its reading. Processes are for datasets
-    that compute in Python.
+    Worker threads read without holding the GIL and pass a batch by reference; passing a batch of
+    volumes between processes costs more than reading it. Processes are for datasets that compute in
+    Python.
 
     Args:
-        dataset: Map-style; `__getitems__`, `collate_fn`, `set_epoch` and `index` (for `shard_window`)
-            are used where it has them.
+        dataset: Map-style dataset; `__getitems__`, `collate_fn`, `set_epoch` and `index` (for
+            `shard_window`) are used if present.
         batch_size: Samples per batch and rank.
-        shuffle: Permute anew in each epoch.
+        shuffle: Use a new permutation in each epoch.
         seed: Seed of the permutations; the same on all ranks.
-        num_workers: Threads or processes; 0 fetches when asked. None: by the dataset's size.
+        num_workers: Number of threads or processes; 0 fetches on request. None: by dataset size.
         workers: `thread` or `process`.
         prefetch_factor: Batches fetched ahead per worker.
-        pin_memory: Put batches into pinned memory, where there is CUDA.
+        pin_memory: Put batches into pinned memory if CUDA is available.
         persistent_workers: Keep worker processes between epochs.
-        next_epoch_ahead: Let threads go on with the first batches of the next epoch while the last
-            ones of this are used, as many as ever; they wait in memory as long as the loader lives.
-            None: when shuffled, unless the dataset has a `set_epoch`, which tells it of one epoch.
-        uneven: `pad` or `drop`: what becomes of samples that do not make one for every rank.
-        drop_last: Leave out the last batch when it is not full.
-        rank: Rank of this process; of the process group or torchrun's environment when None.
+        next_epoch_ahead: Let threads fetch the first batches of the next epoch while the last ones
+            of this epoch are used; they stay in memory as long as the loader is alive.
+            None: when shuffled, unless the dataset has a `set_epoch`.
+        uneven: Samples that do not divide among the ranks: `pad` or `drop`.
+        drop_last: Leave out an incomplete last batch.
+        rank: Rank of this process; None: from the process group or torchrun's environment.
         world_size: Number of ranks, with `rank`.
-        shard_window: Shuffle only among so many neighbouring shards of the shuffled ones.
+        shard_window: Shuffle only within groups of so many neighbouring (shuffled) shards.
         collate_fn: Makes a batch of samples, instead of the dataset's own.
-        multiprocessing_context: How worker processes start: `fork`, `spawn`, `forkserver`.
+        multiprocessing_context: Start method of worker processes: `fork`, `spawn`, `forkserver`.
 
     Raises:
-        ValueError: If an argument is out of range, or no rank would get a batch.
+        ValueError: If an argument is out of range, or a rank would get no batch.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Loader:
             shard_ends=getattr(index, "shard_ends", ()),
         )
         self._described = describe_order(self.order, getattr(index, "digest", None))
-        # Processes cannot pin; their batches are pinned by a thread of PyTorch's.
+        # Worker processes cannot pin; a thread of PyTorch pins their batches.
         self._source = BatchSource(dataset, collate_fn, pin=pin_memory and workers == "thread")
         self._goes_on = _choose_ahead(dataset, shuffle, next_epoch_ahead)
         self._persistent = persistent_workers
@@ -141,10 +141,10 @@ class Loader:
         return self.order.num_batches
 
     def __iter__(self) -> "Iterator[Batch]":
-        """Start the next epoch, or go on where a loaded state stands.
+        """Start the next epoch, or continue from a loaded state.
 
         Raises:
-            RuntimeError: If a process group was made since, and this loader knows nothing of it.
+            RuntimeError: If a process group was made after this loader.
         """
         self.place.check_still()
         return _Epoch(self)
@@ -154,7 +154,7 @@ class Loader:
         if ahead is not None and ahead[0] == start and ahead[1].goes_on:
             ahead[1].go_on(len(self), self._plan_behind(start.epoch))
             return ahead[1]
-        # Its memory is used again by what is fetched now.
+        # Its memory is reused for what is fetched now.
         del ahead
         planned = self.order.plan_batches(start.epoch, self.place.rank, start=start.batch)
         if not planned:
@@ -207,31 +207,32 @@ class Loader:
             except StopIteration:
                 return
             except BaseException:
-                # Workers may be dead or interrupted; the next iteration starts others.
+                # Workers may be dead or interrupted; the next iteration starts new ones.
                 self._processes = None
                 raise
             yield batch
 
     @property
     def pinned(self) -> bool:
-        """Whether batches lie in pinned memory."""
+        """Whether batches are in pinned memory."""
         return self.pin_memory and torch.cuda.is_available()
 
     @property
     def batch_sampler(self) -> "EpochSetter":
-        """Where Lightning looks for a `set_epoch`, so that its epochs and the loader's are the same.
+        """Object on which Lightning calls `set_epoch`, so that its epochs are the loader's.
 
-        It looks at `sampler` as well, but then takes the loader for a DataLoader to take apart.
+        Lightning also checks `sampler`, but would then rebuild the loader as a DataLoader.
         """
         return EpochSetter(self)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the next epoch; a loaded state of that epoch stays where it is.
+        """Select the next epoch; a loaded state of that epoch keeps its position.
 
-        An iterator that was asked for no batch yet follows.
+        This also applies to an iterator that has not been advanced yet.
 
         Args:
-            epoch: Its number, 0 or more. The one that a loaded state has all batches of gives none.
+            epoch: Number of the epoch, 0 or more. An epoch that a loaded state has completed gives no
+                batches.
         """
         if epoch < 0:
             msg = f"epoch: expected 0 or more, got {epoch}"
@@ -242,22 +243,22 @@ class Loader:
             self._move(Position(epoch))
 
     def state_dict(self) -> State:
-        """Return where the caller stands: batches handed to it, not those fetched ahead.
+        """Return the position of the caller: batches it has received, not those fetched ahead.
 
-        The state is small and JSON-like, equal on all ranks, and fits loaders with other workers.
-        Behind the last batch of an epoch, inside the loop too, the next epoch follows whole.
+        The state is small, JSON-like, equal on all ranks, and independent of the workers.
+        After the last batch of an epoch, even inside the loop, the next epoch follows.
         """
         return encode_state(self._reached, self._described)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next iteration go on where a state was saved.
+        """Let the next iteration continue from a saved state.
 
         Args:
-            state: What `state_dict` returned. Of a complete epoch, the next one follows; a script
-                that calls `set_epoch` with the complete one is given its empty rest first.
+            state: Result of `state_dict`. After a complete epoch the next one follows; a script
+                that calls `set_epoch` with the complete epoch first gets an empty loop.
 
         Raises:
-            ValueError: If something that decides what a batch holds has changed; names it.
+            ValueError: If a setting that determines the batches has changed; the message names it.
         """
         position = decode_state(state, self._described, len(self))
         complete = position.batch == len(self)
@@ -278,7 +279,7 @@ class Loader:
         return self._next
 
     def _begin(self, token: object, start: Position) -> Position:
-        # One that another has replaced begins where it was made, and counts no more.
+        # A replaced iterator starts at its own position and no longer moves the loader's.
         if self._running is not token:
             return start
         start, self._next = self._next, Position(self._next.epoch + 1)
@@ -295,10 +296,10 @@ class Loader:
 
 
 class EpochSetter:
-    """What Lightning and DeepSpeed ask of a DataLoader's batch sampler.
+    """Batch sampler attributes that Lightning and DeepSpeed read.
 
     Args:
-        loader: Whose.
+        loader: The loader.
     """
 
     def __init__(self, loader: Loader) -> None:
@@ -308,16 +309,16 @@ class EpochSetter:
 
     @property
     def sampler(self) -> "EpochSetter":
-        """Itself: what has the `set_epoch`."""
+        """The object with `set_epoch`: itself."""
         return self
 
 
 class _Epoch(Iterator[Batch]):
-    """One pass over an epoch, or the rest of one."""
+    """Iterator over an epoch or the rest of one."""
 
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
-        # Not self: the loader must not keep an abandoned iterator alive.
+        # Not self: the loader must not keep an unused iterator alive.
         self._token = object()
         self._position = loader._start(self._token)
         self._batches = loader._fetch(self._position)
@@ -345,7 +346,7 @@ class _Epoch(Iterator[Batch]):
     def _begin(self) -> None:
         start = self._loader._begin(self._token, self._position)
         if start != self._position:
-            # Given back before as much is fetched anew.
+            # Released before as many batches are fetched again.
             self._batches = iter(())
             self._batches = self._loader._fetch(start)
         self._position, self._begun = start, True

@@ -1,4 +1,4 @@
-"""Random access to the members of samples: positioned reads into memory of the caller."""
+"""Random access to the members of samples: positioned reads into the caller's memory."""
 
 import json
 import os
@@ -16,24 +16,24 @@ from medassets.tars.lists import Source
 
 Check = Literal["first", "always", "never"]
 
-_MOST_OPEN = 64
+_MAX_OPEN = 64
 _PIECE_BYTES = 1 << 20
-"""Pieces that are still in the cache when their checksum is taken."""
+"""Size of a piece that is still in the cache when its checksum is computed."""
 
 
 class ShardReader:
-    """Reads members of samples, by number.
+    """Reads members of samples by index.
 
-    Files are opened when they are first needed and the least used closed; threads may share a
-    reader, and a copy in another process, forked or pickled, opens files of its own.
+    Files are opened on first use, and the least recently used ones are closed. Threads may share a
+    reader; a copy in another process, forked or pickled, opens its own files.
 
     Args:
         source: A manifest, a folder, patterns or a list of tars.
         check: When contents are compared with the record's CRC-32: at their `first` read by this
-            process, `always` or `never`. Shards without a record have none to compare with.
+            process, `always` or `never`. Shards without a record are not checked.
 
     Attributes:
-        index: The samples.
+        index: Index of the samples.
 
     Raises:
         ShardIntegrityError: If a shard is missing or not what its record says.
@@ -53,11 +53,11 @@ class ShardReader:
         return len(self.index)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what another process needs: neither files nor locks."""
+        """Return the state for another process, without files and locks."""
         return {"index": self.index, "_check": self._check}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over what a pickle holds."""
+        """Restore the state in another process."""
         self.__dict__.update(state)
         self._forget()
 
@@ -65,21 +65,21 @@ class ShardReader:
         self._state = _ProcessState(self.index.num_members)
 
     def _here(self) -> "_ProcessState":
-        # Another thread may have held the lock when the process was forked.
+        # Another thread may have held the lock when the process forked.
         if self._state.process != os.getpid():
             self._forget()
         return self._state
 
     def read(self, index: int, suffixes: tuple[str, ...]) -> tuple[IndexedSample, list[bytearray]]:
-        """Return a sample and the contents of some of its members, checked.
+        """Return a sample and the checked contents of some of its members.
 
         Args:
-            index: Number of the sample; a negative one counts from the end.
-            suffixes: Members wanted.
+            index: Index of the sample; a negative one counts from the end.
+            suffixes: Members to read.
 
         Raises:
-            IndexError: If there is no such sample.
-            ShardIntegrityError: If the shard is not what its record says; names shard and sample.
+            IndexError: If the index is out of range.
+            ShardIntegrityError: If the shard differs from its record; the message names shard and sample.
         """
         sample = self.index.locate(index)
         return sample, [self.read_member(sample, suffix) for suffix in suffixes]
@@ -113,16 +113,16 @@ class ShardReader:
         """Return the JSON value of one member.
 
         Raises:
-            ShardIntegrityError: If it is missing, damaged or no JSON.
+            ShardIntegrityError: If it is missing, damaged or not JSON.
         """
         content = self.read_member(sample, suffix)
         try:
             return json.loads(content)
         except (ValueError, RecursionError) as error:
-            raise self.index.damage(sample, f"member .{suffix} is no JSON ({error})") from error
+            raise self.index.damage(sample, f"member .{suffix} is not JSON ({error})") from error
 
     def read_start(self, sample: IndexedSample, suffix: str, num_bytes: int) -> bytes:
-        """Return the first bytes of a member, unchecked; less where it is shorter.
+        """Return the first bytes of a member, unchecked; fewer if the member is shorter.
 
         Raises:
             ShardIntegrityError: If they cannot be read.
@@ -133,18 +133,18 @@ class ShardReader:
         return bytes(content)
 
     def fill(self, sample: IndexedSample, suffix: str, pieces: Iterable[BytesLike]) -> None:
-        """Read one whole member into buffers, one after the other.
+        """Read a whole member into buffers, one after the other.
 
-        A piece is full when the next one is asked for, so that a generator can use the same
-        memory for all of them and handle each while it is in the cache.
+        A piece is filled before the next one is requested, so that a generator can reuse the same
+        memory and process each piece while it is in the cache.
 
         Args:
             sample: The sample.
             suffix: The member.
-            pieces: Writable C-contiguous buffers; together as long as the member.
+            pieces: Writable C-contiguous buffers, in total as long as the member.
 
         Raises:
-            ShardIntegrityError: If the member is damaged, which may be found after the last piece.
+            ShardIntegrityError: If the member is damaged; possibly only after the last piece.
         """
         member = sample.members[suffix]
         checking = member.crc32 is not None and self._is_due(member.number)
@@ -162,7 +162,7 @@ class ShardReader:
         self._here().checked[member.number] = True
 
     def expect(self, index: int, suffixes: Iterable[str]) -> None:
-        """Tell the kernel that some members of a sample are wanted soon."""
+        """Ask the kernel to read some members of a sample ahead."""
         sample = self.index.locate(index)
         file = self._file(sample)
         for suffix in suffixes:
@@ -178,7 +178,7 @@ class ShardReader:
         try:
             got = 0
             while got < len(view):
-                # Linux reads 2 GiB at most at a time.
+                # Linux reads at most 2 GiB at a time.
                 count = os.preadv(file.fd, [view[got:]], position + got)
                 if not count:
                     what = (
@@ -196,8 +196,8 @@ class ShardReader:
             file = state.open.get(sample.shard)
             if file is None:
                 file = state.open[sample.shard] = self._open_file(sample)
-                if len(state.open) > _MOST_OPEN:
-                    # Closed when the last reader lets go of it.
+                if len(state.open) > _MAX_OPEN:
+                    # Closed after its last reader is done.
                     state.open.popitem(last=False)
             state.open.move_to_end(sample.shard)
             return file
@@ -222,18 +222,18 @@ def _split(view: memoryview, *, checking: bool) -> Iterator[memoryview]:
 
 
 class _ProcessState:
-    """What one process has opened and checked."""
+    """Open files and checked members of one process."""
 
     def __init__(self, num_members: int) -> None:
         self.process = os.getpid()
         self.open: OrderedDict[int, _File] = OrderedDict()
-        # Held for look-ups and for opening a file, never while one is read.
+        # Held for look-ups and for opening a file, not while reading.
         self.lock = threading.Lock()
         self.checked = np.zeros(num_members, np.bool_)
 
 
 class _File:
-    """A descriptor that is closed with its last user."""
+    """A file descriptor that is closed after its last use."""
 
     def __init__(self, path: str) -> None:
         self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""How much memory this process may still take."""
+"""Memory that is available to this process."""
 
 import contextlib
 import os
@@ -8,10 +8,10 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def read_available_bytes(*, meminfo: Path = Path("/proc/meminfo"), cgroup: Path = _CGROUP) -> int:
-    """Return the memory that is free or can be freed, of the machine or of a container's limit.
+    """Return the available memory of the machine or of the container's limit, in bytes.
 
     Args:
-        meminfo: Linux's account of the machine.
+        meminfo: Memory information of the Linux kernel.
         cgroup: Folder of the control group (version 2).
     """
     return min(_read_machine(meminfo), _read_limit(cgroup))
@@ -30,9 +30,9 @@ def _read_limit(cgroup: Path) -> int:
         limit = (cgroup / "memory.max").read_text().strip()
         used = int((cgroup / "memory.current").read_text())
         stat = (cgroup / "memory.stat").read_text().split()
-        # Files that nobody looked at lately are given up first; they count as used.
+        # Inactive page cache counts as used but is reclaimed first.
         files = int(stat[stat.index("inactive_file") + 1])
         return max(int(limit) - used + files, 0)
     except (OSError, ValueError, IndexError):
-        # No control group, or one without limit ("max").
+        # No control group, or one without a limit ("max").
         return 1 << 62

@@ -1,4 +1,4 @@
-"""Which samples an epoch shows, in which order, to which rank."""
+"""Order of the samples of an epoch, and their distribution over ranks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,29 +13,28 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class EpochOrder:
-    """The order of samples, a function of its fields and the epoch alone.
+    """Order of the samples, determined by the fields and the epoch alone.
 
     An epoch's order sorts the samples by raw 64-bit numbers of PCG64, seeded by
-    `SeedSequence((seed, epoch))`: bit generators keep their stream between versions of numpy and
-    machines, which its shuffling does not promise. Rank r takes every world_size-th sample from
-    the r-th on, so that all ranks together walk through one global permutation.
+    `SeedSequence((seed, epoch))`: the stream of a bit generator is the same in all versions of
+    numpy and on all machines, which `shuffle` does not guarantee. Rank r takes every world_size-th
+    sample starting at the r-th, so that all ranks together follow one global permutation.
 
     Attributes:
         num_samples: Samples of the dataset.
         batch_size: Samples per batch and rank.
-        shuffle: Permute anew in each epoch; else the order of the shards.
+        shuffle: Use a new permutation in each epoch; otherwise the order of the shards.
         seed: Seed of the permutation.
         world_size: Number of ranks.
-        uneven: What becomes of samples that do not make one for every rank: `drop` leaves out at
-            most world_size - 1 at the end of the order, another few each epoch; `pad` repeats
-            from its beginning.
-        drop_last: Leave out the last batch when it is not full.
-        shard_window: Shuffle the shards, and samples only among this many neighbouring ones: for
-            disks and object stores that dislike jumps. None: among all.
-        shard_ends: int64 (num_shards,), samples up to the end of each shard.
+        uneven: Samples that do not divide among the ranks: `drop` leaves out at most world_size - 1
+            at the end of the order, other ones in each epoch; `pad` repeats samples from its start.
+        drop_last: Leave out an incomplete last batch.
+        shard_window: Shuffle the shards, and samples within groups of so many neighbouring shards, for
+            disks and object stores with slow random access. None: among all.
+        shard_ends: int64 (num_shards,), number of samples up to the end of each shard.
 
     Raises:
-        ValueError: If a field is out of range, or no rank would get a batch.
+        ValueError: If a field is out of range, or a rank would get no batch.
     """
 
     num_samples: int
@@ -49,7 +48,7 @@ class EpochOrder:
     shard_ends: Sequence[int] | Indices = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be an order."""
+        """Check the fields."""
         for name in ("num_samples", "batch_size", "world_size", "shard_window"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -74,7 +73,7 @@ class EpochOrder:
 
     @property
     def samples_per_rank(self) -> int:
-        """Samples that each rank is given in an epoch, those of a dropped last batch among them."""
+        """Samples of each rank in an epoch, including those of a dropped last batch."""
         if self.uneven == "drop":
             return self.num_samples // self.world_size
         return -(-self.num_samples // self.world_size)
@@ -114,12 +113,12 @@ class EpochOrder:
         return whole[rank :: self.world_size]
 
     def plan_batches(self, epoch: int, rank: int, *, start: int = 0) -> list[list[int]]:
-        """Return the batches of one rank from one batch on.
+        """Return the batches of one rank, starting at one batch.
 
         Args:
             epoch: The epoch.
             rank: The rank.
-            start: Batches to pass over.
+            start: Number of batches to skip.
         """
         samples, size = self.take_rank(epoch, rank).tolist(), self.batch_size
         return [samples[n * size : (n + 1) * size] for n in range(start, self.num_batches)]

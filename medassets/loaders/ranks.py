@@ -1,4 +1,4 @@
-"""Which part of a distributed job this process is."""
+"""Rank of this process in a distributed job."""
 
 import os
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ class Place:
     """One rank of a job.
 
     Attributes:
-        rank: Its number.
+        rank: Number of the rank.
         world_size: Number of ranks.
-        given: Whether the caller said so; else it was found out.
+        given: Whether the caller gave it; otherwise it was detected.
     """
 
     rank: int
@@ -21,10 +21,10 @@ class Place:
     given: bool = False
 
     def check_still(self) -> None:
-        """Notice a process group that was made after this place was found out.
+        """Check for a process group that was made after the rank was detected.
 
         Raises:
-            RuntimeError: If there is one that says otherwise: every rank would see all samples.
+            RuntimeError: If the process group has another rank: every rank would get all samples.
         """
         now = find_place(None, None)
         if not self.given and (now.rank, now.world_size) != (self.rank, self.world_size):
@@ -37,7 +37,7 @@ class Place:
 
 
 def find_place(rank: int | None, world_size: int | None) -> Place:
-    """Return this process's place: as given, of the process group, or of torchrun's environment.
+    """Return the rank of this process: as given, from the process group or from torchrun.
 
     Raises:
         ValueError: If only one of both is given, or the rank is not below the world size.

@@ -1,4 +1,4 @@
-"""Where a loader stands, as a small JSON-like dict for a checkpoint."""
+"""State of a loader: its position as a small JSON-like dict for a checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class Position:
-    """A place between two batches.
+    """A position between two batches.
 
     Attributes:
         epoch: The epoch.
-        batch: Batches of it handed to the caller so far.
+        batch: Number of its batches that the caller has received.
     """
 
     epoch: int = 0
@@ -26,7 +26,7 @@ class Position:
 
 
 def describe_order(order: EpochOrder, digest: int | None) -> State:
-    """Return everything that decides which samples a batch holds, and nothing that does not."""
+    """Return exactly the settings that determine which samples a batch holds."""
     shuffled, apart = order.shuffle, order.num_samples % order.world_size
     return {
         "num_samples": order.num_samples,
@@ -45,8 +45,8 @@ def encode_state(position: Position, order: State) -> State:
     """Return the state of a loader.
 
     Args:
-        position: Where it stands.
-        order: What `describe_order` says.
+        position: Position of the loader.
+        order: Result of `describe_order`.
     """
     return {
         "version": _VERSION,
@@ -57,14 +57,14 @@ def encode_state(position: Position, order: State) -> State:
 
 
 def decode_state(state: Mapping[str, Any], order: State, num_batches: int) -> Position:
-    """Return the position that a state holds, if it means the same batches here.
+    """Return the position of a state if it refers to the same batches.
 
     Raises:
-        ValueError: If it is none, or belongs to another order; names what differs.
+        ValueError: If it is not a state, or belongs to another order; the message names what differs.
     """
     try:
         version, saved = state["version"], dict(state["order"])
-        # Not int(): half an epoch is none.
+        # Not int(), which accepts fractions.
         position = Position(index(state["epoch"]), index(state["batch"]))
     except (KeyError, TypeError, ValueError) as error:
         msg = f"state of a loader: expected what state_dict() returned, got {state!r}"
@@ -79,7 +79,7 @@ def decode_state(state: Mapping[str, Any], order: State, num_batches: int) -> Po
     ]
     if differing:
         msg = (
-            f"the loader would not go on where the state was saved: {'; '.join(differing)}; give it "
+            f"the loader cannot continue from the saved state: {'; '.join(differing)}; give it "
             "the same settings, or start a new epoch with set_epoch()"
         )
         raise ValueError(msg)

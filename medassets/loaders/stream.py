@@ -1,4 +1,4 @@
-"""Volumes in the order of their shards, read ahead."""
+"""PyTorch iterable dataset of volumes in shard order."""
 
 from collections.abc import Iterator
 
@@ -14,26 +14,25 @@ from medassets.tars.lists import Source
 
 
 class VolumeStream(IterableDataset[Sample]):
-    """The iterable twin of `VolumeDataset`: plain sequential reading, for inference or statistics.
+    """Iterable variant of `VolumeDataset`: sequential reading, for inference or statistics.
 
-    Each rank reads a stretch of neighbouring samples, and each worker of a DataLoader a stretch of
-    that; the kernel is told of the next sample while one is handed over. Every rank gets the same
-    number of samples, and with equal workers the same number of batches. `len` counts samples: with
-    several workers, each with a last batch of its own, more batches may come than the `len` of a
-    DataLoader says.
+    Each rank reads a range of neighbouring samples, and each worker of a DataLoader a part of that
+    range; the kernel reads the next sample ahead. Every rank gets the same number of samples, and
+    with equal workers the same number of batches. `len` counts samples: with several workers, each
+    with its own last batch, there may be more batches than the `len` of a DataLoader.
 
     Args:
         source: As for `VolumeDataset`.
-        dtype: Of the volumes.
+        dtype: dtype of the volumes.
         check: When contents are compared with their checksums.
-        rank: Rank of this process; found out when both are None.
+        rank: Rank of this process; detected if both are None.
         world_size: Number of ranks.
         uneven: `pad` repeats samples from the beginning, `drop` leaves out at most world_size - 1
-            at the end, so that all ranks have as many.
+            at the end, so that all ranks have the same number.
 
     Raises:
-        ShardIntegrityError: If a shard is missing, cut off, or not what its record says.
-        ValueError: If an argument is unknown, or a rank would get no sample.
+        ShardIntegrityError: If a shard is missing, cut off, or differs from its record.
+        ValueError: If an argument is invalid, or a rank would get no sample.
     """
 
     def __init__(
@@ -56,17 +55,17 @@ class VolumeStream(IterableDataset[Sample]):
         )
 
     collate_fn = staticmethod(collate_samples)
-    """As that of `VolumeDataset`."""
+    """The same as of `VolumeDataset`."""
 
     def __len__(self) -> int:
-        """Return the number of samples of this rank, whatever the workers."""
+        """Return the number of samples of this rank, for any number of workers."""
         return self._order.samples_per_rank
 
     def __iter__(self) -> Iterator[Sample]:
         """Yield the samples of this rank, or of this worker's share of them.
 
         Raises:
-            ShardIntegrityError: If one is damaged; names shard, sample and remedy.
+            ShardIntegrityError: If a sample is damaged; the message names shard, sample and remedy.
         """
         numbers = self._take_share()
         for index, number in enumerate(numbers):
@@ -77,10 +76,10 @@ class VolumeStream(IterableDataset[Sample]):
     def _take_share(self) -> np.ndarray:
         worker = get_worker_info()
         if worker is None:
-            # Worker processes know of no process group; their parent has looked.
+            # Worker processes have no process group; their parent has checked.
             self._place.check_still()
         count = len(self)
         stretch = np.arange(self._place.rank * count, (self._place.rank + 1) * count)
-        # Beyond the end the order begins again: padding.
+        # Padding: after the end, the order starts again.
         stretch %= len(self.volumes)
         return stretch if worker is None else np.array_split(stretch, worker.num_workers)[worker.id]

@@ -1,4 +1,4 @@
-"""What loaders were built, and how much memory their batches will take."""
+"""Summary of loaders, and the memory that their batches take."""
 
 import os
 import shutil
@@ -10,30 +10,30 @@ from medassets.loaders.loader import Loader
 
 _SHARED_MEMORY = Path("/dev/shm")
 _MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
-# One in the caller's hands, one that its variable still holds while it asks for the next.
+# One that the caller uses, one that its variable still holds while it requests the next.
 _BATCHES_HANDED = 2
 
 
 @dataclass(frozen=True)
 class LoaderSummary:
-    """One loader in numbers.
+    """Settings and sizes of one loader.
 
     Attributes:
-        name: Split it is for.
+        name: Name of the split.
         num_samples: Samples of the dataset.
         num_batches: Batches per epoch and rank.
-        batch_size: Samples per batch, at most; fewer than asked for where a rank has no more.
+        batch_size: Maximum number of samples per batch; fewer than requested if a rank has no more.
         rank: Rank of this process.
         world_size: Number of ranks.
         workers: `thread` or `process`.
-        num_workers: Number of those.
+        num_workers: Number of workers.
         prefetch_factor: Batches fetched ahead per worker.
         shuffle: Whether epochs are permuted.
         seed: Seed of the permutations.
-        pinned: Whether batches lie in pinned memory.
-        batch_bytes: Bytes of the first sample's array, times the samples of the largest batch.
-        bytes_in_flight: Most bytes of batches alive at once in this process and its workers; no
-            more than there are in an epoch.
+        pinned: Whether batches are in pinned memory.
+        batch_bytes: Size of the first sample's array times the samples of the largest batch.
+        bytes_in_flight: Maximum size of the batches alive at once in this process and its workers;
+            at most that of an epoch.
     """
 
     name: str
@@ -52,7 +52,7 @@ class LoaderSummary:
     bytes_in_flight: int
 
     def __str__(self) -> str:
-        """Return one line for a person."""
+        """Return one line of text."""
         order = f"shuffled with seed {self.seed}" if self.shuffle else "in order"
         share = f", rank {self.rank} of {self.world_size}" if self.world_size > 1 else ""
         return (
@@ -71,11 +71,11 @@ class LoaderSummary:
 
 
 def summarize_loader(name: str, loader: Loader) -> LoaderSummary:
-    """Return what a loader will do.
+    """Summarize a loader.
 
     Args:
-        name: Split it is for.
-        loader: The loader; bytes are 0 where its dataset has no `sample_bytes`.
+        name: Name of the split.
+        loader: The loader; sizes are 0 if its dataset has no `sample_bytes`.
     """
     batch_size = min(loader.batch_size, loader.order.samples_per_rank)
     sample_bytes = getattr(loader.dataset, "sample_bytes", 0)
@@ -107,7 +107,7 @@ def find_memory_warnings(
     shared_bytes: int,
     local_ranks: int = 1,
 ) -> list[str]:
-    """Return what is too much for this machine, one sentence each.
+    """Return warnings about memory, one sentence each.
 
     Args:
         summaries: All loaders of one process.

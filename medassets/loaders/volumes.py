@@ -1,4 +1,4 @@
-"""CT volumes with reports and labels for PyTorch."""
+"""PyTorch dataset of CT volumes with reports and labels."""
 
 import math
 import reprlib
@@ -37,29 +37,29 @@ class _Described:
 
 
 class VolumeDataset(Dataset[Sample]):
-    """Volumes of one split, map-style: exact length, random access by offset.
+    """Map-style dataset of the volumes of one split.
 
     A sample is a dict:
 
-    - `volume`: (1, D, H, W) of the dtype asked for. Shards hold (H, W, D) in C order, so this is a
+    - `volume`: (1, D, H, W) of the requested dtype. Shards hold (H, W, D) in C order, so this is a
       view with strides (1, W * D, D) for D, H, W: no copy is made, and `.contiguous()` is cheapest
       on the GPU.
     - `report`: text, as stored;
-    - `labels`: float32 (num_classes,); (0,) where the shard has none, as the public loader does;
-    - `study_id`: from the json, the key where there is none; and `key`.
+    - `labels`: float32 (num_classes,); (0,) if the shard has none, as in the public loader;
+    - `study_id`: from the json, or else the key; and `key`.
 
-    Volumes lie in memory that is used again once no tensor, view or array looks at it any more.
+    The memory of volumes is reused after the last tensor, view or array of it is released.
 
     Args:
         source: `manifest.json`, a folder of shards, a pattern such as `shard-{000000..000314}.tar` or
             `*.tar`, or a list of those. Volumes are `.bin` or `.npy`, labels `.cls` or `.labels`.
-        dtype: Of the volumes. float32 costs one more pass over memory, twice the memory, and twice
-            the transfer to the GPU.
+        dtype: dtype of the volumes. float32 costs one more pass over memory, twice the memory, and
+            twice the transfer to the GPU.
         check: When contents are compared with their checksums: at their `first` read by this
             process, `always` or `never`.
 
     Raises:
-        ShardIntegrityError: If a shard is missing, cut off, or not what its record says.
+        ShardIntegrityError: If a shard is missing, cut off, or differs from its record.
         ValueError: If `dtype` or `check` is unknown.
     """
 
@@ -80,7 +80,7 @@ class VolumeDataset(Dataset[Sample]):
 
     @property
     def sample_bytes(self) -> int:
-        """Bytes of the first sample's volume as it is handed over."""
+        """Size of the first sample's volume as it is returned."""
         stored = self._describe(0).stored
         return math.prod(stored.shape) * self._dtype.itemsize
 
@@ -92,9 +92,9 @@ class VolumeDataset(Dataset[Sample]):
         """Return one sample.
 
         Raises:
-            IndexError: If there is no such sample.
-            ShardIntegrityError: If it is damaged; names shard, sample and remedy.
-            ValueError: If its dtype is wider than the one asked for.
+            IndexError: If the index is out of range.
+            ShardIntegrityError: If the sample is damaged; the message names shard, sample and remedy.
+            ValueError: If its dtype is wider than the requested one.
         """
         described = self._describe(index)
         out = empty_tensor(described.stored.shape, self._dtype)
@@ -102,7 +102,7 @@ class VolumeDataset(Dataset[Sample]):
         return {"volume": out.permute(2, 0, 1)[None], **described.facts}
 
     def __getitems__(self, indices: Sequence[int]) -> StackedSamples:
-        """Return several samples, read into one batch that `collate_fn` hands on.
+        """Return several samples, read into one batch that `collate_fn` returns as it is.
 
         Raises:
             ValueError: If their shapes differ.
@@ -119,7 +119,7 @@ class VolumeDataset(Dataset[Sample]):
     """Makes `volume (b, 1, D, H, W)`, `labels (b, num_classes)` and lists of the texts."""
 
     def expect(self, index: int) -> None:
-        """Tell the kernel that a sample is wanted soon."""
+        """Ask the kernel to read a sample ahead."""
         self._reader.expect(index, self.index.suffixes)
 
     def _describe(self, index: int) -> _Described:
@@ -144,7 +144,7 @@ class VolumeDataset(Dataset[Sample]):
     def _read_json(self, sample: IndexedSample) -> dict[str, Any]:
         document = self._reader.read_json(sample, "json") if "json" in sample.members else {}
         if not isinstance(document, dict):
-            raise self.index.damage(sample, "member .json holds no object")
+            raise self.index.damage(sample, "member .json is not an object")
         return document
 
     def _read_study(self, sample: IndexedSample, document: dict[str, Any]) -> str:
@@ -166,5 +166,5 @@ class VolumeDataset(Dataset[Sample]):
         if len(content) != 4 * count:
             what = f"member .{suffix} has {len(content)} bytes; expected {count} values of float32"
             raise self.index.damage(sample, what)
-        # A copy, because torch wants the byte order of the machine and writable memory.
+        # A copy, because torch requires native byte order and writable memory.
         return torch.from_numpy(np.frombuffer(content, "<f4").astype(np.float32))

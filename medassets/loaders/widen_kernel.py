@@ -1,7 +1,7 @@
-"""float16 to float32 on one core at the speed of memory, outside of Python's lock.
+"""Converts float16 to float32 on one core at memory bandwidth, without the GIL.
 
-numpy takes nine times as long. PyTorch is as fast, but shares every call of more than 32,767 values
-among its OpenMP threads: on a busy machine each such call waits for the slowest of them.
+numpy takes nine times as long. PyTorch is as fast, but divides every call of more than 32,767 values
+among its OpenMP threads; on a busy machine each call waits for the slowest thread.
 """
 
 import platform
@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 
 @intrinsic
 def _half_to_float(context: Any, bits: Any) -> Any:
-    """Read 16 bits as a float16; LLVM widens as many at once as the processor does."""
+    """Convert the bits of a float16 to float32; LLVM vectorizes it."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.fpext(builder.bitcast(args[0], ir.HalfType()), ir.FloatType())
@@ -32,7 +32,7 @@ def _widen(bits: Any, out: Any) -> None:
 
 
 def _has_instruction() -> bool:
-    # Without it LLVM calls a function that is not there, and the process ends.
+    # Without it LLVM calls a missing function, and the process ends.
     return platform.machine() not in ("x86_64", "AMD64") or bool(
         llvm.get_host_cpu_features().get("f16c")
     )
@@ -42,11 +42,11 @@ _HARDWARE = _has_instruction()
 
 
 def widen_half(values: npt.NDArray[np.float16], out: npt.NDArray[np.float32]) -> None:
-    """Widen float16 exactly; zeros, subnormals, infinities and NaN among them.
+    """Convert float16 to float32 exactly, including subnormals, infinities and NaN.
 
     Args:
-        values: Any length, C-contiguous, in the byte order of the machine.
-        out: As long, C-contiguous.
+        values: float16 (n,), C-contiguous, native byte order.
+        out: float32 (n,), C-contiguous.
     """
     if _HARDWARE:
         _widen(values.view(np.uint16), out)

@@ -177,8 +177,8 @@ DOCUMENT: dict[str, Any] = {"study_id": "a", "shape": list(SHAPE), "dtype": "flo
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"json": b"{"}, r"member \.json is no JSON"),
-        ({"json": b"[]"}, "holds no object"),
+        ({"json": b"{"}, r"member \.json is not JSON"),
+        ({"json": b"[]"}, "is not an object"),
         ({"json": b"{}"}, "shape None and dtype None; expected such as"),
         ({"json": json.dumps({**DOCUMENT, "shape": [5, 7]}).encode()}, r"has 770 bytes; float16"),
         ({"json": json.dumps({**DOCUMENT, "dtype": "object"}).encode()}, "dtype object"),
@@ -191,7 +191,7 @@ DOCUMENT: dict[str, Any] = {"study_id": "a", "shape": list(SHAPE), "dtype": "flo
         ({"bin": None, "npy": b"\x93NUMPY\x01\x00"}, r"member \.npy is no array"),
         ({"bin": None, "npy": encode_npy(np.zeros(3))[:-1]}, r"member \.npy has 151 bytes"),
         ({"bin": None, "npy": encode_npy(np.zeros((0, 3, 4)))}, "holds no value"),
-        ({"json": b"[" * 100_000}, r"member \.json is no JSON"),
+        ({"json": b"[" * 100_000}, r"member \.json is not JSON"),
         ({"json": json.dumps({**DOCUMENT, "num_classes": None}).encode()}, "num_classes None"),
         ({"json": json.dumps({**DOCUMENT, "num_classes": "18"}).encode()}, "num_classes '18'"),
         ({"json": json.dumps({**DOCUMENT, "shape": [float("inf")] * 3}).encode()}, r"shape \[inf"),
