@@ -1,4 +1,4 @@
-"""Names for the arrays that pass between rooms; axes are named in their order."""
+"""Type aliases of arrays; axes are named in their order."""
 
 from typing import Any, TypeAlias
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview | npt.NDArray[Any]
-"""Anything C-contiguous that can be written to a file as it stands."""
+"""A C-contiguous buffer that can be written to a file unchanged."""
 
 VolumeArray: TypeAlias = npt.NDArray[Any]
 """One CT volume, axes (i, j, k) as stored, any real dtype."""

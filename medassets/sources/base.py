@@ -1,4 +1,4 @@
-"""What every source of files can do; nothing here knows what the files hold."""
+"""Interface of every source of files, independent of their content."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,24 +8,24 @@ from typing import Protocol
 from medassets.samples import StagedFile
 
 OnBytes = Callable[[int], None]
-"""Told how many bytes more (or, after a restart, fewer) are at hand; 0 while a fetch waits.
+"""Called with the number of new bytes (negative after a restart); 0 while a fetch waits.
 
-Whatever it raises ends the fetch; what has arrived stays for the next one.
+An exception that it raises ends the fetch; received bytes are kept for the next one.
 """
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file of a source, as the source describes it.
+    """Facts of one file of a source.
 
     Attributes:
         path: Path inside the source, with forward slashes.
-        num_bytes: Size of the file, None where the source does not say.
-        sha256: Lower-case hex digest of the bytes, None where the source does not say.
-        revision: Revision the description belongs to, None where the source has none.
+        num_bytes: Size of the file, None if the source does not state it.
+        sha256: Lower-case hex digest of the bytes, None if the source does not state it.
+        revision: Revision of the description, None if the source has no revisions.
         uri: Name of the file for records, without credentials, hosts or machine paths.
-        git_sha1: Git blob id of the bytes, where that is the only digest the source knows.
-        mtime_ns: When the file was last changed, where files can change under one name.
+        git_sha1: Git blob id of the bytes, if that is the only digest the source states.
+        mtime_ns: Time of the last change in ns, if files can change under one name.
     """
 
     path: str
@@ -47,12 +47,12 @@ class Source(Protocol):
 
     @property
     def folder(self) -> Path | None:
-        """Top of the tree, None where it is on another machine."""
+        """Root folder, None if the source is on another machine."""
         ...
 
     @property
     def pinned(self) -> bool:
-        """Whether a revision names the same bytes for ever."""
+        """Whether a revision always names the same bytes."""
         ...
 
     @property
@@ -61,18 +61,18 @@ class Source(Protocol):
         ...
 
     def physical_path(self, path: str) -> str:
-        """Return the path of the file inside the source that holds what a path names.
+        """Return the path of the physical file that contains an item.
 
-        It is the path itself, unless the source sees many files in one.
+        It is the path itself, unless a file of the source contains several items.
         """
         ...
 
     def resolve_revision(self) -> str | None:
-        """Return the revision the source stands at now, None where it has none.
+        """Return the current revision of the source, None if it has no revisions.
 
         Raises:
             SourceAccessError: If the source refuses access.
-            SourceUnavailableError: If the source stays silent.
+            SourceUnavailableError: If the source does not respond.
         """
         ...
 
@@ -84,9 +84,9 @@ class Source(Protocol):
             revision: Revision to read at; None means the source's own.
 
         Raises:
-            CatalogError: If the source does not have the file, or never sends what it promised.
+            CatalogError: If the source does not have the file, or repeatedly sends other bytes than stated.
             SourceAccessError: If the source refuses access.
-            SourceUnavailableError: If the source stays silent.
+            SourceUnavailableError: If the source does not respond.
         """
         ...
 
@@ -100,28 +100,28 @@ class Source(Protocol):
         Raises:
             CatalogError: If a path could leave the source.
             SourceAccessError: If the source refuses access.
-            SourceUnavailableError: If the source stays silent.
+            SourceUnavailableError: If the source does not respond.
         """
         ...
 
     def fetch(
         self, file: RemoteFile, target: Path, *, on_bytes: OnBytes | None = None
     ) -> StagedFile:
-        """Bring one file to the local disk and check it.
+        """Copy one file to the local disk and check it.
 
         Args:
-            file: What `describe` said of the file.
-            target: Where the file is wanted. A local source leaves its file where it is.
-            on_bytes: Told of every piece that arrives.
+            file: Facts of the file from `describe`.
+            target: Path of the copy. A local source does not copy its files.
+            on_bytes: Called for every received piece.
 
         Returns:
-            The file on disk; size and digest are those of `file` wherever `file` states them.
+            The file on disk; size and digest equal those of `file` if it states them.
 
         Raises:
             SampleRejectedError: If the source does not have the file (`missing_upstream`), or
-                sends other bytes than it promised time and again (`checksum_mismatch`).
+                repeatedly sends other bytes than stated (`checksum_mismatch`).
             SourceAccessError: If the source refuses access.
-            SourceUnavailableError: If the source stays silent.
+            SourceUnavailableError: If the source does not respond.
             DiskSpaceError: If the disk is full.
         """
         ...

@@ -1,4 +1,4 @@
-"""How many bytes a staging folder may hold, agreed on by all processes that use it."""
+"""Byte budget of a staging folder, shared by all processes that use it."""
 
 import fcntl
 import json
@@ -21,12 +21,12 @@ _POLL_S = 0.25
 
 @dataclass(frozen=True)
 class StagedEntry:
-    """What a staging folder holds of one source file.
+    """Files of one source file in a staging folder.
 
     Attributes:
         path: Path inside the source.
-        num_bytes: Bytes on disk, finished or not.
-        partials: Files that are still arriving.
+        num_bytes: Size on disk, complete or not.
+        partials: Incomplete files.
     """
 
     path: str
@@ -35,7 +35,7 @@ class StagedEntry:
 
 
 def list_entries(folder: Path) -> dict[str, StagedEntry]:
-    """Return the finished and arriving files of a staging folder, by path inside the source."""
+    """Return the complete and incomplete files of a staging folder, by path inside the source."""
     sizes: dict[str, int] = {}
     partials: dict[str, tuple[Path, ...]] = {}
     for base, folders, names in os.walk(folder):
@@ -55,7 +55,7 @@ def list_entries(folder: Path) -> dict[str, StagedEntry]:
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; it is taken for moments only."""
+    """Hold the folder's lock; only for short operations."""
     with lock_file(folder / ".budget.lock"):
         yield
 
@@ -63,11 +63,11 @@ def lock_folder(folder: Path) -> Iterator[None]:
 def read_reservations(folder: Path) -> dict[str, int]:
     """Return path and bytes of every file that a living process is fetching.
 
-    Reservations of dead processes are removed. To be called with the folder's lock.
+    Reservations of dead processes are removed. Requires the folder's lock.
     """
     reserved: dict[str, int] = {}
     for path in sorted((folder / _RESERVATIONS).glob("*.json")):
-        # A reservation ends without the folder's lock, so it may be gone at any moment.
+        # A reservation ends without the folder's lock, so its file may disappear at any time.
         with suppress(FileNotFoundError), path.open("rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -75,13 +75,13 @@ def read_reservations(folder: Path) -> dict[str, int]:
                 for name, num_bytes in json.loads(file.read()).items():
                     reserved[name] = max(num_bytes, reserved.get(name, 0))
             else:
-                # Its owner holds the lock for as long as it lives.
+                # Its owner holds the lock while it is alive.
                 path.unlink(missing_ok=True)
     return reserved
 
 
 def remove_reservations(folder: Path) -> None:
-    """Remove the place of reservations if it is empty. To be called with the folder's lock."""
+    """Remove the folder of reservations if it is empty. Requires the folder's lock."""
     with suppress(OSError):
         (folder / _RESERVATIONS).rmdir()
 
@@ -95,17 +95,17 @@ def reserve_bytes(
     timeout_s: float,
     tick: Callable[[], None],
 ) -> Iterator[None]:
-    """Hold room for some files while they are fetched; wait until there is enough.
+    """Reserve space for some files while they are fetched; wait until there is enough.
 
-    All files are granted together, so that two processes never each wait for the other's half.
-    Files that are there already are granted at once: using them is what frees room.
+    All files are granted together, so that two processes never wait for each other. Files that
+    are complete already are granted at once: using them frees space.
 
     Args:
         folder: Staging folder.
         sizes: Path inside the source and full size of each file.
-        budget_bytes: Most bytes the folder may hold.
-        timeout_s: Longest wait for others to free room.
-        tick: Called several times a second while waiting; what it raises ends the wait.
+        budget_bytes: Maximum size of the folder.
+        timeout_s: Maximum wait for other processes to free space, in s.
+        tick: Called several times per second while waiting; an exception ends the wait.
 
     Raises:
         DiskSpaceError: If the files can never fit, or room was not freed in time.

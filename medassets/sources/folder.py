@@ -1,4 +1,4 @@
-"""A tree of files on a disk of this machine."""
+"""Source of files in a local folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from medassets.storage.unreadable import unreadable_as_rejection
 
 @dataclass(frozen=True)
 class FolderSource:
-    """Files of one folder, read where they are.
+    """Files of one folder, read in place.
 
-    Names of files in records are `file:<path inside the folder>`: the folder itself may lie
-    elsewhere on the next machine, and equal inputs must make equal shards. A file that is
-    reached through a link out of the folder does not belong to the source.
+    Names of files in records are `file:<path inside the folder>`: another machine may have the
+    folder elsewhere, and equal inputs must make equal shards. A file behind a link that leads out
+    of the folder does not belong to the source.
 
     Attributes:
-        folder: Top of the tree.
+        folder: Root folder.
     """
 
     folder: Path
 
     @property
     def uri(self) -> str:
-        """Name of the source for records; says nothing of this machine."""
+        """Name of the source for records, without paths of this machine."""
         return "file:"
 
     @property
@@ -42,20 +42,20 @@ class FolderSource:
         return True
 
     def physical_path(self, path: str) -> str:
-        """Return the path itself: a file holds one item, or what an item is cut from."""
+        """Return the path itself: each path names one physical file."""
         return path
 
     def locate(self, path: str) -> Path | None:
-        """Return where a file is; None if there is none, or a link leads out of the folder.
+        """Return the local path of a file; None if it is missing or a link leads out of the folder.
 
         Raises:
-            CatalogError: If the path leaves the folder by its parts.
+            CatalogError: If the path contains parts that leave the folder.
         """
         place = self.folder / check_member_path(path)
         if not place.is_file():
             return None
         if not place.resolve().is_relative_to(self.folder.resolve()):
-            # Not followed, and not fatal: one link does not cost the others their shards.
+            # Not followed and not fatal: one link must not fail the shards of other files.
             return None
         return place
 
@@ -87,7 +87,7 @@ class FolderSource:
         """Return sizes and mtimes of files; their digests only come with `fetch`.
 
         Raises:
-            CatalogError: If a path leaves the folder by its parts.
+            CatalogError: If a path contains parts that leave the folder.
         """
         found = ((path, self._describe(path)) for path in paths)
         return {path: file for path, file in found if file is not None}
@@ -100,7 +100,7 @@ class FolderSource:
         Raises:
             SampleRejectedError: If the folder does not have the file, it is a link out of it, or
                 it cannot be read.
-            CatalogError: If its path leaves the folder by its parts.
+            CatalogError: If its path contains parts that leave the folder.
         """
         with unreadable_as_rejection():
             place = self.locate(file.path)
@@ -121,7 +121,7 @@ class FolderSource:
                 place = self.locate(path)
                 stat = place.stat() if place is not None else None
         except SampleRejectedError:
-            # It is there; `fetch` says why it cannot be had.
+            # It exists; `fetch` raises the reason why it cannot be read.
             return RemoteFile(path, None, None, None, f"file:{path}")
         if stat is None:
             return None

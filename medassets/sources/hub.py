@@ -1,4 +1,4 @@
-"""A dataset repository on the Hugging Face Hub, or on a hub that speaks its language."""
+"""Source of files in a dataset repository on the Hugging Face Hub or a compatible server."""
 
 import re
 import tempfile
@@ -26,18 +26,18 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class HubSource:
-    """Files of one dataset repository, by our own download loop on the client's public calls.
+    """Files of one dataset repository, downloaded with resume, digests and retries.
 
-    The client checks no digest, does not resume after a kill and does not retry a reset; this
-    does. Making one touches neither network nor environment.
+    The Hub's client checks no digest, does not resume after a kill and does not retry after a
+    connection reset. Creating a source accesses neither network nor environment.
 
     Attributes:
         repo_id: `<org>/<name>`.
         revision: Branch, tag or commit.
         endpoint: Base URL of the hub; None means $HF_ENDPOINT or the public hub.
-        token: Token; None means $HF_TOKEN or the stored login, False means none.
-        cache_folder: Where tables are kept between reads, by digest; None keeps none.
-        policy: Timeouts and patience.
+        token: Token; None means $HF_TOKEN or the stored login, False means no token.
+        cache_folder: Folder in which tables are cached by digest; None: no cache.
+        policy: Timeouts and retries.
     """
 
     repo_id: str
@@ -49,40 +49,40 @@ class HubSource:
 
     @property
     def uri(self) -> str:
-        """Name of the source for records: the same on every mirror."""
+        """Name of the source for records; equal on every mirror."""
         return f"hf://datasets/{self.repo_id}"
 
     @property
     def folder(self) -> None:
-        """None: files have to be fetched."""
+        """None: files must be fetched."""
 
     @property
     def pinned(self) -> bool:
-        """True: a commit names the same bytes for ever."""
+        """True: a commit always names the same bytes."""
         return True
 
     @property
     def is_local(self) -> bool:
-        """False: files have to be fetched."""
+        """False: files must be fetched."""
         return False
 
     def physical_path(self, path: str) -> str:
-        """Return the path itself: a file holds one item, or what an item is cut from."""
+        """Return the path itself: each path names one physical file."""
         return path
 
     @property
     def client(self) -> HubClient:
-        """The repository, for single requests."""
+        """Client for single requests to the repository."""
         return HubClient(
             self.repo_id, chosen_endpoint=self.endpoint, token=self.token, policy=self.policy
         )
 
     def resolve_revision(self) -> str:
-        """Return the commit sha; a revision that is one already is not asked for.
+        """Return the commit sha; without a request if the revision is one.
 
         Raises:
-            SourceAccessError: If the hub refuses access, or knows no such repository or revision.
-            SourceUnavailableError: If the hub does not answer, however often it is asked.
+            SourceAccessError: If the hub refuses access, or the repository or revision does not exist.
+            SourceUnavailableError: If the hub does not respond after all retries.
         """
         if _COMMIT.fullmatch(self.revision):
             return self.revision
@@ -92,9 +92,9 @@ class HubSource:
         """Return the whole content of a small file, checked.
 
         Raises:
-            CatalogError: If the repository does not have it, or never sends what it promised.
+            CatalogError: If the repository does not have it, or repeatedly sends other bytes than stated.
             SourceAccessError: If the hub refuses access.
-            SourceUnavailableError: If the hub does not answer, however often it is asked.
+            SourceUnavailableError: If the hub does not respond after all retries.
         """
         found = self.describe([path], revision=revision).get(path)
         if found is None:
@@ -114,8 +114,8 @@ class HubSource:
 
         Raises:
             CatalogError: If a path could leave the repository.
-            SourceAccessError: If the hub refuses access, or knows no such repository or revision.
-            SourceUnavailableError: If the hub does not answer, however often it is asked.
+            SourceAccessError: If the hub refuses access, or the repository or revision does not exist.
+            SourceUnavailableError: If the hub does not respond after all retries.
         """
         wanted = list(dict.fromkeys(check_member_path(path) for path in paths))
         step = self.policy.paths_per_request
@@ -131,7 +131,7 @@ class HubSource:
     def _describe_one(self, row: "RepoFile", revision: str) -> RemoteFile:
         sha256 = row.lfs.sha256 if row.lfs is not None else None
         git_sha1 = None if sha256 is not None else row.blob_id
-        # Digests become part of file names, so a hub may not put anything else there.
+        # Digests become part of file names, so nothing else may be accepted.
         right = (
             _SHA256.fullmatch(sha256) if sha256 is not None else _COMMIT.fullmatch(git_sha1 or "")
         )
@@ -150,13 +150,13 @@ class HubSource:
     def fetch(
         self, file: RemoteFile, target: Path, *, on_bytes: OnBytes | None = None
     ) -> StagedFile:
-        """Download one file to `target`, going on where a killed process stopped.
+        """Download one file to `target`, resuming a partial download.
 
         Raises:
             SampleRejectedError: If the repository does not have the file (`missing_upstream`), or
-                sends other bytes than promised time and again (`checksum_mismatch`).
+                repeatedly sends other bytes than stated (`checksum_mismatch`).
             SourceAccessError: If the hub refuses access.
-            SourceUnavailableError: If the hub does not answer, however often it is asked.
+            SourceUnavailableError: If the hub does not respond after all retries.
             DiskSpaceError: If the disk is full.
         """
         known = file

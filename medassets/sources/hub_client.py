@@ -1,4 +1,4 @@
-"""Single requests to a hub on the client's public calls: timeouts, one limiter, no secrets out."""
+"""Single requests to a hub: timeouts, rate limit, and errors without secrets."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 def prepare_client_library() -> None:
-    """Set what the client library reads when it is imported; a user's own setting stays.
+    """Set environment variables that the client library reads on import; a user's setting is kept.
 
     Its telemetry asks the hub for more than we need, and its Xet transfer leaves HTTP for a path
     that knows neither our checks nor our resume.
@@ -59,17 +59,17 @@ class HubClient:
 
     @property
     def endpoint(self) -> str:
-        """Base URL of the hub, without a slash at its end."""
+        """Base URL of the hub, without a trailing slash."""
         chosen = self.chosen_endpoint or os.environ.get("HF_ENDPOINT") or _DEFAULT_ENDPOINT
         return chosen.rstrip("/")
 
     @property
     def limiter(self) -> RateLimiter:
-        """The process's limiter of this hub."""
+        """Rate limiter of this hub."""
         return shared_limiter(self.endpoint)
 
     def headers(self) -> dict[str, str]:
-        """Return the headers of a request, the token among them.
+        """Return the headers of a request, including the token.
 
         Raises:
             SourceAccessError: If the token cannot stand in a header, or one is required and
@@ -96,7 +96,7 @@ class HubClient:
         return headers
 
     def attempt(self, work: Callable[[dict[str, str]], T]) -> T | Failure:
-        """Run one request; a failure comes back as a value.
+        """Run one request; a failure is returned as a value.
 
         The errors of the client library hold the request with its token, so none of them may be
         the cause or context of an error of ours.
@@ -161,7 +161,7 @@ class HubClient:
             attempts.wait_after(result)
 
     def read_commit(self, revision: str) -> str:
-        """Return the commit sha that a branch, tag or commit stands for.
+        """Return the commit sha of a branch, tag or commit.
 
         Raises:
             SourceAccessError: If the hub refuses access, or knows no such repository or revision.
@@ -187,7 +187,7 @@ class HubClient:
         return sha
 
     def read_paths_info(self, paths: Sequence[str], *, revision: str) -> "list[RepoFile]":
-        """Return what the hub knows of files; unknown ones and folders are left out.
+        """Return the hub's facts of files; missing files and folders are left out.
 
         The client's own `get_paths_info` takes no timeout, so its request is sent from here.
 
@@ -225,7 +225,7 @@ class HubClient:
     def open_file(
         self, path: str, *, revision: str, offset: int, headers: dict[str, str]
     ) -> Iterator["httpx2.Response"]:
-        """Open the bytes of a file from an offset on; to be used inside `attempt`.
+        """Open the bytes of a file from an offset; for use inside `attempt`.
 
         Yields:
             An answer with status 200 (whole file), 206 or 416.

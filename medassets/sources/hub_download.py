@@ -1,4 +1,4 @@
-"""Download of one file: resumed across processes, checked, bounded in patience."""
+"""Download of one file, resumed across processes, checked, with limited retries."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ _LOOK_UP_S = 1.0
 def download_file(
     client: HubClient, file: RemoteFile, target: Path, *, on_bytes: OnBytes | None = None
 ) -> str:
-    """Bring one file of a repository to `target` and return its sha256.
+    """Download one file of a repository to `target` and return its sha256.
 
     Bytes gather in `<target>.<digest>.part`; a killed download goes on from there. One process
     at a time works on a target, and a target that is already right is taken as it is.
@@ -61,7 +61,7 @@ def download_file(
 
 
 def note_path(target: Path) -> Path:
-    """Return the hidden file that describes a staged file; the evidence that it was staged here."""
+    """Return the path of the hidden file that records the staging of a file."""
     return target.with_name(f".{target.name}.staged.json")
 
 
@@ -70,7 +70,7 @@ def _is_staged(target: Path) -> bool:
 
 
 def remove_partials(target: Path, *, keep: Path | None = None) -> None:
-    """Remove what earlier downloads of a target left behind; `keep` is spared."""
+    """Remove partial files of earlier downloads of a target, except `keep`."""
     pattern = re.compile(re.escape(target.name) + r"\.[0-9a-f]{40,64}\.part")
     if not target.parent.is_dir():
         return
@@ -82,7 +82,7 @@ def remove_partials(target: Path, *, keep: Path | None = None) -> None:
 def _fill(
     client: HubClient, file: RemoteFile, part: PartialFile, tick: Callable[[], None] | None
 ) -> None:
-    """Ask for the missing bytes until they are all there and right."""
+    """Request the missing bytes until the file is complete and has the stated digest."""
     attempts = Attempts(client.policy, client.limiter, what=file.uri, tick=tick)
     num_wrong = 0
     while not part.is_right():
@@ -102,7 +102,7 @@ def _fill(
         num_wrong += is_wrong
         if num_wrong >= client.policy.max_wrong_bytes:
             raise _wrong_bytes_error(file, num_wrong)
-        # Wrong bytes have their own count, so that they end as what they are.
+        # Wrong bytes are counted apart, so that they are reported as a checksum mismatch.
         progressed = is_wrong or part.best_bytes - best >= client.policy.progress_bytes
         attempts.wait_after(failure, progressed=progressed)
 
@@ -110,7 +110,7 @@ def _fill(
 def _receive(
     client: HubClient, file: RemoteFile, part: PartialFile, headers: dict[str, str]
 ) -> Failure | None:
-    """Take in one answer; None if it ran to its end."""
+    """Read one response; None if it is complete."""
     revision = file.revision or "main"
     with client.open_file(
         file.path, revision=revision, offset=part.num_bytes, headers=headers
@@ -131,7 +131,7 @@ def _receive(
 
 
 def _align(response: "httpx2.Response", file: RemoteFile, part: PartialFile) -> Failure | None:
-    """Make the partial file end where the answer begins."""
+    """Truncate the partial file to the start of the response."""
     if response.headers.get("content-type", "").startswith("text/html") and not any(
         "x-repo-commit" in answer.headers for answer in (*response.history, response)
     ):
@@ -173,7 +173,7 @@ def _wrong_bytes_error(file: RemoteFile, num_wrong: int) -> SampleRejectedError:
 
 
 def _adopt_target(target: Path, file: RemoteFile, on_bytes: OnBytes | None) -> str | None:
-    """Return the sha256 of a target that is already right, None if there is work to do."""
+    """Return the sha256 of a target that is already complete, None otherwise."""
     try:
         if target.stat().st_size != file.num_bytes:
             return None
@@ -189,7 +189,7 @@ def _adopt_target(target: Path, file: RemoteFile, on_bytes: OnBytes | None) -> s
 
 @contextmanager
 def _lock_ticking(path: Path, timeout_s: float, tick: Callable[[], None] | None) -> Iterator[None]:
-    """Hold a lock; while it is another's, `tick` can end the wait."""
+    """Hold a lock; `tick` can end the wait for it."""
     waited = 0.0
     with ExitStack() as stack:
         while True:

@@ -1,4 +1,4 @@
-"""What went wrong between us and a hub, and whether asking again can help."""
+"""Failures of requests to a hub, and whether a retry can help."""
 
 import re
 import time
@@ -18,7 +18,7 @@ _LONGEST_TEXT = 300
 
 
 class FailureKind(StrEnum):
-    """How a failed request is to be met."""
+    """Kind of a failed request, which determines whether it is retried."""
 
     ACCESS = "access"
     MISSING_FILE = "missing_file"
@@ -36,7 +36,7 @@ RETRYABLE = frozenset(
 
 @dataclass(frozen=True)
 class Failure:
-    """One failed attempt, in words that hold no secret.
+    """One failed attempt, with a message without secrets.
 
     Attributes:
         kind: What to do about it.
@@ -49,7 +49,7 @@ class Failure:
     retry_after_s: float | None = None
 
     def to_error(self) -> MedassetsError:
-        """Return the error to raise when no further attempt is made."""
+        """Return the error to raise after the last attempt."""
         if self.kind is FailureKind.ACCESS:
             return SourceAccessError(self.message)
         return SourceUnavailableError(self.message)
@@ -57,7 +57,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asked, for messages that tell the user what to do.
+    """Repository and login of a request, for error messages with a remedy.
 
     Attributes:
         repo_id: Dataset that was asked for.
@@ -71,19 +71,19 @@ class Caller:
 
     @property
     def page(self) -> str:
-        """Page of the dataset, where access is asked for."""
+        """Page of the dataset on which users request access."""
         return f"{self.endpoint}/datasets/{self.repo_id}"
 
     @property
     def token_hint(self) -> str:
-        """What there is to say about the token that was or was not sent."""
+        """Remedy that depends on whether a token was sent."""
         if self.has_token:
             return "the token that was sent (HF_TOKEN or the stored login) may not read it"
         return "no token was sent: set HF_TOKEN to a token of an account that may read it"
 
 
 def clean_text(text: str, *, secret: str = "") -> str:
-    """Return text without the token, without query strings of signed links, on one short line."""
+    """Return text on one short line, without the token and query strings of signed links."""
     if secret:
         text = text.replace(secret, "<token>")
     text = " ".join(_QUERY.sub("", text).split())
@@ -91,7 +91,7 @@ def clean_text(text: str, *, secret: str = "") -> str:
 
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the pause a hub asks for in seconds, None if it names none.
+    """Return the pause that a hub requests, in s; None if it requests none.
 
     Args:
         headers: Response headers, looked up in lower case.
@@ -112,7 +112,7 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def explain_http_error(error: "HfHubHTTPError", caller: Caller, *, secret: str) -> Failure:
-    """Turn an error answer into a failure; gated, bad token and missing repository told apart."""
+    """Convert an error response into a failure; gated, bad token and missing repository differ."""
     status = error.response.status_code
     said = clean_text(f"HTTP {status}. {error.server_message or ''}", secret=secret).rstrip(". ")
     access = _explain_refusal(error, caller, said)
@@ -125,7 +125,7 @@ def explain_http_error(error: "HfHubHTTPError", caller: Caller, *, secret: str) 
     if status == 429:
         return Failure(FailureKind.BUSY, f"{where} asks to slow down ({said})", pause)
     if status in (401, 403, 408, 425) or status >= 500:
-        # A 401 or 403 that comes this far is not the hub's: a signed link to its storage ran out.
+        # A 401 or 403 here is not from the hub's API: a signed link to its storage has expired.
         return Failure(FailureKind.BROKEN, f"{where} failed ({said})", pause)
     return Failure(FailureKind.REFUSED, f"{where} gave an answer no retry can mend ({said})")
 
@@ -139,7 +139,7 @@ def _explain_refusal(error: "HfHubHTTPError", caller: Caller, said: str) -> str 
     )
 
     repo, page, hint = caller.repo_id, caller.page, caller.token_hint
-    # GatedRepoError is a RepositoryNotFoundError too, so it is asked for first.
+    # GatedRepoError is a RepositoryNotFoundError too, so it is checked first.
     if isinstance(error, GatedRepoError):
         return f"dataset {repo} is gated: ask for access at {page}; {hint} ({said})"
     if isinstance(error, RevisionNotFoundError):

@@ -1,4 +1,4 @@
-"""A file that is still arriving: what it holds, and whether it is what was promised."""
+"""Incomplete download of a file: its bytes so far and their digest."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ def partial_path(target: Path, file: RemoteFile) -> Path:
 
 
 class PartialFile:
-    """Bytes of one file in the order they arrive, hashed as they are written.
+    """Received bytes of one file, hashed as they are written.
 
     Attributes:
         path: Where they are.
@@ -52,7 +52,7 @@ class PartialFile:
         self._git = hashlib.sha1(b"blob %d\0" % self._expected, usedforsecurity=False)
 
     def take_over(self) -> None:
-        """Hash what is there already; more than was promised is thrown away."""
+        """Hash the bytes of an earlier process; bytes beyond the stated size are discarded."""
         if os.fstat(self._fd).st_size > self._expected:
             os.ftruncate(self._fd, 0)
         while piece := os.read(self._fd, _READ_BYTES):
@@ -68,22 +68,22 @@ class PartialFile:
 
     @property
     def is_complete(self) -> bool:
-        """Whether as many bytes are there as were promised."""
+        """Whether the file has the stated size."""
         return self.num_bytes == self._expected
 
     @property
     def sha256(self) -> str:
-        """Hex digest of the bytes so far."""
+        """Hex digest of the received bytes."""
         return self._sha256.hexdigest()
 
     def is_right(self) -> bool:
-        """Say whether the bytes are the promised ones."""
+        """Return whether the bytes have the stated digest."""
         if self._file.sha256 is not None:
             return self.is_complete and self.sha256 == self._file.sha256
         return self.is_complete and self._git.hexdigest() == self._file.git_sha1
 
     def append(self, piece: bytes) -> bool:
-        """Write a piece behind what is there; False, and nothing written, if it is too long."""
+        """Append a piece; return False, and write nothing, if it is too long."""
         if self.num_bytes + len(piece) > self._expected:
             return False
         with explain_no_space(self.path, self._expected - self.num_bytes):
@@ -92,14 +92,14 @@ class PartialFile:
         return True
 
     def restart(self) -> None:
-        """Throw away what is there."""
+        """Discard all received bytes."""
         os.ftruncate(self._fd, 0)
         os.lseek(self._fd, 0, os.SEEK_SET)
         self._on_bytes(-self.num_bytes)
         self._start_digests()
 
     def close(self) -> None:
-        """Close the file; what is there stays for the next process."""
+        """Close the file; received bytes are kept for the next process."""
         os.close(self._fd)
 
 
@@ -107,7 +107,7 @@ class PartialFile:
 def open_partial(
     path: Path, file: RemoteFile, *, on_bytes: OnBytes | None = None
 ) -> Iterator[PartialFile]:
-    """Open a partial file for the length of a block."""
+    """Open a partial file for a `with` block."""
     part = PartialFile(path, file, on_bytes=on_bytes)
     try:
         part.take_over()

@@ -1,4 +1,4 @@
-"""How often and how patiently a hub is asked again."""
+"""Retry policy of requests to a hub."""
 
 import logging
 import random
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class HubPolicy:
-    """Patience towards a hub.
+    """Timeouts and retries of requests to a hub.
 
     Attributes:
         max_attempts: Failures in a row, without progress between them, that end a request.
@@ -45,13 +45,13 @@ class HubPolicy:
     lock_timeout_s: float = 3600.0
 
     def backoff_s(self, num_failed: int) -> float:
-        """Return the pause after so many failures in a row, in seconds, spread by a quarter."""
+        """Return the pause after a number of consecutive failures, in s, with 25 % jitter."""
         pause = self.first_backoff_s * 2.0 ** min(num_failed - 1, 30)
         return min(pause, self.longest_backoff_s) * random.uniform(0.75, 1.25)
 
 
 class Attempts:
-    """Counts the failures of one request, waits between attempts, and ends a hopeless one."""
+    """Counts the failures of one request, waits between attempts, and gives up after the last."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Attempts:
         what: str,
         tick: Callable[[], None] | None = None,
     ) -> None:
-        """Start with no failure.
+        """Start without failures.
 
         Args:
             policy: When to give up.
@@ -76,7 +76,7 @@ class Attempts:
         self._num_failed = 0
 
     def wait_for_turn(self) -> None:
-        """Return when the hub may be asked."""
+        """Wait until a request may be sent."""
         self._limiter.wait(tick=self._tick)
 
     def wait_after(self, failure: Failure, *, progressed: bool = False) -> None:

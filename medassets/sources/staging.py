@@ -1,4 +1,4 @@
-"""The folder where remote files wait on a local disk until their shard is made."""
+"""Local folder that holds remote files until their shard is built."""
 
 import json
 import threading
@@ -33,10 +33,10 @@ _REPORT_S = 0.2
 
 @dataclass(frozen=True)
 class StagingUsage:
-    """What a staging folder holds.
+    """Usage of a staging folder.
 
     Attributes:
-        num_files: Source files, finished or still arriving.
+        num_files: Number of source files, complete or not.
         num_bytes: Their bytes on disk.
         budget_bytes: Most bytes the folder may hold.
     """
@@ -50,8 +50,8 @@ class StagingUsage:
 class Staging:
     """Checked copies of remote files, under one budget for all processes.
 
-    A finished file lies at `<folder>/<path>`, its digest beside it in `.<name>.staged.json`, so
-    that a later process takes it over without hashing it as long as size and mtime are the same.
+    A complete file is at `<folder>/<path>`, with its digest beside it in `.<name>.staged.json`, so
+    that a later process uses it without hashing as long as size and mtime are the same.
 
     Attributes:
         folder: Where files are staged; one per dataset.
@@ -71,9 +71,9 @@ class Staging:
         num_workers: int = 4,
         on_bytes: OnBytes | None = None,
     ) -> dict[str, Staged]:
-        """Bring files to the local disk, checked; those that are there are not fetched again.
+        """Copy files to the local disk and check them; complete files are not fetched again.
 
-        Files of a local source stay where they are and use none of the budget.
+        Files of a local source are used in place and do not count towards the budget.
 
         Args:
             source: Where the files come from.
@@ -116,7 +116,7 @@ class Staging:
             )
 
     def lookup(self, paths: Iterable[str], *, revision: str | None) -> dict[str, StagedFile]:
-        """Return the files that are staged at a revision, without asking the source."""
+        """Return the files that are staged at a revision, without a request to the source."""
         found = {path: self._read_note(path) for path in paths}
         return {
             path: staged
@@ -125,9 +125,9 @@ class Staging:
         }
 
     def release(self, paths: Iterable[str]) -> None:
-        """Remove staged files and whatever belongs to them.
+        """Remove staged files with their digests and partial downloads.
 
-        A file that another process is staging at this moment is left to it.
+        A file that another process is staging is not removed.
 
         Args:
             paths: Paths inside the source; those that are not staged are passed over.
@@ -143,7 +143,7 @@ class Staging:
             self._prune(checked, reserved)
 
     def usage(self) -> StagingUsage:
-        """Return what the folder holds now."""
+        """Return the current usage of the folder."""
         entries = list_entries(self.folder)
         total = sum(entry.num_bytes for entry in entries.values())
         return StagingUsage(len(entries), total, self.budget_bytes)
@@ -167,7 +167,7 @@ class Staging:
         return note_path(self.folder / path)
 
     def _read_note(self, path: str) -> StagedFile | None:
-        """Return a staged file if it still is the one that was checked."""
+        """Return a staged file if it is unchanged since it was checked."""
         place = self.folder / path
         try:
             note = json.loads(self._note_path(path).read_bytes())
@@ -202,7 +202,7 @@ class Staging:
         place.with_name(f".{place.name}.lock").unlink(missing_ok=True)
 
     def _prune(self, paths: Sequence[str], reserved: Mapping[str, int]) -> None:
-        """Remove folders that are empty now, unless a file is about to arrive in them."""
+        """Remove empty folders, unless a file is reserved in them."""
         busy = {parent for path in reserved for parent in Path(path).parents}
         parents = {parent for path in paths for parent in Path(path).parents} - busy - {Path()}
         for parent in sorted(parents, key=lambda p: len(p.parts), reverse=True):
@@ -221,7 +221,7 @@ def _fetch(source: Source, file: RemoteFile, target: Path, note: OnBytes) -> Sta
 
 
 class _Meter:
-    """Adds up bytes from many threads, and stops them."""
+    """Sums bytes of many threads, and stops the threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -247,7 +247,7 @@ def _run_all(
     num_workers: int,
     on_bytes: OnBytes | None,
 ) -> dict[str, Staged]:
-    """Run the work for every file on threads; the first error stops all of them."""
+    """Process every file on threads; the first error stops all of them."""
     meter = _Meter()
     with ThreadPoolExecutor(max_workers=num_workers, thread_name_prefix="stage") as pool:
         futures = {path: pool.submit(work, file, meter.note) for path, file in files.items()}

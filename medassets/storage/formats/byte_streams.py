@@ -1,4 +1,4 @@
-"""Bytes of a file from first to last: as they lie there, or inflated."""
+"""Sequential reading of the bytes of a file, plain or inflated."""
 
 import io
 from typing import IO, Any, NoReturn, Protocol
@@ -8,11 +8,11 @@ from isal import igzip_lib
 from medassets.errors import Reason, SampleRejectedError
 
 MAX_DEFLATE_RATIO = 1032
-"""Deflate cannot do better. Source: RFC 1951, 258 bytes from 2 bits."""
+"""Maximum ratio of deflate. Source: RFC 1951, 258 bytes from 2 bits."""
 
-# Read in pieces that stay in the second-level cache; smaller costs calls, larger nothing gained.
+# Pieces stay in the second-level cache; smaller ones cost calls, larger ones gain nothing.
 _READ_BYTES = 1 << 18
-# Pieces read at once: the directory of a zip file of 40,000 arrays fits.
+# Limit of one read: the directory of a zip file of 40,000 arrays fits.
 _MAX_PIECE_BYTES = 1 << 22
 _InflateError: Any = igzip_lib.IsalError
 
@@ -32,12 +32,12 @@ def read_bytes(stream: ByteStream, num_bytes: int) -> bytes:
 
 
 class FileWindow:
-    """Part of a file, read as if it were a file of its own.
+    """Part of a file with the interface of a file.
 
     Args:
-        file: Unbuffered, and read by nobody else meanwhile.
-        offset: First byte.
-        size_bytes: Length; what lies beyond the file's end is missing.
+        file: Unbuffered file that is not read elsewhere at the same time.
+        offset: Offset of the first byte.
+        size_bytes: Size of the part; it may exceed the end of the file.
     """
 
     def __init__(self, file: IO[bytes], offset: int, size_bytes: int) -> None:
@@ -51,14 +51,14 @@ class FileWindow:
         return FileWindow(self._file, self._offset + offset, size_bytes)
 
     def tell(self) -> int:
-        """Return where the next byte is read."""
+        """Return the offset of the next byte."""
         return self._position
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Move as a file does.
+        """Change the offset, as `seek` of a file.
 
         Raises:
-            io.UnsupportedOperation: If that is before the first byte.
+            io.UnsupportedOperation: If the offset is negative.
         """
         position = offset + (0, self._position, self.size_bytes)[whence]
         if position < 0:
@@ -68,10 +68,10 @@ class FileWindow:
         return position
 
     def read(self, size: int = -1) -> bytes:
-        """Read up to this many bytes; all that are left if it is negative.
+        """Read up to this many bytes; all remaining bytes if negative.
 
         Raises:
-            ValueError: If these are more than any directory takes.
+            ValueError: If they exceed the limit of one read.
         """
         left = max(self.size_bytes - self._position, 0)
         wanted = min(size, left) if size >= 0 else left
@@ -83,7 +83,7 @@ class FileWindow:
         return bytes(target[:filled])
 
     def readinto(self, target: memoryview) -> int:
-        """Read into the beginning of the target; 0 means the end."""
+        """Read into the start of the target; 0 means the end."""
         left = max(self.size_bytes - self._position, 0)
         self._file.seek(self._offset + self._position)
         count = self._file.readinto(target[:left]) or 0
@@ -92,7 +92,7 @@ class FileWindow:
 
 
 class PlainStream:
-    """Bytes as they lie in a file."""
+    """Bytes of a file as they are stored."""
 
     def __init__(self, file: IO[bytes] | FileWindow) -> None:
         self._file: Any = file
@@ -109,11 +109,11 @@ class PlainStream:
 
 
 class InflateStream:
-    """Inflates one raw deflate stream straight towards the consumer.
+    """Inflates one raw deflate stream directly into the target.
 
     Args:
-        file: Holds the stream and nothing else.
-        read_bytes: How much of the file is read at once.
+        file: File that contains the stream and nothing else.
+        read_bytes: Size of one read.
     """
 
     _kind, _name, _reason = igzip_lib.DECOMP_DEFLATE, "deflate", Reason.CORRUPT_NPZ
@@ -164,7 +164,7 @@ class InflateStream:
 
 
 class GzipStream(InflateStream):
-    """Inflates a gzip file; takes several members and zero padding."""
+    """Inflates a gzip file, with several members and zero padding if present."""
 
     _kind, _name, _reason = igzip_lib.DECOMP_GZIP, "gzip", Reason.CORRUPT_GZIP
 

@@ -1,4 +1,4 @@
-"""Read a CSV table strictly: whatever is wrong is named by file, row and column."""
+"""Strict CSV reader; errors name file, row and column."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from medassets.errors import CatalogError
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-# Beyond it, float64 no longer tells neighbouring integers apart.
+# Beyond it, float64 cannot represent every integer.
 _LARGEST_INTEGER = 2**53
 _MISSING = frozenset({"", "nan", "none", "null"})
 
@@ -22,7 +22,7 @@ def parse_csv(content: bytes, path: str) -> "CsvTable":
         path: Name of the file inside the source, for messages.
 
     Raises:
-        CatalogError: If the bytes are no UTF-8, a quote is left open, a column name occurs twice,
+        CatalogError: If the bytes are not UTF-8, a quote is not closed, a column name occurs twice,
             a row has more or fewer cells than the header, or there is no header.
     """
     reader = csv.reader(io.StringIO(_decode(content, path), newline=""), strict=True)
@@ -46,10 +46,10 @@ def parse_csv(content: bytes, path: str) -> "CsvTable":
 
 
 def parse_number(text: str) -> float | None:
-    """Read a finite number; None stands for an empty cell or NaN.
+    """Parse a finite number; None for an empty cell or NaN.
 
     Raises:
-        ValueError: If the text is something else.
+        ValueError: If the text is not a finite number.
     """
     stripped = text.strip()
     if stripped.lower() in _MISSING:
@@ -105,10 +105,10 @@ class CsvTable:
     row_numbers: list[int] = field(repr=False)
 
     def column_index(self, name: str) -> int:
-        """Return where a column stands in a row.
+        """Return the index of a column.
 
         Raises:
-            CatalogError: If there is no such column.
+            CatalogError: If the column is missing.
         """
         if name not in self.columns:
             msg = f"{self.path}, row 1, column {name}: missing; found {', '.join(self.columns)}"
@@ -119,16 +119,16 @@ class CsvTable:
         """Return the cells of one column, white space stripped.
 
         Raises:
-            CatalogError: If there is no such column.
+            CatalogError: If the column is missing.
         """
         index = self.column_index(name)
         return [row[index].strip() for row in self.rows]
 
     def numbers(self, name: str) -> list[float | None]:
-        """Return one column as finite numbers; None where a cell is empty or NaN.
+        """Return one column as finite numbers; None for an empty cell or NaN.
 
         Raises:
-            CatalogError: If the column is missing or a cell is no number.
+            CatalogError: If the column is missing or a cell is not a number.
         """
         values: list[float | None] = []
         known: dict[str, float | None] = {}
@@ -142,10 +142,10 @@ class CsvTable:
         return values
 
     def integers(self, name: str) -> list[int | None]:
-        """Return one column as integers (`12` or `12.0`); None where a cell is empty.
+        """Return one column as integers (`12` or `12.0`); None for an empty cell.
 
         Raises:
-            CatalogError: If the column is missing or a cell is no integer.
+            CatalogError: If the column is missing or a cell is not an integer.
         """
         values = self.numbers(name)
         for index, value in enumerate(values):
@@ -154,12 +154,12 @@ class CsvTable:
         return [None if value is None else int(value) for value in values]
 
     def cell_error(self, index: int, name: str, *, expected: str) -> CatalogError:
-        """Make the error that names one cell.
+        """Return an error that names one cell.
 
         Args:
             index: Index into `rows`.
             name: Column.
-            expected: What should have stood there.
+            expected: Description of the expected content.
         """
         text = self.rows[index][self.columns.index(name)]
         shown = text if len(text) <= 80 else f"{text[:80]}…"

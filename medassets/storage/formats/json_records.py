@@ -1,7 +1,7 @@
-"""Read the records of a large JSON file one after the other.
+"""Streaming reader of the records of a large JSON file.
 
-The file is an array, or holds one object per line; its first character says which. A bad line
-costs one record, for the next one begins behind it. An array cannot be read behind a mistake.
+The file is an array or has one object per line; its first character decides. A bad line loses one
+record. An array cannot be read beyond its first error.
 """
 
 import codecs
@@ -15,41 +15,41 @@ from typing import BinaryIO
 from medassets.errors import CatalogError
 
 _BLOCK_BYTES = 1 << 20
-_LONGEST_RECORD = 1 << 24
-# So much garbage at the beginning is another kind of file, perhaps one of many gigabytes.
-_LINES_TO_JUDGE = 1000
+_MAX_RECORD_BYTES = 1 << 24
+# A file that starts with so many invalid lines is another kind of file, perhaps a very large one.
+_MAX_INVALID_LINES = 1000
 _SPACE = re.compile(r"[ \t\n\r]*")
-_GOES_ON = frozenset(["", *"0123456789.eE+-"])
+_MAY_CONTINUE = frozenset(["", *"0123456789.eE+-"])
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _DECODER = json.JSONDecoder()
 
 
 @dataclass(frozen=True)
 class UnreadableRecord:
-    """Stands in for a record that is no JSON.
+    """Placeholder of a record that is not JSON.
 
     Attributes:
-        detail: What is wrong with it.
+        detail: The error.
     """
 
     detail: str
 
 
 def iter_json_records(path: Path) -> Iterator[tuple[int, object]]:
-    """Yield every record with its row, holding no more than a piece of the file.
+    """Yield every record with its row; only a part of the file is in memory.
 
-    Bytes that are no UTF-8 come as lone surrogates, so that they cost their own record only.
+    Bytes that are not UTF-8 become lone surrogates, so that they affect their own record only.
 
     Args:
         path: JSON array, or one object per line; with or without byte order mark.
 
     Yields:
-        Row and value: in an array the position, the first is 1; else the line. A line that is no
-        JSON comes as `UnreadableRecord`; empty lines are no records.
+        Row and value. The row is the position in the array, starting at 1, or the line number. A
+        line that is not JSON is yielded as `UnreadableRecord`; empty lines are skipped.
 
     Raises:
-        CatalogError: If the file is missing, empty, no JSON, or an array that is broken or cut
-            off; the message names file, line and what to do.
+        CatalogError: If the file is missing, empty, not JSON, or an array that is invalid or cut
+            off; the message names file, line and remedy.
     """
     try:
         file = path.open("rb")
@@ -65,7 +65,7 @@ def iter_json_records(path: Path) -> Iterator[tuple[int, object]]:
 
 
 def _find_first_character(file: BinaryIO, path: Path) -> bytes:
-    """Return the first character that is no white space, and stand behind a byte order mark."""
+    """Return the first non-white character, and seek past a byte order mark."""
     head = file.read(3)
     if head.startswith(_UTF16):
         msg = f"{path}, line 1: the file is UTF-16; save it as UTF-8"
@@ -93,7 +93,7 @@ def _iter_lines(file: BinaryIO, path: Path) -> Iterator[tuple[int, object]]:
         if isinstance(value, dict):
             yield from unjudged
             unjudged = None
-        elif len(unjudged) == _LINES_TO_JUDGE:
+        elif len(unjudged) == _MAX_INVALID_LINES:
             break
     if unjudged:
         number, value = unjudged[0]
@@ -106,15 +106,15 @@ def _iter_lines(file: BinaryIO, path: Path) -> Iterator[tuple[int, object]]:
 
 
 def _iter_raw_lines(file: BinaryIO) -> Iterator[bytes]:
-    while line := file.readline(_LONGEST_RECORD):
+    while line := file.readline(_MAX_RECORD_BYTES):
         yield line
-        while len(line) == _LONGEST_RECORD and not line.endswith(b"\n"):
-            line = file.readline(_LONGEST_RECORD)
+        while len(line) == _MAX_RECORD_BYTES and not line.endswith(b"\n"):
+            line = file.readline(_MAX_RECORD_BYTES)
 
 
 def _parse_line(line: bytes) -> object:
-    if len(line) == _LONGEST_RECORD:
-        return UnreadableRecord(f"no JSON: longer than {_LONGEST_RECORD:,} bytes")
+    if len(line) == _MAX_RECORD_BYTES:
+        return UnreadableRecord(f"no JSON: longer than {_MAX_RECORD_BYTES:,} bytes")
     try:
         return _DECODER.decode(line.rstrip(b"\r\n").decode("utf-8", "surrogateescape"))
     except json.JSONDecodeError as error:
@@ -140,7 +140,7 @@ def _iter_array(text: "_ArrayText") -> Iterator[tuple[int, object]]:
 
 
 class _ArrayText:
-    """The text of an array, a window of which is in memory."""
+    """The text of an array, a part of which is in memory."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         self._file = file
@@ -152,7 +152,7 @@ class _ArrayText:
         self._ended = False
 
     def peek(self) -> str:
-        """Return the next character that is no white space, nothing at the end."""
+        """Return the next non-white character, or an empty string at the end."""
         while True:
             self._position = _SPACE.match(self._text, self._position).end()  # pyright: ignore[reportOptionalMemberAccess]
             if self._position < len(self._text):
@@ -161,7 +161,7 @@ class _ArrayText:
                 return ""
 
     def take(self, character: str, *, after: int = 0) -> None:
-        """Step over a character that must come next."""
+        """Skip the next character, which must be this one."""
         if (found := self.peek()) != character:
             if not found:
                 msg = f"the file ends within the array, after record {after:,}"
@@ -171,7 +171,7 @@ class _ArrayText:
         self._position += 1
 
     def take_value(self, index: int) -> object:
-        """Step over one JSON value and return it."""
+        """Read one JSON value."""
         if not self.peek():
             msg = f"the file ends within the array, after record {index - 1:,}"
             raise self.error(msg)
@@ -186,14 +186,14 @@ class _ArrayText:
                 msg = f"record {index:,}: {error}"
                 raise self.error(msg) from error
             else:
-                # The number 12 may be the beginning of 12.5.
-                is_whole = self._text[end : end + 1] not in _GOES_ON
+                # The number 12 may be the start of 12.5.
+                is_whole = self._text[end : end + 1] not in _MAY_CONTINUE
                 if is_whole or self._is_too_long() or not self._read_on():
                     self._position = end
                     return value
 
     def error(self, problem: str, *, at: int | None = None) -> CatalogError:
-        """Make the error that names the line."""
+        """Return an error that names the line."""
         position = self._position if at is None else at
         line = self._lines_gone + self._text.count("\n", 0, position) + 1
         return CatalogError(
@@ -203,7 +203,7 @@ class _ArrayText:
         )
 
     def _is_too_long(self) -> bool:
-        return len(self._text) - self._position > _LONGEST_RECORD
+        return len(self._text) - self._position > _MAX_RECORD_BYTES
 
     def _read_on(self) -> bool:
         if self._ended:

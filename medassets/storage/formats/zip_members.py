@@ -1,4 +1,4 @@
-"""One member of a zip file as a stream; only the directory is left to the standard library."""
+"""Reads one member of a zip file as a stream; the standard library reads the directory only."""
 
 import struct
 import zipfile
@@ -14,7 +14,7 @@ from medassets.storage.formats.byte_streams import (
     PlainStream,
 )
 
-# A checksum is taken of what is still in the second-level cache.
+# The checksum of a piece is computed while it is in the second-level cache.
 _PIECE_BYTES = 1 << 18
 _MAX_NAMES = 8
 # PKWARE APPNOTE 4.3.7: signature, 22 bytes that the directory repeats, lengths of name and extra.
@@ -31,19 +31,19 @@ _NOT_A_ZIP: tuple[type[Exception], ...] = (
 
 
 class ZipMember:
-    """Bytes of one array of a `.npz` file; the checksum goes along.
+    """Bytes of one array of a `.npz` file, with their checksum.
 
     Args:
         window: The `.npz` file.
-        key: Name of the array; that of the member may end in `.npy`.
-        read_bytes: How much of the file is read at once.
+        key: Name of the array; the name of the member may end in `.npy`.
+        read_bytes: Size of one read.
 
     Attributes:
-        num_bytes: Length, as the directory has it.
+        num_bytes: Size according to the directory.
 
     Raises:
-        SampleRejectedError: CORRUPT_NPZ if the file is no whole zip file, BAD_HEADER if the member
-            is not there or cannot be read.
+        SampleRejectedError: CORRUPT_NPZ if the file is not a whole zip file, BAD_HEADER if the member
+            is missing or cannot be read.
     """
 
     def __init__(self, window: FileWindow, key: str, *, read_bytes: int = _PIECE_BYTES) -> None:
@@ -72,10 +72,10 @@ class ZipMember:
         return filled
 
     def verify(self) -> None:
-        """Compare the checksum of what was read.
+        """Compare the checksum of the bytes read.
 
         Raises:
-            SampleRejectedError: CORRUPT_NPZ if the directory has another.
+            SampleRejectedError: CORRUPT_NPZ if it differs from the directory's.
         """
         if self._crc != self._wanted_crc:
             detail = f"CRC-32 is {self._crc:08x}, the zip directory says {self._wanted_crc:08x}"
@@ -85,7 +85,7 @@ class ZipMember:
 def _find_member(window: FileWindow, key: str) -> zipfile.ZipInfo:
     """Return the directory's entry of an array, if the member can be read."""
     members = read_directory(window)
-    # A member of exactly that name goes first, as numpy has it.
+    # A member of exactly that name takes precedence, as in numpy.
     found = [info for name in (key, f"{key}.npy") for info in members if info.filename == name]
     if not found:
         names = [info.filename.removesuffix(".npy") for info in members]
@@ -123,9 +123,9 @@ def read_directory(window: FileWindow) -> list[zipfile.ZipInfo]:
 
 
 def _find_data(window: FileWindow, info: zipfile.ZipInfo) -> FileWindow:
-    """Return where a member's data lie.
+    """Return the part of the file with a member's data.
 
-    The directory does not say: numpy gives the local header an extra field of its own.
+    It is not in the directory: numpy gives the local header an additional extra field.
     Source: PKWARE APPNOTE 6.3.10, section 4.3.7.
     """
     fields = b""
