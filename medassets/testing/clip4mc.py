@@ -1,4 +1,4 @@
-"""A small folder laid out like CLIP4MC: raw videos, `info.csv`, metadata; traps among them."""
+"""Small synthetic CLIP4MC folder: raw videos, `info.csv` and metadata, with difficult cases."""
 
 import csv
 import json
@@ -16,14 +16,14 @@ _WORDS = ("dig", "a", "tunnel", "to", "the", "village", "and", "craft", "an", "i
 
 @dataclass(frozen=True)
 class SyntheticVideos:
-    """What was made.
+    """Content of the folder.
 
     Attributes:
         folder: Top of it all.
         videos_dir: Folder of the videos.
         info_csv: Table `url,filename`.
         metadata: JSON array of the clips.
-        records: The metadata's records, good ones and bad ones.
+        records: Records of the metadata, valid and invalid.
         made: Video id to its file, for those that have one.
         reasons: Index of a record to the reason why it has no clip; the others have one.
     """
@@ -87,7 +87,7 @@ def _make_id(index: int, chance: random.Random) -> str:
 
 
 def _name_file(index: int, vid: str) -> tuple[str, str]:
-    """Return the title that `info.csv` says, and the name of the file."""
+    """Return the title in `info.csv` and the name of the file."""
     if index % 3 == 0:
         return f"Episode {index}", f"Episode {index} [{vid}].mp4"
     if index % 3 == 1:

@@ -1,4 +1,4 @@
-"""Tables as CT-RATE has them: 44 metadata columns, reports, predicted labels, no-chest lists."""
+"""Synthetic CT-RATE tables: 44 metadata columns, reports, predicted labels, no-chest lists."""
 
 import csv
 import io
@@ -85,7 +85,7 @@ _SIEMENS = {
 
 @dataclass(frozen=True)
 class VolumeEntry:
-    """What the tables say about one volume.
+    """Table values of one volume.
 
     Attributes:
         key: Name without `.nii.gz`.
@@ -242,7 +242,7 @@ def _label_cells(entry: VolumeEntry) -> list[str]:
 
 
 def _labels(scan_index: int) -> list[int]:
-    """Return 18 labels; two scans near each other have different ones."""
+    """Return 18 labels; neighbouring scans have different ones."""
     code = (scan_index + 1) * 40503 % (1 << len(LABEL_NAMES))
     return [(code >> bit & code >> (bit + 7) % 18) & 1 for bit in range(len(LABEL_NAMES))]
 

@@ -1,4 +1,4 @@
-"""Write NIfTI-1 files byte by byte as a test wants them, right ones and wrong ones."""
+"""Writes NIfTI-1 files with any header, valid or invalid."""
 
 import gzip
 from pathlib import Path
@@ -48,11 +48,11 @@ def encode_nifti(
 
 
 def write_nifti(path: Path, content: bytes) -> None:
-    """Write an encoded NIfTI file, gzipped (no time, no name inside) if the path ends in `.gz`."""
+    """Write an encoded NIfTI file; gzip-compressed without time and name if the path ends in `.gz`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(compress(content) if path.suffix == ".gz" else content)
 
 
 def compress(content: bytes) -> bytes:
-    """Gzip without a clock or a file name inside."""
+    """Compress with gzip, without time and file name."""
     return gzip.compress(content, compresslevel=1, mtime=0)

@@ -1,4 +1,4 @@
-"""Trees of `.npz` volumes with their tables, as people keep them who converted CT-RATE by hand."""
+"""Synthetic trees of `.npz` volumes with tables, as made by custom conversions of CT-RATE."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class SyntheticTree:
-    """What was made.
+    """Content of the tree.
 
     Attributes:
         folder: Top of the source: the tree lies in `npz`, the tables in `dataset`.
@@ -30,7 +30,7 @@ class SyntheticTree:
     paths: dict[str, str]
 
     def fields(self, **changes: Any) -> dict[str, Any]:
-        """Return the fields of a declaration of this tree, with others where they are given."""
+        """Return the fields of a declaration of this tree, updated with the given ones."""
         tables = table_paths(self.split)
         return {
             "source": "npz",
@@ -45,7 +45,7 @@ class SyntheticTree:
         }
 
     def place(self, study: str) -> Path:
-        """Return where the file of a study is."""
+        """Return the path of a study's file."""
         return self.folder / self.paths[study]
 
     def read(self, study: str, key: str = "data") -> VolumeArray:

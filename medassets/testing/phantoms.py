@@ -1,4 +1,4 @@
-"""Chest phantoms: small volumes that look like a chest CT and are the same on every machine."""
+"""Chest phantoms: small synthetic chest CTs, equal on every machine."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ import numpy.typing as npt
 from medassets.arrays import Affine, VolumeArray
 
 OUTSIDE_HU = -8192
-"""What CT-RATE stores outside the round field of view of the scanner."""
+"""Value that CT-RATE stores outside the scanner's field of view."""
 
 _AXIS_OF_CODE = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
 
@@ -76,7 +76,7 @@ def make_affine(
     axis_codes: str = "LPS",
     oblique: bool = False,
 ) -> Affine:
-    """Make the affine of a volume whose middle voxel lies near the world's origin.
+    """Make the affine of a volume whose middle voxel is near the world origin.
 
     Args:
         shape: Sides (i, j, k).

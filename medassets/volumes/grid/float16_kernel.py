@@ -1,4 +1,4 @@
-"""Compiled rounding to float16 with its error; holds no GIL, compiled once per machine and dtype.
+"""Compiled rounding to float16 with its error; runs without the GIL, compiled once per machine and dtype.
 
 Imported only by the functions that run it: importing numba costs a quarter of a second. Rounding is
 written in integers, of which LLVM makes vectors: no processor lacks them, every one gives the same
@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic as numba_intrinsic
 
-# Typed as Any: callers leave out the typing context, which no type checker can see.
+# Typed as Any: type checkers do not know that callers omit the typing context.
 intrinsic: Any = numba_intrinsic
 
 _FLOAT, _I16, _I32 = ir.FloatType(), ir.IntType(16), ir.IntType(32)
@@ -60,7 +60,7 @@ def _round_to_half(typing_context: Any, value: Any) -> Any:
 
 @intrinsic
 def _measure_error(typing_context: Any, value: Any) -> Any:
-    """Return the float32 bits of what rounding changes."""
+    """Return the float32 bits of the rounding error."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return _round(builder, arguments[0])[1]
@@ -80,7 +80,7 @@ def _measure(typing_context: Any, value: Any) -> Any:
 
 @njit(nogil=True, cache=True)
 def round_values(values: npt.NDArray[Any], out: npt.NDArray[np.uint16]) -> Any:
-    """Round values to float16; right if the largest is below 65520.
+    """Round values to float16; correct if the largest is below 65520.
 
     Args:
         values: float32, or integers (beyond 2**24 they are rounded to float32 first), 1-D.

@@ -1,4 +1,4 @@
-"""Spacing, orientation and the frame of a resampled volume: planned before a voxel is read."""
+"""Plans spacing, orientation and geometry of a resampled volume before voxels are read."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,7 @@ Spacing = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class AxisPlan:
-    """How one stored axis becomes one output axis; all indexes count stored voxels.
+    """Mapping of one stored axis to one output axis; indexes count stored voxels.
 
     Attributes:
         num_in: Stored voxels along the axis.
@@ -44,12 +44,12 @@ class AxisPlan:
 
     @property
     def num_kept(self) -> int:
-        """Output voxels that are computed, not padded."""
+        """Number of output voxels that are computed, not padded."""
         return len(self.weight)
 
     @property
     def kept(self) -> slice:
-        """Where the computed voxels stand in the output."""
+        """Range of the computed voxels in the output."""
         return slice(self.pad_before, self.pad_before + self.num_kept)
 
     @property
@@ -60,7 +60,7 @@ class AxisPlan:
 
 @dataclass(frozen=True)
 class SourceFrame:
-    """Where a stored volume stands in the world.
+    """Position of a stored volume in world coordinates.
 
     Attributes:
         shape: Stored axes (i, j, k).
@@ -79,7 +79,7 @@ class SourceFrame:
 
 @dataclass(frozen=True)
 class ResamplingPlan:
-    """Everything about one volume that follows from its header, its table row and the preset.
+    """Geometry of one volume, from its header, its table row and the preset.
 
     Attributes:
         source: Frame of the stored volume.
@@ -95,7 +95,7 @@ class ResamplingPlan:
 
     @property
     def is_transposed(self) -> bool:
-        """Whether the output axes stand in another order than the stored ones."""
+        """Whether the output axes are in another order than the stored ones."""
         return self.stored_axis != (0, 1, 2)
 
     @property
@@ -105,7 +105,7 @@ class ResamplingPlan:
 
     @property
     def cropped_share(self) -> float:
-        """Share of the stored volume that lies outside the output."""
+        """Share of the stored volume outside the output."""
         kept = 1.0
         for axis in self.axes:
             kept *= axis.num_kept / axis.num_resampled
@@ -185,7 +185,7 @@ def plan_axis(num_in: int, spacing_mm: float, *, target_mm: float, num_out: int)
 
 
 def locate_source(header: VolumeHeader, spacing_mm: Spacing | None) -> SourceFrame:
-    """Settle spacing and affine of a stored volume.
+    """Determine spacing and affine of a stored volume.
 
     The table's spacing wins: the header holds float32. A header that was never filled in
     (identity affine, or no transform and steps of 1) has no spacing of its own; with a table it
@@ -242,7 +242,7 @@ def describe_geometry(plan: ResamplingPlan) -> dict[str, Any]:
 
 
 def describe_source(frame: SourceFrame) -> dict[str, Any]:
-    """Return what the `geometry` record says of a stored volume, JSON-like, lengths in mm."""
+    """Return the part of the `geometry` record about the stored volume, JSON-like, lengths in mm."""
     return {
         "shape": list(frame.shape),
         "spacing_mm": [float(step) for step in frame.spacing_mm],
@@ -275,7 +275,7 @@ def _turn(affine: Affine, orientation: Orientation) -> npt.NDArray[np.float64]:
 
 
 def _exact_affine(source: SourceFrame) -> Affine:
-    """Return the affine with columns exactly as long as the spacing in use."""
+    """Return the affine scaled so that its columns have the lengths of the spacing in use."""
     exact = np.array(source.affine, np.float64)
     exact[:3, :3] *= np.array(source.spacing_mm) / np.linalg.norm(exact[:3, :3], axis=0)
     return exact

@@ -1,4 +1,4 @@
-"""Hounsfield units exactly once: which rule applies, and whether the result is believable."""
+"""Applies Hounsfield units exactly once: chooses the rule and checks the result."""
 
 import math
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from medassets.specs import HuRule
 from medassets.volumes.files.header import VolumeHeader
 
 PLAUSIBLE_HU = (-200.0, 300.0)
-"""Soft tissue, fat and blood: every chest holds a good share of it. Source: design, HU guard."""
+"""Soft tissue, fat and blood, a large share of every chest. Source: design, HU guard."""
 
 
 @dataclass(frozen=True)
 class HuDeclaration:
-    """How a dataset says that stored voxels become HU.
+    """Rule of a dataset for converting stored voxels to HU.
 
     Attributes:
         rule: `none` (they are HU), `table` (slope and intercept below), `header` (scl_slope and
@@ -30,7 +30,7 @@ class HuDeclaration:
 
 @dataclass(frozen=True)
 class HuScaling:
-    """HU = stored * slope + intercept, and the rule that said so."""
+    """HU = stored * slope + intercept, and the rule it comes from."""
 
     rule: HuRule
     slope: float
@@ -44,7 +44,7 @@ class HuScaling:
 
 @dataclass(frozen=True)
 class VoxelStatistics:
-    """What was counted over all stored voxels while they passed by.
+    """Statistics of all stored voxels, counted while they are read.
 
     Attributes:
         num_voxels: All voxels, those cropped away too.
@@ -65,7 +65,7 @@ class VoxelStatistics:
 
 
 def choose_scaling(declared: HuDeclaration, header: VolumeHeader) -> HuScaling:
-    """Decide the one slope and intercept that are applied to a file.
+    """Choose the slope and intercept that are applied to a file.
 
     A header without scaling (scl_slope 0 or not finite) leaves stored values as they are, as the
     NIfTI standard says. A header that scales, in a dataset declared otherwise, is a contradiction

@@ -1,4 +1,4 @@
-"""From a stored CT volume to the voxels of a sample, in one pass over the file."""
+"""Preprocesses a stored CT volume to the voxels of a sample, in one pass over the file."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -24,7 +24,7 @@ _FLOAT16_MAX = 65504.0
 
 @dataclass(frozen=True)
 class VolumeLimits:
-    """What a volume must satisfy to become a sample.
+    """Limits that a volume must satisfy to become a sample.
 
     Attributes:
         min_slices: Least voxels along any stored axis.
@@ -39,7 +39,7 @@ class VolumeLimits:
 
 @dataclass(frozen=True)
 class PreprocessedVolume:
-    """Voxels of a sample and what is known about them.
+    """Voxels of a sample with their geometry and HU rule.
 
     Attributes:
         array: float16, axes (i, j, k) of the output, C-contiguous.
@@ -69,11 +69,11 @@ def preprocess_volume(
 ) -> PreprocessedVolume:
     """Read, scale, clip, resample, crop and pad one volume.
 
-    The file is always read to its end: a sample whose checksum was not verified does not exist.
+    The file is always read to its end: a sample requires a verified checksum.
     On an error the content of `out` is undefined.
 
     Args:
-        file: `.nii` or `.nii.gz`, or whatever the opener opens.
+        file: `.nii` or `.nii.gz`, or any file of the opener.
         preset: What the output looks like.
         hu: The dataset's HU rule; stored values are HU if it is left out.
         spacing_mm: Steps along the stored axes from the dataset's table, in mm; None without one.

@@ -1,4 +1,4 @@
-"""Compiled resampling of one block; holds no GIL and is compiled once per machine.
+"""Compiled resampling of one block; runs without the GIL and is compiled once per machine.
 
 Imported only by the functions that run it: importing numba costs a quarter of a second. No fused
 multiply-add and no fast-math: the same volume gives the same bytes on every machine.
@@ -20,12 +20,12 @@ from numba import njit, types
 from numba.extending import intrinsic as numba_intrinsic
 
 LANES = 16
-"""Floats in one vector."""
+"""Number of floats in one vector."""
 
 BLOCK_VOXELS = 2 * LANES
-"""Output voxels of one block along k: 32 float16 fill one cache line."""
+"""Number of output voxels of one block along k: 32 float16 fill one cache line."""
 
-# Typed as Any: callers leave out the typing context, which no type checker can see.
+# Typed as Any: type checkers do not know that callers omit the typing context.
 intrinsic: Any = numba_intrinsic
 
 _I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
@@ -36,7 +36,7 @@ _HALVES = ir.VectorType(_I16, LANES)
 _MAGNITUDE = 0x7FFFFFFF
 _LEAST_NORMAL_HALF = 0x38800000
 _REBIAS = 112 << 23
-# Below 2**-11 a float16 step is smaller than what float32 arithmetic can lose.
+# Below 2**-11 a float16 step is smaller than the error of float32 arithmetic.
 _NEAR_ZERO = 0x3A000000
 
 

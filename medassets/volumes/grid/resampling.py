@@ -1,4 +1,4 @@
-"""One pass over a stored volume: slices come in, blocks of resampled voxels go out.
+"""Resamples a stored volume in one pass: reads slices and writes blocks of resampled voxels.
 
 Only the slices between which a block of the output lies are held, clipped and in HU; the stored
 volume as a whole never exists in memory.
@@ -20,7 +20,7 @@ from medassets.volumes.grid.geometry import AxisPlan, ResamplingPlan
 from medassets.volumes.grid.hu import PLAUSIBLE_HU, HuScaling, VoxelStatistics
 
 _INT16 = np.iinfo(np.int16)
-# Held slices beyond this are avoided by shorter blocks along k.
+# Blocks along k are shortened so that no more slices are held.
 _MAX_SLAB_BYTES = 1 << 28
 
 
@@ -35,7 +35,7 @@ class _Block:
 
 @dataclass(frozen=True)
 class _Int16Limits:
-    """What int16 voxels are compared with, in stored units; the intercept in HU."""
+    """Limits of int16 voxels in stored units; the intercept in HU."""
 
     plausible: tuple[np.int16, np.int16]
     clip: tuple[np.int16, np.int16]
@@ -150,7 +150,7 @@ class _VolumePass:
         slab: npt.NDArray[Any],
         slots: dict[int, int],
     ) -> None:
-        """Bring the block's slices into the slab; slices it does not need give up their slot."""
+        """Read the slices of a block into the slab; slots of unneeded slices are reused."""
         for index in [index for index in slots if index not in block.slices]:
             del slots[index]
         free = sorted(set(range(len(slab))) - set(slots.values()))
@@ -239,7 +239,7 @@ def _find_window(axis: AxisPlan) -> _Window:
 
 
 def _plan_blocks(axis: AxisPlan, slice_bytes: int) -> list[_Block]:
-    """Cut the kept voxels along k into blocks, in the order in which slices arrive."""
+    """Split the kept voxels along k into blocks, in the order of the slices."""
     from medassets.volumes.grid import resample_kernel as kernel
 
     size = kernel.BLOCK_VOXELS
@@ -259,7 +259,7 @@ def _make_block(axis: AxisPlan, start: int, stop: int) -> _Block:
 def _choose_dtype(
     stored: np.dtype[Any], scaling: HuScaling, clip_hu: tuple[float, float]
 ) -> np.dtype[Any]:
-    """Return the smallest dtype that holds clipped HU without rounding them."""
+    """Return the smallest dtype that represents clipped HU exactly."""
     low, high = clip_hu
     integral = scaling.is_integral and low.is_integer() and high.is_integer()
     if stored.kind in "iu" and integral and _INT16.min <= low and high <= _INT16.max:

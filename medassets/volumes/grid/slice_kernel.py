@@ -14,7 +14,7 @@ from numba import njit
 def measure_slice(
     stored: npt.NDArray[Any], slope: float, intercept: float, low: float, high: float, first: float
 ) -> Any:
-    """Count voxels within [low, high] HU, voxels unlike `first` and voxels that are not finite.
+    """Count voxels within [low, high] HU, voxels that differ from `first` and voxels that are not finite.
 
     Args:
         stored: One slice, shape (j, i), any real dtype.
@@ -45,7 +45,7 @@ def measure_slice(
 def measure_int16_slice(
     stored: npt.NDArray[np.int16], low: np.int16, high: np.int16, first: np.int16
 ) -> tuple[int, int]:
-    """Do the counting of `measure_slice` for int16 in stored units."""
+    """Implement `measure_slice` for int16 in stored units."""
     within = 0
     unlike = 0
     for j in range(stored.shape[0]):
@@ -93,7 +93,7 @@ def clip_int16_slice(
     limits: tuple[np.int16, np.int16, np.int16],
     target: npt.NDArray[np.int16],
 ) -> None:
-    """Do the work of `clip_slice` for int16; limits are low, high (stored units), intercept."""
+    """Implement `clip_slice` for int16; limits are low, high (stored units), intercept."""
     low, high, intercept = limits
     for j in range(target.shape[0]):
         source_row = stored[j_start + j][i_start : i_start + target.shape[1]]

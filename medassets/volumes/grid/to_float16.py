@@ -1,4 +1,4 @@
-"""Stored values as float16, in one pass, with what that loses."""
+"""Converts stored values to float16 in one pass, with the rounding error."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,15 +15,15 @@ LARGEST_HALF = 65504.0
 """Source: IEEE 754-2019, binary16."""
 
 _INFINITE_BITS = 0x7C00
-# Read and rounded while it stays in the second-level cache, as float32 and float16.
+# A piece is read and rounded while it is in the second-level cache, as float32 and float16.
 _PIECE_VALUES = 1 << 17
-# So many planes that a run of float16 fills one cache line.
+# This number of planes fills one cache line with float16.
 _NUM_PLANES = 32
 
 
 @dataclass(frozen=True)
 class HalfStatistics:
-    """What float16 makes of stored values.
+    """Errors of a conversion to float16.
 
     Attributes:
         largest: Largest magnitude of a finite stored value; 0 if there is none.
@@ -76,7 +76,7 @@ def convert_to_half(
 
 
 def check_half(statistics: HalfStatistics, *, max_rounding_error: float | None) -> None:
-    """Refuse values that float16 cannot hold well enough.
+    """Refuse values that float16 cannot represent accurately enough.
 
     Args:
         statistics: Of the conversion.
@@ -112,7 +112,7 @@ def _convert_pieces(
     scratch: npt.NDArray[Any],
     rounding: "_Rounding",
 ) -> None:
-    """Convert the next values in stored order, as many as there is room for."""
+    """Convert the next values in stored order until the output is full."""
     flat = bits.reshape(-1)
     for start in range(0, flat.size, scratch.size):
         target = flat[start : start + scratch.size]
@@ -141,7 +141,7 @@ def _convert_planes(
 
 
 class _Rounding:
-    """Rounds piece by piece and keeps count."""
+    """Rounds values in pieces and counts errors."""
 
     def __init__(self) -> None:
         self._largest = self._error = 0.0
@@ -167,7 +167,7 @@ class _Rounding:
         if is_float and values.dtype.itemsize == 2:
             fits = self._copy(values, bits)
         else:
-            # float32 on the way to float16 would round a float64 twice.
+            # Converting float64 by way of float32 would round twice.
             fits = not (is_float and values.dtype.itemsize == 8) and self._round(values, bits)
         if not fits:
             self._round_by_numpy(values, bits.view(np.float16))
@@ -182,11 +182,11 @@ class _Rounding:
         return True
 
     def _round(self, values: npt.NDArray[Any], bits: npt.NDArray[np.uint16]) -> bool:
-        """Round by the kernel; False if that cannot be trusted and nothing was counted."""
+        """Round with the kernel; return False, and count nothing, if its result may be wrong."""
         from medassets.volumes.grid.float16_kernel import round_values
 
         largest, error = np.array(round_values(values, bits), np.int32).view(np.float32).tolist()
-        # NaN is not below either.
+        # NaN fails this comparison too.
         if not largest <= LARGEST_HALF:
             return False
         self._largest, self._error = max(self._largest, largest), max(self._error, error)

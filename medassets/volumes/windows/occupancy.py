@@ -1,4 +1,4 @@
-"""Masks at one bit per voxel, with an index of ranks: points are drawn without listing them all.
+"""Masks with one bit per voxel and a rank index: points are sampled without listing all of them.
 
 The bits stand in the order in which NIfTI stores voxels, the first axis fastest: voxel (i, j, k) of
 a mask (I, J, K) is bit `n = i + I * (j + J * k)`, in byte `n // 8` at position `n % 8`. Zero bits
@@ -16,11 +16,11 @@ import numpy.typing as npt
 from medassets.errors import ShardIntegrityError
 
 BLOCK_BITS = 4096
-"""Voxels of one block of the rank index: 512 bytes of bits, 0.8 % more for the index."""
+"""Voxels per block of the rank index: 512 bytes of bits; the index adds 0.8 %."""
 
 BLOCK_BYTES = BLOCK_BITS // 8
 MOST_VOXELS = (1 << 32) - 1
-"""No mask has more, or points could not be counted in uint32; 1024 x 1024 x 1024 is a quarter."""
+"""Maximum number of voxels that uint32 can count; 1024 x 1024 x 1024 is a quarter of it."""
 
 Shape = tuple[int, int, int]
 
@@ -56,11 +56,11 @@ class Occupancy:
 
     @property
     def num_points(self) -> int:
-        """Set voxels."""
+        """Number of set voxels."""
         return int(self.rank[-1])
 
     def sample(self, num: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Draw points uniformly, without replacement.
+        """Sample points uniformly without replacement.
 
         Args:
             num: How many; at most all.
@@ -162,7 +162,7 @@ def count_blocks_of(shape: Shape) -> int:
 
 
 def draw_ranks(total: int, num: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Draw numbers from range(total), every set of `num` equally likely.
+    """Sample numbers from range(total); every set of `num` is equally likely.
 
     Numbers are drawn until enough of them differ; where more than half are wanted, those to be left
     out. `Generator.choice` would list all `total` numbers as soon as it wants 2 % of them, which
@@ -203,7 +203,7 @@ def pick_points(
     first_block: int = 0,
     reverse: bool = False,
 ) -> None:
-    """Write those of some points that lie in some blocks; a mask may come piece by piece.
+    """Write the selected points of some blocks; a mask may be read in pieces.
 
     Args:
         bits: Consecutive blocks, uint8.
@@ -232,7 +232,7 @@ def pick_points(
 
 
 def check_rank(rank: npt.NDArray[np.uint32], shape: Shape) -> None:
-    """Refuse an index that cannot belong to a mask of these sides.
+    """Refuse an index that cannot belong to a mask of this shape.
 
     Raises:
         ShardIntegrityError: If sides, length or counts are impossible.
@@ -254,7 +254,7 @@ def check_rank(rank: npt.NDArray[np.uint32], shape: Shape) -> None:
 
 
 def check_end(bits: npt.NDArray[np.uint8], shape: Shape) -> None:
-    """Refuse set bits behind the last voxel.
+    """Refuse set bits after the last voxel.
 
     Args:
         bits: The last block or more, up to the end of the mask.
@@ -282,5 +282,5 @@ def _columns(reverse: bool) -> Shape:
 
 
 def _view_words(bits: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
-    # Counting needs no order of bytes, finding does: bit n of a word is voxel n.
+    # Selecting requires little-endian words (bit n of a word is voxel n); counting does not.
     return bits.view("<u8")

@@ -1,4 +1,4 @@
-"""The bits of a mask as they are stored: raw, or as one Zstandard frame."""
+"""Encodes the bits of a mask: raw, or as one Zstandard frame."""
 
 import math
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from medassets.errors import ShardIntegrityError
 Encoding = Literal["raw", "zstd"]
 Compression = Literal["none", "auto"]
 
-# Level 1 with a smaller table of matches: as small and as quick to read, up to a fifth quicker to
-# write. Level 3 is slower and no smaller, levels below 0 are larger and hardly quicker to read
+# Level 1 with a smaller match table: same size and reading speed, writes up to a fifth faster.
+# Level 3 is slower and no smaller; levels below 0 are larger and hardly faster to read
 # (docs/decisions.md).
 _PARAMETERS = {"window_log": 19, "hash_log": 12, "min_match": 7, "target_length": 0}
 _WORTH_IT = 0.9
-# Inflating 512 x 512 x 512 takes about 5 ms and 2.5 per MB of frame, 100,000 points 8 ms without: a
-# larger frame than an eighth, 2.1 MB, would bring them close to 20 ms.
+# Inflating 512 x 512 x 512 takes about 5 ms plus 2.5 ms per MB of frame; 100,000 points take 8 ms
+# without it. A frame larger than an eighth (2.1 MB) would bring them close to 20 ms.
 _QUICK_SHARE = 8
 _USUAL_BYTES = 512**3 // 8
 
@@ -27,7 +27,7 @@ _USUAL_BYTES = 512**3 // 8
 def encode_bits(
     bits: npt.NDArray[np.uint8], *, compression: Compression
 ) -> tuple[Encoding, BytesLike]:
-    """Return bits as they are stored.
+    """Encode bits for storage.
 
     Args:
         bits: uint8, a whole number of blocks.
@@ -53,7 +53,7 @@ def encode_bits(
 
 
 def decode_bits(content: BytesLike, encoding: str, *, num_bytes: int) -> npt.NDArray[np.uint8]:
-    """Return the bits of a stored mask; no more memory than they should take is ever asked for.
+    """Decode the bits of a stored mask; allocates no more memory than `num_bytes`.
 
     Raises:
         ShardIntegrityError: If the content is not `num_bytes` of bits in that encoding.
@@ -69,7 +69,7 @@ def decode_bits(content: BytesLike, encoding: str, *, num_bytes: int) -> npt.NDA
 def iter_bits(
     content: BytesLike, encoding: str, *, num_bytes: int, buffer: npt.NDArray[np.uint8]
 ) -> Iterator[npt.NDArray[np.uint8]]:
-    """Yield the bits of a stored mask in pieces of at most the length of a buffer.
+    """Yield the bits of a stored mask in pieces no larger than a buffer.
 
     Args:
         content: Content of the member.
@@ -102,7 +102,7 @@ def _inflate(
     import zstandard
 
     left = num_bytes
-    # A frame may ask for a window of gigabytes; ours never look back farther than their length.
+    # A frame may request a window of gigabytes; ours need no more than their length.
     window = 1 << max(10, math.ceil(math.log2(max(num_bytes, 1))))
     inflater = zstandard.ZstdDecompressor(max_window_size=window)
     try:

@@ -1,4 +1,4 @@
-"""Compiled counting and selecting of set bits; holds no GIL and is compiled once per machine.
+"""Compiled counting and selecting of set bits; runs without the GIL and is compiled once per machine.
 
 Imported only by the functions that run it: importing numba costs a quarter of a second. Words are
 uint64 in the byte order of the machine; a block is 64 of them.
@@ -13,7 +13,7 @@ from numba.extending import intrinsic as numba_intrinsic
 
 BLOCK_WORDS = 64
 
-# Typed as Any: callers leave out the typing context, which no type checker can see.
+# Typed as Any: type checkers do not know that callers omit the typing context.
 intrinsic: Any = numba_intrinsic
 
 
@@ -39,7 +39,7 @@ def count_trailing_zeros(typing_context: Any, word: Any) -> Any:
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def count_blocks(words: npt.NDArray[np.uint64], rank: npt.NDArray[np.uint32]) -> None:
-    """Write the number of set bits before each block, and behind the last one their total.
+    """Write the number of set bits before each block, and their total after the last one.
 
     Args:
         words: Bits, a whole number of blocks.

@@ -1,4 +1,4 @@
-"""Compiled packing of masks, one bit per voxel and window, and their unpacking slab by slab.
+"""Compiled packing of masks, one bit per voxel and window, and unpacking in slabs.
 
 Imported only by the functions that run it: importing numba costs a quarter of a second. The loops
 hold no GIL and are compiled once per machine and stored dtype.
@@ -18,7 +18,7 @@ def pack_by_table(
     first_byte: int,
     out: npt.NDArray[np.uint8],
 ) -> None:
-    """Write the bits of up to eight windows; all of them come out of one lookup per voxel.
+    """Write the bits of up to eight windows; one lookup per voxel gives all of them.
 
     Args:
         stored: Voxels as unsigned integers, shape (num,).
@@ -31,7 +31,7 @@ def pack_by_table(
     num_whole = stored.size // 8
     for byte in range(num_whole):
         eight = stored[byte * 8 : byte * 8 + 8]
-        # Bit b of byte w is voxel b in window w: no carry ever leaves a byte.
+        # Bit b of byte w is voxel b in window w: no carry leaves a byte.
         word = (
             (table[eight[0]] | (table[eight[1]] << 1))
             | ((table[eight[2]] << 2) | (table[eight[3]] << 3))

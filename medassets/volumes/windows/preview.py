@@ -1,4 +1,4 @@
-"""A small picture of the windows of a volume: the middle axial slice, window by window."""
+"""Preview image of the windows of a volume: the middle axial slice of each window."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ def draw_windows_preview(members: Mapping[str, BytesLike]) -> bytes:
 
 
 def read_plane(bits: Bits, shape: Shape, axis: int, index: int) -> npt.NDArray[np.uint8]:
-    """Return one plane of a mask, touching no other voxel.
+    """Return one plane of a mask without reading other voxels.
 
     Args:
         bits: The mask, first axis fastest.
@@ -60,7 +60,7 @@ def read_plane(bits: Bits, shape: Shape, axis: int, index: int) -> npt.NDArray[n
 
 
 def _cut_axial(bits: Bits, shape: Shape, geometry: Mapping[str, Any] | None) -> UprightSlice:
-    """Cut the slice in the middle and turn it upright: front up, the patient's right on the left."""
+    """Return the middle slice in radiological view: anterior up, the patient's right on the left."""
     source = geometry["source"] if geometry else {"affine": np.eye(4)}
     affine = np.array(source["affine"], np.float64)
     axes, flips = find_world_axes(affine)
@@ -70,7 +70,7 @@ def _cut_axial(bits: Bits, shape: Shape, geometry: Mapping[str, Any] | None) -> 
     right_mm, front_mm, _ = _lengths(affine, axes)
     low, high = LUNG_WINDOW_HU
     grey = low + (high - low) * upright.astype(np.float32)
-    # Rows run down, columns to the right: from R and A growing to the picture's directions.
+    # Rows run down and columns to the right: flip the axes along which R or A grow the other way.
     return UprightSlice(grey[::-1, ::-1].T, row_mm=front_mm, column_mm=right_mm)
 
 

@@ -320,7 +320,7 @@ def test_garbage_is_given_up_after_a_thousand_lines(write: Write) -> None:
 def test_an_endless_line_costs_its_record_and_no_memory(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(json_records, "_LONGEST_RECORD", 500)
+    monkeypatch.setattr(json_records, "_MAX_RECORD_BYTES", 500)
     long = json.dumps(GOOD | {"vid": "x" * 2000})
     table = read_metadata(write(lines(GOOD, long, GOOD)))
     assert table["excluded"].to_pylist() == [None, "bad_record", None]
