@@ -1,18 +1,81 @@
-"""A way out of a Dagster step for progress: the terminal listens, the step reports."""
+"""Carries progress events from a Dagster step to the terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-Listener = Callable[[Any], None]
+
+@dataclass(frozen=True)
+class BytesFetched:
+    """More bytes of source files are on the local disk.
+
+    Attributes:
+        num_bytes: How many; negative if bytes were discarded.
+    """
+
+    num_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleDone:
+    """One more item of a shard or of an export is done.
+
+    Attributes:
+        partition_key: The shard.
+        key: Sample key of the item.
+        done: Items done so far, rejected ones among them.
+        total: Items in all.
+        rejected: Rejected so far.
+        size_bytes: Bytes written so far.
+    """
+
+    partition_key: str
+    key: str
+    done: int
+    total: int
+    rejected: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceDone:
+    """One more source file was compared with its shard, or deleted.
+
+    Attributes:
+        partition_key: The shard.
+        done: Files proven so far, or deleted so far once `freed_bytes` is above 0.
+        total: Files of the shard.
+        freed_bytes: Bytes of the files deleted so far.
+    """
+
+    partition_key: str
+    done: int
+    total: int
+    freed_bytes: int
+
+
+@dataclass(frozen=True)
+class ShardReclaimed:
+    """Deleting the sources of one shard ended.
+
+    Attributes:
+        report: A `medassets.reclaim.report.ReclaimReport`, of a room above this module.
+    """
+
+    report: Any
+
+
+Event: TypeAlias = BytesFetched | SampleDone | SourceDone | ShardReclaimed
+Listener: TypeAlias = Callable[[Event], None]
 
 _listener: ContextVar[Listener | None] = ContextVar("medassets_progress", default=None)
 
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Send every report made inside to `listener`, in the thread that makes it."""
+    """Pass every event that is reported inside to `listener`, in the thread that reports it."""
     token = _listener.set(listener)
     try:
         yield
@@ -20,8 +83,8 @@ def listening(listener: Listener) -> Iterator[None]:
         _listener.reset(token)
 
 
-def report(event: Any) -> None:
-    """Hand an event to whoever listens; nobody is fine."""
+def report(event: Event) -> None:
+    """Pass an event to the listener, if there is one."""
     listener = _listener.get()
     if listener is not None:
         listener(event)

@@ -17,7 +17,7 @@ from medassets.io_managers.catalog import CatalogFile
 from medassets.io_managers.failures import explained_failures
 from medassets.io_managers.manifests import STAGE_KEY, ManifestSet
 from medassets.io_managers.tar_shards import ShardBatch
-from medassets.progress import report
+from medassets.progress import BytesFetched, report
 from medassets.resources.workspace import WorkspaceResource
 from medassets.shards.manifest import Document, Manifest
 from medassets.stages import CommonStage
@@ -36,6 +36,10 @@ Equip = Callable[[DatasetKind, Any], DatasetKind]
 def keep_kind(kind: DatasetKind, resources: Any) -> DatasetKind:
     """Return the kind as it is: it needs no resource."""
     return kind
+
+
+def _report_bytes(num_bytes: int) -> None:
+    report(BytesFetched(num_bytes))
 
 
 class CatalogConfig(dg.Config):
@@ -118,7 +122,7 @@ def build_raw_asset(kind: DatasetKind, *, stage: str) -> dg.AssetsDefinition:
         for key in keys:
             with explained_failures(context.run.tags):
                 # Only the shards, later in this run, free the room that a range would wait for.
-                done = stage_partition(opened, key, may_wait=len(keys) == 1, on_bytes=report)
+                done = stage_partition(opened, key, may_wait=len(keys) == 1, on_bytes=_report_bytes)
             context.add_asset_metadata(stage_metadata(done), partition_key=key)
 
     return raw

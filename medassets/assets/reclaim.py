@@ -11,7 +11,7 @@ from medassets.datasets.kind import DatasetKind
 from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError, UsageError
 from medassets.io_managers.failures import explained_failures
-from medassets.progress import report
+from medassets.progress import ShardReclaimed, report
 from medassets.reclaim.claims import Declarations, Others
 from medassets.reclaim.partition import CONFIRMATION, reclaim_partition
 from medassets.reclaim.report import ReclaimReport
@@ -132,7 +132,7 @@ def _reclaim_one(
         )
     except ReclaimError as error:
         refused = ReclaimReport(key, confirmed, problems=[str(error)])
-        report(refused)
+        report(ShardReclaimed(refused))
         return refused
 
 

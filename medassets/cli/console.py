@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
 import click
 from rich.console import Console
@@ -21,8 +21,15 @@ from rich.progress import (
 from rich.table import Table
 
 from medassets.cli.formatting import count_words, format_bytes
-from medassets.progress import listening
-from medassets.reclaim.report import ReclaimProgress, ReclaimReport
+from medassets.progress import (
+    BytesFetched,
+    Event,
+    SampleDone,
+    ShardReclaimed,
+    SourceDone,
+    listening,
+)
+from medassets.reclaim.report import ReclaimReport
 
 # One plain line at most so often when the output is not a terminal.
 _PLAIN_LINE_S = 10.0
@@ -94,17 +101,17 @@ def showing_progress(
             view = ProgressView(
                 output, title, total, bar, bar.add_task(title, total=total, note=""), noun=noun
             )
-            with listening(view.hear):
+            with listening(view.show):
                 yield view
         return
     view = ProgressView(output, title, total, None, None, noun=noun)
-    with listening(view.hear):
+    with listening(view.show):
         yield view
 
 
 @dataclass
 class ProgressView:
-    """Listens to the steps' reports and draws them."""
+    """Receives the progress events of the steps and draws them."""
 
     output: Output
     title: str
@@ -127,22 +134,25 @@ class ProgressView:
         self.done_before += num_samples
         self._draw(self.done_before, note, always=True)
 
-    def hear(self, event: Any) -> None:
-        """Take one report: bytes that were fetched, a sample that was written, a file deleted."""
-        if isinstance(event, ReclaimReport):
-            self.reclaimed.append(event)
-            return
-        if isinstance(event, ReclaimProgress):
-            freed = format_bytes(self.freed_bytes + event.freed_bytes)
-            what = f"{event.done} of {event.total} sources"
-            verb = f"deleted, {freed} freed" if event.freed_bytes else "compared"
-            self._draw(self.done_before, f"{event.partition_key}: {what} {verb}")
-            return
-        if isinstance(event, int):
-            self.staged_bytes += event
-            self._draw(self.done_before, f"fetched {format_bytes(self.staged_bytes)}")
-            return
-        self._draw(self.done_before + event.done, f"{event.partition_key} {event.key}")
+    def show(self, event: Event) -> None:
+        """Show one event: bytes fetched, a sample written, a source file compared or deleted."""
+        match event:
+            case ShardReclaimed():
+                self.reclaimed.append(event.report)
+            case SourceDone():
+                self._draw(self.done_before, self._describe_source(event))
+            case BytesFetched():
+                self.staged_bytes += event.num_bytes
+                self._draw(self.done_before, f"fetched {format_bytes(self.staged_bytes)}")
+            case SampleDone():
+                self._draw(self.done_before + event.done, f"{event.partition_key} {event.key}")
+            case _:
+                assert_never(event)
+
+    def _describe_source(self, event: SourceDone) -> str:
+        freed = format_bytes(self.freed_bytes + event.freed_bytes)
+        verb = f"deleted, {freed} freed" if event.freed_bytes else "compared"
+        return f"{event.partition_key}: {event.done} of {event.total} sources {verb}"
 
     def _draw(self, done: int, note: str, *, always: bool = False) -> None:
         if self.bar is not None and self.task is not None:

@@ -5,17 +5,18 @@ from dataclasses import dataclass, replace
 
 from medassets.datasets.workspace import Workspace
 from medassets.errors import DiskSpaceError, ReclaimError, SampleRejectedError
+from medassets.progress import SampleDone
 from medassets.samples import SourceItem, Staged
 from medassets.shards.catalog import CatalogPlan
 from medassets.shards.files import read_whole_record
 from medassets.shards.fingerprint import plan_fingerprint, rows_fingerprint
 from medassets.shards.reclaim_journal import ReclaimJournal
-from medassets.shards.writer import Progress, ShardResult, ShardWork, ensure_shard, missing_bytes
+from medassets.shards.writer import ShardResult, ShardWork, ensure_shard, missing_bytes
 from medassets.storage.disk import require_free_bytes
 from medassets.storage.paths import DatasetPaths
 from medassets.storage.unreadable import is_gone
 
-Observer = Callable[[Progress], None]
+Observer = Callable[[SampleDone], None]
 Stage = Callable[[Sequence[SourceItem]], Mapping[str, Staged]]
 
 

@@ -14,11 +14,10 @@ from medassets.exports.journal import Exported, ExportJournal
 from medassets.exports.members import OpenShard, open_shard
 from medassets.exports.survey import Survey, Surveyor
 from medassets.exports.target import Target, Written, clean_up, open_folder
-from medassets.progress import report
+from medassets.progress import SampleDone, report
 from medassets.shards.files import read_whole_record
 from medassets.shards.pipeline import iter_in_order
 from medassets.shards.record import SampleEntry
-from medassets.shards.writer import Progress
 from medassets.storage.atomic import fsync_folder, publish_bytes
 from medassets.storage.disk import require_free_bytes
 from medassets.storage.locks import lock_file
@@ -182,7 +181,7 @@ class _Exporter:
         self.result.written += 1
         self.result.written_bytes += sum(done.sizes)
         report(
-            Progress(
+            SampleDone(
                 partition_key=partition,
                 key=done.key,
                 done=self.result.kept + self.found.skipped.total() + self.result.written,

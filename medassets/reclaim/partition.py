@@ -12,6 +12,7 @@ from pathlib import Path
 from medassets.datasets.build import today_fingerprint
 from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError
+from medassets.progress import ShardReclaimed
 from medassets.reclaim.claims import Needs, Others
 from medassets.reclaim.report import Observe, ReclaimReport
 from medassets.reclaim.run import ReclaimRun
@@ -74,10 +75,10 @@ def reclaim_partition(
                 report.deletable = ready
     except BaseException:
         if report.deleted and observe is not None:
-            observe(report)
+            observe(ShardReclaimed(report))
         raise
     if observe is not None:
-        observe(report)
+        observe(ShardReclaimed(report))
     return report
 
 

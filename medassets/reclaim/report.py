@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from medassets.progress import ShardReclaimed, SourceDone
 from medassets.reclaim.source_files import SourceFile
 from medassets.shards.reclaim_journal import Deletion
 
@@ -24,23 +25,6 @@ class Kept:
     num_bytes: int
     why: str
     is_trouble: bool
-
-
-@dataclass(frozen=True)
-class ReclaimProgress:
-    """One more file was looked at, or deleted.
-
-    Attributes:
-        partition_key: The shard.
-        done: Files proven so far, or deleted so far once `freed_bytes` is above 0.
-        total: Files of the shard.
-        freed_bytes: Bytes of the files deleted so far.
-    """
-
-    partition_key: str
-    done: int
-    total: int
-    freed_bytes: int
 
 
 @dataclass
@@ -82,4 +66,4 @@ class ReclaimReport:
         return [*self.problems, *(f"{k.path}: {k.why}" for k in self.kept if k.is_trouble)]
 
 
-Observe: TypeAlias = Callable[[ReclaimProgress | ReclaimReport], None]
+Observe: TypeAlias = Callable[[SourceDone | ShardReclaimed], None]

@@ -9,9 +9,10 @@ from pathlib import Path
 from medassets.datasets.build import today_fingerprint
 from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError, ShardIntegrityError
+from medassets.progress import SourceDone
 from medassets.reclaim.claims import Needs
 from medassets.reclaim.proof import Proof, prove_file
-from medassets.reclaim.report import Kept, Observe, ReclaimProgress, ReclaimReport
+from medassets.reclaim.report import Kept, Observe, ReclaimReport
 from medassets.reclaim.source_files import (
     FileStat,
     SourceFile,
@@ -294,7 +295,7 @@ class ReclaimRun:
     def _observe(self, observe: Observe | None, done: int, total: int) -> None:
         if observe is not None:
             key, freed = self.report.partition_key, self.report.freed_bytes
-            observe(ReclaimProgress(key, done, total, freed))
+            observe(SourceDone(partition_key=key, done=done, total=total, freed_bytes=freed))
 
 
 def find_owner(place: Path) -> str:

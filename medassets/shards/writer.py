@@ -15,6 +15,7 @@ from medassets.errors import (
     ShardIntegrityError,
     TooManyRejectedError,
 )
+from medassets.progress import SampleDone
 from medassets.samples import Encode, Encoded, SourceItem, Staged
 from medassets.shards.files import (
     lock_path,
@@ -99,27 +100,6 @@ class ShardWork:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """One more item is done.
-
-    Attributes:
-        partition_key: Shard in the making.
-        key: Sample key of the item.
-        done: Items done so far, rejected ones among them.
-        total: Items of the shard.
-        rejected: Rejected so far.
-        size_bytes: Bytes written so far.
-    """
-
-    partition_key: str
-    key: str
-    done: int
-    total: int
-    rejected: int
-    size_bytes: int
-
-
-@dataclass(frozen=True)
 class ShardResult:
     """How a shard came to be there.
 
@@ -142,7 +122,7 @@ def ensure_shard(
     paths: DatasetPaths,
     work: ShardWork,
     *,
-    observe: Callable[[Progress], None] | None = None,
+    observe: Callable[[SampleDone], None] | None = None,
 ) -> ShardResult:
     """Make sure that a shard is there, whole and made from today's inputs.
 
@@ -175,7 +155,7 @@ def ensure_shard(
 
 
 def _ensure_locked(
-    paths: DatasetPaths, work: ShardWork, observe: Callable[[Progress], None] | None
+    paths: DatasetPaths, work: ShardWork, observe: Callable[[SampleDone], None] | None
 ) -> ShardResult:
     shard = paths.shard(work.partition_key)
     _settle(paths, work.partition_key)
@@ -253,7 +233,7 @@ class _Maker:
     """The making of one shard, under its lock."""
 
     def __init__(
-        self, paths: DatasetPaths, work: ShardWork, observe: Callable[[Progress], None] | None
+        self, paths: DatasetPaths, work: ShardWork, observe: Callable[[SampleDone], None] | None
     ) -> None:
         self.paths, self.work, self.observe = paths, work, observe
         self.shard = paths.shard(work.partition_key)
@@ -343,7 +323,7 @@ class _Maker:
                 self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
         if self.observe is not None:
             self.observe(
-                Progress(
+                SampleDone(
                     partition_key=self.work.partition_key,
                     key=item.key,
                     done=len(partial.outcomes),

@@ -15,8 +15,7 @@ import pytest
 
 from medassets.datasets.build import build_shard
 from medassets.io_managers import tar_shards
-from medassets.progress import listening
-from medassets.shards.writer import Progress
+from medassets.progress import Event, SampleDone, listening
 from medassets.testing.ct_rate import SyntheticRepository
 from medassets_tests.location import Location, Shell, events_of, metadata_of
 
@@ -52,7 +51,8 @@ def single(location: Location) -> Location:
 def test_each_shard_is_on_record_before_the_next_one_is_begun(single: Location) -> None:
     seen: dict[str, set[str]] = {}
 
-    def note(progress: Progress) -> None:
+    def note(progress: Event) -> None:
+        assert isinstance(progress, SampleDone)
         known = single.instance.get_materialized_partitions(single.key("shards"))
         seen.setdefault(progress.partition_key, set(known))
 

@@ -21,11 +21,12 @@ from medassets.errors import (
     ShardIntegrityError,
     TooManyRejectedError,
 )
+from medassets.progress import SampleDone
 from medassets.samples import Encoded, EncodedSample, SourceItem, StagedFile, each_item
 from medassets.shards import writer
 from medassets.shards.files import read_whole_record
 from medassets.shards.record import ShardRecord
-from medassets.shards.writer import Progress, ShardWork, ensure_shard
+from medassets.shards.writer import ShardWork, ensure_shard
 from medassets.storage.paths import DatasetPaths
 
 MakeWork = Callable[..., ShardWork]
@@ -418,10 +419,10 @@ def test_memory_does_not_grow_with_the_shard(
 def test_progress_counts_every_item_in_the_calling_thread(
     paths: DatasetPaths, make_work: MakeWork
 ) -> None:
-    seen: list[Progress] = []
+    seen: list[SampleDone] = []
     threads: set[int] = set()
 
-    def observe(progress: Progress) -> None:
+    def observe(progress: SampleDone) -> None:
         seen.append(progress)
         threads.add(threading.get_ident())
 
@@ -527,7 +528,7 @@ def test_a_file_cut_in_the_middle_of_its_samples_goes_on_with_the_rest(
         groups.append([item.key for item in items])
         return work.encode(items, staged)
 
-    def stop_at_five(progress: Progress) -> None:
+    def stop_at_five(progress: SampleDone) -> None:
         if progress.done == 5:
             raise KeyboardInterrupt
 
