@@ -41,7 +41,7 @@ def read_with_webdataset(folder: Path) -> int:
 
 
 def read_by_offset(folder: Path) -> int:
-    """Jump to each volume by the record's offsets, without reading what lies between."""
+    """Read each volume at the offset in the record, without the bytes between."""
     total = 0
     for path in sorted(folder.glob("shard-*.json")):
         record = json.loads(path.read_text())

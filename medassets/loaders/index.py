@@ -264,7 +264,7 @@ def _read_record(path: Path, size: int) -> _Part:
     ) as error:
         msg = (
             f"{path}: not a shard record ({error}); build the shard again, or remove this file "
-            "if the tar is none of medassets"
+            "if the tar was not made by medassets"
         )
         raise ShardIntegrityError(msg) from error
     return part

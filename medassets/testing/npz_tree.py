@@ -20,7 +20,7 @@ class SyntheticTree:
     """Content of the tree.
 
     Attributes:
-        folder: Top of the source: the tree lies in `npz`, the tables in `dataset`.
+        folder: Root of the source; the tree is in `npz`, the tables are in `dataset`.
         split: The only split.
         paths: Study -> path of its file inside `folder`.
     """

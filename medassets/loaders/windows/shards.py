@@ -1,4 +1,4 @@
-"""Masks in our shards: bits are read, checked and looked through piece by piece."""
+"""Masks in shards: bits are read, checked and searched in pieces."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def list_windows(index: ShardIndex) -> tuple[str, ...]:
 
 
 def count_points(index: ShardIndex, window: str) -> list[int]:
-    """Return the number of points of every sample, as the records say, else the rank indices.
+    """Return the number of points of every sample, from the records or the rank indices.
 
     Raises:
         ShardIntegrityError: If a sample lacks the window; names shard and sample.
@@ -98,11 +98,11 @@ class ShardMask:
     def most_bytes(self) -> int:
         """What `keep` would take at most: bits are no smaller in a shard than 1 to 200."""
         members = self.index.locate(self.number).members
-        # One entry of four bytes stands for 512 bytes of bits.
+        # Each entry of four bytes covers 512 bytes of bits.
         return members[f"{self.window}.{_RANK}"].size_bytes * (BLOCK_BYTES // 4 + 1)
 
     def draw(self, pick: Pick) -> Points:
-        """Return the points that are picked.
+        """Return the points that `pick` selects.
 
         Raises:
             ShardIntegrityError: If the sample is damaged; names shard and sample.
@@ -130,7 +130,7 @@ class ShardMask:
 
 
 class _Reading:
-    """The shard of one sample, open; errors leave it with the name of shard and sample."""
+    """Open shard of one sample; its errors name shard and sample."""
 
     def __init__(self, mask: ShardMask) -> None:
         self._index = mask.index
@@ -151,7 +151,7 @@ class _Reading:
             raise self._index.damage(self._sample, f"window {self._window}: {error}") from error
 
     def read_index(self) -> tuple[Shape, npt.NDArray[np.uint32], str]:
-        """Return sides, rank index and encoding of the bits, checked."""
+        """Return the checked shape, rank index and encoding of the bits."""
         shape, encoding = self._read_facts()
         content = self.read(_RANK)
         if len(content) % 4:

@@ -3,11 +3,11 @@
 Imported only by the functions that run it: importing numba costs a quarter of a second. No fused
 multiply-add and no fast-math: the same volume gives the same bytes on every machine.
 
-What numba cannot say stands first, as portable LLVM instructions on vectors of 16 floats. Written
+The first functions are portable LLVM instructions on vectors of 16 floats, which numba lacks. Written
 as loops, interpolation with rounding takes twice as long and the transpose four times, because
 every short loop is guarded against overlapping arrays. No instruction set is named: LLVM splits
-the vectors into what the machine has. It stands in this file because numba's cache of compiled
-code notices a change of the file of the calling function only. Addresses are plain integers in
+the vectors into what the machine supports. They are in this file because numba's cache of compiled
+code only detects changes of the calling function's file. Addresses are plain integers in
 bytes; nothing is checked.
 """
 
@@ -117,7 +117,7 @@ def blend_to_half(
     """Write float16(one * one_weight + other * other_weight) of 32 float32.
 
     Arguments: (one, other, one_weight, other_weight, target). Returns an int64 whose bit n
-    says that value n lies so near to zero that float32 arithmetic may have lost a float16 step.
+    says that value n is so close to zero that float32 arithmetic may be off by a float16 step.
     """
     signature = types.int64(types.int64, types.int64, types.float32, types.float32, types.int64)
 

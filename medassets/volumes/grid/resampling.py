@@ -1,7 +1,7 @@
 """Resamples a stored volume in one pass: reads slices and writes blocks of resampled voxels.
 
-Only the slices between which a block of the output lies are held, clipped and in HU; the stored
-volume as a whole never exists in memory.
+Only the slices that a block of the output needs are held, clipped and in HU; the whole stored
+volume is never in memory.
 """
 
 import time
@@ -65,7 +65,7 @@ def resample_stream(
     """Read all slices of a volume and write the resampled voxels.
 
     Args:
-        reader: Stands before the first slice; stands after the last one afterwards.
+        reader: Positioned before the first slice; after the last one on return.
         plan: Sampling positions of the volume.
         scaling: How stored values become HU.
         preset: Clip, scale and pad value.

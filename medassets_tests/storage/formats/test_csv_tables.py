@@ -1,0 +1,50 @@
+"""CSV tables, valid and invalid."""
+
+import pytest
+
+from medassets.errors import CatalogError
+from medassets.storage.formats.csv_tables import parse_csv, parse_number
+
+TABLE = b'\xef\xbb\xbfname, size,share\r\na,12,0.5\r\n\r\n"b,c",12.0,nan\r\n'
+
+
+def test_a_table_is_read_by_column() -> None:
+    table = parse_csv(TABLE, "t.csv")
+    assert table.columns == ("name", "size", "share")
+    assert table.column("name") == ["a", "b,c"]
+    assert table.integers("size") == [12, 12]
+    assert table.numbers("share") == [0.5, None]
+    assert table.row_numbers == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a,b\n1\n", r"t\.csv, row 2, column a: expected 2 cells as in the header, got 1"),
+        (b"a,b\n1,2,3\n", r"t\.csv, row 2, column b: expected 2 cells .* got 3"),
+        (b"a,a\n", r"t\.csv, row 1, column a: the name occurs 2 times"),
+        (b'a\n"open\n', r"t\.csv, row 1 or after"),
+        (b"a\n\xff\n", r"t\.csv, line 2: byte 2 is not UTF-8"),
+        (b"", r"t\.csv, row 1: expected a header"),
+    ],
+)
+def test_an_invalid_table_is_named_by_row_and_column(content: bytes, message: str) -> None:
+    with pytest.raises(CatalogError, match=message):
+        parse_csv(content, "t.csv")
+
+
+def test_an_invalid_cell_is_named() -> None:
+    table = parse_csv(b"n\n1\nx\n2.5\n", "t.csv")
+    with pytest.raises(CatalogError, match=r"t\.csv, row 3, column n: expected a number, got 'x'"):
+        table.numbers("n")
+    with pytest.raises(CatalogError, match=r"column m: missing; found n"):
+        table.column("m")
+    halves = parse_csv(b"n\n2.5\n", "t.csv")
+    with pytest.raises(CatalogError, match=r"row 2, column n: expected an integer, got '2\.5'"):
+        halves.integers("n")
+
+
+@pytest.mark.parametrize("text", ["1_000", "inf", "0x10", "1,5", "\u0661"])
+def test_other_spellings_of_numbers_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a finite number"):
+        parse_number(text)
