@@ -1,4 +1,4 @@
-"""What a plan will cost, guessed from the catalog before anything is fetched."""
+"""Estimated cost of a plan, from the catalog, before anything is fetched."""
 
 import os
 from dataclasses import dataclass, field

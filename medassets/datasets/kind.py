@@ -1,4 +1,4 @@
-"""What a kind of dataset must be able to do; everything else is the same for all kinds."""
+"""The interface of a kind of dataset; everything else is the same for all kinds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Files(Protocol):
     """Files of one shard that another stage made."""
 
     def place(self, items: Sequence[SourceItem]) -> Sequence[SourceItem]:
-        """Return the items as they lie in these files."""
+        """Return the items with their paths in these files."""
         ...
 
     def stage(self, items: Sequence[SourceItem]) -> Mapping[str, Staged]:
@@ -52,7 +52,7 @@ class Files(Protocol):
         ...
 
     def release(self, items: Sequence[SourceItem]) -> None:
-        """Let them go again."""
+        """Release the items' files."""
         ...
 
 
@@ -99,7 +99,7 @@ class DatasetKind(Protocol):
         ...
 
     def plan_settings(self) -> Mapping[str, Any]:
-        """Return what decides a sample's split or place, JSON-like; the first plan keeps it."""
+        """Return the settings that decide a sample's split or shard, JSON-like; the first plan keeps them."""
         ...
 
     def read_rows(
@@ -117,7 +117,7 @@ class DatasetKind(Protocol):
         Args:
             source: Where the tables are.
             revision: Revision to read at.
-            previous: The last catalog; what it knows of unchanged files need not be found again.
+            previous: The last catalog; what it states about unchanged files is not read again.
             settings: Those of the plan; see `plan_settings`.
         """
         ...
@@ -125,7 +125,7 @@ class DatasetKind(Protocol):
     def encoder(self) -> Encode:
         """Return the function that turns one checked source file into samples; thread-safe.
 
-        It is given all items of the file that stand together in the shard, for a video has many.
+        It receives all adjacent items of one file, because a video has many.
         """
         ...
 
@@ -133,28 +133,28 @@ class DatasetKind(Protocol):
         """Return where the files of a shard come from, None when it is the dataset's source.
 
         Args:
-            paths: Where the dataset lies.
-            partition_key: The shard to be made.
+            paths: Where the dataset is stored.
+            partition_key: The shard to make.
 
         Raises:
-            CatalogError: If the files are not there yet.
+            CatalogError: If the files do not exist yet.
         """
         ...
 
     def estimate(self, row: Mapping[str, Any]) -> Estimate:
-        """Guess the cost of one planned row of the catalog."""
+        """Estimate the cost of one planned row of the catalog."""
         ...
 
     def manifest_fields(self, records: Sequence[ShardRecord]) -> Mapping[str, Any]:
-        """Return what the manifest says of every sample of a split: shape, dtype, classes."""
+        """Return the manifest's facts about every sample of a split: shape, dtype, classes."""
         ...
 
     def describe_catalog(self, table: pa.Table) -> Mapping[str, Any]:
-        """Return what a person should know of a catalog beyond its counts; may be empty."""
+        """Return what users should know about a catalog beyond its counts; may be empty."""
         ...
 
     def describe_shard(self, record: ShardRecord) -> Mapping[str, Any]:
-        """Return what a person should know of a shard beyond its counts; may be empty.
+        """Return what users should know about a shard beyond its counts; may be empty.
 
         `frames`, if there, is also shown as a rate.
         """

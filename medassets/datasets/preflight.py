@@ -7,7 +7,7 @@ from medassets.datasets.video import VideoClips, VideoFrames, clip_encoding
 
 
 def check_ready(kinds: Iterable[DatasetKind], *, device: str = "") -> None:
-    """Refuse a build that this machine cannot do as it is declared.
+    """Reject a build that this machine cannot do as declared.
 
     Args:
         kinds: The stages that are to be made.
@@ -15,7 +15,7 @@ def check_ready(kinds: Iterable[DatasetKind], *, device: str = "") -> None:
 
     Raises:
         SpecError: If the tokenizer cannot be opened, or the encoder of clips is not there.
-        DecoderUnavailableError: If frames are to be decoded on a GPU, and there is none.
+        DecoderUnavailableError: If frames are to be decoded on a GPU, and there is no GPU.
     """
     kinds = list(kinds)
     frames = [kind for kind in kinds if isinstance(kind, VideoFrames)]

@@ -138,7 +138,7 @@ class VolumeDataset:
         return fingerprint({**facts, **self.ct_source.fingerprint_facts()})
 
     def plan_settings(self) -> Mapping[str, Any]:
-        """Return nothing: the source says which split a volume belongs to."""
+        """Return an empty mapping: the source states the split of each volume."""
         return {}
 
     def read_rows(
@@ -194,7 +194,7 @@ class VolumeDataset:
         """Return None: volumes come from the source."""
 
     def estimate(self, row: Mapping[str, Any]) -> Estimate:
-        """Guess sizes from the array's shape, or the table's slices and a 512 x 512 matrix."""
+        """Estimate sizes from the array's shape, or the table's slices and a 512 x 512 matrix."""
         volume = VolumeRow.of(row)
         voxel_bytes = 2 * count_voxels(volume)
         raw_bytes = int(GZIP_SHARE * voxel_bytes) if self.ct_source.is_compressed else 0
@@ -209,7 +209,7 @@ class VolumeDataset:
     def manifest_fields(self, records: Sequence[ShardRecord]) -> Mapping[str, Any]:
         """Return shape and dtype of every sample, and the number of classes.
 
-        The labels' table says how many classes there are; each is four bytes of `.cls`.
+        Each class takes four bytes of `.cls`.
         """
         from medassets.volumes.catalog.ct_tables import LABEL_NAMES
 
@@ -235,7 +235,7 @@ class VolumeDataset:
         return self.ct_source.describe_catalog(table)
 
     def describe_shard(self, record: ShardRecord) -> Mapping[str, Any]:
-        """Return the largest rounding error of a raw shard; otherwise counts say it all."""
+        """Return the largest rounding error of a raw shard; otherwise counts are enough."""
         if not self.spec.is_raw:
             return {}
         return {"max_rounding_error": _find_largest_error([record])}
@@ -254,6 +254,6 @@ class VolumeDataset:
 
 
 def _find_largest_error(records: Sequence[ShardRecord]) -> float | None:
-    """Return by how much float16 changed a stored value at most; None without samples."""
+    """Return the largest change of a stored value by float16; None without samples."""
     errors = (sample.facts["max_rounding_error"] for one in records for sample in one.samples)
     return max(errors, default=None)

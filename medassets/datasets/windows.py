@@ -29,7 +29,7 @@ from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import DatasetPaths
 from medassets.volumes.catalog.columns import CaseRow, VolumeRow
 
-# Raised whenever the same source comes to be stored in other bytes.
+# Increased whenever the same source is stored as different bytes.
 _CODEC_VERSION = 2
 # 512 x 512 x 336 takes about 0.45 s on one core of an AMD EPYC.
 _SECONDS_PER_RAW_BYTE = 0.45 / 176e6
@@ -100,7 +100,7 @@ class CTWindows:
         )
 
     def plan_settings(self) -> Mapping[str, Any]:
-        """Return nothing: the source says which split a volume belongs to."""
+        """Return an empty mapping: the source states the split of each volume."""
         return {}
 
     def read_rows(
@@ -134,7 +134,7 @@ class CTWindows:
         """Return None: volumes and masks come from the source."""
 
     def estimate(self, row: Mapping[str, Any]) -> Estimate:
-        """Guess sizes from the table's number of slices, or from the files of a case."""
+        """Estimate sizes from the table's number of slices, or from the files of a case."""
         num_windows = len(self.spec.list_windows())
         if self.ct_source.stores_masks:
             voxels = CaseRow.of(row).num_bytes // num_windows
@@ -148,7 +148,7 @@ class CTWindows:
         return Estimate(raw_bytes, sample_bytes=num_windows * mask_bytes + 8192, seconds=seconds)
 
     def manifest_fields(self, records: Sequence[ShardRecord]) -> Mapping[str, Any]:
-        """Return what a sample is: masks at one bit per voxel, and of which windows."""
+        """Return what a sample is: masks at one bit per voxel, and their windows."""
         from medassets.volumes.windows.occupancy import BLOCK_BITS
         from medassets.volumes.windows.samples import ORDER, describe_window
 

@@ -1,4 +1,4 @@
-"""Where one dataset's bytes come from, wait and end: source, staging, shards."""
+"""Source, staging area and shards of one dataset."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,8 +25,8 @@ class Workspace:
     Attributes:
         kind: The declared dataset.
         source: Where raw files come from.
-        staging: Where remote files wait on a local disk.
-        paths: Where catalog, shards and manifests lie.
+        staging: Where fetched files are kept on a local disk.
+        paths: Where catalog, shards and manifests are stored.
         num_downloads: Files fetched at the same time.
     """
 
@@ -67,7 +67,7 @@ class Workspace:
         return read_plan(self.paths.catalog)
 
     def read_figures(self) -> pa.Table:
-        """Return the catalog without its rows: what stands in the file's footer.
+        """Return the catalog without its rows: only the file's footer is read.
 
         Raises:
             CatalogError: If there is no catalog yet.
@@ -139,7 +139,7 @@ class Workspace:
         revision: str | None,
         on_bytes: Callable[[int], None] | None,
     ) -> dict[str, StagedFile | SampleRejectedError]:
-        # What is staged needs no word from the source: a build goes on while the hub is away.
+        # Staged files need no request to the source: a build continues while the hub is unavailable.
         found = self.staging.lookup(paths, revision=revision) if self.source.pinned else {}
         wanted = [path for path in paths if path not in found]
         files = self.source.describe(wanted, revision=revision) if wanted else {}
@@ -206,5 +206,5 @@ def open_workspace(
 def dataset_paths(
     dataset: str, *, data_root: str = "", stage: str = VolumeStage.SHARDS
 ) -> DatasetPaths:
-    """Return where a dataset's files lie; an empty root means `$MEDASSETS_HOME/data`."""
+    """Return where a dataset's files are stored; an empty root means `$MEDASSETS_HOME/data`."""
     return DatasetPaths(Path(data_root) if data_root else data_home(), dataset, stage)

@@ -1,4 +1,4 @@
-"""Which files of a source the samples of a shard come from, and what else these files hold."""
+"""The source files of a shard's samples, and what else these files contain."""
 
 import os
 import zipfile
@@ -13,12 +13,12 @@ from medassets.samples import SourceItem
 
 @dataclass(frozen=True)
 class FileStat:
-    """What of a file must not have changed.
+    """Facts about a file that must not have changed.
 
     Attributes:
         num_bytes: Its size.
         mtime_ns: When it was last changed.
-        ctime_ns: When the system last noted a change, which no program can set back.
+        ctime_ns: When the system last recorded a change; programs cannot set it.
         inode: Which file it is.
     """
 
@@ -29,19 +29,19 @@ class FileStat:
 
     @classmethod
     def of(cls, found: os.stat_result) -> "FileStat":
-        """Return what of a `stat` counts."""
+        """Return the facts of a `stat`."""
         return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file of a source and the samples that come of it.
+    """One file of a source and the samples that are made of it.
 
     Attributes:
         path: Path inside the source.
         items: Its planned samples.
         partitions: The shards that hold them.
-        num_unplanned: Rows of the catalog that come of it and are in no shard: excluded or held.
+        num_unplanned: Rows of the catalog that belong to it and are in no shard: excluded or held.
         is_single: Whether the file is one sample, so that the catalog states its size.
     """
 
@@ -111,12 +111,11 @@ def find_source_files(workspace: Workspace, partition_key: str) -> list[SourceFi
 
 
 def find_unused(workspace: Workspace, file: SourceFile) -> str:
-    """Return what a file holds that none of its samples takes; empty if nothing, or no such file.
+    """Return content of a file that no sample stores; empty if there is none, or no such file.
 
-    Whoever deletes the file would lose it; what the declaration calls `ignored_members` may go. A file
-    that cannot be read gives an empty answer: it is made into samples again before it is deleted, and
-    that says what is wrong. Files of a tar that are no member of a sample do not count: no reader of
-    WebDatasets sees them.
+    Deleting the file would lose this content. `ignored_members` of the declaration do not count. For
+    a file that cannot be read the result is empty: before a deletion its samples are made again, and
+    that reports the problem.
     """
     source, spec = workspace.kind.ct_source, workspace.kind.spec
     if source is None:

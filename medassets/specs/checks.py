@@ -1,4 +1,4 @@
-"""What declarations check their fields with."""
+"""Checks of single fields of a declaration."""
 
 import re
 from dataclasses import fields
@@ -9,7 +9,7 @@ from medassets.errors import SpecError
 
 
 def check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
-    """Refuse a value that is none of the choices.
+    """Reject a value that is not one of the choices.
 
     Raises:
         SpecError: Naming the field.
@@ -19,7 +19,7 @@ def check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def check_types(spec: Any) -> None:
-    """Refuse a plain field of another type than declared.
+    """Reject plain values whose type is not the declared one.
 
     Raises:
         SpecError: Naming the field.
@@ -36,7 +36,7 @@ def check_types(spec: Any) -> None:
 
 
 def check_pattern(field: str, value: str, pattern: re.Pattern[str], words: str) -> None:
-    """Refuse a text that does not match.
+    """Reject a text that does not match.
 
     Raises:
         SpecError: Naming the field.
@@ -46,7 +46,7 @@ def check_pattern(field: str, value: str, pattern: re.Pattern[str], words: str) 
 
 
 def check_range(field: str, value: float, low: float, high: float) -> None:
-    """Refuse a number outside of [low, high].
+    """Reject a number outside [low, high].
 
     Raises:
         SpecError: Naming the field.

@@ -28,8 +28,9 @@ class CTSourceSpec(DatasetSpec):
             means `dataset/{split}_fixed`, and for source `npz` the source's `folder`.
         array_key: Name of the array in each `.npz` file.
         reports_file: Source `npz`: CSV of reports by VolumeName; absolute, or inside `folder`.
-        meta_file: Source `npz`: CSV of spacing and rescaling by VolumeName, likewise.
-        labels_file: Source `npz`: CSV of labels by VolumeName, likewise.
+        meta_file: Source `npz`: CSV of spacing and rescaling by VolumeName; absolute, or inside
+            `folder`.
+        labels_file: Source `npz`: CSV of labels by VolumeName; absolute, or inside `folder`.
         shards: Source `webdataset`: pattern of the tars such as `train/shard-{000000..000314}.tar`,
             or a manifest that lists them; absolute, or inside `folder`.
         fields: Source `webdataset`: role (`volume`, `labels`, `text`, `json`) -> suffix of its member;

@@ -30,8 +30,8 @@ class DatasetSpec:
         repo_id: `<org>/<name>` of the Hugging Face dataset (source `huggingface`).
         revision: Branch, tag or commit; resolved to a commit sha when the plan is made.
         endpoint: Base URL of the Hub; empty means the client's own default.
-        use_token: Send the user's Hugging Face token to the endpoint; False for a hub that needs
-            none and is not to see it.
+        use_token: Send the user's Hugging Face token to the endpoint; False for a hub that needs no
+            token and must not receive one.
         folder: Absolute path of the source tree (source `folder`); `~` is the home folder.
         splits: Splits, named as the source names them.
         samples_per_shard: Samples in a full shard.
@@ -62,7 +62,7 @@ class DatasetSpec:
     catalog_cron: str = "0 5 * * *"
 
     def __post_init__(self) -> None:
-        """Refuse a declaration that cannot work; the message begins with the field."""
+        """Reject values that no kind of dataset can use."""
         check_types(self)
         check_pattern("name", self.name, _NAME, "lower-case letters, digits and _")
         check_choice("automation", self.automation, get_args(Automation))

@@ -84,8 +84,8 @@ class VolumeDatasetSpec(CTSourceSpec):
         ignored_members: Other arrays of an `.npz`, or suffixes of other members of a WebDataset
             sample, that no shard stores and that may be deleted with their file; a file with any
             other member is kept.
-        delete_sources: Let `reclaimed_sources` delete files that are proven to be in a shard. Each
-            run still needs the typed word.
+        delete_sources: Allow `reclaimed_sources` to delete files that are proven to be in a shard.
+            Each run still needs the typed confirmation.
     """
 
     preprocessing: str = "ct_clip"

@@ -35,7 +35,7 @@ class CTWindow:
     level: float
 
     def __post_init__(self) -> None:
-        """Refuse a window that cannot be stored; the message begins with the field."""
+        """Reject a window that cannot be stored."""
         check_pattern("windows", self.name, _NAME, "a name of up to 32 of a-z 0-9 _")
         for field in ("width", "level"):
             value = getattr(self, field)
@@ -47,7 +47,7 @@ class CTWindow:
                 field="windows", what=f"{self.name}: expected a width above 0, got {self.width:g}"
             )
         if self.low_hu <= PADDING_HU <= self.high_hu:
-            # The padding is not stored: it must lie outside of every mask.
+            # The padding is not stored: it must be outside every mask.
             what = (
                 f"{self.name} reaches from {self.low_hu:g} to {self.high_hu:g} HU and so "
                 f"holds {PADDING_HU:g}, the value of padding; choose one that does not"
@@ -86,15 +86,15 @@ class CTWindowDatasetSpec(CTSourceSpec):
             `processed/<case>/windows/<window>_w<width>_l<level>.npy` below `folder`.
         splits: Splits, named as the source names them; `processed` has one, of any name.
         windows: Names of `STANDARD_WINDOWS`, or `{name, width, level}` in HU.
-        compression: Of the bits: `auto` compresses those that become much smaller and are quick to
-            inflate.
+        compression: Compression of the bits: `auto` compresses masks that become much smaller and are
+            fast to decompress.
     """
 
     windows: tuple[str | dict[str, str | float], ...] = tuple(STANDARD_WINDOWS)
     compression: WindowCompression = "auto"
 
     def __post_init__(self) -> None:
-        """Refuse a declaration that cannot work; the message begins with the field."""
+        """Reject values that no source can use."""
         super().__post_init__()
         check_choice("compression", self.compression, get_args(WindowCompression))
         names = [window.name for window in self.list_windows()]

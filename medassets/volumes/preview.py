@@ -33,7 +33,7 @@ def draw_volume_preview(
 ) -> bytes:
     """Draw the middle axial, coronal and sagittal slice side by side, in a lung window.
 
-    Every panel stands as radiologists look at it: the patient's right on the left of the picture,
+    Every panel is shown as radiologists view it: the patient's right on the left of the picture,
     front up in the axial slice, head up in the others, face to the left in the sagittal one. All
     panels share one scale in mm, so that the chest keeps its proportions. An oblique volume is
     drawn along its own axes, each taken for the world axis it is nearest to.
@@ -42,13 +42,13 @@ def draw_volume_preview(
         volume: Values of a sample, shape (i, j, k): HU divided by `hu_per_unit`.
         affine: Voxel index -> mm in RAS+ of this volume: tells directions and spacing.
         hu_per_unit: What the preset divided HU by.
-        max_bytes: The picture is made coarser until it is no larger.
+        max_bytes: The resolution is reduced until the picture is not larger.
 
     Returns:
         JPEG, grey.
 
     Raises:
-        ValueError: If the volume has not three axes, or the affine does not tell where they go.
+        ValueError: If the volume does not have three axes, or the affine does not state their directions.
     """
     slices = _cut_slices(volume, affine)
     return draw_slices(slices, hu_per_unit=hu_per_unit, max_bytes=max_bytes)
@@ -60,9 +60,9 @@ def draw_slices(
     """Draw slices side by side, on one scale in mm, in a lung window.
 
     Args:
-        slices: As they are to be looked at.
+        slices: In display orientation.
         hu_per_unit: HU are values times this.
-        max_bytes: The picture is made coarser until it is no larger.
+        max_bytes: The resolution is reduced until the picture is not larger.
 
     Returns:
         JPEG, grey.
@@ -76,7 +76,7 @@ def draw_slices(
 
 
 def draw_sample_preview(members: Mapping[str, BytesLike]) -> bytes:
-    """Draw the picture of a volume sample as it stands in a shard.
+    """Draw the picture of a volume sample as a shard stores it.
 
     Args:
         members: Suffix -> content; `bin` and `json` are used.
@@ -114,7 +114,7 @@ def _draw_raw_preview(voxels: VolumeArray, described: Mapping[str, Any]) -> byte
 def _shrink(
     slices: "Sequence[UprightSlice]", *, side_px: float, hu_per_unit: float, max_bytes: int
 ) -> bytes:
-    """Encode at falling quality until the picture is small enough, or the quality exhausted."""
+    """Encode with decreasing quality until the picture is small enough."""
     canvas = _compose(slices, side_px=side_px, hu_per_unit=hu_per_unit)
     content = b""
     for quality in _QUALITIES:
@@ -144,10 +144,10 @@ def _cut_slices(
 
 
 def find_world_axes(affine: Affine) -> tuple[list[int], list[slice]]:
-    """Return the array axes that run along R, A and S, and how to make them grow that way.
+    """Return the array axes along R, A and S, and the slices that orient them.
 
     Raises:
-        ValueError: If the affine does not tell.
+        ValueError: If the affine does not state them.
     """
     orientation = nib.orientations.io_orientation(affine)
     if np.isnan(orientation).any():

@@ -1,4 +1,4 @@
-"""Report and labels of a sample: from the catalog's tables, or as they lie in a foreign sample."""
+"""Report and labels of a sample: from the catalog's tables, or from a foreign sample."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from medassets.volumes.catalog.columns import VolumeRow
 
 @dataclass(frozen=True)
 class SampleTexts:
-    """What is stored beside the voxels.
+    """Report and labels as a sample stores them.
 
     Attributes:
         text: The `txt` member.
@@ -32,7 +32,7 @@ def read_row_texts(item: SourceItem) -> SampleTexts:
     """Return report and labels of a catalog row.
 
     Raises:
-        SampleRejectedError: MISSING_LABELS if the row has none, or another number than names.
+        SampleRejectedError: MISSING_LABELS if the row has no labels, or not one per name.
     """
     row = VolumeRow.of(item.row)
     values, names = row.labels, row.label_names
@@ -47,8 +47,8 @@ def read_member_texts(item: SourceItem, staged: StagedFile) -> SampleTexts:
     """Return report and labels of a sample of an existing WebDataset, byte for byte.
 
     Raises:
-        SampleRejectedError: MISSING_REPORT or MISSING_LABELS if they are not there any more, or the
-            labels are no float32, not finite, or another number than their names; BAD_RECORD if
+        SampleRejectedError: MISSING_REPORT or MISSING_LABELS if they were removed, or the labels
+            are not float32, not finite, or not one per name; BAD_RECORD if
             the text is not UTF-8; CORRUPT_TAR or UNREADABLE_SOURCE if the tar cannot be read.
     """
     row, members = VolumeRow.of(item.row), find_sample_members(item, staged.path)
@@ -60,7 +60,7 @@ def read_member_texts(item: SourceItem, staged: StagedFile) -> SampleTexts:
 
 
 def find_sample_members(item: SourceItem, tar: Path) -> Members:
-    """Return where the members of a sample of an existing WebDataset lie in its tar."""
+    """Return where the members of a sample of an existing WebDataset are in its tar."""
     return find_members(tar, split_sample_path(item.path)[1])
 
 
@@ -72,7 +72,7 @@ def _read_member(tar: Path, members: Members, suffix: str | None, missing: Reaso
 
 
 def _check_text(text: bytes) -> None:
-    """Refuse what would end the training that reads it."""
+    """Reject text that is not UTF-8, which would stop training."""
     try:
         text.decode()
     except UnicodeDecodeError as error:

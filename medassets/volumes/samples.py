@@ -19,7 +19,7 @@ from medassets.volumes.reports_and_labels import SampleTexts
 from medassets.volumes.source import VolumeSource
 
 MEMBER_SUFFIXES = ("bin", "txt", "cls", "json")
-"""Members of a volume sample, in the order they stand in a shard."""
+"""Members of a volume sample, in their order in a shard."""
 
 
 def encode_volume_sample(
@@ -46,11 +46,11 @@ def encode_volume_sample(
         staged: The checked source file.
         spec: Declaration of the dataset.
         source: The source that holds the volume.
-        fingerprint: What the shard's preprocessing is known by; stored with the sample.
+        fingerprint: Hash of everything that the sample depends on; stored with it.
         buffers: Where the voxels are kept.
 
     Raises:
-        SampleRejectedError: If no sample can come of the file or the row.
+        SampleRejectedError: If file or row make no sample.
     """
     texts = source.read_texts(item, staged)
     preset = spec.preset()
@@ -82,7 +82,7 @@ def encode_volume_sample(
             ("cls", texts.cls),
             ("json", encode_json(described)),
         )
-        # From here on the buffer is the sample's; before, an error gives it back.
+        # From here on the buffer belongs to the sample; before, an error returns it to the pool.
         release = stack.pop_all().close
     return EncodedSample(
         key=item.key,
@@ -107,10 +107,10 @@ def describe_sample(
     is_oriented: bool,
     fingerprint: str,
 ) -> dict[str, Any]:
-    """Return the `json` member: everything known of a sample, in a fixed order.
+    """Return the `json` member: all facts about a sample, in a fixed order.
 
     `shape` and `dtype` are those of the `bin` member, and so are `volume_shape` and
-    `volume_dtype`, the names that existing readers look for. Missing values are null.
+    `volume_dtype`, the names that existing readers expect. Missing values are null.
     """
     shape, dtype = list(volume.array.shape), volume.array.dtype.name
     row = VolumeRow.of(item.row)
@@ -141,7 +141,7 @@ def describe_orientation(frame: Mapping[str, Any], *, is_oriented: bool) -> dict
 
 
 def describe_shape(item: SourceItem, shape: list[int], dtype: str) -> dict[str, Any]:
-    """Return the study, and what the `bin` member is, under the names that readers look for."""
+    """Return study, and shape and dtype of the `bin` member, under the names that readers expect."""
     return {
         "study_id": VolumeRow.of(item.row).study_id or item.key,
         "shape": shape,
@@ -152,7 +152,7 @@ def describe_shape(item: SourceItem, shape: list[int], dtype: str) -> dict[str, 
 
 
 def describe_texts(texts: SampleTexts, row: VolumeRow) -> dict[str, Any]:
-    """Return labels by name, and the sections of the report; null where they are not known."""
+    """Return labels by name, and the sections of the report; null where they are unknown."""
     return {
         "num_classes": len(texts.labels),
         "labels": dict(texts.labels),
@@ -161,7 +161,7 @@ def describe_texts(texts: SampleTexts, row: VolumeRow) -> dict[str, Any]:
 
 
 def describe_origin(item: SourceItem, staged: StagedFile) -> dict[str, Any]:
-    """Return whose volume it is, and which file it comes from."""
+    """Return patient and scan of a volume, and its source file."""
     row = VolumeRow.of(item.row)
     return {
         "split": item.split,
@@ -186,7 +186,7 @@ def declare_hu(item: SourceItem, spec: CTSourceSpec) -> HuDeclaration:
 
 
 def read_limits(spec: CTSourceSpec) -> VolumeLimits:
-    """Return what the declaration wants of a volume."""
+    """Return the declared limits of an accepted volume."""
     return VolumeLimits(
         min_slices=spec.min_slices,
         min_plausible_share=spec.min_plausible_share,
@@ -207,7 +207,7 @@ def _describe_preset(preset: CTPreprocessing, *, name: str) -> dict[str, Any]:
 
 
 def collect_facts(described: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the shard's record notes of every volume; the source's digest proves it later."""
+    """Return the facts about a volume in the shard's record, with the digest of its source."""
     return {
         "patient": described["patient"],
         "source_sha256": described["source"]["sha256"],

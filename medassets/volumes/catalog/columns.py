@@ -90,8 +90,8 @@ class VolumeRow:
     Attributes:
         study_id: Name of the study, where it is not the sample key.
         patient: Patient that the name or the sample states.
-        scan: Scan, likewise.
-        reconstruction: Number of the reconstruction, likewise.
+        scan: Scan that the name or the sample states.
+        reconstruction: Number of the reconstruction that the name or the sample states.
         spacing_mm: Steps along the stored axes (i, j, k), in mm.
         xy_spacing: The steps of the first two axes as the source writes them.
         num_slices: Slices that the tables state.

@@ -51,8 +51,8 @@ def read_rows(
         spec: Declaration; `volumes_dir` and `hu_rule` are used.
         split: One of the splits of the declaration.
         revision: Pinned revision, None where the source has none.
-        with_texts: Read reports and labels. Without them, their columns are null, and volumes that
-            have none are as good as others.
+        with_texts: Read reports and labels. Without them, their columns are null, and no volume is
+            excluded for lack of them.
 
     Returns:
         Table with the columns of `ROW_SCHEMA`, in the order of the metadata table. All keys
@@ -79,7 +79,7 @@ def _iter_rows(tables: "_Split", spec: CTSourceSpec) -> Iterator[Row]:
             known = name in tables.metadata.first
             if known or (side is tables.labels and name in tables.reports.first):
                 continue
-            yield _make_stranger(name, index, side=side, tables=tables, spec=spec)
+            yield _make_table_only_row(name, index, side=side, tables=tables, spec=spec)
 
 
 def _make_row(name: str, index: int, *, tables: "_Split", spec: CTSourceSpec) -> Row:
@@ -96,7 +96,7 @@ def _make_row(name: str, index: int, *, tables: "_Split", spec: CTSourceSpec) ->
     return row
 
 
-def _make_stranger(
+def _make_table_only_row(
     name: str, index: int, *, side: NamedTable, tables: "_Split", spec: CTSourceSpec
 ) -> Row:
     volume = parse_volume_name(name, split=tables.split)

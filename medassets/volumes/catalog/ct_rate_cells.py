@@ -1,4 +1,4 @@
-"""What the cells of CT-RATE's tables mean: typed metadata, spacing pairs, report sections."""
+"""Parse the cells of CT-RATE's tables: typed metadata, spacing pairs, report sections."""
 
 import json
 import math
@@ -56,7 +56,7 @@ def read_spacing_pairs(table: CsvTable, name: str) -> list[tuple[float | None, f
     """Read a column of JSON pairs such as `[0.75, 0.75]`, in mm; None where empty or NaN.
 
     Raises:
-        CatalogError: If the column is missing or a cell is no pair of numbers.
+        CatalogError: If the column is missing or a cell is not a pair of numbers.
     """
     known: dict[str, tuple[float | None, float | None]] = {}
     pairs: list[tuple[float | None, float | None]] = []
@@ -78,7 +78,7 @@ def clean_section(text: str) -> str | None:
 
 
 def join_report(sections: Sequence[str | None]) -> str | None:
-    """Join the sections that are there, one below the other; None if there is none."""
+    """Join the sections that are not missing, one per line; None if all are missing."""
     return "\n".join(section for section in sections if section) or None
 
 

@@ -41,7 +41,7 @@ def name_split_long(split: str) -> str:
 
 
 def table_paths(split: str) -> "TablePaths":
-    """Return where CT-RATE keeps the tables of a split; some call `valid` `validation`."""
+    """Return the paths of the tables of a split; some tables call `valid` `validation`."""
     long_name = name_split_long(split)
     return TablePaths(
         metadata=f"dataset/metadata/{long_name}_metadata.csv",
@@ -52,7 +52,7 @@ def table_paths(split: str) -> "TablePaths":
 
 
 def parse_volume_name(filename: str, *, split: str) -> "VolumeName | None":
-    """Take a file name apart; None if it is no name of a volume of this split."""
+    """Parse a file name; None if it is not the name of a volume of this split."""
     pattern = rf"({re.escape(split)}_\d{{1,9}})_([a-z]{{1,9}})_(\d{{1,9}})\.nii\.gz"
     match = re.fullmatch(pattern, filename, re.ASCII)
     if match is None:

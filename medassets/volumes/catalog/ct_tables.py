@@ -1,4 +1,4 @@
-"""The three tables of a split, in the words of CT-RATE: metadata, reports, labels, joined by name."""
+"""The three tables of a split with CT-RATE's columns, joined by name: metadata, reports, labels."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ LABEL_NAMES: tuple[str, ...] = (
 """The 18 abnormalities of CT-RATE, in column order. Source: valid_predicted_labels.csv."""
 
 ASK_FOR_RESCALING = "complete the table, or declare `hu_rule: none` if values are HU already"
-"""What to do where RescaleSlope or RescaleIntercept are not given."""
+"""Remedy for missing RescaleSlope or RescaleIntercept."""
 
 _LARGEST_LABEL = 3.4e38
 Row = dict[str, Any]
@@ -108,7 +108,7 @@ def join_texts(name: str, tables: "SplitTables") -> Row:
 def exclude_by_cells(
     name: str, *, row: Row, tables: "SplitTables", spec: CTSourceSpec
 ) -> Exclusion | None:
-    """Say why the cells of a row cannot make a sample: the first rule that applies."""
+    """Return why the cells of a row make no sample: the first rule that applies."""
     spacing = {axis: row[f"spacing_{axis}"] for axis in "ijk"}
     unusable = [axis for axis, step in spacing.items() if step is None or step <= 0]
     if unusable:
@@ -189,8 +189,8 @@ class NamedTable:
     conflicts: dict[str, str] = field(repr=False)
 
     def describe_repeat(self, name: str) -> str:
-        """Return a sentence that says where a name stands first."""
-        return f"{name} stands already in row {self.table.row_numbers[self.first[name]]}"
+        """Return a sentence with the row in which a name occurs first."""
+        return f"{name} is already in row {self.table.row_numbers[self.first[name]]}"
 
 
 @dataclass(frozen=True)
@@ -221,5 +221,5 @@ class SplitTables:
         """Return how the rows of a name differ in one of the tables; None where they do not."""
         for table in (self.metadata, self.reports, self.labels):
             if name in table.conflicts:
-                return f"{table.conflicts[name]}; nobody knows which is right"
+                return f"{table.conflicts[name]}; correct or remove one of them"
         return None

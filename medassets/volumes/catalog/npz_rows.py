@@ -1,4 +1,4 @@
-"""The catalog of an NPZ tree: files and tables joined by study, and what either lacks."""
+"""The catalog of an NPZ tree: files and tables joined by study, with what is missing in either."""
 
 import json
 from collections import Counter
@@ -37,9 +37,9 @@ from medassets.volumes.catalog.npz_tree import (
     read_trees,
 )
 from medassets.volumes.catalog.sample_keys import (
+    exclude_repeats,
     make_distinct_key,
     make_sample_key,
-    part_repeats,
     read_planned,
 )
 
@@ -94,11 +94,11 @@ def read_npz_rows(
         found = (
             *_iter_files(used, tables, spec),
             *(_exclude_depth(file, depth) for file in others),
-            *_iter_strangers(used, tables, split),
+            *_iter_table_only_rows(used, tables, split),
             *_iter_repeats(tables, split),
         )
         rows += [{**common, **row} for row in found]
-    part_repeats(rows, read_planned(previous))
+    exclude_repeats(rows, read_planned(previous))
     table = pa.Table.from_pylist(rows, schema=ARRAY_ROW_SCHEMA)
     metadata = {TREES_KEY: json.dumps(trees).encode()}
     if not with_texts:
@@ -129,7 +129,7 @@ def _open_tables(spec: CTSourceSpec, folder: Path, split: str, *, with_texts: bo
         ]
         place = next((one for one in places if (folder / one).exists()), places[0])
         if (folder / place).exists() and not (folder / place).is_file():
-            # Reading a pipe would wait without end.
+            # Reading a pipe would block.
             msg = f"{folder / place}: the table cannot be read (not a plain file)"
             raise CatalogError(msg)
         try:
@@ -198,7 +198,7 @@ def _join(study_id: str, tables: SplitTables) -> Row:
 def _exclude(
     file: NpzFile, num_files: int, *, row: Row, tables: SplitTables, spec: CTSourceSpec
 ) -> Exclusion | None:
-    """Say why a file cannot become a sample: the first rule that applies."""
+    """Return why a file makes no sample: the first rule that applies."""
     if file.problem is not None:
         return file.problem
     if num_files > 1:
@@ -220,7 +220,7 @@ def _exclude_depth(file: NpzFile, depth: int) -> Row:
     return _identify(file) | {"key": key, "excluded": str(reason), "detail": detail}
 
 
-def _iter_strangers(files: list[NpzFile], tables: SplitTables, split: str) -> Iterator[Row]:
+def _iter_table_only_rows(files: list[NpzFile], tables: SplitTables, split: str) -> Iterator[Row]:
     """Yield a row for each study that only the tables know."""
     seen = {file.study_id for file in files}
     for side in (tables.metadata, tables.reports, tables.labels):

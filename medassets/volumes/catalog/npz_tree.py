@@ -1,4 +1,4 @@
-"""Trees of `.npz` files: which depth counts, and what their headers say."""
+"""Trees of `.npz` files: the depth in use, and the headers of the arrays."""
 
 import json
 import os
@@ -40,8 +40,8 @@ class NpzFile:
         num_bytes: Its size.
         mtime_ns: When it was last changed.
         shape: Shape of its array; None where the header cannot be read.
-        dtype: Dtype of its array as numpy names it; likewise.
-        problem: Why it can be no sample, whatever the tables say; it must not be opened.
+        dtype: numpy's name of the dtype of its array; None where the header cannot be read.
+        problem: Why it cannot be a sample, independent of the tables; it must not be opened.
     """
 
     path: str
@@ -68,7 +68,7 @@ def name_study(name: str) -> str:
 
 
 def list_tree(top: Path, folder: str) -> list[NpzFile]:
-    """Return the `.npz` files below a folder, sorted by path; hidden ones are passed over.
+    """Return the `.npz` files below a folder, sorted by path; hidden files are skipped.
 
     Args:
         top: Top of the source.
@@ -97,7 +97,7 @@ def describe_tree(files: list[NpzFile], depth: int) -> dict[str, Any]:
 
 
 def read_trees(table: pa.Table | None) -> dict[str, dict[str, Any]]:
-    """Return what a catalog says of its trees, by split; nothing if it says nothing."""
+    """Return what a catalog states about its trees, by split; empty if it states nothing."""
     metadata = (table.schema.metadata or {}) if table is not None else {}
     return json.loads(metadata.get(TREES_KEY, b"{}"))
 
@@ -155,7 +155,7 @@ def _describe(entry: os.DirEntry[str], top: Path, depth: int) -> NpzFile | None:
     try:
         found = entry.stat()
     except OSError:
-        # A link that leads nowhere, or a file that went while we looked.
+        # A broken link, or a file that was removed during the listing.
         return None
     path = Path(entry.path).relative_to(top).as_posix()
     return NpzFile(
@@ -174,6 +174,6 @@ def _find_problem(path: str, mode: int) -> Exclusion | None:
     except CatalogError as error:
         return Reason.BAD_NAME, str(error)
     if not stat.S_ISREG(mode):
-        # A pipe would be waited for without end.
+        # Reading a pipe would block.
         return Reason.UNREADABLE_SOURCE, f"{path}: not a plain file"
     return None

@@ -17,8 +17,8 @@ _PLAIN = re.compile(rf"[A-Za-z0-9_-]{{1,{_LONGEST}}}", re.ASCII)
 def make_sample_key(name: str) -> str:
     """Return a name as a sample key; it depends on the name only, so that a plan can grow.
 
-    A name that can be a key is one. Of any other, what can stand in a key stands before a hash of
-    the whole, so that two names do not become one key.
+    A valid key is returned unchanged. Otherwise invalid characters are replaced and a hash of the
+    whole name is appended, so that two names never make one key.
 
     Args:
         name: Name of a study; anything.
@@ -45,12 +45,12 @@ def read_planned(previous: pa.Table | None) -> dict[str, str]:
     return {key: path for key, path, excluded in zip(*columns, strict=True) if excluded is None}
 
 
-def part_repeats(rows: list[dict[str, Any]], planned: Mapping[str, str]) -> None:
-    """Leave the key of a study to one of its rows, and exclude the others.
+def exclude_repeats(rows: list[dict[str, Any]], planned: Mapping[str, str]) -> None:
+    """Let one row of each study keep the key, and exclude the others.
 
     Args:
-        rows: Rows of a catalog to be; changed in place.
-        planned: Who had each key before; see `read_planned`.
+        rows: Rows of a new catalog; changed in place.
+        planned: Key -> path of the row that had it before; see `read_planned`.
     """
     chosen: dict[str, dict[str, Any]] = {}
 
@@ -63,6 +63,6 @@ def part_repeats(rows: list[dict[str, Any]], planned: Mapping[str, str]) -> None
             continue
         if row.get("excluded") is None:
             row["excluded"] = str(Reason.DUPLICATE_ROW)
-            row["detail"] = f"{row['path']}: {row['study_id']} stands already in {first['path']}"
+            row["detail"] = f"{row['path']}: {row['study_id']} is already in {first['path']}"
         of = [row.get("split"), row.get("path"), row.get("detail")]
         row["key"] = make_distinct_key(f"{row['key'][:60]}-dup", of=canonical_json(of).decode())

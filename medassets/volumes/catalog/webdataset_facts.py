@@ -1,4 +1,4 @@
-"""What the json of a foreign sample says of its study, in the columns of the catalog."""
+"""Read the json of a foreign sample into the columns of the catalog."""
 
 import json
 import math
@@ -28,14 +28,14 @@ _NOT_METADATA = frozenset(
 
 
 def parse_facts(content: bytes) -> dict[str, Any]:
-    """Parse the json of a sample; NaN and infinities, which are no JSON, become null.
+    """Parse the json of a sample; NaN and infinities, which JSON does not have, become null.
 
     Raises:
-        ValueError: If it is no JSON object, or holds text that no file could.
+        ValueError: If it is not a JSON object, or contains text that no file can store.
     """
     try:
         value = json.loads(content, parse_constant=lambda _: None, parse_float=_parse_float)
-        # Text may hold halves of characters, which neither a table nor a shard can.
+        # Text may contain lone surrogates, which neither a table nor a shard can store.
         canonical_json(value)
     except RecursionError as error:
         msg = "nested too deeply"
@@ -50,7 +50,7 @@ def read_study_id(facts: Mapping[str, Any]) -> str:
     """Return the name of the study.
 
     Raises:
-        ValueError: If there is none, or none that could be a name.
+        ValueError: If it is missing, or not a valid name.
     """
     value = facts.get("study_id")
     if isinstance(value, int) and not isinstance(value, bool):
@@ -91,10 +91,10 @@ def read_columns(facts: Mapping[str, Any], study_id: str) -> Row:
 
 
 def read_spacing(facts: Mapping[str, Any]) -> list[float | None]:
-    """Return the steps along (i, j, k) in mm: the first that are whole, else what is there.
+    """Return the steps along (i, j, k) in mm: the first complete ones, else the incomplete ones.
 
-    `XYSpacing` and `ZSpacing` in the words of CT-RATE come before `spacing_mm`, and that before the
-    geometry in our own shards.
+    CT-RATE's `XYSpacing` and `ZSpacing` take precedence over `spacing_mm`, and that over the
+    geometry in shards of medassets.
 
     Args:
         facts: The json.
@@ -118,7 +118,7 @@ def read_stated_columns(facts: Mapping[str, Any]) -> Row:
     """Return shape and dtype of a `bin`, as the json states them.
 
     Raises:
-        ValueError: If it states none that an array could have.
+        ValueError: If an array cannot have them.
     """
     shape, dtype_name = read_stated_array(facts)
     if not isinstance(shape, list) or not 0 < len(shape) <= _MOST_AXES or not _are_sides(shape):
@@ -148,7 +148,7 @@ def _parse_float(text: str) -> float | None:
 
 
 def _read_number(value: Any) -> float | None:
-    """Read a number, or text that is one; None for everything else."""
+    """Read a number, or a text that is a number; None for everything else."""
     try:
         if isinstance(value, str):
             return parse_number(value)

@@ -1,4 +1,4 @@
-"""Which member of a foreign sample is the volume, and which its labels, text and json."""
+"""Find the volume, labels, text and json among the members of a foreign sample."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _DTYPE_NAMES = ("dtype", "volume_dtype")
 
 @dataclass(frozen=True)
 class FieldMap:
-    """Suffix of each member that a sample is made of; None where it has none.
+    """Suffix of the member of each role; None where the sample lacks it.
 
     Attributes:
         volume: The array.
@@ -37,7 +37,7 @@ class FieldMap:
         return {role: suffix for role, suffix in found.items() if suffix is not None}
 
     def missing(self) -> list[str]:
-        """Return the roles that have none."""
+        """Return the roles without a member."""
         return [role for role in FIELD_ROLES if getattr(self, role) is None]
 
 
@@ -54,8 +54,8 @@ def propose_fields(
 
     Args:
         suffixes: Those of the sample, in lower case.
-        facts: Its json; empty if it has none.
-        declared: Role -> suffix; what is declared is not guessed, and is used for nothing else.
+        facts: Its json; empty if it has no json.
+        declared: Role -> suffix; declared members are not detected, and have no other role.
 
     Returns:
         The suffix of each role. One that is declared, but not in the sample, is None.

@@ -1,4 +1,4 @@
-"""What one sample of a foreign tar holds, as far as the catalog needs it."""
+"""Read from one sample of a foreign tar what the catalog needs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class TarSample:
 
     Attributes:
         file: The tar.
-        members: Where its members lie.
+        members: Where its members are.
     """
 
     file: IO[bytes]
@@ -62,16 +62,16 @@ class TarSample:
         return call_or_reject(Reason.BAD_RECORD, lambda: parse_facts(content), f".{suffix}: ")
 
     def read_array_columns(self, suffix: str | None, facts: Row, array_key: str) -> Row:
-        """Return shape and dtype of the volume; nothing where the build will say why it has none.
+        """Return shape and dtype of the volume; empty where the build reports the problem.
 
         Args:
-            suffix: Its member; None if there is none.
+            suffix: Its member; None if the sample has no such member.
             facts: The json.
             array_key: Name of the array in a `.npz`.
 
         Raises:
-            SampleRejectedError: MISSING_SOURCE if there is none, BAD_RECORD if the json states a
-                shape or dtype that none could have.
+            SampleRejectedError: MISSING_SOURCE if it is missing, BAD_RECORD if the json states a
+                shape or dtype that no array can have.
         """
         if suffix is None:
             detail = f"has no volume (bin with shape and dtype, npy or npz), only {self._list()}"
@@ -90,10 +90,10 @@ class TarSample:
             return {}
 
     def require(self, suffix: str | None, reason: Reason, what: str) -> None:
-        """Refuse a sample without a member.
+        """Reject a sample that lacks a member.
 
         Args:
-            suffix: The member; None if there is none.
+            suffix: The member; None if the sample has no such member.
             reason: Code of the rejection.
             what: What a person calls it.
 

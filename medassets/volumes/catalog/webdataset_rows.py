@@ -15,7 +15,7 @@ from medassets.storage.unreadable import unreadable_as_rejection
 from medassets.tars.index import TarStat, index_tar, stat_tar
 from medassets.volumes.catalog.columns import WEBDATASET_ROW_SCHEMA, drop_texts
 from medassets.volumes.catalog.ct_tables import Row
-from medassets.volumes.catalog.sample_keys import make_sample_key, part_repeats
+from medassets.volumes.catalog.sample_keys import exclude_repeats, make_sample_key
 from medassets.volumes.catalog.webdataset_facts import read_columns, read_study_id, shorten
 from medassets.volumes.catalog.webdataset_fields import (
     LABEL_SUFFIXES,
@@ -63,7 +63,7 @@ def read_webdataset_rows(
         whichever splits, one keeps the key: that which had it before, else the first usable one.
 
     Raises:
-        CatalogError: If a declaration names no tar, or one that is none of the source's.
+        CatalogError: If a declaration names no tar, or one outside the source.
     """
     reading = _fingerprint_reading(spec, with_texts=with_texts)
     schema = (
@@ -82,7 +82,7 @@ def read_webdataset_rows(
                 rows.extend(found)
                 if stat is not None:
                     read[tar.path] = stat, len(found)
-    part_repeats(rows, known.planned)
+    exclude_repeats(rows, known.planned)
     table = pa.Table.from_pylist(rows, schema=schema)
     return table.replace_schema_metadata({TARS_KEY: describe_tars(read, reading=reading)})
 
@@ -171,14 +171,14 @@ class _Reader:
             check_member_path(path)
             self._fill_row(row, sample)
         except CatalogError:
-            detail = f"{tar}: {shorten(key)} is no name of a sample"
+            detail = f"{tar}: {shorten(key)} is not the name of a sample"
             row |= {"path": tar, "excluded": str(Reason.BAD_NAME), "detail": detail}
         except SampleRejectedError as error:
             row |= {"excluded": str(error.reason), "detail": f"{tar}: {key}: {error.detail}"}
         return row
 
     def _fill_row(self, row: Row, sample: TarSample) -> None:
-        """Add what is known of a sample; what is known when it is rejected stays."""
+        """Add what is known about a sample; facts found before a rejection are kept."""
         facts = sample.read_facts(self.spec.fields.get("json", "json"))
         study_id = call_or_reject(Reason.BAD_NAME, lambda: read_study_id(facts))
         row |= {"key": make_sample_key(study_id), "study_id": study_id}
@@ -208,7 +208,7 @@ def _check_manifest(tar: NamedTar, found: Mapping[str, int]) -> None:
 
 
 def _check_columns(row: Row, spec: CTSourceSpec) -> None:
-    """Refuse a sample whose json leaves out what its voxels need."""
+    """Reject a sample whose json lacks spacing or rescaling."""
     if any(step is None or step <= 0 for step in (row[f"spacing_{axis}"] for axis in "ijk")):
         detail = "the json gives no usable XYSpacing and ZSpacing, nor spacing_mm"
         raise SampleRejectedError(Reason.SPACING_MISSING, detail)

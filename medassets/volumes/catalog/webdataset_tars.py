@@ -1,4 +1,4 @@
-"""Which tars a declaration names, and what the last catalog knows of them."""
+"""The tars that a declaration names, and what the last catalog states about them."""
 
 import json
 import os
@@ -28,7 +28,7 @@ class TarFolder(Protocol):
         ...
 
     def locate(self, path: str) -> Path | None:
-        """Return where a tar is, None where it is none of the source."""
+        """Return where a tar is, None where it does not belong to the source."""
         ...
 
 
@@ -51,7 +51,7 @@ class KnownTars:
 
     Args:
         previous: The last catalog.
-        reading: What its rows depend on beside the tars; rows that were read otherwise are of no use.
+        reading: What its rows depend on beside the tars; other rows are not reused.
         columns: Those that a row has.
     """
 
@@ -91,15 +91,15 @@ class KnownTars:
         if self._previous is None or self._stats.get(tar) != [*stat, len(numbers)]:
             return None
         rows = self._previous.select(self._columns).take(pa.array(numbers)).to_pylist()
-        # A row that was planned keeps its words when a later tar has none for it, and which of
-        # several samples of a study counts may have changed.
+        # A planned row is kept when its tar is deleted, and which of several samples of a study is
+        # used may have changed.
         if any(r["mtime_ns"] != stat.mtime_ns or r["excluded"] == "duplicate_row" for r in rows):
             return None
         return rows
 
 
 def describe_tars(read: Mapping[str, tuple[TarStat, int]], *, reading: str) -> bytes:
-    """Return what the catalog keeps of tars for its successor; see `KnownTars`."""
+    """Return what the catalog stores about tars for the next refresh; see `KnownTars`."""
     tars = {path: [*stat, num_rows] for path, (stat, num_rows) in read.items()}
     return canonical_json({"reading": reading, "tars": tars})
 
@@ -113,10 +113,10 @@ def find_tars(
         spec: Declaration; a pattern in braces or a manifest names every tar there must be.
         source: The folder that holds them.
         split: One of the splits.
-        may_be_gone: Whether all of them may have been deleted, and then are none.
+        may_be_gone: Whether all of them may have been deleted; the result is then empty.
 
     Raises:
-        CatalogError: If none is named, one lies outside of the source, or is not named `*.tar`.
+        CatalogError: If none is named, one is outside the source, or is not named `*.tar`.
     """
     text = Path(spec.of_split(spec.shards, split)).expanduser()
     try:

@@ -1,4 +1,4 @@
-"""One array of a `.npz`, a `.npy` or of plain bytes as a stream: bounded memory, never unpickled."""
+"""Arrays of `.npz`, `.npy` or plain bytes as streams: bounded memory, never unpickled."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -49,7 +49,7 @@ class ArrayStream:
             _reject(Reason.CORRUPT_NPZ, "the file ends before the last value of the array")
 
     def finish(self) -> None:
-        """Read to the end, so that the checksum of a zip member is verified; twice does no harm.
+        """Read to the end, so that the checksum of a zip member is verified; may be called twice.
 
         Raises:
             SampleRejectedError: CORRUPT_NPZ if the checksum is wrong or bytes are left.
@@ -66,11 +66,11 @@ def open_npz_array(path: Path, key: str, *, within: Extent | None = None) -> Ite
     Args:
         path: File to read.
         key: Name of the array; that of the member may end in `.npy`.
-        within: Part of the file in which the `.npz` lies.
+        within: Part of the file that contains the `.npz`.
 
     Raises:
-        SampleRejectedError: CORRUPT_NPZ if the file is no zip file or is damaged, BAD_HEADER if the
-            array is not there or none of those read; on entry and on every later read.
+        SampleRejectedError: CORRUPT_NPZ if the file is not a zip file or is damaged, BAD_HEADER if the
+            array is missing or of an unsupported kind; on entry and on every later read.
     """
     with _open_window(path, within) as window:
         member = ZipMember(window, key)
@@ -84,11 +84,11 @@ def open_npy_array(path: Path, *, within: Extent | None = None) -> Iterator[Arra
 
     Args:
         path: File to read.
-        within: Part of the file in which the `.npy` lies.
+        within: Part of the file that contains the `.npy`.
 
     Raises:
-        SampleRejectedError: CORRUPT_NPZ if it ends early, BAD_HEADER if it is no array of those
-            read or longer than it says.
+        SampleRejectedError: CORRUPT_NPZ if it ends early, BAD_HEADER if its kind of array is
+            not supported or it is longer than its header states.
     """
     with _open_window(path, within) as window:
         stream = PlainStream(window)
@@ -107,11 +107,11 @@ def open_raw_array(
         path: File to read.
         shape: Axes (i, j, k), k stored fastest.
         dtype: Name such as `float16` or `>i2`.
-        within: Part of the file in which the values lie.
+        within: Part of the file that contains the values.
 
     Raises:
         SampleRejectedError: CORRUPT_NPZ if there are too few bytes, BAD_HEADER if there are too
-            many, or shape or dtype are none of those read.
+            many, or shape or dtype are not supported.
     """
     try:
         header = NpyHeader(tuple(shape), fortran=False, dtype=read_dtype(dtype))
@@ -157,7 +157,7 @@ def _read_member_header(member: ZipMember) -> NpyHeader:
 
 
 def _read_header(stream: ByteStream) -> tuple[NpyHeader, int]:
-    """Return a checked header and its bytes; the stream then stands at the first value."""
+    """Return a checked header and its bytes; the next value of the stream is then the first."""
     try:
         header, num_header_bytes = read_npy_header(partial(read_bytes, stream))
     except ValueError as error:
@@ -191,7 +191,7 @@ def _check_size(header: NpyHeader, num_bytes: int) -> None:
 
 
 def _verify_nothing() -> None:
-    """Stand for the checksum that neither `.npy` files nor plain bytes have."""
+    """Do nothing: `.npy` files and plain bytes have no checksum."""
 
 
 def _reject(reason: Reason, detail: str) -> NoReturn:

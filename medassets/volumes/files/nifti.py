@@ -29,7 +29,7 @@ _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 
 @contextmanager
 def open_nifti(path: Path) -> Iterator["NiftiReader"]:
-    """Open a `.nii` or `.nii.gz` file; which of the two is seen from its first bytes.
+    """Open a `.nii` or `.nii.gz` file; the first bytes tell which of the two it is.
 
     Args:
         path: File to read.
@@ -61,7 +61,7 @@ def decode_header(block: bytes) -> tuple[VolumeHeader, int]:
         finite, states no scaling.
 
     Raises:
-        SampleRejectedError: BAD_HEADER, if it is not such a header or claims what cannot be.
+        SampleRejectedError: BAD_HEADER, if it is not such a header or states impossible values.
 
     Source: NIfTI-1.1 and NIfTI-2 standards, https://nifti.nimh.nih.gov.
     """
@@ -149,7 +149,7 @@ class NiftiReader:
 
     def __init__(self, stream: ByteStream, max_bytes: int) -> None:
         self._stream = stream
-        # 352 is the least offset of a voxel: nothing of the data is lost by this first read.
+        # 352 is the smallest offset of a voxel: this first read consumes no voxel.
         start = bytearray(352)
         filled = stream.read_into(memoryview(start))
         if start[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c"):

@@ -41,7 +41,7 @@ _SLAB_BYTES = 1 << 25
 def read_case_rows(spec: CTWindowDatasetSpec, folder: Path) -> pa.Table:
     """List the cases below a folder: one row each.
 
-    Cases lie in a folder named `processed`, in `processed` beside every `metadata.csv` or in the
+    Cases are in a folder named `processed`, in `processed` beside every `metadata.csv` or in the
     folder itself, or are the folder's own children. A case that lacks a declared window is kept,
     with its reason in `excluded`.
 
@@ -71,7 +71,7 @@ def encode_case_sample(
     fingerprint: str,
     buffers: BufferPool,
 ) -> EncodedSample:
-    """Pack the masks of one case as the members of a sample; voxels unlike 0 are inside.
+    """Pack the masks of one case as the members of a sample; nonzero voxels are inside.
 
     Args:
         item: Catalog row of the case.
@@ -81,7 +81,7 @@ def encode_case_sample(
         buffers: Where the bits are kept until the sample's `release` is called.
 
     Raises:
-        SampleRejectedError: If a file is no mask, or is not of the others' shape.
+        SampleRejectedError: If a file is not a mask, or its shape differs from the others.
     """
     started = time.perf_counter()
     windows = spec.list_windows()
@@ -112,7 +112,7 @@ def encode_case_sample(
 
 
 def pack_nonzero(mask: npt.NDArray[Any], bits: Bits) -> None:
-    """Write which voxels of an array are unlike 0, slab by slab, as `np.nonzero` sees them.
+    """Write which voxels of an array are nonzero, slab by slab, as `np.nonzero` defines it.
 
     Args:
         mask: Shape (i, j, k), any real dtype and order.
@@ -144,7 +144,7 @@ def _find_cases(folder: Path) -> Iterator[Path]:
 def _find_tables(folder: Path) -> Iterator[Path]:
     """Yield every `metadata.csv` of a dataset below a folder."""
     for name, folders, files in os.walk(folder):
-        # Cases are many, and their tables none of the dataset's.
+        # There are many cases, and their tables do not belong to the dataset.
         inside = [] if "windows" in folders and Path(name).parent.name == FOLDER else folders
         folders[:] = [f for f in inside if not f.startswith(".")]
         if METADATA in files:
@@ -194,7 +194,7 @@ def _add_digests(known_by: str, files: Sequence[StagedFile]) -> str:
 def _describe(
     item: SourceItem, files: Sequence[StagedFile], windows: Sequence[CTWindow]
 ) -> dict[str, Any]:
-    """Return what is known of masks that others made: neither geometry nor HU."""
+    """Describe masks made by other tools: geometry and HU are unknown."""
     names = [window.name for window in windows]
     return {
         "case_id": CaseRow.of(item.row).case,

@@ -1,7 +1,7 @@
 """Windows of a CT volume as masks of bits, made while the file is inflated.
 
-The bits stand in the order in which NIfTI stores voxels; see `medassets.volumes.windows.occupancy`. The
-padding up to the resolution is not stored: no window may hold its value.
+The bits are in the order in which NIfTI stores voxels; see `medassets.volumes.windows.occupancy`. The
+padding up to the resolution is not stored: no window may contain its value.
 """
 
 import time
@@ -44,11 +44,11 @@ Bits = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class WindowedVolume:
-    """Masks of one volume and what is known about it.
+    """Masks of one volume and the facts about it.
 
     Attributes:
         bits: uint8 (windows, num_blocks * 512), in the order of the windows.
-        frame: Where the stored volume stands.
+        frame: Shape, spacing and affine of the stored volume.
         scaling: How stored values became HU.
         statistics: Counts over all voxels.
         dtype: Stored dtype, for example `int16`.
@@ -101,8 +101,8 @@ def make_windows(
 
     Args:
         file: `.nii` or `.nii.gz`, or whatever the opener opens.
-        windows: Which voxels are wanted.
-        lend: Returns memory for the masks, uint8 (bytes,), whatever it holds; made if None.
+        windows: The windows to make.
+        lend: Returns memory for the masks, uint8 (bytes,), of any content; allocated if None.
         hu: The dataset's HU rule; stored values are HU if it is left out.
         spacing_mm: Steps along the stored axes from the dataset's table, in mm; None without one.
         limits: What is rejected.
@@ -153,7 +153,7 @@ class _Packing:
         begin, read_s = time.perf_counter(), 0.0
         i, j, k = reader.header.shape
         left = i * j * k
-        # Set bits behind the last voxel would be taken for points.
+        # Set bits after the last voxel would count as points.
         bits[:, left // 8 :] = 0
         with buffers.borrow((min(_PIECE_VOXELS, left),), reader.header.dtype) as memory:
             while left:
@@ -223,7 +223,7 @@ def _list_hu(scaling: HuScaling, dtype: np.dtype[Any]) -> npt.NDArray[np.float64
 def _make_tables(
     bounds: npt.NDArray[np.float64], scaling: HuScaling, dtype: np.dtype[Any]
 ) -> dict[int, npt.NDArray[Any]]:
-    """Return first window -> what its table says of every stored value; none for large dtypes."""
+    """Return first window -> lookup table over all stored values; empty for large dtypes."""
     hu = _list_hu(scaling, dtype)
     tables: dict[int, npt.NDArray[Any]] = {}
     if hu is None:
@@ -241,7 +241,7 @@ def _make_tables(
 def _find_plausible(scaling: HuScaling, dtype: np.dtype[Any]) -> tuple[Any, Any] | None:
     """Return the least and largest stored value of plausible HU, for small integer dtypes.
 
-    HU grow or fall with stored values, so that what is plausible is one stretch of them.
+    HU are monotonic in stored values, so that the plausible ones form one range.
     """
     hu = _list_hu(scaling, dtype)
     if hu is None:

@@ -60,7 +60,7 @@ def encode_window_sample(
         buffers: Where the bits are kept until the sample's `release` is called.
 
     Raises:
-        SampleRejectedError: If no sample can come of the file or the row.
+        SampleRejectedError: If file or row make no sample.
     """
     row = VolumeRow.of(item.row)
     with ExitStack() as stack:
@@ -98,7 +98,7 @@ def encode_window_sample(
 
 
 def describe_file(staged: StagedFile) -> dict[str, Any]:
-    """Return what a sample says of a source file."""
+    """Describe a source file for the json of a sample."""
     return {
         "uri": staged.uri,
         "revision": staged.revision,
@@ -124,9 +124,9 @@ def encode_masks(
         bits: uint8 (windows, num_blocks * 512).
         shape: Sides of the masks.
         spec: Declaration of the dataset.
-        described: What the source says of the sample; part of its json.
+        described: Facts from the source; part of the sample's json.
         fingerprint: Stored with the sample.
-        release: What gives the bits back; the sample takes it over.
+        release: Returns the bits to their pool; the sample takes it over.
     """
     started = time.perf_counter()
     members: list[tuple[str, BytesLike]] = []
@@ -158,13 +158,13 @@ def encode_masks(
         members=tuple(members),
         facts=_collect_facts(document),
         seconds={"encode": time.perf_counter() - started},
-        # From here on the bits are the sample's; before, an error gives them back.
+        # From here on the bits belong to the sample; before, an error returns them to the pool.
         release=release.pop_all().close,
     )
 
 
 def describe_window(window: CTWindow) -> dict[str, Any]:
-    """Return what a sample says of a window's range."""
+    """Describe the range of a window for the json of a sample."""
     return {
         "width": window.width,
         "level": window.level,

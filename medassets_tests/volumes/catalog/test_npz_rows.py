@@ -145,8 +145,8 @@ def test_rows_that_repeat_one_are_reported_and_contradictions_exclude(
         "train-metadata-row-6": "duplicate_row",
         "train-labels-row-6": "duplicate_row",
     }
-    assert "nobody knows which is right" in rows["train_1_a_2"]["detail"]
-    assert "stands already in row 2" in rows["train-metadata-row-6"]["detail"]
+    assert "correct or remove one of them" in rows["train_1_a_2"]["detail"]
+    assert "is already in row 2" in rows["train-metadata-row-6"]["detail"]
 
 
 def test_two_files_of_one_study_are_ambiguous(tree: SyntheticTree, read: Read) -> None:

@@ -303,7 +303,7 @@ def test_a_key_that_could_leave_the_tar_is_no_name(source: WebDatasetSource, nam
     table = read(source)
     bad, good = table.to_pylist()
     assert (bad["excluded"], good["excluded"]) == ("bad_name", None)
-    assert bad["detail"] == f"train/0.tar: {name!a} is no name of a sample"
+    assert bad["detail"] == f"train/0.tar: {name!a} is not the name of a sample"
     plan_catalog(table, None, samples_per_shard=2, pinned=False)
 
 
@@ -313,7 +313,7 @@ def test_a_study_that_stands_twice_is_kept_once(
     write_tar("train/0.tar", make_sample("a"), make_sample("b"))
     write_tar("train/1.tar", make_sample("a"), make_sample("c", study_id="other"))
     table = read(source)
-    twice = "stands already in train/0.tar/a"
+    twice = "is already in train/0.tar/a"
     assert list_exclusions(table) == [
         (None, None),
         ("duplicate_row", f"train/0.tar/b: train_1_a_1 {twice}"),
