@@ -73,7 +73,7 @@ def tell_report(output: Output, report: BuildReport, options: BuildOptions, code
     else:
         del document["reclaimed"]
     if not report.error:
-        # As everywhere, it stands only where it ended the command.
+        # As in every command, the key is there only if an error ended the command.
         del document["error"]
     else:
         document["exit_code"] = code

@@ -1,4 +1,4 @@
-"""Runs of this command that were killed: Dagster hears of their end only when somebody says it."""
+"""Runs of this command whose process was killed: Dagster does not notice that by itself."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ def name_process() -> str:
 def settle_orphans(instance: dg.DagsterInstance) -> list[str]:
     """Report runs as failed whose process on this machine is gone; return their ids.
 
-    Without it a killed run stays "started" in the UI for ever, and its partition in progress.
+    Without it a killed run stays "started" in the UI permanently, and its partition in progress.
     """
     unfinished = dg.RunsFilter(
         tags={LAUNCHED_BY_TAG: "medassets"},

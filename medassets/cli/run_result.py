@@ -1,4 +1,4 @@
-"""How a run ended, in the words of the step that ended it."""
+"""Reads how a run ended from its events."""
 
 import os
 import signal
@@ -102,7 +102,7 @@ class RunResult:
         interrupted: The user stopped it, or asked to stop while its last step ended.
         error: Why it failed, as the step told it.
         kind: Class of the error; `MedassetsError` or below unless it is a bug.
-        trace: Traceback of an error that nobody foresaw, else empty.
+        trace: Traceback of an unexpected error, else empty.
         adopted: Its shard was whole already, and is on the record now.
     """
 

@@ -1,4 +1,4 @@
-"""The work behind `build`, `retry` and `demo`: which shards, one run each, what came of it."""
+"""The work behind `build`, `retry` and `demo`: selects shards and runs one job for each."""
 
 import time
 from collections.abc import Collection
@@ -259,7 +259,7 @@ def _find_forced(one: Round, key: str, options: BuildOptions, selection: Selecti
     if options.force:
         return list(one.stages)
     again = [key in selection.again.get(stage, ()) for stage in one.stages]
-    # What stands on a shard that is made again is made again, too.
+    # A shard that is made from a rebuilt shard is rebuilt too.
     return [stage for stage, after in zip(one.stages, accumulate(again, or_), strict=True) if after]
 
 

@@ -1,4 +1,4 @@
-"""The command's way into Dagster: its instance, the declared datasets, runs in this process."""
+"""Connects the command to Dagster: instance, declared datasets, and runs in this process."""
 
 import os
 import re

@@ -16,13 +16,13 @@ from medassets.storage.paths import DatasetPaths
 def add_partitions(
     instance: dg.DagsterInstance, name: str, keys: Iterable[str], *, beside: Path
 ) -> None:
-    """Make the keys of a plan known to Dagster; those it knows already stay as they are.
+    """Add the keys of a plan to Dagster; keys that exist are left as they are.
 
     Args:
         instance: Dagster's instance.
         name: Name of the dynamic partitions definition.
         keys: Partition keys.
-        beside: The catalog; the lock of whoever adds keys stands beside it.
+        beside: The catalog; the lock for adding keys is beside it.
     """
     # Dagster looks for a key and then inserts it: of two builds begun at once one would fail.
     with lock_file(beside.with_name(".partitions.lock")):

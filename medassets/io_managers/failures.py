@@ -1,4 +1,4 @@
-"""Which of our errors another try may mend, told to Dagster."""
+"""Tells Dagster which errors a retry may resolve."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from medassets.errors import (
 )
 
 LAUNCHED_BY_TAG = "medassets/launched_by"
-"""Tag of runs that the medassets command made: a person waits there, who can retry by hand."""
+"""Tag of runs that the medassets command made: the user of the terminal can retry by hand."""
 
 _PASSING = (DiskSpaceError, LockTimeoutError, SourceUnavailableError)
 _MAX_RETRIES = 2
@@ -27,7 +27,7 @@ _MOST_CHARACTERS = 500
 
 @contextmanager
 def explained_failures(run_tags: Mapping[str, str]) -> Iterator[None]:
-    """Let a full disk or a silent source be retried, and nothing else.
+    """Turn errors into Dagster's: a full disk or a silent source may be retried, others may not.
 
     Args:
         run_tags: Tags of the run.

@@ -1,4 +1,4 @@
-"""What Dagster shows of a shard, a catalog and a manifest. Small: it sits in every event row."""
+"""Metadata of a shard for Dagster; small, since every event row holds a copy."""
 
 import base64
 from collections import Counter

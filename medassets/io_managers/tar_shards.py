@@ -65,7 +65,7 @@ class TarShardIOManager(dg.ConfigurableIOManager):
                 context.log.error(f"{key}: {error}")
                 failed[key] = error
                 if isinstance(error, SpecError):
-                    # What is declared is not to be had here: the others would meet the same.
+                    # The declared setting is not available here: the other shards would fail the same way.
                     failed |= {other: error for other in batch.works if other > key}
                     break
                 continue

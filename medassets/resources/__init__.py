@@ -1,1 +1,1 @@
-"""Dagster resources: storage roots and the Hub."""
+"""Dagster resources: the workspace of a dataset and the video decoder."""

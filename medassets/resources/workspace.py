@@ -1,4 +1,4 @@
-"""The one resource of the assets: roots on disk and the way to the source."""
+"""The resource that opens a dataset's workspace: roots on disk and the source."""
 
 import dagster as dg
 

@@ -1,4 +1,4 @@
-"""What every declared dataset says, whatever it holds."""
+"""The fields that every declaration has."""
 
 import re
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _RUNS = re.compile(r"per-shard|single|batch: ?[1-9][0-9]*")
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec:
-    """What every declared dataset says, whatever it holds.
+    """The fields that every declaration has.
 
     Attributes:
         name: Dataset name; first part of every asset key and folder name.

@@ -36,6 +36,7 @@ class Daemon:
         return {stage: set(partitions) for stage, partitions in asked.items() if partitions}
 
 
+@pytest.mark.slow
 def test_missing_shards_are_asked_for_once_and_not_again_after_a_refresh(
     draining: Location, grow: Callable[[], None]
 ) -> None:
@@ -84,6 +85,7 @@ def test_a_failed_shard_is_left_to_the_user(locate: Callable[..., Location], gro
     assert daemon.tick()["shards"] == set(location.keys) - {"train-000000"}
 
 
+@pytest.mark.slow
 def test_the_manifest_follows_when_every_shard_is_there(draining: Location) -> None:
     daemon = Daemon(draining)
     daemon.tick()

@@ -12,9 +12,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 Declare = Callable[..., Path]
 
 # Each sample takes its time, so that a signal surely meets a build at work.
+pytestmark = pytest.mark.slow
+
 SLOW = """
 import sys, time
 import medassets.volumes.samples as samples

@@ -101,6 +101,7 @@ def test_an_unknown_command_is_wrong_use(medassets: Medassets) -> None:
     assert "No such command 'frobnicate'" in ran.err
 
 
+@pytest.mark.slow
 def test_a_build_imports_no_more_than_it_needs(lungs: Declare) -> None:
     # pandas is not among them: pyarrow imports it by itself where it is installed.
     unwanted = {"torch", "webdataset", "ray", "av", "SimpleITK", "dagster_webserver"}
