@@ -134,6 +134,18 @@ class ShardIntegrityError(MedassetsError, ValueError):
     """A shard on disk differs from its record; the message names the shard and the sample."""
 
 
+class DamagedTarError(ShardIntegrityError):
+    """A tar file is damaged, incomplete or not a tar; the message names the file.
+
+    Attributes:
+        what: What is wrong, without the name of the file and without the remedy.
+    """
+
+    def __init__(self, message: str, what: str = "") -> None:
+        super().__init__(message)
+        self.what = what or message
+
+
 class TooManyRejectedError(MedassetsError, RuntimeError):
     """More samples of a shard were rejected than the declaration allows; nothing was published."""
 

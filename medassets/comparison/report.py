@@ -122,8 +122,8 @@ def open_report(
     Raises:
         ShardIntegrityError: If one of them names no tar, or one twice.
     """
-    before = read_tar_set(find_shards(original), strict=False)
-    after = read_tar_set(find_shards(preprocessed), strict=True)
+    before = read_tar_set(find_shards(original))
+    after = read_tar_set(find_shards(preprocessed))
     sets = match_studies(before.samples, after.samples)
     return PairReport(before, after, sets, choose_pairs(sets.pairs, num_samples, seed=seed))
 

@@ -20,6 +20,7 @@ from medassets.shards.record import ShardRecord
 from medassets.specs import HuRule
 from medassets.storage.buffers import BufferPool
 from medassets.storage.formats.npy import read_dtype
+from medassets.tars.reader import open_tar
 from medassets.volumes.catalog.webdataset_facts import shorten
 from medassets.volumes.catalog.webdataset_fields import FieldMap, propose_fields
 from medassets.volumes.files.array_files import ArrayStream
@@ -135,10 +136,10 @@ def _check_record(sample: StudySample) -> list[str]:
     if entry is None:
         return ["the record beside its tar does not know it"]
     try:
-        with sample.tar.open("rb", buffering=0) as file:
-            found = find_damage(file.fileno(), entry)
+        with open_tar(sample.tar) as tar:
+            found = find_damage(tar, entry)
     except (OverflowError, TypeError) as error:
-        # A record whose numbers are none.
+        # The numbers in the record are invalid.
         return [f"cannot be compared with the record beside its tar ({error})"]
     return [f"{what} (compared with its record)" for what in found]
 

@@ -1,20 +1,20 @@
 """mp4 clips as samples: written into a shard, and extracted from it to be decoded."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medassets.errors import CatalogError, Reason, SampleRejectedError
+from medassets.errors import CatalogError, DamagedTarError, Reason, SampleRejectedError
 from medassets.samples import Encoded, EncodedSample, SourceItem, Staged, StagedFile
 from medassets.shards.files import read_whole_record
 from medassets.shards.record import SampleEntry, ShardRecord
-from medassets.storage.checksums import crc32, sha256_file
+from medassets.storage.checksums import sha256_file
 from medassets.storage.paths import DatasetPaths
 from medassets.storage.scratch import Scratch, make_scratch, open_scratch
+from medassets.tars.reader import open_tar
 from medassets.video.catalog.clip_row import ClipRow, move_to_clip
 
 if TYPE_CHECKING:
@@ -138,12 +138,12 @@ class ClipShard:
 
     def _take_out(self, sample: SampleEntry) -> StagedFile:
         member = next(m for m in sample.members if m.suffix == "mp4")
-        with self.paths.shard(self.record.partition).open("rb") as file:
-            content = os.pread(file.fileno(), member.size_bytes, member.offset)
-        if crc32(content) != member.crc32:
-            raise SampleRejectedError(
-                Reason.CHECKSUM_MISMATCH, "the clip in its shard is damaged; build clips again"
-            )
+        try:
+            with open_tar(self.paths.shard(self.record.partition)) as tar:
+                content = tar.read(member)
+        except DamagedTarError as error:
+            detail = "the clip in its shard is damaged; build clips again"
+            raise SampleRejectedError(Reason.CHECKSUM_MISMATCH, detail) from error
         target = self.scratch.folder / f"{sample.key}.mp4"
         target.write_bytes(content)
         name = f"clips/{self.record.partition}/{sample.key}.mp4"

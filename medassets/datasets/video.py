@@ -34,6 +34,7 @@ from medassets.stages import VideoStage
 from medassets.storage.checksums import fingerprint
 from medassets.storage.formats.npy import decode_npy
 from medassets.storage.paths import DatasetPaths
+from medassets.tars.reader import OpenTar, open_tar
 from medassets.video.catalog.clip_row import ClipRow
 
 if TYPE_CHECKING:
@@ -272,8 +273,8 @@ class VideoFrames(_VideoClips):
         """Return a contact sheet of the shard's first clips with their texts, as JPEG."""
         from medassets.video.preview import NUM_CLIPS, draw_contact_sheet
 
-        with shard.open("rb") as file:
-            clips = [_read_clip(file.fileno(), sample) for sample in record.samples[:NUM_CLIPS]]
+        with open_tar(shard) as tar:
+            clips = [_read_clip(tar, sample) for sample in record.samples[:NUM_CLIPS]]
         return draw_contact_sheet(clips) if clips else None
 
 
@@ -365,9 +366,9 @@ def clip_encoding(spec: VideoClipDatasetSpec) -> "ClipEncoding":
     )
 
 
-def _read_clip(fd: int, sample: SampleEntry) -> tuple[FrameBatchArray, str]:
-    """Return frames and text of a sample, read where its record says they are."""
-    found = {m.suffix: os.pread(fd, m.size_bytes, m.offset) for m in sample.members[:2]}
+def _read_clip(tar: OpenTar, sample: SampleEntry) -> tuple[FrameBatchArray, str]:
+    """Return frames, uint8 (t, h, w, 3), and text of a sample."""
+    found = {member.suffix: tar.read(member) for member in sample.members[:2]}
     return decode_npy(found["npy"]), found["txt"].decode()
 
 

@@ -1,6 +1,5 @@
 """Windows of CT volumes as a kind of dataset."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -27,6 +26,7 @@ from medassets.specs import PADDING_HU, CTWindowDatasetSpec, FieldRule
 from medassets.stages import VolumeStage
 from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import DatasetPaths
+from medassets.tars.reader import open_tar
 from medassets.volumes.catalog.columns import CaseRow, VolumeRow
 
 # Increased whenever the same source is stored as different bytes.
@@ -182,7 +182,5 @@ class CTWindows:
         members = record.samples[0].members
         wanted = [m for m in members if m.suffix.endswith(".bits")][:MOST_PANELS]
         wanted.append(next(m for m in members if m.suffix == "json"))
-        with shard.open("rb") as file:
-            return draw_windows_preview(
-                {m.suffix: os.pread(file.fileno(), m.size_bytes, m.offset) for m in wanted}
-            )
+        with open_tar(shard) as tar:
+            return draw_windows_preview({m.suffix: bytes(tar.read(m)) for m in wanted})

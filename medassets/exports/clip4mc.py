@@ -17,10 +17,10 @@ import numpy.typing as npt
 from medassets.arrays import BytesLike, FrameBatchArray
 from medassets.exports import dataset_info
 from medassets.exports.formats import ExportOptions, ExportResult, Listed
-from medassets.exports.members import OpenShard
 from medassets.exports.pickles import encode_array_pickle, encode_dict_pickle
 from medassets.exports.run import run_export
 from medassets.exports.target import Target, Written
+from medassets.shards.contents import OpenShard
 from medassets.shards.record import SampleEntry
 from medassets.stages import VideoStage
 from medassets.storage.formats.npy import decode_npy

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from medassets.exports.formats import ExportOptions, ExportResult, Listed
-from medassets.exports.members import OpenShard
 from medassets.exports.run import run_export
 from medassets.exports.target import Target, Written
+from medassets.shards.contents import OpenShard
 from medassets.shards.record import SampleEntry
 from medassets.stages import VideoStage
 from medassets.storage.paths import DatasetPaths

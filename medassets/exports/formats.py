@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from medassets.exports.journal import Exported
-from medassets.exports.members import OpenShard
 from medassets.exports.target import Target, Written
+from medassets.shards.contents import OpenShard
 from medassets.shards.record import SampleEntry
 
 Listed = tuple[str, str, Exported]

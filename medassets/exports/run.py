@@ -11,10 +11,10 @@ from typing import Any
 from medassets.errors import CatalogError, ForeignFileError, MedassetsError, ShardIntegrityError
 from medassets.exports.formats import ExportFormat, ExportOptions, ExportResult, Listed
 from medassets.exports.journal import Exported, ExportJournal
-from medassets.exports.members import OpenShard, open_shard
 from medassets.exports.survey import Survey, Surveyor
 from medassets.exports.target import Target, Written, clean_up, open_folder
 from medassets.progress import SampleDone, report
+from medassets.shards.contents import OpenShard, open_shard
 from medassets.shards.files import read_whole_record
 from medassets.shards.pipeline import iter_in_order
 from medassets.shards.record import SampleEntry

@@ -9,8 +9,8 @@ from pathlib import Path
 from medassets.errors import ForeignFileError, ShardIntegrityError
 from medassets.exports.formats import ExportFormat, Listed
 from medassets.exports.journal import Exported, ExportJournal
-from medassets.exports.members import OpenShard, open_shard
 from medassets.exports.target import find_foreign, private_names
+from medassets.shards.contents import OpenShard, open_shard
 from medassets.shards.files import read_whole_record
 from medassets.shards.record import SampleEntry
 from medassets.storage.checksums import crc32, fingerprint

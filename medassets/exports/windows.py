@@ -19,9 +19,9 @@ from isal import isal_zlib
 from medassets.arrays import BytesLike
 from medassets.errors import ShardIntegrityError
 from medassets.exports.formats import ExportOptions, ExportResult, Listed
-from medassets.exports.members import OpenShard
 from medassets.exports.run import run_export
 from medassets.exports.target import Target, Written
+from medassets.shards.contents import OpenShard
 from medassets.shards.record import SampleEntry
 from medassets.specs import CTWindow
 from medassets.stages import VolumeStage

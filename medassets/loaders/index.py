@@ -3,54 +3,45 @@
 import itertools
 import json
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from medassets.errors import ShardIntegrityError
 from medassets.storage.checksums import crc32
 from medassets.tars.lists import FoundShard, Source, find_shards
+from medassets.tars.reader import Member, Members
 from medassets.tars.scan import scan_tar
 
 _MAX_THREADS = 8
 _COPY_AGAIN = "copy it again from where it was made"
 
 
-class Member(NamedTuple):
-    """One member of one sample.
-
-    Attributes:
-        number: Index among all members.
-        offset: Offset of its content in the shard, in bytes.
-        size_bytes: Size of its content.
-        crc32: CRC-32 of its content, None without a record.
-    """
-
-    number: int
-    offset: int
-    size_bytes: int
-    crc32: int | None
-
-
 @dataclass(frozen=True)
 class IndexedSample:
-    """One sample and its position in a shard.
+    """One sample and its position.
 
     Attributes:
-        number: Number of the sample in the index.
+        number: Its number in the index.
         key: Sample key.
         shard: Number of its shard.
-        members: Members by suffix, in tar order.
+        members: By suffix, in the order of the tar.
+        first_member: Number of its first member among all members of the index.
     """
 
     number: int
     key: str
     shard: int
-    members: Mapping[str, Member]
+    members: Members
+    first_member: int
+
+    def number_of(self, suffix: str) -> int:
+        """Return the number of one of its members among all members of the index."""
+        return self.first_member + list(self.members).index(suffix)
 
 
 @dataclass
@@ -154,17 +145,15 @@ class ShardIndex:
             msg = f"{self.source}: sample {index} of {len(self)}"
             raise IndexError(msg)
         start = int(self._ends[number - 1]) if number else 0
-        members = {
-            self.suffixes[self._suffix[n]]: self._member(n)
-            for n in range(start, int(self._ends[number]))
-        }
+        found = map(self._member, range(start, int(self._ends[number])))
+        members = {member.suffix: member for member in found}
         shard = int(np.searchsorted(self.shard_ends, number, side="right"))
-        return IndexedSample(number, self.key(number), shard, members)
+        return IndexedSample(number, self.key(number), shard, members, start)
 
     def _member(self, number: int) -> Member:
         crc = int(self._crc[number])
         return Member(
-            number,
+            self.suffixes[self._suffix[number]],
             int(self._offset[number]),
             int(self._size[number]),
             None if crc < 0 else crc,
@@ -209,9 +198,7 @@ def _read_part(shard: FoundShard) -> _Part:
     try:
         status = shard.path.stat()
         if not stat.S_ISREG(status.st_mode):
-            msg = (
-                f"{shard.path}: is a folder or a device; expected a tar, or name the folder itself"
-            )
+            msg = f"{shard.path}: is a folder or a device; expected a tar, or the folder that contains it"
             raise ShardIntegrityError(msg)
         size = status.st_size
         record = shard.path.with_suffix(".json")
@@ -252,7 +239,7 @@ def _read_record(path: Path, size: int) -> _Part:
             msg = "a negative offset"
             raise ValueError(msg)
         if size == part.size_bytes and ends.max(initial=0) > size:
-            msg = "a member behind the end of the shard"
+            msg = "a member after the end of the shard"
             raise ValueError(msg)
     except (
         AttributeError,
@@ -286,11 +273,11 @@ def _take_samples(part: _Part, samples: list[dict[str, Any]]) -> None:
 
 def _scan(path: Path, size: int) -> _Part:
     part = _Part(size)
-    for sample in scan_tar(path):
-        part.keys.append(sample.key)
-        part.counts.append(len(sample.members))
-        for suffix, offset, length in sample.members:
-            part.suffixes.append(suffix)
-            part.offsets.append(offset)
-            part.sizes.append(length)
+    for key, members in scan_tar(path).items():
+        part.keys.append(key)
+        part.counts.append(len(members))
+        for member in members.values():
+            part.suffixes.append(member.suffix)
+            part.offsets.append(member.offset)
+            part.sizes.append(member.size_bytes)
     return part

@@ -1,6 +1,5 @@
 """The proof that the samples of a source file are in a shard: made again, compared byte by byte."""
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +10,9 @@ from medassets.arrays import BytesLike
 from medassets.errors import SampleRejectedError
 from medassets.reclaim.source_files import FileStat, SourceFile
 from medassets.samples import Encode, EncodedSample, SourceItem, Staged
-from medassets.shards.readback import iter_chunks
 from medassets.shards.record import SampleEntry
 from medassets.storage.checksums import byte_view
+from medassets.tars.reader import Member, OpenTar, open_tar
 
 Entries = Mapping[str, tuple[Path, SampleEntry]]
 """Sample key -> the tar that holds it, and where."""
@@ -113,25 +112,22 @@ def _find_difference(shard: Path, entry: SampleEntry, made: EncodedSample) -> st
     suffixes = [member.suffix for member in entry.members]
     if [suffix for suffix, _ in made.members] != suffixes:
         return f"members {suffixes} are not what its source makes"
-    fd = os.open(shard, os.O_RDONLY)
-    try:
+    with open_tar(shard) as tar:
         for member, (suffix, content) in zip(entry.members, made.members, strict=True):
-            if not _is_equal(fd, member.offset, member.size_bytes, content):
+            if not _is_equal(tar, member, content):
                 return f"member .{suffix} on disk is not what its source makes"
-    finally:
-        os.close(fd)
     return ""
 
 
-def _is_equal(fd: int, offset: int, size_bytes: int, content: BytesLike) -> bool:
+def _is_equal(tar: OpenTar, member: Member, content: BytesLike) -> bool:
     expected = byte_view(content)
-    if expected.nbytes != size_bytes:
+    if expected.nbytes != member.size_bytes:
         return False
     made, position = np.frombuffer(expected, np.uint8), 0
-    for chunk in iter_chunks(fd, offset, size_bytes):
+    for chunk in tar.iter_range(member.offset, member.size_bytes):
         there = np.frombuffer(chunk, np.uint8)
         # memoryview compares value by value, in Python's words.
         if not np.array_equal(there, made[position : position + len(chunk)]):
             return False
         position += len(chunk)
-    return position == size_bytes
+    return position == member.size_bytes

@@ -1,4 +1,4 @@
-"""A look at the first samples of any shard, ours or another's."""
+"""Describe the first samples of any WebDataset shard."""
 
 import io
 import itertools
@@ -7,28 +7,29 @@ import lzma
 import math
 import re
 import struct
-import tarfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from medassets.errors import ShardIntegrityError
+from medassets.errors import DamagedTarError, ShardIntegrityError
 from medassets.storage.formats.npy import decode_any_npy
+from medassets.tars.compressed import open_any_tar
+from medassets.tars.reader import OpenTar
+from medassets.tars.scan import ScannedSample, iter_samples
 
 _TEXT_START = 80
 _MOST_SECONDS = 1e9
-# As webdataset splits names: the key ends at the first dot of the last part of the path.
-_NAME = re.compile(r"(?P<key>(?:.*/)?[^./][^./]*)\.(?P<suffix>[^/]*)")
-# A member is held in memory; what is larger is named with its size only.
+# A member is held in memory; of larger ones only the size is given.
 _MOST_BYTES = 4 << 30
+_TOO_LARGE = {"problem": "too large to look into"}
 _MOST_ARRAYS = 100
-# What parsers and decompressors raise for bytes that are held in memory; numpy reads a header as
-# Python, and zip files have four ways to be compressed.
+# Errors of parsers and decompressors for bytes in memory; numpy parses a header as Python, and zip
+# files have four compressions.
 _NOT_READABLE = (
     EOFError,
     IndexError,
@@ -47,7 +48,7 @@ _NOT_READABLE = (
 )
 
 Explain = Callable[[Collection[str], Mapping[str, Any]], Mapping[str, Any]]
-"""Says more of a sample, from the suffixes of its members and its json."""
+"""Returns more facts of a sample, from the suffixes of its members and its json."""
 
 
 def _explain_nothing(_: Collection[str], __: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -57,34 +58,35 @@ def _explain_nothing(_: Collection[str], __: Mapping[str, Any]) -> Mapping[str, 
 def describe_samples(
     shard: Path, *, num_samples: int, explain: Explain = _explain_nothing
 ) -> list[dict[str, Any]]:
-    """Return what the first samples of a shard hold.
+    """Return the contents of the first samples of a shard.
 
     Args:
         shard: A WebDataset tar, plain or compressed.
         num_samples: Samples to describe.
-        explain: Says what samples of a kind have besides.
+        explain: Adds facts that samples of one kind have.
 
     Returns:
         Per sample its key and, per member suffix, size in bytes and what could be read of it:
         `shape`, `dtype`, `min`, `max`, `mean` of an array, `arrays` of a `.npz`, `start` of a text,
         `values` of labels, `fields` of a JSON object, `value` and `items` of other JSON; `problem`
-        where it is not what its suffix says. Of the sample, `spacing_mm` of a volume, `stretch_s` of
-        a clip, and what `explain` says.
+        where the content does not fit the suffix. Of the sample, `spacing_mm` of a volume,
+        `stretch_s` of a clip, and the result of `explain`.
 
     Raises:
-        ShardIntegrityError: If the file is not a tar, ends in the middle of a member, or holds no
-            sample.
+        ShardIntegrityError: If the file is not a tar, ends in the middle of a member, or contains
+            no sample.
     """
     if shard.exists() and not shard.is_file():
-        # Opening a pipe would wait for whoever writes into it.
-        msg = f"{shard}: not a plain file, so no tar that could be read twice"
+        # Opening a pipe would wait for its writer.
+        msg = f"{shard}: not a plain file; expected a tar"
         raise ShardIntegrityError(msg)
     try:
-        raw = itertools.islice(_iter_raw(shard), num_samples)
-        found = [_describe(key, members, explain) for key, members in raw]
-    except (tarfile.TarError, EOFError, OSError) as error:
-        # Of an unreadable file, tarfile lists every compression it tried, a line each.
-        msg = f"{shard}: not a whole tar file ({str(error).partition(':')[0]})"
+        with open_any_tar(shard) as tar:
+            samples = itertools.islice(iter_samples(tar), num_samples)
+            found = [_describe(tar, sample, explain) for sample in samples]
+    except (DamagedTarError, OSError) as error:
+        what = error.what if isinstance(error, DamagedTarError) else error.strerror
+        msg = f"{shard}: not a whole tar file ({what})"
         raise ShardIntegrityError(msg) from error
     if not found:
         msg = f"{shard}: a tar file without a single sample (<key>.<suffix>)"
@@ -92,26 +94,19 @@ def describe_samples(
     return found
 
 
-def _iter_raw(shard: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with tarfile.open(shard, "r:*") as archive:
-        named = ((_NAME.fullmatch(info.name), info) for info in archive if info.isfile())
-        pairs = ((match, info) for match, info in named if match is not None)
-        for key, group in itertools.groupby(pairs, key=lambda pair: pair[0]["key"]):
-            members: dict[str, Any] = {}
-            for match, info in group:
-                content = archive.extractfile(info) if info.size <= _MOST_BYTES else None
-                members[match["suffix"]] = content.read() if content else info.size
-            yield key, members
-
-
-def _describe(key: str, members: Mapping[str, Any], explain: Explain) -> dict[str, Any]:
-    facts = _read_json(members.get("json", b""))
-    described: dict[str, Any] = {"key": key, "members": {}} | dict(explain(members, facts))
-    for suffix, content in members.items():
-        if isinstance(content, int):
-            described["members"][suffix] = {"bytes": content, "problem": "too large to look into"}
-            continue
-        described["members"][suffix] = {"bytes": len(content)} | _read(suffix, content, facts)
+def _describe(tar: OpenTar, sample: ScannedSample, explain: Explain) -> dict[str, Any]:
+    contents = {
+        suffix: tar.read(member)
+        for suffix, member in sample.members.items()
+        if member.size_bytes <= _MOST_BYTES
+    }
+    facts = _read_json(contents.get("json", b""))
+    described: dict[str, Any] = {"key": sample.key, "members": {}}
+    described |= explain(sample.members, facts)
+    for suffix, member in sample.members.items():
+        content = contents.pop(suffix, None)
+        read = _TOO_LARGE if content is None else _read(suffix, content, facts)
+        described["members"][suffix] = {"bytes": member.size_bytes} | dict(read)
     for name, side in (("spacing_mm", "output"), ("source_spacing_mm", "source")):
         spacing = _at(facts, "geometry", side, "spacing_mm")
         if spacing is not None:
@@ -136,8 +131,8 @@ def _read_json(content: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _read(suffix: str, content: bytes, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Read a member as its last suffix says; a foreign one may lie about itself."""
+def _read(suffix: str, content: bytearray, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a member as its last suffix says; its content may be something else."""
     kind = suffix.rpartition(".")[2].lower()
     try:
         if kind in ("txt", "text", "transcript"):
@@ -152,7 +147,7 @@ def _read(suffix: str, content: bytes, facts: Mapping[str, Any]) -> dict[str, An
         if kind == "json":
             return _describe_json(json.loads(content))
         if kind == "rank" and len(content) >= 4:
-            # The last entry of an index of ranks counts all points of a mask.
+            # The last entry of a rank index is the number of points of a mask.
             return {"value": f"{int.from_bytes(content[-4:], 'little'):,} points"}
         for start in ("", "volume_"):
             if kind == "bin" and f"{start}shape" in facts and f"{start}dtype" in facts:
@@ -162,7 +157,7 @@ def _read(suffix: str, content: bytes, facts: Mapping[str, Any]) -> dict[str, An
     return {}
 
 
-def _describe_npz(content: bytes) -> dict[str, Any]:
+def _describe_npz(content: bytearray) -> dict[str, Any]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = archive.infolist()[:_MOST_ARRAYS]
         return {
@@ -187,8 +182,8 @@ def _describe_json(value: Any) -> dict[str, Any]:
     return {"value": shown} | ({"items": len(value)} if isinstance(value, list) else {})
 
 
-def _read_labels(content: bytes) -> list[float | None]:
-    # webdataset writes a class as decimal digits; ours are one float32 per label.
+def _read_labels(content: bytearray) -> list[float | None]:
+    # webdataset writes a class as decimal digits; medassets writes one float32 per label.
     if re.fullmatch(rb"\s*[+-]?[0-9]{1,18}\s*", content):
         return [int(content)]
     if content.lstrip()[:1] == b"[" and (listed := _read_list(content)) is not None:
@@ -196,8 +191,8 @@ def _read_labels(content: bytes) -> list[float | None]:
     return [_number(value) for value in np.frombuffer(content, "<f4")]
 
 
-def _read_list(content: bytes) -> list[float | None] | None:
-    """Return a JSON list of numbers, None for what is none: float32 can begin with any byte."""
+def _read_list(content: bytearray) -> list[float | None] | None:
+    """Return a JSON list of numbers; None for other content, as float32 can begin with any byte."""
     try:
         values = json.loads(content)
     except ValueError:
@@ -206,7 +201,7 @@ def _read_list(content: bytes) -> list[float | None] | None:
     return [_number(value) for value in values] if is_numbers else None
 
 
-def _read_array(content: bytes, shape: list[int], dtype: str) -> dict[str, Any]:
+def _read_array(content: bytearray, shape: list[int], dtype: str) -> dict[str, Any]:
     if math.prod(shape) * np.dtype(dtype).itemsize != len(content):
         return {"problem": f"{len(content)} bytes are not {shape} of {dtype}"}
     return _summarize(np.frombuffer(content, dtype).reshape(shape))
@@ -226,5 +221,5 @@ def _summarize(array: np.ndarray) -> dict[str, Any]:
 
 
 def _number(value: Any) -> float | None:
-    """Return a float, None for what JSON cannot say."""
+    """Return a float; None for values that JSON does not have."""
     return float(value) if np.isfinite(value) else None

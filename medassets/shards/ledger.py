@@ -11,13 +11,13 @@ from typing import Any
 
 from medassets.arrays import BytesLike
 from medassets.errors import JournalHeaderError
-from medassets.shards.readback import find_damage, iter_slices
+from medassets.shards.readback import find_damage
 from medassets.shards.record import Rejected, SampleEntry
 from medassets.storage.atomic import write_all
 from medassets.storage.checksums import byte_view, canonical_json, crc32
 from medassets.storage.journal import Journal
-from medassets.tars.blocks import padding_bytes
-from medassets.tars.header import Member, check_names, encode_end, encode_header
+from medassets.tars.header import check_names, encode_end, encode_header, padding_bytes
+from medassets.tars.reader import Member, OpenTar, iter_slices
 
 _LEDGER_VERSION = 1
 
@@ -72,9 +72,9 @@ class PartialShard:
         self._journal.close()
 
     @property
-    def fd(self) -> int:
-        """Descriptor of the partial tar."""
-        return self._tar_fd
+    def reader(self) -> OpenTar:
+        """Reader of the partial tar."""
+        return OpenTar(self.tar, self._tar_fd)
 
     @property
     def samples(self) -> tuple[SampleEntry, ...]:
@@ -148,7 +148,7 @@ class PartialShard:
     def _is_whole(self, entry: SampleEntry) -> bool:
         """Check a sample's bytes, and keep the running digest that saw them if they are right."""
         digest = self.sha256.copy()
-        if entry.offset != self.size_bytes or find_damage(self._tar_fd, entry, feed=digest.update):
+        if entry.offset != self.size_bytes or find_damage(self.reader, entry, feed=digest.update):
             return False
         self.sha256 = digest
         self.size_bytes += entry.size_bytes

@@ -1,4 +1,4 @@
-"""The record of one shard: what it holds, what it lacks, and how to check it."""
+"""The record of one shard: its samples, its rejected items, and how to verify both."""
 
 import json
 from collections import Counter
@@ -10,7 +10,7 @@ from typing import Any
 from medassets.errors import ShardIntegrityError
 from medassets.storage.atomic import publish_bytes
 from medassets.storage.ownership import IsOurs, content_says
-from medassets.tars.header import Member
+from medassets.tars.reader import Member
 
 RECORD_VERSION = 1
 
@@ -21,10 +21,10 @@ class SampleEntry:
 
     Attributes:
         key: Sample key.
-        offset: Where its first tar header begins, in bytes.
+        offset: Position of its first tar header in the shard, in bytes.
         size_bytes: Headers, contents and padding together.
         members: Its members in order.
-        facts: What the processing noted of it.
+        facts: What the processing recorded about it.
     """
 
     key: str
@@ -36,11 +36,11 @@ class SampleEntry:
 
 @dataclass(frozen=True)
 class Rejected:
-    """One source item that did not become a sample.
+    """One source item that could not become a sample.
 
     Attributes:
         key: Its sample key.
-        reason: Code of the one vocabulary.
+        reason: Reason code; see `Reason`.
         detail: One sentence for a person.
     """
 
@@ -51,7 +51,7 @@ class Rejected:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardRecord:
-    """One shard, as the JSON beside it says; deterministic, without clock or machine paths.
+    """The JSON beside a shard; deterministic, without times or machine paths.
 
     Attributes:
         dataset: Dataset name.
@@ -89,7 +89,7 @@ class ShardRecord:
         return dict(sorted(Counter(item.reason for item in self.rejected).items()))
 
     def encode(self) -> bytes:
-        """Return the record as JSON, a line per sample, so that people can read and diff it."""
+        """Return the record as JSON with one line per sample, which people can read and diff."""
         document = asdict(self)
         lists = {name: document.pop(name) for name in ("samples", "rejected")}
         head = json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True)[:-2]
@@ -107,7 +107,7 @@ class ShardRecord:
         """Read a record.
 
         Raises:
-            FileNotFoundError: If there is none.
+            FileNotFoundError: If it does not exist.
             ShardIntegrityError: If the file is not a record.
         """
         try:
@@ -144,5 +144,10 @@ def is_record_of(dataset: str, partition: str) -> IsOurs:
 
 
 def _read_sample(entry: dict[str, Any]) -> SampleEntry:
-    members = tuple(Member(**member) for member in entry.pop("members"))
+    members = tuple(_read_member(**member) for member in entry.pop("members"))
     return SampleEntry(members=members, **entry)
+
+
+def _read_member(suffix: str, offset: int, size_bytes: int, crc32: int) -> Member:
+    """Return a member; a record always gives its CRC-32."""
+    return Member(suffix, offset, size_bytes, crc32)

@@ -61,7 +61,7 @@ def look_at_tar(paths: DatasetPaths, partition_key: str) -> Held:
     require_ours(shard, is_plain_file)
     recorded = _read_recorded_keys(paths, partition_key)
     try:
-        keys = frozenset(sample.key for sample in scan_tar(shard))
+        keys = frozenset(scan_tar(shard))
     except ShardIntegrityError as error:
         if recorded is not None:
             return Held(recorded, is_ours=True)

@@ -1,27 +1,32 @@
-"""Published shards against their records."""
+"""Compare published shards with their records."""
 
 import hashlib
-import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medassets.errors import ShardIntegrityError
-from medassets.shards.displaced import find_displaced
-from medassets.shards.readback import find_damage, iter_chunks
+from medassets.shards.readback import find_damage
 from medassets.shards.record import ShardRecord
 from medassets.storage.paths import DatasetPaths
+from medassets.tars.header import HEADER_BYTES
+from medassets.tars.reader import OpenTar, open_tar
+from medassets.tars.scan import scan_until_damage
+
+Trouble = tuple[str, str]
+"""Sample key, empty for the shard as a whole, and what is wrong."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a shard on disk is not what its record says.
+    """One difference between a shard on disk and its record.
 
     Attributes:
         partition: Partition key.
-        path: File that is wrong.
-        sample: Sample key, empty when it is the shard as a whole.
+        path: The file that is wrong.
+        sample: Sample key; empty for the shard as a whole.
         what: What is wrong.
     """
 
@@ -40,8 +45,8 @@ def verify_shard(paths: DatasetPaths, partition_key: str, *, full: bool) -> list
     """Compare a shard with its record.
 
     Args:
-        paths: Where the dataset lies.
-        partition_key: The shard; it must have a record.
+        paths: Paths of the dataset.
+        partition_key: The shard.
         full: Read every byte: digest of the tar, names and checksums of its members. Otherwise
             compare sizes only.
     """
@@ -64,38 +69,76 @@ def verify_shard(paths: DatasetPaths, partition_key: str, *, full: bool) -> list
 
 
 def _read_through(shard: Path, record: ShardRecord, size: int) -> list[Problem]:
-    fd = os.open(shard, os.O_RDONLY)
     try:
-        found = list(_find_differences(fd, record, size))
-        if found or size != record.size_bytes:
-            # What stands elsewhere than recorded only looks damaged.
-            found = find_displaced(fd, shard, record) or found
+        with open_tar(shard) as tar:
+            found = list(_find_differences(tar, record, size))
+            if found or size != record.size_bytes:
+                # One missing sample makes all samples after it look damaged.
+                found = _find_displaced(tar, record) or found
     except (OSError, OverflowError, TypeError, ValueError) as error:
-        # A disk that cannot be read, or a record whose numbers are none.
+        # The disk cannot be read, or the numbers in the record are invalid.
         found = [("", f"it cannot be compared with its record ({error})")]
-    finally:
-        os.close(fd)
     return [Problem(record.partition, shard, sample, what) for sample, what in found]
 
 
-def _find_differences(fd: int, record: ShardRecord, size: int) -> Iterator[tuple[str, str]]:
-    """Yield sample and trouble, reading every byte once."""
+def _find_differences(tar: OpenTar, record: ShardRecord, size: int) -> Iterator[Trouble]:
+    """Compare every sample at its recorded position; every byte is read once."""
     digest: Any = hashlib.sha256()
     position, whole = 0, size == record.size_bytes
     for sample in record.samples:
         if sample.offset + sample.size_bytes > size:
-            yield sample.key, "is cut off, or gone: the shard ends before it does"
+            yield sample.key, "is cut off or missing: the shard ends before it does"
             whole = False
             continue
-        found = find_damage(fd, sample, feed=digest.update)
+        found = find_damage(tar, sample, feed=digest.update)
         if sample.offset != position:
             found.append("it does not begin where the sample before it ends")
         yield from ((sample.key, what) for what in found)
         whole = whole and not found
         position = sample.offset + sample.size_bytes
-    for chunk in iter_chunks(fd, position, record.size_bytes - position):
+    for chunk in tar.iter_range(position, max(record.size_bytes - position, 0)):
         digest.update(chunk)
     if whole and digest.hexdigest() != record.sha256:
         yield "", "its sha256 is not that of the record, though every member's content is right"
     if record.num_samples != len(record.samples):
         yield "", f"its record counts {record.num_samples} samples and lists {len(record.samples)}"
+
+
+def _find_displaced(tar: OpenTar, record: ShardRecord) -> list[Trouble]:
+    """Name samples that are missing, unknown, repeated or in another order than in the record.
+
+    Every other sample is compared at its actual position.
+
+    Returns:
+        Nothing if the samples that can be found are in the recorded order.
+    """
+    recorded = [sample.key for sample in record.samples]
+    found, damage = scan_until_damage(tar)
+    keys = [sample.key for sample in found]
+    if keys == (recorded[: len(keys)] if damage else recorded):
+        return []
+    troubles = [*_compare_keys(recorded, keys, is_cut=bool(damage))]
+    actual = {sample.key: sample for sample in reversed(found)}
+    for entry in record.samples:
+        if (sample := actual.get(entry.key)) and entry.members:
+            start = next(iter(sample.members.values())).offset - HEADER_BYTES
+            damaged = find_damage(tar, entry, moved_by=start - entry.offset)
+            troubles += [(entry.key, what) for what in damaged]
+    return [*troubles, ("", damage)] if damage else troubles
+
+
+def _compare_keys(
+    recorded: Sequence[str], keys: Sequence[str], *, is_cut: bool
+) -> Iterator[Trouble]:
+    known, counts = set(recorded), Counter(keys)
+    missing = "is not found before the damage" if is_cut else "is missing"
+    yield from ((key, missing) for key in dict.fromkeys(recorded) if key not in counts)
+    yield from (
+        (key, "is in the shard, but not in its record") for key in counts if key not in known
+    )
+    yield from ((key, f"is in the shard {n} times") for key, n in counts.items() if n > 1)
+    expected = [key for key in dict.fromkeys(recorded) if key in counts]
+    actual = [key for key in counts if key in known]
+    for right, wrong in zip(expected, actual, strict=True):
+        if right != wrong:
+            yield wrong, f"is at the place of {right}"

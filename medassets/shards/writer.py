@@ -35,7 +35,7 @@ from medassets.shards.replacement import (
     check_same,
     look_at_tar,
 )
-from medassets.shards.sync_check import Settler
+from medassets.shards.sync_check import SyncCheck
 from medassets.storage.atomic import (
     explain_no_space,
     fsync_folder,
@@ -158,7 +158,7 @@ def _ensure_locked(
     paths: DatasetPaths, work: ShardWork, observe: Callable[[SampleDone], None] | None
 ) -> ShardResult:
     shard = paths.shard(work.partition_key)
-    _settle(paths, work.partition_key)
+    _finish_publication(paths, work.partition_key)
     record = read_whole_record(paths, work.partition_key, work.plan_fingerprint)
     if work.force or record is None:
         with explain_no_space(shard, lambda: missing_bytes(paths, work)):
@@ -206,7 +206,7 @@ def _publish(paths: DatasetPaths, tar: Path, record: ShardRecord, held: Held) ->
     publish_file(pending_record(shard), final, is_ours=is_record)
 
 
-def _settle(paths: DatasetPaths, partition_key: str) -> None:
+def _finish_publication(paths: DatasetPaths, partition_key: str) -> None:
     """Finish a publication that a kill interrupted, or undo it."""
     shard, final = paths.shard(partition_key), paths.record(partition_key)
     pending, previous = pending_record(shard), previous_record(shard)
@@ -288,16 +288,16 @@ class _Maker:
 
         groups = _group_by_file(todo)
         results = iter_in_order(groups, encode, num_workers=self.workers)
-        settler = Settler(partial.fd, partial.outcomes, num_settled=len(partial.outcomes))
+        check = SyncCheck(partial.reader, partial.outcomes, num_checked=len(partial.outcomes))
         # Closed on every way out: a failed shard leaves no thread at work behind its back.
-        with settler, closing(results):
+        with check, closing(results):
             for group, encoded in zip(groups, results, strict=True):
                 self._take_group(partial, group, encoded)
-                settler.follow()
+                check.follow()
             with self._timed("publish"):
                 partial.add_end()
             with self._timed("verify"):
-                self._check_settled(partial, settler.finish())
+                self._check_read_back(partial, check.finish())
 
     def _take_group(
         self, partial: PartialShard, group: list[SourceItem], encoded: Sequence[Encoded]
@@ -349,8 +349,8 @@ class _Maker:
         )
         raise TooManyRejectedError(msg)
 
-    def _check_settled(self, partial: PartialShard, damaged: list[str]) -> None:
-        if damaged or os.fstat(partial.fd).st_size != partial.size_bytes:
+    def _check_read_back(self, partial: PartialShard, damaged: list[str]) -> None:
+        if damaged or partial.reader.size_bytes != partial.size_bytes:
             partial.remove()
             msg = (
                 f"{self.shard}: read back from disk, samples are not what was written "

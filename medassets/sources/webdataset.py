@@ -1,4 +1,4 @@
-"""Samples of existing WebDatasets on a disk of this machine, each as a file of its own."""
+"""Samples of existing WebDatasets on a local disk, each treated as one file."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -14,36 +14,33 @@ from medassets.storage.checksums import canonical_json
 from medassets.storage.paths import check_member_path
 from medassets.storage.unreadable import unreadable_as_rejection
 from medassets.tars.index import (
-    Extent,
-    Members,
     TarStat,
     find_members,
     is_tar_path,
-    read_extent,
     split_sample_path,
     stat_tar,
+    tar_errors_as_rejections,
 )
-
-_PIECE_BYTES = 1 << 22
+from medassets.tars.reader import Members, open_tar
 
 
 @dataclass(frozen=True)
 class WebDatasetSource:
-    """Samples of the tars of one folder, read where they are.
+    """Samples of the tars in one folder, read in place.
 
-    The path of a sample is `<tar inside the folder>/<key in the tar>`, so that each has a path,
-    a size and a digest of its own: a tar of 17 GB is not hashed for one sample of it. A tar that is
-    reached through a link out of the folder does not belong to the source.
+    The path of a sample is `<tar inside the folder>/<key in the tar>`. Each sample has its own path,
+    size and digest, so that a tar of 17 GB is not hashed for one of its samples. A tar behind a link
+    that leaves the folder does not belong to the source.
 
     Attributes:
-        folder: Top of the tree that holds the tars.
+        folder: Top of the tree that contains the tars.
     """
 
     folder: Path
 
     @property
     def uri(self) -> str:
-        """Name of the source for records; says nothing of this machine."""
+        """Name of the source in records; independent of this machine."""
         return self._files.uri
 
     @property
@@ -61,21 +58,21 @@ class WebDatasetSource:
         return FolderSource(self.folder)
 
     def physical_path(self, path: str) -> str:
-        """Return the tar that holds a sample, whether it is there or not; of a tar, itself.
+        """Return the tar that contains a sample, whether it exists or not; for a tar, itself.
 
         Raises:
-            CatalogError: If the path names neither a tar nor a sample of one.
+            CatalogError: If the path names neither a tar nor a sample in one.
         """
         return path if is_tar_path(path) else split_sample_path(path)[0]
 
     def locate(self, path: str) -> Path | None:
-        """Return where a tar is; None if there is none, or a link leads out of the folder.
+        """Return the path of a tar; None if it does not exist, or a link leads out of the folder.
 
         Args:
-            path: Of the tar, not of a sample in it.
+            path: Path of the tar inside the source.
 
         Raises:
-            CatalogError: If the path leaves the folder by its parts.
+            CatalogError: If the path has `..` or is absolute.
         """
         return self._files.locate(path)
 
@@ -91,7 +88,7 @@ class WebDatasetSource:
         """Return the whole content of a file beside the tars.
 
         Raises:
-            CatalogError: If the folder does not have it.
+            CatalogError: If it does not exist in the folder.
         """
         return self._files.read_table(path, revision=revision)
 
@@ -101,7 +98,7 @@ class WebDatasetSource:
         """Return the bytes of the members of each sample, and the mtime of its tar.
 
         Raises:
-            CatalogError: If a path leaves the folder by its parts, or names no sample of a tar.
+            CatalogError: If a path has `..` or is absolute, or does not name a sample of a tar.
         """
         found = ((path, self._describe(path)) for path in paths)
         return {path: file for path, file in found if file is not None}
@@ -109,17 +106,16 @@ class WebDatasetSource:
     def fetch(
         self, file: RemoteFile, target: Path | None = None, *, on_bytes: OnBytes | None = None
     ) -> StagedFile:
-        """Hash the members of one sample and return the tar that holds them; `target` is not used.
+        """Hash the members of one sample and return the tar that contains it; `target` is not used.
 
-        The digest is SHA-256 of, for each member in the order of the tar, the line
-        `["<suffix>",<size>]` and the content. It says nothing of the key, nor of where in the tar
-        they lie.
+        The digest is the SHA-256 over the members in the order of the tar: for each, the line
+        `["<suffix>",<size>]` and the content. Key and position in the tar are not part of it.
 
         Raises:
-            SampleRejectedError: MISSING_UPSTREAM if tar or sample are not there, or the tar is a
-                link out of the folder; CORRUPT_TAR if it is damaged; UNREADABLE_SOURCE if it
-                cannot be read, or changed meanwhile.
-            CatalogError: If the path leaves the folder by its parts, or names no sample of a tar.
+            SampleRejectedError: MISSING_UPSTREAM if the tar or the sample does not exist, or the tar
+                is a link out of the folder; CORRUPT_TAR if it is damaged; UNREADABLE_SOURCE if it
+                cannot be read, or changed during the read.
+            CatalogError: If the path has `..` or is absolute, or does not name a sample of a tar.
         """
         with _naming(self.physical_path(file.path)):
             tar, members, before = self._find(file.path)
@@ -134,7 +130,7 @@ class WebDatasetSource:
         except SampleRejectedError as error:
             if error.reason is Reason.MISSING_UPSTREAM:
                 return None
-            # It is there; `fetch` says why it cannot be had.
+            # It exists; `fetch` reports why it cannot be read.
             return RemoteFile(path, None, None, None, f"file:{path}")
         return RemoteFile(
             path, _count_bytes(members), None, None, f"file:{path}", mtime_ns=stat.mtime_ns
@@ -154,7 +150,7 @@ class WebDatasetSource:
 
 @contextmanager
 def _naming(tar_path: str) -> Iterator[None]:
-    """Let rejections begin with the tar they are about."""
+    """Put the name of the tar before the detail of rejections."""
     try:
         yield
     except FileNotFoundError as error:
@@ -165,22 +161,16 @@ def _naming(tar_path: str) -> Iterator[None]:
 
 
 def _count_bytes(members: Members) -> int:
-    return sum(extent.size_bytes for extent in members.values())
+    return sum(member.size_bytes for member in members.values())
 
 
 def _hash_members(tar: Path, members: Members, on_bytes: OnBytes | None) -> str:
     digest = hashlib.sha256()
-    with unreadable_as_rejection(), tar.open("rb", buffering=0) as file:
-        for suffix, extent in members.items():
-            digest.update(canonical_json([suffix, extent.size_bytes]) + b"\n")
-            for piece in _iter_pieces(file.fileno(), extent):
-                digest.update(piece)
+    with tar_errors_as_rejections(tar), open_tar(tar) as opened:
+        for suffix, member in members.items():
+            digest.update(canonical_json([suffix, member.size_bytes]) + b"\n")
+            for chunk in opened.iter_chunks(member):
+                digest.update(chunk)
                 if on_bytes is not None:
-                    on_bytes(len(piece))
+                    on_bytes(len(chunk))
     return digest.hexdigest()
-
-
-def _iter_pieces(fd: int, extent: Extent) -> Iterator[bytes]:
-    end = extent.offset + extent.size_bytes
-    for start in range(extent.offset, end, _PIECE_BYTES):
-        yield read_extent(fd, Extent(start, min(_PIECE_BYTES, end - start)))

@@ -1,43 +1,62 @@
-"""Members of a tar file whose bytes depend on nothing but names and contents."""
+"""Headers of tar members: encoding ours, decoding those of any tar, and the arithmetic of blocks.
+
+Source: POSIX.1-1988 ustar; POSIX.1-2001 pax interchange format; GNU tar manual, "Basic Tar Format".
+"""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from medassets.errors import ShardIntegrityError
-from medassets.tars.blocks import HEADER_BYTES
+
+HEADER_BYTES = 512
+"""Length of a block, and of the header of a member."""
+
+MOST_END_BYTES = 2 * HEADER_BYTES + 20 * HEADER_BYTES - HEADER_BYTES
+"""Two blocks of zeros end a tar; more of them fill its last record of 20 blocks.
+
+Source: GNU tar manual, "The Blocking Factor of an Archive".
+"""
+
+REGULAR = frozenset((b"0", b"\0", b"7"))
+IGNORED = frozenset((b"5", b"g"))
+LONG_NAME, LONG_LINK, EXTENDED = b"L", b"K", b"x"
+EXTENSIONS = frozenset((LONG_NAME, LONG_LINK, EXTENDED))
 
 _RECORD_BYTES = 20 * HEADER_BYTES
 _LARGEST_MEMBER = 8**11 - 1
 _LONGEST_NAME = 100
-# Readers part key and suffix at the first dot, and lower the case of the suffix.
+# Readers split key and suffix at the first dot, and convert the suffix to lower case.
 _SUFFIX = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 _KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
-class Member:
-    """One file inside a shard.
+class Header:
+    """The header block of one archive member.
 
     Attributes:
-        suffix: Name behind the sample key, without the dot.
-        offset: Where its content begins in the shard, in bytes.
-        size_bytes: Length of its content.
-        crc32: CRC-32 of its content.
+        name: Name of the member; an extension before it may give a longer one.
+        size_bytes: Length of its content; a pax extension before it may give another.
+        kind: Type flag, one byte.
     """
 
-    suffix: str
-    offset: int
+    name: str
     size_bytes: int
-    crc32: int
+    kind: bytes
+
+
+def padding_bytes(size_bytes: int) -> int:
+    """Return the number of zeros that fill the last block of a member."""
+    return -size_bytes % HEADER_BYTES
 
 
 def check_names(key: str, suffixes: Iterable[str]) -> None:
-    """Refuse a sample that `webdataset`, `wids` or `tarfile` would read as something else.
+    """Check that `webdataset`, `wids` and `tarfile` read back the same key and suffixes.
 
     Raises:
-        ShardIntegrityError: If the key or a suffix is no plain name, a suffix stands twice, or a
-            member's name is longer than the 100 bytes every reader knows.
+        ShardIntegrityError: If the key or a suffix has other characters than these readers keep, a
+            suffix occurs twice, or the name of a member is longer than 100 bytes.
     """
     listed = list(suffixes)
     plain = _KEY.fullmatch(key) and all(_SUFFIX.fullmatch(suffix) for suffix in listed)
@@ -51,14 +70,12 @@ def check_names(key: str, suffixes: Iterable[str]) -> None:
 
 
 def encode_header(name: str, size_bytes: int) -> bytes:
-    """Return the 512-byte header of one regular file: no time, no owner, mode 644.
+    """Return the 512-byte ustar header of a regular file: no time, no owner, mode 644.
 
-    Written out here, because the bytes `tarfile` makes have changed between versions of Python.
+    `tarfile` is not used because the bytes that it writes have changed between versions of Python.
 
     Raises:
-        ShardIntegrityError: If the member is too large for the format.
-
-    Source: POSIX.1-1988 ustar; sizes below 8 GiB, names in the first field only.
+        ShardIntegrityError: If the member is too large for the format (8 GiB).
     """
     if size_bytes > _LARGEST_MEMBER:
         msg = f"{name}: {size_bytes:,} bytes are more than a tar member holds ({_LARGEST_MEMBER:,})"
@@ -80,3 +97,73 @@ def encode_end(size_bytes: int) -> bytes:
     """Return the end of an archive of `size_bytes`: two empty blocks, filled to a whole record."""
     end = 2 * HEADER_BYTES
     return bytes(end + -(size_bytes + end) % _RECORD_BYTES)
+
+
+def decode_header(block: bytes) -> Header | None:
+    """Return what the header block of a member says; None if its checksum is wrong.
+
+    Raises:
+        ValueError: If its size is not a number.
+    """
+    expected = sum(block) - sum(block[148:156]) + 8 * ord(" ")
+    try:
+        stored = int(block[148:156].strip(b" \0") or b"0", 8)
+    except ValueError:
+        return None
+    if stored != expected:
+        return None
+    return Header(_decode_name(block), _decode_size(block[124:136]), block[156:157])
+
+
+def decode_extension(kind: bytes, content: bytes) -> dict[str, str]:
+    """Return `path` and `size` that an extension gives for the member behind it.
+
+    Args:
+        kind: Type flag of the extension.
+        content: Its content.
+
+    Raises:
+        ValueError: If it is not a valid pax header, or the member is a sparse file.
+    """
+    if kind == LONG_NAME:
+        return {"path": content.rstrip(b"\0").decode(errors="replace")}
+    return _decode_pax(content) if kind == EXTENDED else {}
+
+
+def _decode_pax(content: bytes) -> dict[str, str]:
+    """Decode lines `<length> <keyword>=<value>`; the length includes the whole line."""
+    found: dict[str, str] = {}
+    while content:
+        length, _, rest = content.partition(b" ")
+        end = int(length) if length.isdigit() else 0
+        name, equals, value = rest[: end - len(length) - 1].partition(b"=")
+        if end <= len(length) + 1 or end > len(content) or not equals:
+            msg = "the pax header cannot be read"
+            raise ValueError(msg)
+        if name in (b"path", b"size"):
+            found[name.decode()] = value.rstrip(b"\n").decode(errors="replace")
+        elif name.startswith(b"GNU.sparse"):
+            msg = "a sparse file; pack without `--sparse`"
+            raise ValueError(msg)
+        content = content[end:]
+    if not found.get("size", "0").isdecimal():
+        msg = "the size in the pax header is not a number"
+        raise ValueError(msg)
+    return found
+
+
+def _decode_name(block: bytes) -> str:
+    name = block[:100].split(b"\0", 1)[0]
+    prefix = block[345:500].split(b"\0", 1)[0] if block[257:263] == b"ustar\0" else b""
+    return (prefix + b"/" + name if prefix else name).decode(errors="replace")
+
+
+def _decode_size(digits: bytes) -> int:
+    """Decode octal digits, or GNU's base 256 for sizes that 11 octal digits cannot hold."""
+    if digits[0] & 0x80:
+        return int.from_bytes(digits[1:], "big")
+    try:
+        return int(digits.strip(b" \0") or b"0", 8)
+    except ValueError as error:
+        msg = "the size in the header is not a number"
+        raise ValueError(msg) from error

@@ -1,43 +1,28 @@
-"""Where the members of each sample of a foreign tar lie, kept between reads."""
+"""Members of every sample of a tar without a record, cached between reads."""
 
-import os
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from medassets.errors import CatalogError, Reason, SampleRejectedError, ShardIntegrityError
+from medassets.errors import CatalogError, DamagedTarError, Reason, SampleRejectedError
 from medassets.storage.unreadable import unreadable_as_rejection
+from medassets.tars.reader import Members
 from medassets.tars.scan import scan_tar
 
-# A shard is planned by study, so its samples may lie in any of the source's tars. Some 400 bytes each.
+# A shard is planned by study, so its samples may be in any of the source's tars. About 400 bytes each.
 _KEPT_MEMBERS = 250_000
 
 
-class Extent(NamedTuple):
-    """A stretch of a file.
-
-    Attributes:
-        offset: Where it begins.
-        size_bytes: Its length.
-    """
-
-    offset: int
-    size_bytes: int
-
-
-Members = Mapping[str, Extent]
-"""Suffix in lower case -> where the content lies, in the order of the tar."""
-
-
 class TarStat(NamedTuple):
-    """What tells that a tar is another one.
+    """Size and time of a tar; if one of them changes, the tar is read again.
 
     Attributes:
         num_bytes: Its size.
-        mtime_ns: When it was last changed.
+        mtime_ns: Time of its last change, in ns since 1970.
     """
 
     num_bytes: int
@@ -50,7 +35,7 @@ def split_sample_path(path: str) -> tuple[str, str]:
     Such a path is `<tar>/<key>`; the first part that ends with `.tar` is the tar.
 
     Raises:
-        CatalogError: If no part does, or no key follows.
+        CatalogError: If no part ends with `.tar`, or no key follows it.
     """
     parts = path.split("/")
     ends = [number for number, part in enumerate(parts) if part.lower().endswith(".tar")]
@@ -62,7 +47,7 @@ def split_sample_path(path: str) -> tuple[str, str]:
 
 
 def is_tar_path(path: str) -> bool:
-    """Tell whether a path inside the source names a tar, and not a sample of one."""
+    """Return whether a path inside the source names a tar, and not a sample of one."""
     parts = [part.lower().endswith(".tar") for part in path.split("/")]
     return parts[-1] and not any(parts[:-1])
 
@@ -71,8 +56,8 @@ def stat_tar(path: Path) -> TarStat:
     """Return size and time of a tar.
 
     Raises:
-        SampleRejectedError: MISSING_UPSTREAM if it is not there or no file, UNREADABLE_SOURCE if the
-            system says no.
+        SampleRejectedError: MISSING_UPSTREAM if it does not exist or is not a plain file,
+            UNREADABLE_SOURCE if the system refuses access.
     """
     try:
         with unreadable_as_rejection():
@@ -80,31 +65,31 @@ def stat_tar(path: Path) -> TarStat:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise SampleRejectedError(Reason.MISSING_UPSTREAM, "the tar does not exist") from error
     if not stat.S_ISREG(found.st_mode):
-        raise SampleRejectedError(Reason.MISSING_UPSTREAM, "the tar is no plain file")
+        raise SampleRejectedError(Reason.MISSING_UPSTREAM, "the tar is not a plain file")
     return TarStat(found.st_size, found.st_mtime_ns)
 
 
 def index_tar(path: Path) -> Mapping[str, Members]:
     """Return the members of every sample of a tar, by key and in the order of the tar.
 
-    A tar of the same size and time as before is not read again.
+    A tar whose size and time are the same as before is not read again.
 
     Raises:
-        SampleRejectedError: MISSING_UPSTREAM if it is not there, CORRUPT_TAR if it is damaged or
-            packed as no reader could read it, UNREADABLE_SOURCE if the system says no.
+        SampleRejectedError: MISSING_UPSTREAM if it does not exist, CORRUPT_TAR if it is damaged or
+            contains what `scan_tar` refuses, UNREADABLE_SOURCE if the system refuses access.
     """
     return _cache.get(path, stat_tar(path))
 
 
 def find_members(path: Path, key: str) -> Members:
-    """Return where the members of one sample lie.
+    """Return the members of one sample.
 
     Args:
         path: The tar.
         key: Key of the sample in the tar.
 
     Raises:
-        SampleRejectedError: MISSING_UPSTREAM if tar or sample are not there; see `index_tar`.
+        SampleRejectedError: MISSING_UPSTREAM if the tar or the sample does not exist; see `index_tar`.
     """
     members = index_tar(path).get(key)
     if members is None:
@@ -112,40 +97,34 @@ def find_members(path: Path, key: str) -> Members:
     return members
 
 
-def read_extent(fd: int, extent: Extent) -> bytes:
-    """Return a stretch of an open file; shorter where the file ends before it.
+@contextmanager
+def tar_errors_as_rejections(path: Path) -> Iterator[None]:
+    """Turn errors of reading one tar, in a block that reads no other file, into rejections.
 
-    Args:
-        fd: The file.
-        extent: Which stretch; all of it is held in memory.
+    Raises:
+        SampleRejectedError: CORRUPT_TAR if it is damaged, UNREADABLE_SOURCE if the system refuses
+            access.
+        OSError: Other errors of the system, those of a missing file among them.
     """
-    offset, left = extent
-    pieces: list[bytes] = []
-    # One call of the kernel returns 2 GiB at most.
-    while left and (piece := os.pread(fd, left, offset)):
-        pieces.append(piece)
-        offset, left = offset + len(piece), left - len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    try:
+        with unreadable_as_rejection():
+            yield
+    except DamagedTarError as error:
+        # Records contain no path of this machine.
+        detail = f"the tar is damaged: {str(error).removeprefix(f'{path}: ')}"
+        raise SampleRejectedError(Reason.CORRUPT_TAR, detail) from error
 
 
 def _index(path: Path) -> Mapping[str, Members]:
     try:
-        with unreadable_as_rejection():
-            samples = scan_tar(path)
-    except ShardIntegrityError as error:
-        # A record names no folder of this machine.
-        detail = str(error).removeprefix(f"{path}: ")
-        raise SampleRejectedError(Reason.CORRUPT_TAR, f"the tar is damaged: {detail}") from error
+        with tar_errors_as_rejections(path):
+            return scan_tar(path)
     except FileNotFoundError as error:
         raise SampleRejectedError(Reason.MISSING_UPSTREAM, "the tar does not exist") from error
-    return {
-        sample.key: {suffix: Extent(offset, size) for suffix, offset, size in sample.members}
-        for sample in samples
-    }
 
 
 class _TarCache:
-    """The indices of the tars used last, all together of a limited number of members."""
+    """Indices of the most recently used tars; the total number of their members is limited."""
 
     def __init__(self, most_members: int) -> None:
         self._most_members = most_members
@@ -158,7 +137,7 @@ class _TarCache:
             if known is not None and known[0] == stat:
                 self._kept.move_to_end(path)
                 return known[2]
-        # Not under the lock: threads that read other tars would wait for this one.
+        # Outside the lock, so that threads can read other tars meanwhile.
         samples = _index(path)
         with self._lock:
             self._kept[path] = (stat, sum(map(len, samples.values())), samples)

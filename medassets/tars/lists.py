@@ -1,4 +1,4 @@
-"""Which shards a user means: a manifest, a folder, patterns or a list of tars."""
+"""Find the shards that a user names: by a manifest, a folder, patterns or a list of tars."""
 
 import json
 import os
@@ -20,9 +20,9 @@ class FoundShard:
     """One shard that a source names.
 
     Attributes:
-        path: The tar, absolute: a job may change its folder later.
-        num_samples: What the manifest says of it; None without a manifest.
-        size_bytes: Likewise.
+        path: The tar; absolute, because a job may change its working directory.
+        num_samples: Number of samples in the manifest; None without a manifest.
+        size_bytes: Size in the manifest; None without a manifest.
     """
 
     path: Path
@@ -31,18 +31,17 @@ class FoundShard:
 
 
 def find_shards(source: Source) -> list[FoundShard]:
-    """Return the shards of a source, in its order; a glob's and a folder's by name.
+    """Return the shards of a source, in its order; those of a folder or a glob by name.
 
-    A folder's `manifest.json` decides which of its tars count. A pattern in braces names every
-    shard there must be, so that a missing one is noticed.
+    In a folder with a `manifest.json`, only the tars in the manifest are used. A pattern in braces
+    names every shard, so that a missing one is an error.
 
-    The same shard named twice is noticed however it is written: relative or absolute, or by way of
-    `..`. Symbolic links count as shards of their own, since linking a split several times into one
-    folder is how a longer epoch is made on purpose.
+    Two spellings of the same path (relative, absolute, with `..`) are the same shard. Symbolic links
+    are different shards: linking a split several times into one folder makes a longer epoch.
 
     Raises:
-        ShardIntegrityError: If the source names no shard, one twice, or a file that is no manifest,
-            or is a pattern that cannot be read.
+        ShardIntegrityError: If the source names no shard or one shard twice, a file that is not a
+            manifest, or is a pattern that cannot be parsed.
     """
     parts = [source] if isinstance(source, str | Path) else list(source)
     found = [shard for part in parts for shard in _find_part(part)]
@@ -79,10 +78,10 @@ def _find_part(part: Path | str) -> Iterable[FoundShard]:
 
 def _make_absolute(text: str) -> Path:
     try:
-        # Not resolved: `..` behind a symbolic link leads elsewhere than its text says.
+        # Not resolved: `..` after a symbolic link is not the parent that its text names.
         return Path(text).expanduser().absolute()
     except RuntimeError as error:
-        msg = f"{text}: {error}; write the whole path"
+        msg = f"{text}: {error}; give the full path"
         raise ShardIntegrityError(msg) from error
 
 
@@ -96,7 +95,7 @@ def _expand_braces(text: str) -> list[str]:
 
 def _find_files(path: Path) -> list[FoundShard]:
     if any(mark in str(path) for mark in "*?[") and not path.exists():
-        # Path.glob wants the root taken off.
+        # Path.glob accepts relative patterns only.
         return _glob(Path(path.anchor), str(path.relative_to(path.anchor)))
     return [FoundShard(path)]
 
@@ -114,7 +113,7 @@ def read_manifest(path: Path) -> list[FoundShard]:
     """Return the shards that a split's manifest lists.
 
     Raises:
-        ShardIntegrityError: If the file is missing, cannot be read or is no manifest.
+        ShardIntegrityError: If the file is missing, cannot be read or is not a manifest.
     """
     path = path.absolute()
     if path.exists() and not path.is_file():

@@ -8,8 +8,8 @@ import numpy as np
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import SourceItem, StagedFile
-from medassets.storage.unreadable import unreadable_as_rejection
-from medassets.tars.index import Members, find_members, read_extent, split_sample_path
+from medassets.tars.index import find_members, split_sample_path, tar_errors_as_rejections
+from medassets.tars.reader import Members, open_tar
 from medassets.volumes.catalog.columns import VolumeRow
 
 
@@ -60,15 +60,15 @@ def read_member_texts(item: SourceItem, staged: StagedFile) -> SampleTexts:
 
 
 def find_sample_members(item: SourceItem, tar: Path) -> Members:
-    """Return where the members of a sample of an existing WebDataset are in its tar."""
+    """Return the members of a sample of an existing WebDataset in its tar."""
     return find_members(tar, split_sample_path(item.path)[1])
 
 
 def _read_member(tar: Path, members: Members, suffix: str | None, missing: Reason) -> bytes:
     if suffix is None or suffix not in members:
         raise SampleRejectedError(missing, f"the sample has no member .{suffix}")
-    with unreadable_as_rejection(), tar.open("rb", buffering=0) as file:
-        return read_extent(file.fileno(), members[suffix])
+    with tar_errors_as_rejections(tar), open_tar(tar) as opened:
+        return bytes(opened.read(members[suffix]))
 
 
 def _check_text(text: bytes) -> None:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from medassets.shards.record import SampleEntry, ShardRecord
-from medassets.tars.header import Member, encode_header
+from medassets.tars.header import encode_header
+from medassets.tars.reader import Member
 
 
 def read_samples(shard: Path) -> list[SampleEntry]:

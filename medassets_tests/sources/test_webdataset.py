@@ -132,13 +132,13 @@ def test_only_the_bytes_of_the_sample_are_read(
 ) -> None:
     fetch(source)
     read: list[int] = []
-    pread = os.pread
+    preadv = os.preadv
 
-    def count(fd: int, size: int, offset: int) -> bytes:
-        read.append(size)
-        return pread(fd, size, offset)
+    def count(fd: int, buffers: list[memoryview], offset: int) -> int:
+        read.extend(map(len, buffers))
+        return preadv(fd, buffers, offset)
 
-    monkeypatch.setattr(os, "pread", count)
+    monkeypatch.setattr(os, "preadv", count)
     num_bytes = fetch(source, f"{TAR}/zero").num_bytes
     assert sum(read) == num_bytes < tar.stat().st_size / 2
 
@@ -212,7 +212,7 @@ def test_an_unreadable_tar_rejects_its_samples(
 
     if known:
         source.describe([SAMPLE])
-    monkeypatch.setattr(os, "pread", fail)
+    monkeypatch.setattr(os, "preadv", fail)
     reason, detail = find_reason(source)
     assert reason is Reason.UNREADABLE_SOURCE
     assert detail.startswith(f"{TAR}: ")

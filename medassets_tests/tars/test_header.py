@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medassets.errors import ShardIntegrityError
-from medassets.tars.blocks import padding_bytes
-from medassets.tars.header import check_names, encode_end, encode_header
+from medassets.tars.header import check_names, encode_end, encode_header, padding_bytes
 
 
 @pytest.mark.parametrize("name", ["a.bin", "train_1_a_1.json", "k" * 95 + ".json"])

@@ -1,7 +1,6 @@
-"""Masks in shards: bits are read, checked and searched in pieces."""
+"""Masks in shards: bits are read, verified and searched in pieces."""
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from medassets.errors import ShardIntegrityError
+from medassets.errors import DamagedTarError, ShardIntegrityError
 from medassets.loaders.batch_memory import POOL
-from medassets.loaders.index import IndexedSample, Member, ShardIndex
+from medassets.loaders.index import IndexedSample, ShardIndex
 from medassets.loaders.windows.points import PIECE_BYTES, KeptMask, Pick, Points
-from medassets.storage.checksums import byte_view, crc32
+from medassets.tars.reader import Member, open_tar
 from medassets.volumes.windows.occupancy import (
     BLOCK_BITS,
     BLOCK_BYTES,
@@ -75,9 +74,10 @@ def _read_counts(record: Path, window: str, first: int) -> dict[int, int]:
 def _read_total(index: ShardIndex, number: int, window: str) -> int:
     sample = index.locate(number)
     member = sample.members[f"{window}.{_RANK}"]
-    with Path(index.paths[sample.shard]).open("rb", buffering=0) as file:
-        file.seek(member.offset + max(member.size_bytes - 4, 0))
-        return int.from_bytes(file.read(4), "little")
+    with open_tar(index.paths[sample.shard]) as tar:
+        size = min(4, member.size_bytes)
+        last = tar.read_range(member.offset + member.size_bytes - size, size)
+        return int.from_bytes(last, "little")
 
 
 @dataclass(frozen=True)
@@ -140,13 +140,15 @@ class _Reading:
 
     def __enter__(self) -> "_Reading":
         try:
-            self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            self._tar = open_tar(self._path)
         except OSError as error:
             raise self._index.damage(self._sample, f"cannot be read ({error})") from error
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        os.close(self._fd)
+        self._tar.close()
+        if isinstance(error, DamagedTarError):
+            raise self._index.damage(self._sample, error.what) from error
         if isinstance(error, ShardIntegrityError) and self._path not in str(error):
             raise self._index.damage(self._sample, f"window {self._window}: {error}") from error
 
@@ -191,31 +193,15 @@ class _Reading:
         if member.size_bytes != num_bytes:
             msg = f"bits: expected {num_bytes:,} bytes, got {member.size_bytes:,}"
             raise ShardIntegrityError(msg)
-        digest, memory = 0, POOL.lend((PIECE_BYTES,), "u1")
-        for start in range(0, num_bytes, PIECE_BYTES):
-            piece = memory[: num_bytes - start]
-            self._fill(piece, member.offset + start)
-            digest = crc32(piece, digest)
-            yield piece
-        self._compare(member, digest)
+        for chunk in self._tar.iter_chunks(member, POOL.lend((PIECE_BYTES,), "u1")):
+            yield np.frombuffer(chunk, np.uint8)
 
     def read(self, suffix: str) -> npt.NDArray[np.uint8]:
         """Return the content of a member whose checksum was compared."""
         member = self._member(suffix)
         content = POOL.lend((member.size_bytes,), "u1")
-        self._fill(content, member.offset)
-        self._compare(member, crc32(content))
+        self._tar.fill(member, [content])
         return content
 
     def _member(self, suffix: str) -> Member:
         return self._sample.members[suffix if suffix == _FACTS else f"{self._window}.{suffix}"]
-
-    def _fill(self, target: npt.NDArray[np.uint8], offset: int) -> None:
-        if os.preadv(self._fd, [byte_view(target)], offset) != len(target):
-            msg = "the shard ends too early"
-            raise ShardIntegrityError(msg)
-
-    def _compare(self, member: Member, digest: int) -> None:
-        if member.crc32 is not None and digest != member.crc32:
-            msg = "its checksum differs from the record's"
-            raise ShardIntegrityError(msg)

@@ -165,7 +165,7 @@ def map_npy(path: Path) -> npt.NDArray[Any]:
         return np.memmap(file, header.dtype, "r", offset, header.shape, order)
 
 
-def decode_any_npy(content: bytes) -> npt.NDArray[Any]:
+def decode_any_npy(content: bytes | bytearray) -> npt.NDArray[Any]:
     """Return the array of a whole `.npy` file of any dtype but objects, for display.
 
     numpy evaluates the header here, so its errors are many; see `decode_npy` for arrays of numbers.

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 
 from medassets.errors import Reason, SampleRejectedError
-from medassets.tars.index import Members, read_extent
+from medassets.tars.reader import Members, OpenTar
 from medassets.volumes.catalog.ct_tables import Row
 from medassets.volumes.catalog.webdataset_facts import parse_facts, read_stated_columns, shorten
 from medassets.volumes.files.array_files import open_npy_array, open_npz_array
@@ -35,11 +35,11 @@ class TarSample:
     """One sample of an open tar.
 
     Attributes:
-        file: The tar.
-        members: Where its members are.
+        tar: The tar.
+        members: Its members.
     """
 
-    file: IO[bytes]
+    tar: OpenTar
     members: Members
 
     def read_facts(self, suffix: str) -> Row:
@@ -54,11 +54,11 @@ class TarSample:
         if suffix not in self.members:
             detail = f"has no .{suffix}, which names the study and its spacing"
             raise SampleRejectedError(Reason.BAD_RECORD, detail)
-        extent = self.members[suffix]
-        if extent.size_bytes > _MOST_JSON_BYTES:
-            detail = f".{suffix} has {extent.size_bytes:,} bytes; expected some facts"
+        member = self.members[suffix]
+        if member.size_bytes > _MOST_JSON_BYTES:
+            detail = f".{suffix} has {member.size_bytes:,} bytes; expected some facts"
             raise SampleRejectedError(Reason.BAD_RECORD, detail)
-        content = read_extent(self.file.fileno(), extent)
+        content = bytes(self.tar.read(member))
         return call_or_reject(Reason.BAD_RECORD, lambda: parse_facts(content), f".{suffix}: ")
 
     def read_array_columns(self, suffix: str | None, facts: Row, array_key: str) -> Row:
@@ -79,7 +79,7 @@ class TarSample:
         kind = suffix.rpartition(".")[2]
         if kind not in ("npy", "npz"):
             return call_or_reject(Reason.BAD_RECORD, lambda: read_stated_columns(facts))
-        within, path = self.members[suffix], Path(self.file.name)
+        within, path = self.members[suffix], Path(self.tar.path)
         is_npz = kind == "npz"
         opened = open_npz_array(path, array_key, within=within) if is_npz else None
         try:

@@ -12,7 +12,8 @@ from medassets.specs import CTSourceSpec
 from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import check_member_path, show_path
 from medassets.storage.unreadable import unreadable_as_rejection
-from medassets.tars.index import TarStat, index_tar, stat_tar
+from medassets.tars.index import TarStat, index_tar, stat_tar, tar_errors_as_rejections
+from medassets.tars.reader import open_tar
 from medassets.volumes.catalog.columns import WEBDATASET_ROW_SCHEMA, drop_texts
 from medassets.volumes.catalog.ct_tables import Row
 from medassets.volumes.catalog.sample_keys import exclude_repeats, make_sample_key
@@ -157,14 +158,14 @@ class _Reader:
 
     def _read_samples(self, tar: str, place: Path, stat: TarStat) -> list[Row]:
         samples = index_tar(place)
-        with unreadable_as_rejection(), place.open("rb", buffering=0) as file:
-            found = {key: TarSample(file, members) for key, members in samples.items()}
+        with tar_errors_as_rejections(place), open_tar(place) as opened:
+            found = {key: TarSample(opened, members) for key, members in samples.items()}
             rows = [self._read_sample(tar, key, sample) for key, sample in found.items()]
         return [{**row, "mtime_ns": stat.mtime_ns} for row in rows]
 
     def _read_sample(self, tar: str, key: str, sample: TarSample) -> Row:
         path = f"{tar}/{key}"
-        num_bytes = sum(extent.size_bytes for extent in sample.members.values())
+        num_bytes = sum(member.size_bytes for member in sample.members.values())
         row: Row = {"split": self.split, "path": path, "num_bytes": num_bytes}
         row["key"] = f"{self.split}-sample-{_digest(path)}"
         try:

@@ -13,7 +13,7 @@ from medassets.errors import Reason, SampleRejectedError
 from medassets.storage.formats.byte_streams import ByteStream, FileWindow, PlainStream, read_bytes
 from medassets.storage.formats.npy import NpyHeader, read_dtype, read_npy_header
 from medassets.storage.formats.zip_members import ZipMember
-from medassets.tars.index import Extent
+from medassets.tars.reader import Member
 from medassets.volumes.files.header import MAX_SIDE, MAX_VOXELS, VolumeHeader
 
 _DTYPE_KINDS = frozenset("iuf")
@@ -60,13 +60,13 @@ class ArrayStream:
 
 
 @contextmanager
-def open_npz_array(path: Path, key: str, *, within: Extent | None = None) -> Iterator[ArrayStream]:
+def open_npz_array(path: Path, key: str, *, within: Member | None = None) -> Iterator[ArrayStream]:
     """Open one array of a `.npz` file, stored or deflated.
 
     Args:
         path: File to read.
         key: Name of the array; that of the member may end in `.npy`.
-        within: Part of the file that contains the `.npz`.
+        within: Member of a tar that is the `.npz`; None if the file is.
 
     Raises:
         SampleRejectedError: CORRUPT_NPZ if the file is not a zip file or is damaged, BAD_HEADER if the
@@ -79,12 +79,12 @@ def open_npz_array(path: Path, key: str, *, within: Extent | None = None) -> Ite
 
 
 @contextmanager
-def open_npy_array(path: Path, *, within: Extent | None = None) -> Iterator[ArrayStream]:
+def open_npy_array(path: Path, *, within: Member | None = None) -> Iterator[ArrayStream]:
     """Open a `.npy` file.
 
     Args:
         path: File to read.
-        within: Part of the file that contains the `.npy`.
+        within: Member of a tar that is the `.npy`; None if the file is.
 
     Raises:
         SampleRejectedError: CORRUPT_NPZ if it ends early, BAD_HEADER if its kind of array is
@@ -99,7 +99,7 @@ def open_npy_array(path: Path, *, within: Extent | None = None) -> Iterator[Arra
 
 @contextmanager
 def open_raw_array(
-    path: Path, *, shape: tuple[int, ...], dtype: str, within: Extent | None = None
+    path: Path, *, shape: tuple[int, ...], dtype: str, within: Member | None = None
 ) -> Iterator[ArrayStream]:
     """Open values without a header, in C order.
 
@@ -107,7 +107,7 @@ def open_raw_array(
         path: File to read.
         shape: Axes (i, j, k), k stored fastest.
         dtype: Name such as `float16` or `>i2`.
-        within: Part of the file that contains the values.
+        within: Member of a tar that contains the values; None if the file does.
 
     Raises:
         SampleRejectedError: CORRUPT_NPZ if there are too few bytes, BAD_HEADER if there are too
@@ -138,9 +138,10 @@ def read_npz_header(path: Path, key: str) -> NpyHeader:
 
 
 @contextmanager
-def _open_window(path: Path, within: Extent | None) -> Iterator[FileWindow]:
+def _open_window(path: Path, within: Member | None) -> Iterator[FileWindow]:
     with path.open("rb", buffering=0) as file:
-        yield FileWindow(file, *(within or Extent(0, _measure(file))))
+        offset, size = (0, _measure(file)) if within is None else (within.offset, within.size_bytes)
+        yield FileWindow(file, offset, size)
 
 
 def _measure(file: IO[bytes]) -> int:

@@ -119,9 +119,9 @@ def test_two_swapped_samples_are_both_named(
     replace_range(shard, first.offset, end_of(third), swapped)
     told, problems = verify(medassets, dataset)
     assert told.code == 1
-    assert f"{shard}: {third.key}: stands where {first.key} should" in told.err
-    assert f"{shard}: {first.key}: stands where {third.key} should" in told.err
-    # They are whole, wherever they stand, and so is the one between them.
+    assert f"{shard}: {third.key}: is at the place of {first.key}" in told.err
+    assert f"{shard}: {first.key}: is at the place of {third.key}" in told.err
+    # All three samples are whole.
     assert len(problems) == 2
     assert medassets("verify", dataset, "--quick").code == 0
 
@@ -190,7 +190,7 @@ def test_an_extra_sample_is_named_alone(
     replace_range(shard, place, place, extra)
     told, problems = verify(medassets, dataset)
     assert told.code == 1
-    what = "stands in the shard, but not in its record"
+    what = "is in the shard, but not in its record"
     assert [(p["sample"], p["what"]) for p in problems[1:]] == [("train_9_a_9", what)]
     assert medassets("verify", dataset, "--quick").code == 1
 
@@ -204,7 +204,7 @@ def test_a_duplicate_key_is_named_alone(
     replace_range(shard, place, place, cut(shard, samples[0]))
     told, problems = verify(medassets, dataset)
     assert told.code == 1
-    what = "stands in the shard 2 times"
+    what = "is in the shard 2 times"
     assert [(p["sample"], p["what"]) for p in problems[1:]] == [(samples[0].key, what)]
     assert medassets("verify", dataset, "--quick").code == 1
 
@@ -217,7 +217,7 @@ def test_a_sample_instead_of_another_is_named_with_it(
     told, problems = verify(medassets, dataset)
     assert told.code == 1
     named = {(p["sample"], p["what"]) for p in problems}
-    assert {(second.key, "is missing"), (first.key, "stands in the shard 2 times")} <= named
+    assert {(second.key, "is missing"), (first.key, "is in the shard 2 times")} <= named
 
 
 def test_damage_behind_a_missing_sample_is_named_too(

@@ -48,6 +48,10 @@ def test_one_flipped_byte_is_found(pairs: Pairs, suffix: str, where: str) -> Non
     flip(pairs.shard, {"header": member.offset - 500, "content": content, "padding": end}[where])
 
     told, document = pairs.verify()
+    if where == "padding" and not pairs.shard.with_suffix(".json").exists():
+        # No value depends on it.
+        assert (told.code, document["passed"]) == (0, 6)
+        return
     assert told.code == 1
     assert str(pairs.shard) in told.err
     # Without a record, nothing can be read behind a damaged header.

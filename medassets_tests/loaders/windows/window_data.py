@@ -12,7 +12,7 @@ import torch
 from medassets.shards.manifest import build_manifest, encode_document
 from medassets.shards.record import SampleEntry, ShardRecord
 from medassets.storage.checksums import crc32, sha256_file
-from medassets.tars.header import Member
+from medassets.tars.reader import Member
 from medassets.volumes.windows.occupancy import pack_mask
 from medassets.volumes.windows.occupancy_codec import encode_bits
 

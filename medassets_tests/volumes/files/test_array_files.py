@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from medassets.errors import Reason, SampleRejectedError
-from medassets.tars.index import Extent
+from medassets.tars.reader import Member
 from medassets.volumes.files.array_files import (
     ArrayStream,
     open_npy_array,
@@ -109,7 +109,7 @@ def test_array_files_inside_a_tar_are_read_in_place(tmp_path: Path) -> None:
                 member.size = len(content)
                 archive.addfile(member, io.BytesIO(content))
         with tarfile.open(path) as archive:
-            ranges = {m.name: Extent(m.offset_data, m.size) for m in archive.getmembers()}
+            ranges = {m.name: Member(m.name, m.offset_data, m.size) for m in archive.getmembers()}
         for opened in (
             open_npz_array(path, "data", within=ranges["a.npz"]),
             open_npy_array(path, within=ranges["a.npy"]),
@@ -324,7 +324,7 @@ def test_an_npy_that_is_not_as_long_as_it_says_is_rejected(tmp_path: Path) -> No
 def test_a_range_that_reaches_beyond_the_file_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "shard.tar"
     path.write_bytes(b"1234" + encode_npy(make_array())[:-10])
-    opened = open_npy_array(path, within=Extent(4, 128 + 770))
+    opened = open_npy_array(path, within=Member("npy", 4, 128 + 770))
     reject(opened, "ends before the last value", Reason.CORRUPT_NPZ)
 
 

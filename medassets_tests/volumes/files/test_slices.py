@@ -11,7 +11,7 @@ import pytest
 from medassets.errors import SampleRejectedError
 from medassets.specs import PRESETS
 from medassets.storage.buffers import BufferPool
-from medassets.tars.index import Extent
+from medassets.tars.reader import Member
 from medassets.volumes.files.array_files import (
     ArrayStream,
     open_npy_array,
@@ -132,7 +132,7 @@ def test_buffers_come_back_and_are_not_made_anew(order: Any, tmp_path: Path) -> 
     assert buffers.free_bytes == free_bytes > 0
     np.save(path.with_suffix(".npy"), make_stored(">f2").copy(order))
     with path.with_suffix(".npy").open("r+b") as file:
-        cut_off = Extent(0, file.seek(0, 2))
+        cut_off = Member("npz", 0, file.seek(0, 2))
         file.truncate(100_000)
     opened = open_npy_array(path.with_suffix(".npy"), within=cut_off)
     with pytest.raises(SampleRejectedError, match="ends before the last value"):
