@@ -349,5 +349,5 @@ def test_a_journal_cut_short_goes_on_and_a_damaged_one_is_named(
     assert (again.written, again.kept) == (2, 3)
     assert read_tree(out) == before
     journal.write_bytes(content.replace(b"abc_0_1000", b"abd_0_1000", 1))
-    with pytest.raises(CatalogError, match=r"export_journal.jsonl: line 2 is damaged"):
+    with pytest.raises(CatalogError, match=r"export_journal.jsonl: line 3 is damaged"):
         export(paths, out)

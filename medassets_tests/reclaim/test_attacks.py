@@ -13,7 +13,7 @@ import pytest
 from medassets.datasets.refresh import draft_catalog
 from medassets.datasets.volumes import VolumeDataset
 from medassets.datasets.workspace import open_workspace
-from medassets.errors import ReclaimError, ShardIntegrityError, SpecError
+from medassets.errors import ForeignFileError, ReclaimError, ShardIntegrityError, SpecError
 from medassets.reclaim import run as reclaim_run
 from medassets.storage.unreadable import is_gone
 from medassets_tests.reclaim.reclaiming import FIRST, KEYS, LAST, SECOND, Made, whys
@@ -95,7 +95,7 @@ def test_a_plan_made_anew_replaces_no_shard_that_holds_other_samples(made: Made)
     before = made.shards
     made.open().paths.catalog.unlink()
     made.refresh()
-    with pytest.raises(ShardIntegrityError, match="which today's plan lays elsewhere or does not"):
+    with pytest.raises(ShardIntegrityError, match="which today's plan puts elsewhere or does not"):
         made.build(FIRST)
     assert made.shards == before
 
@@ -125,7 +125,7 @@ def test_a_strangers_tar_is_not_replaced(made: Made) -> None:
     shard, record = made.shard(FIRST), made.open().paths.record(FIRST)
     record.unlink()
     shard.write_bytes(b"not a tar, but somebody's")
-    with pytest.raises(ShardIntegrityError, match="a tar without a record"):
+    with pytest.raises(ForeignFileError, match="this tar has no record and cannot be read"):
         made.build(FIRST)
     assert shard.read_bytes() == b"not a tar, but somebody's"
 

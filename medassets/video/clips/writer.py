@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from medassets.storage.atomic import publishing
-from medassets.storage.ownership import never
+from medassets.storage.ownership import is_plain_file
 from medassets.video.clips.plan import ClipEncoding, ClipFacts
 from medassets.video.timeline import Segment
 
@@ -26,7 +26,7 @@ def write_clip(
         video: The source.
         segment: The segment.
         encoding: How to make it.
-        target: Final name; must not exist.
+        target: Final name, in a scratch folder of the caller; an earlier clip is replaced.
         on_progress: Called for every packet read.
 
     Returns:
@@ -41,7 +41,7 @@ def write_clip(
     """
     from medassets.video.clips.verify import explain_failure, verify_clip
 
-    with publishing(target, is_ours=never) as private, explain_failure():
+    with publishing(target, is_ours=is_plain_file) as private, explain_failure():
         if encoding.mode == "copy":
             from medassets.video.clips.stream_copy import copy_streams as write
         else:

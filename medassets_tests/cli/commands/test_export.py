@@ -121,7 +121,7 @@ def test_the_command_that_makes_what_is_missing_makes_clips_where_clips_are_miss
     clips.shard("train-000000").unlink()
     none = medassets("export", "films", "--format", "clips", "--out", str(films.root / "new"))
     assert none.code == 1
-    assert "stage clips is there yet; `medassets build films --mode clip` first" in none.err
+    assert "stage clips exists yet; run `medassets build films --mode clip` first" in none.err
     films.catalog.unlink()
     early = medassets("export", "films", "--format", "clips")
     assert "no catalog yet; `medassets build films --mode clip` makes it" in early.err
