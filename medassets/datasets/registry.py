@@ -125,6 +125,6 @@ def open_kind(spec: DatasetSpec, stage: str = "") -> DatasetKind:
     """
     kinds = open_kinds(spec)
     if stage and stage not in kinds:
-        what = f"{spec.name} has no stage {stage!r}; it has {', '.join(kinds)}"
+        what = f"{spec.name} has no stage {str(stage)!r}; it has {', '.join(kinds)}"
         raise UsageError(field="stage", what=what)
     return kinds[stage] if stage else next(iter(kinds.values()))
