@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from medassets.sources.hub import HubPolicy, HubSource
+from medassets.sources.staging import Staging
 from medassets.testing.hub import LocalHub
 
 REPO_ID = "org/ct-small"
@@ -62,3 +63,9 @@ def source(hub: LocalHub, quick_policy: HubPolicy) -> HubSource:
     return HubSource(
         REPO_ID, revision=hub.sha, endpoint=hub.endpoint, token=False, policy=quick_policy
     )
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Staging:
+    """A folder for the files of the repository, with some room to spare."""
+    return Staging(tmp_path / "staging", budget_bytes=1_100_000, wait_timeout_s=0.3)

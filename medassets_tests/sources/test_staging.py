@@ -1,84 +1,29 @@
-import contextlib
 import random
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from medassets.errors import DiskSpaceError, Reason, SampleRejectedError, SourceUnavailableError
+from medassets.errors import Reason, SampleRejectedError, SourceUnavailableError
 from medassets.samples import StagedFile
-from medassets.sources.base import RemoteFile
-from medassets.sources.budget import list_entries
 from medassets.sources.hub import HubSource
 from medassets.sources.staging import Staging
 from medassets.testing.hub import FaultKind, LocalHub
-
-A, B = "vol/a.nii.gz", "vol/b c.nii.gz"
-
-CHILD = """
-import sys
-from pathlib import Path
-from medassets.sources.hub import HubPolicy, HubSource
-from medassets.sources.staging import Staging
-endpoint, revision, folder, budget, *paths = sys.argv[1:]
-source = HubSource("org/ct-small", revision=revision, endpoint=endpoint, token=False)
-staging = Staging(Path(folder), budget_bytes=int(budget))
-for _ in range(1 if "once" in paths else 3):
-    wanted = [path for path in paths if path != "once"]
-    staged = staging.stage(source, list(source.describe(wanted, revision=None).values()))
-    assert all(hasattr(file, "sha256") for file in staged.values()), staged
-    print("staged", flush=True)
-    if "once" in paths:
-        sys.stdin.readline()
-    staging.release(wanted)
-"""
-
-
-@contextlib.contextmanager
-def child(hub: LocalHub, staging: Staging, *paths: str) -> Iterator["subprocess.Popen[str]"]:
-    """Run another process that stages paths, holds them until it is told to go on, releases."""
-    arguments = [hub.endpoint, hub.sha, str(staging.folder), str(staging.budget_bytes), *paths]
-    process = subprocess.Popen(
-        [sys.executable, "-c", CHILD, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def read_line(process: "subprocess.Popen[str]") -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
-def go_on(process: "subprocess.Popen[str]") -> None:
-    assert process.stdin is not None
-    process.stdin.write("\n")
-    process.stdin.flush()
-
-
-def describe(source: HubSource, *paths: str) -> list[RemoteFile]:
-    return list(source.describe(paths, revision=None).values())
-
-
-def list_files(folder: Path) -> list[str]:
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-
-
-@pytest.fixture
-def staging(tmp_path: Path) -> Staging:
-    return Staging(tmp_path / "staging", budget_bytes=1_100_000, wait_timeout_s=0.3)
+from medassets_tests.sources.staging_processes import (
+    CHILD,
+    A,
+    B,
+    child,
+    describe,
+    list_files,
+    read_line,
+    wait_for,
+)
 
 
 def test_staged_files_equal_the_originals(source: HubSource, staging: Staging, repo: Path) -> None:
@@ -222,84 +167,6 @@ def test_release_of_nothing_makes_no_folder(staging: Staging) -> None:
     assert not staging.folder.exists()
 
 
-def test_what_can_never_fit_fails_at_once(
-    hub: LocalHub, source: HubSource, staging: Staging
-) -> None:
-    small = replace(staging, budget_bytes=1_000_007)
-    with pytest.raises(DiskSpaceError, match=r"1,000,008 bytes.*budget is 1,000,007"):
-        small.stage(source, describe(source, A, B))
-    assert not hub.requests("resolve")
-
-
-def test_lowered_budget_does_not_lock_out_what_is_there(
-    source: HubSource, staging: Staging
-) -> None:
-    files = describe(source, A, B)
-    staged = staging.stage(source, files)
-    assert replace(staging, budget_bytes=1).stage(source, files) == staged
-
-
-def test_full_budget_is_explained_after_the_wait(source: HubSource, staging: Staging) -> None:
-    tight = replace(staging, budget_bytes=800_000)
-    tight.stage(source, describe(source, A))
-    with pytest.raises(DiskSpaceError, match=r"300,007 bytes are needed, 700,001 of.*800,000") as e:
-        tight.stage(source, describe(source, B))
-    assert A in str(e.value)
-
-
-def test_wait_ends_when_room_is_freed(source: HubSource, staging: Staging) -> None:
-    tight = replace(staging, budget_bytes=800_000, wait_timeout_s=30.0)
-    tight.stage(source, describe(source, A))
-    timer = threading.Timer(0.5, tight.release, [[A]])
-    timer.start()
-    start = time.monotonic()
-    assert isinstance(tight.stage(source, describe(source, B))[B], StagedFile)
-    assert 0.4 < time.monotonic() - start < 10
-    timer.join()
-
-
-def test_budget_holds_for_two_processes(hub: LocalHub, source: HubSource, staging: Staging) -> None:
-    tight = replace(staging, budget_bytes=800_000)
-    with child(hub, tight, A, "once") as other:
-        assert read_line(other) == "staged"
-        with pytest.raises(DiskSpaceError, match="held by 1 files of other shards"):
-            tight.stage(source, describe(source, B))
-        go_on(other)
-        patient = replace(tight, wait_timeout_s=30.0)
-        assert isinstance(patient.stage(source, describe(source, B))[B], StagedFile)
-
-
-def test_files_still_arriving_count_in_full(
-    hub: LocalHub, source: HubSource, staging: Staging
-) -> None:
-    tight = replace(staging, budget_bytes=800_000)
-    hub.fail("stall", A, at_byte=1000, times=None)
-    with child(hub, tight, A, "once") as other:
-        wait_for(lambda: list(tight.folder.rglob("*.part")))
-        files = describe(source, B)
-        with pytest.raises(DiskSpaceError, match="700,001 of the staging budget"):
-            tight.stage(source, files)
-        other.send_signal(signal.SIGKILL)
-        other.wait()
-        # Room that only a dead process held is free; the piece it left is thrown away if needed.
-        assert isinstance(tight.stage(source, files)[B], StagedFile)
-
-
-def test_budget_is_never_exceeded_by_competing_processes(
-    hub: LocalHub, source: HubSource, staging: Staging
-) -> None:
-    tight = replace(staging, budget_bytes=750_000)
-    most = 0
-    with child(hub, tight, A) as one, child(hub, tight, B) as two:
-        while one.poll() is None or two.poll() is None:
-            held = sum(entry.num_bytes for entry in list_entries(tight.folder).values())
-            most = max(most, held)
-            time.sleep(0.002)
-        assert (one.returncode, two.returncode) == (0, 0)
-    assert 0 < most <= 750_000
-    assert list_files(tight.folder) == []
-
-
 def test_release_spares_what_another_process_is_staging(
     hub: LocalHub, source: HubSource, staging: Staging
 ) -> None:
@@ -377,11 +244,3 @@ def test_full_disk_is_explained_and_keeps_what_arrived(
     kept = hub.requests("body")[0].range_start
     assert kept is not None
     assert 0 < kept <= 200_000
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Wait until a condition holds, ten seconds at most."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
