@@ -18,7 +18,6 @@ from medassets.testing.ct_rate_tables import VolumeEntry, make_ct_rate_tables, w
 from medassets.volumes.catalog.columns import LABEL_NAMES_KEY, ROW_SCHEMA
 from medassets.volumes.catalog.ct_rate import (
     LABEL_NAMES,
-    parse_volume_name,
     read_rows,
     table_paths,
 )
@@ -111,29 +110,6 @@ def test_metadata_keeps_all_other_columns_with_their_types(tables: Path) -> None
     assert metadata["CTDIvol"] == 7.830488795
     assert type(metadata["Rows"]) is int
     assert metadata["GantryDetectorTilt"] is None
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("007", "007"),
-        ("-1024", -1024),
-        ("1e400", "1e400"),
-        ("1.50", 1.5),
-        ("nan", None),
-        ("['Br60f', '3']", "['Br60f', '3']"),
-        ("[0.8, 1]", [0.8, 1]),
-        ('say "Ø"\n', 'say "Ø"'),
-    ],
-)
-def test_a_cell_is_typed_by_what_it_says(tables: Path, text: str, value: object) -> None:
-    edit_cell(tables / PATHS.metadata, 2, "FocalSpots", text)
-    assert json.loads(read(tables).to_pylist()[0]["metadata"])["FocalSpots"] == value
-
-
-def test_a_kernel_that_looks_like_a_number_stays_text(tables: Path) -> None:
-    edit_cell(tables / PATHS.metadata, 2, "ConvolutionKernel", "60")
-    assert json.loads(read(tables).to_pylist()[0]["metadata"])["ConvolutionKernel"] == "60"
 
 
 @pytest.mark.parametrize("text", ["Not given.", "not given", " Not given. ", ""])
@@ -364,17 +340,7 @@ def test_a_strange_line_in_the_no_chest_list_is_named(tables: Path) -> None:
         read(tables)
 
 
-def test_names_of_volumes_are_taken_apart() -> None:
-    name = parse_volume_name("valid_12_ab_3.nii.gz", split="valid")
-    assert name is not None
-    assert (name.key, name.patient, name.scan, name.reconstruction) == (
-        "valid_12_ab_3",
-        "valid_12",
-        "valid_12_ab",
-        3,
-    )
-
-
+@pytest.mark.slow
 def test_50188_rows_are_read_in_seconds(tmp_path: Path) -> None:
     counts = make_ct_rate_tables(tmp_path)
     started = time.perf_counter()

@@ -120,33 +120,6 @@ def test_names_of_existing_raw_shards_are_understood(
     assert (row["shape"], row["array_dtype"]) == ([5, 7, 11], ">i2")
 
 
-@pytest.mark.parametrize(
-    ("facts", "expected"),
-    [
-        ({"XYSpacing": "[0.75, 0.5]"}, (0.75, 0.5, 1.5)),
-        ({"XYSpacing": [0.75, "0.5"], "ZSpacing": "2"}, (0.75, 0.5, 2.0)),
-        ({"XYSpacing": 0.75}, (0.75, 0.75, 1.5)),
-        ({"XYSpacing": "0.75"}, (0.75, 0.75, 1.5)),
-        ({"XYSpacing": None, "spacing_mm": [1, 2, 3]}, (1.0, 2.0, 3.0)),
-        ({"ZSpacing": None, "spacing_mm": [1, 2, 3]}, (1.0, 2.0, 3.0)),
-        (
-            {"XYSpacing": None, "geometry": {"output": {"spacing_mm": [3, 2.5, 1]}}},
-            (3.0, 2.5, 1.0),
-        ),
-    ],
-)
-def test_spacing_is_read_in_all_the_ways_it_is_written(
-    source: WebDatasetSource,
-    write_tar: WriteTar,
-    facts: dict[str, Any],
-    expected: tuple[float, ...],
-) -> None:
-    write_tar("train/0.tar", make_sample(**facts))
-    row = read_one(source)
-    assert row["excluded"] is None
-    assert tuple(row[f"spacing_{axis}"] for axis in "ijk") == expected
-
-
 def test_what_our_own_shards_say_is_taken_over(
     source: WebDatasetSource, write_tar: WriteTar
 ) -> None:
