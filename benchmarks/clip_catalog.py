@@ -17,6 +17,7 @@ from medassets.shards.catalog import plan_catalog, plan_of, write_catalog
 from medassets.shards.catalog_reader import open_previous
 from medassets.specs import VideoClipDatasetSpec
 from medassets.video.catalog.rows import read_video_rows
+from medassets.video.catalog.sources.registry import open_video_source
 from medassets.video.facts import VideoFacts
 
 SAMPLES_PER_SHARD = 512
@@ -71,8 +72,7 @@ def refresh(metadata: Path, videos: Path, catalog: Path) -> RefreshCost:
     started = time.perf_counter()
     with open_previous(catalog) as stored:
         rows = read_video_rows(
-            spec,
-            videos,
+            open_video_source(spec),
             previous=stored.read_slim() if stored is not None else None,
             split_mode="random",
             seed=0,

@@ -11,6 +11,7 @@ import pyarrow as pa
 from medassets.errors import SampleRejectedError
 from medassets.specs import VideoClipDatasetSpec
 from medassets.video.catalog.rows import read_video_rows
+from medassets.video.catalog.sources.registry import open_video_source
 from medassets.video.facts import VideoFacts
 
 FACTS = VideoFacts(
@@ -66,8 +67,7 @@ class Shelf:
             else "",
         }
         return read_video_rows(
-            VideoClipDatasetSpec(name="test_video", **{**paths, **spec}),
-            self.folder / "videos",
+            open_video_source(VideoClipDatasetSpec(name="test_video", **{**paths, **spec})),
             previous=previous,
             split_mode=mode,
             seed=seed,

@@ -33,7 +33,7 @@ def build_video_assets(spec: VideoClipDatasetSpec) -> dg.Definitions:
         spec: The declaration.
     """
     # Refuses a declaration that cannot work.
-    open_kinds(spec)
+    kinds = open_kinds(spec)
     frames, clips = VideoFrames(spec), VideoClips(spec)
     upstream = VideoStage.CLIPS if spec.frames_from == "clips" else None
     assets = [
@@ -44,7 +44,7 @@ def build_video_assets(spec: VideoClipDatasetSpec) -> dg.Definitions:
     checks = build_checks(frames, manifest=VideoStage.DATASET_INFO)
     stages = list_build_stages(spec)
     jobs = {"build": stages, "process": [VideoStage.FRAMES]}
-    if spec.source == "videos":
+    if VideoStage.CLIPS in kinds:
         assets.append(_build_stage(clips, is_optional=VideoStage.CLIPS not in stages))
         checks.append(build_shards_check(clips))
         jobs["clip"] = [VideoStage.CLIPS]

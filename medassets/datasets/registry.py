@@ -95,8 +95,9 @@ def _make_kinds(spec: DatasetSpec) -> dict[str, DatasetKind]:
     if isinstance(spec, CTWindowDatasetSpec):
         return {VolumeStage.WINDOWS: CTWindows(spec)}
     if isinstance(spec, VideoClipDatasetSpec):
-        kinds: dict[str, DatasetKind] = {VideoStage.FRAMES: VideoFrames(spec)}
-        return kinds | ({VideoStage.CLIPS: VideoClips(spec)} if spec.source == "videos" else {})
+        frames = VideoFrames(spec)
+        clips = {VideoStage.CLIPS: VideoClips(spec)} if frames.video_source.can_cut_clips else {}
+        return {VideoStage.FRAMES: frames, **clips}
     what = f"{spec.name!r} is declared as {type(spec).__name__}, which no kind of dataset takes"
     raise SpecError(field="name", what=what)
 
@@ -108,7 +109,7 @@ def list_build_stages(spec: DatasetSpec) -> list[str]:
         SpecError: If no kind takes this sort of declaration.
     """
     if isinstance(spec, VideoClipDatasetSpec):
-        return [VideoStage.FRAMES] if spec.clips == "off" else [VideoStage.CLIPS, VideoStage.FRAMES]
+        return [VideoStage.CLIPS, VideoStage.FRAMES] if spec.keeps_clips else [VideoStage.FRAMES]
     return list(open_kinds(spec))
 
 

@@ -36,6 +36,8 @@ from medassets.storage.formats.npy import decode_npy
 from medassets.storage.paths import DatasetPaths
 from medassets.tars.reader import OpenTar, open_tar
 from medassets.video.catalog.clip_row import ClipRow
+from medassets.video.catalog.sources.base import VideoSource
+from medassets.video.catalog.sources.registry import VIDEO_SOURCES, open_video_source
 
 if TYPE_CHECKING:
     from medassets.video.clips.plan import ClipEncoding
@@ -57,23 +59,22 @@ _OWN_FIELDS = frozenset(
         *("size_length", "tokenizer"),
     }
 )
-_VIDEOS_FIELDS = frozenset({"videos_dir", "info_csv", "metadata", "clips", "frames_from"})
-_CLIPS_FIELDS = frozenset({"clips_dir", "pairs_json"})
+_CUTTING_FIELDS = frozenset({"clips", "frames_from"})
 _REENCODE_FIELDS = frozenset({"clip_encoder", "clip_preset", "clip_crf", "clip_height", "clip_fps"})
 
 
 def list_video_rules() -> list[FieldRule]:
     """Return which fields of a `VideoClipDatasetSpec` have an effect, and where."""
-    videos = {"source": ("videos",)}
+    cutting = {"source": [name for name, kind in VIDEO_SOURCES.items() if kind.can_cut_clips]}
     return [
         COMMON_FIELDS,
         FieldRule(_OWN_FIELDS),
-        FieldRule(_VIDEOS_FIELDS, videos),
-        FieldRule(_CLIPS_FIELDS, {"source": ("clips",)}),
+        *(FieldRule(frozenset(s.PATHS), {"source": [name]}) for name, s in VIDEO_SOURCES.items()),
+        FieldRule(_CUTTING_FIELDS, cutting),
         FieldRule(frozenset({"seed"}), {"split_mode": ("random",)}),
         FieldRule(frozenset({"max_frames"}), {"num_frames": ("all",)}),
-        FieldRule(_REENCODE_FIELDS, {**videos, "clips": ("reencode",)}),
-        FieldRule(frozenset({"clip_audio"}), {**videos, "clips": ("reencode", "copy")}),
+        FieldRule(_REENCODE_FIELDS, {**cutting, "clips": ("reencode",)}),
+        FieldRule(frozenset({"clip_audio"}), {**cutting, "clips": ("reencode", "copy")}),
     ]
 
 
@@ -100,12 +101,22 @@ class _VideoClips:
     def ct_source(self) -> None:
         """None: videos."""
 
+    @property
+    def video_source(self) -> VideoSource:
+        """The source of the videos or clips."""
+        return open_video_source(self.spec)
+
     def check(self) -> None:
-        """Do nothing: the declaration has checked itself."""
+        """Check the fields of the source.
+
+        Raises:
+            SpecError: Naming the first wrong field.
+        """
+        self.video_source.check()
 
     def open_source(self) -> FolderSource:
         """Return the folder of the videos or clips."""
-        return FolderSource(Path(self.spec.source_folder).expanduser())
+        return FolderSource(self.video_source.folder)
 
     def plan_settings(self) -> Mapping[str, Any]:
         """Return the settings that assign videos to splits."""
@@ -122,14 +133,10 @@ class _VideoClips:
         """Return one row per record of the metadata, matched to its file; see `read_video_rows`."""
         from medassets.video.catalog.rows import read_video_rows
 
-        if not isinstance(source, FolderSource):
-            msg = f"expected a folder of videos, got {type(source).__name__}"
-            raise TypeError(msg)
         source.resolve_revision()
         decided = {**self.plan_settings(), **(settings or {})}
         return read_video_rows(
-            self.spec,
-            source.folder,
+            self.video_source,
             previous=previous,
             split_mode=decided["split_mode"],
             seed=decided["seed"],

@@ -12,13 +12,12 @@ ClipMode = Literal["off", "reencode", "copy"]
 ClipEncoder = Literal["libx264", "h264_nvenc"]
 FramesFrom = Literal["source", "clips"]
 
-_PATHS = ("videos_dir", "info_csv", "metadata", "clips_dir", "pairs_json", "tokenizer")
-_NEEDED = {"videos": ("videos_dir", "metadata"), "clips": ("clips_dir", "pairs_json")}
-
 
 @dataclass(frozen=True, kw_only=True)
 class VideoClipDatasetSpec(DatasetSpec):
     """A dataset of short video clips with what is said in them.
+
+    Each source kind uses some of these fields and checks them; see `medassets.video.catalog.sources`.
 
     Attributes:
         videos_dir: Folder of raw videos (source `videos`).
@@ -77,10 +76,8 @@ class VideoClipDatasetSpec(DatasetSpec):
     frames_from: FramesFrom = "source"
 
     def __post_init__(self) -> None:
-        """Refuse a declaration that cannot work; the message begins with the field."""
+        """Reject values that no source can use; the message begins with the field."""
         super().__post_init__()
-        check_choice("source", self.source, tuple(_NEEDED))
-        self._check_source()
         check_choice("split_mode", self.split_mode, get_args(SplitMode))
         check_choice("clips", self.clips, get_args(ClipMode))
         check_choice("clip_encoder", self.clip_encoder, get_args(ClipEncoder))
@@ -92,26 +89,16 @@ class VideoClipDatasetSpec(DatasetSpec):
             ("clip_fps", 0, 1000), ("seed", -(2**63), 2**63 - 1),
         ):  # fmt: skip
             check_range(field, getattr(self, field), low, high)
+        if self.tokenizer:
+            check_absolute("tokenizer", self.tokenizer)
         self._check_frames()
         self._check_splits()
-
-    def _check_source(self) -> None:
-        for field in _NEEDED[self.source]:
-            if not getattr(self, field):
-                raise SpecError(field=field, what=f"source {self.source} needs it")
-        for field in _PATHS:
-            if path := getattr(self, field):
-                check_absolute(field, path)
 
     def _check_frames(self) -> None:
         known = self.num_frames == "all" or type(self.num_frames) is int
         if not known or (self.num_frames != "all" and not 1 <= int(self.num_frames) <= 100_000):
             raise SpecError(
                 field="num_frames", what=f"expected 1..100000 or 'all', got {self.num_frames!r}"
-            )
-        if self.frames_from == "clips" and (self.clips == "off" or self.source == "clips"):
-            raise SpecError(
-                field="frames_from", what="clips needs source videos, and clips: reencode or copy"
             )
 
     def _check_splits(self) -> None:
@@ -120,6 +107,6 @@ class VideoClipDatasetSpec(DatasetSpec):
             raise SpecError(field="splits", what=what)
 
     @property
-    def source_folder(self) -> str:
-        """Folder that holds the source's files."""
-        return self.videos_dir if self.source == "videos" else self.clips_dir
+    def keeps_clips(self) -> bool:
+        """Whether a whole build keeps clips as mp4."""
+        return self.clips != "off"

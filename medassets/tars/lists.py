@@ -30,8 +30,8 @@ class FoundShard:
     size_bytes: int | None = None
 
 
-def find_shards(source: Source) -> list[FoundShard]:
-    """Return the shards of a source, in its order; those of a folder or a glob by name.
+def find_shards(shards: Source) -> list[FoundShard]:
+    """Return the named shards, in the given order; those of a folder or a glob by name.
 
     In a folder with a `manifest.json`, only the tars in the manifest are used. A pattern in braces
     names every shard, so that a missing one is an error.
@@ -40,13 +40,13 @@ def find_shards(source: Source) -> list[FoundShard]:
     are different shards: linking a split several times into one folder makes a longer epoch.
 
     Raises:
-        ShardIntegrityError: If the source names no shard or one shard twice, a file that is not a
+        ShardIntegrityError: If it names no shard or one shard twice, a file that is not a
             manifest, or is a pattern that cannot be parsed.
     """
-    parts = [source] if isinstance(source, str | Path) else list(source)
+    parts = [shards] if isinstance(shards, str | Path) else list(shards)
     found = [shard for part in parts for shard in _find_part(part)]
     if not found:
-        msg = f"{source}: names no shard; expected a manifest.json, a folder of tars or a pattern"
+        msg = f"{shards}: names no shard; expected a manifest.json, a folder of tars or a pattern"
         raise ShardIntegrityError(msg)
     seen: set[str] = set()
     for shard in found:

@@ -8,26 +8,15 @@ from medassets.errors import SpecError
 from medassets.specs import VideoClipDatasetSpec
 
 PATHS: dict[str, Any] = {"name": "films", "videos_dir": "/films", "metadata": "/films.json"}
-CLIPS: dict[str, Any] = {
-    "name": "films",
-    "source": "clips",
-    "clips_dir": "/clips",
-    "pairs_json": "/pairs.json",
-}
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"source": "huggingface"}, "source: expected one of videos, clips"),
-        ({"videos_dir": ""}, "videos_dir: source videos needs it"),
-        ({"metadata": "films.json"}, "metadata: expected an absolute path"),
-        ({"source": "clips"}, "clips_dir: source clips needs it"),
         ({"num_frames": "most"}, "num_frames: expected 1..100000 or 'all'"),
         ({"num_frames": 0}, "num_frames: expected 1..100000 or 'all'"),
         ({"num_frames": True}, "num_frames: expected 1..100000 or 'all'"),
         ({"split_mode": "some"}, "split_mode: expected one of random, all_train, all_test"),
-        ({"frames_from": "clips"}, "frames_from: clips needs source videos"),
         ({"clip_encoder": "vp9"}, "clip_encoder: expected one of libx264, h264_nvenc"),
         ({"clip_crf": 99}, "clip_crf: expected a number in 0..51"),
         ({"clips": "both"}, "clips: expected one of off, reencode, copy"),
@@ -43,21 +32,14 @@ def test_a_declaration_that_cannot_work_names_its_field(
         VideoClipDatasetSpec(**{**PATHS, **fields})
 
 
-def test_frames_may_be_decoded_from_clips_that_are_kept() -> None:
-    spec = VideoClipDatasetSpec(**PATHS, clips="copy", frames_from="clips")
-    assert (spec.clips, spec.frames_from) == ("copy", "clips")
-    with pytest.raises(SpecError, match=r"^frames_from: clips needs source videos"):
-        VideoClipDatasetSpec(**CLIPS, clips="copy", frames_from="clips")
+def test_a_whole_build_keeps_clips_unless_they_are_off() -> None:
+    assert not VideoClipDatasetSpec(**PATHS).keeps_clips
+    assert VideoClipDatasetSpec(**PATHS, clips="copy").keeps_clips
 
 
 @pytest.mark.parametrize("num_frames", [1, 100_000, "all"])
 def test_a_sample_has_a_number_of_frames_or_all(num_frames: int | str) -> None:
     assert VideoClipDatasetSpec(**PATHS, num_frames=num_frames).num_frames == num_frames
-
-
-def test_the_source_is_the_folder_of_videos_or_of_clips() -> None:
-    assert VideoClipDatasetSpec(**PATHS).source_folder == "/films"
-    assert VideoClipDatasetSpec(**CLIPS).source_folder == "/clips"
 
 
 @pytest.mark.parametrize("splits", [("test", "train", "val"), ("train", "val", "test")])

@@ -264,14 +264,14 @@ class CTWindowSparseSDF(Dataset[Sample]):
             self._watch_epochs(number)
             return draw_ranks(total, most, rng)
 
-        source = self._kept.get(number)
-        if source is None:
-            source = self._sources[number]
+        points = self._kept.get(number)
+        if points is None:
+            points = self._sources[number]
             # Each worker keeps its own copy; only inflating a list is slow enough to be worth it.
-            kept = self._keep(source) if isinstance(source, PointList) else None
+            kept = self._keep(points) if isinstance(points, PointList) else None
             if kept is not None:
-                source = self._kept[number] = kept
-        return source.draw(pick)
+                points = self._kept[number] = kept
+        return points.draw(pick)
 
     def _watch_epochs(self, number: int) -> None:
         """Warn once in all processes if points are sampled again and no epoch was set."""

@@ -227,16 +227,16 @@ def _open_case(case: Case, *, min_points: int) -> Instance | LeftOut:
         "window_path": str(case.path),
     }
     try:
-        source = case.open()
-        if isinstance(source, DenseMask):
-            counted, facts["num_points"] = source.count(min_points), None
+        points = case.open()
+        if isinstance(points, DenseMask):
+            counted, facts["num_points"] = points.count(min_points), None
         else:
-            counted = facts["num_points"] = source.num_points
+            counted = facts["num_points"] = points.num_points
     except (OSError, WindowFileError) as error:
         return LeftOut(name, str(case.path), DAMAGED, str(error))
     if counted < min_points:
         return _leave_out({**facts, "num_points": counted}, min_points)
-    return Instance(source, facts)
+    return Instance(points, facts)
 
 
 def _leave_out(facts: dict[str, Any], min_points: int) -> LeftOut:

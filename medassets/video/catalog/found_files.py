@@ -1,25 +1,24 @@
 """Find the file of each video that a record names, with its facts."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from medassets.errors import Reason, SampleRejectedError
-from medassets.specs import VideoClipDatasetSpec
 from medassets.storage.arrow import kernels
 from medassets.video.catalog.columns import FACT_COLUMNS, ClipColumns, Column
 from medassets.video.catalog.coverage import VideoCounts
-from medassets.video.catalog.info_table import InfoTable, read_info_table
+from medassets.video.catalog.info_table import InfoTable
 from medassets.video.catalog.keys_and_splits import number_values
 from medassets.video.catalog.listing import VideoFile, find_links_out, list_videos
-from medassets.video.catalog.matching import Matching, match_clips, match_videos
+from medassets.video.catalog.matching import Matching
 from medassets.video.catalog.missing_reasons import explain_missing
 from medassets.video.catalog.probing import KnownFacts, ProbeAll, find_facts
+from medassets.video.catalog.sources.base import VideoSource
 
 _NUM_LISTED = 20
 
@@ -28,8 +27,7 @@ Facts = Mapping[str, KnownFacts | SampleRejectedError]
 
 def find_files(
     columns: ClipColumns,
-    spec: VideoClipDatasetSpec,
-    folder: Path,
+    source: VideoSource,
     *,
     previous: pa.Table | None,
     probe_all: ProbeAll,
@@ -39,44 +37,27 @@ def find_files(
     Args:
         columns: Records: `vid` or `clip_path`, and `excluded`. Files without a usable record are
             not probed.
-        spec: Declaration; its source decides which files are matched.
-        folder: Folder of the files.
+        source: Decides which files are matched.
         previous: The last catalog; its unchanged files are not probed again.
         probe_all: Probes many files at once.
 
     Raises:
         CatalogError: If `info.csv` or the folder cannot be read.
     """
-    codes, names = number_values(columns.vid if spec.source == "videos" else columns.clip_path)
+    codes, names = number_values(source.file_names(columns))
+    folder = source.folder
     files = list_videos(folder)
-    info = _read_info(spec)
+    info = source.read_info()
     matching = explain_missing(
-        _match(spec, names, files, info),
+        source.match(names, files, info),
         find_links=lambda: find_links_out(folder),
-        match=lambda missing, links: _match(spec, missing, links, info),
+        match=lambda missing, links: source.match(missing, links, info),
         problems=info.problems,
     )
     wanted = _find_wanted(codes, names, columns.excluded, matching)
     facts = find_facts(wanted, folder, files=files, previous=previous, probe_all=probe_all)
     table = _describe(names, files, matching, facts)
     return FoundFiles(table, codes, _count(files, matching, info))
-
-
-def _read_info(spec: VideoClipDatasetSpec) -> InfoTable:
-    if spec.source != "videos" or not spec.info_csv:
-        return InfoTable({}, ())
-    return read_info_table(Path(spec.info_csv).expanduser())
-
-
-def _match(
-    spec: VideoClipDatasetSpec,
-    names: Sequence[str],
-    paths: Collection[str],
-    info: InfoTable,
-) -> Matching:
-    if spec.source == "clips":
-        return match_clips(names, paths)
-    return match_videos(names, paths, info.filenames)
 
 
 def _find_wanted(

@@ -1,13 +1,10 @@
 """Build the catalog rows of a video dataset: records joined to files and their facts."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from medassets.errors import Reason
-from medassets.specs import VideoClipDatasetSpec
 from medassets.storage.arrow import kernels, release_memory
 from medassets.video.catalog.columns import (
     FILE_COLUMNS,
@@ -21,15 +18,14 @@ from medassets.video.catalog.columns import (
 from medassets.video.catalog.coverage import VideoCounts, with_video_counts
 from medassets.video.catalog.found_files import find_files
 from medassets.video.catalog.keys_and_splits import name_clips, number_values, split_videos
-from medassets.video.catalog.metadata import read_metadata, read_pairs
 from medassets.video.catalog.probing import ProbeAll
+from medassets.video.catalog.sources.base import VideoSource
 
-_STRING, _INT = pa.string(), pa.int64()
+_STRING = pa.string()
 
 
 def read_video_rows(
-    spec: VideoClipDatasetSpec,
-    folder: Path,
+    source: VideoSource,
     *,
     previous: pa.Table | None,
     split_mode: str,
@@ -42,8 +38,7 @@ def read_video_rows(
     with its row in `detail`.
 
     Args:
-        spec: Declaration; its source decides which files are read.
-        folder: Folder of the videos, or of the clips.
+        source: Decides which files are read.
         previous: The last catalog; its unchanged files are not probed again.
         split_mode: `random`, `all_train` or `all_test`.
         seed: Seed of `random`.
@@ -56,27 +51,23 @@ def read_video_rows(
         CatalogError: If metadata, `info.csv` or the folder cannot be read; the message names the
             line.
     """
-    columns = _read_records(spec)
+    columns = _read_records(source)
     # Temporary memory of each step is as large as the rows.
     release_memory()
     name_clips(columns)
     release_memory()
-    counts = _join_files(columns, spec, folder, previous=previous, probe_all=probe_all)
-    _place_stretches(columns, spec)
+    counts = _join_files(columns, source, previous=previous, probe_all=probe_all)
+    source.place_clips(columns)
     columns.split = _split(columns.vid, mode=split_mode, seed=seed)
     columns.revision = pa.nulls(len(columns.row), _STRING)
     release_memory()
-    rows = with_video_counts(_lay_out(columns, spec.splits), counts)
+    rows = with_video_counts(_lay_out(columns, source.spec.splits), counts)
     release_memory()
     return rows
 
 
-def _read_records(spec: VideoClipDatasetSpec) -> ClipColumns:
-    if spec.source == "videos":
-        path, read = spec.metadata, read_metadata
-    else:
-        path, read = spec.pairs_json, read_pairs
-    table = read(Path(path).expanduser(), size_length=spec.size_length)
+def _read_records(source: VideoSource) -> ClipColumns:
+    table = source.read_records()
     columns = ClipColumns(*table.select(RECORD_SCHEMA.names).columns)
     del table
     for name in RECORD_SCHEMA.names:
@@ -87,37 +78,19 @@ def _read_records(spec: VideoClipDatasetSpec) -> ClipColumns:
 
 def _join_files(
     columns: ClipColumns,
-    spec: VideoClipDatasetSpec,
-    folder: Path,
+    source: VideoSource,
     *,
     previous: pa.Table | None,
     probe_all: ProbeAll,
 ) -> VideoCounts:
     """Add the file of each record with its facts, and exclude records without a usable file."""
-    found = find_files(columns, spec, folder, previous=previous, probe_all=probe_all)
+    found = find_files(columns, source, previous=previous, probe_all=probe_all)
     reason, sentence = (found.of_records(name) for name in ("reason", "sentence"))
     exclude(columns, kernels.is_valid(reason), reason=reason, sentence=[sentence])
     columns.path = kernels.fill_null(found.of_records("path"), "")
     for name, _ in FILE_COLUMNS:
         setattr(columns, name, found.of_records(name))
     return found.counts
-
-
-def _place_stretches(columns: ClipColumns, spec: VideoClipDatasetSpec) -> None:
-    """Set the position of each clip in its file, and exclude clips that end after it."""
-    if spec.source == "clips":
-        num_rows = len(columns.row)
-        columns.from_ms = pa.repeat(pa.scalar(0, _INT), num_rows)
-        columns.to_ms = pa.nulls(num_rows, _INT)
-        return
-    end, duration = columns.end_ms, columns.duration_ms
-    columns.from_ms, columns.to_ms = columns.begin_ms, end
-    exclude(
-        columns,
-        kernels.greater(end, kernels.add(duration, spec.end_tolerance_ms)),
-        reason=str(Reason.END_BEYOND_DURATION),
-        sentence=["it ends at ", end, " ms, but its video at ", duration, " ms"],
-    )
 
 
 def _split(vids: Column, *, mode: str, seed: int) -> pa.Array:

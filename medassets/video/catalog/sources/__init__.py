@@ -1,0 +1,1 @@
+"""Kinds of video sources, one file each; `registry` names them."""
