@@ -1,0 +1,24 @@
+"""What a CT volume is expected to take, before it was read."""
+
+from typing import Any
+
+import pytest
+
+from medassets.datasets.sizes import count_voxels
+from medassets.volumes.catalog.columns import VolumeRow
+
+
+@pytest.mark.parametrize(
+    ("row", "num_voxels"),
+    [
+        ({"shape": [5, 7, 11], "num_slices": 100}, 5 * 7 * 11),
+        ({"shape": None, "num_slices": 100}, 512 * 512 * 100),
+        ({"shape": [], "num_slices": 7}, 512 * 512 * 7),
+        ({"num_slices": None}, 512 * 512 * 336),
+        ({}, 512 * 512 * 336),
+    ],
+)
+def test_voxels_are_those_of_the_shape_else_of_the_slices(
+    row: dict[str, Any], num_voxels: int
+) -> None:
+    assert count_voxels(VolumeRow.of(row)) == num_voxels
