@@ -12,7 +12,6 @@ from medassets.datasets.refresh import draft_catalog
 from medassets.datasets.registry import open_kind
 from medassets.datasets.workspace import Workspace
 from medassets.errors import MedassetsError, Reason, ReclaimError
-from medassets.reclaim.source_files import open_source_folder
 from medassets.shards.catalog import STATE_PLANNED, CatalogPlan
 from medassets.shards.files import read_whole_record
 from medassets.shards.replacement import SOURCE_TROUBLE
@@ -79,12 +78,12 @@ class Needs:
                 f"files; mend it, or take it away"
             )
             raise ReclaimError(msg)
-        own = os.path.realpath(open_source_folder(workspace))
+        own = os.path.realpath(workspace.source_folder)
         self._plans = [
             _plan_today(workspace, other)
             for other in others.workspaces
             # No source follows a link out of its folder.
-            if _overlap(own, os.path.realpath(open_source_folder(other)))
+            if _overlap(own, os.path.realpath(other.source_folder))
         ]
         self._work: dict[tuple[str, str], Mapping[str, str]] = {}
 
@@ -187,7 +186,7 @@ def _draft(moment: _Moment) -> _Plan:
     """Read tables and files of a dataset once for all shards of the one that deletes."""
     workspace = moment.workspace
     draft = draft_catalog(workspace)
-    folder = os.path.realpath(open_source_folder(workspace))
+    folder = os.path.realpath(workspace.source_folder)
     samples: dict[str, list[tuple[str, str]]] = {}
     paths: dict[str, dict[str, str]] = {key: {} for key in draft.plan.partitions}
     unread: dict[str, str] = {}

@@ -9,7 +9,7 @@ from medassets.datasets.workspace import Workspace
 from medassets.errors import DiskSpaceError
 from medassets.reclaim.claims import Needs, Others
 from medassets.reclaim.files_to_shards import index_places
-from medassets.reclaim.source_files import open_source_folder, size_of
+from medassets.reclaim.source_files import size_of
 from medassets.shards.catalog import STATE_PLANNED, plan_of
 from medassets.shards.files import partial_paths, read_whole_record
 from medassets.storage.disk import free_bytes
@@ -176,7 +176,7 @@ def _measure_sources(
         order: The shards as they are made; a file goes with the last that has a sample of it.
         needs: What other datasets keep.
     """
-    folder, numbers = open_source_folder(workspace), {key: n for n, key in enumerate(order)}
+    folder, numbers = workspace.source_folder, {key: n for n, key in enumerate(order)}
     freed: dict[str, int] = {}
     total = 0
     for path, places in index_places(table, workspace.source.physical_path).items():
@@ -198,6 +198,6 @@ def _is_same_disk(workspace: Workspace) -> bool:
     while not there.exists():
         there = there.parent
     try:
-        return there.stat().st_dev == open_source_folder(workspace).stat().st_dev
+        return there.stat().st_dev == workspace.source_folder.stat().st_dev
     except OSError:
         return False

@@ -16,7 +16,7 @@ from medassets.progress import ShardReclaimed
 from medassets.reclaim.claims import Needs, Others
 from medassets.reclaim.report import Observe, ReclaimReport
 from medassets.reclaim.run import ReclaimRun
-from medassets.reclaim.source_files import find_source_files, find_unused, open_source_folder
+from medassets.reclaim.source_files import find_source_files, find_unused
 from medassets.shards.catalog import CatalogPlan
 from medassets.shards.files import lock_path, read_whole_record
 from medassets.shards.reclaim_journal import ReclaimJournal
@@ -92,7 +92,7 @@ def is_reclaimed(workspace: Workspace, partition_key: str) -> bool:
     journal = ReclaimJournal.read(workspace.paths.reclaim_journal(partition_key))
     record = read_whole_record(workspace.paths, partition_key)
     rejected = {one.key for one in record.rejected} if record is not None else set()
-    folder = open_source_folder(workspace)
+    folder = workspace.source_folder
     return all(
         # What went unnoted is noted by the next run.
         (is_gone(folder / file.path) and file.path not in journal.intended)

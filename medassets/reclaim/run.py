@@ -17,7 +17,6 @@ from medassets.reclaim.source_files import (
     FileStat,
     SourceFile,
     find_unused,
-    open_source_folder,
     size_of,
 )
 from medassets.samples import SourceItem, Staged
@@ -43,7 +42,7 @@ class ReclaimRun:
     ) -> None:
         self.workspace, self.report, self.records = workspace, report, records
         self.needs = needs
-        self.folder = open_source_folder(workspace)
+        self.folder = workspace.source_folder
         self.journals = {
             key: ReclaimJournal.read(workspace.paths.reclaim_journal(key)) for key in records
         }

@@ -69,11 +69,6 @@ class SourceFile:
         return ""
 
 
-def open_source_folder(workspace: Workspace) -> Path:
-    """Return the top of a local source."""
-    return workspace.source_folder
-
-
 def size_of(place: Path) -> int:
     """Return the bytes of a file; 0 if it is not there."""
     try:

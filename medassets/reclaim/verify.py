@@ -5,7 +5,6 @@ from pathlib import Path
 
 from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError
-from medassets.reclaim.source_files import open_source_folder
 from medassets.shards.files import read_whole_record
 from medassets.shards.reclaim_journal import Deletion, ReclaimJournal
 
@@ -23,7 +22,7 @@ def find_lost_samples(workspace: Workspace, partitions: Iterable[str]) -> list[s
     """
     noted, problems = _read_journals(workspace, partitions)
     held = _read_held(workspace) if noted else set()
-    folder = open_source_folder(workspace)
+    folder = workspace.source_folder
     lost: Noted = {
         sample: (key, deletion)
         for sample, (key, deletion) in noted.items()

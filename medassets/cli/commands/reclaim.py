@@ -24,7 +24,7 @@ from medassets.errors import MedassetsError, ReclaimError
 from medassets.reclaim.claims import Others
 from medassets.reclaim.partition import reclaim_partition
 from medassets.reclaim.report import ReclaimReport
-from medassets.reclaim.source_files import SourceFile, open_source_folder
+from medassets.reclaim.source_files import SourceFile
 from medassets.shards.files import read_whole_record
 
 _MOST_FILES = 1000
@@ -89,7 +89,7 @@ def _list_only(output: Output, workspace: Workspace, others: Others, keys: list[
         except ReclaimError as error:
             found.reports.append(ReclaimReport(key, confirmed=False, problems=[str(error)]))
     files = [file for report in found.reports for file in report.deletable]
-    sizes = _sizes(open_source_folder(workspace), files)
+    sizes = _sizes(workspace.source_folder, files)
     for path, size in list(sizes.items())[:_MOST_FILES]:
         output.say(f"{format_bytes(size):>10}  {path}")
     if len(files) > _MOST_FILES:
