@@ -30,9 +30,17 @@ def check_given_options(context: click.Context, kind: DatasetKind) -> None:
     Raises:
         UsageError: If one has no meaning for this kind.
     """
-    for option in _options_of(context.command, context):
-        if context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE:
-            check_option(kind, option.opts[0])
+    for option in list_given_options(context):
+        check_option(kind, option)
+
+
+def list_given_options(context: click.Context) -> list[str]:
+    """Return the options on the command line, each by its first name."""
+    return [
+        option.opts[0]
+        for option in _options_of(context.command, context)
+        if context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+    ]
 
 
 def _options_of(command: click.Command, context: click.Context) -> list[click.Option]:

@@ -88,7 +88,12 @@ class _VideoClips:
     """
 
     TITLE: ClassVar[str] = "video clips"
-    OPTIONS: ClassVar[frozenset[str]] = frozenset({"--mode", "--split-mode", "--seed", "--device"})
+    OPTIONS: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("--mode", "--split-mode", "--seed", "--device"),
+            *("--format", "--layout", "--allow-missing-size"),
+        }
+    )
 
     spec: VideoClipDatasetSpec
     decoder: "DecoderPool | None" = field(default=None, repr=False, compare=False)

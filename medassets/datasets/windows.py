@@ -54,7 +54,7 @@ class CTWindows:
     """One declared dataset of windows of CT volumes."""
 
     TITLE: ClassVar[str] = "CT windows"
-    OPTIONS: ClassVar[frozenset[str]] = frozenset()
+    OPTIONS: ClassVar[frozenset[str]] = frozenset({"--format"})
 
     spec: CTWindowDatasetSpec
     stage: str = VolumeStage.WINDOWS

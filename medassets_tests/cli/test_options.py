@@ -36,6 +36,27 @@ def test_an_unknown_dataset_is_named_before_its_options(capfd: pytest.CaptureFix
     assert "'nothing_of_the_kind' is not declared" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("option", [("--layout", "thwc"), ("--allow-missing-size",)])
+def test_an_export_option_for_video_is_refused_for_windows(
+    option: tuple[str, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["export", "demo_windows", *option]) == 2
+    told = f"{option[0]}: demo_windows is a dataset of CT windows; only datasets of video clips"
+    assert told in capfd.readouterr().err
+
+
+def test_export_offers_its_options_under_the_kinds_that_have_them(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["export", "--help"]) == 0
+    common, video, both = capfd.readouterr().out.split("Options")[-3:]
+    assert "--out" in common
+    assert video.startswith(" for datasets of video clips:")
+    assert "--layout" in video
+    assert both.startswith(" for datasets of CT windows and video clips:")
+    assert "--format" in both
+
+
 def test_the_help_lists_options_under_the_kinds_that_have_them(
     capfd: pytest.CaptureFixture[str],
 ) -> None:

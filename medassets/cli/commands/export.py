@@ -1,6 +1,8 @@
-"""`medassets export`: shards as the files that other training code reads."""
+"""`medassets export`: writes shards as the files that other training code reads."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,50 +11,127 @@ import click
 from medassets.cli.console import Output, showing_progress
 from medassets.cli.formatting import count_words, format_bytes
 from medassets.cli.main import EXIT_FAILED
+from medassets.cli.options import KindCommand, check_given_options, list_given_options
 from medassets.cli.selection import check_splits
 from medassets.cli.session import Session
+from medassets.datasets.kind import DatasetKind
+from medassets.datasets.registry import check_option
 from medassets.datasets.workspace import Workspace
+from medassets.errors import UsageError
 from medassets.exports.clip4mc import FrameLayout, export_clip4mc
 from medassets.exports.clips import export_clips
 from medassets.exports.formats import ExportOptions, ExportResult
-from medassets.exports.windows import export_windows
-from medassets.specs import CTWindow, CTWindowDatasetSpec
+from medassets.exports.windows import WindowForm, export_windows
+from medassets.specs import CTWindowDatasetSpec
 from medassets.stages import VideoStage, VolumeStage
 from medassets.storage.paths import medassets_home
 
-_STAGES = {
-    "clip4mc": VideoStage.FRAMES,
-    "clips": VideoStage.CLIPS,
-    "npy": VolumeStage.WINDOWS,
-    "sparse_npz": VolumeStage.WINDOWS,
-}
-_HELP = (
-    "Video: clip4mc, folders of the CLIP4MC trainer, or clips, mp4 with text_video_pairs.json. "
-    "Windows: npy, masks padded to a cube, or sparse_npz, their points. The first that the dataset "
-    "has shards for without it."
-)
 _NAMED_PROBLEMS = 20
 
 
-@click.command(name="export")
+@dataclass(frozen=True)
+class _Request:
+    """One export.
+
+    Attributes:
+        workspace: The dataset, opened at the stage that the format reads.
+        keys: All partition keys of its plan, in order.
+        out: Target folder.
+        options: What applies to every format.
+        layout: Axes of the frames, for clip4mc.
+        allow_missing_size: Whether clip4mc writes samples without a size.
+        on_wait: Called once if another export of this folder has to be waited for.
+    """
+
+    workspace: Workspace
+    keys: list[str]
+    out: Path
+    options: ExportOptions
+    layout: FrameLayout
+    allow_missing_size: bool
+    on_wait: Callable[[], None]
+
+
+def _export_clip4mc(asked: _Request) -> ExportResult:
+    return export_clip4mc(
+        asked.workspace.paths,
+        asked.keys,
+        asked.out,
+        options=asked.options,
+        allow_missing_size=asked.allow_missing_size,
+        layout=asked.layout,
+        on_wait=asked.on_wait,
+    )
+
+
+def _export_clips(asked: _Request) -> ExportResult:
+    return export_clips(
+        asked.workspace.paths, asked.keys, asked.out, options=asked.options, on_wait=asked.on_wait
+    )
+
+
+def _export_windows(asked: _Request, form: WindowForm) -> ExportResult:
+    spec = asked.workspace.kind.spec
+    assert isinstance(spec, CTWindowDatasetSpec), "no other kind has windows"
+    return export_windows(
+        asked.workspace.paths,
+        asked.keys,
+        asked.out,
+        windows=spec.list_windows(),
+        form=form,
+        options=asked.options,
+        on_wait=asked.on_wait,
+    )
+
+
+@dataclass(frozen=True)
+class _Format:
+    """One value of `--format`.
+
+    Attributes:
+        stage: Stage whose shards it reads; a dataset has the formats of its stages.
+        export: Writes it.
+        options: Options that have an effect on this format only.
+    """
+
+    stage: str
+    export: Callable[[_Request], ExportResult]
+    options: frozenset[str] = frozenset()
+
+
+_FORMATS = {
+    "clip4mc": _Format(
+        VideoStage.FRAMES, _export_clip4mc, frozenset({"--allow-missing-size", "--layout"})
+    ),
+    "clips": _Format(VideoStage.CLIPS, _export_clips),
+    "npy": _Format(VolumeStage.WINDOWS, partial(_export_windows, form="npy")),
+    "sparse_npz": _Format(VolumeStage.WINDOWS, partial(_export_windows, form="sparse_npz")),
+}
+
+
+@click.command(name="export", cls=KindCommand)
 @click.argument("dataset")
 @click.option(
     "--format",
     "form",
-    type=click.Choice(list(_STAGES)),
-    help=_HELP,
+    type=click.Choice(list(_FORMATS)),
+    help=(
+        "Video: clip4mc, the folders that the CLIP4MC trainer reads, or clips, mp4 files with "
+        "text_video_pairs.json. Windows: npy, masks padded to a cube, or sparse_npz, coordinates of "
+        "mask voxels. Default: the first that the dataset has."
+    ),
 )
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder to write to or to bring up to date  [default: $MEDASSETS_HOME/exports/DATASET/FORMAT]",
+    help="Folder to create or update  [default: $MEDASSETS_HOME/exports/DATASET/FORMAT]",
 )
-@click.option("--split", "splits", multiple=True, help="Only this split; may be given again.")
-@click.option("--force", is_flag=True, help="Write again what is whole.")
+@click.option("--split", "splits", multiple=True, help="Only this split; may be repeated.")
+@click.option("--force", is_flag=True, help="Rewrite samples even if they are complete.")
 @click.option(
     "--allow-missing-size",
     is_flag=True,
-    help="clip4mc: null in size.json instead of leaving the sample out.",
+    help="clip4mc: write null to size.json instead of leaving the sample out.",
 )
 @click.option(
     "--layout",
@@ -61,9 +140,13 @@ _NAMED_PROBLEMS = 20
     show_default=True,
     help="clip4mc: axes of the frames; thwc for a trainer that transposes what it reads.",
 )
-@click.option("--num-workers", type=click.IntRange(0), default=0, help="Threads; 0 chooses.")
+@click.option(
+    "--num-workers", type=click.IntRange(0), default=0, help="Threads; 0 chooses the number."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.pass_context
 def command(
+    context: click.Context,
     dataset: str,
     form: str | None,
     out: Path | None,
@@ -75,61 +158,63 @@ def command(
     allow_missing_size: bool,
     as_json: bool,
 ) -> int:
-    """Export the shards of DATASET; what is whole is kept, and a killed export goes on."""
+    """Export the shards of DATASET; keep complete samples, continue an interrupted export."""
     output, session = Output(as_json), Session()
-    form = form or _choose_form(session.stages(dataset))
-    workspace = session.workspace(dataset, _STAGES[form])
+    form = _choose_format(context, session.kind(dataset), session.stages(dataset), form)
+    workspace = session.workspace(dataset, _FORMATS[form].stage)
     planned = workspace.read_plan().partitions
     check_splits(workspace, splits, planned)
     out = (out or medassets_home() / "exports" / dataset / form).absolute()
-    options = ExportOptions(splits=splits, force=force, num_workers=num_workers)
-
-    def run(on_wait: Callable[[], None]) -> ExportResult:
-        paths, keys = workspace.paths, list(planned)
-        if form == "clips":
-            return export_clips(paths, keys, out, options=options, on_wait=on_wait)
-        if form in ("npy", "sparse_npz"):
-            windows = _list_windows(workspace)
-            return export_windows(
-                paths, keys, out, windows=windows, form=form, options=options, on_wait=on_wait
-            )
-        return export_clip4mc(
-            paths,
-            keys,
-            out,
-            options=options,
-            allow_missing_size=allow_missing_size,
-            layout=layout,
-            on_wait=on_wait,
-        )
-
-    result = _run_shown(output, workspace, splits, out, run)
+    asked = _Request(
+        workspace,
+        keys=list(planned),
+        out=out,
+        options=ExportOptions(splits=splits, force=force, num_workers=num_workers),
+        layout=layout,
+        allow_missing_size=allow_missing_size,
+        on_wait=lambda: output.warn(f"{out}: waiting for another export to this folder"),
+    )
+    result = _run_shown(output, asked, _FORMATS[form].export)
     _tell(output, workspace, result)
     output.result({"dataset": dataset, "format": form, "out": str(out), **_as_dict(result)})
     return EXIT_FAILED if result.problems else 0
 
 
-def _choose_form(stages: list[str]) -> str:
-    return next((form for form, stage in _STAGES.items() if stage in stages), "clip4mc")
+def _choose_format(
+    context: click.Context, kind: DatasetKind, stages: list[str], asked: str | None
+) -> str:
+    """Return the format that was asked for, or the first that the dataset has.
+
+    Raises:
+        UsageError: If the dataset has no such format, or an option has no effect on it.
+    """
+    check_option(kind, "--format")
+    check_given_options(context, kind)
+    has = [name for name, form in _FORMATS.items() if form.stage in stages]
+    name = asked or has[0]
+    if name not in has:
+        what = f"{kind.spec.name} has no format {name!r}; it has {', '.join(has)}"
+        raise UsageError(field="--format", what=what)
+    _check_effect(list_given_options(context), name)
+    return name
 
 
-def _list_windows(workspace: Workspace) -> tuple[CTWindow, ...]:
-    spec = workspace.kind.spec
-    assert isinstance(spec, CTWindowDatasetSpec), "no other kind has windows"
-    return spec.list_windows()
+def _check_effect(given: list[str], name: str) -> None:
+    """Check that no option belongs to another format only."""
+    for option in given:
+        owners = [owner for owner, form in _FORMATS.items() if option in form.options]
+        if owners and name not in owners:
+            what = f"has no effect on the format {name}; it belongs to {', '.join(owners)}"
+            raise UsageError(field=option, what=what)
 
 
 def _run_shown(
-    output: Output,
-    workspace: Workspace,
-    splits: tuple[str, ...],
-    out: Path,
-    run: Callable[[Callable[[], None]], ExportResult],
+    output: Output, asked: _Request, export: Callable[[_Request], ExportResult]
 ) -> ExportResult:
-    planned = workspace.read_plan().partitions
+    planned, splits = asked.workspace.read_plan().partitions, asked.options.splits
     total = sum(n for key, n in planned.items() if not splits or key.rpartition("-")[0] in splits)
-    with showing_progress(output, f"export to {out}", total):
-        return run(lambda: output.warn(f"{out}: another export is at work here; waiting for it"))
+    with showing_progress(output, f"export to {asked.out}", total):
+        return export(asked)
 
 
 def _tell(output: Output, workspace: Workspace, result: ExportResult) -> None:
@@ -144,11 +229,11 @@ def _tell(output: Output, workspace: Workspace, result: ExportResult) -> None:
         output.say(f"not made yet: {shards}; `{workspace.paths.build_command}` makes them")
     if result.retired:
         retired = count_words(result.retired, "sample")
-        output.say(f"no longer in the dataset, on the disk but not listed: {retired}")
+        output.say(f"no longer in the dataset, still on disk but not listed: {retired}")
     listed = ", ".join(f"{split} {count:,}" for split, count in result.listed.items()) or "nothing"
     output.say(
         f"{workspace.kind.spec.name}: {count_words(result.written, 'sample')} written "
-        f"({format_bytes(result.written_bytes)}), {result.kept:,} whole already; "
+        f"({format_bytes(result.written_bytes)}), {result.kept:,} kept; "
         f"{result.index} lists {listed}"
     )
 

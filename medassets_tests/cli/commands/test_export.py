@@ -54,7 +54,7 @@ def test_the_trainers_folder_is_made_and_kept(
     ran = medassets("export", "films")
     assert ran.code == 0
     assert "left out: 1 sample (missing_size)" in ran.out
-    assert f"films: 2 samples written (7.8 kB), 0 whole already; {out}/dataset_info" in ran.out
+    assert f"films: 2 samples written (7.8 kB), 0 kept; {out}/dataset_info" in ran.out
     assert json.loads((out / "dataset_info.json").read_bytes()) == {
         "train": ["sample_000000_abc"],
         "val": ["sample_000001_def"],
@@ -91,14 +91,41 @@ def test_what_is_wrong_is_named_with_exit_code_1(medassets: Medassets, films: Da
     assert medassets("export", "films", "--json").document["problems"]
 
 
-def test_usage_errors_say_what_there_is(
-    medassets: Medassets, films: DatasetPaths, lungs: Callable[..., Path]
-) -> None:
+def test_usage_errors_say_what_there_is(medassets: Medassets, films: DatasetPaths) -> None:
     split = medassets("export", "films", "--split", "dev")
     assert (split.code, "films has no split 'dev'" in split.err) == (2, True)
-    kind = medassets("export", "lungs")
-    assert (kind.code, "lungs has no stage 'frames'" in kind.err) == (2, True)
     assert medassets("export", "films", "--format", "zip").code == 2
+
+
+@pytest.mark.parametrize("options", [(), ("--format", "clip4mc"), ("--layout", "thwc")])
+def test_a_dataset_without_formats_is_refused_before_its_stages_are_read(
+    medassets: Medassets, lungs: Callable[..., Path], options: tuple[str, ...]
+) -> None:
+    ran = medassets("export", "lungs", *options)
+    assert ran.code == 2
+    told = (
+        "--format: lungs is a dataset of CT volumes; only datasets of CT windows and video clips "
+        "have this option"
+    )
+    assert told in ran.err
+
+
+def test_a_format_of_another_kind_is_refused_with_those_of_the_dataset(
+    medassets: Medassets, films: DatasetPaths
+) -> None:
+    ran = medassets("export", "films", "--format", "npy")
+    assert ran.code == 2
+    assert "--format: films has no format 'npy'; it has clip4mc, clips" in ran.err
+
+
+@pytest.mark.parametrize("option", [("--layout", "tchw"), ("--allow-missing-size",)])
+def test_an_option_of_another_format_is_refused(
+    medassets: Medassets, films: DatasetPaths, option: tuple[str, ...]
+) -> None:
+    ran = medassets("export", "films", "--format", "clips", *option)
+    assert ran.code == 2
+    told = f"{option[0]}: has no effect on the format clips; it belongs to clip4mc"
+    assert told in ran.err
 
 
 def test_a_folder_of_another_export_is_refused(
