@@ -1,5 +1,6 @@
 """Homes that are built once by the command, and copied by those who use them."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -20,3 +21,12 @@ def build_declared(folder: Path, *datasets: str) -> None:
         for dataset in datasets:
             assert run(["build", dataset, "--json"]) == 0
         os.environ.pop("DAGSTER_HOME", None)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file below a folder but the manifests, by its path."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "manifest.json"
+    }

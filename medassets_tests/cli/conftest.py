@@ -302,3 +302,34 @@ def pairs(request: pytest.FixtureRequest, recorded: Pairs) -> Pairs:
         for file in recorded.folder.glob("*.json"):
             file.unlink()
     return recorded
+
+
+@pytest.fixture(scope="session")
+def built_films_home(films: SyntheticVideos, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with frames, and with clips that only `--mode clip` made; copied by those who use it."""
+    folder = tmp_path_factory.mktemp("built_films")
+    write_films(films, folder / "declared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDASSETS_HOME", str(folder / "home"))
+        patch.setenv("MEDASSETS_DEFS", str(folder / "declared"))
+        # Set first, so that what a command sets in this process is gone afterwards.
+        patch.setenv("DAGSTER_HOME", "")
+        patch.delenv("DAGSTER_HOME")
+        assert run(["build", "films"]) == 0
+        assert run(["build", "films", "--mode", "clip", "--no-refresh"]) == 0
+    return folder / "home"
+
+
+@pytest.fixture
+def built_films(
+    home: Path,
+    built_films_home: Path,
+    films: SyntheticVideos,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """The folder of `films`, built in this test's own home."""
+    shutil.copytree(built_films_home, home)
+    write_films(films, tmp_path / "declared")
+    monkeypatch.setenv("MEDASSETS_DEFS", str(tmp_path / "declared"))
+    return home / "data" / "films"

@@ -112,29 +112,6 @@ def test_a_build_imports_no_more_than_it_needs(lungs: Declare) -> None:
     assert not (unwanted | {"numba"}) & modules_after("build", "lungs", "--limit", "1")
 
 
-def test_a_home_that_cannot_be_written_is_a_clear_error(
-    medassets: Medassets, lungs: Declare, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("MEDASSETS_HOME", str(tmp_path / "file" / "home"))
-    ran = medassets("build", "lungs")
-    assert ran.code == 2
-    assert ran.err.startswith("medassets: MEDASSETS_HOME: cannot keep a Dagster instance in ")
-
-
-@pytest.mark.parametrize("text", ["telemetry: [", "telemetri: {enabled: false}"])
-def test_a_broken_dagster_yaml_is_named(
-    medassets: Medassets, lungs: Declare, home: Path, text: str
-) -> None:
-    file = home / "dagster" / "dagster.yaml"
-    file.parent.mkdir(parents=True)
-    file.write_text(text)
-    ran = medassets("build", "lungs")
-    assert ran.code == 2
-    assert ran.err.startswith(f"medassets: {file}: Dagster cannot use it: ")
-    assert "Traceback" not in ran.err
-
-
 def test_a_reader_that_goes_away_is_no_error(lungs: Declare) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "medassets", "validate"],

@@ -1,8 +1,6 @@
 """Deleting sources from the terminal: never without the word, and told to the last file."""
 
-import io
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -14,7 +12,6 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
-import pytest
 
 from medassets_tests.cli.scans import ASSET, KEYS, Scans
 from medassets_tests.location import events_of
@@ -24,10 +21,6 @@ from medassets_tests.npz_source import (
 )
 
 NO_RECLAIM = "the declaration of scans keeps its sources"
-
-
-def type_in(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
 
 
 # Everything below runs the command on real files and a real instance.
@@ -46,63 +39,6 @@ def test_without_options_it_lists_files_and_bytes_and_deletes_nothing(
     assert {Path(one["path"]).stem for one in document["would_delete"]} == set(scans.left)
     assert document["would_free_bytes"] == sum(map(len, scans.originals.files.values()))
     assert (document["confirmed"], document["deleted"]) == (False, [])
-    assert scans.nothing_deleted()
-
-
-@pytest.mark.parametrize("typed", ["", "delete\n", "yes\n", "DELETE!\n", "\n"])
-@pytest.mark.parametrize("command", ["build", "reclaim"])
-def test_another_word_deletes_nothing(
-    scans: Scans,
-    medassets: Medassets,
-    monkeypatch: pytest.MonkeyPatch,
-    command: str,
-    typed: str,
-) -> None:
-    type_in(typed, monkeypatch)
-    ran = medassets(command, "scans", "--delete-sources", "--json")
-    assert ran.code == (0 if command == "build" else 1)
-    assert "not confirmed" in ran.err
-    assert (ran.document.get("reclaimed") or ran.document)["deleted"] == []
-    assert scans.nothing_deleted()
-
-
-@pytest.mark.parametrize("command", ["build", "reclaim"])
-def test_the_word_deletes(
-    scans: Scans, medassets: Medassets, monkeypatch: pytest.MonkeyPatch, command: str
-) -> None:
-    type_in("DELETE\n", monkeypatch)
-    ran = medassets(command, "scans", "--delete-sources")
-    assert ran.code == 0, ran.err
-    assert "Nothing brings them back" in ran.err
-    assert "5 sources deleted" in ran.out
-    assert ran.out.splitlines()[-1].strip() == "0 sources kept"
-    assert (scans.left, scans.green()) == ([], KEYS)
-    scans.check_volumes()
-
-
-def test_a_closed_standard_input_deletes_nothing(scans: Scans) -> None:
-    command = f"{sys.executable} -m medassets build scans --delete-sources --json <&-"
-    done = scans.shell.run("bash", "-c", command)
-    assert done.returncode == 0, done.stderr
-    assert "not confirmed" in done.stderr
-    assert json.loads(done.stdout)["reclaimed"]["deleted"] == []
-    assert scans.nothing_deleted()
-
-
-def test_yes_alone_deletes_nothing(scans: Scans, medassets: Medassets) -> None:
-    for command in ("build", "reclaim"):
-        medassets(command, "scans", "--yes")
-    assert scans.nothing_deleted()
-
-
-@pytest.mark.parametrize("command", ["build", "reclaim"])
-def test_a_declaration_that_keeps_its_sources_is_refused(
-    scans: Scans, medassets: Medassets, command: str
-) -> None:
-    scans.declare(delete_sources=False)
-    ran = medassets(command, "scans", "--delete-sources", "--yes", "--json")
-    assert ran.code == 2
-    assert NO_RECLAIM in ran.document["error"]
     assert scans.nothing_deleted()
 
 
@@ -140,28 +76,6 @@ def test_build_deletes_shard_by_shard_and_does_nothing_the_second_time(
 
 
 # --- what stays
-
-
-def test_rejected_files_stay_and_the_last_line_names_them_every_time(
-    scans: Scans, medassets: Medassets
-) -> None:
-    shutil.rmtree(scans.shell.home)
-    bad = [scans.place(index) for index in (0, 3)]
-    for place in bad:
-        np.savez_compressed(place, data=np.full((5, 7, 11), np.nan, np.float32))
-    content = [place.read_bytes() for place in bad]
-    for num_deleted in (3, 0):
-        ran = medassets("build", "scans", "--delete-sources", "--yes")
-        assert ran.code == 0, ran.err
-        last = ran.out.splitlines()[-1]
-        assert "2 sources kept" in last
-        assert all(place.name in last for place in bad)
-        assert "2 because a sample of it was rejected" in last
-        assert f"{num_deleted} sources deleted" in ran.out
-    assert [place.read_bytes() for place in bad] == content
-    ran = medassets("reclaim", "scans", "--delete-sources", "--yes", "--json")
-    assert {Path(one["path"]).name for one in ran.document["kept"]} == {p.name for p in bad}
-    assert scans.green() == KEYS
 
 
 def test_files_held_by_a_limit_stay(scans: Scans, medassets: Medassets) -> None:
@@ -349,30 +263,6 @@ def test_ctrl_c_while_only_deleting_says_the_same(scans: Scans) -> None:
     assert last.startswith("interrupted after 1 source deleted, ")
     assert last.endswith("0 sources kept; `medassets reclaim scans --delete-sources` continues")
     scans.check_volumes()
-
-
-def test_ctrl_c_at_the_question_ends_the_command(scans: Scans) -> None:
-    import pty
-
-    main, side = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "medassets", "build", "scans", "--delete-sources"],
-        env=scans.shell.environment,
-        stdin=side,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stderr is not None
-    assert "Nothing brings them back" in process.stderr.readline()
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    os.close(main)
-    os.close(side)
-    assert process.returncode == 130, err
-    assert scans.nothing_deleted()
 
 
 # --- Dagster's own command

@@ -154,28 +154,6 @@ def test_a_look_refreshes_nothing(scans: Scans, medassets: Medassets) -> None:
 # --- rows that are in no shard
 
 
-@pytest.mark.parametrize("command", ["build", "reclaim"])
-def test_files_of_excluded_rows_stay_and_the_last_line_says_so(
-    scans: Scans, medassets: Medassets, command: str
-) -> None:
-    tree = scans.originals.tree
-    strangers = [tree.folder / "npz" / name for name in ("train_7_a_1.npz", "a/b/train_8_a_1.npz")]
-    for place in strangers:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(scans.place(0), place)
-    # Of what only the tables know, there is no file that could stay.
-    reports = tree.folder / table_paths("train").reports
-    reports.write_text(reports.read_text() + "train_9_a_1.nii.gz,,,,\n")
-    told = []
-    for _ in range(2):
-        ran = medassets(command, "scans", "--delete-sources", "--yes")
-        assert ran.code == 0, ran.err
-        told.append(ran.out.splitlines()[-1].strip())
-    line = "0 sources kept; 2 excluded rows were never converted, their files stay (other_depth 2)"
-    assert told == [line, line]
-    assert all(place.exists() for place in strangers)
-
-
 # --- Ctrl-C before anything is done
 
 EARLY = """

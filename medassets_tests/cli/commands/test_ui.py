@@ -1,7 +1,8 @@
+"""`medassets ui`: the processes it starts and stops, and who can connect."""
+
 import signal
 import socket
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -10,21 +11,9 @@ import psutil
 import pytest
 
 from medassets.cli.main import EXIT_USAGE, run
+from medassets_tests.cli.waiting import are_gone, wait_until
 
 Start = Callable[..., AbstractContextManager[Any]]
-
-DAEMONS = """{ instance { daemonHealth { allDaemonStatuses { daemonType healthy required } } } }"""
-
-
-def wait_until(is_so: Callable[[], bool], timeout_s: float = 40.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.1)
-
-
-def are_gone(processes: Sequence[psutil.Process]) -> bool:
-    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
 
 
 @pytest.mark.slow
@@ -42,15 +31,6 @@ def test_a_signal_stops_webserver_daemon_and_code_servers(
 
 
 @pytest.mark.slow
-def test_the_daemon_ends_when_its_parent_is_killed(running_ui: Start, home: Path) -> None:
-    with running_ui(home) as ui:
-        daemon = next(p for p in ui.descendants() if "medassets.cli.ui_daemon" in p.cmdline())
-        wait_until(lambda: ui_daemons_are_healthy(ui))
-        ui.process.kill()
-        wait_until(lambda: are_gone([daemon]))
-
-
-@pytest.mark.slow
 def test_a_daemon_that_ends_by_itself_is_reported(running_ui: Start, home: Path) -> None:
     with running_ui(home) as ui:
         daemon = next(p for p in ui.descendants() if "medassets.cli.ui_daemon" in p.cmdline())
@@ -58,11 +38,6 @@ def test_a_daemon_that_ends_by_itself_is_reported(running_ui: Start, home: Path)
         log = home.parent / "ui.log"
         wait_until(lambda: f"the daemon ended, exit code -{int(signal.SIGKILL)}" in log.read_text())
         assert ui.ask("{ version }")["version"]
-
-
-def ui_daemons_are_healthy(ui: Any) -> bool:
-    statuses = ui.ask(DAEMONS)["instance"]["daemonHealth"]["allDaemonStatuses"]
-    return all(status["healthy"] for status in statuses if status["required"])
 
 
 def test_a_read_only_ui_refuses_changes_and_starts_no_daemon(running_ui: Start, home: Path) -> None:

@@ -1,0 +1,58 @@
+"""What a build says it did, in lines and as one JSON document."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from medassets.testing.ct_rate import make_ct_rate_repository
+from medassets_tests.bad_volumes import BAD_VOLUMES, pick_bad_volumes
+from medassets_tests.cli.building import digests
+
+Medassets = Callable[..., Any]
+Declare = Callable[..., Path]
+
+
+def test_a_second_build_keeps_everything_as_one_json_document(
+    medassets: Medassets, built: Path
+) -> None:
+    before = digests(built)
+    ran = medassets("build", "lungs", "--json")
+    assert ran.code == 0
+    assert ran.err == ""
+    document = ran.document
+    assert document.pop("seconds") > 0
+    assert document == {
+        "dataset": "lungs",
+        "stages": ["shards"],
+        "built": [],
+        "recorded": [],
+        "failed": {},
+        "kept": 4,
+        "left": 0,
+        "held": 0,
+        "excluded": {"no_chest": 2, "spacing_missing": 2},
+        "table_problems": {"count": 0, "first": []},
+        "num_samples": 0,
+        "rejected": {},
+        "num_bytes": 0,
+        "interrupted": False,
+    }
+    assert digests(built) == before
+
+
+def test_rejected_samples_are_counted_by_reason(
+    medassets: Medassets, tmp_path: Path, declare: Declare
+) -> None:
+    faults = sorted(name for name, bad in BAD_VOLUMES.items() if bad.reason)[:2]
+    repository = make_ct_rate_repository(
+        tmp_path / "some",
+        num_patients=1,
+        splits=("train",),
+        special_volumes=pick_bad_volumes(*faults),
+    )
+    changes = {"splits": ["train"], "max_rejected_share": 1.0, "samples_per_shard": 8}
+    declare("some", source="folder", folder=str(repository.folder), **changes)
+    ran = medassets("build", "some")
+    assert ran.code == 0
+    assert "  rejected: 2 samples (" in ran.out
+    assert f"{BAD_VOLUMES[faults[0]].reason} " in ran.out

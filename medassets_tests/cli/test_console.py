@@ -1,0 +1,50 @@
+"""What the terminal shows while shards are made."""
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from medassets_tests.cli.slow_build import SLOW
+
+Declare = Callable[..., Path]
+
+
+@pytest.mark.slow
+def test_a_terminal_gets_a_bar_and_its_cursor_back(lungs: Declare) -> None:
+    main, side = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, "build", "lungs", "--split", "valid"],
+        stdin=side,
+        stdout=side,
+        stderr=side,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+    )
+    os.close(side)
+    shown = bytearray()
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if not select.select([main], [], [], 1)[0]:
+            continue
+        try:
+            piece = os.read(main, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(main)
+    assert process.wait(30) == 0
+    text = shown.decode()
+    assert "━" in text
+    assert "7/7" in text
+    assert "valid-000000 valid_1_a_1" in text
+    hidden, back = text.rfind("\x1b[?25l"), text.rfind("\x1b[?25h")
+    assert 0 <= hidden < back
+    assert "lungs: 2 shards built (7 samples" in text[back:]
