@@ -3,19 +3,16 @@
 import itertools
 import json
 import os
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medassets.loaders import Loader, VolumeDataset
 from medassets.loaders.loader import choose_num_workers
 from medassets_tests.loaders.loader_data import KINDS, Numbers, make_loader
-from medassets_tests.small_shards import make_shards, make_volume_members
 
 
 @settings(max_examples=60, deadline=None)
@@ -142,62 +139,6 @@ def test_epochs_follow_each_other_and_can_be_chosen() -> None:
         loader.set_epoch(-1)
 
 
-class EpochTeller(Numbers):
-    def __getitem__(self, index: int) -> int:
-        return self.epochs[-1]
-
-
-@pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_the_dataset_learns_of_the_epoch_in_every_worker(kind: tuple[str, int]) -> None:
-    loader = Loader(EpochTeller(4), workers=kind[0], num_workers=kind[1], collate_fn=list)  # pyright: ignore[reportArgumentType]
-    for epoch in range(3):
-        assert list(loader) == [[epoch]] * 4
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"seed": 1},
-        {"batch_size": 3},
-        {"shuffle": False},
-        {"rank": 0, "world_size": 2},
-        {"drop_last": True},
-        {"count": 21},
-    ],
-    ids=str,
-)
-def test_a_state_of_another_order_is_refused(change: dict[str, Any]) -> None:
-    arguments: dict[str, Any] = {"count": 20, "batch_size": 2, "shuffle": True}
-    state = make_loader(kind=("thread", 0), **arguments).state_dict()
-    other = make_loader(kind=("thread", 0), **{**arguments, **change})
-    name = {"rank": "world_size", "count": "num_samples"}.get(
-        next(iter(change)), next(iter(change))
-    )
-    with pytest.raises(ValueError, match=rf"cannot continue from .*{name} was "):
-        other.load_state_dict(state)
-
-
-@pytest.mark.parametrize(
-    "state",
-    [
-        {},
-        {"version": 9, "epoch": 0, "batch": 0, "order": {}},
-        {"version": 1, "epoch": 0, "batch": 0, "order": None},
-        {"version": 1, "epoch": 1.7, "batch": 0, "order": {}},
-    ],
-)
-def test_a_state_that_is_none_is_refused(state: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="state of a loader"):
-        make_loader(5, ("thread", 0)).load_state_dict(state)
-
-
-def test_other_samples_of_the_same_number_are_refused(split: Path, tmp_path: Path) -> None:
-    loader = Loader(VolumeDataset(split))
-    other = make_shards(tmp_path, [8], partial(make_volume_members, shape=(2, 2, 2)))
-    with pytest.raises(ValueError, match="samples_digest was"):
-        Loader(VolumeDataset(other)).load_state_dict(loader.state_dict())
-
-
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
@@ -215,15 +156,6 @@ def test_what_makes_no_loader_is_named(arguments: dict[str, Any], match: str) ->
         Loader(Numbers(4), **arguments)
 
 
-def test_ranks_of_torchrun_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    early = Loader(Numbers(4), num_workers=0, collate_fn=list)
-    monkeypatch.setenv("RANK", "1")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert list(Loader(Numbers(4), num_workers=0, collate_fn=list)) == [[1], [3]]
-    with pytest.raises(RuntimeError, match=r"built as rank 0 of 1, but .* rank 1 of 2"):
-        iter(early)
-
-
 def test_workers_follow_the_size_of_the_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64))
     assert [choose_num_workers(n) for n in (1, 49, 50, 200, 201)] == [2, 2, 4, 4, 8]
@@ -236,8 +168,3 @@ def test_a_window_of_shards_is_kept(split: Path) -> None:
     keys = [batch["key"][0] for batch in loader]
     shards = [0 if n < 4 else 1 if n < 7 else 2 for n in (int(k.split("_")[1]) for k in keys)]
     assert len([s for s, _ in itertools.groupby(shards)]) == 3
-
-
-def test_a_dataset_without_a_collate_fn_is_collated_by_pytorch() -> None:
-    batch = next(iter(Loader(Numbers(4), batch_size=4, num_workers=0)))
-    assert torch.equal(batch, torch.arange(4))

@@ -16,6 +16,7 @@ import pytest
 from medassets.errors import ShardIntegrityError
 from medassets.loaders import Loader, VolumeDataset
 from medassets.loaders.batch_memory import POOL
+from medassets_tests.loaders.damaging import damage
 from medassets_tests.loaders.loader_data import (
     KINDS,
     Numbers,
@@ -23,7 +24,6 @@ from medassets_tests.loaders.loader_data import (
     threads_left,
     wait_for_threads,
 )
-from medassets_tests.loaders.test_volumes import damage
 from medassets_tests.small_shards import make_shards, make_volume_members
 
 
@@ -163,25 +163,3 @@ def test_a_killed_worker_process_is_replaced_in_the_next_iteration() -> None:
         list(batches)
     del batches
     assert len(list(loader)) == 200
-
-
-def stop_iteration(_: Any) -> Any:
-    raise StopIteration
-
-
-@pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_a_stop_iteration_of_the_dataset_ends_no_epoch(kind: tuple[str, int]) -> None:
-    loader = Loader(Numbers(6), workers=kind[0], num_workers=kind[1], collate_fn=stop_iteration)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(RuntimeError, match=r"raised StopIteration at the samples \[0\]"):
-        list(loader)
-
-
-@pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_a_failure_ends_the_iterator_where_it_is(kind: tuple[str, int]) -> None:
-    loader = Loader(Numbers(6, fail_at=2), workers=kind[0], num_workers=kind[1], collate_fn=list)  # pyright: ignore[reportArgumentType]
-    batches = iter(loader)
-    assert [next(batches), next(batches)] == [[0], [1]]
-    with pytest.raises(ShardIntegrityError, match="sample 2"):
-        next(batches)
-    assert list(batches) == []
-    assert (loader.state_dict()["epoch"], loader.state_dict()["batch"]) == (0, 2)

@@ -1,16 +1,13 @@
 """Masks and lists that are damaged or too small: left out, or an error that names them."""
 
 import json
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from medassets.errors import ShardIntegrityError, WindowFileError
+from medassets.errors import ShardIntegrityError
 from medassets.loaders import CTWindowSparseSDF
-from medassets.loaders.windows.dense_masks import open_dense_mask
 from medassets_tests.loaders.windows.window_data import (
     LUNG,
     MASKS,
@@ -20,140 +17,6 @@ from medassets_tests.loaders.windows.window_data import (
     write_shards,
     write_sparse,
 )
-from medassets_tests.storage.formats.test_npy import BROKEN, wrap
-
-
-def damage_truncated(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def damage_empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def damage_header(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:20])
-
-
-def damage_text(path: Path) -> None:
-    path.write_text("nothing of the kind")
-
-
-def damage_objects(path: Path) -> None:
-    np.save(path, np.array([[[object()]]], dtype=object), allow_pickle=True)
-
-
-def damage_structured(path: Path) -> None:
-    np.save(path, np.zeros((3, 3, 3), dtype=[("a", "u1"), ("b", "u1")]))
-
-
-def damage_flat(path: Path) -> None:
-    np.save(path, np.ones((40, 40), np.uint8))
-
-
-def damage_complex(path: Path) -> None:
-    np.save(path, np.ones((9, 9, 9), np.complex64))
-
-
-def damage_claim(path: Path) -> None:
-    head = b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999, 99999, 99999), }"
-    text = head.ljust(117) + b"\n"
-    path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
-
-
-def damage_negative(path: Path) -> None:
-    head = b"{'descr': '|u1', 'fortran_order': False, 'shape': (-3, -3, 9), }"
-    text = head.ljust(117) + b"\n"
-    path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(99))
-
-
-DAMAGES = [
-    damage_truncated,
-    damage_empty,
-    damage_header,
-    damage_text,
-    damage_objects,
-    damage_structured,
-    damage_flat,
-    damage_complex,
-    damage_claim,
-    damage_negative,
-]
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("min_points", [0, 100])
-def test_a_broken_mask_is_left_out_and_named(
-    tmp_path: Path,
-    damage: Callable[[Path], None],
-    min_points: int,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    write_case(tmp_path, "a", MASKS[0])
-    broken = write_case(tmp_path, "b", MASKS[1])
-    damage(broken)
-    dataset = CTWindowSparseSDF(str(tmp_path), min_points=min_points)
-    assert [instance["case_id"] for instance in dataset.instances] == ["a"]
-    (item,) = dataset.left_out
-    assert (item.case_id, item.reason, item.path) == ("b", "damaged", str(broken))
-    assert str(broken) in item.detail
-    assert dataset.get_stats()["left_out"] == {"damaged": 1}
-    assert "1 instances; 1 left out (damaged)" in caplog.text
-
-
-def save_npz(path: Path, **arrays: object) -> None:
-    np.savez(path, **arrays)  # pyright: ignore[reportArgumentType]
-
-
-BAD_LISTS: dict[str, Callable[[Path], object]] = {
-    "other arrays": lambda path: save_npz(path, a=np.ones(3)),
-    "too few values": lambda path: save_npz(path, indices=np.ones((9, 3), int), values=np.ones(8)),
-    "two columns": lambda path: save_npz(path, indices=np.ones((9, 2), int), values=np.ones(9)),
-    "fractions": lambda path: save_npz(path, indices=np.ones((9, 3)), values=np.ones(9)),
-    "objects": lambda path: save_npz(
-        path, indices=np.ones((9, 3), int), values=np.array([object()] * 9)
-    ),
-    "no zip": lambda path: path.write_bytes(b"PK but no archive" * 10),
-    "cut": lambda path: path.write_bytes(path.read_bytes()[:-50]),
-    "empty": lambda path: path.write_bytes(b""),
-    "flipped": lambda path: path.write_bytes(_flip(path.read_bytes())),
-    "negative": lambda path: save_npz(
-        path, indices=np.full((999, 3), -2, np.int16), values=np.ones(999)
-    ),
-}
-
-
-def _flip(content: bytes) -> bytes:
-    middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]
-
-
-@pytest.mark.parametrize("case", BAD_LISTS)
-def test_a_broken_list_is_left_out_or_an_error_that_names_it(tmp_path: Path, case: str) -> None:
-    write_sparse(tmp_path / "a" / "windows" / f"{LUNG}_sparse.npz", MASKS[0])
-    broken = write_sparse(tmp_path / "b" / "windows" / f"{LUNG}_sparse.npz", MASKS[1])
-    BAD_LISTS[case](broken)
-    dataset = CTWindowSparseSDF(str(tmp_path), min_points=1)
-    assert dataset.get_stats()["left_out"] == {"damaged": 1}
-    lazy = CTWindowSparseSDF(str(tmp_path), min_points=1, max_points=100, **NO_CACHE)
-    if len(lazy) == 2:
-        with pytest.raises(ValueError, match="b/windows/lung"):
-            lazy[1]
-    else:
-        assert str(broken) in lazy.left_out[0].detail
-
-
-def test_a_list_that_claims_more_than_it_holds_asks_for_no_memory(tmp_path: Path) -> None:
-    path = tmp_path / "a" / "windows" / f"{LUNG}_sparse.npz"
-    path.parent.mkdir(parents=True)
-    head = b"{'descr': '<i2', 'fortran_order': False, 'shape': (900000000, 3), }"
-    text = head.ljust(117) + b"\n"
-    npy = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("indices.npy", npy + bytes(60))
-        archive.writestr("values.npy", npy + bytes(60))
-    dataset = CTWindowSparseSDF(str(tmp_path))
-    assert "are not int16 of shape (900000000, 3)" in dataset.left_out[0].detail
 
 
 def test_too_few_points_and_missing_files_are_counted_apart(tmp_path: Path) -> None:
@@ -180,14 +43,6 @@ def test_samples_of_shards_with_too_few_points_are_left_out(tmp_path: Path, fact
     assert [i["num_points"] for i in dataset.instances] == [m.sum() for m in MASKS[:2]]
     assert dataset.left_out[0].detail == "5 points, 100 wanted"
     np.testing.assert_array_equal(sorted_points(dataset[1]["sparse_index"]), np.argwhere(MASKS[1]))
-
-
-def test_a_mask_that_shrinks_later_is_an_error_that_names_it(tmp_path: Path) -> None:
-    path = write_case(tmp_path, "a", MASKS[0])
-    dataset = CTWindowSparseSDF(str(tmp_path), **NO_CACHE)
-    damage_truncated(path)
-    with pytest.raises(ValueError, match=rf"{LUNG}\.npy: ends before"):
-        dataset[0]
 
 
 @pytest.mark.parametrize("compression", ["none", "auto"])
@@ -219,11 +74,3 @@ def test_a_record_whose_facts_are_none_of_ours_is_named(tmp_path: Path) -> None:
     record.write_text(json.dumps(document))
     with pytest.raises(ShardIntegrityError, match=r"shard-000000\.json: not a shard record"):
         CTWindowSparseSDF(str(manifest))
-
-
-@pytest.mark.parametrize("text", BROKEN, ids=range(len(BROKEN)))
-def test_a_broken_header_of_a_dense_mask_is_named(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "lung.npy"
-    path.write_bytes(wrap(text))
-    with pytest.raises(WindowFileError, match=r"lung\.npy: not a readable \.npy file"):
-        open_dense_mask(path)
