@@ -1,4 +1,4 @@
-"""What a build did, as lines for the terminal and as a JSON document."""
+"""Reports what a build did, as lines for the terminal and as a JSON document."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
@@ -21,7 +21,7 @@ class BuildReport:
         stages: The stages of shards that were looked at, in order. Where they are made one after
             the other, the shards of all but the last are named `<stage>/<key>`.
         built: Shards made.
-        recorded: Shards that lay on disk whole and are on Dagster's record now.
+        recorded: Shards that were complete on disk and are now in Dagster's record.
         failed: Shards, or `catalog` or `manifest`, and why.
         kept: Shards that were done already, of those asked for.
         left: Other shards that are still to be made.
@@ -33,9 +33,9 @@ class BuildReport:
         num_samples: Samples of the shards made.
         rejected: Their rejected items, by reason.
         num_bytes: Bytes of the shards made.
-        seconds: Wall seconds of it all.
+        seconds: Wall-clock seconds of the whole build.
         interrupted: The user stopped it.
-        reclaimed: What became of the sources, where they were to be deleted.
+        reclaimed: Result of the deletion of sources, if requested.
     """
 
     dataset: str
@@ -58,7 +58,7 @@ class BuildReport:
 
     @property
     def did_something(self) -> bool:
-        """Whether there is anything to tell but the error."""
+        """Whether there is anything to report besides the error."""
         return bool(self.built or self.recorded or self.reclaimed.reports)
 
 

@@ -1,4 +1,4 @@
-"""What the command prints: tables and a progress bar for people, JSON for programs."""
+"""Prints tables and a progress bar to the terminal, or one JSON document."""
 
 import json
 import sys
@@ -31,7 +31,7 @@ from medassets.progress import (
 )
 from medassets.reclaim.report import ReclaimReport
 
-# One plain line at most so often when the output is not a terminal.
+# Shortest time between two progress lines when the output is not a terminal.
 _PLAIN_LINE_S = 10.0
 
 
@@ -51,12 +51,12 @@ class Output:
         self.err = Console(stderr=True, soft_wrap=True, highlight=False)
 
     def say(self, text: str) -> None:
-        """Tell a person something; silent with --json."""
+        """Print a line; silent with --json."""
         if not self.as_json:
             self.out.print(text, markup=False)
 
     def warn(self, text: str) -> None:
-        """Tell a person what is wrong, on standard error."""
+        """Print a warning to standard error."""
         self.err.print(text, markup=False)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -80,7 +80,7 @@ class Output:
 def showing_progress(
     output: Output, title: str, total: int, *, noun: str = "sample"
 ) -> Iterator["ProgressView"]:
-    """Show how samples become shards: a bar on a terminal, plain lines elsewhere.
+    """Show progress: a bar on a terminal, plain lines elsewhere.
 
     Args:
         output: The command's output; nothing is shown with --json.
@@ -130,7 +130,7 @@ class ProgressView:
         return sum(done.freed_bytes for done in self.reclaimed)
 
     def finish_shard(self, num_samples: int, note: str) -> None:
-        """Count a finished shard's samples; a line each where there is no bar."""
+        """Count a finished shard's samples; print a line if there is no bar."""
         self.done_before += num_samples
         self._draw(self.done_before, note, always=True)
 

@@ -1,4 +1,4 @@
-"""Runs of this command whose process was killed: Dagster does not notice that by itself."""
+"""Finds runs of this command whose process was killed, which Dagster does not detect."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ def name_process() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def settle_orphans(instance: dg.DagsterInstance) -> list[str]:
+def fail_killed_runs(instance: dg.DagsterInstance) -> list[str]:
     """Report runs as failed whose process on this machine is gone; return their ids.
 
     Without it a killed run stays "started" in the UI permanently, and its partition in progress.
@@ -26,12 +26,12 @@ def settle_orphans(instance: dg.DagsterInstance) -> list[str]:
         tags={LAUNCHED_BY_TAG: "medassets"},
         statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING],
     )
-    settled: list[str] = []
+    failed: list[str] = []
     for run in instance.get_runs(unfinished):
         host, _, pid = run.tags.get(PROCESS_TAG, "").rpartition(":")
         if host == socket.gethostname() and pid.isdigit() and not is_alive(int(pid)):
             instance.report_run_failed(
                 run, f"process {pid} was killed; what was whole is kept, the next build goes on"
             )
-            settled.append(run.run_id)
-    return settled
+            failed.append(run.run_id)
+    return failed

@@ -1,4 +1,4 @@
-"""Deleting sources from the terminal: the question, the runs, and what came of them."""
+"""Deletes sources from the terminal: confirmation, runs and their report."""
 
 import sys
 from collections import Counter
@@ -51,9 +51,9 @@ def ask_for_confirmation(output: Output, dataset: str, *, yes: bool, otherwise: 
 
     Args:
         output: Where the warning goes.
-        dataset: Whose sources.
+        dataset: Dataset whose sources are deleted.
         yes: The user said so on the command line; nothing is asked.
-        otherwise: What happens without the word.
+        otherwise: What happens if the user does not confirm.
     """
     if yes:
         return True
@@ -89,14 +89,14 @@ def reclaim_config(dataset: str, num_workers: int) -> dict[str, dict[str, object
 
 
 def count_excluded(workspace: Workspace) -> dict[str, int]:
-    """Return how many rows of the catalog name a file that is in no shard for good, by reason.
+    """Count the catalog rows whose file is permanently in no shard, by reason.
 
-    Rows of the tables alone, of which there is no file, are not counted.
+    Rows without a file are not counted.
 
     Raises:
         CatalogError: If there is no catalog, or it cannot be read.
     """
-    # Its complaint of a catalog that is not there.
+    # Raises the error for a missing catalog.
     workspace.read_plan()
     with explain_unreadable(workspace.paths.catalog):
         rows = pq.read_table(workspace.paths.catalog, columns=["excluded", "path"])
@@ -107,7 +107,7 @@ def count_excluded(workspace: Workspace) -> dict[str, int]:
 
 
 def list_recorded(session: Session, dataset: str) -> Collection[str]:
-    """Return the shards whose sources Dagster knows to be deleted."""
+    """Return the shards whose deletion of sources is in Dagster's record."""
     return session.instance.get_materialized_partitions(
         asset_key(dataset, VolumeStage.RECLAIMED_SOURCES)
     )
@@ -116,32 +116,32 @@ def list_recorded(session: Session, dataset: str) -> Collection[str]:
 def look_at_done(
     workspace: Workspace, partition_key: str, recorded: Collection[str]
 ) -> ReclaimReport | None:
-    """Return what stays of a shard's sources if a run would have nothing to do; else None.
+    """Return the report of a shard whose sources are already deleted; None if a run is needed.
 
     Args:
         workspace: The dataset.
         partition_key: The shard.
-        recorded: Shards of which Dagster knows it. A kill between deletion and record leaves one
-            out, and the next run makes up for it.
+        recorded: Shards whose deletion is in Dagster's record. A kill between deletion and record
+            leaves one out, and the next run adds it.
     """
     try:
         if partition_key in recorded and is_reclaimed(workspace, partition_key):
-            # Nothing is left that another dataset could claim.
+            # No file is left that another dataset could claim.
             return reclaim_partition(workspace, partition_key, confirmed=False, others=Others())
     except ReclaimError:
-        # The run says what is wrong, and fails for this shard alone.
+        # The run reports the error and fails for this shard only.
         return None
     return None
 
 
 @dataclass
 class Reclaimed:
-    """What became of the sources of several shards.
+    """The result of deletion for several shards.
 
     Attributes:
         reports: One per shard that was looked at.
-        excluded: Rows of the catalog that can be in no shard and name a file, by reason.
-        is_confirmed: Files may be deleted, so that also none must be told.
+        excluded: Rows of the catalog that name a file but cannot be in a shard, by reason.
+        is_confirmed: Files may be deleted, so that a count of zero is reported too.
     """
 
     reports: list[ReclaimReport] = field(default_factory=list)
@@ -160,17 +160,17 @@ class Reclaimed:
 
     @property
     def troubles(self) -> list[str]:
-        """What has to be looked at, with the shard it is about."""
+        """Problems that need attention, each with its shard."""
         return [f"{r.partition_key}: {line}" for r in self.reports for line in r.troubles]
 
     def lines(self) -> list[str]:
-        """Return what a person should know; the last line says what was kept, and why."""
+        """Return the lines for the terminal; the last line says what was kept, and why."""
         if not self.reports and not self.is_confirmed:
             return []
         parts = [f"{count_words(self.num_deleted, 'source')} deleted"]
         parts[0] += f", {format_bytes(self.freed_bytes)} freed"
         if vanished := sum(len(report.vanished) for report in self.reports):
-            parts.append(f"{vanished:,} gone before, by other hands")
+            parts.append(f"{vanished:,} deleted earlier by another program")
         return [f"  {'; '.join(parts)}", self._describe_kept()]
 
     def line(self) -> str:
@@ -178,7 +178,7 @@ class Reclaimed:
         return "; ".join(line.strip() for line in self.lines())
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the same for a program, with every file."""
+        """Return the JSON form, with every file."""
         return {
             "deleted": [d.path for report in self.reports for d in report.deleted],
             "freed_bytes": self.freed_bytes,

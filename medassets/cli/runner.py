@@ -45,11 +45,11 @@ from medassets.reclaim.disk_peak import check_peak
 from medassets.shards.files import read_whole_record
 from medassets.stages import CommonStage, VideoStage, VolumeStage
 
-# Every further shard would meet the same refusal, full disk, or setting that cannot work here.
+# Every further shard would fail in the same way.
 _FATAL = (SourceAccessError, DiskSpaceError, UsageError)
-# One shard's files may be beyond reach; three in a row are a source that is down.
+# One shard's files may be unreachable; three in a row mean that the source is down.
 _MOST_SILENT = 3
-# Ctrl-C at the end of any other job is told at once, of these by the shard's result.
+# Ctrl-C at the end of any other job is reported at once, of these with the shard's result.
 _SHARD_JOBS = ("build", "clip", "process")
 
 
@@ -63,7 +63,7 @@ def build_dataset(session: Session, output: Output, dataset: str, options: Build
     Raises:
         UsageError: If the dataset, a split or a partition is unknown, or the shard size another.
         CatalogError: If there is no catalog and none is to be made.
-        MedassetsError: Whatever else ends a build that has not done anything yet.
+        MedassetsError: Any other error, before the build has done anything.
     """
     start = time.monotonic()
     report = BuildReport(dataset)
@@ -77,7 +77,7 @@ def build_dataset(session: Session, output: Output, dataset: str, options: Build
     except MedassetsError as error:
         if not report.did_something:
             raise
-        # What was built and deleted before must be told, too.
+        # What was built and deleted before must be reported too.
         report.error, code = str(error), exit_code_of(type(error))
     report.seconds = round(time.monotonic() - start, 3)
     tell_report(output, report, options, code)
@@ -151,14 +151,14 @@ class _Build:
         return False
 
     def _make_shards(self, one: Round, selection: Selection, *, named: bool) -> bool:
-        """Run the job once per shard; return False where going on is pointless."""
+        """Run the job once per shard; return False if the next shards would fail in the same way."""
         num_silent = 0
         total = sum(selection.chosen.values())
         stage = one.stages[-1]
         title = f"{self.report.dataset}: {stage}" if named else self.report.dataset
         with showing_progress(self.output, title, total) as progress:
             self.report.reclaimed.reports = progress.reclaimed
-            # Room first: what lies in whole shards already makes it.
+            # Free space first: delete the sources of complete shards.
             for key in selection.kept if self.may_delete else ():
                 self._reclaim(key)
             for key, count in selection.chosen.items():
@@ -255,7 +255,7 @@ class _Build:
 
 
 def _find_forced(one: Round, key: str, options: BuildOptions, selection: Selection) -> list[str]:
-    """Return the stages whose shard is made again though it is whole."""
+    """Return the stages whose shard is rebuilt although it is complete."""
     if options.force:
         return list(one.stages)
     again = [key in selection.again.get(stage, ()) for stage in one.stages]

@@ -1,4 +1,4 @@
-"""Which shards a build makes: what the user asked for, laid over the plan and its states."""
+"""Selects the shards of a build from the user's options, the plan and the shards' states."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,9 +24,9 @@ class BuildOptions:
 
     Attributes:
         stage: This stage of shards only.
-        live: Every stage that there is something of, not only those of a whole build.
+        live: Every stage that has shards, not only those of a whole build.
         delete_sources: Delete the sources of each shard that is proven to hold them.
-        yes: Do not ask whether that is meant.
+        yes: Do not ask for confirmation.
     """
 
     splits: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ class Selection:
 
 
 def check_options(workspace: Workspace, options: BuildOptions) -> None:
-    """Refuse what cannot work before the source is asked for anything.
+    """Refuse options that cannot work, before the source is accessed.
 
     Raises:
         UsageError: If a split is unknown, a partition is no partition key, or the plan was made
@@ -193,7 +193,7 @@ def _select(workspace: Workspace, session: Session, options: BuildOptions) -> Se
     recorded = session.recorded(workspace, list(plan.partitions))
     states = shard_states(workspace, recorded)
     wanted = options.states()
-    # A stale shard whose rebuild failed is as much a failed one as a shard that never was.
+    # A stale shard whose rebuild failed counts as failed, like a shard that was never built.
     tried = set(recorded.failed) if options.failed else set()
     asked = _cut(asked, plan.partitions, options)
     again = set(find_transient_rejections(workspace, states)) if options.failed else set[str]()
@@ -257,7 +257,7 @@ def parse_partitions(text: str | None, planned: list[str]) -> list[str]:
 def _parse_ranges(text: str) -> dict[str, tuple[str, int, int]]:
     parts = [part for part in text.replace(" ", "").split(",") if part]
     if not parts:
-        # An empty variable of a script must not mean all.
+        # An empty variable in a script must not select all shards.
         what = "expected keys or ranges such as valid-000000,train-000003..train-000009"
         raise UsageError(field="--partitions", what=what)
     return {part: _parse_range(part) for part in parts}

@@ -13,11 +13,9 @@ from typing import Any
 import dagster as dg
 import sqlalchemy.exc
 import yaml
-from dagster._core.instance.ref import InstanceRef
-from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
 from medassets.assets.keys import asset_key
-from medassets.cli.killed_runs import PROCESS_TAG, name_process, settle_orphans
+from medassets.cli.killed_runs import PROCESS_TAG, fail_killed_runs, name_process
 from medassets.cli.run_result import RunResult, hearing_interrupts, read_result
 from medassets.components.loading import LoadedDatasets
 from medassets.datasets.kind import DatasetKind
@@ -49,7 +47,7 @@ _LOCK_NAME = ".opening.lock"
 
 
 def ensure_dagster_home() -> Path:
-    """Return the instance's folder, made with our `dagster.yaml` where there is none.
+    """Return the instance's folder; create it with the shipped `dagster.yaml` if it is missing.
 
     `DAGSTER_HOME` of the environment wins; the variable is set for this process and its children.
 
@@ -100,10 +98,10 @@ class Session:
         home = ensure_dagster_home()
         try:
             with lock_file(home / _LOCK_NAME):
-                instance = dg.DagsterInstance.from_ref(
-                    InstanceRef.from_dir(str(home), overrides=_NO_CAPTURE)
-                )
-                settle_orphans(instance)
+                # Of the public ways to open a persistent instance only this one takes overrides;
+                # with a folder given, it makes nothing temporary.
+                instance = dg.DagsterInstance.local_temp(str(home), overrides=_NO_CAPTURE)
+                fail_killed_runs(instance)
                 return instance
         except (dg.DagsterError, yaml.YAMLError) as error:
             raise UsageError(
@@ -148,13 +146,13 @@ class Session:
         return list_build_stages(self.loaded.datasets[dataset].spec)
 
     def live_stages(self, dataset: str, *, on_record: bool = True) -> list[str]:
-        """Return the stages that there is something to say of; the one to train on is first.
+        """Return the stages that commands report on; the one to train on is first.
 
-        They are those of a whole build, and others of which there are shards.
+        They are those of a whole build, and others that have shards.
 
         Args:
             dataset: Its name.
-            on_record: Whether those on Dagster's record alone count, too.
+            on_record: Whether stages with entries only in Dagster's record count.
 
         Raises:
             UsageError: If it is not declared, or its declaration is broken.
@@ -178,7 +176,7 @@ class Session:
         return bool(recorded.materialized or recorded.failed)
 
     def workspace(self, dataset: str, stage: str = "") -> Workspace:
-        """Return where a dataset's bytes come from, wait and end, as its assets see it."""
+        """Return the workspace of a dataset, as its assets open it."""
         resource = build_resources()["workspace"]
         return resource.open(self.kind(dataset, stage))
 
@@ -195,10 +193,9 @@ class Session:
         with _storage_trouble_explained():
             statuses = self.instance.get_status_by_partition(asset, keys, definition)
             materialized = self.instance.get_materialized_partitions(asset)
-        by_status: dict[Any, set[str]] = {}
-        for key, status in (statuses or {}).items():
-            by_status.setdefault(status, set()).add(key)
-        failed = by_status.get(AssetPartitionStatus.FAILED, set())
+        # Dagster exports the function but not the enum of what it returns.
+        found = (statuses or {}).items()
+        failed = {key for key, status in found if status is not None and status.value == "FAILED"}
         return Recorded(materialized=materialized, failed=failed)
 
     def run(
@@ -233,7 +230,7 @@ class Session:
 
 @contextmanager
 def _storage_trouble_explained() -> Iterator[None]:
-    """Name the instance when its database cannot be used: most often its disk is full."""
+    """Name the instance when its database cannot be used; the usual cause is a full disk."""
     try:
         yield
     except sqlalchemy.exc.OperationalError as error:

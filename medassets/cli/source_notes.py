@@ -1,4 +1,4 @@
-"""What the catalog says of the source, in words: what is left out, and what cannot be used."""
+"""Explains which rows of the source are excluded or unusable, and what to do."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from medassets.storage.arrow import kernels
 _NUM_REASONS = 3
 _NUM_SHOWN = 3
 _MOST_READ = 10_000
-# So far details of one sort begin alike.
+# Details of one kind have the same first characters.
 _SORT_LETTERS = 16
 _AGAIN = "copy the file again from where it was made"
 _REMEDIES = {
@@ -79,13 +79,13 @@ def explain_empty(workspace: Workspace, table: pa.Table, *, num_held: int) -> st
 
 
 def _choose_example(details: Sequence[str]) -> str:
-    """Return the first detail of the sort that is most frequent: one reason may have several."""
+    """Return the first detail of the most frequent kind; one reason may have several kinds."""
     sorts = [detail.partition(": ")[2][:_SORT_LETTERS] for detail in details]
     return details[sorts.index(Counter(sorts).most_common(1)[0][0])]
 
 
 def find_table_problems(kind: DatasetKind, table: pa.Table) -> "TableProblems":
-    """Return the rows of the source's tables that were passed over.
+    """Return the rows of the source's tables that were skipped.
 
     Args:
         kind: The dataset.
@@ -100,7 +100,7 @@ def find_table_problems(kind: DatasetKind, table: pa.Table) -> "TableProblems":
 
 @dataclass(frozen=True)
 class TableProblems:
-    """Rows of `info.csv` that say nothing usable.
+    """Rows of `info.csv` that cannot be used.
 
     Attributes:
         count: How many.
@@ -111,7 +111,7 @@ class TableProblems:
     first: Sequence[str] = ()
 
     def lines(self) -> list[str]:
-        """Return what a person should know; nothing if all rows could be used."""
+        """Return the lines for the terminal; empty if all rows could be used."""
         if not self.count:
             return []
         shown = [f"    {problem}" for problem in self.first[:_NUM_SHOWN]]
@@ -128,5 +128,5 @@ class TableProblems:
         ]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the same for a program."""
+        """Return the JSON form."""
         return {"count": self.count, "first": list(self.first)}

@@ -10,8 +10,8 @@ from types import ModuleType
 
 import dagster as dg
 import yaml
-from dagster._check import CheckError
 from dagster.components.core.component_tree import ComponentTreeException
+from dagster_shared.check import CheckError
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -29,7 +29,7 @@ from medassets.specs import DatasetSpec
 
 __all__ = ["Declared", "LoadedDatasets", "Problem", "load_datasets"]
 
-# A component may be anybody's code; whatever it raises must not hurt the other declarations.
+# A component may be third-party code; its errors must not affect the other declarations.
 _TROUBLE = (
     ComponentTreeException,
     dg.DagsterError,
@@ -80,7 +80,7 @@ class LoadedDatasets:
 
 
 def load_datasets(folders: Iterable[Path]) -> LoadedDatasets:
-    """Load every `defs.yaml` below the folders; a broken one does not hurt the others.
+    """Load every `defs.yaml` below the folders; a broken one does not affect the others.
 
     Args:
         folders: Folders of declarations; a missing one is a problem, too.

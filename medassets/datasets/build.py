@@ -25,11 +25,11 @@ class StageReport:
     """What `stage_partition` did.
 
     Attributes:
-        num_files: Files of the partition that lie in staging, checked.
+        num_files: Checked files of the partition in staging.
         num_bytes: Their bytes.
-        rejected: Sample key to the reason why its file could not be had.
+        rejected: Sample key to the reason why its file is not available.
         needed: False if the shard is already whole, so that nothing was fetched.
-        left: Why the files were left to the making of the shard, empty if they were not.
+        left: Why the files are fetched while the shard is built; empty if they were staged.
     """
 
     num_files: int
@@ -46,7 +46,7 @@ def plan_shard(
     num_workers: int = 0,
     force: bool = False,
 ) -> ShardWork:
-    """Describe the making of one shard; reads the partition's own catalog rows, fetches nothing.
+    """Plan the build of one shard; reads the partition's own catalog rows, fetches nothing.
 
     Args:
         workspace: The dataset.
@@ -63,7 +63,7 @@ def plan_shard(
     items = tuple(workspace.read_partition(partition_key))
     today = plan_fingerprint(kind.fingerprint(), rows_fingerprint(items))
     stage = _checking_sources(workspace, partition_key, _naming_rows(workspace.stage))
-    # What a whole shard was made of may be gone.
+    # The sources of a complete shard may have been deleted.
     needed = force or read_whole_record(workspace.paths, partition_key, today) is None
     if needed:
         check_sources_kept(workspace, partition_key)
@@ -87,10 +87,10 @@ def plan_shard(
 
 
 def check_sources_kept(workspace: Workspace, partition_key: str) -> None:
-    """Refuse to make a shard again that holds what is nowhere else any more.
+    """Refuse to rebuild a shard that holds the only copy of its data.
 
     Raises:
-        ReclaimError: If sources of it were deleted, by us or by others.
+        ReclaimError: If some of its sources were deleted.
     """
     journal = ReclaimJournal.read(workspace.paths.reclaim_journal(partition_key))
     # A run that was killed between note and deletion left the file where it was; others came back.

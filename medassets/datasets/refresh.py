@@ -1,4 +1,4 @@
-"""The catalog: what the source holds today, laid into a plan that only grows."""
+"""The catalog: what the source holds today, arranged in a plan that only grows."""
 
 import json
 from collections.abc import Callable, Collection, Mapping
@@ -35,7 +35,7 @@ class CatalogDraft:
         plan: Its plan.
         previous_plan: Plan of the catalog it grew from, None for the first one.
         source_uri: Where the rows come from.
-        revision: Revision the source stands at now.
+        revision: Current revision of the source.
         partitions_name: Dynamic partitions definition that takes the plan's keys.
         settings: What decides a sample's split or place; kept from the first plan on.
     """
@@ -77,19 +77,19 @@ def draft_catalog(
         UsageError: If it was made with other settings.
         SpecError: If the source is the dataset's own output.
         SourceAccessError: If the source refuses access.
-        SourceUnavailableError: If the source stays silent.
+        SourceUnavailableError: If the source does not respond.
     """
     spec = workspace.kind.spec
     revision = workspace.source.resolve_revision()
     with open_previous(workspace.paths.catalog) as stored:
         previous = stored.read_keys() if stored is not None else None
-        decided = settle_settings(
+        decided = resolve_settings(
             workspace, previous.schema if previous is not None else None, settings or {}
         )
         rows = workspace.kind.read_rows(
             workspace.source,
             revision=revision,
-            # Held no longer than the call: of a million clips it is half a GB.
+            # Released after the call: it takes half a GB for a million clips.
             previous=stored.read_slim() if stored is not None else None,
             settings=decided,
         )
@@ -122,16 +122,16 @@ def draft_catalog(
 
 
 def check_settings(workspace: Workspace, asked: Mapping[str, Any]) -> None:
-    """Refuse settings that a refresh would refuse, before the source is asked for anything.
+    """Refuse settings that a refresh would refuse, before the source is accessed.
 
     Raises:
-        UsageError: See `settle_settings`.
+        UsageError: See `resolve_settings`.
     """
     with open_previous(workspace.paths.catalog) as stored:
-        settle_settings(workspace, stored.file.schema_arrow if stored is not None else None, asked)
+        resolve_settings(workspace, stored.file.schema_arrow if stored is not None else None, asked)
 
 
-def settle_settings(
+def resolve_settings(
     workspace: Workspace, previous: pa.Schema | None, asked: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the settings of the plan: those it was made with, or for a first one those asked for.
@@ -139,7 +139,7 @@ def settle_settings(
     Args:
         workspace: The dataset.
         previous: Schema of the catalog that the plan grows from.
-        asked: What the user wants.
+        asked: Settings that the user gave.
 
     Raises:
         UsageError: If others are asked for than the plan was made with, or the kind has none of
@@ -171,7 +171,7 @@ def _locator(workspace: Workspace) -> Callable[[str], bool] | None:
 
 
 def _with_file_stats(rows: pa.Table, source: Source) -> pa.Table:
-    """Add size and mtime: without a revision they alone tell that a file is another one."""
+    """Add size and mtime: without a revision, only they show that a file was replaced."""
     paths = rows["path"].to_pylist()
     wanted = zip(paths, rows["excluded"].to_pylist(), strict=True)
     planned = dict.fromkeys(p for p, excluded in wanted if excluded is None)
@@ -183,7 +183,7 @@ def _with_file_stats(rows: pa.Table, source: Source) -> pa.Table:
 
 
 def publish_catalog(paths: DatasetPaths, draft: CatalogDraft) -> None:
-    """Write a catalog, unless another refresh was quicker.
+    """Write a catalog, unless another refresh wrote one first.
 
     A catalog that already says the same is left as it is.
 
@@ -207,7 +207,7 @@ def publish_catalog(paths: DatasetPaths, draft: CatalogDraft) -> None:
 
 
 def _check_not_reclaimed(paths: DatasetPaths, current: CatalogPlan, plan: CatalogPlan) -> None:
-    """Refuse to lay more samples into a shard that cannot be made again."""
+    """Refuse to add samples to a shard that cannot be rebuilt."""
     for key, count in current.partitions.items():
         if plan.partitions.get(key) == count:
             continue

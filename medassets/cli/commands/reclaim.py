@@ -37,7 +37,9 @@ _MOST_FILES = 1000
 )
 @click.option("--delete-sources", is_flag=True, help="Delete; asks for the word DELETE.")
 @click.option("--yes", is_flag=True, help="With --delete-sources: do not ask.")
-@click.option("--num-workers", type=click.IntRange(0), default=0, help="Threads; 0: one per core.")
+@click.option(
+    "--num-workers", type=click.IntRange(0), default=0, help="Threads; 0 means one per core."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     dataset: str,
@@ -50,8 +52,8 @@ def command(
 ) -> int:
     """List the source files of DATASET that are in whole shards, and with --delete-sources delete them.
 
-    A file goes only after every sample of it was made again and equals what the shard holds on disk,
-    byte by byte, and while it still has the size and time it was converted from.
+    A file is deleted only after each of its samples was made again and equals the sample in the
+    shard byte by byte, and only if its size and time did not change since it was converted.
     """
     output, session = Output(as_json), Session()
     if not delete_sources:
@@ -66,7 +68,7 @@ def command(
     except MedassetsError as error:
         if not deletion.found.reports:
             raise
-        # What was deleted before must be told, too.
+        # What was deleted before must be reported too.
         deletion.error, deletion.code = str(error), exit_code_of(type(error))
     deletion.tell()
     return deletion.code
@@ -132,7 +134,7 @@ class _Deletion:
         num_workers: Threads that compare.
         found: What became of them; confirmed from the start if the command line says so.
         code: Exit code; that of the first thing that failed.
-        error: What ended it before every shard had its turn.
+        error: Error that stopped the command before the last shard.
         interrupted: The user stopped it.
     """
 
@@ -186,8 +188,8 @@ class _Deletion:
     def _refresh(self, workspace: Workspace) -> bool:
         """Take over what tables and files say today; return whether that went well.
 
-        Afterwards nobody can: a shard whose sources are gone is never made again. What a limit
-        holds stays held, for planning is the business of a build.
+        Later it is not possible: a shard whose sources were deleted is never rebuilt. Rows that a
+        limit holds stay held; only a build plans them.
         """
         limit = sum(workspace.read_plan().partitions.values())
         config = {f"{self.dataset}__catalog": {"limit": limit}}

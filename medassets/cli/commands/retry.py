@@ -1,4 +1,4 @@
-"""`medassets retry`: the shards whose last try failed, or lost samples to the machine."""
+"""`medassets retry`: rebuilds shards that failed, are lost, or lack samples because of a transient failure."""
 
 import click
 
@@ -10,14 +10,16 @@ from medassets.cli.session import Session
 
 @click.command(name="retry")
 @click.argument("dataset")
-@click.option("--stage", default="", help="This stage of shards; without it, all there are.")
-@click.option("--num-workers", type=click.IntRange(0), default=0, help="Threads; 0: one per core.")
+@click.option("--stage", default="", help="Only this stage of shards.  [default: all]")
+@click.option(
+    "--num-workers", type=click.IntRange(0), default=0, help="Threads; 0 means one per core."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(dataset: str, stage: str, num_workers: int, *, as_json: bool) -> int:
-    """Try the failed and lost shards of DATASET again, of every stage that was ever begun.
+    """Retry the failed and lost shards of DATASET, in every stage that has shards.
 
-    And those that lack samples for what may pass: a decoder hung or was killed, or the system did
-    not let a file be read.
+    Also rebuilds shards that lack samples because of a transient failure: a decoder that hung or
+    was killed, or a file that the system could not read.
     """
     options = BuildOptions(
         num_workers=num_workers, failed=True, refresh=False, stage=stage, live=True

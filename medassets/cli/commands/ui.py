@@ -15,6 +15,9 @@ from typing import NoReturn
 import click
 import dagster as dg
 import uvicorn
+
+# No public API makes the context that `create_app_from_workspace_process_context` needs, and the
+# command `dagster-webserver` cannot put the guard before its application.
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster_webserver.app import create_app_from_workspace_process_context
@@ -32,7 +35,7 @@ _DAEMON_STOP_S = 20.0
 
 @click.command(name="ui")
 @click.option("--port", type=click.IntRange(0, 65535), default=3000, help="0 takes a free one.")
-@click.option("--read-only", is_flag=True, help="Refuse every change; starts no daemon.")
+@click.option("--read-only", is_flag=True, help="Refuse every change; start no daemon.")
 @click.option("--no-daemon", is_flag=True, help="Another one serves this instance already.")
 def command(port: int, *, read_only: bool, no_daemon: bool) -> int:
     """Open the Dagster UI at http://127.0.0.1:3000, with the daemon that runs what it queues.
