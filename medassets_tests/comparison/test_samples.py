@@ -7,17 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medassets.comparison.recipes import read_recipe
 from medassets.comparison.samples import CompareSettings, Comparison, compare_pair
-from medassets.comparison.studies import choose_pairs, match_studies
+from medassets.comparison.studies import match_studies
 from medassets.comparison.tars import read_tar_set
-from medassets.comparison.values import Tolerance, compare_stream, compare_values
-from medassets.errors import SampleRejectedError
-from medassets.specs import PRESETS
 from medassets.storage.buffers import BufferPool
 from medassets.tars.lists import FoundShard
 from medassets.testing.phantoms import make_chest_phantom
-from medassets.volumes.files.array_files import open_npy_array
 from medassets_tests.small_shards import pack_tar
 
 SHAPE = (15, 17, 19)
@@ -88,48 +83,6 @@ def test_figures_are_those_of_numpy(tmp_path: Path) -> None:
     assert found.values.share == np.mean(difference != 0)
     assert found.values.largest == difference.max()
     assert found.values.mean == pytest.approx(difference.mean(), rel=1e-12)
-
-
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_arrays_longer_than_a_piece_are_compared_to_their_end(tmp_path: Path, order: Any) -> None:
-    right = np.random.default_rng(1).normal(size=(70, 80, 90)).astype(np.float16)
-    wrong = right.copy()
-    wrong[-1, -1, -1] += np.float16(1)
-    wrong[0, 1, 2] += np.float16(1)
-    path = tmp_path / "a.npy"
-    np.save(path, np.asarray(wrong, order=order))
-    with open_npy_array(path) as stream:
-        found = compare_stream(stream, right, tolerance=Tolerance(steps=1))
-    assert (found.num_values, found.num_differing, found.num_beyond) == (right.size, 2, 2)
-
-
-def test_steps_are_counted_over_zero_and_what_is_not_finite_is_wrong() -> None:
-    tiny, half = np.float16(6e-8), np.float16
-    expected = np.array([0.0, -0.0, tiny, 65504, 1.0, 1.0, 1.0, 1.0], np.float16)
-    values = np.array([-0.0, 0.0, -tiny, np.inf, np.nan, 1.001, 1.002, 1.0], np.float16)
-    found = compare_values(values, expected, tolerance=Tolerance(steps=1))
-    assert found.num_not_finite == 2
-    assert found.num_differing == 5
-    # -tiny is two steps from tiny, 1.002 two from 1.
-    assert found.num_beyond == 4
-    assert found.largest == float(half(1.002)) - 1
-    assert compare_values(values[5:], expected[5:], tolerance=Tolerance(steps=2)).num_beyond == 0
-
-
-def test_a_difference_passes_by_steps_or_by_itself() -> None:
-    expected = np.array([0.0, 0.001, 0.9], np.float16)
-    values = expected + np.float16(0.0002)
-    values[2] = np.nextafter(expected[2], np.float16(2))
-    assert compare_values(values, expected, tolerance=Tolerance(steps=1)).num_beyond == 2
-    both = Tolerance(steps=1, difference=0.0003)
-    assert compare_values(values, expected, tolerance=both).num_beyond == 0
-    assert compare_values(values, expected, tolerance=Tolerance(0, 0.0003)).num_beyond == 1
-
-
-def test_empty_values_have_no_mean() -> None:
-    nothing = np.zeros(0, np.float16)
-    found = compare_values(nothing, nothing, tolerance=Tolerance(steps=0))
-    assert (found.share, found.mean, str(found)) == (0, 0, "all values equal")
 
 
 @pytest.mark.parametrize(
@@ -205,92 +158,3 @@ def test_members_are_compared_byte_for_byte(tmp_path: Path) -> None:
 def test_two_members_for_one_role_are_named(tmp_path: Path) -> None:
     (difference,) = compare(tmp_path, cls=LABELS).differences
     assert "could both be the labels" in difference
-
-
-def test_the_rule_of_the_user_counts_before_those_of_the_jsons() -> None:
-    none, table = {"hu": {"rule": "none"}}, {"hu": {"rule": "table"}}
-    cases: list[tuple[dict[str, Any], dict[str, Any], Any, str]] = [
-        ({}, {}, None, "table"),
-        (none, table, None, "none"),
-        ({}, none, None, "none"),
-        (none, none, "table", "table"),
-        ({"hu": None}, {"hu": []}, None, "table"),
-    ]
-    for facts, original, said, rule in cases:
-        recipe = read_recipe(facts, original, shape=(1, 2, 3), hu_rule=said)
-        assert (recipe.hu_rule, recipe.preset) == (rule, PRESETS["ct_clip"])
-        # 0.49 HU: float32 positions of scripts that state no preset.
-        assert recipe.tolerance == Tolerance(steps=1, difference=2**-11)
-
-
-def test_a_preset_that_was_replaced_takes_the_shape_of_the_sample() -> None:
-    stated = {"preset": "ct_clip", "spacing_mm": [1, 2, 3], "scale": 500, "pad_value": 0}
-    recipe = read_recipe({"preprocessing": stated}, {}, shape=(5, 7, 11), hu_rule="none")
-    assert recipe.preset is not None
-    assert (recipe.preset.shape, recipe.preset.spacing_mm) == ((5, 7, 11), (1.0, 2.0, 3.0))
-    assert recipe.tolerance == Tolerance(steps=1)
-    with pytest.raises(SampleRejectedError, match="is no preset"):
-        read_recipe({"preprocessing": "x"}, {}, shape=(5, 7, 11), hu_rule="none")
-
-
-@pytest.mark.parametrize(
-    ("facts", "words"),
-    [
-        (b"", "has no .json"),
-        (b"{", ".json: "),
-        (b"[]", ".json: expected an object"),
-        (b'{"study_id": "\\u001b[2J"}', "study_id: expected a name"),
-        (b'{"study_id": ["a"]}', "study_id: expected a name"),
-        (b"{}", "gives no study_id"),
-    ],
-)
-def test_a_sample_whose_study_is_not_known_is_named(
-    tmp_path: Path, facts: bytes, words: str
-) -> None:
-    found = read_tar_set([pack(tmp_path / "a.tar", facts, b"x", key="k\x1b")])
-    (problem,) = found.problems
-    assert words in str(problem)
-    assert str(problem).startswith(f"{tmp_path}/a.tar: k\\x1b: ")
-    assert not found.samples
-
-
-def test_tars_that_are_none_are_named(tmp_path: Path) -> None:
-    (tmp_path / "empty.tar").write_bytes(b"")
-    (tmp_path / "folder.tar").mkdir()
-    pack_tar(tmp_path / "nothing.tar", {})
-    names = ("empty", "folder", "nothing", "gone")
-    found = read_tar_set([FoundShard(tmp_path / f"{name}.tar") for name in names])
-    assert [str(problem).partition(": ")[2].split(" (")[0] for problem in found.problems] == [
-        "ends at byte 0 without an end mark: cut off",
-        "cannot be read",
-        "contains no sample",
-        "does not exist",
-    ]
-
-
-def test_a_key_that_occurs_twice_is_named(tmp_path: Path) -> None:
-    samples = [("0", {"json": json.dumps({"study_id": study}).encode()}) for study in "ab"]
-    pack_tar(tmp_path / "a.tar", samples)
-    found = read_tar_set([FoundShard(tmp_path / "a.tar")])
-    assert [sample.study_id for sample in found.samples] == ["a", "b"]
-    assert [problem.what for problem in found.problems] == ["this key is there 2 times"]
-
-
-def test_chosen_pairs_are_spread_and_seeded(tmp_path: Path) -> None:
-    shards = []
-    for tar in range(5):
-        studies = [json.dumps({"study_id": f"{tar}-{n}"}).encode() for n in range(4)]
-        pack_tar(tmp_path / f"{tar}.tar", {str(n): {"json": s} for n, s in enumerate(studies)})
-        shards.append(FoundShard(tmp_path / f"{tar}.tar"))
-    samples = read_tar_set(shards).samples
-    pairs = match_studies(samples, samples).pairs
-    for number in (1, 5, 7, 19, 20, 99):
-        chosen = choose_pairs(pairs, number, seed=3)
-        assert chosen == choose_pairs(pairs, number, seed=3)
-        assert len(chosen) == min(number, 20)
-        counts = np.bincount([int(pair.preprocessed.study_id[0]) for pair in chosen], minlength=5)
-        assert counts.max() - counts.min() <= 1
-        places = [pairs.index(pair) for pair in chosen]
-        assert places == sorted(set(places))
-    assert len({choose_pairs(pairs, 1, seed=seed)[0].preprocessed.place for seed in range(9)}) > 3
-    assert choose_pairs(pairs, None, seed=0) == pairs

@@ -1,5 +1,4 @@
 import hashlib
-import io
 import json
 import os
 import resource
@@ -15,7 +14,6 @@ import pytest
 
 from medassets.errors import (
     DiskSpaceError,
-    ForeignFileError,
     Reason,
     SampleRejectedError,
     ShardIntegrityError,
@@ -26,40 +24,18 @@ from medassets.samples import Encoded, EncodedSample, SourceItem, StagedFile, ea
 from medassets.shards import writer
 from medassets.shards.files import read_whole_record
 from medassets.shards.record import ShardRecord
-from medassets.shards.writer import ShardWork, ensure_shard
+from medassets.shards.writer import ensure_shard
 from medassets.storage.paths import DatasetPaths
+from medassets_tests.shards.works import (
+    KEY,
+    MakeWork,
+    count_encoded,
+    encode_one,
+    fail_at,
+    read_files,
+)
 
-MakeWork = Callable[..., ShardWork]
-KEY = "train-000000"
 PINNED = "8bb41f1c985902d229ec00a4fa1ae27afca6ec314692849d7ed5cc22de63b30a"
-
-
-def _files(paths: DatasetPaths) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in sorted(paths.split_folder("train").iterdir())}
-
-
-def _encode_one(work: ShardWork, item: SourceItem, staged: StagedFile) -> EncodedSample:
-    (encoded,) = work.encode([item], staged)
-    if isinstance(encoded, SampleRejectedError):
-        raise encoded
-    return encoded
-
-
-def _counting(work: ShardWork, calls: list[str]) -> ShardWork:
-    def encode(items: Sequence[SourceItem], staged: StagedFile) -> Sequence[Encoded]:
-        calls.extend(item.key for item in items)
-        return work.encode(items, staged)
-
-    return replace(work, encode=encode)
-
-
-def _failing_at(work: ShardWork, key: str, error: Exception) -> ShardWork:
-    def encode(items: Sequence[SourceItem], staged: StagedFile) -> Sequence[Encoded]:
-        if key in [item.key for item in items]:
-            raise error
-        return work.encode(items, staged)
-
-    return replace(work, encode=encode)
 
 
 @contextmanager
@@ -88,7 +64,7 @@ def test_a_shard_holds_its_samples_and_says_what_it_lacks(
     data = paths.shard(KEY).read_bytes()
     assert record.size_bytes == len(data)
     assert record.sha256 == hashlib.sha256(data).hexdigest()
-    assert sorted(_files(paths)) == ["shard-000000.json", "shard-000000.tar"]
+    assert sorted(read_files(paths)) == ["shard-000000.json", "shard-000000.tar"]
 
 
 def test_the_bytes_of_a_tiny_shard_are_pinned(paths: DatasetPaths, make_work: MakeWork) -> None:
@@ -113,14 +89,14 @@ def test_bytes_do_not_depend_on_workers_or_order_of_completion(
 
         paths = DatasetPaths(tmp_path / str(num_workers), "tiny")
         ensure_shard(paths, replace(work, encode=each_item(encode)))
-        found.append(_files(paths))
+        found.append(read_files(paths))
     assert found[0] == found[1] == found[2]
 
 
 def test_a_whole_shard_is_adopted_without_work(paths: DatasetPaths, make_work: MakeWork) -> None:
     first = ensure_shard(paths, make_work())
     calls: list[str] = []
-    second = ensure_shard(paths, _counting(make_work(), calls))
+    second = ensure_shard(paths, count_encoded(make_work(), calls))
     assert second.adopted
     assert second.record == first.record
     assert calls == []
@@ -131,7 +107,7 @@ def test_a_shard_that_is_not_whole_is_made_again(
     paths: DatasetPaths, make_work: MakeWork, damage: str
 ) -> None:
     ensure_shard(paths, make_work())
-    good, work = _files(paths), make_work()
+    good, work = read_files(paths), make_work()
     shard, record = paths.shard(KEY), paths.record(KEY)
     if damage == "shorter":
         os.truncate(shard, 5120)
@@ -147,130 +123,16 @@ def test_a_shard_that_is_not_whole_is_made_again(
     if damage == "other plan":
         assert read_whole_record(paths, KEY, "another") is not None
     else:
-        assert _files(paths) == good
-
-
-@pytest.mark.parametrize("is_readable", [True, False])
-def test_a_tar_that_no_record_describes_is_not_replaced_by_other_bytes(
-    paths: DatasetPaths, make_work: MakeWork, is_readable: bool
-) -> None:
-    """A tar with the same keys as the plan, packed by another tool, and one that is no tar."""
-    shard = paths.shard(KEY)
-    shard.parent.mkdir(parents=True)
-    shard.write_bytes(b"not a tar")
-    if is_readable:
-        with tarfile.open(shard, "w") as tar:
-            for item in make_work().items:
-                tar.addfile(tarfile.TarInfo(f"{item.key}.txt"))
-    before = shard.read_bytes()
-    for _ in range(2):
-        with pytest.raises(
-            ForeignFileError, match=r"shard-000000\.tar: .*is not replaced; move it"
-        ):
-            ensure_shard(paths, make_work())
-        assert shard.read_bytes() == before
-        assert not paths.record(KEY).exists()
-    shard.unlink()
-    assert not ensure_shard(paths, make_work()).adopted
-
-
-@pytest.mark.parametrize("content", [b"{}", b"notes", b'{"dataset": "other"}'])
-def test_a_foreign_file_under_the_name_of_a_record_is_not_replaced(
-    paths: DatasetPaths, make_work: MakeWork, content: bytes
-) -> None:
-    record = paths.record(KEY)
-    record.parent.mkdir(parents=True)
-    record.write_bytes(content)
-    with pytest.raises(ForeignFileError, match=r"shard-000000\.json: this was not made by"):
-        ensure_shard(paths, make_work())
-    assert _files(paths) == {record.name: content}
-
-
-def test_a_tar_with_more_samples_than_its_record_is_not_replaced(
-    paths: DatasetPaths, make_work: MakeWork
-) -> None:
-    ensure_shard(paths, make_work())
-    with tarfile.open(paths.shard(KEY), "a") as tar:
-        member = tarfile.TarInfo("mine.txt")
-        member.size = 20_000
-        tar.addfile(member, io.BytesIO(bytes(member.size)))
-    before = _files(paths)
-    with pytest.raises(ShardIntegrityError, match="holds mine, which today's plan puts elsewhere"):
-        ensure_shard(paths, make_work())
-    assert _files(paths) == before
-
-
-@pytest.mark.parametrize("name", ["shard", "record"])
-def test_a_link_under_the_name_of_a_shard_is_not_replaced(
-    tmp_path: Path, paths: DatasetPaths, make_work: MakeWork, name: str
-) -> None:
-    ensure_shard(paths, make_work())
-    path: Path = getattr(paths, name)(KEY)
-    path.rename(tmp_path / "elsewhere")
-    path.symlink_to(tmp_path / "elsewhere")
-    assert ensure_shard(paths, make_work()).adopted
-    with pytest.raises(ForeignFileError, match=rf"{path.name}: this was not made by"):
-        ensure_shard(paths, make_work(plan_fingerprint="another"))
-    assert path.is_symlink()
+        assert read_files(paths) == good
 
 
 def test_force_makes_a_whole_shard_again(paths: DatasetPaths, make_work: MakeWork) -> None:
     ensure_shard(paths, make_work())
-    good = _files(paths)
+    good = read_files(paths)
     calls: list[str] = []
-    assert not ensure_shard(paths, replace(_counting(make_work(), calls), force=True)).adopted
+    assert not ensure_shard(paths, replace(count_encoded(make_work(), calls), force=True)).adopted
     assert len(calls) == 11
-    assert _files(paths) == good
-
-
-def test_a_failed_run_goes_on_after_its_last_whole_sample(
-    tmp_path: Path, paths: DatasetPaths, make_work: MakeWork
-) -> None:
-    with pytest.raises(RuntimeError, match="out of luck"):
-        ensure_shard(paths, _failing_at(make_work(), "a_008", RuntimeError("out of luck")))
-    calls: list[str] = []
-    result = ensure_shard(paths, _counting(make_work(), calls))
-    assert result.resumed == 8
-    assert sorted(calls) == ["a_008", "a_009", "a_010", "a_011"]
-    undisturbed = DatasetPaths(tmp_path / "undisturbed", "tiny")
-    ensure_shard(undisturbed, make_work())
-    assert _files(paths) == _files(undisturbed)
-
-
-@pytest.mark.parametrize("place", ["content", "header", "padding", "ledger", "short", "no tar"])
-def test_a_doubtful_partial_is_found_and_made_again(
-    tmp_path: Path, paths: DatasetPaths, make_work: MakeWork, place: str
-) -> None:
-    with pytest.raises(RuntimeError, match="out of luck"):
-        ensure_shard(paths, _failing_at(make_work(), "a_008", RuntimeError("out of luck")))
-    folder = paths.split_folder("train")
-    tar, ledger = folder / ".shard-000000.tar.partial", folder / ".shard-000000.ledger"
-    target = ledger if place == "ledger" else tar
-    data = bytearray(target.read_bytes())
-    # The third sample begins at 2 * (3 headers, 3040..3072 and 18 bytes of content in blocks).
-    offsets = {"content": 2 * 5632 + 600, "header": 2 * 5632 + 5, "padding": 2 * 5632 + 3583}
-    if place == "short":
-        os.truncate(target, 2 * 5632 + 700)
-    elif place == "no tar":
-        target.unlink()
-    else:
-        data[offsets.get(place, len(data) // 2)] ^= 1
-        target.write_bytes(data)
-    calls: list[str] = []
-    result = ensure_shard(paths, _counting(make_work(), calls))
-    assert "a_011" in calls
-    assert result.resumed == (0 if place == "no tar" else 2) or place == "ledger"
-    undisturbed = DatasetPaths(tmp_path / "undisturbed", "tiny")
-    ensure_shard(undisturbed, make_work())
-    assert _files(paths) == _files(undisturbed)
-
-
-def test_a_partial_of_another_plan_is_thrown_away(paths: DatasetPaths, make_work: MakeWork) -> None:
-    with pytest.raises(RuntimeError, match="out of luck"):
-        ensure_shard(paths, _failing_at(make_work(), "a_008", RuntimeError("out of luck")))
-    calls: list[str] = []
-    ensure_shard(paths, replace(_counting(make_work(), calls), plan_fingerprint="another"))
-    assert len(calls) == 11
+    assert read_files(paths) == good
 
 
 @pytest.mark.parametrize("renames_done", [0, 1, 2])
@@ -284,12 +146,14 @@ def test_a_kill_inside_publication_never_pairs_a_record_with_another_tar(
     ensure_shard(paths, make_work())
 
     def encode_anew(item: SourceItem, staged: StagedFile) -> EncodedSample:
-        sample = _encode_one(make_work(), item, staged)
+        sample = encode_one(make_work(), item, staged)
         (suffix, data), *others = sample.members
         return replace(sample, members=((suffix, bytes(len(data))), *others))
 
     calls: list[str] = []
-    work = _counting(make_work(encode=each_item(encode_anew), plan_fingerprint="another"), calls)
+    work = count_encoded(
+        make_work(encode=each_item(encode_anew), plan_fingerprint="another"), calls
+    )
     done = 0
 
     def publish_or_die(private: Path, final: Path, **_: object) -> None:
@@ -309,7 +173,7 @@ def test_a_kill_inside_publication_never_pairs_a_record_with_another_tar(
     record = read_whole_record(paths, KEY, "another")
     assert record is not None
     assert record.sha256 == hashlib.sha256(paths.shard(KEY).read_bytes()).hexdigest()
-    assert sorted(_files(paths)) == ["shard-000000.json", "shard-000000.tar"]
+    assert sorted(read_files(paths)) == ["shard-000000.json", "shard-000000.tar"]
     assert len(calls) == 11
 
 
@@ -321,7 +185,7 @@ def test_too_many_rejected_publishes_nothing_and_names_reasons_and_keys(
         match=r"train-000000: 2 of .*12 samples.*bad_header 1, missing_upstream 1.*a_003.*a_007",
     ):
         ensure_shard(paths, make_work(max_rejected_share=0.1))
-    assert _files(paths) == {}
+    assert read_files(paths) == {}
 
 
 def test_rejections_up_to_the_share_are_no_failure(
@@ -346,19 +210,19 @@ def test_a_full_disk_leaves_the_old_shard_whole_and_says_how_much_is_needed(
     paths: DatasetPaths, make_work: MakeWork
 ) -> None:
     ensure_shard(paths, make_work())
-    old = _files(paths)
+    old = read_files(paths)
     work = make_work(plan_fingerprint="another", expected_bytes=100_000)
     with (
         _largest_file(30_000),
         pytest.raises(DiskSpaceError, match=r"shard-000000\.tar.*: 70,000 more bytes are needed"),
     ):
         ensure_shard(paths, work)
-    assert {k: v for k, v in _files(paths).items() if not k.startswith(".")} == old
+    assert {k: v for k, v in read_files(paths).items() if not k.startswith(".")} == old
     calls: list[str] = []
-    result = ensure_shard(paths, _counting(work, calls))
+    result = ensure_shard(paths, count_encoded(work, calls))
     assert result.resumed == 6
     assert len(calls) == 5
-    assert sorted(_files(paths)) == ["shard-000000.json", "shard-000000.tar"]
+    assert sorted(read_files(paths)) == ["shard-000000.json", "shard-000000.tar"]
 
 
 def test_only_what_is_left_is_staged(paths: DatasetPaths, make_work: MakeWork) -> None:
@@ -373,7 +237,7 @@ def test_only_what_is_left_is_staged(paths: DatasetPaths, make_work: MakeWork) -
 
     counted = replace(work, stage=stage)
     with pytest.raises(RuntimeError, match="out of luck"):
-        ensure_shard(paths, _failing_at(counted, "a_010", RuntimeError("out of luck")))
+        ensure_shard(paths, fail_at(counted, "a_010", RuntimeError("out of luck")))
     ensure_shard(paths, counted)
     ensure_shard(paths, counted)
     assert [len(keys) for keys in asked] == [12, 2]
@@ -409,7 +273,7 @@ def test_memory_does_not_grow_with_the_shard(
 
     def encode(item: SourceItem, staged: StagedFile) -> EncodedSample:
         change(1)
-        return replace(_encode_one(work, item, staged), release=lambda: change(-1))
+        return replace(encode_one(work, item, staged), release=lambda: change(-1))
 
     ensure_shard(paths, replace(work, encode=each_item(encode)))
     assert alive == 0
@@ -442,28 +306,12 @@ def test_an_encoder_that_mixes_up_samples_is_found_out(
         ensure_shard(paths, make_work(encode=each_item(encode)))
 
 
-def test_a_disk_that_returns_other_bytes_publishes_nothing(
-    paths: DatasetPaths, make_work: MakeWork, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = os.fdatasync
-
-    def flip_then_sync(fd: int) -> None:
-        if Path(f"/proc/self/fd/{fd}").readlink().suffix == ".partial":
-            os.pwrite(fd, b"\xff", 700)
-        real(fd)
-
-    monkeypatch.setattr(os, "fdatasync", flip_then_sync)
-    with pytest.raises(ShardIntegrityError, match=r"a_000: member \.bin is damaged"):
-        ensure_shard(paths, make_work())
-    assert _files(paths) == {}
-
-
 def test_two_threads_that_build_one_shard_do_the_work_once(
     paths: DatasetPaths, make_work: MakeWork
 ) -> None:
     calls: list[str] = []
     adopted: list[bool] = []
-    work = _counting(make_work(), calls)
+    work = count_encoded(make_work(), calls)
     threads = [
         threading.Thread(target=lambda: adopted.append(ensure_shard(paths, work).adopted))
         for _ in range(3)
