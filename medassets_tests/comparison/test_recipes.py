@@ -34,3 +34,8 @@ def test_a_preset_that_was_replaced_takes_the_shape_of_the_sample() -> None:
     assert recipe.tolerance == Tolerance(steps=1)
     with pytest.raises(SampleRejectedError, match="is no preset"):
         read_recipe({"preprocessing": "x"}, {}, shape=(5, 7, 11), hu_rule="none")
+
+
+def test_stored_values_are_compared_exactly() -> None:
+    recipe = read_recipe({"preprocessing": "none"}, {}, shape=(5, 7, 11), hu_rule=None)
+    assert (recipe.name, recipe.preset, recipe.tolerance) == ("none", None, Tolerance())

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from medassets.comparison.studies import choose_pairs, match_studies
-from medassets.comparison.tars import read_tar_set
+from medassets.comparison.tars import StudySample, read_tar_set
 from medassets.tars.lists import FoundShard
 from medassets_tests.small_shards import pack_tar
 
@@ -29,3 +29,24 @@ def test_chosen_pairs_are_spread_and_seeded(tmp_path: Path) -> None:
         assert places == sorted(set(places))
     assert len({choose_pairs(pairs, 1, seed=seed)[0].preprocessed.place for seed in range(9)}) > 3
     assert choose_pairs(pairs, None, seed=0) == pairs
+
+
+def _sample(study: str, key: str) -> StudySample:
+    return StudySample(Path("a.tar"), key, study, {})
+
+
+def test_every_study_is_in_a_pair_or_missing_or_extra() -> None:
+    originals = [_sample(study, f"o{n}") for n, study in enumerate("abbd")]
+    preprocessed = [_sample(study, f"p{n}") for n, study in enumerate("bacc")]
+    sets = match_studies(originals, preprocessed)
+    assert [(p.preprocessed.key, [o.key for o in p.originals]) for p in sets.pairs] == [
+        ("p0", ["o1", "o2"]),
+        ("p1", ["o0"]),
+    ]
+    assert [sample.study_id for sample in sets.missing] == ["d"]
+    assert [sample.study_id for sample in sets.extra] == ["c"]
+    assert [(d.study_id, d.side, len(d.samples)) for d in sets.duplicates] == [
+        ("b", "original", 2),
+        ("c", "preprocessed", 2),
+    ]
+    assert "b: 2 original samples have it: a.tar: o1, a.tar: o2" in str(sets.duplicates[0])
