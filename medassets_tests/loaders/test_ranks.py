@@ -43,9 +43,10 @@ def test_a_process_group_wins_over_variables(
 ) -> None:
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
     early = find_place(None, None)
-    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1
+    )
     try:
         assert find_place(None, None) == Place(0, 1)
         with pytest.raises(RuntimeError, match="built as rank 1 of 2, but this process is rank 0"):

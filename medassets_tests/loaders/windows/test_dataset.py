@@ -54,7 +54,8 @@ class TestWindowsFromFolders(DatasetContract):
         return next((folder / f"case_{NUM_CASES - 1}" / "windows").glob(f"*{self.suffix}"))
 
     def test_a_damaged_file_is_named(self, folder: Path, source: Any) -> None:
-        damaged, dataset = self.last_file(folder), self.open(source)
+        damaged = self.last_file(folder)
+        dataset: Any = self.open(source)
         damage_file(damaged)
         with pytest.raises(WindowFileError, match=damaged.name):
             list(dataset)
