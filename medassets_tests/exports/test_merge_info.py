@@ -147,31 +147,12 @@ def test_val_cannot_take_all_of_train(tmp_path: Path, two: list[Path]) -> None:
         merge_infos(two, tmp_path / "out.json", val_count=7)
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b'{"train": [', "cannot be read as JSON"),
-        (b"\xff\xfe", "cannot be read as JSON"),
-        (b"[1]", r"expected an object with train, val, test, got \[1\]"),
-        (b'{"train": [], "val": []}', "field 'test': expected a list of folder names, got none"),
-        (b'{"train": "x", "val": [], "test": []}', "field 'train': expected a list .* got \"x\""),
-        (b'{"train": [], "val": ["a", 7], "test": []}', r"field 'val'\[1\]: expected a folder"),
-        (b'{"train": [], "val": [""], "test": []}', r"field 'val'\[0\]: expected a folder"),
-        (b'{"train": [], "val": [], "test": [], "tset": []}', "field 'tset': expected only"),
-    ],
-)
-def test_a_malformed_file_is_named_with_its_field(
-    tmp_path: Path, two: list[Path], content: bytes, words: str
-) -> None:
+def test_a_malformed_file_stops_the_merge(tmp_path: Path, two: list[Path]) -> None:
     bad = tmp_path / "bad.json"
-    bad.write_bytes(content)
-    with pytest.raises(CatalogError, match=f"{bad}: {words}"):
+    bad.write_bytes(b"[1]")
+    with pytest.raises(CatalogError, match=r"bad\.json: expected an object with train, val, test"):
         merge_infos([*two, bad], tmp_path / "out.json")
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CatalogError, match=r"nowhere.json: cannot be read"):
-        merge_infos([tmp_path / "nowhere.json"], tmp_path / "out.json")
+    assert not (tmp_path / "out.json").exists()
 
 
 def test_a_byte_order_mark_is_no_trouble(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from medassets.errors import CatalogError
+from medassets.errors import CatalogError, ForeignFileError
 from medassets.samples import SourceItem
 from medassets.shards import catalog
 from medassets.shards.catalog import (
@@ -131,6 +131,28 @@ def test_what_is_no_catalog_is_refused_with_a_remedy(tmp_path: Path) -> None:
             read(garbage)
     with pytest.raises(CatalogError, match=r"foreign\.parquet: holds no plan"):
         read_plan(foreign)
+
+
+@pytest.mark.parametrize("kind", ["text", "table", "link"])
+def test_a_file_that_is_no_catalog_of_ours_is_not_replaced(tmp_path: Path, kind: str) -> None:
+    path, planned = (
+        tmp_path / "catalog.parquet",
+        plan_catalog(_rows(["a"]), None, samples_per_shard=2),
+    )
+    if kind == "text":
+        path.write_bytes(b"my own notes")
+    elif kind == "table":
+        pq.write_table(pa.table({"a": [1]}), path)
+    else:
+        write_catalog(planned, tmp_path / "elsewhere.parquet")
+        path.symlink_to(tmp_path / "elsewhere.parquet")
+    before = path.read_bytes()
+    with pytest.raises(ForeignFileError, match=r"catalog\.parquet: this was not made by medassets"):
+        write_catalog(planned, path)
+    assert path.read_bytes() == before
+    path.unlink()
+    write_catalog(planned, path)
+    write_catalog(planned, path)
 
 
 def _counting_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -162,6 +162,17 @@ def test_release_leaves_nothing_behind(source: HubSource, staging: Staging) -> N
     assert list(staging.folder.iterdir()) == []
 
 
+def test_release_keeps_a_file_without_the_note_that_it_was_staged_here(
+    source: HubSource, staging: Staging
+) -> None:
+    staging.stage(source, describe(source, A))
+    (staging.folder / B).parent.mkdir(parents=True, exist_ok=True)
+    (staging.folder / B).write_bytes(b"put here by the user")
+    staging.release([A, B])
+    assert not (staging.folder / A).exists()
+    assert (staging.folder / B).read_bytes() == b"put here by the user"
+
+
 def test_release_of_nothing_makes_no_folder(staging: Staging) -> None:
     staging.release([A])
     assert not staging.folder.exists()
