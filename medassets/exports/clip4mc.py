@@ -63,7 +63,7 @@ def export_clip4mc(
             otherwise it is left out.
         layout: Axes of the frames on disk. `tchw` for a loader that slices what it has read,
             `thwc` for one that transposes it with (0, 3, 1, 2) before.
-        on_wait: Called once if another export of this folder has to be waited for.
+        on_wait: Called once if another export of this folder is running.
 
     Raises:
         CatalogError: If no shard exists, or the folder's journal is damaged.

@@ -45,7 +45,7 @@ def export_clips(
         partitions: All partition keys of its plan, in order.
         out: Target folder.
         options: What the user asked for.
-        on_wait: Called once if another export of this folder has to be waited for.
+        on_wait: Called once if another export of this folder is running.
 
     Raises:
         CatalogError: If no shard exists, or the folder's journal is damaged.

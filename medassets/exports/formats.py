@@ -91,7 +91,7 @@ class ExportOptions:
     Attributes:
         splits: Splits to export; empty takes all. Other splits stay in the index as they are.
         force: Write again samples that are whole.
-        num_workers: Threads; 0 means as many as help.
+        num_workers: Threads; 0 chooses a number for this machine.
     """
 
     splits: tuple[str, ...] = ()
@@ -108,7 +108,7 @@ class ExportResult:
         listed: Split -> samples listed.
         written: Samples written by this run.
         written_bytes: Bytes of those.
-        kept: Samples that were whole and fresh already.
+        kept: Samples that were already whole and current.
         skipped: Reason -> samples left out.
         absent: Partitions whose shard does not exist yet.
         retired: Samples in the folder that the dataset no longer has; not listed.

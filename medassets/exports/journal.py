@@ -89,7 +89,7 @@ class Exported:
         return found.st_size == size and found.st_mtime_ns <= self.mtime_ns
 
     def _stat(self, place: Path) -> list[os.stat_result | None] | None:
-        """Return the state of each file, None for missing ones; None if it is no place of ours."""
+        """Return the state of each file, None for missing ones; None if the place is foreign."""
         if self.names and not is_plain_folder(place):
             return None
         paths = self.paths(place)

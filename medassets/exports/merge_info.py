@@ -28,11 +28,11 @@ class MergeResult:
     Attributes:
         listed: Split -> folders listed.
         repeated: Folders that were named more than once, and are listed once.
-        moved: Folders that went from train to val.
-        parted: The one video that this merge took apart, None where whole ones moved.
-        leaks: Video that is in more than one split -> split -> folders, whatever export they come
-            from, and `parted` among them; videos by id.
-        absent: Folders that are not there.
+        moved: Folders that were moved from train to val.
+        parted: The one video that this merge divided, None if only whole ones moved.
+        leaks: Video that is in more than one split -> split -> number of folders, from any export,
+            `parted` included; sorted by id.
+        absent: Folders that do not exist.
     """
 
     listed: dict[str, int]
@@ -106,7 +106,7 @@ def choose_val(
     """Choose exactly `count` samples of train, whole videos wherever some make up that number.
 
     Videos that val has already come first, those that test has last, and otherwise in the order of
-    a seeded hash of their id. Where no whole videos have as many samples, one video is parted.
+    a seeded hash of their id. Where no whole videos have as many samples, one video is divided.
 
     Args:
         train: Folders; a name `sample_<number>_<vid>` tells the video, any other is its own.
@@ -116,7 +116,7 @@ def choose_val(
         test: Videos of test.
 
     Returns:
-        The chosen folders, and the id of the video that was parted.
+        The chosen folders, and the id of the video that was divided.
     """
     videos: dict[str, list[str]] = {}
     for folder in train:

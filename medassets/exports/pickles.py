@@ -56,7 +56,7 @@ def _start() -> bytes:
 
 
 def _encode_array(array: npt.NDArray[np.generic]) -> tuple[bytes, bytes]:
-    """Return what stands before and behind an array's bytes.
+    """Return the opcodes before and after an array's bytes.
 
     Source: `numpy.ndarray.__reduce__`: `_reconstruct(ndarray, (0,), b"b")`, then the state
     `(1, shape, dtype, is_fortran, bytes)`.

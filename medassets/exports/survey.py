@@ -23,11 +23,11 @@ _ORIGIN_DIGITS = 32
 
 @dataclass
 class Survey:
-    """What was found; nothing is written before all shards were looked at.
+    """What was found; nothing is written before all shards were examined.
 
     Attributes:
         examined: Partitions whose shard exists.
-        seen: Key -> split, of all samples of these shards; None for those that are not whole.
+        seen: Key -> split, of all samples of these shards; None for those whose files are not whole.
         new_places: Key -> name of samples that get one now.
         moved: Samples whose files are whole, and whose partition is another one now.
         todo: Partition -> keys to write.
@@ -122,7 +122,7 @@ class Surveyor:
         return reason is None
 
     def _is_done(self, found: Survey, partition: str, sample: SampleEntry) -> bool:
-        """Tell whether a sample is whole and made from today's bytes."""
+        """Tell whether a sample is whole and made from the current bytes."""
         known = self.journal.exported.get(sample.key)
         if known is None or self.force or known.origin != self.origin(sample):
             return False
@@ -147,7 +147,7 @@ class Surveyor:
             found.foreign += find_foreign(self.journal.folder / place, known, self.form.file_names)
 
     def _find_files_as_folders(self, found: Survey) -> list[Path]:
-        """Return what is no folder, and is named like the folder of an index or a sample."""
+        """Return what has the name of a folder that an index or a sample needs, and is not a folder."""
         places = {**self.journal.places, **found.new_places}
         written = [places[key] for keys in found.todo.values() for key in keys]
         parents = {

@@ -75,9 +75,9 @@ class Target:
         info: Mapping[str, Any] | None = None,
         num_bytes: int | None = None,
     ) -> Written:
-        """Write a folder of files so that its final name never stands for a part of them.
+        """Write a folder of files so that its final name never refers to a part of them.
 
-        A predecessor is moved out of the way first: for an instant neither is there. Files that the
+        The old folder is renamed first: for an instant, neither has the final name. Files that the
         user put beside ours move to the new folder. The parent folder is not fsynced: the caller
         does that once for many samples.
 
@@ -183,7 +183,7 @@ def open_folder(folder: Path, argument: str) -> None:
 
     Args:
         folder: The folder.
-        argument: What the user named it by, for the message.
+        argument: Name of the option, for the message.
 
     Raises:
         UsageError: If it cannot be made or written to.
@@ -228,7 +228,7 @@ def clean_up(folder: Path, places: Mapping[str, Collection[str]]) -> None:
 
 
 def put_back(old: Path, folder: Path, ours: set[str]) -> None:
-    """Remove our files from a replaced folder, and move those of the user to its successor."""
+    """Remove our files from a replaced folder, and move those of the user to its replacement."""
     if not is_plain_folder(old):
         return
     for path in sorted(old.iterdir()):

@@ -69,7 +69,7 @@ def export_windows(
         windows: Those to export, as the dataset declares them.
         form: What is written of each.
         options: What the user asked for.
-        on_wait: Called once if another export of this folder has to be waited for.
+        on_wait: Called once if another export of this folder is running.
 
     Raises:
         CatalogError: If no shard exists, or the folder's journal is damaged.

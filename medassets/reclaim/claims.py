@@ -18,8 +18,8 @@ from medassets.shards.replacement import SOURCE_TROUBLE
 from medassets.specs import DatasetSpec
 
 _COLUMNS = ["key", "path", "state", "partition", "excluded"]
-_PASSING = frozenset({Reason.MISSING_UPSTREAM, Reason.UNREADABLE_SOURCE})
-"""Trouble with a file that is over when the file is there again."""
+_TRANSIENT = frozenset({Reason.MISSING_UPSTREAM, Reason.UNREADABLE_SOURCE})
+"""Reasons that no longer apply once the file is available again."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +27,18 @@ class Declarations:
     """All declarations of a code location.
 
     Attributes:
-        specs: The good ones.
-        problems: What is wrong with others: nobody knows which files they are about.
+        specs: The valid ones.
+        problems: Errors of the others; which files they declare is unknown.
     """
 
     specs: tuple[DatasetSpec, ...] = ()
     problems: tuple[str, ...] = ()
 
     def open_others(self, dataset: str, open_one: Callable[[DatasetKind], Workspace]) -> "Others":
-        """Return the datasets of CT beside one that are made from files of this machine.
+        """Return the other CT datasets that are made from files of this machine.
 
         Args:
-            dataset: Name of the one.
+            dataset: Name of the dataset that is left out.
             open_one: Opens the workspace of a kind.
         """
         kinds = [open_kind(spec) for spec in self.specs if spec.name != dataset]
@@ -48,7 +48,7 @@ class Declarations:
 
 @dataclass(frozen=True)
 class Others:
-    """Datasets declared beside one.
+    """The other declared datasets.
 
     Attributes:
         workspaces: Those that are made from files of this machine.
@@ -64,18 +64,18 @@ class Needs:
 
     Args:
         workspace: The dataset that would delete them.
-        others: Those beside it.
+        others: The other declared datasets.
 
     Raises:
         ReclaimError: If a declaration, or the source of another dataset in the same folder, cannot be
-            read: what it needs is not known then.
+            read, so that what it needs is unknown.
     """
 
     def __init__(self, workspace: Workspace, others: Others) -> None:
         if others.problems:
             msg = (
                 f"{others.problems[0]}. A declaration that cannot be read may be about the same "
-                f"files; mend it, or take it away"
+                f"files; correct it, or remove it"
             )
             raise ReclaimError(msg)
         own = os.path.realpath(workspace.source_folder)
@@ -99,26 +99,26 @@ class Needs:
                 whys.append(self._work[dataset, key].get(sample, ""))
             if why := next(filter(None, whys), ""):
                 return (
-                    f"the dataset {dataset} still needs it: {why}. If {dataset} is given up, take its "
-                    f"declaration away"
+                    f"the dataset {dataset} still needs it: {why}. If {dataset} is no longer "
+                    f"wanted, remove its declaration"
                 )
         return ""
 
-    def look_again(self) -> None:
-        """Forget which shards of the others are whole: they may have been lost meanwhile."""
+    def forget_work(self) -> None:
+        """Check the shards of the others again: some may have been lost meanwhile."""
         self._work.clear()
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What another dataset would be made of today.
+    """The plan of another dataset, as a refresh would make it now.
 
     Attributes:
         workspace: The dataset.
         plan: Its plan, if it were refreshed now.
         samples: Real path of a file -> shard and key of each sample of it.
         paths: Shard -> key of a sample -> real path of its file.
-        unread: Real path of a file that gave no sample, as it could not be read -> what to do.
+        unread: Real path of a file that could not be read, so that it has no sample -> what to do.
     """
 
     workspace: Workspace
@@ -128,10 +128,10 @@ class _Plan:
     unread: Mapping[str, str] = field(repr=False)
 
     def find_work(self, partition_key: str) -> Mapping[str, str]:
-        """Return by sample what of a shard is still to be made, and how.
+        """Return the samples of a shard that have yet to be made, each with the command that does it.
 
-        A sample that was refused for its content is settled. One whose file is damaged keeps that
-        file. With one whose file could not be had for a while, the whole shard is to be made again.
+        A sample that was rejected for its content needs no file. One whose file is damaged keeps
+        that file. If a file was unavailable and is there again, the whole shard is made again.
         """
         build, paths = self.workspace.paths.build_command, self.paths[partition_key]
         today = today_fingerprint(self.workspace, self.plan, partition_key)
@@ -145,30 +145,30 @@ class _Plan:
             if one.reason in SOURCE_TROUBLE
         }
         for one in record.rejected:
-            if one.reason in _PASSING and Path(paths[one.key]).exists():
+            if one.reason in _TRANSIENT and Path(paths[one.key]).exists():
                 return dict.fromkeys(paths, unread[one.key])
         return unread
 
 
 @dataclass(frozen=True)
-class _Moment:
-    """Of which workspace the plan is wanted, and what tells that it may be another by now."""
+class _DraftKey:
+    """Cache key of a draft: the workspace, and the state on which its plan depends."""
 
     state: tuple[object, ...]
     workspace: Workspace = field(compare=False, repr=False)
 
 
 def _plan_today(workspace: Workspace, other: Workspace) -> _Plan:
-    # As new as the catalog of the dataset that deletes: no file of that is younger.
+    # As recent as the catalog of the dataset that deletes, which lists no newer file.
     catalogs = (workspace.paths.catalog, other.paths.catalog)
     state = (str(other.paths.folder), repr(other.kind.spec), *map(_find_version, catalogs))
     try:
-        return _draft(_Moment(state, other))
+        return _draft(_DraftKey(state, other))
     except (MedassetsError, OSError) as error:
         name = other.kind.spec.name
         msg = (
-            f"the dataset {name} is declared over the same folder, and what it needs cannot be told: "
-            f"{error}. If {name} is given up, take its declaration away"
+            f"the dataset {name} is declared over the same folder, and what it needs is unknown: "
+            f"{error}. If {name} is no longer wanted, remove its declaration"
         )
         raise ReclaimError(msg) from error
 
@@ -182,16 +182,16 @@ def _find_version(catalog: Path) -> tuple[int, int] | None:
 
 
 @lru_cache(maxsize=64)
-def _draft(moment: _Moment) -> _Plan:
+def _draft(key: _DraftKey) -> _Plan:
     """Read tables and files of a dataset once for all shards of the one that deletes."""
-    workspace = moment.workspace
+    workspace = key.workspace
     draft = draft_catalog(workspace)
     folder = os.path.realpath(workspace.source_folder)
     samples: dict[str, list[tuple[str, str]]] = {}
     paths: dict[str, dict[str, str]] = {key: {} for key in draft.plan.partitions}
     unread: dict[str, str] = {}
 
-    # The samples of a tar stand one after the other.
+    # The samples of a tar are in consecutive rows.
     @lru_cache(maxsize=1)
     def find_real(path: str) -> str:
         return os.path.realpath(f"{folder}/{path}")
@@ -206,7 +206,7 @@ def _draft(moment: _Moment) -> _Plan:
         elif row["excluded"] in SOURCE_TROUBLE:
             unread[path] = (
                 f"its plan could not read it ({row['excluded']}), `medassets plan "
-                f"{workspace.kind.spec.name}` says why; mend the file, or try again"
+                f"{workspace.kind.spec.name}` says why; repair the file, or try again"
             )
     return _Plan(workspace, draft.plan, samples, paths, unread)
 

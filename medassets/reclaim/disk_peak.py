@@ -1,4 +1,4 @@
-"""How much disk a build needs at most, when the sources of each shard go as soon as it is whole."""
+"""How much disk a build needs at most, when the sources of each shard are deleted once it is whole."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class PeakEstimate:
         peak_bytes: Most that both together will take at any time.
         end_bytes: What they take in the end.
         needed_bytes: What has to be free on the disk of the shards.
-        free_bytes: What is.
+        free_bytes: What is free there.
         same_disk: Whether a deleted source makes room for a shard.
     """
 
@@ -53,7 +53,7 @@ def estimate_peak(
 ) -> PeakEstimate:
     """Return what disk a build of the whole plan takes.
 
-    Sources of shards that are whole go first; the other shards are made one after the other, in the
+    Sources of shards that are whole are deleted first; the other shards are made one after the other, in the
     order of the plan.
 
     Args:
@@ -95,7 +95,7 @@ class _Shard:
         expected: Bytes it is expected to take.
         there: Bytes of the one that is published.
         begun: Bytes that a stopped run has written of it.
-        is_done: Whether the published one is made of today's plan.
+        is_done: Whether the published one was made from the current plan.
     """
 
     expected: int
@@ -110,16 +110,16 @@ class _Shard:
 
     @property
     def replaced(self) -> int:
-        """Bytes that go when the shard is made anew."""
+        """Bytes that are freed when the shard is made again."""
         return 0 if self.is_done else self.there
 
 
 def check_peak(workspace: Workspace, others: Others) -> None:
-    """Refuse a build that deletes sources as it goes, and would still not fit.
+    """Refuse a build that would not fit even though it deletes sources shard by shard.
 
     Raises:
         DiskSpaceError: If it does not; the message has both numbers.
-        ReclaimError: If it cannot be told what another dataset needs.
+        ReclaimError: If what another dataset needs is unknown.
         CatalogError: If there is no catalog yet.
     """
     table = workspace.read_catalog()
@@ -129,7 +129,7 @@ def check_peak(workspace: Workspace, others: Others) -> None:
 
 
 def require_peak(workspace: Workspace, peak: PeakEstimate) -> None:
-    """Refuse what does not fit.
+    """Refuse a build that does not fit.
 
     Raises:
         DiskSpaceError: If it does not; the message has both numbers.
@@ -168,12 +168,12 @@ def _estimate_shards(workspace: Workspace, table: pa.Table) -> dict[str, int]:
 def _measure_sources(
     workspace: Workspace, table: pa.Table, order: list[str], needs: Needs | None
 ) -> tuple[dict[str, int], int]:
-    """Return by shard the bytes of the files that go with it, and of all files of the plan.
+    """Return the bytes of files deleted after each shard, and of all files of the plan.
 
     Args:
         workspace: The dataset.
         table: Its catalog.
-        order: The shards as they are made; a file goes with the last that has a sample of it.
+        order: The shards as they are made; a file is deleted after the last that has a sample of it.
         needs: What other datasets keep.
     """
     folder, numbers = workspace.source_folder, {key: n for n, key in enumerate(order)}

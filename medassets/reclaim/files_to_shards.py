@@ -20,7 +20,7 @@ class Places:
 
     Attributes:
         partitions: Shards that hold them, in order.
-        num_unplanned: Rows of the file that are in none.
+        num_unplanned: Rows of the file that are in no shard.
     """
 
     partitions: list[str] = field(default_factory=list)
@@ -32,7 +32,7 @@ def index_places(table: pa.Table, physical: Callable[[str], str]) -> dict[str, P
 
     Args:
         table: Rows of a catalog: `path`, `state` and `partition`.
-        physical: From the path of a sample to that of the file it lies in.
+        physical: Maps the path of a sample to that of the file that contains it.
     """
     found: dict[str, Places] = {}
     columns = (table[name].to_pylist() for name in ("path", "state", "partition"))
@@ -50,7 +50,7 @@ def index_places(table: pa.Table, physical: Callable[[str], str]) -> dict[str, P
 
 
 def read_places(catalog: Path, source: Source) -> dict[str, Places]:
-    """Return where the samples of each source file are, by a catalog on disk.
+    """Return where the samples of each source file are, according to a catalog on disk.
 
     It is read once for all shards: of 50,000 rows that takes a tenth of a second.
 

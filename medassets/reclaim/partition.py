@@ -1,8 +1,8 @@
 """Delete source files, and only those whose every sample is proven to be in a whole shard.
 
-The one place of the package that deletes what it did not make. The order is always: lock the
+The one place of the package that deletes files it did not make. The order is always: lock the
 shards, read them from the disk, make every sample of the source again and compare it byte by byte,
-note what is about to be deleted, look at the file once more, delete it, note that it is gone.
+note what is about to be deleted, check the file once more, delete it, note the deletion.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ from medassets.storage.locks import lock_file
 from medassets.storage.unreadable import is_gone
 
 CONFIRMATION = "DELETE"
-"""The word that a person types into a run that may delete."""
+"""The word that a user types to confirm a run that deletes."""
 
 
 def reclaim_partition(
@@ -39,25 +39,25 @@ def reclaim_partition(
 ) -> ReclaimReport:
     """Delete the source files of one shard that are proven to be in it.
 
-    A file with samples in several shards is looked after with the last of them.
+    A file with samples in several shards is handled with the last of them.
 
     Args:
         workspace: The dataset; its declaration must say `delete_sources: true`.
         partition_key: The shard; whole, and made from today's plan.
-        confirmed: Whether a person typed `CONFIRMATION`; without it nothing is written or deleted.
-        others: Datasets declared beside it, which keep what they still need.
+        confirmed: Whether a user typed `CONFIRMATION`; without it nothing is written or deleted.
+        others: The other declared datasets, whose files are kept as long as they need them.
         num_workers: Threads; 0 takes the declaration's number, and one per core if that is 0.
-        observe: Told of every file, in the calling thread, and at last of the report; of that also
-            where an error or Ctrl-C ends a run that has deleted something.
+        observe: Called in the calling thread after every file, and at the end with the report, also
+            if an error or Ctrl-C ends a run that has deleted something.
 
     Raises:
-        ReclaimError: If the declaration does not allow it, a shard is missing or outdated, or it cannot
-            be told what another dataset needs.
+        ReclaimError: If the declaration does not allow it, a shard is missing or outdated, or what
+            another dataset needs is unknown.
         CatalogError: If the catalog does not know the partition.
         DiskSpaceError: If there is no room to note what is deleted; nothing is deleted then.
     """
     _check_allowed(workspace)
-    # A disk that is not mounted must not look like files that are gone.
+    # Files on a disk that is not mounted must not count as deleted.
     workspace.source.resolve_revision()
     needs = Needs(workspace, others)
     files = find_source_files(workspace, partition_key)
@@ -67,8 +67,8 @@ def reclaim_partition(
         with _locked(workspace, partitions):
             records = _read_records(workspace, partitions, partition_key)
             run = ReclaimRun(workspace, report, records, needs)
-            left = run.settle(files)
-            ready = [file for file in left if run.may_go(file)]
+            left = run.find_remaining(files)
+            ready = [file for file in left if run.may_delete(file)]
             if confirmed:
                 run.delete(ready, num_workers or workspace.kind.spec.num_workers, observe)
             else:
@@ -83,7 +83,7 @@ def reclaim_partition(
 
 
 def is_reclaimed(workspace: Workspace, partition_key: str) -> bool:
-    """Tell whether a run would have nothing to delete: all is gone that may go.
+    """Tell whether a run would have nothing to delete.
 
     Raises:
         ReclaimError: If the journal is damaged.
@@ -94,7 +94,7 @@ def is_reclaimed(workspace: Workspace, partition_key: str) -> bool:
     rejected = {one.key for one in record.rejected} if record is not None else set()
     folder = workspace.source_folder
     return all(
-        # What went unnoted is noted by the next run.
+        # The next run notes deletions that a killed run did not.
         (is_gone(folder / file.path) and file.path not in journal.intended)
         or not file.is_planned
         or any(item.key in rejected for item in file.items)
@@ -112,7 +112,7 @@ def count_deleted(workspace: Workspace, partitions: Sequence[str]) -> tuple[int,
     found: dict[str, int] = {}
     for key in partitions:
         journal = ReclaimJournal.read(workspace.paths.reclaim_journal(key))
-        # A tar with samples in several shards stands in the journal of each.
+        # A tar with samples in several shards is in the journal of each.
         found |= {path: deletion.num_bytes for path, deletion in journal.deleted.items()}
     return len(found), sum(found.values())
 
@@ -129,7 +129,7 @@ def _check_allowed(workspace: Workspace) -> None:
 
 @contextmanager
 def _locked(workspace: Workspace, partitions: Sequence[str]) -> Iterator[None]:
-    """Hold the shards, in one order for all, so that nobody replaces what is being compared."""
+    """Lock the shards, always in the same order, so that none is replaced while it is compared."""
     with ExitStack() as stack:
         for key in partitions:
             shard = workspace.paths.shard(key)
@@ -159,7 +159,7 @@ def _read_records(
 
 
 def _check_declaration(workspace: Workspace, plan: CatalogPlan) -> None:
-    """Refuse to go on under a declaration by which earlier shards, without sources now, do not count.
+    """Refuse a declaration under which shards whose sources were deleted are outdated.
 
     Raises:
         ReclaimError: If such a shard is whole, and made from another declaration.
@@ -172,7 +172,7 @@ def _check_declaration(workspace: Workspace, plan: CatalogPlan) -> None:
     if record.plan_fingerprint != today_fingerprint(workspace, plan, key):
         msg = (
             f"{key}: sources of this shard were deleted, and today's declaration or tables would make "
-            f"it otherwise. Nothing is deleted until that is taken back: no manifest would list all "
+            f"it differently. Nothing is deleted until that is reverted: no manifest would list all "
             f"shards"
         )
         raise ReclaimError(msg)
@@ -182,5 +182,5 @@ def _has_deleted(journal: Path) -> bool:
     try:
         return journal.exists() and bool(ReclaimJournal.read(journal).deleted)
     except ReclaimError:
-        # It stops its own shard only.
+        # A damaged journal affects its own shard only.
         return False

@@ -15,20 +15,20 @@ from medassets.storage.checksums import byte_view
 from medassets.tars.reader import Member, OpenTar, open_tar
 
 Entries = Mapping[str, tuple[Path, SampleEntry]]
-"""Sample key -> the tar that holds it, and where."""
+"""Sample key -> the tar that holds it, and its entry in the record."""
 
 
 @dataclass
 class Proof:
-    """What comparing one file came to.
+    """Result of comparing one file with the shards.
 
     Attributes:
         file: The file.
-        stat: What it was like before it was read; None if it could not be read.
+        stat: Its facts before it was read; None if it could not be read.
         sha256: Sample key -> digest of the sample's source.
-        why: Why the file must stay, for all that is known of the shard; empty if it may go.
-        is_other: Whether the file is another one than the shard was made of.
-        problems: What in the shard is not what the file makes.
+        why: Why the file must be kept; empty if it may be deleted.
+        is_other: Whether the shard was made from other content than the file has.
+        problems: Samples in the shard that differ from what the file makes.
     """
 
     file: SourceFile
@@ -99,7 +99,7 @@ def _prove_item(
     try:
         different = _find_difference(shard, entry, made)
     except OSError as error:
-        # Of the shard, not of the source: nothing of it may be deleted then.
+        # An error of the shard, not of the source: none of its sources may be deleted.
         different = f"the shard cannot be read ({error.strerror})"
     finally:
         made.release()
@@ -126,7 +126,7 @@ def _is_equal(tar: OpenTar, member: Member, content: BytesLike) -> bool:
     made, position = np.frombuffer(expected, np.uint8), 0
     for chunk in tar.iter_range(member.offset, member.size_bytes):
         there = np.frombuffer(chunk, np.uint8)
-        # memoryview compares value by value, in Python's words.
+        # memoryview compares values as Python objects, one by one.
         if not np.array_equal(there, made[position : position + len(chunk)]):
             return False
         position += len(chunk)

@@ -1,4 +1,4 @@
-"""What became of the source files of a shard."""
+"""Result of a run over the source files of a shard."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ from medassets.shards.reclaim_journal import Deletion
 
 @dataclass(frozen=True)
 class Kept:
-    """A source file that stays.
+    """A source file that is kept.
 
     Attributes:
         path: Path inside the source.
         num_bytes: Its size.
         why: One sentence.
-        is_trouble: It should have been deleted, and could not be; otherwise a sample of it is in no
-            shard, so it has to stay.
+        is_trouble: It should have been deleted, and could not be; otherwise it is kept because a
+            sample of it is in no shard.
     """
 
     path: str
@@ -29,19 +29,19 @@ class Kept:
 
 @dataclass
 class ReclaimReport:
-    """What became of the sources of one shard.
+    """Result of a run over the sources of one shard.
 
     Attributes:
         partition_key: The shard.
-        confirmed: Whether files might be deleted; otherwise `deletable` is all that was found out.
+        confirmed: Whether the run may delete files; otherwise it only fills `deletable`.
         deletable: Files that would be deleted, by a run that is allowed to.
         deleted: Files that this run deleted.
-        already: Files that were deleted before.
-        kept: Files that stay, and why.
-        vanished: Files that are gone and that medassets did not delete; the shards hold their samples.
+        already: Files that an earlier run deleted.
+        kept: Files that are kept, and why.
+        vanished: Files that another program deleted; the shards hold their samples.
         linked: Deleted files that have another name elsewhere, so that nothing was freed.
         problems: What is wrong with the shard; nothing is deleted then.
-        is_waiting: A file stays only until another shard that holds samples of it is whole, too.
+        is_waiting: A file is kept only until another shard that holds samples of it is whole, too.
     """
 
     partition_key: str
@@ -57,12 +57,12 @@ class ReclaimReport:
 
     @property
     def freed_bytes(self) -> int:
-        """Bytes that are free since this run deleted files."""
+        """Bytes that this run freed."""
         return sum(one.num_bytes for one in self.deleted if one.path not in self.linked)
 
     @property
     def troubles(self) -> list[str]:
-        """What a person has to look at: first what is wrong with the shard, then files."""
+        """What needs the user's attention: first problems of the shard, then files."""
         return [*self.problems, *(f"{k.path}: {k.why}" for k in self.kept if k.is_trouble)]
 
 

@@ -52,13 +52,13 @@ class ReclaimRun:
             for rejected in record.rejected
         }
 
-    def settle(self, files: Sequence[SourceFile]) -> list[SourceFile]:
-        """Return the files that were not deleted before; note what a killed run left unsaid."""
+    def find_remaining(self, files: Sequence[SourceFile]) -> list[SourceFile]:
+        """Return the files that were not deleted before; note deletions that a killed run did not."""
         own = self.journals[self.report.partition_key]
         left: list[SourceFile] = []
         for file in files:
             if not is_gone(self.folder / file.path):
-                # Also one that was deleted, and somebody brought back.
+                # This includes a file that was deleted and later restored.
                 left.append(file)
             elif file.path in own.intended:
                 self.report.already.append(own.intended[file.path])
@@ -70,8 +70,8 @@ class ReclaimRun:
                 self.report.vanished.append(file.path)
         return left
 
-    def may_go(self, file: SourceFile) -> bool:
-        """Tell whether a file may be deleted if it proves to be in the shards; else say why not."""
+    def may_delete(self, file: SourceFile) -> bool:
+        """Tell whether a file may be deleted once it is proven to be in the shards; else report why not."""
         why, is_trouble = self._find_reason(file)
         if why:
             num_bytes = size_of(self.folder / file.path)
@@ -84,7 +84,7 @@ class ReclaimRun:
         num_workers: int,
         observe: Observe | None,
     ) -> None:
-        """Prove all files, then delete those that are proven; nothing if a shard is wrong."""
+        """Prove all files, then delete those that are proven; nothing if a shard has a problem."""
         if not files:
             return
         shards = sorted({key for file in files for key in file.partitions})
@@ -97,8 +97,8 @@ class ReclaimRun:
             self.report.problems += proof.problems
         if self.report.problems:
             return
-        # Comparing took its time, and others were at work.
-        self.needs.look_again()
+        # Comparing takes long, and other datasets may have lost shards meanwhile.
+        self.needs.forget_work()
         sure = [proof for proof in proofs if not proof.why and not self._is_claimed(proof)]
         self.report.kept += [
             Kept(
@@ -117,7 +117,7 @@ class ReclaimRun:
         self._unlink(sure, observe)
 
     def _stat_shards(self, partitions: Sequence[str]) -> list[FileStat]:
-        """Return what the shards are like now."""
+        """Return the current facts of the shards' files."""
         found: list[FileStat] = []
         for key in partitions:
             shard = self.workspace.paths.shard(key)
@@ -128,7 +128,7 @@ class ReclaimRun:
         return found
 
     def _find_reason(self, file: SourceFile) -> tuple[str, bool]:
-        """Return why a file must stay, empty if it need not, and whether that is trouble."""
+        """Return why a file must be kept, empty if it need not, and whether that needs attention."""
         rejected = [item.key for item in file.items if item.key in self.rejected]
         if rejected:
             why = f"{rejected[0]}: {self.rejected[rejected[0]]}"
@@ -152,7 +152,7 @@ class ReclaimRun:
         try:
             found = place.lstat()
         except OSError as error:
-            return f"it cannot be looked at ({error.strerror})"
+            return f"it cannot be examined ({error.strerror})"
         if not stat.S_ISREG(found.st_mode):
             return "it is a link or no plain file; deleting it would free nothing"
         if place.resolve() != self.folder.resolve() / file.path:
@@ -162,11 +162,11 @@ class ReclaimRun:
         return self._find_change(file)
 
     def _find_change(self, file: SourceFile) -> str:
-        """Return how a file differs from what its shard was made of, and what helps."""
+        """Return how a file differs from what its shard was made of, and the remedy."""
         try:
             change = file.find_change(FileStat.of((self.folder / file.path).lstat()))
         except OSError as error:
-            return f"it cannot be looked at ({error.strerror})"
+            return f"it cannot be examined ({error.strerror})"
         return f"{change}; {self._name_remedy(file)}" if change else ""
 
     def _name_remedy(self, file: SourceFile) -> str:
@@ -179,7 +179,7 @@ class ReclaimRun:
         for key in partitions:
             shard = self.workspace.paths.shard(key)
             try:
-                # From the disk, not from what memory still holds of the writing.
+                # Read from the disk, not from the page cache.
                 fd = os.open(shard, os.O_RDONLY)
                 try:
                     drop_cached(fd, 0, 0)
@@ -220,7 +220,7 @@ class ReclaimRun:
         return proofs
 
     def _intend(self, proofs: list[Proof]) -> None:
-        """Note what is about to go, unless the plan is another one by now.
+        """Note what is about to be deleted, unless the plan has changed.
 
         Under the lock of the catalog, because a refresh that lays other samples into a shard must
         see the note, or this run the new plan.
@@ -243,13 +243,13 @@ class ReclaimRun:
                     self.report.deleted.append(self._describe(proof))
                     self._observe(observe, len(gone), len(proofs))
         finally:
-            # After Ctrl-C, too, the journal says what is gone.
+            # Note deletions also after Ctrl-C.
             for folder in {(self.folder / proof.file.path).parent for proof in gone}:
                 fsync_folder(folder)
             self._confirm([proof.file for proof in gone])
 
     def _unlink_one(self, proof: Proof) -> bool:
-        """Delete a file if it is still the one that was proven; else say why it stays."""
+        """Delete a file if it is still the one that was proven; else report why it is kept."""
         place = self.folder / proof.file.path
         try:
             found = place.lstat()
@@ -281,7 +281,7 @@ class ReclaimRun:
         )
 
     def _is_claimed(self, proof: Proof) -> bool:
-        """Tell whether another dataset needs a file that was proven; say so if it does."""
+        """Tell whether another dataset needs a file that was proven; report it if so."""
         claim = self.needs.find_claim(self.folder / proof.file.path)
         if claim:
             self._keep(proof, claim)
@@ -298,7 +298,7 @@ class ReclaimRun:
 
 
 def find_owner(place: Path) -> str:
-    """Return why a tar that is itself a shard of a dataset must stay; empty if it is none.
+    """Return why a tar that is itself a shard of a dataset must be kept; empty for other files.
 
     Args:
         place: A source file.
@@ -310,4 +310,6 @@ def find_owner(place: Path) -> str:
         owner = ShardRecord.read(record).dataset
     except (OSError, ShardIntegrityError):
         return ""
-    return f"it is a shard of the dataset {owner}, which could not be made again; delete it by hand"
+    return (
+        f"it is a shard of the dataset {owner}, which could not be made again; delete it yourself"
+    )

@@ -1,4 +1,4 @@
-"""Whether shards still hold what sources were deleted for."""
+"""Checks that shards still hold the samples of deleted sources."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,11 +9,11 @@ from medassets.shards.files import read_whole_record
 from medassets.shards.reclaim_journal import Deletion, ReclaimJournal
 
 Noted = dict[str, tuple[str, Deletion]]
-"""Sample key -> the shard in whose journal its source stands, and what is noted there."""
+"""Sample key -> the shard whose journal lists its source, and the deletion noted there."""
 
 
 def find_lost_samples(workspace: Workspace, partitions: Iterable[str]) -> list[str]:
-    """Return which samples are neither in a source nor in a shard any more, a line each.
+    """Return which samples are no longer in a source or in a shard, one line each.
 
     Args:
         workspace: The dataset.
@@ -27,12 +27,12 @@ def find_lost_samples(workspace: Workspace, partitions: Iterable[str]) -> list[s
         sample: (key, deletion)
         for sample, (key, deletion) in noted.items()
         if (sample, deletion.sha256[sample]) not in held
-        # One that somebody brought back makes its shard again.
+        # A restored source can make its shard again.
         and not _is_there(folder / deletion.path, deletion)
     }
     places = _find_places(workspace) if lost else {}
     for sample, (journal_key, deletion) in lost.items():
-        # A tar with samples in several shards stands in the journal of each.
+        # A tar with samples in several shards is in the journal of each.
         key = places.get(sample) or journal_key
         problems.append(
             f"{key}: {sample}: its source was deleted, and no shard holds it; restore "
@@ -42,7 +42,7 @@ def find_lost_samples(workspace: Workspace, partitions: Iterable[str]) -> list[s
 
 
 def _read_journals(workspace: Workspace, partitions: Iterable[str]) -> tuple[Noted, list[str]]:
-    """Return what is noted of samples, and what is wrong with journals."""
+    """Return the deletions noted for samples, and problems of the journals."""
     noted: Noted = {}
     problems: list[str] = []
     for key in partitions:
@@ -56,7 +56,7 @@ def _read_journals(workspace: Workspace, partitions: Iterable[str]) -> tuple[Not
             what = f"the journal of deleted sources cannot be read ({error.strerror})"
             problems.append(f"{path}: {what}")
             continue
-        # A run that was killed before it noted the end has deleted, too.
+        # A run that was killed before it noted a deletion may have deleted the file.
         for deletion in (*journal.intended.values(), *journal.deleted.values()):
             noted |= dict.fromkeys(deletion.sha256, (key, deletion))
     return noted, problems

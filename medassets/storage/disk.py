@@ -1,4 +1,4 @@
-"""How much room a filesystem has left."""
+"""Free space of file systems, and the page cache."""
 
 import os
 from pathlib import Path
@@ -21,7 +21,7 @@ def require_free_bytes(path: Path, needed: int, *, purpose: str) -> None:
     Args:
         path: File or folder to be written; it need not exist yet.
         needed: Bytes the work will write.
-        purpose: What the bytes are for, as the message says it.
+        purpose: What the bytes are for, as used in the message.
 
     Raises:
         DiskSpaceError: If less is free; the message has both numbers.
@@ -36,10 +36,10 @@ def require_free_bytes(path: Path, needed: int, *, purpose: str) -> None:
 
 
 def drop_cached(fd: int, offset: int, size_bytes: int) -> None:
-    """Let the system forget its copy in memory of a stretch of a file that is on the disk.
+    """Drop a range of a file from the page cache.
 
-    Only a hint: pages that are not written back yet stay, and so do all where the system has no
-    such call.
+    Only a hint: pages that are not written back stay in memory, and so do all pages on systems
+    without `posix_fadvise`.
     """
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(fd, offset, size_bytes, os.POSIX_FADV_DONTNEED)

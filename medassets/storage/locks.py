@@ -23,13 +23,13 @@ def lock_file(
     """Hold an exclusive lock named by a file; the kernel frees it when the process dies.
 
     The file is removed on release, and a waiter that locked a removed file tries again, so that
-    nothing is left behind and two holders are impossible. Threads of one process exclude each
+    no file remains and there is never more than one holder. Threads of one process exclude each
     other as well.
 
     Args:
         path: Lock file; its folder is made where it is missing.
-        timeout_s: Longest wait in seconds; None waits for ever.
-        on_wait: Called once if another holder has to be waited for.
+        timeout_s: Longest wait in seconds; None means no limit.
+        on_wait: Called once if another process holds the lock.
 
     Raises:
         LockTimeoutError: If the lock was not free in time.
@@ -39,7 +39,7 @@ def lock_file(
     try:
         yield
     finally:
-        # Unlink before the lock goes, or the next holder's file would be removed.
+        # Unlink before the lock is released, or the next holder's file would be removed.
         path.unlink(missing_ok=True)
         os.close(fd)
 

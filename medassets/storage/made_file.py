@@ -24,13 +24,15 @@ def publish_made(path: Path, content: bytes, *, is_ours: IsOurs = never) -> None
         is_ours: Other evidence that an existing file may be replaced.
 
     Raises:
-        ForeignFileError: If the existing file has no such evidence.
+        ForeignFileError: If the existing file has no such evidence, or the journal is damaged or is
+            a file of the user.
         JournalHeaderError: If the journal is of another version.
         DiskSpaceError: If the disk is full; the old content stays.
     """
     with lock_file(path.with_name(f".{path.name}.lock")):
         journal = Journal(path.with_name(f".{path.name}.made.jsonl"), _HEADER)
         made = {line["sha256"] for line in journal.replay()}
+        require_ours(journal.path, lambda path: is_plain_file(path) and journal.is_intact())
 
         def is_made(path: Path) -> bool:
             return is_plain_file(path) and (sha256_file(path) in made or is_ours(path))

@@ -1,4 +1,4 @@
-"""Where things lie: the folders of a dataset, the names of its shards, the home of an instance."""
+"""Paths of a dataset's folders and shards, and of the home of an instance."""
 
 import os
 import re
@@ -13,7 +13,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def split_partition_key(key: str) -> tuple[str, int]:
-    """Take a partition key apart into split and shard index.
+    """Split a partition key into split and shard index.
 
     Raises:
         CatalogError: If the key is not ``<split>-<six digits>``.
@@ -29,7 +29,7 @@ def format_partition_key(split: str, index: int) -> str:
     """Return the partition key of one shard, ``<split>-<six digits>``.
 
     Raises:
-        CatalogError: If split or index cannot stand in a partition key.
+        CatalogError: If split or index cannot be part of a partition key.
     """
     key = f"{split}-{index:06d}"
     if split_partition_key(key) != (split, index):
@@ -59,10 +59,10 @@ def check_member_path(path: str) -> str:
 
 
 def show_path(path: str) -> str:
-    """Return a path as tables can hold it: bytes that are not UTF-8 stand as backslash escapes.
+    """Return a path as tables can hold it: bytes that are not UTF-8 become backslash escapes.
 
     Args:
-        path: Path as the system names it, with half characters for such bytes.
+        path: Path as the system names it, with surrogates for such bytes.
     """
     return path.encode("utf-8", "backslashreplace").decode()
 
@@ -97,7 +97,7 @@ class DatasetPaths:
     Attributes:
         root: Folder that holds datasets.
         dataset: Name of the dataset; its folder in `root`.
-        stage: Stage whose shards are meant. Those of `shards` lie right in the dataset's folder,
+        stage: Stage whose shards are meant. Those of `shards` are directly in the dataset's folder,
             as training code expects them; any other stage has a folder of its own.
     """
 
@@ -119,7 +119,7 @@ class DatasetPaths:
 
     @property
     def build_command(self) -> str:
-        """The command that makes the stage's shards, as a person types it."""
+        """The command that makes the stage's shards, as a user types it."""
         # A whole build of a dataset that keeps no clips makes none.
         mode = " --mode clip" if self.stage == VideoStage.CLIPS else ""
         return f"medassets build {self.dataset}{mode}"
@@ -131,7 +131,7 @@ class DatasetPaths:
 
     @property
     def catalog_lock(self) -> Path:
-        """Lock of whoever replaces the catalog, or must not see it replaced."""
+        """Lock held while the catalog is replaced, or must not be replaced."""
         return self.folder / ".catalog.lock"
 
     def split_folder(self, split: str) -> Path:
@@ -152,8 +152,8 @@ class DatasetPaths:
     def reclaim_journal(self, partition_key: str) -> Path:
         """Return the path of the journal of a shard's deleted sources.
 
-        It lies apart from the shards: whoever removes a shard to have it made again must not
-        remove what says that it cannot be.
+        It is not in the folder of the shards: a user who removes a shard to make it again must not
+        remove the note that its sources are deleted.
         """
         split, index = split_partition_key(partition_key)
         return self.folder / VolumeStage.RECLAIMED_SOURCES / split / f"shard-{index:06d}.jsonl"

@@ -59,7 +59,7 @@ def sweep_private(path: Path) -> None:
 def _try_lock(private: Path) -> int | None:
     """Return a descriptor that holds the file's lock; None if that is not possible now."""
     try:
-        # Without O_NONBLOCK, a FIFO of this name would block for ever.
+        # Without O_NONBLOCK, a FIFO of this name would block permanently.
         fd = os.open(private, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None

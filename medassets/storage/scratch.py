@@ -1,4 +1,4 @@
-"""Folders for files that live no longer than the work on them."""
+"""Temporary folders that are removed with the work that made them."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Files that are there and cannot be read: which trouble is one file's, and which the machine's."""
+"""Files that exist but cannot be read: tells errors of one file from errors of the machine."""
 
 import errno
 from collections.abc import Iterator
@@ -7,20 +7,20 @@ from pathlib import Path
 
 from medassets.errors import Reason, SampleRejectedError
 
-# Everything else (no memory, no descriptors, no room) would meet every file.
+# Everything else (no memory, no descriptors, no room) would affect every file.
 _OF_ONE_FILE = frozenset(
     (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ELOOP, errno.ENXIO, errno.EISDIR)
 )
 
 
 def explain_unreadable(error: OSError) -> SampleRejectedError | None:
-    """Return the rejection that a system's error is to the samples of one file.
+    """Return the rejection for the samples of a file that raised an OSError.
 
     Args:
         error: What reading the file raised.
 
     Returns:
-        UNREADABLE_SOURCE with the system's words; None if the machine is to blame, not the file.
+        UNREADABLE_SOURCE with the system's message; None if the error is the machine's, not the file's.
     """
     if error.errno not in _OF_ONE_FILE:
         return None
@@ -29,7 +29,7 @@ def explain_unreadable(error: OSError) -> SampleRejectedError | None:
 
 
 def is_gone(path: Path) -> bool:
-    """Tell whether a file is not there; one that may only not be looked at is."""
+    """Tell whether a file does not exist; one that exists but cannot be accessed is not gone."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -41,11 +41,11 @@ def is_gone(path: Path) -> bool:
 
 @contextmanager
 def unreadable_as_rejection() -> Iterator[None]:
-    """Turn trouble with one file, in a block that reads no other, into its rejection.
+    """Turn an OSError in a block that reads a single file into the rejection of that file.
 
     Raises:
         SampleRejectedError: UNREADABLE_SOURCE.
-        OSError: If the machine is to blame, not the file.
+        OSError: If the error is the machine's, not the file's.
     """
     try:
         yield

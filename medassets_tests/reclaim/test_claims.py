@@ -61,7 +61,7 @@ def test_a_file_waits_for_another_dataset_that_has_not_made_its_sample(
     assert len(report.troubles) == 3
     assert set(whys(report).values()) == {
         "the dataset other still needs it: train-000000 is to be made of it by `medassets build "
-        "other`. If other is given up, take its declaration away"
+        "other`. If other is no longer wanted, remove its declaration"
     }
     assert not made.reclaim(FIRST, confirmed=False, others=[other]).deletable
     make(plan(other), FIRST)

@@ -44,3 +44,22 @@ def test_other_evidence_counts_as_well(tmp_path: Path) -> None:
     path.write_bytes(b"of an older version")
     publish_made(path, b"new", is_ours=lambda path: b"older" in path.read_bytes())
     assert path.read_bytes() == b"new"
+
+
+def test_a_file_that_is_not_its_journal_is_kept(tmp_path: Path) -> None:
+    path, journal = tmp_path / "a.json", tmp_path / ".a.json.made.jsonl"
+    journal.write_bytes(b"my notes\n")
+    with pytest.raises(ForeignFileError, match=r"\.a\.json\.made\.jsonl: this was not made by"):
+        publish_made(path, b"new")
+    assert (journal.read_bytes(), path.exists()) == (b"my notes\n", False)
+
+
+def test_a_damaged_journal_is_not_cut_off_at_the_damage(tmp_path: Path) -> None:
+    path, journal = tmp_path / "a.json", tmp_path / ".a.json.made.jsonl"
+    for content in (b"one", b"two", b"three"):
+        publish_made(path, content)
+    damaged = journal.read_bytes().replace(b"a", b"b", 1)
+    journal.write_bytes(damaged)
+    with pytest.raises(ForeignFileError, match=r"\.a\.json\.made\.jsonl: this was not made by"):
+        publish_made(path, b"four")
+    assert journal.read_bytes() == damaged

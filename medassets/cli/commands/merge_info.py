@@ -40,13 +40,13 @@ def command(
     output = Output(as_json)
     result = merge_infos(infos, out, val_count=val_count, seed=seed, absolute=absolute)
     for folder in result.absent[:_NAMED_FOLDERS]:
-        output.warn(f"{folder}: listed, but not there")
+        output.warn(f"{folder}: listed, but does not exist")
     if len(result.absent) > _NAMED_FOLDERS:
-        output.warn(f"and {len(result.absent) - _NAMED_FOLDERS:,} more that are not there")
+        output.warn(f"and {len(result.absent) - _NAMED_FOLDERS:,} more that do not exist")
     if result.repeated:
         output.say(f"named more than once, listed once: {count_words(result.repeated, 'sample')}")
     if result.moved:
-        parted = f"; no whole videos have as many, so {result.parted} was parted"
+        parted = f"; no whole videos have as many, so {result.parted} was divided"
         said = count_words(result.moved, "sample") + parted * (result.parted is not None)
         output.say(f"from train to val: {said}")
     if result.leaks:

@@ -33,7 +33,7 @@ def test_exports_are_merged_and_val_taken_from_train(
     # No whole videos of 3 and 3 samples have 4.
     assert "from train to val: 4 samples; no whole videos have as many, so v" in ran.out
     assert "in more than one split: " in ran.err
-    assert f"{tmp_path}/b/sample_000000_v0: listed, but not there" in ran.err
+    assert f"{tmp_path}/b/sample_000000_v0: listed, but does not exist" in ran.err
     merged = json.loads(out.read_bytes())
     assert [len(merged[split]) for split in ("train", "val", "test")] == [2, 4, 2]
     assert all((tmp_path / name).is_dir() for name in merged["train"] + merged["val"])

@@ -89,7 +89,7 @@ def test_a_broken_declaration_stops_every_deletion(
     assert ran.code == 1
     assert "more/defs.yaml" in ran.err
     assert "preprocesing: no such field" in ran.err
-    assert "mend it, or take it away" in ran.err
+    assert "correct it, or remove it" in ran.err
     assert both.nothing_deleted()
     # Nothing was begun that could not be ended.
     assert not both.shard(0).exists()
