@@ -135,10 +135,8 @@ def test_what_is_no_catalog_is_refused_with_a_remedy(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["text", "table", "link"])
 def test_a_file_that_is_no_catalog_of_ours_is_not_replaced(tmp_path: Path, kind: str) -> None:
-    path, planned = (
-        tmp_path / "catalog.parquet",
-        plan_catalog(_rows(["a"]), None, samples_per_shard=2),
-    )
+    path = tmp_path / "catalog.parquet"
+    planned = plan_catalog(make_rows(["a"]), None, samples_per_shard=2)
     if kind == "text":
         path.write_bytes(b"my own notes")
     elif kind == "table":
