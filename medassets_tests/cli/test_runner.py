@@ -16,6 +16,8 @@ from medassets.testing.hub import LocalHub
 from medassets_tests.cli.building import digests
 from medassets_tests.cli.slow_build import SLOW, wait_for
 
+pytestmark = pytest.mark.slow
+
 Medassets = Callable[..., Any]
 Declare = Callable[..., Path]
 
@@ -166,7 +168,6 @@ def test_an_error_nobody_foresaw_shows_its_traceback(
     assert "in explode" in ran.err
 
 
-@pytest.mark.slow
 def test_an_interrupted_build_says_so_and_the_next_one_goes_on(
     lungs: Declare, home: Path, built_home: Path
 ) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from medassets_tests.cli.building import digests
 
+pytestmark = pytest.mark.slow
+
 Medassets = Callable[..., Any]
 Declare = Callable[..., Path]
 ALL = [f"{split}-00000{i}" for split in ("train", "valid") for i in range(2)]

@@ -11,6 +11,8 @@ from medassets.testing.clip4mc import SyntheticVideos
 from medassets.testing.npz_tree import make_npz_tree
 from medassets_tests.npz_source import write_declaration
 
+pytestmark = pytest.mark.slow
+
 Medassets = Callable[..., Any]
 Declare = Callable[..., None]
 

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from medassets.testing.clip4mc import SyntheticVideos
 from medassets_tests.cli.conftest import write_films
+
+pytestmark = pytest.mark.slow
 
 Medassets = Callable[..., Any]
 KEYS = ["train-000000", "train-000001", "train-000002"]

@@ -13,6 +13,8 @@ from medassets.exports.clip4mc import FILES
 from medassets.storage.paths import DatasetPaths
 from medassets_tests.exports.making import Clip, make_shard, read_tree
 
+pytestmark = pytest.mark.slow
+
 _NUM_KILLS = 30
 _TREES = {
     "train-000000": [Clip(f"ab_{k}000_{k}500") for k in range(4)],

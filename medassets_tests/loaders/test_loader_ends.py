@@ -116,6 +116,7 @@ def test_an_interrupt_loses_no_batch() -> None:
     assert set(handed) >= {0, 1, 3, 4, 5}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [("thread", 2), ("process", 1)], ids=str)
 def test_memory_does_not_grow_over_twenty_epochs(tmp_path: Path, kind: tuple[str, int]) -> None:
     manifest = make_shards(tmp_path, [6], partial(make_volume_members, shape=(64, 64, 64)))

@@ -11,6 +11,8 @@ import pytest
 
 from medassets.storage.paths import DatasetPaths
 
+pytestmark = pytest.mark.slow
+
 _NUM_KILLS = 25
 _NUM_ITEMS = 14
 

@@ -5,7 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from medassets_tests.cli.building import digests
+
+pytestmark = pytest.mark.slow
 
 Medassets = Callable[..., Any]
 Declare = Callable[..., Path]

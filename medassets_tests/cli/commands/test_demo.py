@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 Medassets = Callable[..., Any]
 
 

@@ -31,6 +31,7 @@ def test_a_machine_without_a_dataset_is_looked_at(
     assert TOKEN not in with_token.out + with_token.err
 
 
+@pytest.mark.slow
 def test_a_dataset_is_asked_for_and_its_refusal_is_a_finding(
     medassets: Medassets,
     hub_dataset: LocalHub,
@@ -49,6 +50,7 @@ def test_a_dataset_is_asked_for_and_its_refusal_is_a_finding(
     assert TOKEN not in refused.out + refused.err
 
 
+@pytest.mark.slow
 def test_a_broken_declaration_and_an_unknown_dataset(
     medassets: Medassets, declare: Callable[..., Path]
 ) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
+import pytest
 
 from medassets_tests.cli.scans import ASSET, KEYS, Scans
 from medassets_tests.location import events_of
@@ -19,6 +20,8 @@ from medassets_tests.npz_source import (
     find_member,
     flip_byte,
 )
+
+pytestmark = pytest.mark.slow
 
 NO_RECLAIM = "the declaration of scans keeps its sources"
 

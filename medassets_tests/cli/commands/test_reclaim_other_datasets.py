@@ -9,6 +9,8 @@ import pytest
 
 from medassets_tests.cli.scans import KEYS, Scans
 
+pytestmark = pytest.mark.slow
+
 Medassets = Callable[..., Any]
 
 

@@ -18,6 +18,8 @@ from medassets.testing.npz_tree import SyntheticTree
 from medassets.volumes.catalog.ct_rate_names import table_paths
 from medassets_tests.cli.scans import KEYS, Scans
 
+pytestmark = pytest.mark.slow
+
 Medassets = Callable[..., Any]
 DELETE = ("--delete-sources", "--yes", "--json")
 

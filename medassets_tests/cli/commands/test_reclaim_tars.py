@@ -9,6 +9,8 @@ import pytest
 from medassets_tests.npz_source import write_declaration
 from medassets_tests.reclaim.test_tars import Tars
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_tar_goes_when_its_last_shard_was_made_before_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, medassets: Callable[..., Any]

@@ -12,6 +12,8 @@ import pytest
 
 from medassets.video.processes import process
 
+pytestmark = pytest.mark.slow
+
 Medassets = Callable[..., Any]
 KEYS = ["train-000000", "train-000001", "train-000002"]
 

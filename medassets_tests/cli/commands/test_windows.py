@@ -10,6 +10,8 @@ import pytest
 
 from medassets.testing.ct_rate import SyntheticRepository
 
+pytestmark = pytest.mark.slow
+
 Medassets = Callable[..., Any]
 
 

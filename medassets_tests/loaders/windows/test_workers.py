@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader
 from medassets.loaders import CTWindowSparseSDF, Loader
 from medassets_tests.loaders.windows.window_data import NO_CACHE, write_form
 
+pytestmark = pytest.mark.slow
+
 
 def make_loader(dataset: CTWindowSparseSDF, **options: object) -> DataLoader[object]:
     return DataLoader(dataset, batch_size=2, collate_fn=dataset.collate_fn, **options)  # pyright: ignore[reportArgumentType, reportReturnType]
