@@ -1,4 +1,4 @@
-"""Preprocessed samples against originals: made again from the original tar, and compared."""
+"""Compare preprocessed samples with samples made again from the original tars."""
 
 import struct
 from collections.abc import Mapping
@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from medassets.comparison.facts import compare_labels, compare_report, compare_volume_facts
 from medassets.comparison.recipes import Recipe, make_volume, read_recipe
 from medassets.comparison.studies import Pair
 from medassets.comparison.tars import StudySample
@@ -32,10 +31,10 @@ _HALF = np.dtype(np.float16)
 
 @dataclass(frozen=True)
 class CompareSettings:
-    """What the user says of the samples.
+    """Settings that the jsons do not give.
 
     Attributes:
-        hu_rule: How stored values become HU; None believes the jsons, see `read_recipe`.
+        hu_rule: How stored values become HU; None uses that of the jsons, see `read_recipe`.
         array_key: Name of the array in a `.npz`.
     """
 
@@ -45,14 +44,14 @@ class CompareSettings:
 
 @dataclass
 class Comparison:
-    """What comparing one sample came to.
+    """The result of comparing one sample.
 
     Attributes:
         sample: The preprocessed sample.
-        original: What it was compared with.
-        differences: What is wrong, a sentence each; empty if it is right.
+        original: The original it was compared with.
+        differences: The differences, a sentence each; empty if there are none.
         recipe: How it was made again; None if that could not be read.
-        values: What its values are like; None if they could not be compared.
+        values: Counts over its values; None if they could not be compared.
     """
 
     sample: StudySample
@@ -64,7 +63,7 @@ class Comparison:
 
 @dataclass
 class _Opened:
-    """A sample with what its json says and which member plays which role."""
+    """A sample with its json and the member of each role."""
 
     sample: StudySample
     facts: dict[str, Any]
@@ -81,14 +80,14 @@ class _Opened:
 
 
 def compare_pair(pair: Pair, settings: CompareSettings, buffers: BufferPool) -> Comparison:
-    """Make a sample again and compare volume, labels, text and json; nothing wrong with it raises.
+    """Make a sample again and compare volume, labels and text; no damage of it raises.
 
     Of several originals of the study, one that makes the sample is enough.
 
     Args:
         pair: The sample and its originals.
-        settings: What the user says of them.
-        buffers: Where volumes are kept.
+        settings: Settings that their jsons do not give.
+        buffers: Pool of scratch arrays.
     """
     found: list[Comparison] = []
     for original in pair.originals:
@@ -124,7 +123,7 @@ def _explain(error: Exception) -> str:
 
 
 def _check_record(sample: StudySample) -> list[str]:
-    """Compare a sample with the record beside its tar, where there is one."""
+    """Compare a sample with the record beside its tar, if there is one."""
     path = sample.tar.with_suffix(".json")
     if not path.exists():
         return []
@@ -134,7 +133,7 @@ def _check_record(sample: StudySample) -> list[str]:
         return ["the record beside its tar cannot be read"]
     entry = next((entry for entry in record.samples if entry.key == sample.key), None)
     if entry is None:
-        return ["the record beside its tar does not know it"]
+        return ["the record beside its tar does not list it"]
     try:
         with open_tar(sample.tar) as tar:
             found = find_damage(tar, entry)
@@ -161,9 +160,7 @@ def _compare_members(before: _Opened, after: _Opened) -> list[str]:
         else:
             describe = _describe_labels if role == "labels" else _describe_text
             found.append(describe(expected, there))
-    labels = after.read_role("labels")
-    found += [] if labels is None else compare_labels(after.facts, labels)
-    return found + compare_report(after.facts, before.facts)
+    return found
 
 
 def _describe_labels(expected: bytes, there: bytes) -> str:
@@ -192,7 +189,7 @@ def _compare_volume(
     settings: CompareSettings,
     buffers: BufferPool,
 ) -> None:
-    """Add what is wrong with the volume."""
+    """Add the differences of the volume."""
     suffixes = (before.fields.volume, after.fields.volume)
     if None in suffixes:
         what = "original" if suffixes[0] is None else "sample"
@@ -209,9 +206,6 @@ def _compare_volume(
         result.recipe = recipe
         with before.sample.open_array(str(suffixes[0]), before.facts, key) as stream:
             original_shape = stream.header.shape
-        result.differences += compare_volume_facts(
-            after.facts, before.facts, shape=original_shape, is_stored=recipe.preset is None
-        )
         shape = original_shape if recipe.preset is None else recipe.preset.shape
         if stored.header.shape != shape or stored.header.dtype != _HALF:
             what = f"volume: {stored.header.dtype} of {stored.header.shape}, expected float16 of {shape}"
@@ -228,7 +222,7 @@ def _compare_volume(
 
 
 def _check_stated(facts: Mapping[str, Any], stored: ArrayStream) -> list[str]:
-    """Compare what a json says of its volume under all names that readers look for."""
+    """Compare shape and dtype in a json, under each name that readers use, with the volume."""
     there = {"shape": list(stored.header.shape), "dtype": stored.header.dtype.name}
     return [
         f"json: {prefix}{name} is {shorten(facts[prefix + name])}, the volume's is {value}"
@@ -248,7 +242,7 @@ def _is_same(stated: Any, value: Any) -> bool:
 
 
 def describe_comparison(comparison: Comparison) -> dict[str, Any]:
-    """Return a comparison for a program."""
+    """Return a comparison as the JSON document holds it."""
     sample, original = comparison.sample, comparison.original
     values, recipe = comparison.values, comparison.recipe
     counts = asdict(values) if values is not None else {}

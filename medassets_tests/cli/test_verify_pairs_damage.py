@@ -22,12 +22,9 @@ from medassets_tests.cli.damage import (
     replace_range,
 )
 from medassets_tests.cli.pairs import (
-    DATASETS,
-    Medassets,
     Pairs,
     failed,
     make_raw,
-    name_study,
     studies,
     write_tars,
 )
@@ -250,80 +247,13 @@ def edit_json(shard: Path, sample: SampleEntry, change: Callable[[dict[str, Any]
     replace_range(shard, member.offset - 512, stop + -stop % 512, header + content + padding)
 
 
-def invert_labels(facts: dict[str, Any]) -> None:
-    facts["labels"] = {name: 1 - value for name, value in facts["labels"].items()}
-
-
-EDITS: dict[str, tuple[str, Callable[[dict[str, Any]], Any], str]] = {
-    "labels": ("both", invert_labels, "json: label 'label_0' is 0.0, the sample's own is 1"),
-    "num_classes": ("both", lambda f: f.update(num_classes=17), "num_classes is 17, the sample"),
-    "no labels": ("both", lambda f: f.update(labels={}), "it gives 0 labels, the sample has 18"),
-    "report": (
-        "both",
-        lambda f: f.update(report=dict.fromkeys(f["report"], "")),
-        "json: report.findings is None, the original's is 'Study 3.'",
-    ),
-    "no report": ("both", lambda f: f.update(report={}), "json: report.findings is None"),
-    "slope": ("half", lambda f: f.update(RescaleSlope=2), "RescaleSlope is 2, the original's is 1"),
-    "intercept": ("half", lambda f: f.update(RescaleIntercept=None), "RescaleIntercept is None"),
-    "in plane": ("half", lambda f: f.update(XYSpacing="[0.8, 0.9]"), "XYSpacing is '[0.8, 0.9]'"),
-    "slices": (
-        "half",
-        lambda f: f.update(ZSpacing=2.5),
-        "ZSpacing is 2.5, the original's is [2.0]",
-    ),
-    "steps": (
-        "half",
-        lambda f: f.update(spacing_mm=[0.8, 0.8, 2.5]),
-        "spacing_mm is [0.8, 0.8, 2.5], the original's is [0.8, 0.8, 2.0]",
-    ),
-    "shape": ("half", lambda f: f.update(original_shape=[9, 9, 9]), "original_shape is [9, 9, 9]"),
-    "hu slope": ("clip", lambda f: f["hu"].update(slope=1.5), "hu.slope is 1.5, the original's is"),
-    "hu intercept": ("clip", lambda f: f["hu"].update(intercept=0), "hu.intercept is 0"),
-    "source steps": (
-        "clip",
-        lambda f: f["geometry"]["source"].update(spacing_mm=[0.8, 0.8, 1.0]),
-        "geometry.source.spacing_mm is [0.8, 0.8, 1.0], the original's is [0.8, 0.8, 2.0]",
-    ),
-    "source shape": (
-        "clip",
-        lambda f: f["geometry"]["source"].update(shape=[1, 2, 3]),
-        "geometry.source.shape is [1, 2, 3], the original's is [15, 18, 22]",
-    ),
-}
-
-
-@pytest.mark.parametrize(
-    ("edit", "name"),
-    [
-        (edit, name)
-        for edit, (where, *_) in EDITS.items()
-        for name in DATASETS
-        if where in (name, "both")
-    ],
-)
-def test_a_json_that_says_other_things_than_its_original_is_named(
-    pair_datasets: Path, tmp_path: Path, medassets: Medassets, name: str, edit: str
-) -> None:
-    _, change, words = EDITS[edit]
-    folder = shutil.copytree(pair_datasets / "home" / "data" / name / "train", tmp_path / "made")
-    pairs = Pairs(medassets, pair_datasets / "raw", folder)
-    sample = next(s for s in pairs.samples if s.key == name_study(3))
-    for file in folder.glob("*.json"):
-        file.unlink()
-    edit_json(pairs.shard, sample, change)
-    told, document = pairs.verify()
-    assert told.code == 1
-    (difference,) = failed(document)[sample.key]
-    assert words in difference
-    assert list(failed(document)) == [sample.key]
-
-
-def test_patient_and_split_are_not_compared(recorded: Pairs) -> None:
+def test_facts_of_the_json_besides_its_volume_are_not_compared(recorded: Pairs) -> None:
+    """Without records; with them, every byte of the json is compared."""
     for file in recorded.folder.glob("*.json"):
         file.unlink()
+    changes = {"patient": "p", "split": "valid", "labels": {}, "report": {}, "num_classes": 17}
     for sample in reversed(recorded.samples):
-        edit_json(recorded.shard, sample, lambda f: f.update(patient="p", split="valid", scan="b"))
+        edit_json(recorded.shard, sample, lambda facts: facts.update(changes))
     assert recorded.verify()[0].code == 0
 
 

@@ -1,6 +1,5 @@
 """Each difference between a sample on disk and its entry is found, whichever byte differs."""
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,11 +35,10 @@ def _flip(path: Path, offset: int) -> None:
 def test_a_whole_sample_has_no_damage_and_feeds_all_its_bytes(
     shard: Path, sample: SampleEntry
 ) -> None:
-    digest = hashlib.sha256()
+    fed = bytearray()
     with open_tar(shard) as tar:
-        assert find_damage(tar, sample, feed=digest.update) == []
-    content = shard.read_bytes()[sample.offset : sample.offset + sample.size_bytes]
-    assert digest.digest() == hashlib.sha256(content).digest()
+        assert find_damage(tar, sample, feed=lambda piece: fed.extend(memoryview(piece))) == []
+    assert fed == shard.read_bytes()[sample.offset : sample.offset + sample.size_bytes]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`medassets verify`: shards on disk against their records, or against what they were made of."""
+"""`medassets verify`: compare shards with their records, or preprocessed samples with originals."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from medassets.datasets.workspace import Workspace
 from medassets.reclaim.verify import find_lost_samples
 from medassets.shards.verify import Problem
 
-_ONE_OF_BOTH = "{} and {} do not go together: DATASET is compared with its records, tars with tars"
+_ONE_OF_BOTH = "{} and {} cannot be combined: DATASET is compared with its records, tars with tars"
 
 
 @click.command(name="verify")
@@ -25,7 +25,7 @@ _ONE_OF_BOTH = "{} and {} do not go together: DATASET is compared with its recor
 @click.option(
     "--partitions", help="Shards by key or range: valid-000000,train-000003..train-000009."
 )
-@click.option("--stage", help="This stage of shards; without it, all there are.")
+@click.option("--stage", help="Only this stage of shards; default: all stages.")
 @click.option(
     "--original-pattern", help="Without DATASET: tars of raw samples; pattern, folder or manifest."
 )
@@ -59,7 +59,7 @@ def command(
 
     With --original-pattern and --preprocessed-pattern instead of DATASET, make samples again from
     the raw tars and compare volume (within one float16 step; exactly where nothing was resampled),
-    labels, text and json; the studies of both sides are compared in any case.
+    labels and text; the studies of both sides are always compared.
     """
     asked = {name: value for name, value in pair_options.items() if value is not None}
     output = Output(as_json)
@@ -140,7 +140,7 @@ def _tell(output: Output, found: "_Found", *, quick: bool, several: bool) -> Non
 
 
 def _as_document(dataset: str, found: list["_Found"]) -> dict[str, Any]:
-    """Return all stages together, as if they were one, and each by itself."""
+    """Return the problems of all stages together, and of each stage."""
     together: dict[str, Any] = {"dataset": dataset}
     stages = {one.workspace.kind.stage: one.as_dict() for one in found}
     for name in ("checked", "absent", "damaged"):
@@ -153,7 +153,7 @@ def _as_document(dataset: str, found: list["_Found"]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Found:
-    """What was found of one stage."""
+    """The problems of one stage."""
 
     workspace: Workspace
     report: VerifyReport
@@ -162,7 +162,7 @@ class _Found:
 
     @property
     def lines(self) -> list[str]:
-        """All that is wrong, a line each."""
+        """All problems, a line each."""
         return [*map(str, self.report.problems), *self.others, *self.lost]
 
     @property
@@ -172,12 +172,12 @@ class _Found:
 
     @property
     def remedy(self) -> str:
-        """The command that makes them again."""
+        """The command that builds them again."""
         command = self.workspace.paths.build_command
         return f"{command} --partitions {','.join(self.damaged)} --force"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the same for a program."""
+        """Return the stage as the JSON document holds it."""
         stage = self.workspace.kind.stage
         return {
             "checked": self.report.checked,
