@@ -21,7 +21,10 @@ def find_lost_samples(workspace: Workspace, partitions: Iterable[str]) -> list[s
             whole shard.
     """
     noted, problems = _read_journals(workspace, partitions)
-    held = _read_held(workspace) if noted else set()
+    if not noted:
+        # The source may be on another machine, where it has no folder.
+        return problems
+    held = _read_held(workspace)
     folder = workspace.source_folder
     lost: Noted = {
         sample: (key, deletion)

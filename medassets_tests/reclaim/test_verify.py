@@ -1,6 +1,7 @@
 """Every sample whose source was deleted is in a whole shard, or is named."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,18 @@ import pytest
 
 from medassets.reclaim import verify as verify_reclaimed
 from medassets.reclaim.verify import find_lost_samples
+from medassets.sources.hub import HubSource
 from medassets_tests.reclaim.reclaiming import FIRST, KEYS, SECOND, Made
 from medassets_tests.reclaim.test_tars import Tars
 
 
 def find_lost(made: Made, *keys: str) -> list[str]:
     return find_lost_samples(made.open(), keys or KEYS)
+
+
+def test_a_dataset_whose_source_is_on_another_machine_has_lost_nothing(made: Made) -> None:
+    workspace = replace(made.open(), source=HubSource("medassets/demo-ct"))
+    assert find_lost_samples(workspace, KEYS) == []
 
 
 def expect(made: Made, study: str) -> str:
