@@ -1,7 +1,7 @@
-"""The Dagster daemon as a child of `medassets ui`: it ends when its standard input does.
+"""The Dagster daemon as a child of `medassets ui`: it ends when its standard input is closed.
 
-A closed pipe reaches it however its parent ends, by kill -9 too; Dagster's own shutdown pipe wants
-a message, which a killed parent cannot send.
+The pipe is closed however the parent ends, also by kill -9; Dagster's own shutdown pipe needs a
+message, which a killed parent cannot send.
 """
 
 import os
@@ -9,8 +9,7 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-
-from dagster._daemon.cli import run_command
+from importlib.metadata import entry_points
 
 
 def main() -> None:
@@ -18,8 +17,10 @@ def main() -> None:
     # A shell's background job inherits an ignored SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
+    sys.argv = ["dagster-daemon", "run", "--log-level", "warning", *sys.argv[1:]]
+    (command,) = entry_points(group="console_scripts", name="dagster-daemon")
     with suppress(KeyboardInterrupt):
-        run_command.main(["--log-level", "warning", *sys.argv[1:]], prog_name="medassets-daemon")
+        command.load()()
 
 
 def _interrupt_at_end_of_input() -> None:
