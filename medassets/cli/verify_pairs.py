@@ -1,4 +1,4 @@
-"""`medassets verify --original-pattern ...`: preprocessed shards against their originals."""
+"""`medassets verify --original-pattern ...`: compare preprocessed shards with their originals."""
 
 import os
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from medassets.specs import HuRule
 
 @dataclass(frozen=True, kw_only=True)
 class PairOptions:
-    """What the user asked for; see the options of `medassets verify`."""
+    """Options of `medassets verify` for two datasets."""
 
     original: str
     preprocessed: str
@@ -25,7 +25,7 @@ class PairOptions:
 
 
 def verify_pairs(output: Output, options: PairOptions) -> int:
-    """Compare two datasets, tell what differs, and return the exit code."""
+    """Compare two datasets, report the differences, and return the exit code."""
     report = open_report(
         options.original,
         options.preprocessed,

@@ -1,4 +1,4 @@
-"""How a preprocessed sample says it was made, so that it can be made again."""
+"""Read from a json how a preprocessed sample was made, and make its volume again."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -25,17 +25,17 @@ from medassets.volumes.grid.to_float16 import check_half, convert_to_half
 
 _DEFAULT_PRESET = "ct_clip"
 _STATED = ("spacing_mm", "clip_hu", "scale", "pad_value", "orientation")
-# Whether a volume is believable was decided when it was preprocessed.
+# Plausibility of the volume was checked when it was preprocessed.
 _ANY_VOLUME = VolumeLimits(min_slices=1, min_plausible_share=0.0, max_plausible_share=1.0)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What was done to an original volume.
+    """The processing of an original volume.
 
     Attributes:
         name: Name of the preset, `none` for float16 of the stored values.
-        preset: What the output looks like; None for `none`.
+        preset: The preprocessing; None for `none`.
         hu_rule: How stored values become HU.
         is_stated: Whether the sample names its preset, as those of medassets do.
     """
@@ -47,9 +47,9 @@ class Recipe:
 
     @property
     def tolerance(self) -> Tolerance:
-        """How far a value may be off: not at all where nothing is interpolated, else one step.
+        """The accepted difference: none without interpolation, otherwise one step.
 
-        Scripts that state no preset interpolate with float32 positions, which are off by 1e-4 of a
+        Scripts that state no preset interpolate with float32 positions, with errors of 1e-4 of a
         voxel; between air and bone that is many of the steps that float16 has near zero, but no more
         than its step at the largest value, 0.5 HU (measured on torch: 0.49 at most).
         """
@@ -69,17 +69,17 @@ def read_recipe(
     shape: tuple[int, ...],
     hu_rule: HuRule | None,
 ) -> Recipe:
-    """Return how a sample was made, as its json says.
+    """Return how a sample was made, from its json.
 
     Args:
-        facts: Its json. Where it names no preset, that is `ct_clip`.
+        facts: Its json; a missing preset means `ct_clip`.
         original: Json of the original.
-        shape: Shape of the sample, which no json of ours gives together with the preset.
-        hu_rule: Counts instead of what the json says; None believes the json, then that of the
-            original, and takes `table` where both are silent.
+        shape: Shape of the sample; jsons of medassets do not state it with the preset.
+        hu_rule: Replaces the rule of the json; None uses the json, then that of the original, then
+            `table`.
 
     Raises:
-        SampleRejectedError: BAD_RECORD if the json states what cannot be.
+        SampleRejectedError: BAD_RECORD if the json states invalid processing.
     """
     stated = facts.get("preprocessing")
     if stated is None:
@@ -93,9 +93,11 @@ def read_recipe(
     if name == RAW:
         return Recipe(RAW, None, rule)
     if not isinstance(name, str) or name not in PRESETS:
-        _reject(f"preprocessing: {shorten(name)} is no preset; known: {[*PRESETS, RAW]}")
+        _reject(f"preprocessing: {shorten(name)} is not a preset; known: {[*PRESETS, RAW]}")
     if rule not in ("none", "table"):
-        _reject(f"hu.rule is {shorten(rule)}, which arrays have not; say --hu-rule none or table")
+        _reject(
+            f"hu.rule is {shorten(rule)}, which does not apply to arrays; give --hu-rule none or table"
+        )
     preset = _read_preset(PRESETS[name], stated, shape)
     return Recipe(name, preset, rule, is_stated="preset" in stated)
 
@@ -114,13 +116,15 @@ def _read_preset(
     try:
         changes = _read_changes(stated)
         if changes:
-            # A declaration that replaced the shape has written all the others down, too.
+            # A declaration that replaces the shape also states all other settings.
             changes["shape"] = shape
         found = replace(preset, **changes)
     except (OverflowError, SpecError, TypeError, ValueError) as error:
         _reject(f"preprocessing: {error}")
     if found.orientation != "as_stored":
-        _reject(f"preprocessing: arrays do not say how they are oriented, {found.orientation}")
+        _reject(
+            f"preprocessing: orientation {found.orientation}: arrays do not state their orientation"
+        )
     return found
 
 
@@ -148,19 +152,19 @@ def make_volume(
     out: npt.NDArray[np.float16],
     buffers: BufferPool,
 ) -> None:
-    """Make the volume of a preprocessed sample again.
+    """Compute the volume of a preprocessed sample from its original.
 
     Args:
-        original: The sample it is made of.
+        original: The original sample.
         array: Its volume, not yet entered.
         facts: Its json: spacing, and the values of the HU rule `table`.
-        recipe: What to do.
+        recipe: The processing.
         out: Receives the values: float16, C-contiguous, of the preset's shape or, for `none`, that
             of the array.
-        buffers: Where scratch arrays come from.
+        buffers: Pool of scratch arrays.
 
     Raises:
-        SampleRejectedError: If the original makes no such volume.
+        SampleRejectedError: If this volume cannot be made from the original.
     """
     if recipe.preset is None:
         with array as stream:

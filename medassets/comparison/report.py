@@ -1,4 +1,4 @@
-"""What comparing two datasets came to, sample by sample and as a whole."""
+"""Results of comparing two datasets, per sample and in total."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -21,15 +21,15 @@ from medassets.tars.lists import find_shards
 
 @dataclass
 class PairReport:
-    """Two datasets side by side.
+    """The comparison of two datasets.
 
     Attributes:
-        originals: The tars that preprocessed samples were made of.
-        preprocessed: Their tars.
-        sets: Which samples belong together.
+        originals: Tars of the originals.
+        preprocessed: Tars of the preprocessed samples.
+        sets: Samples matched by study.
         chosen: The pairs to compare.
-        compared: What was compared until now, as a program wants it.
-        num_passed: Those that are right.
+        compared: Comparisons so far, as the JSON document holds them.
+        num_passed: Samples without differences.
         values: Counts over all values compared.
     """
 
@@ -43,17 +43,17 @@ class PairReport:
 
     @property
     def num_failed(self) -> int:
-        """Samples that are not what their originals make."""
+        """Number of samples with differences."""
         return len(self.compared) - self.num_passed
 
     @property
     def problems(self) -> list[TarProblem]:
-        """What is wrong with tars, and with samples whose study is not known."""
+        """Problems of tars, and of samples whose study is not known."""
         return [*self.originals.problems, *self.preprocessed.problems]
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing at all is wrong."""
+        """Whether there are no differences and no problems."""
         sets = self.sets
         return not (
             self.num_failed or sets.missing or sets.extra or sets.duplicates or self.problems
@@ -67,7 +67,7 @@ class PairReport:
             self.values += comparison.values
 
     def findings(self) -> Iterator[str]:
-        """Yield what is wrong besides the samples that were compared, a line each."""
+        """Yield all problems besides the compared samples, a line each."""
         yield from map(str, self.problems)
         hint = _hint(self.preprocessed, "preprocessed")
         for sample in self.sets.missing:
@@ -78,7 +78,7 @@ class PairReport:
         yield from map(str, self.sets.duplicates)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the same for a program."""
+        """Return the report as the JSON document holds it."""
         sets = self.sets
         return {
             "ok": self.is_whole,
@@ -135,7 +135,7 @@ def iter_comparisons(
 
     Args:
         report: What to compare.
-        settings: What the user says of the samples.
+        settings: Settings that the jsons do not give.
         num_workers: Threads, with the volumes of one sample each.
     """
     buffers = BufferPool()

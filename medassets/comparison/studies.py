@@ -1,4 +1,4 @@
-"""Which samples of two datasets belong together, and which have no counterpart."""
+"""Match the samples of two datasets by study, and find those without a counterpart."""
 
 import random
 from collections import defaultdict
@@ -40,13 +40,13 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class StudySets:
-    """What two datasets have in common.
+    """The samples of two datasets by study.
 
     Attributes:
-        pairs: By study, in the order of the preprocessed tars.
-        missing: Originals of which there is no preprocessed sample, one of each study.
-        extra: Preprocessed samples of which there is no original, one of each study.
-        duplicates: Studies that stand several times on one side.
+        pairs: Samples of one study, in the order of the preprocessed tars.
+        missing: Originals without a preprocessed sample, one per study.
+        extra: Preprocessed samples without an original, one per study.
+        duplicates: Studies with several samples on one side.
     """
 
     pairs: list[Pair] = field(default_factory=list)
@@ -58,11 +58,11 @@ class StudySets:
 def match_studies(
     originals: Sequence[StudySample], preprocessed: Sequence[StudySample]
 ) -> StudySets:
-    """Match samples by study, whatever their keys and tars.
+    """Match samples by study, regardless of their keys and tars.
 
     Args:
-        originals: All there are.
-        preprocessed: Likewise.
+        originals: All originals.
+        preprocessed: All preprocessed samples.
     """
     sides = {"original": _by_study(originals), "preprocessed": _by_study(preprocessed)}
     before, after = sides.values()
@@ -80,12 +80,12 @@ def match_studies(
 
 
 def choose_pairs(pairs: Sequence[Pair], num_samples: int | None, *, seed: int) -> list[Pair]:
-    """Return so many pairs, spread over the preprocessed tars, in their order.
+    """Return a seeded choice of pairs, spread over the preprocessed tars, in their order.
 
     Args:
-        pairs: All there are.
-        num_samples: How many; None takes all.
-        seed: Decides which; the same seed chooses the same ones.
+        pairs: All pairs.
+        num_samples: Number of pairs; None takes all.
+        seed: Seed of the choice.
     """
     if num_samples is None or num_samples >= len(pairs):
         return list(pairs)

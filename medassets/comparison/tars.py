@@ -1,4 +1,4 @@
-"""Samples of WebDataset tars by study, and what is wrong with the tars themselves."""
+"""Read the samples of WebDataset tars by study, and list problems of the tars."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,18 +23,18 @@ from medassets.volumes.files.array_files import (
     open_raw_array,
 )
 
-# Small reads on a network disk only wait.
+# Small reads on a network disk are bound by latency.
 _NUM_READERS = 8
 
 
 @dataclass(frozen=True)
 class TarProblem:
-    """What is wrong with a tar, or with a sample whose study is not known.
+    """A problem of a tar, or of a sample whose study is not known.
 
     Attributes:
         tar: The tar.
         key: Key of the sample in it; empty for the tar as a whole.
-        what: What is wrong.
+        what: The problem.
     """
 
     tar: Path
@@ -114,7 +114,7 @@ class TarSet:
 
     Attributes:
         samples: Samples whose study is known, in the order of the tars.
-        problems: What is wrong with tars and other samples.
+        problems: Problems of tars and of other samples.
         num_damaged: Number of tars that could not be read to their end.
     """
 
@@ -133,7 +133,7 @@ def read_tar_set(shards: Sequence[FoundShard]) -> TarSet:
     """Read headers and json members of tars; damage is listed, not raised.
 
     Args:
-        shards: The tars, and what a manifest says of them.
+        shards: The tars, with sizes and counts of a manifest.
     """
     whole = TarSet()
     with ThreadPoolExecutor(_NUM_READERS, thread_name_prefix="medassets-tars") as pool:
@@ -170,9 +170,9 @@ def _read_samples(found: TarSet, shard: FoundShard, tar: OpenTar) -> None:
             found.problems.append(TarProblem(shard.path, "", text))
     for key, count in Counter(sample.key for sample in samples).items():
         if count > 1:
-            found.problems.append(TarProblem(shard.path, key, f"this key is there {count} times"))
+            found.problems.append(TarProblem(shard.path, key, f"this key occurs {count} times"))
     if damage and samples and "json" not in samples[-1].members:
-        # Its json is behind the damage.
+        # Its json is after the damage.
         samples.pop()
     found.samples += filter(None, (_identify(tar, one, found.problems) for one in samples))
 

@@ -1,4 +1,4 @@
-"""By how much the values of one volume differ from those it should have."""
+"""Count and measure the differences between the values of two volumes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,16 +8,16 @@ import numpy.typing as npt
 
 from medassets.volumes.files.header import VolumeStream
 
-# Stays in the cache while it is read and compared.
+# Small enough to remain in the cache while it is compared.
 _PIECE_VALUES = 1 << 18
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What passes for equal: either of the two.
+    """The largest accepted difference; either limit suffices.
 
     Attributes:
-        steps: Neighbouring float16 values further.
+        steps: In steps between neighbouring float16 values.
         difference: In the unit of the volume.
     """
 
@@ -27,13 +27,13 @@ class Tolerance:
 
 @dataclass
 class ValueDifferences:
-    """What was counted over all values, in the unit of the volume.
+    """Counts and differences over all values, in the unit of the volume.
 
     Attributes:
         num_values: All values.
         num_differing: Those that are not equal.
         num_beyond: Those that differ by more than the tolerance, or are not finite.
-        num_not_finite: NaN and infinities; they count in no difference.
+        num_not_finite: NaN and infinities; `largest` and `total` exclude them.
         largest: Largest difference.
         total: Sum of the differences.
     """
@@ -52,7 +52,7 @@ class ValueDifferences:
 
     @property
     def mean(self) -> float:
-        """Mean difference over all values, those that are equal too."""
+        """Mean difference over all values, including equal ones."""
         return self.total / self.num_values if self.num_values else 0.0
 
     def __iadd__(self, other: "ValueDifferences") -> "ValueDifferences":
@@ -63,7 +63,7 @@ class ValueDifferences:
         return self
 
     def __str__(self) -> str:
-        """Return the figures in words."""
+        """Return the figures as text."""
         if not self.num_differing:
             return "all values equal"
         text = f"{100 * self.share:.4g} % of the values differ"
@@ -74,12 +74,12 @@ class ValueDifferences:
 def compare_stream(
     stream: VolumeStream, expected: npt.NDArray[np.float16], *, tolerance: Tolerance
 ) -> ValueDifferences:
-    """Compare a stored array with what it should be, piece by piece, to its end.
+    """Compare a stored array with its expected values, piece by piece, to its end.
 
     Args:
-        stream: Stands before the first value; float16, of the shape of `expected`.
+        stream: Positioned before the first value; float16, of the shape of `expected`.
         expected: Finite, C-contiguous.
-        tolerance: What is still right.
+        tolerance: The largest accepted difference.
 
     Raises:
         SampleRejectedError: If the stored array is damaged.

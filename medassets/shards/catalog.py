@@ -4,7 +4,7 @@ Columns every kind of dataset has: `key, split, path, revision, excluded, detail
 `partition` and `state` from the plan. A kind adds columns of its own; they are content.
 
 One row group is one shard, in the order of the plan, so that a partition's run reads its own rows
-only; the plan itself stands in the file's footer.
+only; the plan itself is in the file's footer.
 """
 
 import hashlib
@@ -60,32 +60,32 @@ def plan_catalog(
     fetch: FetchRows | None = None,
     has_file: Callable[[str], bool] | None = None,
 ) -> pa.Table:
-    """Lay rows into shards; a plan only grows.
+    """Assign rows to shards; a plan only grows.
 
-    Full shards keep their samples for ever, and with a pinned source their rows word for word. The
-    last short shard of a split is planned anew when new samples come; they go behind the others.
-    With `has_file`, a shard of which a file is gone keeps its samples and all their rows as they were:
-    it may hold what is nowhere else, and could not be made again.
+    Full shards keep their samples permanently and, with a pinned source, their rows unchanged. The
+    last short shard of a split is planned again when there are new samples, which follow the
+    others. With `has_file`, a shard with a missing file keeps its samples and all their rows
+    unchanged: it may be the only copy, and could not be rebuilt.
 
     Args:
-        rows: What the source holds now, with `REQUIRED_COLUMNS` and the kind's own.
+        rows: The current rows of the source, with `REQUIRED_COLUMNS` and those of the kind.
         previous: The catalog this one grows from.
         samples_per_shard: Samples of a full shard; None keeps the previous plan's number.
-        limit: Plan at most so many samples in all splits together; the rest is held.
-        limit_splits: Count the limit in these splits only and hold every new sample of the
-            others; empty means all.
-        pinned: Whether a revision names the same bytes for ever. If not, planned rows take the
-            content of today, for the old bytes are gone.
-        fetch: Returns whole rows of the previous catalog, where `previous` has its keys only; see
+        limit: Most samples to plan in all splits together; the rest is held.
+        limit_splits: Apply the limit to these splits only and hold every new sample of the others;
+            empty means all.
+        pinned: Whether the bytes of a revision never change. If they may, planned rows take their
+            current content, because the old bytes no longer exist.
+        fetch: Returns whole rows of the previous catalog, if `previous` has only its keys; see
             `medassets.shards.catalog_reader`.
-        has_file: Given where shards may outlive their sources: tells whether a file of the source is
-            there, by the path of a row.
+        has_file: Returns whether the file of a row exists, by its path; given if sources may be
+            deleted after their shards were built.
 
     Returns:
         The catalog: planned rows in the order of the shards, then held, then excluded ones.
 
     Raises:
-        CatalogError: If columns are missing, a key is unusable or stands twice, or the previous
+        CatalogError: If columns are missing, a key is invalid or repeated, or the previous
             plan was made with another shard size.
     """
     _check_rows(rows)
@@ -108,7 +108,7 @@ def plan_catalog(
 
 
 def plan_of(catalog: pa.Table) -> "CatalogPlan":
-    """Return the plan of a catalog; it stands in the table's metadata."""
+    """Return the plan of a catalog from the table's metadata."""
     return _parse_plan(catalog.schema.metadata or {}, "catalog")
 
 
@@ -145,7 +145,7 @@ def read_partition(path: Path, partition_key: str) -> list[SourceItem]:
     """Return the samples of one shard in order, reading their own row group only.
 
     Raises:
-        CatalogError: If the plan does not know the partition, or the file is not a catalog.
+        CatalogError: If the plan has no such partition, or the file is not a catalog.
     """
     split_partition_key(partition_key)
     with explain_unreadable(path), pq.ParquetFile(path) as file:
@@ -169,7 +169,7 @@ def write_catalog(catalog: pa.Table, path: Path) -> None:
         ForeignFileError: If a file of this name is not a catalog.
         DiskSpaceError: If the disk is full; the old catalog stays.
     """
-    # Every run reads the footer: smallest and largest texts of every shard would double it.
+    # Every run reads the footer; statistics of the texts of every shard would double its size.
     with (
         publishing(path, is_ours=is_catalog) as private,
         pq.ParquetWriter(
@@ -185,7 +185,7 @@ def write_catalog(catalog: pa.Table, path: Path) -> None:
 
 @dataclass(frozen=True)
 class CatalogPlan:
-    """What a catalog planned.
+    """The plan in a catalog.
 
     Attributes:
         samples_per_shard: Samples of a full shard.
@@ -193,11 +193,11 @@ class CatalogPlan:
             by number.
         digests: Partition key -> hash of its rows' content.
         num_rows: All rows.
-        num_held: Rows that wait for a refresh without limit.
+        num_held: Rows that a refresh without limit would plan.
         excluded: Split -> reason -> number of rows.
-        version: Digest of all rows; the same as before when nothing changed.
-        notes: Digest of what is none of the rows' content: where they stand, why some are left
-            out, what the source's tables are like.
+        version: Digest of all rows; unchanged if no row changed.
+        notes: Digest of everything else that people read: positions of rows in tables, reasons
+            for exclusion, and figures of the source's tables.
     """
 
     samples_per_shard: int
@@ -210,7 +210,7 @@ class CatalogPlan:
     notes: str = ""
 
     def row_group(self, partition_key: str) -> int | None:
-        """Return the row group that holds a partition, None if the plan does not know it."""
+        """Return the row group that holds a partition, None if the plan has no such partition."""
         keys = list(self.partitions)
         return keys.index(partition_key) if partition_key in self.partitions else None
 
@@ -255,7 +255,7 @@ def _check_keys_differ(keys: pa.ChunkedArray) -> None:
     seen: set[str] = set()
     for key in keys.to_pylist():
         if key in seen:
-            msg = f"catalog rows: key {key!r} stands twice; keys must differ"
+            msg = f"catalog rows: key {key!r} is repeated; keys must differ"
             raise CatalogError(msg)
         seen.add(key)
 
@@ -263,7 +263,7 @@ def _check_keys_differ(keys: pa.ChunkedArray) -> None:
 def _check_size(asked: int | None, before: CatalogPlan | None) -> int:
     if before is None:
         if asked is None:
-            msg = "samples_per_shard: the first plan needs it"
+            msg = "samples_per_shard: required for the first plan"
             raise CatalogError(msg)
         return asked
     if asked is not None and asked != before.samples_per_shard:
@@ -296,7 +296,7 @@ def _without_places(table: pa.Table) -> pa.Table:
 
 
 def _assemble(rows: pa.Table, fetch: FetchRows, growth: Growth) -> pa.Table:
-    """Take each row from today's rows or from the previous catalog, in the order of the plan."""
+    """Take each row from the current rows or the previous catalog, in the order of the plan."""
     numbers = np.concatenate([growth.planned, growth.held, growth.excluded])
     table = take_rows(rows, lambda wanted: _without_places(fetch(wanted)), numbers)
     counts = list(growth.partitions.values())
@@ -314,7 +314,7 @@ def _assemble(rows: pa.Table, fetch: FetchRows, growth: Growth) -> pa.Table:
 
 
 def _forget_notes(table: pa.Table, is_gone: npt.NDArray[np.bool_]) -> pa.Table:
-    """Empty the notes of planned rows that the source does not give any more."""
+    """Clear the notes of planned rows that the source no longer gives."""
     if not is_gone.any():
         return table
     mask = pa.array(np.concatenate([is_gone, np.zeros(table.num_rows - len(is_gone), bool)]))
@@ -364,18 +364,18 @@ def _digest(partition: str, rows: list[dict[str, Any]]) -> str:
     except (ValueError, TypeError) as error:
         first, last = rows[0]["key"], rows[-1]["key"]
         msg = (
-            f"catalog rows of {partition} ({first} to {last}): a value is no plain JSON ({error}); "
-            f"a kind's read_rows must give null for what is not known"
+            f"catalog rows of {partition} ({first} to {last}): a value is not plain JSON ({error}); "
+            f"a kind's read_rows must give null for unknown values"
         )
         raise CatalogError(msg) from error
 
 
 def _digest_notes(table: pa.Table) -> str:
-    """Return the hash of what a person reads in a catalog, the source's figures among it."""
+    """Return the hash of the columns that only people read, and of the source's figures."""
     names = sorted((NOTE_COLUMNS | {"detail"}).intersection(table.column_names))
     digest = hashlib.sha256(canonical_json([*names, table.num_rows]))
     for name in names:
-        # Slice by slice, whatever chunks the column lies in: they are an accident.
+        # In slices of fixed size, because the chunks of the column may vary.
         for start in range(0, table.num_rows, _ROWS_AT_A_TIME):
             digest.update(canonical_json(table[name].slice(start, _ROWS_AT_A_TIME).to_pylist()))
     for name, value in sorted((table.schema.metadata or {}).items()):
@@ -386,7 +386,7 @@ def _digest_notes(table: pa.Table) -> str:
 
 def _version(size: int, digests: dict[str, str], rest: pa.Table) -> str:
     """Return the fingerprint of `{size, digests, rest}`, rest being a list of the rows' cells."""
-    # Piece by piece: the rest may be a million rows, and their text 100 MB.
+    # In batches: the rest may be a million rows, 100 MB as text.
     digest = hashlib.sha256(b'{"digests":' + canonical_json(digests) + b',"rest":[')
     for number, batch in enumerate(rest.to_batches(max_chunksize=_ROWS_AT_A_TIME)):
         cells = zip(*(column.to_pylist() for column in batch.columns), strict=True)
@@ -396,7 +396,7 @@ def _version(size: int, digests: dict[str, str], rest: pa.Table) -> str:
 
 
 def _plan_document(plan: CatalogPlan) -> dict[str, Any]:
-    # Lists, for canonical JSON would sort the keys of an object, and the order is the plan.
+    # Lists, because canonical JSON sorts the keys of objects, and the order is part of the plan.
     shards = [[key, count, plan.digests[key]] for key, count in plan.partitions.items()]
     return {
         "samples_per_shard": plan.samples_per_shard,
@@ -411,7 +411,7 @@ def _plan_document(plan: CatalogPlan) -> dict[str, Any]:
 
 def _parse_plan(metadata: Mapping[bytes, bytes], where: str) -> CatalogPlan:
     if _PLAN_KEY not in metadata:
-        msg = f"{where}: holds no plan; it was not written by medassets. Refresh the catalog"
+        msg = f"{where}: has no plan; it was not written by medassets. Refresh the catalog"
         raise CatalogError(msg)
     document = json.loads(metadata[_PLAN_KEY])
     shards = document.pop("shards")

@@ -1,4 +1,4 @@
-"""The catalog on disk that a plan grows from, read in parts.
+"""Read parts of the catalog on disk that a plan grows from.
 
 The texts of a million clips are half a GB, and today's rows hold them once already.
 """
@@ -21,7 +21,7 @@ _LARGE_BYTES = 1 << 25
 
 @contextmanager
 def open_previous(path: Path) -> "Iterator[PreviousCatalog | None]":
-    """Open the catalog that a plan grows from; yields None where there is none yet.
+    """Open the catalog that a plan grows from; yields None if there is none yet.
 
     The file stays open, so that all rows come from the same catalog even if another takes its
     place meanwhile.
@@ -33,7 +33,7 @@ def open_previous(path: Path) -> "Iterator[PreviousCatalog | None]":
         yield None
         return
     with explain_unreadable(path):
-        # The buffer would keep as much again as the columns that are read.
+        # A buffer would need as much memory as the columns that are read.
         file = pq.ParquetFile(path, pre_buffer=False)
     with file:
         yield PreviousCatalog(path, file)
@@ -41,7 +41,7 @@ def open_previous(path: Path) -> "Iterator[PreviousCatalog | None]":
 
 @contextmanager
 def explain_unreadable(path: Path) -> Iterator[None]:
-    """Turn what reading a file that is no catalog raises into an error that says what to do.
+    """Turn errors of reading a file that is not a catalog into a `CatalogError` with a remedy.
 
     Raises:
         CatalogError: If the block could not read the catalog.
@@ -51,7 +51,7 @@ def explain_unreadable(path: Path) -> Iterator[None]:
     except (OSError, pa.ArrowException) as error:
         msg = (
             f"{path}: not a readable catalog ({error}); restore it from a copy. Without one, "
-            f"remove it and refresh: the plan is made anew, and shards may get other samples"
+            f"remove it and refresh: samples are then planned again and may change shards"
         )
         raise CatalogError(msg) from error
 
@@ -79,7 +79,7 @@ class PreviousCatalog:
     file: pq.ParquetFile = field(repr=False)
 
     def read_keys(self) -> pa.Table:
-        """Return the columns `key` and, where it is there, `mtime_ns`, and the plan with them.
+        """Return the column `key`, `mtime_ns` if there is one, and the plan.
 
         That is enough for `plan_catalog`.
 
@@ -95,7 +95,7 @@ class PreviousCatalog:
         Keys, paths and columns of numbers always come.
 
         Args:
-            large_bytes: Bytes, before compression, from which on a column is left out.
+            large_bytes: Columns of at least this size, before compression, are left out.
 
         Raises:
             CatalogError: If the file is not a catalog.

@@ -1,4 +1,4 @@
-"""The files of one shard on disk: a published tar with its record, and those of an unfinished one."""
+"""Files of a shard on disk: the published tar with its record, and files of an unfinished shard."""
 
 import re
 from pathlib import Path
@@ -14,12 +14,12 @@ _PRIVATE = re.compile(r"\.+(shard-\d{6})\..+")
 def read_whole_record(
     paths: DatasetPaths, partition_key: str, plan_fingerprint: str | None = None
 ) -> ShardRecord | None:
-    """Return the record of a shard that is on disk with its recorded size, else None.
+    """Return the record of a shard whose tar has the recorded size, else None.
 
     Args:
         paths: Paths of the dataset.
         partition_key: The shard.
-        plan_fingerprint: Also require that the shard was made from this plan.
+        plan_fingerprint: Also require that the shard was built from this plan.
     """
     try:
         record = ShardRecord.read(paths.record(partition_key))
@@ -46,7 +46,7 @@ def previous_record(shard: Path) -> Path:
 
 
 def lock_path(shard: Path) -> Path:
-    """Return the lock file that the process holds which makes or deletes a shard."""
+    """Return the lock file of a shard, held by the process that builds or deletes it."""
     return shard.with_name(f".{shard.stem}.lock")
 
 

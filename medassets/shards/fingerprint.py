@@ -10,9 +10,9 @@ FORMAT_VERSION = 1
 """Version of the shard's bytes; it is part of every fingerprint."""
 
 NOTE_COLUMNS = frozenset(("row", "matched_by"))
-"""Columns that tell a person where a row of the catalog comes from; no byte hangs on them.
+"""Columns that tell people the origin of a catalog row; they do not affect the shard's bytes.
 
-One line more in a table of a million moves all lines behind it.
+One row inserted into a table changes the numbers of all later rows.
 """
 
 _PLACE_COLUMNS = frozenset(("partition", "state"))
@@ -20,24 +20,24 @@ _STAT_COLUMNS = frozenset(("num_bytes", "mtime_ns"))
 
 
 def rows_fingerprint(items: Iterable[SourceItem]) -> str:
-    """Return the hash of catalog rows: their content, not their place in plan and source."""
+    """Return the hash of catalog rows: their content, not their position in plan and source."""
     return digest_rows(item.row for item in items)
 
 
 def digest_rows(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return the hash of rows as the catalog holds them; see `rows_fingerprint`."""
+    """Return the hash of rows as they are in the catalog; see `rows_fingerprint`."""
     left_out = _PLACE_COLUMNS | NOTE_COLUMNS
     return fingerprint([{k: v for k, v in row.items() if k not in left_out} for row in rows])
 
 
 def content_fingerprint(item: SourceItem) -> str:
-    """Return the hash of one row's content without size and mtime: the same on every machine."""
+    """Return the hash of one row's content without size and mtime: equal on every machine."""
     left_out = _PLACE_COLUMNS | _STAT_COLUMNS | NOTE_COLUMNS
     return fingerprint({k: v for k, v in item.row.items() if k not in left_out})
 
 
 def plan_fingerprint(spec_fingerprint: str, rows_digest: str) -> str:
-    """Return the hash of everything that decides the bytes of a shard, known before it is made.
+    """Return the hash of everything that determines the bytes of a shard, before it is built.
 
     Args:
         spec_fingerprint: Hash of the declaration, from the kind of dataset.

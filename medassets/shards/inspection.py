@@ -24,9 +24,9 @@ from medassets.tars.scan import ScannedSample, iter_samples
 
 _TEXT_START = 80
 _MOST_SECONDS = 1e9
-# A member is held in memory; of larger ones only the size is given.
+# Members are read into memory; of larger ones only the size is reported.
 _MOST_BYTES = 4 << 30
-_TOO_LARGE = {"problem": "too large to look into"}
+_TOO_LARGE = {"problem": "too large to read"}
 _MOST_ARRAYS = 100
 # Errors of parsers and decompressors for bytes in memory; numpy parses a header as Python, and zip
 # files have four compressions.
@@ -77,7 +77,7 @@ def describe_samples(
             no sample.
     """
     if shard.exists() and not shard.is_file():
-        # Opening a pipe would wait for its writer.
+        # Opening a pipe would block until there is a writer.
         msg = f"{shard}: not a plain file; expected a tar"
         raise ShardIntegrityError(msg)
     try:
@@ -89,7 +89,7 @@ def describe_samples(
         msg = f"{shard}: not a whole tar file ({what})"
         raise ShardIntegrityError(msg) from error
     if not found:
-        msg = f"{shard}: a tar file without a single sample (<key>.<suffix>)"
+        msg = f"{shard}: a tar file without samples (<key>.<suffix>)"
         raise ShardIntegrityError(msg)
     return found
 
@@ -132,7 +132,7 @@ def _read_json(content: Any) -> dict[str, Any]:
 
 
 def _read(suffix: str, content: bytearray, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Read a member as its last suffix says; its content may be something else."""
+    """Read a member by its last suffix; the content may not match it."""
     kind = suffix.rpartition(".")[2].lower()
     try:
         if kind in ("txt", "text", "transcript"):
@@ -167,7 +167,7 @@ def _describe_npz(content: bytearray) -> dict[str, Any]:
 
 def _read_zipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> dict[str, Any]:
     if member.file_size > _MOST_BYTES:
-        return {"problem": f"{member.file_size:,} bytes: too large to look into"}
+        return {"problem": f"{member.file_size:,} bytes: too large to read"}
     try:
         return _summarize(decode_any_npy(archive.read(member)))
     except _NOT_READABLE as error:
@@ -221,5 +221,5 @@ def _summarize(array: np.ndarray) -> dict[str, Any]:
 
 
 def _number(value: Any) -> float | None:
-    """Return a float; None for values that JSON does not have."""
+    """Return a float; None for NaN and infinities, which JSON does not have."""
     return float(value) if np.isfinite(value) else None

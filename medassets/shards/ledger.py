@@ -1,4 +1,4 @@
-"""The journal of a shard in the making: how a killed run goes on after its last whole sample."""
+"""Journal of an unfinished shard: a killed run resumes after its last whole sample."""
 
 import hashlib
 import json
@@ -26,15 +26,15 @@ Outcome = SampleEntry | Rejected
 
 @dataclass
 class PartialShard:
-    """A tar in the making, with its ledger; both private, beside the shard's final name.
+    """An unfinished tar with its ledger; both have private names in the shard's folder.
 
     Only the holder of the shard's lock may open one.
 
     Attributes:
         tar: The partial tar.
-        ledger: One checksummed JSON line per outcome behind a header line.
-        plan: Fingerprint of what is being made; a ledger of another plan is thrown away.
-        outcomes: What is done, in the order of the plan.
+        ledger: A header line, then one checksummed JSON line per outcome.
+        plan: Fingerprint of the plan; a ledger of another plan is discarded.
+        outcomes: Samples and rejected items so far, in the order of the plan.
         num_rejected: Rejected items among them.
         size_bytes: Length of the partial tar.
         sha256: Running digest of its bytes.
@@ -55,7 +55,7 @@ class PartialShard:
         self._journal = Journal(self.ledger, header)
 
     def __enter__(self) -> "PartialShard":
-        """Open both files after the last whole sample, or start again."""
+        """Open both files at the end of the last whole sample, or start again."""
         self._tar_fd = os.open(self.tar, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             self._resume()
@@ -67,7 +67,7 @@ class PartialShard:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close both files; they stay for the next run."""
+        """Close both files; they are kept for the next run."""
         os.close(self._tar_fd)
         self._journal.close()
 
@@ -83,35 +83,35 @@ class PartialShard:
 
     @property
     def rejected(self) -> tuple[Rejected, ...]:
-        """The items that will not become samples, in order."""
+        """The rejected items, in order."""
         return tuple(o for o in self.outcomes if isinstance(o, Rejected))
 
     def add_sample(
         self, key: str, members: Sequence[tuple[str, BytesLike]], facts: Mapping[str, Any]
     ) -> None:
-        """Append a sample's bytes straight from their buffers, then note it as whole.
+        """Append a sample from its buffers without a copy, then record it in the ledger.
 
         Raises:
             ShardIntegrityError: If the names do not make a readable sample.
-            OSError: If the disk does not take the bytes; the ledger then does not know the sample.
+            OSError: If the disk cannot write the bytes; the ledger then does not list the sample.
         """
         check_names(key, (suffix for suffix, _ in members))
         start = self.size_bytes
         described = tuple(self._write_member(key, suffix, data) for suffix, data in members)
-        # As it will be read back by a later run, so that both write the same record.
+        # In the form that a resumed run reads, so that both write the same record.
         plain = json.loads(canonical_json(dict(facts)))
         entry = SampleEntry(key, start, self.size_bytes - start, described, plain)
         self._journal.append({"sample": asdict(entry)}, durable=False)
         self.outcomes.append(entry)
 
     def add_rejected(self, rejected: Rejected) -> None:
-        """Note an item that will not become a sample."""
+        """Record an item that is not a sample."""
         self._journal.append({"rejected": asdict(rejected)}, durable=False)
         self.outcomes.append(rejected)
         self.num_rejected += 1
 
     def add_end(self) -> None:
-        """Append the end of the archive; a later run cuts it off again if nothing was published."""
+        """Append the end mark of the tar; a later run truncates it if the shard was not published."""
         self._write(encode_end(self.size_bytes))
 
     def remove(self) -> None:
@@ -135,7 +135,7 @@ class PartialShard:
         self.size_bytes += len(data)
 
     def _resume(self) -> None:
-        """Take over the outcomes before the first sample that is not whole."""
+        """Read the outcomes before the first damaged or incomplete sample."""
         # The ledger of another plan is overwritten.
         with suppress(JournalHeaderError):
             for line in self._journal.replay():
@@ -146,7 +146,7 @@ class PartialShard:
                 self.num_rejected += isinstance(outcome, Rejected)
 
     def _is_whole(self, entry: SampleEntry) -> bool:
-        """Check a sample's bytes, and keep the running digest that saw them if they are right."""
+        """Return whether a sample's bytes match; if so, update the running digest with them."""
         digest = self.sha256.copy()
         if entry.offset != self.size_bytes or find_damage(self.reader, entry, feed=digest.update):
             return False

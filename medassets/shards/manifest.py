@@ -29,20 +29,20 @@ def build_manifest(
 ) -> Manifest:
     """Return the manifest of one split.
 
-    Member offsets stand in the record that each shard names; everything else a reader needs to
-    choose and check shards is here. A MB is 10**6 bytes, a GB 10**9.
+    Member offsets are in the record that each shard names; everything else that readers need to
+    choose and verify shards is here. A MB is 10**6 bytes, a GB 10**9.
 
     Args:
         split: The split.
         records: Records of the shards that are on disk whole, in order.
         dataset: Dataset name.
         sample_fields: `preprocessed, sample_shape, sample_dtype, num_classes` of the kind.
-        source: `repo`, `uri` and `revision` of the source; `revisions` where there are several.
+        source: `repo`, `uri` and `revision` of the source; `revisions` if there are several.
         excluded: Reason -> rows of the split excluded by rule.
         planned: Partition keys of the whole plan of the split.
-        num_held: Rows of the dataset that no shard was planned for yet.
+        num_held: Rows of the dataset that are not planned yet.
         samples_per_shard: Samples of a full shard.
-        describe_shard: What else to say of a shard, as `contents`; left out where it is empty.
+        describe_shard: Returns more facts of a shard, written as `contents` unless empty.
     """
     samples = sum(record.num_samples for record in records)
     total = sum(record.size_bytes for record in records)
@@ -121,7 +121,7 @@ def document_says(fields: Mapping[str, Any]) -> IsOurs:
     Args:
         fields: Those that say what the document is about; `encode_document` writes them first.
     """
-    # A document that is damaged further on is recognized as well.
+    # A document that is damaged after its first fields is recognized as well.
     head = encode_document(fields).removesuffix(b"\n}\n") + b","
 
     def is_ours(content: bytes) -> bool:
@@ -135,5 +135,5 @@ def document_says(fields: Mapping[str, Any]) -> IsOurs:
 
 
 def encode_document(document: Mapping[str, Any]) -> bytes:
-    """Return a manifest or index as the bytes that are published."""
+    """Return the bytes of a manifest or index as published."""
     return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()

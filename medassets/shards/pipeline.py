@@ -1,4 +1,4 @@
-"""Work on threads, results in order, memory bounded."""
+"""Process items on threads, with ordered results and bounded memory."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -20,14 +20,15 @@ def iter_in_order(
     """Yield `work(item)` of every item in order, computed by threads ahead of the reader.
 
     Args:
-        items: Taken one by one, as threads become free.
-        work: Called on a thread; what it raises is raised here, at its item's turn.
+        items: Consumed one by one, as threads become free.
+        work: Called on a thread; its errors are raised here, in the order of the items.
         num_workers: Threads.
-        window: Most results alive, those in work and the reader's own included; None is three per
-            thread, so that neither a slow item nor a slow reader leaves threads idle (0.90 of the
+        window: Most results in memory, including those in progress and the reader's own; None is three
+            per thread, so that neither a slow item nor a slow reader leaves threads idle (0.90 of the
             speed of the work alone on two cores, 0.87 with two per thread).
 
-    Once work has raised, no other item is begun. Closing the iterator early drops what was not begun and waits for what was.
+    After an error, no further item is started. Closing the iterator early discards items that were not
+    started and waits for the others.
     """
     stopped = Event()
 
@@ -37,7 +38,7 @@ def iter_in_order(
         try:
             return work(item)
         except BaseException:
-            # Items are begun in order, so nobody will ask for those behind this one.
+            # Items start in order, so later results are never read.
             stopped.set()
             raise
 

@@ -1,6 +1,6 @@
-"""Which sample goes into which shard: a plan only grows.
+"""Assign samples to shards; a plan only grows.
 
-Rows are handled by number, for a catalog may have a million: those of today first, behind them
+Rows are referred to by number, because a catalog may have a million: first the current rows, then
 those of the previous catalog.
 """
 
@@ -21,11 +21,11 @@ FetchRows: TypeAlias = Callable[[Numbers], pa.Table]
 """Returns rows of the previous catalog by their numbers in it, in that order."""
 
 HasFile: TypeAlias = Callable[[Numbers], npt.NDArray[np.bool_]]
-"""Tells of rows of the previous catalog, by number, whether their files are there."""
+"""Returns which rows of the previous catalog, by number, have an existing file."""
 
 _NOWHERE = -1
 _TIME = "mtime_ns"
-"""Column that is null where a source's file is not there; sources with revisions have none."""
+"""Column that is null if the source file does not exist; sources with revisions do not have it."""
 
 _ROWS_AT_A_TIME = 65_536
 
@@ -41,19 +41,19 @@ def grow_plan(
     pinned: bool,
     has_file: HasFile | None,
 ) -> "Growth":
-    """Lay today's rows into the shards of the previous plan, and into new ones behind them.
+    """Assign the current rows to the shards of the previous plan, and to new shards after them.
 
     Args:
-        rows: What the source holds now: `key, split, excluded`.
+        rows: The current rows of the source: `key, split, excluded`.
         previous: The previous catalog, its planned rows first, in the order of their shards; `key`, and
-            `mtime_ns` where it has it.
+            `mtime_ns` if it has that column.
         partitions: Its plan: partition key -> number of rows.
         size: Samples of a full shard.
-        limit: Plan at most so many samples in all splits together.
-        limit_splits: Count the limit in these splits only, and plan no new ones of others.
-        pinned: Whether rows of shards that stay keep their content.
-        has_file: Tells of rows that are not among today's whether their files are there. With it, a
-            shard that lost a file keeps its samples and rows as they are.
+        limit: Most samples to plan in all splits together.
+        limit_splits: Apply the limit to these splits, and plan no new samples of other splits.
+        pinned: Whether rows of unchanged shards keep their content.
+        has_file: Returns which of the rows that the source no longer gives have an existing file. If
+            given, a shard with a missing file keeps its samples and rows unchanged.
     """
     excluded = kernels.is_valid(rows["excluded"]).to_numpy()
     today = _find_today(rows, previous, sum(partitions.values()))
@@ -65,7 +65,7 @@ def grow_plan(
     if has_file is not None:
         is_there = _find_files(rows)
         unusable = excluded | ~is_there
-        # Rows of before, by number, whose file is gone: maybe deleted, for it is in a shard.
+        # Previous rows without a file: it may have been deleted because a shard has its sample.
         gone = _find_gone(previous, today, is_there, has_file) + rows.num_rows
     shards: dict[str, Numbers] = {}
     touched: set[str] = set()
@@ -79,7 +79,7 @@ def grow_plan(
         if not _of_split(shards, split):
             shards |= _of_split(old, split)
     frozen = {key for key, numbers in shards.items() if np.isin(numbers, gone).any()}
-    return _settle(
+    return _choose_rows(
         shards,
         touched if pinned else shards.keys() - frozen,
         today=today,
@@ -89,14 +89,14 @@ def grow_plan(
 
 
 def take_rows(rows: pa.Table, fetch: FetchRows, numbers: Numbers) -> pa.Table:
-    """Return rows by number, those of today before those of the previous catalog.
+    """Return rows by number, the current rows before those of the previous catalog.
 
-    Stretches that lie together are not copied: a million rows with their texts are half a GB.
+    Contiguous rows are not copied: a million rows with their texts are half a GB.
 
     Args:
-        rows: Those of today.
-        fetch: Returns those of the previous catalog.
-        numbers: Which, in order.
+        rows: The current rows.
+        fetch: Returns rows of the previous catalog.
+        numbers: Numbers of the rows, in order.
     """
     num_today = rows.num_rows
     is_before = numbers >= num_today
@@ -120,13 +120,13 @@ def _take_block(rows: pa.Table, before: pa.Table, numbers: Numbers) -> pa.Table:
         rows.take(pa.array(numbers[is_today])),
         before.take(pa.array(numbers[~is_today] - rows.num_rows)),
     ]
-    # Where each row came to lie when they were parted.
+    # Position of each row after the split into current and previous rows.
     places = np.argsort(np.argsort(~is_today, kind="stable"), kind="stable")
     return pa.concat_tables(parted, promote_options="default").take(pa.array(places))
 
 
 def _find_today(rows: pa.Table, previous: pa.Table | None, num_planned: int) -> Numbers:
-    """Return the row of today for each planned row of before, `_NOWHERE` where it vanished."""
+    """Return the current row of each row planned before; `_NOWHERE` if there is none."""
     if previous is None:
         return np.zeros(0, np.int64)
     keys = previous["key"].slice(0, num_planned)
@@ -172,9 +172,9 @@ def _grow_split(
     size: int,
     gone: Numbers,
 ) -> set[str]:
-    """Add the shards of one split; return those that are new or planned anew.
+    """Add the shards of one split; return those that are new or planned again.
 
-    A short shard is not planned anew where a file of it is gone: it could not be made again.
+    A short shard with a missing file is not planned again, because it could not be rebuilt.
     """
     kept = dict(old)
     tail = new[:0]
@@ -183,7 +183,7 @@ def _grow_split(
     if len(new) and last is not None and is_open and len(old[last]) < size:
         tail = kept.pop(last)
     shards |= kept
-    # New samples go behind those that already have a place, whatever their names.
+    # New samples follow those already in a shard, regardless of their names.
     numbers = np.concatenate([tail, new])
     grown = {
         format_partition_key(split, len(kept) + i // size): numbers[i : i + size]
@@ -194,7 +194,7 @@ def _grow_split(
 
 
 def _find_files(rows: pa.Table) -> npt.NDArray[np.bool_]:
-    """Return which of today's rows have a file, as far as they say."""
+    """Return which of the current rows have a file, according to their columns."""
     has_file = kernels.not_equal(rows["excluded"], str(Reason.MISSING_SOURCE))
     found = kernels.fill_null(has_file, True).to_numpy(zero_copy_only=False)
     if _TIME in rows.column_names:
@@ -207,7 +207,7 @@ def _find_files(rows: pa.Table) -> npt.NDArray[np.bool_]:
 def _find_gone(
     previous: pa.Table | None, today: Numbers, is_there: npt.NDArray[np.bool_], has_file: HasFile
 ) -> Numbers:
-    """Return which planned rows of before had a file then that is gone today."""
+    """Return which rows planned before had a file that no longer exists."""
     is_gone = np.ones(len(today), bool)
     known = today != _NOWHERE
     is_gone[known] = ~is_there[today[known]]
@@ -219,7 +219,7 @@ def _find_gone(
     return np.flatnonzero(is_gone)
 
 
-def _settle(
+def _choose_rows(
     shards: Mapping[str, Numbers],
     may_change: Collection[str],
     *,
@@ -227,12 +227,12 @@ def _settle(
     unusable: npt.NDArray[np.bool_],
     excluded: npt.NDArray[np.bool_],
 ) -> "Growth":
-    """Choose between the row of today and that of before, which only shards in `may_change` lose."""
+    """Choose the current or the previous row of each sample; only shards in `may_change` change."""
     nothing = np.zeros(0, np.int64)
     numbers = np.concatenate([nothing, *shards.values()])
     counts = {key: len(members) for key, members in shards.items()}
     changes = np.repeat(np.array([key in may_change for key in shards], bool), [*counts.values()])
-    # A row that vanished, or that a later table excludes, keeps its place and its words.
+    # A row that is missing or excluded now keeps its shard and its content.
     fresh = np.full(len(today), _NOWHERE)
     usable = today != _NOWHERE
     usable[usable] = ~unusable[today[usable]]
@@ -262,13 +262,13 @@ def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
 
 @dataclass(frozen=True)
 class Growth:
-    """Which row goes where.
+    """The shard of each row.
 
     Attributes:
         partitions: Partition key -> number of samples, in the order of the plan.
-        planned: Their rows in that order, those of today before those of the previous catalog.
-        held: Rows of today beyond the limit.
-        excluded: Rows of today that cannot become samples, and had no place before.
+        planned: Their rows in that order, by number.
+        held: Current rows beyond the limit.
+        excluded: Current rows that cannot become samples and were not planned before.
     """
 
     partitions: dict[str, int]

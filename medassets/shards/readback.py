@@ -32,10 +32,10 @@ def find_damage(
     for member in sample.members:
         found += _find_member_damage(tar, position + moved_by, sample.key, member, feed)
         if member.offset != position + HEADER_BYTES:
-            found.append(f"member .{member.suffix} does not begin where its record says")
+            found.append(f"member .{member.suffix} does not begin at its recorded offset")
         position = member.offset + member.size_bytes + padding_bytes(member.size_bytes)
     if position != sample.offset + sample.size_bytes:
-        found.append("its members and its size do not agree")
+        found.append("the sizes of its members do not add up to its size")
     return found
 
 
@@ -45,7 +45,7 @@ def _find_member_damage(
     header = tar.read_range(position, HEADER_BYTES)
     feed(header)
     if header != encode_header(f"{key}.{member.suffix}", member.size_bytes):
-        yield f"member .{member.suffix} has another header than the record says"
+        yield f"member .{member.suffix} has a header that differs from its record"
     content = replace(member, offset=position + HEADER_BYTES)
     try:
         for chunk in tar.iter_chunks(content):
@@ -56,4 +56,4 @@ def _find_member_damage(
     padding = tar.read_range(content.offset + member.size_bytes, size)
     feed(padding)
     if padding != bytes(size):
-        yield f"member .{member.suffix} is followed by bytes that are not empty"
+        yield f"member .{member.suffix} is followed by padding that is not zero"

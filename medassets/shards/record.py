@@ -36,7 +36,7 @@ class SampleEntry:
 
 @dataclass(frozen=True)
 class Rejected:
-    """One source item that could not become a sample.
+    """One source item that was rejected.
 
     Attributes:
         key: Its sample key.
@@ -61,10 +61,10 @@ class ShardRecord:
         num_samples: Samples in the tar.
         size_bytes: Size of the tar.
         sha256: Digest of the tar.
-        plan_fingerprint: Hash of the catalog rows and the declaration; known before the shard is made.
+        plan_fingerprint: Hash of the catalog rows and the declaration; known before the build.
         fingerprint: Hash of `sha256` and of the rejected keys with their reasons. The plan is not part
             of it: a plan contains sizes and mtimes of files, which differ between machines that
-            make the same bytes.
+            build the same bytes.
         source: `uri` and `revision` of the source.
         samples: In the order of the tar.
         rejected: In the order of the plan.

@@ -1,4 +1,4 @@
-"""Checks before a tar is replaced: no sample may be lost that exists only in the old one."""
+"""Checks before a tar is replaced: samples that only the old tar has must not be lost."""
 
 import os
 from collections.abc import Collection
@@ -24,17 +24,17 @@ SOURCE_TROUBLE = frozenset(
         Reason.BAD_HEADER,
     }
 )
-"""Rejections after which the shard on disk may be the only copy; the settings cause the others."""
+"""Rejections because of the source: the shard on disk may be the only copy of these samples."""
 
 _NAMED = 3
 
 
 @dataclass(frozen=True)
 class Held:
-    """What a tar on disk holds.
+    """Samples of a tar on disk.
 
     Attributes:
-        keys: Keys of its samples; empty where there is no tar.
+        keys: Keys of its samples; empty if there is no tar.
         is_ours: Whether a record of this shard describes it.
     """
 
@@ -43,17 +43,17 @@ class Held:
 
 
 def look_at_tar(paths: DatasetPaths, partition_key: str) -> Held:
-    """Return what the tar under a shard's name holds, by its headers, or else by its record.
+    """Return the samples of the tar at a shard's path, from its headers or else from its record.
 
-    A tar with samples that its record does not list was not made from that record: it is foreign.
+    A tar with samples that its record does not list is foreign.
 
     Args:
         paths: Paths of the dataset.
         partition_key: The shard.
 
     Raises:
-        ForeignFileError: If something else than a tar of ours is there: it is a link or a folder, or
-            has no record of this shard and cannot be read.
+        ForeignFileError: If the path is a link or a folder, or the tar cannot be read and no record of
+            this shard describes it.
     """
     shard = paths.shard(partition_key)
     if not os.path.lexists(shard):
@@ -88,7 +88,7 @@ def check_same(shard: Path, held: Held, new: ShardRecord) -> None:
     """Refuse to replace a tar that no record describes, unless the new one has the same bytes.
 
     Raises:
-        ForeignFileError: If its bytes differ from those that were made now.
+        ForeignFileError: If its bytes differ from those of the new tar.
     """
     if not held.is_ours and sha256_file(shard) != new.sha256:
         msg = (
@@ -99,25 +99,25 @@ def check_same(shard: Path, held: Held, new: ShardRecord) -> None:
 
 
 def check_planned(shard: Path, held: Collection[str], planned: Collection[str]) -> None:
-    """Refuse to replace a tar that holds samples which today's plan does not put there.
+    """Refuse to replace a tar with samples that the current plan does not assign to it.
 
     Raises:
-        ShardIntegrityError: Naming some of them.
+        ShardIntegrityError: The message names some of them.
     """
     strange = sorted(set(held) - set(planned))
     if strange:
         msg = (
-            f"{shard}: holds {_name(strange)}, which today's plan puts elsewhere or does not know. It "
+            f"{shard}: holds {_name(strange)}, which the current plan assigns to another shard or does not have. It "
             f"is not replaced; move the tar and its record away if they are not needed, and build again"
         )
         raise ShardIntegrityError(msg)
 
 
 def check_kept(shard: Path, held: Collection[str], new: ShardRecord) -> None:
-    """Refuse to replace a tar by one that lacks samples because their sources cannot be read.
+    """Refuse a new tar that lacks samples of the old one because their sources cannot be read.
 
     Raises:
-        ShardIntegrityError: Naming some of them.
+        ShardIntegrityError: The message names some of them.
     """
     lost = {r.key: f"{r.reason}: {r.detail}" for r in new.rejected if r.reason in SOURCE_TROUBLE}
     only_here = sorted(set(held) & set(lost))

@@ -1,4 +1,4 @@
-"""Sync written samples to disk and read them back, while the next samples are made."""
+"""Sync written samples to disk and read them back while the next samples are encoded."""
 
 import os
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ class SyncCheck:
     """Syncs and verifies the samples of an unfinished tar on its own thread.
 
     Each sample is read back while it is in the page cache, and its pages are then dropped. On two
-    cores a shard of 3.5 GB is made 1.15 times as fast as with pages that stay, because the system
-    does not have to find free memory for each.
+    cores a shard of 3.5 GB is built 1.15 times as fast as with pages that remain cached, because the
+    kernel does not have to reclaim memory for each.
 
     Args:
         tar: The tar.
@@ -42,7 +42,7 @@ class SyncCheck:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Wait for the check that is running."""
+        """Wait for the running check."""
         self._pool.shutdown(wait=True)
 
     def follow(self) -> None:
@@ -54,7 +54,7 @@ class SyncCheck:
         if self._running is not None:
             if not self._running.done():
                 return
-            # The kernel reports a failed write only once, so each result is looked at.
+            # The kernel reports a failed write only once, so every result is checked.
             self._running.result()
         self._running = self._pool.submit(self._check, len(self._outcomes))
 

@@ -73,7 +73,7 @@ def _read_through(shard: Path, record: ShardRecord, size: int) -> list[Problem]:
         with open_tar(shard) as tar:
             found = list(_find_differences(tar, record, size))
             if found or size != record.size_bytes:
-                # One missing sample makes all samples after it look damaged.
+                # After a missing sample, all later samples are at other offsets.
                 found = _find_displaced(tar, record) or found
     except (OSError, OverflowError, TypeError, ValueError) as error:
         # The disk cannot be read, or the numbers in the record are invalid.
@@ -141,4 +141,4 @@ def _compare_keys(
     actual = [key for key in counts if key in known]
     for right, wrong in zip(expected, actual, strict=True):
         if right != wrong:
-            yield wrong, f"is at the place of {right}"
+            yield wrong, f"is at the position of {right}"

@@ -1,4 +1,4 @@
-"""One shard, from its plan to a verified file under its final name."""
+"""Build one shard: from its plan to a verified file at its final path."""
 
 import itertools
 import os
@@ -59,28 +59,28 @@ def _keep(_: Sequence[SourceItem]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardWork:
-    """What has to be made; nothing is computed before `ensure_shard`.
+    """The inputs of one shard; nothing is computed before `ensure_shard`.
 
     Attributes:
         dataset: Dataset name.
-        partition_key: Shard to make.
+        partition_key: Shard to build.
         items: Its catalog rows, in order.
-        plan_fingerprint: Hash of everything that decides its bytes.
+        plan_fingerprint: Hash of everything that determines its bytes.
         stage: Brings items' files to the local disk; by sample key.
         stage_each: Call `stage` for one item at a time, on the thread that encodes it (a local
-            source), instead of once for all that is left to do (a remote one).
+            source), instead of once for all remaining items (a remote one).
         release: Called with all items when the shard is published, still under its lock.
         encode: Turns a file into the samples of its items, in order; called on several threads.
             Consecutive items of one path come together, at most `MOST_ITEMS_PER_CALL`, so that
-            a file with many samples is opened once. An item that cannot become a sample is answered, or all are by raising,
-            with the rejection.
+            a file with many samples is opened once. It returns the rejection of an item that cannot
+            become a sample, or raises that of all items.
         source: `uri` and `revision`, for the record.
-        expected_bytes: What the finished tar is expected to take.
+        expected_bytes: Expected size of the finished tar.
         max_rejected_share: A larger share of rejected items fails the shard.
         num_workers: Threads; 0 means one per core.
-        keep_held: Do not replace a shard by one that lacks samples for trouble with their sources, or
-            because today's plan does not lay them there.
-        force: Make the shard again even when it is whole.
+        keep_held: Do not replace a shard by one that lacks samples because their sources cannot be read,
+            or because the current plan does not assign them to it.
+        force: Build the shard again even if it is whole.
     """
 
     dataset: str
@@ -101,12 +101,12 @@ class ShardWork:
 
 @dataclass(frozen=True)
 class ShardResult:
-    """How a shard came to be there.
+    """The result of `ensure_shard`.
 
     Attributes:
         record: Its record.
-        adopted: It was whole already; nothing was computed.
-        resumed: Items taken over from an interrupted run.
+        adopted: Whether it was already whole; nothing was computed.
+        resumed: Items reused from an interrupted run.
         seconds: Seconds per stage, summed over threads; empty when adopted.
         wall_s: Seconds from lock to publication.
     """
@@ -124,32 +124,32 @@ def ensure_shard(
     *,
     observe: Callable[[SampleDone], None] | None = None,
 ) -> ShardResult:
-    """Make sure that a shard is there, whole and made from today's inputs.
+    """Build a shard unless it is on disk, whole and built from the current inputs.
 
-    A whole shard is returned as it is. An interrupted one goes on after its last whole sample. A
-    second process waits for the first and then finds its shard. What is published was read back
-    from the disk and compared with what was in memory.
+    A whole shard is returned unchanged. An interrupted one resumes after its last whole sample. A
+    second process waits for the first and then finds its shard. Before publication, samples are read
+    back from disk and compared with what was written.
 
     Args:
-        paths: Where the dataset lies.
-        work: What to make.
-        observe: Told of every item, in the calling thread.
+        paths: Paths of the dataset.
+        work: Inputs of the shard.
+        observe: Called after every item, in the calling thread.
 
     Raises:
         TooManyRejectedError: If more items are rejected than allowed; nothing is published, and
-            the next run begins anew.
-        ShardIntegrityError: If the disk does not give back what was written, an encoder returns
-            something that is no sample of its item, or a tar is in the way whose samples would be
-            lost; see `successor`.
-        DiskSpaceError: If the disk is full; what is whole stays for the next run.
+            the next run starts again.
+        ShardIntegrityError: If the disk returns other bytes than were written, an encoder returns a
+            sample of another item, or samples of an existing tar would be lost; see
+            `medassets.shards.replacement`.
+        DiskSpaceError: If the disk is full; whole samples are kept for the next run.
         SourceAccessError: If the source refuses access.
-        SourceUnavailableError: If the source stays silent.
+        SourceUnavailableError: If the source does not respond.
     """
     shard = paths.shard(work.partition_key)
     shard.parent.mkdir(parents=True, exist_ok=True)
     with lock_file(lock_path(shard)):
         result = _ensure_locked(paths, work, observe)
-        # The lock's file outlives a kill, so that a release cut short is not forgotten.
+        # The lock file survives a kill, so that an interrupted release is completed later.
         work.release(work.items)
     return result
 
@@ -168,7 +168,7 @@ def _ensure_locked(
 
 
 def missing_bytes(paths: DatasetPaths, work: ShardWork) -> int:
-    """Return the bytes that are still to be written of a shard, as far as can be told before."""
+    """Return the estimated number of bytes of a shard that remain to be written."""
     partial, _ = partial_paths(paths.shard(work.partition_key))
     try:
         written = partial.stat().st_size
@@ -230,7 +230,7 @@ def _describes(record: Path, shard: Path) -> bool:
 
 
 class _Maker:
-    """The making of one shard, under its lock."""
+    """Builds one shard while its lock is held."""
 
     def __init__(
         self, paths: DatasetPaths, work: ShardWork, observe: Callable[[SampleDone], None] | None
@@ -279,7 +279,7 @@ class _Maker:
                 files = staged or self.work.stage(group)
                 file = files[group[0].key]
                 if isinstance(file, SampleRejectedError):
-                    # One file, but each item has a rejection of its own.
+                    # One file failed; each of its items gets a rejection.
                     answers = [files[item.key] for item in group]
                     return [one for one in answers if isinstance(one, SampleRejectedError)]
                 return self.work.encode(group, file)
@@ -289,7 +289,7 @@ class _Maker:
         groups = _group_by_file(todo)
         results = iter_in_order(groups, encode, num_workers=self.workers)
         check = SyncCheck(partial.reader, partial.outcomes, num_checked=len(partial.outcomes))
-        # Closed on every way out: a failed shard leaves no thread at work behind its back.
+        # Always closed, so that no thread continues after a failure.
         with check, closing(results):
             for group, encoded in zip(groups, results, strict=True):
                 self._take_group(partial, group, encoded)
@@ -353,7 +353,7 @@ class _Maker:
         if damaged or partial.reader.size_bytes != partial.size_bytes:
             partial.remove()
             msg = (
-                f"{self.shard}: read back from disk, samples are not what was written "
+                f"{self.shard}: samples read back from disk differ from those written "
                 f"{damaged[:_NAMED_REJECTIONS]}; nothing was published. Check the disk, then build "
                 f"again"
             )
@@ -363,8 +363,8 @@ class _Maker:
         work = self.work
         samples, rejected = partial.samples, partial.rejected
         digest = partial.sha256.hexdigest()
-        # Without the plan: size and mtime of a folder's files are part of that, and differ
-        # between machines that make the same bytes.
+        # Without the plan, whose hash covers size and mtime of local files: these differ between
+        # machines that build the same bytes.
         origin = {"sha256": digest, "rejected": [[r.key, r.reason] for r in rejected]}
         return ShardRecord(
             dataset=work.dataset,

@@ -32,7 +32,7 @@ def test_a_preset_that_was_replaced_takes_the_shape_of_the_sample() -> None:
     assert recipe.preset is not None
     assert (recipe.preset.shape, recipe.preset.spacing_mm) == ((5, 7, 11), (1.0, 2.0, 3.0))
     assert recipe.tolerance == Tolerance(steps=1)
-    with pytest.raises(SampleRejectedError, match="is no preset"):
+    with pytest.raises(SampleRejectedError, match="is not a preset"):
         read_recipe({"preprocessing": "x"}, {}, shape=(5, 7, 11), hu_rule="none")
 
 

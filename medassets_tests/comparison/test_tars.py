@@ -52,4 +52,4 @@ def test_a_key_that_occurs_twice_is_named(tmp_path: Path) -> None:
     pack_tar(tmp_path / "a.tar", samples)
     found = read_tar_set([FoundShard(tmp_path / "a.tar")])
     assert [sample.study_id for sample in found.samples] == ["a", "b"]
-    assert [problem.what for problem in found.problems] == ["this key is there 2 times"]
+    assert [problem.what for problem in found.problems] == ["this key occurs 2 times"]

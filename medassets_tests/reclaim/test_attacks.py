@@ -95,7 +95,9 @@ def test_a_plan_made_anew_replaces_no_shard_that_holds_other_samples(made: Made)
     before = made.shards
     made.open().paths.catalog.unlink()
     made.refresh()
-    with pytest.raises(ShardIntegrityError, match="which today's plan puts elsewhere or does not"):
+    with pytest.raises(
+        ShardIntegrityError, match="which the current plan assigns to another shard or does not"
+    ):
         made.build(FIRST)
     assert made.shards == before
 

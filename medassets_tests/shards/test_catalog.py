@@ -61,7 +61,7 @@ def test_another_shard_size_is_refused_with_the_reason() -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (make_rows(["a", "a"]), "key 'a' stands twice"),
+        (make_rows(["a", "a"]), "key 'a' is repeated"),
         (make_rows(["a.b"]), r"key 'a\.b' is not"),
         (make_rows([""]), "key '' is not"),
         (make_rows(["a" * 91]), "is not 1 to 90"),
@@ -69,7 +69,7 @@ def test_another_shard_size_is_refused_with_the_reason() -> None:
         (make_rows(["a"], split="a-b"), "partition key"),
         (
             make_rows(["a"], share=[float("nan")]),
-            r"train-000000 \(a to a\): a value is no plain JSON",
+            r"train-000000 \(a to a\): a value is not plain JSON",
         ),
         (
             make_rows(["a"]).set_column(2, "path", pa.array(["../etc/passwd"])),
@@ -129,7 +129,7 @@ def test_what_is_no_catalog_is_refused_with_a_remedy(tmp_path: Path) -> None:
     for read in (read_plan, read_catalog, lambda path: read_partition(path, "train-000000")):
         with pytest.raises(CatalogError, match=r"garbage\.parquet: not a readable catalog"):
             read(garbage)
-    with pytest.raises(CatalogError, match=r"foreign\.parquet: holds no plan"):
+    with pytest.raises(CatalogError, match=r"foreign\.parquet: has no plan"):
         read_plan(foreign)
 
 

@@ -93,7 +93,7 @@ def test_files_without_samples_are_refused(tmp_path: Path) -> None:
     pack_tar(tmp_path / "empty.tar", {})
     (tmp_path / "text.tar").write_bytes(b"not a tar" * 100)
     for name, words in (
-        ("empty.tar", "without a single sample"),
+        ("empty.tar", "without samples"),
         ("text.tar", "not a whole tar"),
         (".", "not a plain file"),
     ):

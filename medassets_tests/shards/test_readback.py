@@ -8,6 +8,7 @@ import pytest
 from medassets.shards.readback import find_damage
 from medassets.shards.record import SampleEntry
 from medassets.shards.writer import ensure_shard
+from medassets.storage.checksums import byte_view
 from medassets.storage.paths import DatasetPaths
 from medassets.tars.reader import open_tar
 from medassets_tests.shards.works import KEY, MakeWork
@@ -37,17 +38,17 @@ def test_a_whole_sample_has_no_damage_and_feeds_all_its_bytes(
 ) -> None:
     fed = bytearray()
     with open_tar(shard) as tar:
-        assert find_damage(tar, sample, feed=lambda piece: fed.extend(memoryview(piece))) == []
+        assert find_damage(tar, sample, feed=lambda piece: fed.extend(byte_view(piece))) == []
     assert fed == shard.read_bytes()[sample.offset : sample.offset + sample.size_bytes]
 
 
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        ("first header", "member .bin has another header than the record says"),
+        ("first header", "member .bin has a header that differs from its record"),
         ("first content", "member .bin is damaged"),
         ("last content", "member .json is damaged"),
-        ("last padding", "member .json is followed by bytes that are not empty"),
+        ("last padding", "member .json is followed by padding that is not zero"),
     ],
 )
 def test_a_flipped_bit_is_named_by_its_member(
@@ -81,4 +82,4 @@ def test_an_entry_whose_numbers_contradict_each_other_is_named(
 ) -> None:
     with open_tar(shard) as tar:
         longer = replace(sample, size_bytes=sample.size_bytes + 512)
-        assert find_damage(tar, longer) == ["its members and its size do not agree"]
+        assert find_damage(tar, longer) == ["the sizes of its members do not add up to its size"]

@@ -60,7 +60,9 @@ def test_a_tar_with_more_samples_than_its_record_is_not_replaced(
         member.size = 20_000
         tar.addfile(member, io.BytesIO(bytes(member.size)))
     before = read_files(paths)
-    with pytest.raises(ShardIntegrityError, match="holds mine, which today's plan puts elsewhere"):
+    with pytest.raises(
+        ShardIntegrityError, match="holds mine, which the current plan assigns to another shard"
+    ):
         ensure_shard(paths, make_work())
     assert read_files(paths) == before
 

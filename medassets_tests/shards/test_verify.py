@@ -48,8 +48,8 @@ def test_a_flipped_byte_names_shard_sample_member_and_remedy(
 @pytest.mark.parametrize(
     ("place", "what"),
     [
-        ("header", "has another header"),
-        ("padding", "bytes that are not empty"),
+        ("header", "has a header that differs"),
+        ("padding", "padding that is not zero"),
         ("end", "its sha256 is not that of the record"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`medassets inspect`: the first samples of a shard."""
+"""`medassets inspect`: describe the first samples of a shard."""
 
 import json
 import re
@@ -20,7 +20,7 @@ _MISSING = {
     "text": "no text (txt)",
     "json": "no json, which names the study and its spacing",
 }
-# A suffix that YAML takes for text as it is.
+# Suffixes that YAML reads as text without quotes.
 _PLAIN = re.compile(r"[a-z][a-z0-9_.]*", re.ASCII)
 
 
@@ -35,7 +35,7 @@ def command(shard: Path, num_samples: int, *, as_json: bool) -> int:
     samples = describe_samples(shard, num_samples=num_samples, explain=proposals.explain)
     for sample in samples:
         _show(output, sample)
-    fields, problem = proposals.settle()
+    fields, problem = proposals.agree()
     if fields:
         output.say(f"  of a declaration: {_as_yaml(fields)}")
     if problem:
@@ -46,13 +46,13 @@ def command(shard: Path, num_samples: int, *, as_json: bool) -> int:
 
 
 class _Proposals:
-    """The members of volume samples, as a declaration would name them."""
+    """Proposes the fields of a declaration from the members of volume samples."""
 
     def __init__(self) -> None:
         self._found: list[tuple[dict[str, str], str]] = []
 
     def explain(self, suffixes: Collection[str], facts: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the spacing of a sample, and note its members."""
+        """Return the spacing of a sample, and record its members."""
         from medassets.volumes.catalog.webdataset_facts import read_spacing
 
         if not _is_of_other_kind(suffixes, facts):
@@ -60,13 +60,13 @@ class _Proposals:
         spacing = read_spacing(facts)
         return {} if None in spacing else {"spacing_mm": spacing}
 
-    def settle(self) -> tuple[dict[str, str] | None, str | None]:
-        """Return what all samples agree on, and what is wrong with it."""
+    def agree(self) -> tuple[dict[str, str] | None, str | None]:
+        """Return the fields common to all samples, and the problem with them, if any."""
         if not self._found:
             return None, None
         fields, problem = self._found[0]
         if any(found != (fields, problem) for found in self._found):
-            return None, "the samples do not have the same members; look at more of them"
+            return None, "the samples do not have the same members; inspect more of them"
         return fields or None, problem or None
 
 
@@ -81,7 +81,7 @@ def _propose(suffixes: Collection[str], facts: Mapping[str, Any]) -> tuple[dict[
 
 
 def _is_of_other_kind(suffixes: Collection[str], facts: Mapping[str, Any]) -> bool:
-    """Tell whether a sample is a clip or the masks of a volume, made by medassets."""
+    """Return whether a sample is a clip or the masks of a volume, made by medassets."""
     is_clip = {"begin_s", "end_s"} <= set(facts)
     return is_clip or any(suffix.endswith("bits") for suffix in suffixes)
 
@@ -136,5 +136,5 @@ def _steps(spacing: Any) -> str:
 
 
 def _printable(name: str) -> str:
-    """Return a name from a foreign file without the characters that steer a terminal."""
+    """Return a name from a foreign file with control characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)

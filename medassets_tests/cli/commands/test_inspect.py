@@ -313,7 +313,7 @@ def test_labels_are_read_as_bytes_digits_or_a_list(
         ),
         (
             {"a__npy": encode_npy(VOXELS), "b__npz": encode_npz(data=VOXELS)},
-            ["  the samples do not have the same members; look at more of them"],
+            ["  the samples do not have the same members; inspect more of them"],
         ),
         (
             {"a__x y__npy": encode_npy(VOXELS), "a__txt": b"", "a__cls": b"1", "a__json": b"{}"},

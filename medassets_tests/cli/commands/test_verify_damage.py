@@ -119,8 +119,8 @@ def test_two_swapped_samples_are_both_named(
     replace_range(shard, first.offset, end_of(third), swapped)
     told, problems = verify(medassets, dataset)
     assert told.code == 1
-    assert f"{shard}: {third.key}: is at the place of {first.key}" in told.err
-    assert f"{shard}: {first.key}: is at the place of {third.key}" in told.err
+    assert f"{shard}: {third.key}: is at the position of {first.key}" in told.err
+    assert f"{shard}: {first.key}: is at the position of {third.key}" in told.err
     # All three samples are whole.
     assert len(problems) == 2
     assert medassets("verify", dataset, "--quick").code == 0
