@@ -197,9 +197,9 @@ def test_a_difference_in_the_last_of_many_pieces_is_found(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_scratch_is_used_again(order: Any, tmp_path: Path) -> None:
-    np.save(tmp_path / "volume.npy", np.zeros((70, 65, 101), ">i2").copy(order))
-    buffers, out = BufferPool(), np.empty((70, 65, 101), np.float16)
+def test_scratch_is_reused(order: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "volume.npy", np.zeros((170, 165, 101), ">i2").copy(order))
+    buffers, out = BufferPool(), np.empty((170, 165, 101), np.float16)
     free_bytes = []
     for _ in range(2):
         with open_npy_array(tmp_path / "volume.npy") as stream:
