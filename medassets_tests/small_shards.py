@@ -147,6 +147,12 @@ def pack_tar(
                 tar.addfile(info, io.BytesIO(content))
 
 
+def read_by_tarfile(path: Path) -> dict[str, tuple[int, int]]:
+    """Return member name -> (offset, size) of a tar, by the standard library."""
+    with tarfile.open(path) as tar:
+        return {m.name.removeprefix("./"): (m.offset_data, m.size) for m in tar if m.isreg()}
+
+
 def make_trainer_members(number: int, shape: tuple[int, int, int]) -> dict[str, bytes]:
     """Return the members bin, json, labels, txt as the public CT-CLIP trainer's script packs them."""
     described = {

@@ -3,8 +3,6 @@
 import errno
 import hashlib
 import os
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from medassets.sources.folder import FolderSource
 from medassets.sources.hub import HubSource
 from medassets.sources.staging import Staging
 from medassets.sources.webdataset import WebDatasetSource
-from medassets.tars import index as tar_index
 from medassets_tests.sources.contract import SourceContract
 
 TAR = "train/shard-000000.tar"
@@ -235,71 +232,6 @@ def test_a_tar_that_changes_while_it_is_read_rejects_the_sample(
     with pytest.raises(SampleRejectedError, match="changed while it was read") as caught:
         source.fetch(described, on_bytes=touch)
     assert caught.value.reason is Reason.UNREADABLE_SOURCE
-
-
-def test_a_tar_that_was_replaced_is_read_again(source: WebDatasetSource, tar: Path) -> None:
-    before = fetch(source, f"{TAR}/zero")
-    assert find_reason(source, f"{TAR}/new")[0] is Reason.MISSING_UPSTREAM
-    write_tar(tar, make_sample("new"), make_sample("zero", b"changed"))
-    os.utime(tar, ns=(5, 5))
-    assert fetch(source, f"{TAR}/new").num_bytes == before.num_bytes
-    assert fetch(source, f"{TAR}/zero").sha256 != before.sha256
-    members = tar_index.find_members(tar, "zero")
-    assert list(members) == ["bin", "cls", "json", "txt"]
-    assert tar.read_bytes()[members["bin"].offset :][: members["bin"].size_bytes] == b"changed"
-
-
-@pytest.fixture
-def scans(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    scanned: list[Path] = []
-    scan = tar_index.scan_tar
-
-    def count(path: Path) -> Any:
-        scanned.append(path)
-        return scan(path)
-
-    monkeypatch.setattr(tar_index, "scan_tar", count)
-    return scanned
-
-
-def test_a_tar_is_scanned_once_for_all_its_samples(
-    source: WebDatasetSource, scans: list[Path]
-) -> None:
-    for _ in range(3):
-        source.describe([SAMPLE, f"{TAR}/zero"])
-        fetch(source)
-    assert len(scans) == 1
-
-
-def test_what_is_kept_of_tars_is_bounded(
-    tmp_path: Path, scans: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tar_index, "_cache", tar_index._TarCache(10))
-    tars = [write_tar(tmp_path / f"{n}.tar", make_sample("a"), make_sample("b")) for n in range(3)]
-    for tar, num_scans in ((tars[0], 1), (tars[0], 1), (tars[1], 2), (tars[0], 3), (tars[0], 3)):
-        tar_index.find_members(tar, "a")
-        assert len(scans) == num_scans
-    monkeypatch.setattr(tar_index, "_cache", tar_index._TarCache(1))
-    for _ in range(2):
-        tar_index.find_members(tars[2], "a")
-    assert len(scans) == 4
-
-
-def test_threads_may_ask_at_the_same_time(tmp_path: Path) -> None:
-    source = WebDatasetSource(tmp_path)
-    for n in range(8):
-        write_tar(tmp_path / f"{n}.tar", *(make_sample(f"k{k}", bytes([n, k])) for k in range(9)))
-    paths = [f"{n}.tar/k{k}" for k in range(9) for n in range(8)]
-    barrier = threading.Barrier(8)
-
-    def run(start: int) -> list[str]:
-        barrier.wait()
-        return [fetch(source, path).sha256 for path in paths[start:] + paths[:start]]
-
-    with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(run, range(8)))
-    assert len(set(found[0])) == 72
-    assert all(sorted(digests) == sorted(found[0]) for digests in found)
 
 
 def test_every_source_says_which_file_holds_an_item(source: WebDatasetSource) -> None:
