@@ -1,13 +1,17 @@
 """Runs whose process was killed are put on record as failed."""
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from medassets.cli.killed_runs import PROCESS_TAG, fail_killed_runs, name_process
+from medassets.io_managers.failures import LAUNCHED_BY_TAG
 from medassets_tests.cli.slow_build import SLOW, wait_for
 
 Declare = Callable[..., Path]
@@ -17,8 +21,6 @@ Declare = Callable[..., Path]
 def test_a_killed_build_is_on_record_as_failed_once_the_next_command_looks(
     lungs: Declare, home: Path, tmp_path: Path
 ) -> None:
-    import dagster as dg
-
     lungs()
     command = [sys.executable, "-c", SLOW, "build", "lungs"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -31,3 +33,47 @@ def test_a_killed_build_is_on_record_as_failed_once_the_next_command_looks(
     with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
         statuses = {run.status for run in instance.get_runs()}
     assert statuses == {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}
+
+
+def start_run(instance: dg.DagsterInstance, **tags: str) -> str:
+    """Put a run on record as started; return its id."""
+
+    @dg.job
+    def job() -> None:
+        pass
+
+    run = instance.create_run_for_job(
+        job, status=dg.DagsterRunStatus.STARTED, tags={LAUNCHED_BY_TAG: "medassets", **tags}
+    )
+    return run.run_id
+
+
+@pytest.fixture
+def dead_process() -> str:
+    """The tag of a process of this machine that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return f"{socket.gethostname()}:{process.pid}"
+
+
+def test_a_run_whose_process_ended_is_reported_as_failed_once(dead_process: str) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = start_run(instance, **{PROCESS_TAG: dead_process})
+        assert fail_killed_runs(instance) == [run]
+        found = instance.get_run_by_id(run)
+        assert found is not None
+        assert found.status is dg.DagsterRunStatus.FAILURE
+        assert fail_killed_runs(instance) == []
+
+
+def test_runs_of_living_processes_other_hosts_and_other_launchers_are_left_alone(
+    dead_process: str,
+) -> None:
+    pid = dead_process.rpartition(":")[2]
+    with dg.DagsterInstance.ephemeral() as instance:
+        start_run(instance, **{PROCESS_TAG: name_process()})
+        start_run(instance, **{PROCESS_TAG: f"another-host:{pid}"})
+        start_run(instance)
+        start_run(instance, **{LAUNCHED_BY_TAG: "somebody", PROCESS_TAG: dead_process})
+        assert fail_killed_runs(instance) == []
+        assert {run.status for run in instance.get_runs()} == {dg.DagsterRunStatus.STARTED}

@@ -1,20 +1,20 @@
-"""The catalog through Dagster: it grows, moves nothing, and counts every row."""
+"""Catalog and manifest through Dagster: a plan only grows, and every row and shard is listed."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import pyarrow.parquet as pq
 import pytest
 
 from medassets.assets import factory
 from medassets.datasets.refresh import draft_catalog, publish_catalog
-from medassets.shards.catalog import plan_of
 from medassets.shards.record import ShardRecord
+from medassets.storage.checksums import sha256_file
 from medassets.testing.ct_rate import SyntheticRepository
 from medassets.testing.hub import LocalHub
-from medassets_tests.location import Location, metadata_of
+from medassets_tests.location import Location, metadata_of, size_of
 
 GROWN = ["train-000000", "train-000001", "train-000002", "train-000003"]
 
@@ -153,20 +153,6 @@ def test_of_two_refreshes_that_find_the_same_both_succeed(
     assert len(location.keys) == 6
 
 
-def test_the_check_finds_rows_that_the_plan_does_not_count(location: Location) -> None:
-    location.materialize("catalog")
-    path = location.workspace.paths.catalog
-    table = pq.read_table(path)
-    size = plan_of(table).samples_per_shard
-    with pq.ParquetWriter(path, table.schema) as writer:
-        writer.write_table(table.slice(size - 1))
-    evaluation = location.check("catalog", "every_row_has_a_place")
-    assert not evaluation.passed
-    told = str(evaluation.metadata["first"].value)
-    assert "the plan says 18 rows, there are 16" in told
-    assert "train-000000: 1 rows, its plan says 3" in told
-
-
 def test_another_shard_size_for_a_grown_plan_is_refused(location: Location) -> None:
     location.materialize("catalog")
     with pytest.raises(dg.Failure, match=r"samples_per_shard: the plan was made with 3, got 5"):
@@ -177,3 +163,129 @@ def test_an_asset_that_needs_the_catalog_says_so(location: Location) -> None:
     location.instance.add_dynamic_partitions(location.spec.partitions_name, GROWN[:1])
     with pytest.raises(dg.Failure, match=r"no catalog yet; .* materialize tiny/catalog"):
         location.materialize("shards", partition=GROWN[0])
+
+
+PROMISED = {
+    "dataset",
+    "split",
+    "format",
+    "preprocessed",
+    "total_shards",
+    "total_samples",
+    "sample_shape",
+    "sample_dtype",
+    "num_classes",
+    "shards",
+}
+
+
+OURS = {
+    "fingerprint",
+    "source",
+    "excluded",
+    "rejected",
+    "average_sample_size_mb",
+    "total_size_bytes",
+    "complete",
+    "missing_partitions",
+    "held_samples",
+    "num_shards",
+    "samples_per_shard",
+    "total_size_mb",
+    "total_size_gb",
+    "source_bytes",
+    "compression_ratio",
+}
+
+
+def read(location: Location, split: str = "train") -> dict[str, Any]:
+    return json.loads(location.workspace.paths.manifest(split).read_bytes())
+
+
+def test_a_manifest_says_what_the_contract_promises(location: Location) -> None:
+    location.build()
+    for split in ("train", "valid"):
+        manifest, folder = read(location, split), location.workspace.paths.split_folder(split)
+        assert set(manifest) == PROMISED | OURS
+        assert (manifest["dataset"], manifest["split"]) == ("tiny", split)
+        assert (manifest["format"], manifest["preprocessed"]) == ("webdataset", True)
+        assert (manifest["total_shards"], manifest["total_samples"]) == (3, 7)
+        assert manifest["sample_shape"] == list(location.spec.target_shape)
+        assert (manifest["sample_dtype"], manifest["num_classes"]) == ("float16", 18)
+        assert manifest["excluded"] == {"no_chest": 1, "spacing_missing": 1}
+        assert manifest["source"]["revision"] is None
+        assert {"repo", "uri"} < set(manifest["source"])
+        sizes = [(folder / shard["filename"]).stat().st_size for shard in manifest["shards"]]
+        assert manifest["total_size_bytes"] == sum(sizes)
+        assert manifest["average_sample_size_mb"] == pytest.approx(sum(sizes) / 7e6, abs=5e-4)
+
+
+def test_each_shard_of_a_manifest_is_the_one_on_disk(location: Location) -> None:
+    location.build()
+    folder = location.workspace.paths.split_folder("train")
+    for index, shard in enumerate(read(location)["shards"]):
+        file = folder / shard["filename"]
+        record = ShardRecord.read(folder / shard["record"])
+        assert shard["shard_index"] == index
+        assert shard["filename"] == f"shard-{index:06d}.tar"
+        assert shard["size_bytes"] == file.stat().st_size
+        assert shard["sha256"] == sha256_file(file) == record.sha256
+        assert shard["num_samples"] == len(shard["keys"]) == record.num_samples
+        assert shard["rejected"] == []
+    keys = [key for shard in read(location)["shards"] for key in shard["keys"]]
+    assert keys == sorted(keys)
+
+
+def test_a_remote_source_is_named_with_its_commit(
+    remote: Callable[..., Location], hub: Any
+) -> None:
+    location = remote(splits=("train",), samples_per_shard=7)
+    location.build()
+    source = {
+        "repo": "org/ct-small",
+        "uri": "hf://datasets/org/ct-small",
+        "revision": hub.sha,
+    }
+    assert read(location)["source"] == source
+
+
+def test_rejected_samples_stand_in_the_manifest_with_their_reasons(
+    locate: Callable[..., Location], own_repository: Path
+) -> None:
+    path = own_repository / "dataset/train_fixed/train_2/train_2_a/train_2_a_1.nii.gz"
+    path.write_bytes(b"no")
+    location = locate(own_repository, splits=("train",))
+    location.build()
+    manifest = read(location)
+    (rejected,) = [r for shard in manifest["shards"] for r in shard["rejected"]]
+    assert (rejected["key"], rejected["reason"]) == ("train_2_a_1", "corrupt_gzip")
+    counted = manifest["total_samples"] + manifest["rejected"] + sum(manifest["excluded"].values())
+    assert (manifest["rejected"], counted) == (1, 9)
+    assert location.workspace.read_plan().num_rows == 9
+
+
+def test_a_short_shard_that_was_planned_anew_makes_the_manifest_incomplete(
+    locate: Callable[..., Location], growing: Path, grow: Callable[[], None]
+) -> None:
+    location = locate(growing)
+    location.build()
+    assert read(location)["complete"] is True
+    grow()
+    location.materialize("catalog")
+    location.materialize("manifest")
+    manifest = read(location)
+    assert manifest["missing_partitions"] == ["train-000002", "train-000003"]
+    assert manifest["total_samples"] == 6
+
+
+def test_the_event_has_totals_and_a_table_of_shards(location: Location) -> None:
+    location.build()
+    event = location.events("manifest")[-1]
+    told = metadata_of(event)
+    assert told["dagster/row_count"] == 14
+    assert told["medassets/totals"]["train"]["total_samples"] == 7
+    table = event.metadata["medassets/shards"]
+    assert isinstance(table, dg.TableMetadataValue)
+    rows = [record.data for record in table.records]
+    assert [row["shard"] for row in rows] == [f"shard-{i:06d}.tar" for i in (0, 1, 2)] * 2
+    assert size_of(event) < 32_000

@@ -1,0 +1,112 @@
+"""What the checks of a dataset find: rows without a place, lost shards, rejected samples."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from medassets.shards.catalog import plan_of
+from medassets_tests.location import Location, metadata_of
+
+
+def test_the_check_finds_rows_that_the_plan_does_not_count(location: Location) -> None:
+    location.materialize("catalog")
+    path = location.workspace.paths.catalog
+    table = pq.read_table(path)
+    size = plan_of(table).samples_per_shard
+    with pq.ParquetWriter(path, table.schema) as writer:
+        writer.write_table(table.slice(size - 1))
+    evaluation = location.check("catalog", "every_row_has_a_place")
+    assert not evaluation.passed
+    told = str(evaluation.metadata["first"].value)
+    assert "the plan says 18 rows, there are 16" in told
+    assert "train-000000: 1 rows, its plan says 3" in told
+
+
+def read(location: Location, split: str = "train") -> dict[str, Any]:
+    return json.loads(location.workspace.paths.manifest(split).read_bytes())
+
+
+def is_complete(location: Location) -> bool:
+    return location.check("manifest", "all_shards_present").passed
+
+
+def test_a_manifest_with_shards_missing_lists_them_and_fails_its_check(location: Location) -> None:
+    location.materialize("catalog")
+    location.materialize("shards", partition="train-000001")
+    result = location.materialize("manifest")
+    assert [e.passed for e in result.get_asset_check_evaluations()] == [False]
+    manifest = read(location)
+    assert manifest["complete"] is False
+    assert manifest["missing_partitions"] == ["train-000000", "train-000002"]
+    assert manifest["total_shards"] == 1
+    for key in location.keys:
+        location.materialize("shards", partition=key)
+    location.materialize("manifest")
+    assert is_complete(location)
+    assert read(location)["complete"] is True
+    assert read(location)["missing_partitions"] == []
+
+
+def test_a_dataset_with_held_samples_is_not_complete(location: Location) -> None:
+    location.materialize("catalog", config={"catalog": {"limit": 3}})
+    location.materialize("shards", partition="train-000000")
+    location.materialize("manifest")
+    manifest = read(location)
+    assert (manifest["complete"], manifest["held_samples"]) == (False, 11)
+    assert not is_complete(location)
+
+
+@pytest.mark.parametrize("damage", ["lost", "short", "record"])
+def test_the_check_finds_a_shard_that_was_lost_or_damaged_later(
+    location: Location, damage: str
+) -> None:
+    location.build()
+    assert is_complete(location)
+    paths = location.workspace.paths
+    shard = paths.shard("valid-000001")
+    if damage == "lost":
+        shard.unlink()
+    elif damage == "short":
+        shard.write_bytes(shard.read_bytes()[:-512])
+    else:
+        paths.record("valid-000001").unlink()
+    evaluation = location.check("manifest", "all_shards_present")
+    assert not evaluation.passed
+    assert evaluation.metadata["problems"].value == 1
+    assert "valid-000001" in str(evaluation.metadata["first"].value)
+
+
+def test_the_shard_check_counts_rejected_samples(
+    locate: Callable[..., Location], own_repository: Path
+) -> None:
+    path = own_repository / "dataset/train_fixed/train_1/train_1_a/train_1_a_1.nii.gz"
+    path.write_bytes(b"no")
+    location = locate(own_repository)
+    location.materialize("catalog")
+    found = {}
+    for key in ("train-000000", "train-000001"):
+        result = location.materialize("shards", partition=key)
+        (found[key],) = result.get_asset_check_evaluations()
+        assert found[key].partition == key
+    assert [found[key].passed for key in sorted(found)] == [False, True]
+    assert found["train-000000"].metadata["rejected"].value == 1
+    assert found["train-000000"].metadata["samples"].value == 2
+    told = metadata_of(location.events("shards", "train-000000")[-1])
+    assert told["medassets/rejected_by_reason"] == {"corrupt_gzip": 1}
+
+
+def test_shards_made_with_other_settings_are_not_listed(location: Location) -> None:
+    location.build()
+    changed = replace(location, spec=replace(location.spec, target_shape=(20, 20, 12)))
+    changed.materialize("shards", partition="train-000000")
+    changed.materialize("manifest")
+    manifest = read(changed)
+    assert manifest["sample_shape"] == [20, 20, 12]
+    assert [shard["filename"] for shard in manifest["shards"]] == ["shard-000000.tar"]
+    assert manifest["missing_partitions"] == ["train-000001", "train-000002"]
+    assert not is_complete(changed)
