@@ -1,6 +1,5 @@
 """One partition of a dataset, without Dagster."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,24 +8,14 @@ import pytest
 
 from medassets.datasets import build
 from medassets.datasets.build import build_shard, plan_shard, stage_partition
-from medassets.datasets.manifests import build_manifests
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.registry import open_kind
-from medassets.datasets.verify import find_catalog_problems, verify_dataset
 from medassets.datasets.volumes import VolumeDataset
 from medassets.datasets.workspace import Workspace
 from medassets.errors import CatalogError, DiskSpaceError, SpecError
 from medassets.specs import DatasetSpec
-from medassets.testing.ct_rate import SyntheticRepository
 
 KEY = "train-000000"
-
-
-@pytest.fixture
-def planned(workspace: Workspace) -> Workspace:
-    """A catalogued dataset."""
-    publish_catalog(workspace.paths, draft_catalog(workspace))
-    return workspace
 
 
 def test_a_plan_of_work_computes_nothing(planned: Workspace) -> None:
@@ -107,41 +96,8 @@ def test_a_file_that_changed_makes_its_shard_stale_and_no_other(
     assert [key for key in keys if before[key] != after[key]] == [KEY]
 
 
-def test_a_verification_lists_what_is_absent_and_what_is_damaged(planned: Workspace) -> None:
-    for key in (KEY, "train-000001"):
-        build_shard(planned, planned.paths, plan_shard(planned, key))
-    shard = planned.paths.shard("train-000001")
-    content = bytearray(shard.read_bytes())
-    content[1000] ^= 1
-    shard.write_bytes(content)
-    keys = [KEY, "train-000001", "train-000002"]
-    quick, full = (verify_dataset(planned, keys, full=full) for full in (False, True))
-    assert quick.absent == full.absent == ["train-000002"]
-    assert quick.checked == full.checked == keys[:2]
-    assert quick.problems == []
-    assert {problem.partition for problem in full.problems} == {"train-000001"}
-
-
-def test_a_catalog_as_it_was_written_has_no_problems(planned: Workspace) -> None:
-    assert find_catalog_problems(planned) == []
-
-
 def test_a_declaration_that_no_kind_takes_is_refused(workspace: Workspace) -> None:
     assert open_kind(workspace.kind.spec) == workspace.kind
     assert isinstance(workspace.kind, VolumeDataset)
     with pytest.raises(SpecError, match="declared as DatasetSpec, which no kind"):
         open_kind(DatasetSpec(name="bare", source="folder", folder="/data"))
-
-
-def test_the_manifest_counts_the_classes_of_the_labels_table(
-    open_folder: Callable[..., Workspace], repository: SyntheticRepository, tmp_path: Path
-) -> None:
-    folder = tmp_path / "three_labels"
-    shutil.copytree(repository.folder, folder)
-    table = folder / "dataset/multi_abnormality_labels/train_predicted_labels.csv"
-    lines = [line.split(",")[:4] for line in table.read_text(encoding="utf-8").splitlines()]
-    table.write_text("\n".join(",".join(cells) for cells in lines) + "\n", encoding="utf-8")
-    workspace = open_folder(folder, splits=("train",))
-    publish_catalog(workspace.paths, draft_catalog(workspace))
-    build_shard(workspace, workspace.paths, plan_shard(workspace, "train-000000"))
-    assert build_manifests(workspace)["train"]["num_classes"] == 3

@@ -18,13 +18,6 @@ DAGSTER = Recorded(materialized={KEY}, failed=())
 
 
 @pytest.fixture
-def planned(workspace: Workspace) -> Workspace:
-    """A catalogued dataset."""
-    publish_catalog(workspace.paths, draft_catalog(workspace))
-    return workspace
-
-
-@pytest.fixture
 def made(planned: Workspace) -> Workspace:
     """The same with one shard on disk."""
     build_shard(planned, planned.paths, plan_shard(planned, KEY))

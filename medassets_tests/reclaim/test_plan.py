@@ -9,7 +9,6 @@ import pytest
 
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.errors import CatalogError, ReclaimError
-from medassets.reclaim import run as reclaim_run
 from medassets.shards.files import read_whole_record
 from medassets_tests.reclaim.reclaiming import FIRST, LAST, Made, whys
 
@@ -37,24 +36,6 @@ def test_a_refresh_that_was_drafted_before_a_deletion_is_refused(
         publish_catalog(workspace.paths, draft)
     plan = made.refresh().read_plan()
     assert (plan.partitions[LAST], plan.partitions["train-000003"]) == (1, 2)
-
-
-def test_a_deletion_that_was_begun_before_a_refresh_is_refused(
-    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made.add_files(tmp_path)
-    prove = reclaim_run.prove_file
-
-    def prove_while_somebody_refreshes(*arguments: object, **options: object) -> object:
-        proof = prove(*arguments, **options)  # pyright: ignore[reportArgumentType]
-        made.refresh()
-        return proof
-
-    monkeypatch.setattr(reclaim_run, "prove_file", prove_while_somebody_refreshes)
-    with pytest.raises(ReclaimError, match="the catalog changed meanwhile"):
-        made.reclaim(LAST)
-    assert len(made.left) == 7
-    assert not made.journal(LAST).exists()
 
 
 def test_a_corrected_report_does_not_outdate_a_shard_that_cannot_be_made_again(made: Made) -> None:

@@ -1,10 +1,18 @@
-"""Tell whether decoder processes run, and what they wait for."""
+"""Decoder processes in tests: whether they run, what they wait for, and what they answered."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import psutil
+import pytest
+
+from medassets.errors import SampleRejectedError
+from medassets.video.processes.messages import Outcome
+from medassets.video.processes.pool import DecoderPool
+from medassets.video.requests import DecodedClip
 
 
 def all_gone(pids: Sequence[int]) -> bool:
@@ -36,3 +44,34 @@ def reads_fifo(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return any(name.endswith("never.mp4") for name in opened)
+
+
+def wait_for_worker(pool: DecoderPool, others: Sequence[int] = ()) -> int:
+    """Return the process that waits for a FIFO to give something, once it does."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for pid in pool.pids:
+            if pid not in others and reads_fifo(pid):
+                return pid
+        time.sleep(0.02)
+    pytest.fail("no process opened the FIFO")
+
+
+def assert_same(got: Sequence[Outcome], expected: Sequence[Outcome]) -> None:
+    assert len(got) == len(expected)
+    for one, other in zip(got, expected, strict=True):
+        if isinstance(other, SampleRejectedError):
+            assert isinstance(one, SampleRejectedError)
+            assert (one.reason, one.detail) == (other.reason, other.detail)
+        else:
+            assert isinstance(one, DecodedClip)
+            np.testing.assert_array_equal(one.frames, other.frames)
+            assert one.timestamps_s == other.timestamps_s
+            assert one.facts == other.facts
+
+
+def submit(work: Callable[..., list[Outcome]], *arguments: object) -> "Future[list[Outcome]]":
+    thread = ThreadPoolExecutor(1)
+    future = thread.submit(work, *arguments)
+    thread.shutdown(wait=False)
+    return future

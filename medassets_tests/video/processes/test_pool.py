@@ -4,8 +4,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,20 +13,18 @@ import numpy as np
 import psutil
 import pytest
 
-import medassets.video.processes.tasks
 from medassets.errors import DecoderUnavailableError, Reason, SampleRejectedError, SpecError
 from medassets.testing.videos import VideoRecipe, make_video
 from medassets.video.clips.plan import ClipEncoding, ClipFacts
 from medassets.video.clips.writer import write_clip
 from medassets.video.files.probe import probe_video
 from medassets.video.frames.decoding import decode_segments
-from medassets.video.processes.messages import Message, Outcome, decode_outcome
+from medassets.video.processes.messages import Outcome
 from medassets.video.processes.pool import DecoderPool
-from medassets.video.requests import DecodedClip
 from medassets.video.timeline import Segment
 from medassets_tests import shared_data
 from medassets_tests.video.contract import REQUEST, Decode, DecoderContract, reasons
-from medassets_tests.video.decoder_processes import all_gone, reads_fifo
+from medassets_tests.video.decoder_processes import all_gone, assert_same, submit, wait_for_worker
 
 SEGMENTS = [Segment(0, 1000), Segment(500, 2000), Segment(1500, 60_000), Segment(200, None)]
 REAL = shared_data.VIDEO
@@ -39,37 +37,6 @@ def pool() -> Iterator[DecoderPool]:
         yield pool
         pids = pool.pids
     assert all_gone(pids)
-
-
-def wait_for_worker(pool: DecoderPool, others: Sequence[int] = ()) -> int:
-    """Return the process that waits for a FIFO to give something, once it does."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        for pid in pool.pids:
-            if pid not in others and reads_fifo(pid):
-                return pid
-        time.sleep(0.02)
-    pytest.fail("no process opened the FIFO")
-
-
-def assert_same(got: Sequence[Outcome], expected: Sequence[Outcome]) -> None:
-    assert len(got) == len(expected)
-    for one, other in zip(got, expected, strict=True):
-        if isinstance(other, SampleRejectedError):
-            assert isinstance(one, SampleRejectedError)
-            assert (one.reason, one.detail) == (other.reason, other.detail)
-        else:
-            assert isinstance(one, DecodedClip)
-            np.testing.assert_array_equal(one.frames, other.frames)
-            assert one.timestamps_s == other.timestamps_s
-            assert one.facts == other.facts
-
-
-def submit(work: Callable[..., list[Outcome]], *arguments: object) -> "Future[list[Outcome]]":
-    thread = ThreadPoolExecutor(1)
-    future = thread.submit(work, *arguments)
-    thread.shutdown(wait=False)
-    return future
 
 
 class TestDecoderProcesses(DecoderContract):
@@ -155,62 +122,6 @@ def test_a_hang_costs_its_video_and_no_other(short_video: Path, fifo: Path) -> N
         assert_same(pool.decode(short_video, SEGMENTS, REQUEST), expected)
         with pytest.raises(SampleRejectedError, match=r"did not respond for 1\.5 s"):
             pool.probe(fifo)
-
-
-@pytest.mark.parametrize(
-    ("number", "expected"),
-    [
-        (signal.SIGSTOP, [None, Reason.DECODER_TIMEOUT]),
-        (signal.SIGSEGV, [None, Reason.DECODE_FAILED]),
-        (signal.SIGKILL, [None, None]),
-    ],
-)
-def test_what_was_answered_before_the_end_of_a_process_is_kept(
-    short_video: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    number: signal.Signals,
-    expected: list[Reason | None],
-) -> None:
-    with DecoderPool("cpu", num_workers=1, timeout_s=1.0) as pool:
-        pool.probe(short_video)
-        (pid,) = pool.pids
-
-        def signal_after_first(message: Message) -> Outcome:
-            # The second answer is larger than the pipe: it cannot have been sent before this.
-            if psutil.pid_exists(pid):
-                os.kill(pid, number)
-            return decode_outcome(message)
-
-        monkeypatch.setattr(medassets.video.processes.tasks, "decode_outcome", signal_after_first)
-        got = pool.decode(short_video, SEGMENTS[:2], REQUEST)
-        assert reasons(got) == expected
-        assert not psutil.pid_exists(pid)
-        direct = list(decode_segments(short_video, SEGMENTS[:2], REQUEST))
-        assert_same([o for o in got if reasons([o]) == [None]], direct[: reasons(got).count(None)])
-
-
-def test_a_process_killed_once_is_not_held_against_its_video(
-    pool: DecoderPool, short_video: Path, fifo: Path
-) -> None:
-    decoding = submit(pool.decode, fifo, SEGMENTS, REQUEST)
-    pid = wait_for_worker(pool)
-    (fifo.parent / "good.mp4").write_bytes(short_video.read_bytes())
-    (fifo.parent / "good.mp4").replace(fifo)
-    os.kill(pid, signal.SIGKILL)
-    assert_same(decoding.result(), list(decode_segments(short_video, SEGMENTS, REQUEST)))
-
-
-def test_a_video_whose_process_is_killed_twice_is_rejected(
-    pool: DecoderPool, short_video: Path, fifo: Path
-) -> None:
-    decoding = submit(pool.decode, fifo, SEGMENTS, REQUEST)
-    first = wait_for_worker(pool)
-    os.kill(first, signal.SIGKILL)
-    os.kill(wait_for_worker(pool, others=[first]), signal.SIGKILL)
-    got = decoding.result()
-    assert reasons(got) == [Reason.DECODER_KILLED] * 4
-    assert "SIGKILL" in str(got[0])
-    assert pool.probe(short_video) == probe_video(short_video)
 
 
 def test_a_clip_left_by_a_lost_process_is_removed(

@@ -1,0 +1,78 @@
+"""Manifests of splits: only current shards count, and what is missing is named."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from medassets.datasets.build import build_shard, plan_shard
+from medassets.datasets.manifests import (
+    build_manifests,
+    find_manifest_problems,
+    find_problems,
+    find_strays,
+    list_keys,
+)
+from medassets.datasets.refresh import draft_catalog, publish_catalog
+from medassets.datasets.volumes import VolumeDataset
+from medassets.datasets.workspace import Workspace
+from medassets.shards.manifest import write_manifest
+from medassets.testing.ct_rate import SyntheticRepository
+
+
+def test_the_manifest_counts_the_classes_of_the_labels_table(
+    open_folder: Callable[..., Workspace], repository: SyntheticRepository, tmp_path: Path
+) -> None:
+    folder = tmp_path / "three_labels"
+    shutil.copytree(repository.folder, folder)
+    table = folder / "dataset/multi_abnormality_labels/train_predicted_labels.csv"
+    lines = [line.split(",")[:4] for line in table.read_text(encoding="utf-8").splitlines()]
+    table.write_text("\n".join(",".join(cells) for cells in lines) + "\n", encoding="utf-8")
+    workspace = open_folder(folder, splits=("train",))
+    publish_catalog(workspace.paths, draft_catalog(workspace))
+    build_shard(workspace, workspace.paths, plan_shard(workspace, "train-000000"))
+    assert build_manifests(workspace)["train"]["num_classes"] == 3
+
+
+def test_only_shards_of_the_current_plan_and_declaration_are_listed(planned: Workspace) -> None:
+    build_shard(planned, planned.paths, plan_shard(planned, "train-000000"))
+    manifests = build_manifests(planned)
+    assert [s["filename"] for s in manifests["train"]["shards"]] == ["shard-000000.tar"]
+    assert manifests["train"]["missing_partitions"] == ["train-000001", "train-000002"]
+    keys = [item.key for item in planned.read_partition("train-000000")]
+    assert list_keys(manifests) == {"train": keys, "valid": []}
+    changed = replace(
+        planned, kind=VolumeDataset(replace(planned.kind.spec, target_shape=(8, 8, 8)))
+    )
+    assert list_keys(build_manifests(changed)) == {"train": [], "valid": []}
+
+
+def test_shards_that_are_missing_or_outdated_are_problems(planned: Workspace) -> None:
+    keys = list(planned.read_plan().partitions)
+    assert find_problems(planned) == [f"{key}: not made yet" for key in keys]
+    build_shard(planned, planned.paths, plan_shard(planned, keys[0]))
+    assert find_problems(planned) == [f"{key}: not made yet" for key in keys[1:]]
+    changed = replace(
+        planned, kind=VolumeDataset(replace(planned.kind.spec, target_shape=(8, 8, 8)))
+    )
+    assert find_problems(changed)[0].startswith(f"{keys[0]}: made from other inputs or settings")
+
+
+def test_manifests_on_disk_must_say_what_the_shards_say(planned: Workspace) -> None:
+    assert find_manifest_problems(planned) == []
+    build_shard(planned, planned.paths, plan_shard(planned, "train-000000"))
+    paths = planned.paths
+    problems = find_manifest_problems(planned)
+    assert [p.split(": ")[0] for p in problems] == [
+        str(paths.manifest("train")), str(paths.wids_index("train")),
+    ]  # fmt: skip
+    write_manifest(paths, "train", build_manifests(planned)["train"])
+    assert find_manifest_problems(planned) == []
+
+
+def test_a_shard_that_no_plan_knows_is_a_stray(planned: Workspace) -> None:
+    assert find_strays(planned) == []
+    stray = planned.paths.split_folder("train") / "shard-000099.tar"
+    stray.parent.mkdir(parents=True)
+    stray.touch()
+    assert find_strays(planned) == [f"{stray}: no plan knows this shard; move it away"]
