@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from medassets.datasets.build import build_shard, plan_shard
@@ -14,7 +13,6 @@ from medassets.datasets.manifests import (
     list_keys,
 )
 from medassets.datasets.refresh import draft_catalog, publish_catalog
-from medassets.datasets.volumes import VolumeDataset
 from medassets.datasets.workspace import Workspace
 from medassets.shards.manifest import write_manifest
 from medassets.testing.ct_rate import SyntheticRepository
@@ -34,27 +32,27 @@ def test_the_manifest_counts_the_classes_of_the_labels_table(
     assert build_manifests(workspace)["train"]["num_classes"] == 3
 
 
-def test_only_shards_of_the_current_plan_and_declaration_are_listed(planned: Workspace) -> None:
+def test_only_shards_of_the_current_plan_and_declaration_are_listed(
+    planned: Workspace, open_folder: Callable[..., Workspace], repository: SyntheticRepository
+) -> None:
     build_shard(planned, planned.paths, plan_shard(planned, "train-000000"))
     manifests = build_manifests(planned)
     assert [s["filename"] for s in manifests["train"]["shards"]] == ["shard-000000.tar"]
     assert manifests["train"]["missing_partitions"] == ["train-000001", "train-000002"]
     keys = [item.key for item in planned.read_partition("train-000000")]
     assert list_keys(manifests) == {"train": keys, "valid": []}
-    changed = replace(
-        planned, kind=VolumeDataset(replace(planned.kind.spec, target_shape=(8, 8, 8)))
-    )
+    changed = open_folder(repository.folder, target_shape=(8, 8, 8))
     assert list_keys(build_manifests(changed)) == {"train": [], "valid": []}
 
 
-def test_shards_that_are_missing_or_outdated_are_problems(planned: Workspace) -> None:
+def test_shards_that_are_missing_or_outdated_are_problems(
+    planned: Workspace, open_folder: Callable[..., Workspace], repository: SyntheticRepository
+) -> None:
     keys = list(planned.read_plan().partitions)
     assert find_problems(planned) == [f"{key}: not made yet" for key in keys]
     build_shard(planned, planned.paths, plan_shard(planned, keys[0]))
     assert find_problems(planned) == [f"{key}: not made yet" for key in keys[1:]]
-    changed = replace(
-        planned, kind=VolumeDataset(replace(planned.kind.spec, target_shape=(8, 8, 8)))
-    )
+    changed = open_folder(repository.folder, target_shape=(8, 8, 8))
     assert find_problems(changed)[0].startswith(f"{keys[0]}: made from other inputs or settings")
 
 
