@@ -16,10 +16,10 @@ def main() -> None:
     """Run the daemon on the workspace files named by the arguments."""
     # A shell's background job inherits an ignored SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
     sys.argv = ["dagster-daemon", "run", "--log-level", "warning", *sys.argv[1:]]
-    (command,) = entry_points(group="console_scripts", name="dagster-daemon")
     with suppress(KeyboardInterrupt):
+        threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
+        (command,) = entry_points(group="console_scripts", name="dagster-daemon")
         command.load()()
 
 

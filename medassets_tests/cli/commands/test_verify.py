@@ -27,7 +27,8 @@ def lose_record(shard: Path) -> None:
 
 
 def break_record(shard: Path) -> None:
-    shard.with_suffix(".json").write_text('{"dataset": "lungs"')
+    record = shard.with_suffix(".json")
+    record.write_bytes(record.read_bytes()[:300])
 
 
 def edit_record(shard: Path) -> None:
@@ -100,7 +101,7 @@ def test_a_manifest_that_is_not_what_the_shards_say_is_named(
     medassets: Medassets, built: Path
 ) -> None:
     manifest = built / "train" / "manifest.json"
-    manifest.write_text('{"x": 1}')
+    manifest.write_bytes(manifest.read_bytes()[:-100])
     stray = built / "train" / "shard-000099.tar"
     stray.write_bytes(b"")
     done = medassets("verify", "lungs")
@@ -108,6 +109,19 @@ def test_a_manifest_that_is_not_what_the_shards_say_is_named(
     assert f"{manifest}: missing, or not what the shards say" in done.err
     assert f"{stray}: no plan knows this shard" in done.err
     stray.unlink()
+    assert medassets("build", "lungs").code == 0
+    assert medassets("verify", "lungs").code == 0
+
+
+def test_a_manifest_of_somebody_else_is_named_and_kept(medassets: Medassets, built: Path) -> None:
+    manifest = built / "train" / "manifest.json"
+    manifest.write_text('{"x": 1}')
+    assert medassets("verify", "lungs").code == 1
+    ran = medassets("build", "lungs")
+    assert ran.code == 1
+    assert f"{manifest}: this was not made by medassets" in ran.err
+    assert manifest.read_text() == '{"x": 1}'
+    manifest.unlink()
     assert medassets("build", "lungs").code == 0
     assert medassets("verify", "lungs").code == 0
 
