@@ -101,7 +101,7 @@ def test_a_disk_without_room_for_the_note_is_exit_code_4(
     def refuse(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("medassets.shards.reclaim_journal.write_all", refuse)
+    monkeypatch.setattr("medassets.storage.journal.write_all", refuse)
     ran = medassets("reclaim", "scans", *DELETE)
     assert ran.code == 4
     assert (ran.document["deleted"], len(scans.left)) == ([], 5)
