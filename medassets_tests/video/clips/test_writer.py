@@ -169,7 +169,7 @@ def test_real_videos_are_cut_at_the_frame(source: Path, tmp_path: Path) -> None:
     expected = cut(shots, begin_ms, end_ms)
     for encoding in (LOSSLESS, COPY):
         if encoding.mode == "copy" and source.name.startswith(("vp8", "mpeg4")):
-            with pytest.raises(SampleRejectedError, match=r"cannot be copied into mp4.*: reencode"):
+            with pytest.raises(SampleRejectedError, match=r"cannot be copied .*in mp4.*: reencode"):
                 write_clip(source, Segment(begin_ms, end_ms), encoding, tmp_path / "clip.mp4")
             continue
         facts = write_clip(source, Segment(begin_ms, end_ms), encoding, tmp_path / "clip.mp4")
