@@ -127,7 +127,7 @@ def _summarize(report: BuildReport) -> list[str]:
         reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(report.rejected.items()))
         lines.append(f"  rejected: {count_words(report.rejected.total(), 'sample')} ({reasons})")
     if num_again := sum(report.rejected[reason] for reason in TRANSIENT_REASONS):
-        again = f"for what may pass; `medassets retry {report.dataset}` tries again"
+        again = f"because of a transient failure; `medassets retry {report.dataset}` tries again"
         lines.append(f"  {count_words(num_again, 'sample')} of them {again}")
     if report.excluded:
         lines.append(f"  excluded, see catalog.parquet: {list_reasons(report.excluded)}")

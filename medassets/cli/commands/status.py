@@ -107,7 +107,7 @@ def _show_lacking(output: Output, dataset: str, lacking: dict[str, dict[str, int
     if lacking:
         reasons = sum((Counter(counts) for counts in lacking.values()), Counter[str]())
         output.say(
-            f"rejected for what may pass: {list_reasons(reasons)} of "
+            f"rejected because of a transient failure: {list_reasons(reasons)} of "
             f"{_name_some(list(lacking))}; `medassets retry {dataset}` tries them again"
         )
 

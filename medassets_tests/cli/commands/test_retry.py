@@ -98,10 +98,13 @@ def test_samples_lost_to_killed_decoders_are_named_and_tried_again(
         ran = medassets("build", "films", *options)
     assert ran.code == 0, ran.err
     assert "rejected: 4 samples (decoder_killed 4)" in ran.out
-    assert "  4 samples of them for what may pass; `medassets retry films` tries again\n" in ran.out
+    assert (
+        "  4 samples of them because of a transient failure; `medassets retry films` tries again\n"
+        in ran.out
+    )
     ran = medassets("status", "films")
     assert ran.code == 0
-    assert "rejected for what may pass: 4 samples (decoder_killed 4)" in ran.out
+    assert "rejected because of a transient failure: 4 samples (decoder_killed 4)" in ran.out
     assert f"of {KEYS[1]}; `medassets retry films` tries them again" in ran.out
     document = medassets("status", "films", "--json").document
     assert document["stages"][stage]["to_retry"] == {KEYS[1]: {"decoder_killed": 4}}
