@@ -181,7 +181,7 @@ class DecoderUnavailableError(MedassetsError, RuntimeError):
 class DecoderLostError(SampleRejectedError):
     """The decoder process ended, or stopped answering, during a call.
 
-    DECODER_KILLED stands for SIGKILL, which no codec raises: the kernel was short of memory, or a
+    DECODER_KILLED means SIGKILL, which no codec raises: the kernel was short of memory, or a
     user killed the process.
     """
 

@@ -46,7 +46,7 @@ class CatalogConfig(dg.Config):
     """Settings of one refresh.
 
     Attributes:
-        limit: Plan at most so many samples in all; the others wait for a refresh without limit.
+        limit: Maximum number of samples to plan; the others wait for a refresh without limit.
         limit_splits: Count the limit in these splits only, and hold the others.
         samples_per_shard: Replaces the declared number; before the first plan only.
         settings: Replace what the kind's declaration says of splits; before the first plan only.

@@ -1,4 +1,4 @@
-"""The asset that deletes sources, and only those that are proven to be in a whole shard."""
+"""The asset that deletes sources that are proven to be in a complete shard."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -40,7 +40,7 @@ class ReclaimConfig(dg.Config):
         """Tell whether the word was typed.
 
         Raises:
-            UsageError: If another word was.
+            UsageError: If another word was typed.
         """
         if self.confirm not in ("", CONFIRMATION):
             raise UsageError(
@@ -52,8 +52,8 @@ class ReclaimConfig(dg.Config):
 def build_reclaim_asset(kind: DatasetKind) -> dg.AssetsDefinition:
     """Return the partitioned asset `[<dataset>, reclaimed_sources]`.
 
-    A partition is green when nothing of its sources is left that could go. A run without the typed
-    word is recorded as an observation, and turns nothing green. The asset has a group of its own, so
+    A partition is materialized when none of its deletable sources is left. A run without the typed
+    word is recorded as an observation and materializes nothing. The asset has a group of its own, so
     that *Materialize all* of the dataset's group leaves it out.
     """
     spec = kind.spec
@@ -91,7 +91,7 @@ def build_reclaim_asset(kind: DatasetKind) -> dg.AssetsDefinition:
 
 
 def _describe_check() -> str:
-    return "Every source that may go is proven to be in its shard; what stays is named."
+    return "Every source that may be deleted is proven to be in its shard; files that are kept are named."
 
 
 def _reclaim(
@@ -119,7 +119,7 @@ def _reclaim(
 def _reclaim_one(
     workspace: Workspace, key: str, others: Others, config: ReclaimConfig
 ) -> ReclaimReport:
-    """Return what became of one shard's sources; of a range, the others have their turn, too."""
+    """Reclaim the sources of one shard; a refusal is in the report and does not end a range."""
     confirmed = config.is_confirmed()
     try:
         return reclaim_partition(
@@ -137,7 +137,7 @@ def _reclaim_one(
 
 
 def reclaim_metadata(done: ReclaimReport) -> dict[str, Any]:
-    """Return what became of the sources of one shard: counts, bytes, and names of what stays."""
+    """Return what was deleted of one shard's sources: counts, bytes, and the files that are kept."""
     listed = {
         "medassets/would_delete": [file.path for file in done.deletable],
         "medassets/kept": [f"{kept.path}: {kept.why}" for kept in done.kept],
@@ -173,7 +173,7 @@ def _check_result(reports: Sequence[ReclaimReport]) -> dg.AssetCheckResult:
 
 
 def _check_trouble(reports: Sequence[ReclaimReport]) -> None:
-    """Let a run that was to delete fail where something kept it from that.
+    """Fail a confirmed run that could not delete something.
 
     Raises:
         ReclaimError: Naming the first troubles.

@@ -31,7 +31,7 @@ def fail_killed_runs(instance: dg.DagsterInstance) -> list[str]:
         host, _, pid = run.tags.get(PROCESS_TAG, "").rpartition(":")
         if host == socket.gethostname() and pid.isdigit() and not is_alive(int(pid)):
             instance.report_run_failed(
-                run, f"process {pid} was killed; what was whole is kept, the next build goes on"
+                run, f"process {pid} was killed; complete shards are kept, the next build continues"
             )
             failed.append(run.run_id)
     return failed

@@ -24,27 +24,27 @@ EXIT_INTERRUPTED = 130
 
 # Next to the names, so that `medassets --help` need not import Dagster for ten docstrings.
 COMMANDS = {
-    "plan": "Samples, shards, bytes and hours of a build; writes nothing.",
-    "build": "Build what is missing, failed, stale or lost.",
-    "status": "The state of every shard.",
-    "retry": "Try failed and lost shards again.",
-    "verify": "Every byte of every shard against its record.",
-    "reclaim": "Sources that are in whole shards: list them, or delete them.",
-    "inspect": "What the first samples of a shard hold.",
-    "export": "Shards as the files that other training code reads.",
-    "merge-info": "Several exports as one dataset for the trainer.",
-    "bench": "How fast your data loads, with how many workers.",
+    "plan": "Count the samples, shards, bytes and hours of a build; writes nothing.",
+    "build": "Build the shards that are missing, failed, stale or lost.",
+    "status": "Show the state of every shard.",
+    "retry": "Build failed and lost shards again.",
+    "verify": "Check every byte of every shard against its record.",
+    "reclaim": "List or delete source files that are in complete shards.",
+    "inspect": "Show the first samples of a shard.",
+    "export": "Write shards as the files that other training code reads.",
+    "merge-info": "Combine several exports into one dataset.",
+    "bench": "Measure loading speed by number of workers.",
     "validate": "Check every declaration: file, line, field.",
-    "doctor": "What this machine lacks for a build.",
-    "demo": "The whole way on synthetic data.",
-    "ui": "Dagster's UI and daemon, for this machine only.",
+    "doctor": "Check what a build needs on this machine.",
+    "demo": "Build example datasets from synthetic data.",
+    "ui": "Start the Dagster UI and daemon, for this machine only.",
 }
 _EXIT_CODES = """\b
 Exit codes:
     0  done
     1  something failed, and is named; or there is nothing to build
     2  wrong usage or declaration
-    3  the source refuses or stays silent
+    3  the source refuses or does not answer
     4  not enough disk
   130  interrupted; the next run continues
 """
@@ -83,7 +83,7 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Turn CT volumes and videos into training-ready shards.
 
-    Everything runs through Dagster: the UI shows what this command does, and the other way round.
+    Everything runs through Dagster: the UI shows what this command does, and status shows what the UI did.
     """
 
 

@@ -58,8 +58,8 @@ def ask_for_confirmation(output: Output, dataset: str, *, yes: bool, otherwise: 
     if yes:
         return True
     output.warn(
-        f"{dataset}: source files that are proven to be in a shard will be deleted. Nothing brings "
-        f"them back."
+        f"{dataset}: source files that are proven to be in a shard will be deleted. This cannot "
+        f"be undone."
     )
     if _read_word().strip() == CONFIRMATION:
         return True
@@ -73,7 +73,7 @@ def _read_word() -> str:
         return ""
     try:
         return click.prompt(
-            f"Type {CONFIRMATION} to go on", default="", show_default=False, err=True
+            f"Type {CONFIRMATION} to continue", default="", show_default=False, err=True
         )
     except click.Abort as abort:
         if isinstance(abort.__context__, KeyboardInterrupt):
@@ -206,7 +206,9 @@ class Reclaimed:
             words += [f"{count:,} because {why}" for why, count in reasons.most_common(3)]
         if stopped:
             names = ", ".join(_name_some([report.partition_key for report in stopped]))
-            words.append(f"nothing of {names} was deleted: the shard is not what its sources make")
+            words.append(
+                f"nothing of {names} was deleted: the shard differs from what its sources make"
+            )
         if self.excluded:
             words.append(_describe_excluded(self.excluded))
         return f"  {'; '.join(words)}"

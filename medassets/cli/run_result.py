@@ -14,7 +14,7 @@ from medassets.errors import MedassetsError, find_error
 
 
 def read_result(result: dg.ExecuteInProcessResult, *, interrupted: bool) -> "RunResult":
-    """Return what a run came to.
+    """Return the result of a run.
 
     Args:
         result: A finished run.

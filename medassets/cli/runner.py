@@ -171,7 +171,9 @@ class _Build:
                     num_silent + 1 if issubclass(result.kind, SourceUnavailableError) else 0
                 )
                 if issubclass(result.kind, _FATAL) or num_silent == _MOST_SILENT:
-                    self.output.warn("stopped here: the other shards would meet the same")
+                    self.output.warn(
+                        "stopped here: the other shards would fail for the same reason"
+                    )
                     return False
             for report in [one for one in self.report.reclaimed.reports if one.is_waiting]:
                 self.report.reclaimed.reports.remove(report)

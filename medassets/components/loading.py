@@ -90,7 +90,7 @@ def load_datasets(folders: Iterable[Path]) -> LoadedDatasets:
     datasets: dict[str, Declared] = {}
     for folder in folders:
         if not folder.is_dir():
-            problems.append(Problem(folder, 0, "", "there is no such folder of declarations"))
+            problems.append(Problem(folder, 0, "", "this folder of declarations does not exist"))
         elif not any(folder.rglob("defs.yaml")):
             what = "no <dataset>/defs.yaml in this folder; that is the name a declaration must have"
             problems.append(Problem(folder, 0, "", what))

@@ -1,4 +1,4 @@
-"""The YAML of a declaration as it stands in its file: documents, fields, lines."""
+"""The YAML of a declaration with its positions in the file: documents, fields, lines."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -150,13 +150,13 @@ def _children(node: yaml.Node | None) -> dict[str, yaml.Node]:
 
 
 def _find_twins(document: Document, node: yaml.Node) -> Iterator[Problem]:
-    # YAML forbids a key that stands twice; its reader takes the last one.
+    # YAML forbids a key that occurs twice; its reader takes the last one.
     seen: set[str] = set()
     for key, _ in _pairs(node):
         if isinstance(key, yaml.ScalarNode):
             if key.value in seen:
                 line = key.start_mark.line + 1
-                yield Problem(document.file, line, key.value, "the field stands twice")
+                yield Problem(document.file, line, key.value, "the field occurs twice")
             seen.add(key.value)
 
 

@@ -100,7 +100,7 @@ def check_sources_kept(workspace: Workspace, partition_key: str) -> None:
         some = gone[0] + (" and others" if len(gone) > 1 else "")
         msg = (
             f"{partition_key}: {len(gone)} of its sources were deleted after they were proven to be "
-            f"in the shard ({some}), so it cannot be made again. If the shard is whole, take back "
+            f"in the shard ({some}), so it cannot be made again. If the shard is whole, revert "
             f"the change of the declaration or tables that outdated it; if it is lost or damaged, "
             f"restore {workspace.paths.shard(partition_key)} and its record from a copy"
         )
@@ -118,7 +118,7 @@ def _check_held(workspace: Workspace, partition_key: str) -> None:
         if item.key in held and is_gone(workspace.source_folder / path):
             msg = (
                 f"{partition_key}: the source of {item.key}, {path}, is gone, so the shard that "
-                f"holds it is not made again. Bring the file back, or take back the change of the "
+                f"holds it is not made again. Restore the file, or revert the change of the "
                 f"declaration or tables that outdated the shard"
             )
             raise ReclaimError(msg)
@@ -185,7 +185,7 @@ def _checking_sources(workspace: Workspace, partition_key: str, stage: Stage) ->
 
 
 def _naming_rows(stage: Stage) -> Stage:
-    """Let a file that cannot be had say which row of the source's table wants it."""
+    """Add the row of the source's table to the rejection of a file that cannot be fetched."""
 
     def name(item: SourceItem, staged: Staged) -> Staged:
         row = item.row.get("row")

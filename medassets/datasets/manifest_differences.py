@@ -24,9 +24,9 @@ def describe_differences(expected: Mapping[str, Any], there: bytes) -> list[str]
     try:
         stated = json.loads(there)
     except (RecursionError, ValueError):
-        return ["it is no JSON"]
+        return ["it is not JSON"]
     if not isinstance(stated, dict):
-        return ["it is no JSON object"]
+        return ["it is not a JSON object"]
     found = list(_compare(expected, stated)) or ["it is written in another way"]
     more = len(found) - _MOST_SHOWN
     return found[:_MOST_SHOWN] + ([f"and {more} more differences"] if more > 0 else [])
@@ -45,7 +45,7 @@ def _compare_shards(expected: list[dict[str, Any]], stated: Any, key: str) -> It
     wanted = {str(entry[key]): entry for entry in expected}
     yield from (f"{name} is not listed" for name in wanted if name not in entries)
     yield from (
-        f"{name} is listed, and is no whole shard" for name in entries if name not in wanted
+        f"{name} is listed, but is not a complete shard" for name in entries if name not in wanted
     )
     if len(listed) > len(entries):
         yield "a shard is listed twice, or without a name"

@@ -67,7 +67,7 @@ def draft_catalog(
 
     Args:
         workspace: The dataset.
-        limit: Plan at most so many samples in all; the others are held for a later refresh.
+        limit: Maximum number of samples to plan; the others are held for a later refresh.
         limit_splits: Count the limit in these splits and hold the others; empty means all.
         samples_per_shard: Replaces the declared number, before the first plan only.
         settings: Replace the kind's own, before the first plan only.

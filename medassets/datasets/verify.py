@@ -61,7 +61,7 @@ def find_catalog_problems(workspace: Workspace) -> list[str]:
         }
     )
     problems = [
-        f"row {key!r} stands {count} times" for key, count in Counter(keys).items() if count > 1
+        f"row {key!r} occurs {count} times" for key, count in Counter(keys).items() if count > 1
     ]
     if +expected != Counter(states):
         problems.append(f"the plan says {dict(+expected)}, the rows say {dict(Counter(states))}")

@@ -66,7 +66,7 @@ def describe_npy(reader: ShardReader, sample: IndexedSample, suffix: str) -> Sto
     except ShardIntegrityError:
         raise
     except ValueError as error:
-        what = f"member .{suffix} is no array of plain numbers ({error})"
+        what = f"member .{suffix} is not an array of plain numbers ({error})"
         raise reader.index.damage(sample, what) from error
     # A vector is contiguous in both orders and needs no transpose.
     turned = fortran and len(shape) > 1

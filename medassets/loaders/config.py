@@ -47,7 +47,7 @@ class DataConfig:
         check: When contents are compared with their checksums.
         uneven: `pad` or `drop`.
         drop_last: Leave out an incomplete last training batch.
-        shard_window: Shuffle within groups of so many shards; None: among all.
+        shard_window: Number of shards of a group, within which samples are shuffled; None: all.
         preprocessed: Must be true: shards hold preprocessed volumes.
     """
 

@@ -91,7 +91,7 @@ class ShardIndex:
         self._take_keys(parts)
         self._take_members(parts)
         if not len(self):
-            msg = f"{self.source}: {len(found)} shards without a single sample"
+            msg = f"{self.source}: {len(found)} shards contain no sample"
             raise ShardIntegrityError(msg)
 
     def _take_keys(self, parts: Sequence[_Part]) -> None:

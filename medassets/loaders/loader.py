@@ -65,7 +65,7 @@ class Loader:
         drop_last: Leave out an incomplete last batch.
         rank: Rank of this process; None: from the process group or torchrun's environment.
         world_size: Number of ranks, with `rank`.
-        shard_window: Shuffle only within groups of so many neighbouring (shuffled) shards.
+        shard_window: Shuffle only within groups of this number of neighbouring (shuffled) shards.
         collate_fn: Makes a batch of samples, instead of the dataset's own.
         multiprocessing_context: Start method of worker processes: `fork`, `spawn`, `forkserver`.
 

@@ -108,14 +108,14 @@ def _prove_item(
 
 
 def _find_difference(shard: Path, entry: SampleEntry, made: EncodedSample) -> str:
-    """Return which member on disk is not what was made; empty if none."""
+    """Return which member on disk differs from what was made; empty if none."""
     suffixes = [member.suffix for member in entry.members]
     if [suffix for suffix, _ in made.members] != suffixes:
-        return f"members {suffixes} are not what its source makes"
+        return f"members {suffixes} differ from what its source makes"
     with open_tar(shard) as tar:
         for member, (suffix, content) in zip(entry.members, made.members, strict=True):
             if not _is_equal(tar, member, content):
-                return f"member .{suffix} on disk is not what its source makes"
+                return f"member .{suffix} on disk differs from what its source makes"
     return ""
 
 

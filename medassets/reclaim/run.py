@@ -154,7 +154,7 @@ class ReclaimRun:
         except OSError as error:
             return f"it cannot be examined ({error.strerror})"
         if not stat.S_ISREG(found.st_mode):
-            return "it is a link or no plain file; deleting it would free nothing"
+            return "it is a link or not a regular file; deleting it would free nothing"
         if place.resolve() != self.folder.resolve() / file.path:
             return "it is reached through a linked folder"
         if not os.access(place.parent, os.W_OK | os.X_OK):

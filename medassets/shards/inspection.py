@@ -78,7 +78,7 @@ def describe_samples(
     """
     if shard.exists() and not shard.is_file():
         # Opening a pipe would block until there is a writer.
-        msg = f"{shard}: not a plain file; expected a tar"
+        msg = f"{shard}: not a regular file; expected a tar"
         raise ShardIntegrityError(msg)
     try:
         with open_any_tar(shard) as tar:

@@ -66,7 +66,7 @@ class FolderSource:
             CatalogError: If the folder does not exist.
         """
         if not self.folder.is_dir():
-            msg = f"{self.folder}: the source folder does not exist or is no folder"
+            msg = f"{self.folder}: the source folder does not exist or is not a folder"
             raise CatalogError(msg)
 
     def read_table(self, path: str, *, revision: str | None = None) -> bytes:

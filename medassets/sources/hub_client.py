@@ -130,7 +130,7 @@ class HubClient:
             kind = FailureKind.UNREACHED if unreached else FailureKind.BROKEN
             return Failure(kind, f"{self.endpoint}: connection failed ({words})")
         except HFValidationError:
-            words = f"repo_id: {self.repo_id!r} is no name of a dataset on a hub"
+            words = f"repo_id: {self.repo_id!r} is not the name of a dataset on a hub"
             return Failure(FailureKind.REFUSED, words)
         except OfflineModeIsEnabled:
             return Failure(

@@ -27,7 +27,7 @@ def download_file(
 ) -> str:
     """Download one file of a repository to `target` and return its sha256.
 
-    Bytes gather in `<target>.<digest>.part`; a killed download goes on from there. One process
+    Bytes gather in `<target>.<digest>.part`; a killed download continues from there. One process
     at a time works on a target, and a target that is already right is taken as it is.
 
     Args:

@@ -127,7 +127,9 @@ def explain_http_error(error: "HfHubHTTPError", caller: Caller, *, secret: str) 
     if status in (401, 403, 408, 425) or status >= 500:
         # A 401 or 403 here is not from the hub's API: a signed link to its storage has expired.
         return Failure(FailureKind.BROKEN, f"{where} failed ({said})", pause)
-    return Failure(FailureKind.REFUSED, f"{where} gave an answer no retry can mend ({said})")
+    return Failure(
+        FailureKind.REFUSED, f"{where} gave an answer that no retry can correct ({said})"
+    )
 
 
 def _explain_refusal(error: "HfHubHTTPError", caller: Caller, said: str) -> str | None:

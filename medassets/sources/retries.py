@@ -19,7 +19,7 @@ class HubPolicy:
     Attributes:
         max_attempts: Failures in a row, without progress between them, that end a request.
         max_unreached: The same, while no request of this process ever got an answer: the address
-            is wrong or nobody is there, and somebody waits at the terminal.
+            is wrong or does not answer, and a user waits at the terminal.
         max_wrong_bytes: Times a whole file may arrive with wrong bytes before it is given up.
         first_backoff_s: Pause after the first failure; doubled after each further one.
         longest_backoff_s: Longest such pause.

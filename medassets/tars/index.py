@@ -56,7 +56,7 @@ def stat_tar(path: Path) -> TarStat:
     """Return size and time of a tar.
 
     Raises:
-        SampleRejectedError: MISSING_UPSTREAM if it does not exist or is not a plain file,
+        SampleRejectedError: MISSING_UPSTREAM if it does not exist or is not a regular file,
             UNREADABLE_SOURCE if the system refuses access.
     """
     try:
@@ -65,7 +65,7 @@ def stat_tar(path: Path) -> TarStat:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise SampleRejectedError(Reason.MISSING_UPSTREAM, "the tar does not exist") from error
     if not stat.S_ISREG(found.st_mode):
-        raise SampleRejectedError(Reason.MISSING_UPSTREAM, "the tar is not a plain file")
+        raise SampleRejectedError(Reason.MISSING_UPSTREAM, "the tar is not a regular file")
     return TarStat(found.st_size, found.st_mtime_ns)
 
 

@@ -117,7 +117,7 @@ def read_manifest(path: Path) -> list[FoundShard]:
     """
     path = path.absolute()
     if path.exists() and not path.is_file():
-        msg = f"{path}: the manifest cannot be read (not a plain file)"
+        msg = f"{path}: the manifest cannot be read (not a regular file)"
         raise ShardIntegrityError(msg)
     try:
         document = json.loads(path.read_bytes())

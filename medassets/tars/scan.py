@@ -63,7 +63,7 @@ def scan_tar(path: Path) -> dict[str, Members]:
                 _fail(tar, f"{what}; `tar --sort=name` packs them together")
             samples[sample.key] = sample.members
         if not samples:
-            _fail(tar, "a tar without a single sample (members such as KEY.npy)")
+            _fail(tar, "the tar contains no sample (members such as KEY.npy)")
     return samples
 
 
@@ -136,7 +136,7 @@ def _iter_files(tar: OpenTar) -> Iterator[tuple[str, int, int]]:
         elif is_regular:
             yield name, start, size
         elif header.kind not in IGNORED:
-            _fail(tar, f"{name}: not a plain file; pack with `tar --hard-dereference -h`")
+            _fail(tar, f"{name}: not a regular file; pack with `tar --hard-dereference -h`")
         if header.kind not in EXTENSIONS and header.kind != b"g":
             extended = {}
         position = start + size + padding_bytes(size)

@@ -51,7 +51,7 @@ def test_the_word_deletes(
     type_in("DELETE\n", monkeypatch)
     ran = medassets(command, "scans", "--delete-sources")
     assert ran.code == 0, ran.err
-    assert "Nothing brings them back" in ran.err
+    assert "This cannot be undone" in ran.err
     assert "5 sources deleted" in ran.out
     assert ran.out.splitlines()[-1].strip() == "0 sources kept"
     assert (scans.left, scans.green()) == ([], KEYS)
@@ -120,7 +120,7 @@ def test_ctrl_c_at_the_question_ends_the_command(scans: Scans) -> None:
         start_new_session=True,
     )
     assert process.stderr is not None
-    assert "Nothing brings them back" in process.stderr.readline()
+    assert "This cannot be undone" in process.stderr.readline()
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

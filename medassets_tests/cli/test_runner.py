@@ -138,7 +138,7 @@ def test_access_refused_in_the_middle_stops_the_build(
     hub_dataset.fail("gated", "*.nii.gz", times=1000)
     ran = medassets("build", "remote")
     assert ran.code == 3
-    assert "stopped here: the other shards would meet the same" in ran.err
+    assert "stopped here: the other shards would fail for the same reason" in ran.err
     assert ran.out.startswith("remote: 0 shards built, 0 kept, 1 failed, in")
     assert f"{hub_dataset.endpoint}/datasets/org/ct" in ran.err
     assert "HF_TOKEN" in ran.err
@@ -154,7 +154,7 @@ def test_a_disk_that_is_too_small_gives_exit_code_4(
     assert ", 1 failed, in" in ran.out
 
 
-def test_an_error_nobody_foresaw_shows_its_traceback(
+def test_an_unexpected_error_shows_its_traceback(
     medassets: Medassets, lungs: Declare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def explode(*_: Any, **__: Any) -> None:

@@ -126,6 +126,6 @@ def test_an_empty_tree_of_arrays_is_told_what_helps(
         "in info.csv"
     ) in lines
     after = lines.index(
-        "  1 unreadable_source: make the file readable, or take away what is no plain file"
+        "  1 unreadable_source: make the file readable, or remove what is not a regular file"
     )
-    assert lines[after + 1] == "    such as: npz/train_1_a_1.npz: not a plain file"
+    assert lines[after + 1] == "    such as: npz/train_1_a_1.npz: not a regular file"

@@ -43,7 +43,7 @@ MISTAKES = {
     "unknown module": (GOOD.replace("medassets.c", "medasets.c"), 1, "type", "medasets"),
     "not a component": (GOOD.replace("components.Volume", "specs.Volume"), 1, "type", ""),
     "unknown key": (GOOD + "colour: red\n", 6, "colour", "no such field"),
-    "same field twice": (GOOD + "  folder: /other\n", 6, "folder", "stands twice"),
+    "same field twice": (GOOD + "  folder: /other\n", 6, "folder", "occurs twice"),
     "unset variable": (
         GOOD.replace("/data/ct", '"{{ env.NO_SUCH_PLACE }}"'),
         5,
@@ -145,7 +145,7 @@ def test_a_folder_without_declarations_is_reported(tmp_path: Path) -> None:
 
 def test_a_missing_folder_of_declarations_is_reported(tmp_path: Path) -> None:
     (problem,) = load_datasets([tmp_path / "nowhere"]).problems
-    assert str(problem) == f"{tmp_path / 'nowhere'}: there is no such folder of declarations"
+    assert str(problem) == f"{tmp_path / 'nowhere'}: this folder of declarations does not exist"
 
 
 def test_variables_of_the_environment_stand_in_templates(

@@ -37,7 +37,7 @@ def test_a_row_without_its_place_in_the_plan_is_named(planned: Workspace) -> Non
     (first, *_) = table["key"].to_pylist()
     pq.write_table(pa.concat_tables([table, table.slice(0, 1)]), planned.paths.catalog)
     problems = find_catalog_problems(planned)
-    assert problems[0] == f"row {first!r} stands 2 times"
+    assert problems[0] == f"row {first!r} occurs 2 times"
     assert f"the plan says {table.num_rows} rows, there are {table.num_rows + 1}" in problems
 
 

@@ -155,7 +155,7 @@ def test_a_malformed_file_stops_the_merge(tmp_path: Path, two: list[Path]) -> No
     assert not (tmp_path / "out.json").exists()
 
 
-def test_a_byte_order_mark_is_no_trouble(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     info = write_info(tmp_path, train=["sample_000000_ü"])
     info.write_bytes(b"\xef\xbb\xbf" + info.read_bytes())
     out: Any = tmp_path / "out.json"
@@ -176,7 +176,7 @@ def test_a_file_that_no_merge_wrote_is_not_replaced(tmp_path: Path, two: list[Pa
     assert out.read_bytes() == before
 
 
-def test_a_merged_file_is_replaced_until_somebody_edits_it(tmp_path: Path, two: list[Path]) -> None:
+def test_a_merged_file_is_replaced_until_a_user_edits_it(tmp_path: Path, two: list[Path]) -> None:
     out = tmp_path / "dataset_info.json"
     merge_infos(two, out)
     merge_infos([out], out, val_count=1)

@@ -57,7 +57,7 @@ def told_by(result: dg.ExecuteInProcessResult) -> str:
 
 
 @pytest.mark.parametrize("kind", PASSING)
-def test_passing_trouble_is_tried_again(
+def test_a_transient_failure_is_retried(
     catalogued: Location, trouble: list[Any], kind: type[errors.MedassetsError]
 ) -> None:
     trouble += [kind("wait a little")] * 2
@@ -66,7 +66,7 @@ def test_passing_trouble_is_tried_again(
     assert num_retries(result) == 2
 
 
-def test_trouble_that_stays_fails_after_two_retries_and_says_why(
+def test_a_lasting_failure_is_retried_twice_and_explained(
     catalogued: Location, trouble: list[Any]
 ) -> None:
     trouble += [errors.SourceUnavailableError("the hub sleeps")] * 50
@@ -77,7 +77,7 @@ def test_trouble_that_stays_fails_after_two_retries_and_says_why(
 
 
 @pytest.mark.parametrize("kind", FINAL)
-def test_other_trouble_fails_at_once(
+def test_other_errors_fail_at_once(
     catalogued: Location, trouble: list[Any], kind: type[errors.MedassetsError]
 ) -> None:
     trouble += [kind("not today")]
@@ -97,7 +97,7 @@ def test_a_run_that_the_command_made_is_not_retried(
     assert not told.value.allow_retries
 
 
-def test_a_range_with_passing_trouble_is_tried_again_and_adopts_what_is_done(
+def test_a_range_with_a_transient_failure_is_retried_and_adopts_what_is_done(
     catalogued: Location, trouble: list[Any]
 ) -> None:
     location = replace(catalogued, spec=replace(catalogued.spec, runs="single"))

@@ -140,7 +140,7 @@ def test_a_sample_that_cannot_be_read_is_named_with_its_shard(
 @pytest.mark.parametrize("text", BROKEN, ids=range(len(BROKEN)))
 def test_a_broken_header_is_named_with_shard_sample_and_remedy(tmp_path: Path, text: str) -> None:
     pack_tar(tmp_path / "a.tar", {"case": {"npy": wrap(text), "txt": b""}})
-    match = r"a\.tar: case: member \.npy is no array of plain numbers \(.*; copy it again"
+    match = r"a\.tar: case: member \.npy is not an array of plain numbers \(.*; copy it again"
     with pytest.raises(ShardIntegrityError, match=match):
         VolumeDataset(tmp_path / "a.tar")[0]
 

@@ -31,7 +31,7 @@ def test_a_shard_whose_record_agrees_with_damage_is_still_found_out(made: Made) 
     report = made.reclaim()
     assert len(report.problems) == 1, report.problems
     assert study in report.problems[0]
-    assert "member .bin on disk is not what its source makes" in report.problems[0]
+    assert "member .bin on disk differs from what its source makes" in report.problems[0]
     assert len(made.left) == 7
 
 

@@ -10,7 +10,7 @@ from medassets.reclaim.report import Kept, ReclaimReport
 from medassets_tests.reclaim.reclaiming import FIRST, LAST, Made, whys
 
 
-def test_files_of_rejected_samples_stay_without_being_trouble(made: Made) -> None:
+def test_files_of_rejected_samples_are_kept_and_are_no_problem(made: Made) -> None:
     study = made.studies()[0]
     place = made.tree.place(study)
     values = made.tree.read(study).astype(np.float32)

@@ -95,7 +95,7 @@ def test_files_without_samples_are_refused(tmp_path: Path) -> None:
     for name, words in (
         ("empty.tar", "without samples"),
         ("text.tar", "not a whole tar"),
-        (".", "not a plain file"),
+        (".", "not a regular file"),
     ):
         with pytest.raises(ShardIntegrityError, match=words):
             describe_samples(tmp_path / name, num_samples=1)

@@ -75,7 +75,7 @@ def test_missing_file_rejects_the_sample(folder_source: FolderSource, tmp_path: 
 
 
 def test_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CatalogError, match="does not exist or is no folder"):
+    with pytest.raises(CatalogError, match="does not exist or is not a folder"):
         FolderSource(tmp_path / "none").resolve_revision()
 
 

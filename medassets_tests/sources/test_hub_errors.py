@@ -59,7 +59,7 @@ def test_gate_opens_for_the_right_token_only(repo: Path, source: HubSource, tmp_
         ("rate_limit", "asks to slow down"),
     ],
 )
-def test_steady_trouble_is_named(
+def test_a_permanent_failure_is_named(
     hub: LocalHub, source: HubSource, tmp_path: Path, kind: FaultKind, words: str
 ) -> None:
     hub.fail(kind, times=None, retry_after_s=0)

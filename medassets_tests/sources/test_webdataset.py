@@ -244,5 +244,5 @@ def test_every_source_says_which_file_holds_an_item(source: WebDatasetSource) ->
 def test_a_table_beside_the_tars_is_read(source: WebDatasetSource) -> None:
     (source.folder / "table.csv").write_bytes(b"a\n")
     assert source.read_table("table.csv") == b"a\n"
-    with pytest.raises(CatalogError, match="does not exist or is no folder"):
+    with pytest.raises(CatalogError, match="does not exist or is not a folder"):
         replace(source, folder=source.folder / "none").resolve_revision()

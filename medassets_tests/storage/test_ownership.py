@@ -21,7 +21,7 @@ OURS = json_says(lambda document: document.get("made_by") == "us")
 
 
 @pytest.mark.parametrize("is_ours", [never, OURS, is_private])
-def test_what_nobody_made_needs_no_evidence(tmp_path: Path, is_ours: IsOurs) -> None:
+def test_a_free_path_needs_no_evidence(tmp_path: Path, is_ours: IsOurs) -> None:
     require_ours(tmp_path / "a.json", is_ours)
     require_ours(tmp_path / "no folder" / "a.json", is_ours)
 

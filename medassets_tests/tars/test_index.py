@@ -65,7 +65,7 @@ def test_what_cannot_be_read_as_a_tar_rejects_the_sample(tmp_path: Path) -> None
     tar.unlink()
     assert find_reason(tar) == (Reason.MISSING_UPSTREAM, "the tar does not exist")
     tar.mkdir()
-    assert find_reason(tar) == (Reason.MISSING_UPSTREAM, "the tar is not a plain file")
+    assert find_reason(tar) == (Reason.MISSING_UPSTREAM, "the tar is not a regular file")
 
 
 def test_a_tar_that_was_replaced_is_read_again(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def command() -> None:
 @command.command(name="loader")
 @click.argument("source", nargs=-1, required=True)
 @click.option(
-    "--kind", type=click.Choice(_KINDS), help="What the shards hold; found out when not given."
+    "--kind", type=click.Choice(_KINDS), help="What the shards hold; detected by default."
 )
 @click.option("--batch-size", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--workers", callback=_parse_workers, default="0,1,2,4", show_default=True)
@@ -156,7 +156,7 @@ def _find_kind(source: tuple[str, ...]) -> str:
         return "windows"
     if suffixes & {"bin", "npy"}:
         return "volumes"
-    what = f"members {', '.join(sorted(suffixes))} are of no kind that is known; say --kind"
+    what = f"members {', '.join(sorted(suffixes))} are not of a known kind; name it with --kind"
     raise UsageError(field="source", what=what)
 
 

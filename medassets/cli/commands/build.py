@@ -17,7 +17,7 @@ from medassets.cli.session import Session
     "--max-samples",
     "limit",
     type=click.IntRange(1),
-    help="Plan the first so many samples only, for a trial.",
+    help="Trial: plan only the first N samples.",
 )
 @click.option(
     "--samples-per-shard", type=click.IntRange(1), help="Shard size; before the first plan only."

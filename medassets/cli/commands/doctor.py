@@ -110,7 +110,7 @@ def _check_gpu() -> Finding:
     try:
         found = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
-        return Finding("GPU", "note", "none; CT needs none, video decodes on the CPU")
+        return Finding("GPU", "note", "none; CT does not need one, video decodes on the CPU")
     return Finding("GPU", "ok", "; ".join(found.stdout.strip().splitlines()))
 
 

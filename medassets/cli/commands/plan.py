@@ -23,7 +23,7 @@ from medassets.storage.disk import free_bytes
 
 @click.command(name="plan")
 @click.argument("dataset")
-@click.option("--limit", type=click.IntRange(1), help="A trial: the first so many samples only.")
+@click.option("--limit", type=click.IntRange(1), help="Trial: plan only the first N samples.")
 @click.option("--samples-per-shard", type=click.IntRange(1), help="Shard size.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(

@@ -186,7 +186,7 @@ class _Deletion:
                 progress.finish_shard(1, key)
 
     def _refresh(self, workspace: Workspace) -> bool:
-        """Take over what tables and files say today; return whether that went well.
+        """Refresh the catalog; return whether it succeeded.
 
         Later it is not possible: a shard whose sources were deleted is never rebuilt. Rows that a
         limit holds stay held; only a build plans them.

@@ -161,8 +161,8 @@ def _remedies(final: Mapping[str, ShardState]) -> Iterable[str]:
         )
     if stale:
         yield (
-            f"their sources were deleted, so no build makes them again: {_name_some(stale)}; take "
-            f"back the change of the declaration or tables, or restore shard and record from a copy"
+            f"their sources were deleted, so no build makes them again: {_name_some(stale)}; revert "
+            f"the change of the declaration or tables, or restore shard and record from a copy"
         )
 
 

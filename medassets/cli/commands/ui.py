@@ -34,14 +34,21 @@ _DAEMON_STOP_S = 20.0
 
 
 @click.command(name="ui")
-@click.option("--port", type=click.IntRange(0, 65535), default=3000, help="0 takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=3000,
+    help="Port to listen on; 0 takes a free one.",
+)
 @click.option("--read-only", is_flag=True, help="Refuse every change; start no daemon.")
-@click.option("--no-daemon", is_flag=True, help="Another one serves this instance already.")
+@click.option(
+    "--no-daemon", is_flag=True, help="Start no daemon: one is running for this instance already."
+)
 def command(port: int, *, read_only: bool, no_daemon: bool) -> int:
     """Open the Dagster UI at http://127.0.0.1:3000, with the daemon that runs what it queues.
 
     Only this machine can connect; from another one, use ssh -L 3000:127.0.0.1:3000. Ctrl-C stops
-    both; runs that have begun go on to their end.
+    both; runs that have begun continue until they finish.
     """
     daemon_log = make_instance() / "daemon.log"
     with ExitStack() as stack:
@@ -111,14 +118,14 @@ def _tell_of_runs() -> None:
     going = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
     with dg.DagsterInstance.get() as instance:
         if count := instance.get_runs_count(going):
-            tail = "they go on to their end; start the UI again to see or to stop them"
+            tail = "they continue until they finish; start the UI again to see or to stop them"
             click.echo(f"medassets ui: runs not finished yet: {count}; {tail}", err=True)
 
 
 def _tell_of_early_end(daemon: subprocess.Popen[bytes], log: Path) -> None:
     code = daemon.wait()
     if daemon.stdin and not daemon.stdin.closed:
-        tail = f"nothing runs what the UI queues; its last words are in {log}"
+        tail = f"runs queued in the UI do not start; see the end of {log}"
         click.echo(f"medassets ui: the daemon ended, exit code {code}: {tail}", err=True)
 
 

@@ -33,15 +33,15 @@ _ONE_OF_BOTH = "{} and {} cannot be combined: DATASET is compared with its recor
 @click.option(
     "--num-samples",
     type=click.IntRange(1),
-    help="Compare so many samples, spread over the tars; without it, all.",
+    help="Number of samples to compare, spread over the tars; default: all.",
 )
 @click.option(
     "--hu-rule",
     type=click.Choice(["none", "table"]),
-    help="How raw values become HU; without it, as the json of the sample says, else table.",
+    help="How raw values become HU; default: as the json of the sample says, else table.",
 )
-@click.option("--array-key", help="Name of the array in a .npz; without it, data.")
-@click.option("--seed", type=int, help="Which samples --num-samples takes; without it, 0.")
+@click.option("--array-key", help="Name of the array in a .npz; default: data.")
+@click.option("--seed", type=int, help="Seed of the choice of --num-samples; default: 0.")
 @click.option("--num-workers", type=click.IntRange(0), help="Threads; 0: one per core.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(

@@ -99,7 +99,7 @@ def _iter_lines(file: BinaryIO, path: Path) -> Iterator[tuple[int, object]]:
         number, value = unjudged[0]
         why = f" ({value.detail})" if isinstance(value, UnreadableRecord) else ""
         msg = (
-            f"{path}, line {number}: no JSON object{why}, nor do the lines behind it hold one; "
+            f"{path}, line {number}: no JSON object{why}, nor do the lines after it hold one; "
             f"expected a JSON array, or one object per line"
         )
         raise CatalogError(msg)
@@ -135,7 +135,7 @@ def _iter_array(text: "_ArrayText") -> Iterator[tuple[int, object]]:
             text.take(",")
     text.take("]", after=index)
     if text.peek():
-        msg = f"text behind the end of the array of {index:,} records"
+        msg = f"text after the end of the array of {index:,} records"
         raise text.error(msg)
 
 
@@ -197,8 +197,8 @@ class _ArrayText:
         position = self._position if at is None else at
         line = self._lines_gone + self._text.count("\n", 0, position) + 1
         return CatalogError(
-            f"{self._path}, line {line}: {problem}. A JSON array cannot be read behind a mistake: "
-            f"mend or fetch the file again, or write one object per line, where a bad line costs "
+            f"{self._path}, line {line}: {problem}. A JSON array cannot be read beyond a mistake: "
+            f"correct the file or download it again, or write one object per line, where a bad line costs "
             f"one record"
         )
 

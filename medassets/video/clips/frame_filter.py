@@ -56,7 +56,7 @@ class FrameFilter:
             colorspace=str(int(frame.colorspace)),
             range=str(int(frame.color_range)),
         )
-        width, height = self._settle(frame)
+        width, height = self._fix_size(frame)
         steps = [
             *self._crop(frame),
             *_turn(self.orientation),
@@ -67,7 +67,7 @@ class FrameFilter:
         graph.configure()
         return graph
 
-    def _settle(self, frame: VideoFrame) -> tuple[int, int]:
+    def _fix_size(self, frame: VideoFrame) -> tuple[int, int]:
         if self._size is None:
             sides = (frame.width, frame.height)
             width, height = sides[::-1] if self.orientation.swaps_sides else sides

@@ -61,7 +61,7 @@ def decode_segments(
         segments: Parts of it, in any order.
         request: Which frames are kept, and how large.
         device: `cpu`, with one thread, or `cuda:<index>`.
-        on_progress: Called often while work goes on.
+        on_progress: Called often during the work.
 
     Yields:
         A clip or its rejection for each of `segments`, in their order. Reasons are

@@ -121,7 +121,7 @@ def compare_devices(
         path: The video.
         device: The GPU, `cuda:<n>`.
         on_reference: Called when the CPU has decoded; later failures are the GPU's.
-        on_progress: Called often while work goes on.
+        on_progress: Called often during the work.
 
     Returns:
         Why the GPU must not decode such videos, None if the frames are the same.

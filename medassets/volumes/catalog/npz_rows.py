@@ -130,7 +130,7 @@ def _open_tables(spec: CTSourceSpec, folder: Path, split: str, *, with_texts: bo
         place = next((one for one in places if (folder / one).exists()), places[0])
         if (folder / place).exists() and not (folder / place).is_file():
             # Reading a pipe would block.
-            msg = f"{folder / place}: the table cannot be read (not a plain file)"
+            msg = f"{folder / place}: the table cannot be read (not a regular file)"
             raise CatalogError(msg)
         try:
             return parse_csv((folder / place).read_bytes(), str(place))

@@ -175,5 +175,5 @@ def _find_problem(path: str, mode: int) -> Exclusion | None:
         return Reason.BAD_NAME, str(error)
     if not stat.S_ISREG(mode):
         # Reading a pipe would block.
-        return Reason.UNREADABLE_SOURCE, f"{path}: not a plain file"
+        return Reason.UNREADABLE_SOURCE, f"{path}: not a regular file"
     return None

@@ -142,7 +142,7 @@ class _Reader:
         with unreadable_as_rejection():
             place = self.source.locate(tar.path)
         if place is None and not self.known.has_samples(tar.path):
-            detail = "does not exist, is no plain file, or is a link out of the source"
+            detail = "does not exist, is not a regular file, or is a link out of the source"
             raise SampleRejectedError(Reason.MISSING_SOURCE, detail)
         return place
 

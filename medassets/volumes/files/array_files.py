@@ -165,7 +165,7 @@ def _read_header(stream: ByteStream) -> tuple[NpyHeader, int]:
         # A rejection of the stream is a ValueError too.
         if isinstance(error, SampleRejectedError):
             raise
-        detail = f"no array of plain numbers ({error}); others are never unpickled"
+        detail = f"not an array of plain numbers ({error}); others are never unpickled"
         raise SampleRejectedError(Reason.BAD_HEADER, detail) from error
     _check_header(header)
     return header, num_header_bytes

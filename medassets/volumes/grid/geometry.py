@@ -303,7 +303,7 @@ def _header_spacing(header: VolumeHeader) -> Spacing:
     _check_spacing(stated, "header")
     unit_columns = header.affine[:3, :3] / lengths
     if not np.isfinite(header.affine).all() or abs(np.linalg.det(unit_columns)) < 1e-3:
-        detail = f"the {header.affine_from} of the header is no invertible affine"
+        detail = f"the {header.affine_from} of the header is not an invertible affine"
         raise SampleRejectedError(Reason.BAD_HEADER, detail)
     if all(np.isfinite(step) and step > 0 for step in header.pixdim_mm):
         _check_agreement(header.pixdim_mm, stated, "pixdim", header.affine_from)

@@ -69,7 +69,7 @@ def choose_scaling(declared: HuDeclaration, header: VolumeHeader) -> HuScaling:
 
     A header without scaling (scl_slope 0 or not finite) leaves stored values as they are, as the
     NIfTI standard says. A header that scales, in a dataset declared otherwise, is a contradiction
-    that no default can settle.
+    that no default can decide.
 
     Args:
         declared: The dataset's rule, with the table's values for this file.

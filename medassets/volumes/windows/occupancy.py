@@ -70,7 +70,7 @@ class Occupancy:
             Positions (i, j, k), int64 (num, 3), in the order of the bits.
 
         Raises:
-            ValueError: If there are not so many points.
+            ValueError: If there are fewer points.
             ShardIntegrityError: If a block does not hold the points that the index says.
         """
         return self.select(draw_ranks(self.num_points, num, rng))
@@ -266,7 +266,7 @@ def check_end(bits: npt.NDArray[np.uint8], shape: Shape) -> None:
     behind = count_blocks_of(shape) * BLOCK_BITS - math.prod(shape)
     last = np.unpackbits(bits[-BLOCK_BYTES:], bitorder="little")
     if last[BLOCK_BITS - behind :].any():
-        msg = f"bits of a mask {shape}: some are set behind the last voxel"
+        msg = f"bits of a mask {shape}: some are set after the last voxel"
         raise ShardIntegrityError(msg)
 
 

@@ -345,4 +345,4 @@ def test_a_pipe_is_refused_and_not_waited_for(medassets: Medassets, tmp_path: Pa
     os.mkfifo(tmp_path / "pipe.tar")
     ran = medassets("inspect", str(tmp_path / "pipe.tar"))
     assert ran.code in (1, 2)
-    assert "pipe.tar: not a plain file" in ran.err
+    assert "pipe.tar: not a regular file" in ran.err

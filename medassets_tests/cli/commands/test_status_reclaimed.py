@@ -34,5 +34,5 @@ def test_status_names_stale_shards_whose_sources_are_gone(
     assert medassets("reclaim", "scans", "--partitions", KEYS[0], *DELETE).code == 0
     scans.declare(max_rounding_error=0.5)
     shown = medassets("status", "scans")
-    assert f"no build makes them again: {KEYS[0]}; take back the change" in shown.out
+    assert f"no build makes them again: {KEYS[0]}; revert the change" in shown.out
     assert "`medassets build scans` makes the others whole" in shown.out

@@ -68,5 +68,5 @@ def test_broken_yaml_and_a_missing_folder_are_problems(
     ran = medassets("validate")
     assert ran.code == 1
     assert f"{file}:2: not valid YAML" in ran.err
-    assert f"{tmp_path / 'nowhere'}: there is no such folder of declarations" in ran.err
+    assert f"{tmp_path / 'nowhere'}: this folder of declarations does not exist" in ran.err
     assert medassets("build", "lungs", "--limit", "1").code == 0

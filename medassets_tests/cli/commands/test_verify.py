@@ -113,7 +113,7 @@ def test_a_manifest_that_is_not_what_the_shards_say_is_named(
     assert medassets("verify", "lungs").code == 0
 
 
-def test_a_manifest_of_somebody_else_is_named_and_kept(medassets: Medassets, built: Path) -> None:
+def test_a_foreign_manifest_is_named_and_kept(medassets: Medassets, built: Path) -> None:
     manifest = built / "train" / "manifest.json"
     manifest.write_text('{"x": 1}')
     assert medassets("verify", "lungs").code == 1

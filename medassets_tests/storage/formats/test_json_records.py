@@ -70,7 +70,7 @@ def test_a_line_that_is_too_long_is_skipped(
         ("[1,\n2", "line 2: the file ends within the array, after record 2"),
         ("[1,\n", "line 2: the file ends within the array, after record 1"),
         ("[1\n2]", "line 2: expected ',' or ']' after record 1, got '2'"),
-        ("[1]\n\n[2]", "line 3: text behind the end of the array of 1 records"),
+        ("[1]\n\n[2]", "line 3: text after the end of the array of 1 records"),
         ("name,age\nA,3\n", r"line 1: no JSON object \(no JSON: Expecting value at column 1\)"),
         ("3\n4\n", "line 1: no JSON object, nor do"),
     ],

@@ -279,7 +279,7 @@ def test_a_size_may_be_missing_unless_its_length_is_declared(write: Write) -> No
         (b" \n\n", r"metadata\.json, line 1: the file is empty"),
         (b"\xff\xfe[\x00]\x00", "UTF-16; save it as UTF-8"),
         (b"url,filename\na,b\n", r"line 1: no JSON object \(no JSON: .*one object per line"),
-        (b"\n\n1\n2\n", "line 3: no JSON object, nor do the lines behind it hold one"),
+        (b"\n\n1\n2\n", "line 3: no JSON object, nor do the lines after it hold one"),
         (b"\x00\x00\x00\x20ftypisom" + bytes(range(256)) * 500, "line 1: no JSON object"),
         (b"{\n}", "line 1: no JSON object"),
         (b'[{"vid": 1},\n{"vid": 2,}]', "line 2: record 2: .* mend or fetch the file again"),
@@ -290,7 +290,7 @@ def test_a_size_may_be_missing_unless_its_length_is_declared(write: Write) -> No
         (b"[", "line 1: the file ends within the array, after record 0"),
         (b'[{"vid": 1}\n{"vid": 2}]', "line 2: expected ',' or ']' after record 1, got '{'"),
         (b"[1, 2,]", "line 1: record 3: Expecting value"),
-        (b'[{"vid": 1}]\n[', "line 2: text behind the end of the array of 1 record"),
+        (b'[{"vid": 1}]\n[', "line 2: text after the end of the array of 1 record"),
         (b"[" * 100_000, "line 1: record 1: maximum recursion"),
     ],
 )

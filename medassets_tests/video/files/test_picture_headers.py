@@ -61,7 +61,7 @@ def decode(path: Path, kept: list[bool]) -> dict[int, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_no_other_picture_hangs_on_a_disposable_one(name: str, tmp_path: Path) -> None:
+def test_no_other_picture_depends_on_a_disposable_one(name: str, tmp_path: Path) -> None:
     file_name, recipe = RECIPES[name]
     path = make_video(tmp_path / file_name, recipe).path
     packets, pictures = read_packets(path)

@@ -43,7 +43,7 @@ def test_frames_in_order_are_shown_as_they_came() -> None:
     assert (ordinals, timeline.end, timeline.holes) == ([0, 1, 2], 35, ())
 
 
-def test_the_last_gap_stands_for_a_missing_duration() -> None:
+def test_the_last_gap_replaces_a_missing_duration() -> None:
     timeline, _ = learn([note(0, "K"), replace(note(25), duration=0)])
     assert timeline.end == 50
     assert learn([replace(note(7, "K"), duration=0)])[0].end == 8

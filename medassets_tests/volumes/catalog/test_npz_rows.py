@@ -273,7 +273,7 @@ def test_a_pipe_is_a_row_of_its_own(tree: SyntheticTree, read: Read, depth: int)
     assert reasons(table) == {None: 4, "unreadable_source": 1}
     (row,) = [row for row in table.to_pylist() if row["excluded"]]
     path = pipe.relative_to(tree.folder).as_posix()
-    assert (row["path"], row["detail"]) == (path, f"{path}: not a plain file")
+    assert (row["path"], row["detail"]) == (path, f"{path}: not a regular file")
 
 
 def test_a_pipe_takes_no_study_from_its_file(tree: SyntheticTree, read: Read) -> None:
@@ -286,7 +286,7 @@ def test_a_pipe_takes_no_study_from_its_file(tree: SyntheticTree, read: Read) ->
 @pytest.mark.parametrize("table", ["meta_file", "reports_file", "labels_file"])
 def test_a_pipe_is_no_table(tree: SyntheticTree, read: Read, table: str) -> None:
     os.mkfifo(tree.folder / "pipe.csv")
-    with pytest.raises(CatalogError, match=r"pipe\.csv: .*not a plain file"):
+    with pytest.raises(CatalogError, match=r"pipe\.csv: .*not a regular file"):
         read(**{table: "pipe.csv"})
 
 

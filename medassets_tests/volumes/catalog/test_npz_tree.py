@@ -61,7 +61,7 @@ def test_what_must_not_be_opened_has_its_reason(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.npz")
     (tmp_path / os.fsdecode(b"\xff.npz")).write_bytes(b"")
     problems = {file.path: file.problem for file in list_tree(tmp_path, "")}
-    assert problems["pipe.npz"] == (Reason.UNREADABLE_SOURCE, "pipe.npz: not a plain file")
+    assert problems["pipe.npz"] == (Reason.UNREADABLE_SOURCE, "pipe.npz: not a regular file")
     (other,) = [problem for path, problem in problems.items() if path != "pipe.npz"]
     assert other is not None
     assert other[0] is Reason.BAD_NAME

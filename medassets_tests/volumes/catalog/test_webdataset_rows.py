@@ -280,7 +280,7 @@ def test_a_key_that_could_leave_the_tar_is_no_name(source: WebDatasetSource, nam
     plan_catalog(table, None, samples_per_shard=2, pinned=False)
 
 
-def test_a_study_that_stands_twice_is_kept_once(
+def test_a_study_that_occurs_twice_is_kept_once(
     source: WebDatasetSource, write_tar: WriteTar
 ) -> None:
     write_tar("train/0.tar", make_sample("a"), make_sample("b"))
@@ -307,7 +307,7 @@ def test_a_study_in_two_splits_is_kept_in_one(
     plan_catalog(table, None, samples_per_shard=2, pinned=False)
 
 
-def test_of_a_study_that_stands_twice_the_usable_sample_counts(
+def test_of_a_study_that_occurs_twice_the_usable_sample_counts(
     source: WebDatasetSource, write_tar: WriteTar
 ) -> None:
     write_tar("train/0.tar", without(make_sample("a"), "txt"), make_sample("b"))

@@ -46,7 +46,7 @@ def test_a_tar_that_is_named_and_not_there_is_one_row(
     table = read(source, shards="{split}/shard-{000000..000001}.tar")
     assert list_exclusions(table)[1] == (
         "missing_source",
-        "train/shard-000001.tar: does not exist, is no plain file, or is a link out of the source",
+        "train/shard-000001.tar: does not exist, is not a regular file, or is a link out of the source",
     )
 
 

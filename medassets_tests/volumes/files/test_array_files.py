@@ -245,7 +245,7 @@ def test_a_directory_of_absurd_length_is_not_read(tmp_path: Path) -> None:
     reject(open_npz_array(path, "data"), "not a whole zip file", Reason.CORRUPT_NPZ)
 
 
-def test_trouble_with_the_disk_is_not_taken_for_damage(
+def test_disk_errors_are_not_reported_as_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from medassets.storage.formats.byte_streams import FileWindow
