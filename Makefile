@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_HOME ?= $(CURDIR)/demo
+# Tests start many processes; without bytecode on disk, each of them compiles the package again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install demo ui test test-slow lint format bench clean
 

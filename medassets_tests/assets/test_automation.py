@@ -53,6 +53,7 @@ def test_missing_shards_are_asked_for_once_and_not_again_after_a_refresh(
     assert daemon.tick()["shards"] == set(draining.keys) - known
 
 
+@pytest.mark.slow
 def test_files_and_shards_of_a_remote_source_are_asked_for_together_and_once(
     remote: Callable[..., Location],
 ) -> None:

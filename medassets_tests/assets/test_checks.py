@@ -12,6 +12,8 @@ import pytest
 from medassets.shards.catalog import plan_of
 from medassets_tests.location import Location, metadata_of
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_check_finds_rows_that_the_plan_does_not_count(location: Location) -> None:
     location.materialize("catalog")

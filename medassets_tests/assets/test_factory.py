@@ -73,6 +73,7 @@ def test_a_commit_without_new_rows_keeps_the_version(
     assert {item.revision for item in location.workspace.read_partition(GROWN[2])} == {sha}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["folder", "hub"])
 def test_new_rows_add_partitions_and_leave_full_shards_alone(
     source: str,
@@ -202,6 +203,7 @@ def read(location: Location, split: str = "train") -> dict[str, Any]:
     return json.loads(location.workspace.paths.manifest(split).read_bytes())
 
 
+@pytest.mark.slow
 def test_a_manifest_says_what_the_contract_promises(location: Location) -> None:
     location.build()
     for split in ("train", "valid"):
@@ -220,6 +222,7 @@ def test_a_manifest_says_what_the_contract_promises(location: Location) -> None:
         assert manifest["average_sample_size_mb"] == pytest.approx(sum(sizes) / 7e6, abs=5e-4)
 
 
+@pytest.mark.slow
 def test_each_shard_of_a_manifest_is_the_one_on_disk(location: Location) -> None:
     location.build()
     folder = location.workspace.paths.split_folder("train")

@@ -14,6 +14,8 @@ from medassets.testing.npz_tree import make_npz_tree
 from medassets_tests.location import Location, metadata_of
 from medassets_tests.npz_source import Originals, find_member, flip_byte
 
+pytestmark = pytest.mark.slow
+
 STAGE = "reclaimed_sources"
 WORD = {STAGE: {"confirm": "DELETE"}}
 MOST_EVENT_BYTES = 32_000

@@ -53,6 +53,7 @@ def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
     return declare_it
 
 
+@pytest.mark.slow
 def test_the_steps_of_the_guide_lead_from_npz_to_preprocessed_shards(
     tree: SyntheticTree,
     declare: Callable[..., None],

@@ -129,6 +129,7 @@ def test_a_failed_shard_is_shown_as_failed_and_the_others_are_not(broken: Locati
     assert [shown[key] for key in TRAIN] == ["MATERIALIZED", "FAILED", "MATERIALIZED"]
 
 
+@pytest.mark.slow
 def test_a_killed_range_keeps_the_events_of_its_finished_shards(
     shell: Shell, repository: SyntheticRepository, tiny: dict[str, object]
 ) -> None:

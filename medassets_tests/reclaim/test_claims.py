@@ -340,6 +340,7 @@ def test_tars_are_the_same_by_a_manifest_and_by_a_link(tmp_path: Path, shards: s
     assert len(report.troubles) == 2
 
 
+@pytest.mark.slow
 def test_a_volume_waits_for_its_windows_and_these_outlive_it(tmp_path: Path) -> None:
     folder = tmp_path / "source"
     make_ct_rate_repository(folder, num_patients=2, splits=("valid",))

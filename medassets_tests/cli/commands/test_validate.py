@@ -55,6 +55,7 @@ def test_a_mistake_is_named_by_file_line_and_field_and_others_still_build(
     assert medassets("plan", "lungs", "--json").document["rows"] == 18
 
 
+@pytest.mark.slow
 def test_broken_yaml_and_a_missing_folder_are_problems(
     medassets: Medassets,
     lungs: Declare,

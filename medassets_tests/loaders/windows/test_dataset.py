@@ -256,6 +256,7 @@ def test_of_many_instances_only_lists_are_kept_and_only_when_read(
     assert dataset.get_stats()["num_kept"] == kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["npy", "raw", "zstd"])
 def test_a_large_mask_needs_little_memory(tmp_path: Path, form: str) -> None:
     mask = np.zeros((512, 512, 256), np.bool_)
