@@ -16,6 +16,8 @@ from medassets.testing.ct_rate import SyntheticRepository
 from medassets.testing.hub import LocalHub
 from medassets_tests.location import Location, metadata_of, size_of
 
+pytestmark = pytest.mark.slow
+
 GROWN = ["train-000000", "train-000001", "train-000002", "train-000003"]
 
 
@@ -73,7 +75,6 @@ def test_a_commit_without_new_rows_keeps_the_version(
     assert {item.revision for item in location.workspace.read_partition(GROWN[2])} == {sha}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("source", ["folder", "hub"])
 def test_new_rows_add_partitions_and_leave_full_shards_alone(
     source: str,
@@ -203,7 +204,6 @@ def read(location: Location, split: str = "train") -> dict[str, Any]:
     return json.loads(location.workspace.paths.manifest(split).read_bytes())
 
 
-@pytest.mark.slow
 def test_a_manifest_says_what_the_contract_promises(location: Location) -> None:
     location.build()
     for split in ("train", "valid"):
@@ -222,7 +222,6 @@ def test_a_manifest_says_what_the_contract_promises(location: Location) -> None:
         assert manifest["average_sample_size_mb"] == pytest.approx(sum(sizes) / 7e6, abs=5e-4)
 
 
-@pytest.mark.slow
 def test_each_shard_of_a_manifest_is_the_one_on_disk(location: Location) -> None:
     location.build()
     folder = location.workspace.paths.split_folder("train")

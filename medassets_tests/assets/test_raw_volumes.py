@@ -8,6 +8,8 @@ import pytest
 from medassets.testing.hub import LocalHub
 from medassets_tests.location import Location, metadata_of
 
+pytestmark = pytest.mark.slow
+
 KEY = "train-000000"
 SPAN = ("train-000000", "train-000002")
 

@@ -23,6 +23,8 @@ from medassets_tests import shared_data
 from medassets_tests.location import Location, metadata_of, picture_of, size_of
 from medassets_tests.real_volumes import lay_out_real_volumes
 
+pytestmark = pytest.mark.slow
+
 REAL = shared_data.CT
 
 

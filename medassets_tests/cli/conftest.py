@@ -32,6 +32,17 @@ from medassets_tests.npz_source import Originals, write_declaration
 
 Medassets = Callable[..., "Ran"]
 
+_SLOW_FIXTURES = {"built_home", "built_scans", "pair_datasets", "running_ui"}
+"""Fixtures that build datasets through Dagster or start servers: in each process of the tests."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests as slow that use a fixture that is."""
+    for item in items:
+        if isinstance(item, pytest.Function) and _SLOW_FIXTURES & set(item.fixturenames):
+            item.add_marker("slow")
+
 
 @dataclass(frozen=True)
 class Ran:

@@ -4,9 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from medassets.testing.ct_rate import make_ct_rate_repository
 from medassets_tests.bad_volumes import BAD_VOLUMES, pick_bad_volumes
 from medassets_tests.cli.building import digests
+
+pytestmark = pytest.mark.slow
 
 Medassets = Callable[..., Any]
 Declare = Callable[..., Path]

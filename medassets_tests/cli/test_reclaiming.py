@@ -18,8 +18,6 @@ import pytest
 from medassets.volumes.catalog.ct_rate_names import table_paths
 from medassets_tests.cli.scans import KEYS, Scans
 
-pytestmark = pytest.mark.slow
-
 # Everything below runs the command on real files and a real instance.
 Medassets = Callable[..., Any]
 NO_RECLAIM = "the declaration of scans keeps its sources"

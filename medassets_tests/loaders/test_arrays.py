@@ -107,7 +107,7 @@ DOCUMENT: dict[str, Any] = {"study_id": "a", "shape": list(SHAPE), "dtype": "flo
         ({"txt": b"\xff"}, r"member \.txt is not UTF-8"),
         ({"txt": None}, r"has no member \.txt, only bin, json, labels"),
         ({"bin": None}, r"has no member \.bin or \.npy"),
-        ({"bin": None, "npy": b"\x93NUMPY\x01\x00"}, r"member \.npy is no array"),
+        ({"bin": None, "npy": b"\x93NUMPY\x01\x00"}, r"member \.npy is not an array"),
         ({"bin": None, "npy": encode_npy(np.zeros(3))[:-1]}, r"member \.npy has 151 bytes"),
         ({"bin": None, "npy": encode_npy(np.zeros((0, 3, 4)))}, "holds no value"),
         ({"json": b"[" * 100_000}, r"member \.json is not JSON"),

@@ -117,7 +117,7 @@ def test_a_damaged_clip_is_named_and_the_others_are_read(manifest: Path) -> None
         ("size.json", b'""', r"is ''; expected 16 numbers"),
         ("size.json", b"[0.5, 0.5]", r"is \[0\.5, 0\.5\]; expected 16 numbers"),
         ("size.json", b"[" * 100_000, r"member \.size\.json is not JSON"),
-        ("tokens.npy", b"", r"member \.tokens\.npy is no array"),
+        ("tokens.npy", b"", r"member \.tokens\.npy is not an array"),
         ("tokens.npy", encode_npy(np.arange(0)), r"member \.tokens\.npy is of shape \(0,\)"),
         ("tokens.npy", encode_npy(np.array(3)), r"tokens are int64 of shape \(\)"),
         ("npy", encode_npy(np.zeros((0, 6, 8, 3), np.uint8)), "which holds no value"),

@@ -17,6 +17,8 @@ from medassets.shards.manifest import write_manifest
 from medassets.specs import CTWindowDatasetSpec
 from medassets.testing.ct_rate import SyntheticRepository
 
+pytestmark = pytest.mark.slow
+
 GUIDE = Path(__file__).parents[2] / "docs" / "training.md"
 BLOCKS = dict(re.findall(r"```python\n# file: (\S+)\n(.*?)```", GUIDE.read_text(), re.DOTALL))
 PRINTED = {
@@ -75,7 +77,6 @@ def test_a_block_of_the_guide_runs(project: Path, name: str) -> None:
     assert re.search(PRINTED[name] + r"\Z", run(project, name))
 
 
-@pytest.mark.slow
 def test_two_ranks_get_as_many_batches(project: Path) -> None:
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     out = run(project, *launcher, "train_ddp.py")
@@ -84,7 +85,6 @@ def test_two_ranks_get_as_many_batches(project: Path) -> None:
     assert told == ["rank 0 of 2: 2 batches", "rank 1 of 2: 2 batches"]
 
 
-@pytest.mark.slow
 def test_clips_of_the_demo_are_read(home: Path, tmp_path: Path) -> None:
     (tmp_path / "clips.py").write_text(BLOCKS["clips.py"])
     run(tmp_path, "-m", "medassets", "demo", "demo_video")

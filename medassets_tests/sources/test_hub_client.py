@@ -56,7 +56,7 @@ def test_offline_mode_is_said(source: HubSource, monkeypatch: pytest.MonkeyPatch
 
 def test_impossible_repository_name_is_said(source: HubSource, tmp_path: Path) -> None:
     described = source.describe([VOLUME], revision=None)[VOLUME]
-    with pytest.raises(SourceUnavailableError, match="no name of a dataset"):
+    with pytest.raises(SourceUnavailableError, match="not the name of a dataset"):
         replace(source, repo_id="org/-x-").fetch(described, tmp_path / "file")
 
 

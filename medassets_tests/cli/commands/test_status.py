@@ -47,7 +47,6 @@ def lose_record(shard: Path) -> None:
     shard.with_suffix(".json").unlink()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("harm", [delete, cut, lose_record])
 def test_a_shard_that_is_not_whole_is_lost_and_made_again(
     medassets: Medassets, built: Path, harm: Callable[[Path], None]
@@ -65,7 +64,6 @@ def test_a_shard_that_is_not_whole_is_lost_and_made_again(
     assert medassets("status", "lungs").code == 0
 
 
-@pytest.mark.slow
 def test_another_declaration_makes_every_shard_stale_and_a_build_mends_it(
     medassets: Medassets, built: Path, lungs: Declare
 ) -> None:

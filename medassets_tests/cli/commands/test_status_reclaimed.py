@@ -3,11 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from medassets_tests.cli.scans import KEYS, Scans
-
-pytestmark = pytest.mark.slow
 
 Medassets = Callable[..., Any]
 DELETE = ("--delete-sources", "--yes", "--json")

@@ -40,7 +40,6 @@ def test_a_daemon_that_ends_by_itself_is_reported(running_ui: Start, home: Path)
         assert ui.ask("{ version }")["version"]
 
 
-@pytest.mark.slow
 def test_a_read_only_ui_refuses_changes_and_starts_no_daemon(running_ui: Start, home: Path) -> None:
     wipe = """mutation { wipeAssets(assetPartitionRanges: [{assetKey: {path: ["demo_ct", "catalog"]}}])
       { __typename } }"""
@@ -49,7 +48,6 @@ def test_a_read_only_ui_refuses_changes_and_starts_no_daemon(running_ui: Start, 
         assert not [p for p in ui.descendants() if "medassets.cli.ui_daemon" in p.cmdline()]
 
 
-@pytest.mark.slow
 def test_the_instance_sends_no_telemetry_and_shows_no_welcome(
     running_ui: Start, home: Path
 ) -> None:
@@ -58,7 +56,6 @@ def test_the_instance_sends_no_telemetry_and_shows_no_welcome(
         assert "telemetryEnabled: false" in ui.client.get("/").text.replace('"', "")
 
 
-@pytest.mark.slow
 def test_only_this_machine_can_connect(running_ui: Start, home: Path) -> None:
     with running_ui(home, "--no-daemon") as ui:
         connections = psutil.Process(ui.process.pid).net_connections(kind="tcp")

@@ -24,8 +24,6 @@ from medassets_tests.cli.damage import (
 )
 from medassets_tests.npz_source import write_declaration
 
-pytestmark = pytest.mark.slow
-
 Medassets = Callable[..., Any]
 GRID = {"target_spacing_mm": [4.0, 4.0, 8.0], "target_shape": [6, 7, 5]}
 DATASETS: dict[str, dict[str, Any]] = {

@@ -19,7 +19,10 @@ NAMES = (
     "lidc0003_chest_512x512x11_scl.nii.gz",
 )
 
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the folder of real CT is not there")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not FOLDER.is_dir(), reason="the folder of real CT is not there"),
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
