@@ -24,7 +24,7 @@ EXIT_INTERRUPTED = 130
 
 # Next to the names, so that `medassets --help` need not import Dagster for ten docstrings.
 COMMANDS = {
-    "plan": "Count samples, shards, bytes and hours of a build; writes nothing.",
+    "plan": "Estimate shards, bytes and hours of a build; writes nothing.",
     "build": "Build the shards that are missing, failed, stale or lost.",
     "status": "Show the state of every shard.",
     "retry": "Build failed and lost shards again.",
