@@ -1,6 +1,5 @@
 """Small datasets for the tests of every room; a home of its own for every test."""
 
-import gc
 import os
 import shutil
 import signal
@@ -37,12 +36,6 @@ TINY = {
     "max_rejected_share": 1.0,
 }
 """A grid so small that a shard takes milliseconds."""
-
-
-def pytest_collection_finish() -> None:
-    """Exempt what was imported from garbage collection, which goes over all of Dagster otherwise."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

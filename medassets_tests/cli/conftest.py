@@ -32,7 +32,7 @@ from medassets_tests.npz_source import Originals, write_declaration
 
 Medassets = Callable[..., "Ran"]
 
-_SLOW_FIXTURES = {"built_home", "built_scans", "pair_datasets", "running_ui"}
+_SLOW_FIXTURES = {"built_home", "built_scans", "npz_home", "pair_datasets", "running_ui"}
 """Fixtures that build datasets through Dagster or start servers: in each process of the tests."""
 
 

@@ -282,7 +282,10 @@ def test_a_size_may_be_missing_unless_its_length_is_declared(write: Write) -> No
         (b"\n\n1\n2\n", "line 3: no JSON object, nor do the lines after it hold one"),
         (b"\x00\x00\x00\x20ftypisom" + bytes(range(256)) * 500, "line 1: no JSON object"),
         (b"{\n}", "line 1: no JSON object"),
-        (b'[{"vid": 1},\n{"vid": 2,}]', "line 2: record 2: .* correct the file or download it again"),
+        (
+            b'[{"vid": 1},\n{"vid": 2,}]',
+            "line 2: record 2: .* correct the file or download it again",
+        ),
         (b'[{"vid": 1},\n\n{"vid": 2', "line 3: record 2: Expecting"),
         (b'[{"vid": 1},\n{"vid": "2', "line 2: record 2: Unterminated string"),
         (b'[{"vid": 1},\n', "line 2: the file ends within the array, after record 1"),
