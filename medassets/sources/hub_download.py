@@ -12,9 +12,10 @@ from medassets.sources.hub_client import HubClient
 from medassets.sources.hub_errors import Failure, FailureKind
 from medassets.sources.partial import PartialFile, open_partial, partial_path
 from medassets.sources.retries import Attempts
+from medassets.sources.staged_notes import is_staged, write_note
 from medassets.storage.atomic import publish_file
 from medassets.storage.locks import lock_file
-from medassets.storage.ownership import is_plain_file
+from medassets.storage.ownership import require_ours
 
 if TYPE_CHECKING:
     import httpx2
@@ -33,7 +34,8 @@ def download_file(
     Args:
         client: The repository.
         file: Description with revision, size and a digest.
-        target: Final name; appears only when size and digest are right.
+        target: Final name; appears only when size and digest are right, with a note beside it; see
+            `staged_notes`.
         on_bytes: Told of every piece; what it raises ends the download.
 
     Raises:
@@ -56,17 +58,11 @@ def download_file(
         with open_partial(part_path, file, on_bytes=on_bytes) as part:
             _fill(client, file, part, tick)
             sha256 = part.sha256
-        publish_file(part_path, target, is_ours=_is_staged)
+        # Before the note, which would make a foreign file look like one of ours.
+        require_ours(target, is_staged)
+        write_note(target, file, sha256, content=part_path)
+        publish_file(part_path, target, is_ours=is_staged)
     return sha256
-
-
-def note_path(target: Path) -> Path:
-    """Return the path of the hidden file that records the staging of a file."""
-    return target.with_name(f".{target.name}.staged.json")
-
-
-def _is_staged(target: Path) -> bool:
-    return is_plain_file(target) and is_plain_file(note_path(target))
 
 
 def remove_partials(target: Path, *, keep: Path | None = None) -> None:

@@ -1,6 +1,5 @@
 """Local folder that holds remote files until their shard is built."""
 
-import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -18,13 +17,10 @@ from medassets.sources.budget import (
     remove_reservations,
     reserve_bytes,
 )
-from medassets.sources.hub_download import note_path, remove_partials
-from medassets.storage.atomic import publish_bytes
-from medassets.storage.checksums import canonical_json
+from medassets.sources.hub_download import remove_partials
+from medassets.sources.staged_notes import read_note, remove_staged, write_note
 from medassets.storage.disk import require_free_bytes
-from medassets.storage.ownership import is_plain_file, is_private
 from medassets.storage.paths import check_member_path
-from medassets.storage.private_names import sweep_private
 
 Staged = StagedFile | SampleRejectedError
 
@@ -117,7 +113,7 @@ class Staging:
 
     def lookup(self, paths: Iterable[str], *, revision: str | None) -> dict[str, StagedFile]:
         """Return the files that are staged at a revision, without a request to the source."""
-        found = {path: self._read_note(path) for path in paths}
+        found = {path: read_note(self.folder / path) for path in paths}
         return {
             path: staged
             for path, staged in found.items()
@@ -154,50 +150,20 @@ class Staging:
         require_free_bytes(self.folder, sum(sizes.values()) - there, purpose="staging")
 
     def _stage_one(self, source: Source, file: RemoteFile, note: OnBytes) -> Staged:
-        known = self._read_note(file.path)
+        place = self.folder / file.path
+        known = read_note(place)
         if known is not None and known.sha256 == file.sha256:
             note(known.num_bytes)
             return StagedFile(known.path, file.uri, file.revision, known.num_bytes, known.sha256)
-        staged = _fetch(source, file, self.folder / file.path, note)
-        if isinstance(staged, StagedFile):
-            self._write_note(file.path, staged)
+        staged = _fetch(source, file, place, note)
+        if isinstance(staged, StagedFile) and read_note(place) != staged:
+            # The file was there already: without a note, or with that of another revision.
+            write_note(place, file, staged.sha256, content=place)
         return staged
 
-    def _note_path(self, path: str) -> Path:
-        return note_path(self.folder / path)
-
-    def _read_note(self, path: str) -> StagedFile | None:
-        """Return a staged file if it is unchanged since it was checked."""
-        place = self.folder / path
-        try:
-            note = json.loads(self._note_path(path).read_bytes())
-            stat = place.stat()
-            if (stat.st_size, stat.st_mtime_ns) != (note["num_bytes"], note["mtime_ns"]):
-                return None
-            return StagedFile(
-                place, note["uri"], note["revision"], note["num_bytes"], note["sha256"]
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            # A note that cannot be read costs one hashing of the file, nothing more.
-            return None
-
-    def _write_note(self, path: str, staged: StagedFile) -> None:
-        note = {
-            "uri": staged.uri,
-            "revision": staged.revision,
-            "num_bytes": staged.num_bytes,
-            "sha256": staged.sha256,
-            "mtime_ns": staged.path.stat().st_mtime_ns,
-        }
-        publish_bytes(self._note_path(path), canonical_json(note), is_ours=is_private)
-
     def _remove(self, path: str) -> None:
-        place, note = self.folder / path, self._note_path(path)
-        sweep_private(note)
-        # The note is the evidence that the file was staged here, so it is removed last.
-        if is_plain_file(note):
-            place.unlink(missing_ok=True)
-            note.unlink(missing_ok=True)
+        place = self.folder / path
+        remove_staged(place)
         remove_partials(place)
         place.with_name(f".{place.name}.lock").unlink(missing_ok=True)
 
