@@ -198,7 +198,7 @@ class Shell:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=400,
             check=False,
         )
 

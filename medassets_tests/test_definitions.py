@@ -68,7 +68,7 @@ def run_here(shell: Shell, *command: str, cwd: Path = ROOT) -> subprocess.Comple
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -251,7 +251,7 @@ def _running_ui(home: Path, *options: str, **environment: str) -> Iterator[Runni
     try:
         address = _wait_for_address(process, log)
         started = psutil.Process(process.pid).children(recursive=True)
-        with httpx2.Client(base_url=address, timeout=60, trust_env=False) as client:
+        with httpx2.Client(base_url=address, timeout=400, trust_env=False) as client:
             yield RunningUi(process, client)
     finally:
         process.terminate()
@@ -262,7 +262,7 @@ def _running_ui(home: Path, *options: str, **environment: str) -> Iterator[Runni
 
 
 def _wait_for_address(process: subprocess.Popen[bytes], log: Path) -> str:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 400
     while time.monotonic() < deadline and process.poll() is None:
         if found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text()):
             return found[0]

@@ -19,7 +19,7 @@ sys.exit(run(sys.argv[1:]))
 
 def wait_for(what: Callable[[], object], process: subprocess.Popen[str]) -> None:
     """Wait until something is so while a process runs; fail if it ends before."""
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 400
     while not what():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

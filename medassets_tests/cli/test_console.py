@@ -28,7 +28,7 @@ def test_a_terminal_gets_a_bar_and_its_cursor_back(lungs: Declare) -> None:
     )
     os.close(side)
     shown = bytearray()
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400
     while time.monotonic() < deadline:
         if not select.select([main], [], [], 1)[0]:
             continue

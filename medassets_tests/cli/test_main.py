@@ -38,7 +38,7 @@ def modules_after(*arguments: str) -> set[str]:
         [sys.executable, "-c", IMPORTED, *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         check=True,
     )
     return set(ran.stderr.splitlines()[-1].split()[1:])
@@ -73,7 +73,7 @@ def test_python_m_medassets_is_the_same_command() -> None:
         [sys.executable, "-m", "medassets", "--version"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=400,
         check=True,
     )
     assert ran.stdout.startswith("medassets, version ")

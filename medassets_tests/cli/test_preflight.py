@@ -121,7 +121,7 @@ def materialize(home: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=400,
         )
 
     return run_it

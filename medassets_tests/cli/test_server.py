@@ -85,7 +85,7 @@ class Site:
 
     def wait_for(self, backfill: str) -> tuple[str, list[str]]:
         """Return how a backfill ended, and the partitions that it ran."""
-        deadline = time.monotonic() + 150
+        deadline = time.monotonic() + 400
         found: dict[str, Any] = {}
         while time.monotonic() < deadline:
             found = self.ui.ask(BACKFILL, id=backfill)["partitionBackfillOrError"]
@@ -124,7 +124,7 @@ def materialize_catalog(site: Site) -> None:
     params = {"selector": {**SELECTOR, "jobName": "lungs_catalog"}, "mode": "default"}
     result = site.ui.ask(LAUNCH_JOB, params=params)["launchPipelineExecution"]
     assert result["__typename"] == "LaunchRunSuccess", result
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 400
     while (
         status := site.ui.ask(RUN, id=result["run"]["runId"])["runOrError"]["status"]
     ) != "SUCCESS":

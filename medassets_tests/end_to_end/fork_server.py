@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-_PATIENCE_S = 60.0
+_PATIENCE_S = 300.0
 _FILE_OPERATIONS = (
     "write",
     "replace",

@@ -13,7 +13,7 @@ from medassets_tests.end_to_end.films import paths_of, read_frames, read_samples
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_copied_clips_give_the_frames_of_their_videos_pixel_for_pixel(
     films: SyntheticVideos,
     tmp_path: Path,

@@ -53,7 +53,7 @@ def name_rows(records: Sequence[Record]) -> dict[str, int]:
     }
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_records_that_come_go_or_move_touch_no_other_shard(
     films: SyntheticVideos,
     metadata: Callable[[Sequence[Record]], Path],
@@ -103,7 +103,7 @@ def can_forbid(folder: Path) -> bool:
     return subprocess.run(without_override("cat", str(secret)), capture_output=True).returncode == 1
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_video_that_may_not_be_read_costs_its_own_clips_and_no_other(
     films: SyntheticVideos,
     tmp_path: Path,

@@ -27,7 +27,7 @@ def test_the_demo_builds_and_its_lines_can_be_pasted(tmp_path: Path) -> None:
         env={**environment, "MEDASSETS_HOME": str(home)},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=400,
         check=True,
     )
     assert "demo_ct: 2 shards built (4 samples, " in ran.stdout
@@ -37,7 +37,7 @@ def test_the_demo_builds_and_its_lines_can_be_pasted(tmp_path: Path) -> None:
     script = "\n".join(lines[:-1])
     del environment["MEDASSETS_HOME"]
     pasted = subprocess.run(
-        ["bash", "-ec", script], env=environment, capture_output=True, text=True, timeout=200
+        ["bash", "-ec", script], env=environment, capture_output=True, text=True, timeout=400
     )
     assert pasted.returncode == 0, pasted.stderr
     assert "demo_ct: 2 shards checked (every byte), 0 damaged" in pasted.stdout

@@ -225,13 +225,13 @@ def interrupt(scans: Scans, command: list[str], *, at: Path) -> tuple[str, dict[
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 400
     while at.exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=400)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     return err.splitlines()[-1], json.loads(out)

@@ -13,7 +13,7 @@ from medassets_tests.cli.scans import ASSET, KEYS, Scans
 from medassets_tests.cli.test_server import BACKFILL, LAUNCH_BACKFILL, LAUNCH_JOB, SELECTOR
 
 # A dozen runs of a daemon, five seconds each on a machine that does nothing else.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 RUN = """query Run($id: ID!) { runOrError(runId: $id) { ... on Run { status eventConnection {
   events { __typename ... on StepEvent { stepKey } ... on ExecutionStepFailureEvent {
@@ -60,7 +60,7 @@ class Site:
 
     def wait(self, question: str, name: str, number: str) -> dict[str, Any]:
         """Ask until it has ended."""
-        deadline = time.monotonic() + 150
+        deadline = time.monotonic() + 400
         found: dict[str, Any] = {}
         while time.monotonic() < deadline:
             found = self.ui.ask(question, id=number)[name]
