@@ -19,6 +19,7 @@ POOL = BufferPool(
     max_free_bytes=1 << 30,
     max_kept_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4,
     min_free_count=2,
+    huge_pages=False,
 )
 """The pool of this process. A forked child starts with a copy, whose pages the system copies on write."""
 

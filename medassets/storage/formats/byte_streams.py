@@ -12,6 +12,8 @@ MAX_DEFLATE_RATIO = 1032
 
 # Pieces stay in the second-level cache; smaller ones cost calls, larger ones gain nothing.
 _READ_BYTES = 1 << 18
+# Larger results of the decompressor come from and go back to the system, a page fault for every 4 KB.
+_MOST_INFLATED_BYTES = 1 << 17
 # Limit of one read: the directory of a zip file of 40,000 arrays fits.
 _MAX_PIECE_BYTES = 1 << 22
 _InflateError: Any = igzip_lib.IsalError
@@ -134,7 +136,8 @@ class InflateStream:
         filled = 0
         while filled < len(target) and not self._ended:
             try:
-                piece = self._inflate.decompress(self._next_input(), len(target) - filled)
+                wanted = min(len(target) - filled, _MOST_INFLATED_BYTES)
+                piece = self._inflate.decompress(self._next_input(), wanted)
             except _InflateError as error:
                 self._reject(f"inflate failed: {error}")
             target[filled : filled + len(piece)] = piece
