@@ -18,7 +18,7 @@ from medassets.sources.budget import (
     reserve_bytes,
 )
 from medassets.sources.hub_download import remove_partials
-from medassets.sources.staged_notes import read_note, remove_staged, write_note
+from medassets.sources.staged_notes import is_staged, read_note, remove_staged, write_note
 from medassets.storage.disk import require_free_bytes
 from medassets.storage.paths import check_member_path
 
@@ -156,8 +156,8 @@ class Staging:
             note(known.num_bytes)
             return StagedFile(known.path, file.uri, file.revision, known.num_bytes, known.sha256)
         staged = _fetch(source, file, place, note)
-        if isinstance(staged, StagedFile) and read_note(place) != staged:
-            # The file was there already: without a note, or with that of another revision.
+        if isinstance(staged, StagedFile) and is_staged(place) and read_note(place) != staged:
+            # The same bytes at another revision. A file without a note gets none: a user put it there.
             write_note(place, file, staged.sha256, content=place)
         return staged
 

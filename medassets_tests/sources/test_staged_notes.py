@@ -1,11 +1,13 @@
 """Notes beside staged files: what a kill or a user leaves is told apart."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from medassets.errors import ForeignFileError
+from medassets.samples import StagedFile
 from medassets.sources import hub_download
 from medassets.sources.base import RemoteFile
 from medassets.sources.hub import HubSource
@@ -17,6 +19,7 @@ from medassets.sources.staged_notes import (
     write_note,
 )
 from medassets.sources.staging import Staging
+from medassets.testing.hub import LocalHub
 from medassets_tests.sources.staging_processes import A, describe
 
 DIGEST = "0" * 64
@@ -98,3 +101,19 @@ def test_a_foreign_file_gets_no_note(source: HubSource, staging: Staging) -> Non
     assert not note_path(place).exists()
     staging.release([A])
     assert place.read_bytes() == b"of the user"
+
+
+def test_a_right_file_that_a_user_put_there_is_used_and_stays(
+    hub: LocalHub, source: HubSource, staging: Staging, repo: Path
+) -> None:
+    place = staging.folder / A
+    place.parent.mkdir(parents=True)
+    shutil.copy(repo / A, place)
+    files = describe(source, A)
+    hub.forget_requests()
+    staged = staging.stage(source, files)[A]
+    assert isinstance(staged, StagedFile)
+    assert staged.path == place
+    assert not hub.requests("body")
+    staging.release([A])
+    assert place.read_bytes() == (repo / A).read_bytes()
