@@ -18,7 +18,7 @@ from medassets.reclaim.claims import Declarations
 from medassets.resources.video_decoder import VideoDecoderResource
 from medassets.resources.workspace import WorkspaceResource
 
-# backfill_policy and partitioned checks are beta; one warning per asset and command does not help users.
+# backfill_policy and partitioned checks are beta; one warning per asset and command is noise.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 

@@ -114,6 +114,14 @@ def location(locate: "Callable[..., Location]", repository: SyntheticRepository)
 
 
 @pytest.fixture
+def first_shard(location: "Location") -> "Location":
+    """The synthetic repository, catalogued, with its first shard made."""
+    location.materialize("catalog")
+    location.materialize("shards", partition="train-000000")
+    return location
+
+
+@pytest.fixture
 def own_repository(tmp_path: Path, repository: SyntheticRepository) -> Path:
     """A copy of the synthetic repository that a test may change."""
     return Path(shutil.copytree(repository.folder, tmp_path / "own_repository"))

@@ -91,7 +91,7 @@ def build_reclaim_asset(kind: DatasetKind) -> dg.AssetsDefinition:
 
 
 def _describe_check() -> str:
-    return "Every source that may be deleted is proven to be in its shard; files that are kept are named."
+    return "Every source that may be deleted is proven to be in its shard; kept files are named."
 
 
 def _reclaim(

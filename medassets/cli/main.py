@@ -83,7 +83,8 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Turn CT volumes and videos into training-ready shards.
 
-    Everything runs through Dagster: the UI shows what this command does, and status shows what the UI did.
+    Everything runs through Dagster: the UI shows what this command does, and the command shows what
+    was built in the UI.
     """
 
 

@@ -29,8 +29,8 @@ class EpochOrder:
         uneven: Samples that do not divide among the ranks: `drop` leaves out at most world_size - 1
             at the end of the order, other ones in each epoch; `pad` repeats samples from its start.
         drop_last: Leave out an incomplete last batch.
-        shard_window: Shuffle the shards, and samples within groups of this number of neighbouring shards, for
-            disks and object stores with slow random access. None: among all.
+        shard_window: Shuffle the shards, and samples within groups of this number of neighbouring
+            shards, for disks and object stores with slow random access. None: among all.
         shard_ends: int64 (num_shards,), number of samples up to the end of each shard.
 
     Raises:

@@ -15,18 +15,10 @@ KEY = "train-000000"
 LARGEST = 32_000
 
 
-@pytest.fixture
-def made(location: Location) -> Location:
-    """The synthetic repository, catalogued, with its first shard made."""
-    location.materialize("catalog")
-    location.materialize("shards", partition=KEY)
-    return location
-
-
 @pytest.mark.parametrize("stage", ["catalog", "shards", "manifest"])
-def test_every_event_stays_small(made: Location, stage: str) -> None:
-    made.materialize("manifest")
-    assert all(size_of(event) < LARGEST for event in made.events(stage))
+def test_every_event_stays_small(first_shard: Location, stage: str) -> None:
+    first_shard.materialize("manifest")
+    assert all(size_of(event) < LARGEST for event in first_shard.events(stage))
 
 
 def test_long_lists_are_cut() -> None:

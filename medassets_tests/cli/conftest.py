@@ -251,7 +251,7 @@ def _running_ui(home: Path, *options: str, **environment: str) -> Iterator[Runni
     try:
         address = _wait_for_address(process, log)
         started = psutil.Process(process.pid).children(recursive=True)
-        with httpx2.Client(base_url=address, timeout=400, trust_env=False) as client:
+        with httpx2.Client(base_url=address, timeout=60, trust_env=False) as client:
             yield RunningUi(process, client)
     finally:
         process.terminate()

@@ -123,7 +123,7 @@ def test_ctrl_c_at_the_question_ends_the_command(scans: Scans) -> None:
     assert "This cannot be undone" in process.stderr.readline()
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=400)
+    _, err = process.communicate(timeout=60)
     os.close(main)
     os.close(side)
     assert process.returncode == 130, err

@@ -107,7 +107,7 @@ def test_a_source_that_refuses_connections_ends_in_seconds_with_exit_code_3(
     start = time.monotonic()
     ran = medassets("build", "remote")
     assert ran.code == 3
-    assert time.monotonic() - start < 200
+    assert time.monotonic() - start < 30
     assert "given up after 3 failures in a row" in ran.err
     assert "remote: nothing built, the catalog could not be refreshed" in ran.out
     assert "Traceback" not in ran.err
@@ -181,7 +181,7 @@ def test_an_interrupted_build_says_so_and_the_next_one_goes_on(
     ledger = data / "train" / ".shard-000001.ledger"
     wait_for(lambda: ledger.exists() and ledger.stat().st_size > 200, process)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=30)
 
     assert process.returncode == 130
     assert "Traceback" not in err

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import psutil
 
 
-def wait_until(is_so: Callable[[], bool], timeout_s: float = 200.0) -> None:
+def wait_until(is_so: Callable[[], bool], timeout_s: float = 40.0) -> None:
     """Wait until something is so; fail after the timeout."""
     deadline = time.monotonic() + timeout_s
     while not is_so():

@@ -53,7 +53,7 @@ def test_a_staging_budget_below_one_shard_fails_at_once_and_says_both_numbers(
         home = make_home("small")
         outcome = build(home)
         # The budget would be waited for, for an hour, if it could ever be enough.
-        assert (outcome.code, outcome.seconds < 600) == (EXIT_DISK, True), outcome.text
+        assert (outcome.code, outcome.seconds < 60) == (EXIT_DISK, True), outcome.text
         assert volumes_fetched(hub) == []
     needed = sum((repository.folder / v.path).stat().st_size for v in repository.volumes[:4])
     assert {needed, 5_000} <= set(numbers(outcome.text)), outcome.text

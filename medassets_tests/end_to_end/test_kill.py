@@ -214,7 +214,7 @@ def test_kills_during_downloads_never_make_a_later_build_wait(bench: Bench) -> N
         bench.hub.forget_requests()
         child = bench.start(home)
         while not any(r.path and r.path.endswith(".nii.gz") for r in bench.hub.requests("body")):
-            assert time.monotonic() - child.start < 400
+            assert time.monotonic() - child.start < 60
             time.sleep(0.01)
         os.kill(child.pid, signal.SIGKILL)
         assert child.wait().code == -signal.SIGKILL

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medassets.exports.clip4mc import export_clip4mc
+from medassets.exports.formats import ExportOptions, ExportResult
 from medassets.samples import EncodedSample, SourceItem, StagedFile, each_item
 from medassets.shards.record import ShardRecord
 from medassets.shards.writer import ShardWork, ensure_shard
@@ -55,6 +57,10 @@ class Clip:
     def sizes(self) -> Any:
         """Return what size.json holds."""
         return [k / 4 for k in range(len(self.rgb()))] if isinstance(self.size, str) else self.size
+
+
+TRAIN = [Clip("abc_0_1000"), Clip("abc_1000_2500"), Clip("-x_y_0_900")]
+VAL = [Clip("def_0_1000"), Clip("def_0_1000-2")]
 
 
 def npy(array: npt.NDArray[Any]) -> bytes:
@@ -129,6 +135,20 @@ def make_shard(
 def tell_apart(clip: Clip) -> str:
     """Return text that tells clips apart in every process."""
     return f"{clip.key} {clip.rgb().tobytes().hex()[:64]} {clip.sizes()} {clip.facts}"
+
+
+def export(
+    paths: DatasetPaths,
+    out: Path,
+    partitions: Sequence[str] = ("train-000000", "val-000000"),
+    *,
+    splits: tuple[str, ...] = (),
+    force: bool = False,
+    **more: Any,
+) -> ExportResult:
+    """Export shards for the CLIP4MC trainer."""
+    options = ExportOptions(splits=splits, force=force, num_workers=2)
+    return export_clip4mc(paths, list(partitions), out, options=options, **more)
 
 
 def read_tree(folder: Path) -> dict[str, bytes]:

@@ -3,7 +3,6 @@
 import json
 import pickle
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,7 @@ import pytest
 from medassets.exports.clip4mc import choose_frames, export_clip4mc
 from medassets.exports.formats import ExportOptions, ExportResult
 from medassets.storage.paths import DatasetPaths
-from medassets_tests.exports.making import Clip, make_shard, read_tree
-
-TRAIN = [Clip("abc_0_1000"), Clip("abc_1000_2500"), Clip("-x_y_0_900")]
-VAL = [Clip("def_0_1000"), Clip("def_0_1000-2")]
+from medassets_tests.exports.making import TRAIN, Clip, export, make_shard, read_tree
 
 
 def load_as_the_trainer(folder: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any], Any]:
@@ -33,31 +29,6 @@ def load_as_the_trainer(folder: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any
 
 def read_info(out: Path) -> dict[str, list[str]]:
     return json.loads((out / "dataset_info.json").read_bytes())
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "export"
-
-
-@pytest.fixture
-def exported(paths: DatasetPaths, out: Path) -> ExportResult:
-    make_shard(paths, "train-000000", TRAIN)
-    make_shard(paths, "val-000000", VAL)
-    return export(paths, out)
-
-
-def export(
-    paths: DatasetPaths,
-    out: Path,
-    partitions: Sequence[str] = ("train-000000", "val-000000"),
-    *,
-    splits: tuple[str, ...] = (),
-    force: bool = False,
-    **more: Any,
-) -> ExportResult:
-    options = ExportOptions(splits=splits, force=force, num_workers=2)
-    return export_clip4mc(paths, list(partitions), out, options=options, **more)
 
 
 def test_red_is_red_through_the_official_slicing(paths: DatasetPaths, out: Path) -> None:

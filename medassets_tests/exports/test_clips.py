@@ -18,11 +18,6 @@ PARTITIONS = ["train-000000", "test-000000"]
 
 
 @pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "export"
-
-
-@pytest.fixture
 def exported(paths: DatasetPaths, out: Path) -> ExportResult:
     make_shard(paths, "train-000000", TRAIN, stage="clips")
     make_shard(paths, "test-000000", TEST, stage="clips")

@@ -1,47 +1,16 @@
 """One export of any format: what it examines, lists and refuses, whatever a sample holds."""
 
 import shutil
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from medassets.errors import CatalogError, DiskSpaceError, UsageError
-from medassets.exports.clip4mc import export_clip4mc
-from medassets.exports.formats import ExportOptions, ExportResult
+from medassets.exports.formats import ExportResult
 from medassets.storage import disk
 from medassets.storage.paths import DatasetPaths
-from medassets_tests.exports.making import Clip, make_shard, read_tree
-
-TRAIN = [Clip("abc_0_1000"), Clip("abc_1000_2500"), Clip("-x_y_0_900")]
-VAL = [Clip("def_0_1000"), Clip("def_0_1000-2")]
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "export"
-
-
-@pytest.fixture
-def exported(paths: DatasetPaths, out: Path) -> ExportResult:
-    make_shard(paths, "train-000000", TRAIN)
-    make_shard(paths, "val-000000", VAL)
-    return export(paths, out)
-
-
-def export(
-    paths: DatasetPaths,
-    out: Path,
-    partitions: Sequence[str] = ("train-000000", "val-000000"),
-    *,
-    splits: tuple[str, ...] = (),
-    force: bool = False,
-    **more: Any,
-) -> ExportResult:
-    options = ExportOptions(splits=splits, force=force, num_workers=2)
-    return export_clip4mc(paths, list(partitions), out, options=options, **more)
+from medassets_tests.exports.making import TRAIN, VAL, export, make_shard, read_tree
 
 
 def test_two_exports_at_once_do_the_work_once(paths: DatasetPaths, out: Path) -> None:

@@ -14,16 +14,8 @@ KEY = "train-000000"
 LARGEST = 32_000
 
 
-@pytest.fixture
-def made(location: Location) -> Location:
-    """The synthetic repository, catalogued, with its first shard made."""
-    location.materialize("catalog")
-    location.materialize("shards", partition=KEY)
-    return location
-
-
-def test_the_picture_of_a_shard_is_a_small_jpeg(made: Location) -> None:
-    content = picture_of(made.events("shards", KEY)[-1])
+def test_the_picture_of_a_shard_is_a_small_jpeg(first_shard: Location) -> None:
+    content = picture_of(first_shard.events("shards", KEY)[-1])
     assert len(content) <= 10_000
     with Image.open(io.BytesIO(content)) as picture:
         picture.load()
@@ -49,12 +41,12 @@ def test_the_picture_of_the_full_grid_fits_an_event(
 
 
 def test_a_picture_that_is_too_large_is_left_out(
-    made: Location, monkeypatch: pytest.MonkeyPatch
+    first_shard: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for num_bytes, shown in ((20_000, True), (20_001, False)):
         monkeypatch.setattr(VolumeDataset, "draw_preview", lambda *_, n=num_bytes: b"\xff" * n)
-        made.materialize("shards", partition=KEY)
-        event = made.events("shards", KEY)[-1]
+        first_shard.materialize("shards", partition=KEY)
+        event = first_shard.events("shards", KEY)[-1]
         assert ("medassets/preview" in event.metadata) is shown
         assert size_of(event) < LARGEST
 

@@ -66,7 +66,7 @@ def _finish(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     with process.stdout:
         out = process.stdout.read()
-    assert process.wait(timeout=400) == 0
+    assert process.wait(timeout=60) == 0
     return out.strip()
 
 
@@ -117,7 +117,7 @@ def test_a_killed_writer_goes_on_and_ends_with_the_same_bytes(
         if kills < _NUM_KILLS:
             time.sleep(instants.uniform(0, seconds))
             process.kill()
-        process.communicate(timeout=400)
+        process.communicate(timeout=60)
         again = set(_encoded(log)[len(before) :]) & whole
         assert not again, f"encoded again though whole: {sorted(again)}"
         kills += process.returncode == -9

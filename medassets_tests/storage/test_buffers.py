@@ -1,6 +1,10 @@
 """Buffers are reused after their last view is released, never shared, and bounded."""
 
+import mmap
+import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +24,28 @@ def test_lent_memory_is_reused_after_its_last_view_is_released() -> None:
     assert pool.free_bytes == 2 << 20
     third = pool.lend((2, 5), np.float64)
     assert third.ctypes.data == address
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="a system without huge pages")
+@pytest.mark.parametrize("huge_pages", [True, False])
+def test_huge_pages_are_asked_for_where_they_help(*, huge_pages: bool) -> None:
+    array = BufferPool(huge_pages=huge_pages).lend((1 << 22,), np.uint8)
+    mappings = Path("/proc/self/smaps").read_text()
+    (flags,) = (
+        fields["VmFlags"].split()
+        for first, last, fields in read_mappings(mappings)
+        if first <= array.ctypes.data < last
+    )
+    # "hg": advised with MADV_HUGEPAGE. Source: man 5 proc_pid_smaps.
+    assert ("hg" in flags) == huge_pages
+
+
+def read_mappings(text: str) -> Iterator[tuple[int, int, dict[str, str]]]:
+    """Yield where each mapping of a process begins and ends, and what the kernel says of it."""
+    for mapping in re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", text, flags=re.MULTILINE)[1:]:
+        head, *lines = mapping.splitlines()
+        first, last = (int(end, 16) for end in head.split()[0].split("-"))
+        yield first, last, dict(line.split(":", 1) for line in lines)
 
 
 def test_lent_arrays_are_contiguous_and_begin_at_a_page() -> None:

@@ -60,7 +60,7 @@ def test_a_source_can_be_named_in_many_ways(split: Path, monkeypatch: pytest.Mon
         (lambda f: [f, os.path.relpath(f / "shard-000000.tar")], r"shard-000000\.tar: named twice"),
         (lambda f: f"{f}/shard-{{000000..000002.tar", r"000002\.tar: .*; expected such as shard-"),
         (lambda f: f"{f}/{{{{shard}}-{{0..1}}.tar", r"expected such as shard-"),
-        (lambda _: "~nobody-of-this-name/a.tar", "~nobody-of-this-name/a.tar: .*; give the full"),
+        (lambda _: "~no-such-user/a.tar", "~no-such-user/a.tar: .*; give the full"),
         (lambda _: "s3://bucket/shard-{000000..000001}.tar", "not a path"),
     ],
     ids=range(10),

@@ -127,7 +127,9 @@ _FORMATS = {
     help="Folder to create or update  [default: $MEDASSETS_HOME/exports/DATASET/FORMAT]",
 )
 @click.option("--split", "splits", multiple=True, help="Only this split; may be repeated.")
-@click.option("--force", is_flag=True, help="Rewrite samples even if they are complete.")
+@click.option(
+    "--force", is_flag=True, help="Rewrite complete samples; files of others still stop the export."
+)
 @click.option(
     "--allow-missing-size",
     is_flag=True,

@@ -12,7 +12,7 @@ MAX_DEFLATE_RATIO = 1032
 
 # Pieces stay in the second-level cache; smaller ones cost calls, larger ones gain nothing.
 _READ_BYTES = 1 << 18
-# Larger results of the decompressor come from and go back to the system, a page fault for every 4 KB.
+# malloc takes larger results from the system and returns them with each call: one page fault per 4 KB.
 _MOST_INFLATED_BYTES = 1 << 17
 # Limit of one read: the directory of a zip file of 40,000 arrays fits.
 _MAX_PIECE_BYTES = 1 << 22

@@ -231,7 +231,7 @@ def interrupt(scans: Scans, command: list[str], *, at: Path) -> tuple[str, dict[
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=400)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     return err.splitlines()[-1], json.loads(out)

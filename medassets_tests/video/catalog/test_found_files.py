@@ -12,7 +12,7 @@ from medassets_tests.shelf import FACTS, Shelf, clip
 
 
 def test_each_video_is_probed_once_and_only_if_a_clip_needs_it(shelf: Shelf) -> None:
-    shelf.put("aaaaaaaaaaa.mp4", "bbbbbbbbbbb.mp4", "ccccccccccc.mp4", "nobody.mp4")
+    shelf.put("aaaaaaaaaaa.mp4", "bbbbbbbbbbb.mp4", "ccccccccccc.mp4", "unknown.mp4")
     shelf.write(
         [
             clip("aaaaaaaaaaa", 1, 2),

@@ -30,15 +30,6 @@ SEGMENTS = [Segment(0, 1000), Segment(500, 2000), Segment(1500, 60_000), Segment
 REAL = shared_data.VIDEO
 
 
-@pytest.fixture
-def pool() -> Iterator[DecoderPool]:
-    """Two processes; they must be gone after the test."""
-    with DecoderPool("cpu", num_workers=2) as pool:
-        yield pool
-        pids = pool.pids
-    assert all_gone(pids)
-
-
 class TestDecoderProcesses(DecoderContract):
     @pytest.fixture(scope="class")
     @classmethod

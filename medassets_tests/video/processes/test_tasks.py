@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -16,18 +15,9 @@ from medassets.video.processes.messages import Message, Outcome, decode_outcome
 from medassets.video.processes.pool import DecoderPool
 from medassets.video.timeline import Segment
 from medassets_tests.video.contract import REQUEST, reasons
-from medassets_tests.video.decoder_processes import all_gone, assert_same, submit, wait_for_worker
+from medassets_tests.video.decoder_processes import assert_same, submit, wait_for_worker
 
 SEGMENTS = [Segment(0, 1000), Segment(500, 2000), Segment(1500, 60_000), Segment(200, None)]
-
-
-@pytest.fixture
-def pool() -> Iterator[DecoderPool]:
-    """Two processes; they must be gone after the test."""
-    with DecoderPool("cpu", num_workers=2) as pool:
-        yield pool
-        pids = pool.pids
-    assert all_gone(pids)
 
 
 @pytest.mark.parametrize(
