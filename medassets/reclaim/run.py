@@ -235,32 +235,47 @@ class ReclaimRun:
                 journal.intend(self._describe(p) for p in proofs if key in p.file.partitions)
 
     def _unlink(self, proofs: list[Proof], observe: Observe | None) -> None:
-        gone: list[Proof] = []
+        begun: list[Proof] = []
+        deleted = self.report.deleted
         try:
             for proof in proofs:
+                if not self._may_unlink(proof):
+                    continue
+                begun.append(proof)
                 if self._unlink_one(proof):
-                    gone.append(proof)
-                    self.report.deleted.append(self._describe(proof))
-                    self._observe(observe, len(gone), len(proofs))
+                    deleted.append(self._describe(proof))
+                    self._observe(observe, len(deleted), len(proofs))
+                else:
+                    begun.pop()
         finally:
-            # Note deletions also after Ctrl-C.
-            for folder in {(self.folder / proof.file.path).parent for proof in gone}:
+            # Note deletions also after Ctrl-C, which can come between a deletion and its report.
+            last = begun[len(deleted) :]
+            deleted += [self._describe(p) for p in last if is_gone(self.folder / p.file.path)]
+            gone = [proof.file for proof in begun[: len(deleted)]]
+            for folder in {(self.folder / file.path).parent for file in gone}:
                 fsync_folder(folder)
-            self._confirm([proof.file for proof in gone])
+            self._confirm(gone)
+
+    def _may_unlink(self, proof: Proof) -> bool:
+        """Tell whether a file is still the one that was proven; else report why it is kept."""
+        try:
+            found = (self.folder / proof.file.path).lstat()
+        except OSError as error:
+            self._keep(proof, _refused(error))
+            return False
+        if FileStat.of(found) != proof.stat:
+            self._keep(proof, "it changed while it was compared")
+            return False
+        if found.st_nlink > 1:
+            self.report.linked.add(proof.file.path)
+        return True
 
     def _unlink_one(self, proof: Proof) -> bool:
-        """Delete a file if it is still the one that was proven; else report why it is kept."""
-        place = self.folder / proof.file.path
+        """Delete a file; else report why it is kept."""
         try:
-            found = place.lstat()
-            if FileStat.of(found) != proof.stat:
-                self._keep(proof, "it changed while it was compared")
-                return False
-            if found.st_nlink > 1:
-                self.report.linked.add(proof.file.path)
-            place.unlink()
+            (self.folder / proof.file.path).unlink()
         except OSError as error:
-            self._keep(proof, f"it cannot be deleted ({error.strerror})")
+            self._keep(proof, _refused(error))
             return False
         return True
 
@@ -295,6 +310,10 @@ class ReclaimRun:
         if observe is not None:
             key, freed = self.report.partition_key, self.report.freed_bytes
             observe(SourceDone(partition_key=key, done=done, total=total, freed_bytes=freed))
+
+
+def _refused(error: OSError) -> str:
+    return f"it cannot be deleted ({error.strerror})"
 
 
 def find_owner(place: Path) -> str:

@@ -2,10 +2,8 @@
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -203,46 +201,49 @@ def test_what_a_killed_run_deleted_comes_on_record(scans: Scans, medassets: Meda
 
 # --- Ctrl-C
 
-SLOW = """
-import pathlib, sys, time
+Interrupted = tuple[str, dict[str, Any]]
+
+PRESSING = """
+import os, pathlib, signal, sys
 from medassets.cli.main import run
 unlink = pathlib.Path.unlink
-def slowly(path, *args, **kwargs):
-    if path.name.endswith(".npz"):
-        time.sleep(0.4)
-    return unlink(path, *args, **kwargs)
-pathlib.Path.unlink = slowly
-sys.exit(run(sys.argv[1:]))
+place, instant = pathlib.Path(sys.argv[1]), sys.argv[2]
+def unlink_and_press(path, *args, **kwargs):
+    if (path, instant) == (place, "before"):
+        os.kill(os.getpid(), signal.SIGINT)
+    unlink(path, *args, **kwargs)
+    if (path, instant) == (place, "after"):
+        os.kill(os.getpid(), signal.SIGINT)
+pathlib.Path.unlink = unlink_and_press
+sys.exit(run(sys.argv[3:]))
 """
 
 
-def interrupt(scans: Scans, command: list[str], *, at: Path) -> tuple[str, dict[str, Any]]:
-    """Press Ctrl-C when a file is gone; return the last line, and the JSON document."""
-    process = subprocess.Popen(
-        command,
+def interrupt(scans: Scans, *arguments: str, place: Path, instant: str) -> Interrupted:
+    """Run the command, which gets Ctrl-C just before or after it deletes a file.
+
+    Returns:
+        The last line, and the JSON document.
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", PRESSING, str(place), instant, *arguments],
         env=scans.shell.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
+        timeout=400,
+        check=False,
     )
-    deadline = time.monotonic() + 400
-    while at.exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "Traceback" not in err
-    return err.splitlines()[-1], json.loads(out)
+    assert ran.returncode == 130, ran.stderr
+    assert "Traceback" not in ran.stderr
+    return ran.stderr.splitlines()[-1], json.loads(ran.stdout)
 
 
 def test_ctrl_c_says_what_is_done_kept_and_deleted_and_the_next_run_goes_on(scans: Scans) -> None:
     shutil.rmtree(scans.shell.home)
     bad = scans.place(0)
     np.savez_compressed(bad, data=np.full((5, 7, 11), np.nan, np.float32))
-    command = [sys.executable, "-c", SLOW, "build", "scans", "--delete-sources", "--yes", "--json"]
-    last, document = interrupt(scans, command, at=scans.place(2))
+    command = ["build", "scans", "--delete-sources", "--yes", "--json"]
+    last, document = interrupt(scans, *command, place=scans.place(2), instant="after")
     assert document["interrupted"] is True
     gone = [place.stem for place in map(scans.place, range(1, 5)) if not place.exists()]
     assert gone == [scans.place(1).stem, scans.place(2).stem]
@@ -251,16 +252,17 @@ def test_ctrl_c_says_what_is_done_kept_and_deleted_and_the_next_run_goes_on(scan
     assert f"1 source kept ({bad.relative_to(scans.originals.tree.folder)})" in last
     assert "`medassets build scans --delete-sources` continues" in last
 
-    again = scans.shell.run(*command[:1], "-m", "medassets", *command[3:])
+    again = scans.shell.run(sys.executable, "-m", "medassets", *command)
     assert again.returncode == 0, again.stderr
     deleted = json.loads(again.stdout)["reclaimed"]["deleted"]
     assert [Path(path).stem for path in deleted] == [scans.place(3).stem, scans.place(4).stem]
     assert scans.green() == KEYS
 
 
-def test_ctrl_c_while_only_deleting_says_the_same(scans: Scans) -> None:
+@pytest.mark.parametrize(("number", "instant"), [(0, "after"), (1, "before")])
+def test_ctrl_c_while_only_deleting_says_the_same(scans: Scans, number: int, instant: str) -> None:
     arguments = ["reclaim", "scans", "--delete-sources", "--yes", "--json"]
-    last, document = interrupt(scans, [sys.executable, "-c", SLOW, *arguments], at=scans.place(0))
+    last, document = interrupt(scans, *arguments, place=scans.place(number), instant=instant)
     assert document["interrupted"] is True
     assert [Path(path).stem for path in document["deleted"]] == [scans.place(0).stem]
     assert last.startswith("interrupted after 1 source deleted, ")
