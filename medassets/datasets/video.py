@@ -375,6 +375,7 @@ def clip_encoding(spec: VideoClipDatasetSpec) -> "ClipEncoding":
         height=spec.clip_height,
         fps=spec.clip_fps,
         audio=spec.clip_audio,
+        end_tolerance_ms=spec.end_tolerance_ms,
     )
 
 

@@ -56,7 +56,9 @@ def reencode(
     for counts in (True, False):
         with suppress(UnplannedError), ExitStack() as stack:
             reader = stack.enter_context(VideoReader(video))
-            shown = ShownFrames(reader, segment, counts=counts, on_progress=on_progress)
+            shown = ShownFrames(
+                reader, segment, encoding.rules, counts=counts, on_progress=on_progress
+            )
             audio: AudioReader | None = None
             if encoding.audio:
                 zero_s = reader.clock.origin_s + Fraction(segment.begin_ms, 1000)

@@ -92,8 +92,10 @@ def test_a_stretch_behind_the_end_is_rejected(video: Path, tmp_path: Path) -> No
         ) as caught:
             write_clip(video, Segment(2400, 3000), encoding, tmp_path / "clip.mp4")
         assert caught.value.reason is Reason.END_BEYOND_DURATION
-        facts = write_clip(video, Segment(2399, 3000), encoding, tmp_path / "clip.mp4")
+        facts = write_clip(video, Segment(2399, 2900), encoding, tmp_path / "clip.mp4")
         assert (facts.begin_ms, facts.end_ms) == (2399, 2400)
+        with pytest.raises(SampleRejectedError, match=r"ends at 2901 ms.* ends at 2400"):
+            write_clip(video, Segment(2399, 2901), encoding, tmp_path / "clip.mp4")
 
 
 def test_a_failure_leaves_the_old_clip_and_no_other_file(video: Path, tmp_path: Path) -> None:
