@@ -43,9 +43,9 @@ class DecodedClip:
 
     Attributes:
         frames: uint8 (t, h, w, c), c = R, G, B.
-        timestamps_s: When each kept frame appears, in seconds from the container's start.
+        timestamps_s: When each kept frame appears, in seconds from the video's start.
         num_segment_frames: Number of frames displayed during the segment.
-        begin_ms: Begin of the segment, from the container's start.
+        begin_ms: Begin of the segment, from the video's start.
         end_ms: Its end as used.
         facts: Facts of the video.
         device: What decoded it: `cpu` or `cuda:0`.

@@ -14,14 +14,15 @@ from medassets.video.frames.two_pass import decode_learned, learn_frames
 from medassets.video.requests import Progress
 from medassets.video.timeline import Clock, Segment, Span, SpanRules, plan_span
 
+
 @dataclass(frozen=True)
 class Ruler:
-    """Integer ticks since the container's start in which milliseconds and timestamps are exact.
+    """Integer ticks since the video's start in which milliseconds and timestamps are exact.
 
     Attributes:
         ticks_per_s: Ticks of a second.
         step: Ticks of one unit of the stream's time base.
-        origin: The container's start, in ticks.
+        origin: The video's start, in ticks.
     """
 
     ticks_per_s: int

@@ -35,7 +35,7 @@ _AUDIO_CODECS = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"})
 _LONGEST_HIDDEN = 2**30
 
 _NO_TIMES = "packets of this container and codec do not state when frames are displayed"
-_HIDDEN = "an edit list hides frames within it"
+_HIDDEN = "some frames within it are not displayed"
 _TWINS = "two frames with the same timestamp"
 
 
