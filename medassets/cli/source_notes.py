@@ -36,6 +36,7 @@ _REMEDIES = {
     Reason.DECODER_TIMEOUT: "download the file again",
     Reason.MISSING_REPORT: "complete the table of reports, or the samples",
     Reason.MISSING_LABELS: "complete the table of labels, or the samples",
+    Reason.BAD_LABELS: "correct the labels or the json of the samples, or declare `labels`",
     Reason.MISSING_METADATA: "complete the table of metadata",
     Reason.SPACING_MISSING: "complete the table of metadata, or the samples",
     Reason.HU_RULE_MISSING: (
