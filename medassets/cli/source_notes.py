@@ -85,6 +85,19 @@ def _choose_example(details: Sequence[str]) -> str:
     return details[sorts.index(Counter(sorts).most_common(1)[0][0])]
 
 
+def list_labels(described: Mapping[str, Any]) -> list[str]:
+    """Return the names of labels with how often each has each value, a line each.
+
+    Args:
+        described: What a kind says of its catalog; empty for kinds without labels.
+    """
+    values: Mapping[str, str] = described.get("label_values", {})
+    if not values:
+        return []
+    lines = [f"  {name}: {counts}" for name, counts in values.items()]
+    return [f"labels: {len(values)}, with value x number of samples", *lines]
+
+
 def find_table_problems(kind: DatasetKind, table: pa.Table) -> "TableProblems":
     """Return the rows of the source's tables that were skipped.
 

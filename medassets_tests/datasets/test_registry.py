@@ -44,15 +44,15 @@ TARS: Fields = {"shards": "/data/a-{0..9}.tar", "splits": ["train"]}
 CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
     (VolumeDatasetSpec, "huggingface"): (
         {"repo_id": "org/name"},
-        f"{HUB} {HU} {PRESET} orientation",
+        f"{HUB} {HU} {PRESET} orientation labels",
     ),
     (VolumeDatasetSpec, "folder"): (
         {"folder": "/data"},
-        f"folder volumes_dir {HU} {PRESET} orientation delete_sources",
+        f"folder volumes_dir {HU} {PRESET} orientation delete_sources labels",
     ),
     (VolumeDatasetSpec, "npz"): (
         {**TREE, **NPZ_TABLES, "hu_rule": "none"},
-        f"folder volumes_dir array_key meta_file reports_file labels_file {HU} {PRESET} "
+        f"folder volumes_dir array_key meta_file reports_file labels_file labels {HU} {PRESET} "
         "delete_sources ignored_members",
     ),
     (VolumeDatasetSpec, "webdataset"): (

@@ -14,8 +14,8 @@ def clean_text(text: str) -> str | None:
     Missing are nothing at all, white space, and in any case, with or without a full stop: `nan`,
     `None`, `null`, `N/A`, `NA`, `<NA>` and `Not given.`.
     """
-    stripped = _strip(text)
-    return None if _strip(stripped.rstrip(".")).lower() in _WORDS else stripped
+    word = _strip(_strip(text).rstrip(".")).lower()
+    return None if word in _WORDS else text.strip()
 
 
 def is_missing(text: str) -> bool:

@@ -3,12 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
-from medassets.errors import SpecError
+from medassets.errors import CatalogError, SpecError
 from medassets.specs import CTSourceSpec
 from medassets.storage.formats.label_rules import LabelRules
 
@@ -51,12 +51,59 @@ def read_summary(table: pa.Table) -> "LabelSummary | None":
     return None if stated is None else LabelSummary(**json.loads(stated))
 
 
+def with_summary(table: pa.Table, summary: "LabelSummary | None") -> pa.Table:
+    """Return a catalog that states a summary of its labels."""
+    stated = {} if summary is None else {SUMMARY_KEY: summary.encode()}
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), **stated})
+
+
 def describe_counts(counts: Mapping[str, int]) -> str:
     """Return how often a label has each value, such as `0 x 12, 1 x 3`."""
     if len(counts) <= _MOST_VALUES:
         return ", ".join(f"{value} x {count:,}" for value, count in counts.items())
     numbers = [float(value) for value in counts]
     return f"{len(counts):,} values from {min(numbers):g} to {max(numbers):g}"
+
+
+def summarize_rows(
+    rows: Iterable[Mapping[str, Any]], names: Sequence[str], rules: LabelRules
+) -> "LabelSummary":
+    """Return the summary of the rows of tables that are not excluded.
+
+    Args:
+        rows: Rows with `labels` and `excluded`.
+        names: Names of the labels.
+        rules: What the declaration says of them.
+    """
+    usable = (row for row in rows if row.get("excluded") is None)
+    counts = count_values((row["labels"] for row in usable if row.get("labels")), names)
+    return LabelSummary([*names], None, counts, find_doubts(counts, rules))
+
+
+def merge_summaries(tables: Mapping[str, pa.Table], rules: LabelRules) -> "LabelSummary | None":
+    """Return the summary of the catalogs of several splits; None if none states anything.
+
+    Args:
+        tables: Split -> its catalog.
+        rules: What the declaration says of labels.
+
+    Raises:
+        CatalogError: If two splits have different labels.
+    """
+    found = {split: one for split, table in tables.items() if (one := read_summary(table))}
+    first = next(iter(found), None)
+    if first is None:
+        return None
+    merged = found[first]
+    for split, one in found.items():
+        if one.names != merged.names:
+            msg = (
+                f"labels: {first} has {_list_names(merged.names)}, {split} has "
+                f"{_list_names(one.names)}; declare those of both, `labels: {{columns: [...]}}`"
+            )
+            raise CatalogError(msg)
+        merged = merged if split == first else merged.merge(one)
+    return replace(merged, doubts=find_doubts(merged.counts, rules))
 
 
 def count_values(
@@ -83,6 +130,11 @@ def find_doubts(counts: Mapping[str, Mapping[str, int]], rules: LabelRules) -> l
         f"declare `labels: {{values: [...]}}`"
         for name in odd
     ]
+
+
+def _list_names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_VALUES} more" if len(names) > _MOST_VALUES else ""
+    return f"{len(names)} labels, {', '.join(names[:_MOST_VALUES])}{more}"
 
 
 @dataclass(frozen=True)
@@ -117,7 +169,7 @@ class LabelSummary:
             for name, values in self.counts.items()
         }
         doubts = list(dict.fromkeys([*self.doubts, *other.doubts]))
-        return LabelSummary(self.names, self.label_type, counts, doubts)
+        return replace(self, counts=counts, doubts=doubts)
 
     def describe(self) -> dict[str, Any]:
         """Return what a person sees: how often each label has each value, and the doubts."""
