@@ -96,7 +96,7 @@ class _ClipWriter:
     ) -> None:
         self._output, self._reader, self._encoding = output, reader, encoding
         self._ruler = make_ruler(reader.clock)
-        self._filter = FrameFilter(height=encoding.height)
+        self._filter = FrameFilter(height=encoding.height, crop=reader.crop)
         self._durations: dict[int, int] = {}
         self._picture = _add_picture(output, encoding)
         self._audio: AudioEncoder | None = None

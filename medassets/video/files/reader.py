@@ -21,6 +21,7 @@ from medassets.errors import (
 from medassets.video.facts import VideoFacts
 from medassets.video.files.containers import make_clock, open_container, pick_stream
 from medassets.video.files.continuity import Continuity, ElementContinuity, TransportContinuity
+from medassets.video.files.cropping import Crop, read_crop
 from medassets.video.files.decoders import make_decoder
 from medassets.video.files.elements import AviFile, MatroskaFile
 from medassets.video.files.orientation import Orientation, read_orientation
@@ -196,6 +197,11 @@ class VideoReader:
             return ElementContinuity(file, recovers=False)
         return TransportContinuity(self._path) if self._is_transport else Continuity()
 
+    @cached_property
+    def crop(self) -> Crop | None:
+        """What the container cuts away of the pictures."""
+        return read_crop(self._path, self._container, self._stream)
+
     @property
     def _is_transport(self) -> bool:
         return "mpegts" in self._formats
@@ -279,6 +285,8 @@ class VideoReader:
     def _make_facts(self, frame: VideoFrame) -> VideoFacts:
         orientation, container = read_orientation(frame), self._container
         sides = (frame.width, frame.height)
+        if self.crop is not None:
+            sides = self.crop.sides(*sides)
         width, height = sides[::-1] if orientation.swaps_sides else sides
         rate, duration_us = self._stream.average_rate, container.duration
         return VideoFacts(
