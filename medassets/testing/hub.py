@@ -7,7 +7,7 @@ from typing import Self
 
 from medassets.testing.hub_api import CdnHandler, HubHandler
 from medassets.testing.hub_faults import Fault, FaultKind, FaultPlan, HubRequest, Place
-from medassets.testing.hub_files import read_commit
+from medassets.testing.hub_files import Commit, keep_files, read_commit, rename_commit
 from medassets.testing.hub_server import HubServer, HubState
 
 __all__ = ["Fault", "FaultKind", "HubRequest", "LocalHub", "Place"]
@@ -34,6 +34,7 @@ class LocalHub:
         lfs_min_bytes: int = 1024,
         page_size: int = 1000,
         port: int = 0,
+        history: Path | None = None,
     ) -> None:
         """Hash the folder; `start`, or entering the context, starts the servers.
 
@@ -45,11 +46,14 @@ class LocalHub:
             lfs_min_bytes: Files of this size and above are served by the CDN.
             page_size: Rows of one page of a listing.
             port: Port of the hub on 127.0.0.1; 0 takes a free one.
+            history: Folder for copies of the files of each commit, as the public Hub keeps them;
+                None serves earlier commits from the folder as it is now.
         """
         self._port = port
+        self._history = history
         self._folder = folder
         self._lfs_min_bytes = lfs_min_bytes
-        commit = read_commit(folder, lfs_min_bytes=lfs_min_bytes)
+        commit = self._read_commit()
         self._state = HubState(
             repo_id=repo_id,
             plan=FaultPlan(),
@@ -121,11 +125,25 @@ class LocalHub:
 
         Earlier commits remain: their descriptions are kept, their bytes are read from the folder.
         """
-        known = self._state.commits[self._state.head]
-        commit = read_commit(self._folder, lfs_min_bytes=self._lfs_min_bytes, known=known)
+        commit = self._read_commit(self._state.commits[self._state.head])
         self._state.commits[commit.sha] = commit
         self._state.head = commit.sha
         return commit.sha
+
+    def squash(self) -> str:
+        """Replace all commits by one with the folder's current state, and return its sha.
+
+        As on the public Hub, the new commit has another sha even if no file changed, and the
+        earlier ones no longer exist.
+        """
+        commit = rename_commit(self._read_commit(), after=self._state.head)
+        self._state.commits = {commit.sha: commit}
+        self._state.head = commit.sha
+        return commit.sha
+
+    def _read_commit(self, known: Commit | None = None) -> Commit:
+        commit = read_commit(self._folder, lfs_min_bytes=self._lfs_min_bytes, known=known)
+        return commit if self._history is None else keep_files(commit, self._history)
 
     def fail(self, kind: FaultKind, path: str = "*", **changes: object) -> None:
         """Plan a fault; see `Fault` for what can be changed (`times`, `skip`, `at_byte`, ...).
@@ -146,6 +164,10 @@ class LocalHub:
         """Return the requests answered so far, of one place or of all."""
         return self._state.plan.requests(place)
 
+    def sent_bytes(self) -> dict[str, int]:
+        """Return the bytes of each file that were sent so far, by path in the repository."""
+        return self._state.plan.sent_bytes()
+
     def forget_requests(self) -> None:
-        """Clear the recorded requests."""
+        """Clear the recorded requests and the sent bytes."""
         self._state.plan.forget_requests()

@@ -167,6 +167,7 @@ class BaseHubHandler(BaseHTTPRequestHandler):
                 if speed and self.state.closing.wait(len(piece) / speed):
                     self.hang_up()
                 self.wfile.write(piece)
+                self.state.plan.count_sent(file.path, len(piece))
                 start += len(piece)
                 num_left -= len(piece)
         if cut:

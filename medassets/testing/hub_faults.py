@@ -105,6 +105,7 @@ class FaultPlan:
         self._lock = threading.Lock()
         self._faults: list[tuple[Fault, int]] = []
         self._requests: list[HubRequest] = []
+        self._sent: dict[str, int] = {}
 
     def add(self, kind: FaultKind, path: str = "*", **changes: object) -> None:
         """Plan a fault; see `Fault` for what can be changed.
@@ -138,9 +139,20 @@ class FaultPlan:
             return [r for r in self._requests if place is None or r.place == place]
 
     def forget_requests(self) -> None:
-        """Clear the recorded requests."""
+        """Clear the recorded requests and the sent bytes."""
         with self._lock:
             self._requests.clear()
+            self._sent.clear()
+
+    def count_sent(self, path: str, num_bytes: int) -> None:
+        """Add bytes of a file that were sent."""
+        with self._lock:
+            self._sent[path] = self._sent.get(path, 0) + num_bytes
+
+    def sent_bytes(self) -> dict[str, int]:
+        """Return the bytes of each file that were sent, by path in the repository."""
+        with self._lock:
+            return dict(self._sent)
 
     def take(self, place: Place, path: str | None) -> Fault | None:
         """Count the request and return its fault, None if it succeeds."""

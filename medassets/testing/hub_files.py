@@ -1,7 +1,8 @@
 """Files of a folder as the Hub describes them: digests, commits, folders."""
 
 import hashlib
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,24 @@ def read_commit(folder: Path, *, lfs_min_bytes: int, known: Commit | None = None
     for path, file in files.items():
         digest.update(f"{path}\0{file.sha256}\n".encode())
     return Commit(digest.hexdigest(), files)
+
+
+def rename_commit(commit: Commit, *, after: str) -> Commit:
+    """Return the commit under a sha that also depends on an earlier one."""
+    text = f"{after}\0{commit.sha}".encode()
+    return replace(commit, sha=hashlib.sha1(text, usedforsecurity=False).hexdigest())
+
+
+def keep_files(commit: Commit, folder: Path) -> Commit:
+    """Return the commit with its files served from copies, named by digest, in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files: dict[str, HubFile] = {}
+    for path, file in commit.files.items():
+        copy = folder / file.sha256
+        if not copy.exists():
+            shutil.copyfile(file.place, copy)
+        files[path] = replace(file, place=copy)
+    return replace(commit, files=files)
 
 
 def _reuse(known: Commit | None, path: str, place: Path) -> HubFile | None:
