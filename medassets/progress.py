@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 
 @dataclass(frozen=True)
 class BytesFetched:
-    """More bytes of source files are on the local disk.
+    """More bytes of source files arrived from the source.
 
     Attributes:
-        num_bytes: How many; negative if bytes were discarded.
+        num_bytes: How many; those that were on the local disk before do not count.
     """
 
     num_bytes: int

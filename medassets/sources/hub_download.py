@@ -36,7 +36,8 @@ def download_file(
         file: Description with revision, size and a digest.
         target: Final name; appears only when size and digest are right, with a note beside it; see
             `staged_notes`.
-        on_bytes: Told of every piece; what it raises ends the download.
+        on_bytes: Told of every piece that arrives, and 0 while the download waits; what it raises
+            ends the download.
 
     Raises:
         SampleRejectedError: If the file is missing, or arrives wrong time and again.
@@ -50,7 +51,7 @@ def download_file(
     target.parent.mkdir(parents=True, exist_ok=True)
     lock = target.with_name(f".{target.name}.lock")
     with _lock_ticking(lock, client.policy.lock_timeout_s, tick):
-        adopted = _adopt_target(target, file, on_bytes)
+        adopted = _adopt_target(target, file, tick)
         if adopted is not None:
             return adopted
         part_path = partial_path(target, file)
@@ -168,7 +169,7 @@ def _wrong_bytes_error(file: RemoteFile, num_wrong: int) -> SampleRejectedError:
     )
 
 
-def _adopt_target(target: Path, file: RemoteFile, on_bytes: OnBytes | None) -> str | None:
+def _adopt_target(target: Path, file: RemoteFile, tick: Callable[[], None] | None) -> str | None:
     """Return the sha256 of a target that is already complete, None otherwise."""
     try:
         if target.stat().st_size != file.num_bytes:
@@ -178,8 +179,8 @@ def _adopt_target(target: Path, file: RemoteFile, on_bytes: OnBytes | None) -> s
     with open_partial(target, file) as whole:
         if not whole.is_right():
             return None
-        if on_bytes is not None:
-            on_bytes(whole.num_bytes)
+        if tick is not None:
+            tick()
         return whole.sha256
 
 

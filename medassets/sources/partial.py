@@ -32,7 +32,7 @@ class PartialFile:
         Args:
             path: Private name; made where it is missing.
             file: What is expected; its size must be known.
-            on_bytes: Told of bytes found, arrived and thrown away.
+            on_bytes: Told of the bytes that arrive; 0 while found bytes are hashed.
         """
         if file.num_bytes is None:
             msg = f"{file.path}: a download needs the size of the file, got {file.num_bytes = }"
@@ -57,6 +57,7 @@ class PartialFile:
             os.ftruncate(self._fd, 0)
         while piece := os.read(self._fd, _READ_BYTES):
             self._count(piece)
+            self._on_bytes(0)
 
     def _count(self, piece: bytes) -> None:
         self._sha256.update(piece)
@@ -64,7 +65,6 @@ class PartialFile:
             self._git.update(piece)
         self.num_bytes += len(piece)
         self.best_bytes = max(self.best_bytes, self.num_bytes)
-        self._on_bytes(len(piece))
 
     @property
     def is_complete(self) -> bool:
@@ -89,13 +89,13 @@ class PartialFile:
         with explain_no_space(self.path, self._expected - self.num_bytes):
             write_all(self._fd, piece)
         self._count(piece)
+        self._on_bytes(len(piece))
         return True
 
     def restart(self) -> None:
         """Discard all received bytes."""
         os.ftruncate(self._fd, 0)
         os.lseek(self._fd, 0, os.SEEK_SET)
-        self._on_bytes(-self.num_bytes)
         self._start_digests()
 
     def close(self) -> None:

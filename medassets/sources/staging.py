@@ -153,7 +153,7 @@ class Staging:
         place = self.folder / file.path
         known = read_note(place)
         if known is not None and known.sha256 == file.sha256:
-            note(known.num_bytes)
+            note(0)
             return StagedFile(known.path, file.uri, file.revision, known.num_bytes, known.sha256)
         staged = _fetch(source, file, place, note)
         if isinstance(staged, StagedFile) and is_staged(place) and read_note(place) != staged:

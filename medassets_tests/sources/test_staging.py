@@ -133,6 +133,8 @@ def test_callback_sums_up_to_all_bytes(source: HubSource, staging: Staging) -> N
     seen: list[int] = []
     staging.stage(source, describe(source, A, B), on_bytes=seen.append)
     assert sum(seen) == 1_000_008
+    staging.stage(source, describe(source, A, B), on_bytes=seen.append)
+    assert sum(seen) == 1_000_008
 
 
 @pytest.mark.parametrize("seed", range(6))
