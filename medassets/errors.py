@@ -22,7 +22,6 @@ class Reason(StrEnum):
     BAD_NAME = "bad_name"
     DUPLICATE_ROW = "duplicate_row"
     MISSING_LABELS = "missing_labels"
-    BAD_LABELS = "bad_labels"
     MISSING_REPORT = "missing_report"
     MISSING_METADATA = "missing_metadata"
     SPACING_MISSING = "spacing_missing"
@@ -121,6 +120,10 @@ class SampleRejectedError(MedassetsError, ValueError):
 
 class SourceAccessError(MedassetsError, PermissionError):
     """The source refuses access (401, 403); a retry does not help."""
+
+
+class RevisionGoneError(SourceAccessError):
+    """The source does not have a revision; its history may have been squashed or moved."""
 
 
 class SourceUnavailableError(MedassetsError, ConnectionError):

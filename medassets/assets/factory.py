@@ -50,12 +50,16 @@ class CatalogConfig(dg.Config):
         limit_splits: Count the limit in these splits only, and hold the others.
         samples_per_shard: Replaces the declared number; before the first plan only.
         settings: Replace what the kind's declaration says of splits; before the first plan only.
+        revision: Read a Hub at this revision; shards that were never built follow it.
+        update: Shards whose files or rows changed on a Hub take the new content.
     """
 
     limit: int | None = None
     limit_splits: list[str] = Field(default_factory=list)
     samples_per_shard: int | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
+    revision: str = ""
+    update: bool = False
 
 
 class ShardsConfig(dg.Config):
@@ -92,6 +96,8 @@ def build_catalog_asset(kind: DatasetKind) -> dg.AssetsDefinition:
                 limit_splits=config.limit_splits,
                 samples_per_shard=config.samples_per_shard,
                 settings=config.settings,
+                revision=config.revision,
+                update=config.update,
             )
         return dg.MaterializeResult(
             value=draft,

@@ -7,6 +7,7 @@ import dagster as dg
 
 from medassets.datasets.build import StageReport
 from medassets.datasets.refresh import CatalogDraft
+from medassets.datasets.upstream.move import Upstream
 from medassets.shards.manifest import Manifest
 
 # Rows past this many go unsaid: an event row stays under 32 KB.
@@ -39,8 +40,15 @@ def catalog_metadata(draft: CatalogDraft, described: Mapping[str, Any]) -> dict[
         "medassets/new_rows": plan.num_rows - (previous.num_rows if previous else 0),
         "medassets/source": draft.source_uri,
         "medassets/revision": draft.revision or "none",
+        **_upstream_metadata(draft.upstream),
         **coverage_metadata(described),
     }
+
+
+def _upstream_metadata(upstream: Upstream | None) -> dict[str, Any]:
+    if upstream is None:
+        return {}
+    return {"medassets/upstream": dg.MetadataValue.json(upstream.as_dict())}
 
 
 def coverage_metadata(described: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from medassets.cli.formatting import count_words, format_bytes, format_seconds
 from medassets.cli.reclaiming import Reclaimed
 from medassets.cli.selection import BuildOptions
 from medassets.cli.source_notes import TableProblems, list_reasons
+from medassets.cli.upstream_notes import describe_left, describe_refresh
+from medassets.datasets.upstream.move import Upstream
 from medassets.errors import TRANSIENT_REASONS
 from medassets.stages import CommonStage, VolumeStage
 
@@ -33,6 +35,9 @@ class BuildReport:
         num_samples: Samples of the shards made.
         rejected: Their rejected items, by reason.
         num_bytes: Bytes of the shards made.
+        fetched_bytes: Bytes that arrived from a remote source, repeated ones among them.
+        upstream: What the catalog says of a source with revisions.
+        has_moved: Whether this build found the source elsewhere than the last one.
         seconds: Wall-clock seconds of the whole build.
         interrupted: The user stopped it.
         reclaimed: Result of the deletion of sources, if requested.
@@ -52,6 +57,9 @@ class BuildReport:
     num_samples: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     num_bytes: int = 0
+    fetched_bytes: int = 0
+    upstream: Upstream | None = None
+    has_moved: bool = False
     seconds: float = 0.0
     interrupted: bool = False
     reclaimed: Reclaimed = field(default_factory=Reclaimed)
@@ -68,6 +76,11 @@ def tell_report(output: Output, report: BuildReport, options: BuildOptions, code
     # `asdict` of Python 3.11 makes a Counter of a Counter's items.
     document["rejected"] = dict(report.rejected)
     document["table_problems"] = report.table_problems.as_dict()
+    del document["has_moved"]
+    if report.upstream is not None:
+        document["upstream"] = report.upstream.as_dict()
+    else:
+        del document["upstream"]
     if options.delete_sources:
         document["reclaimed"] = report.reclaimed.as_dict()
     else:
@@ -110,6 +123,15 @@ def _name_command(report: BuildReport, options: BuildOptions) -> str:
     return f"medassets {'retry' if options.live else 'build'} {report.dataset}{mode}{delete}"
 
 
+def _describe_move(report: BuildReport) -> list[str]:
+    """Return what this build found and did at a source that moved."""
+    if report.upstream is None:
+        return []
+    if report.has_moved:
+        return describe_refresh(report.upstream, report.dataset)
+    return describe_left(report.upstream, report.dataset)
+
+
 def _summarize(report: BuildReport) -> list[str]:
     if CommonStage.CATALOG in report.failed:
         return [f"{report.dataset}: nothing built, the catalog could not be refreshed"]
@@ -129,6 +151,9 @@ def _summarize(report: BuildReport) -> list[str]:
     if num_again := sum(report.rejected[reason] for reason in TRANSIENT_REASONS):
         again = f"because of a transient failure; `medassets retry {report.dataset}` tries again"
         lines.append(f"  {count_words(num_again, 'sample')} of them {again}")
+    if report.fetched_bytes:
+        lines.append(f"  fetched from the source: {format_bytes(report.fetched_bytes)}")
+    lines += [f"  {line}" for line in _describe_move(report)]
     if report.excluded:
         lines.append(f"  excluded, see catalog.parquet: {list_reasons(report.excluded)}")
     lines += report.table_problems.lines()

@@ -1,7 +1,8 @@
 """The work behind `build`, `retry` and `demo`: selects shards and runs one job for each."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -34,6 +35,7 @@ from medassets.cli.source_notes import (
     find_table_problems,
 )
 from medassets.datasets.preflight import check_ready
+from medassets.datasets.upstream.move import Upstream, read_upstream
 from medassets.errors import (
     DiskSpaceError,
     MedassetsError,
@@ -113,10 +115,12 @@ class _Build:
         if options.device and VideoStage.FRAMES not in report.stages:
             self.output.warn("--device: it decodes frames only; clips are cut on the CPU")
         if options.refresh:
+            before = self._read_upstream()
             refreshed = self._execute("catalog", config=_catalog_config(dataset, options))
             if not refreshed.ok:
                 self._note_failure(CommonStage.CATALOG, refreshed)
                 return self.code
+            report.has_moved = before is not None and before != self._read_upstream()
         if not self._read_plan():
             return EXIT_FAILED
         if self.may_delete:
@@ -136,10 +140,17 @@ class _Build:
                 self._note_failure(CommonStage.MANIFEST, written)
         return self.code
 
+    def _read_upstream(self) -> Upstream | None:
+        workspace = self.session.workspace(self.report.dataset)
+        if not workspace.paths.catalog.exists():
+            return None
+        return read_upstream(workspace.read_figures().schema.metadata)
+
     def _read_plan(self) -> bool:
         """Note what the catalog leaves out; return whether there is anything to build."""
         report, workspace = self.report, self.session.workspace(self.report.dataset)
         plan = workspace.read_plan()
+        report.upstream = self._read_upstream()
         report.held, report.excluded = plan.num_held, plan.excluded_by_reason()
         if self.may_delete:
             report.reclaimed.excluded = count_excluded(workspace)
@@ -156,7 +167,10 @@ class _Build:
         total = sum(selection.chosen.values())
         stage = one.stages[-1]
         title = f"{self.report.dataset}: {stage}" if named else self.report.dataset
-        with showing_progress(self.output, title, total) as progress:
+        with (
+            showing_progress(self.output, title, total) as progress,
+            self._counting_bytes(progress),
+        ):
             self.report.reclaimed.reports = progress.reclaimed
             # Free space first: delete the sources of complete shards.
             for key in selection.kept if self.may_delete else ():
@@ -179,6 +193,13 @@ class _Build:
                 self.report.reclaimed.reports.remove(report)
                 self._reclaim(report.partition_key)
         return True
+
+    @contextmanager
+    def _counting_bytes(self, progress: ProgressView) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self.report.fetched_bytes += progress.staged_bytes
 
     def _make_shard(
         self,
@@ -271,5 +292,7 @@ def _catalog_config(dataset: str, options: BuildOptions) -> dict[str, Any]:
         "limit_splits": list(options.splits) or None if options.limit else None,
         "samples_per_shard": options.samples_per_shard,
         "settings": dict(options.settings) or None,
+        "revision": options.revision or None,
+        "update": options.update or None,
     }
     return {f"{dataset}__catalog": {k: v for k, v in settings.items() if v is not None}}

@@ -27,6 +27,8 @@ class BuildOptions:
         live: Every stage that has shards, not only those of a whole build.
         delete_sources: Delete the sources of each shard that is proven to hold them.
         yes: Do not ask for confirmation.
+        revision: Read the source at this revision instead of the declared one.
+        update: Rebuild shards whose files or rows changed at a source with revisions.
     """
 
     splits: tuple[str, ...] = ()
@@ -45,6 +47,8 @@ class BuildOptions:
     yes: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     device: str = ""
+    revision: str = ""
+    update: bool = False
 
     def states(self) -> frozenset[ShardState]:
         """Return the states of the shards to build."""
@@ -106,6 +110,9 @@ def check_options(workspace: Workspace, options: BuildOptions) -> None:
     check_shard_size(workspace, options.samples_per_shard)
     if options.settings:
         check_settings(workspace, options.settings)
+    if not options.refresh and (options.revision or options.update):
+        name = "--update" if options.update else "--revision"
+        raise UsageError(field=name, what="it takes a refresh; leave --no-refresh out")
 
 
 def check_splits(workspace: Workspace, asked: Iterable[str], planned: Collection[str]) -> None:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+from medassets.datasets.upstream.built_samples import Stage, open_built
 from medassets.datasets.workspace import Workspace
 from medassets.errors import DiskSpaceError, ReclaimError, SampleRejectedError
-from medassets.progress import SampleDone
+from medassets.progress import BytesFetched, SampleDone, report
 from medassets.samples import SourceItem, Staged
 from medassets.shards.catalog import CatalogPlan
 from medassets.shards.files import read_whole_record
@@ -17,7 +19,6 @@ from medassets.storage.paths import DatasetPaths
 from medassets.storage.unreadable import is_gone
 
 Observer = Callable[[SampleDone], None]
-Stage = Callable[[Sequence[SourceItem]], Mapping[str, Staged]]
 
 
 @dataclass(frozen=True)
@@ -62,21 +63,23 @@ def plan_shard(
     kind, spec = workspace.kind, workspace.kind.spec
     items = tuple(workspace.read_partition(partition_key))
     today = plan_fingerprint(kind.fingerprint(), rows_fingerprint(items))
-    stage = _checking_sources(workspace, partition_key, _naming_rows(workspace.stage))
+    fetch = workspace.stage if workspace.source.is_local else _reporting(workspace)
+    stage = _checking_sources(workspace, partition_key, _naming_rows(fetch))
     # The sources of a complete shard may have been deleted.
     needed = force or read_whole_record(workspace.paths, partition_key, today) is None
     if needed:
         check_sources_kept(workspace, partition_key)
     files = kind.open_files(workspace.paths, partition_key) if needed else None
+    built = open_built(workspace, partition_key, items if needed and not force else ())
     return ShardWork(
         dataset=spec.name,
         partition_key=partition_key,
         items=tuple(files.place(items)) if files else items,
         plan_fingerprint=today,
-        stage=files.stage if files else stage,
+        stage=files.stage if files else built.staging(stage),
         release=files.release if files else workspace.release,
         stage_each=files is not None or workspace.source.is_local,
-        encode=kind.encoder(),
+        encode=built.encoding(kind.encoder()),
         source={"uri": workspace.source.uri, "revision": items[0].revision},
         expected_bytes=sum(kind.estimate(item.row).sample_bytes for item in items),
         max_rejected_share=spec.max_rejected_share,
@@ -152,6 +155,8 @@ def stage_partition(
         return StageReport(num_files=0, num_bytes=0, rejected={}, needed=False)
     if not may_wait:
         workspace = replace(workspace, staging=replace(workspace.staging, wait_timeout_s=0.0))
+    built = open_built(workspace, partition_key, items)
+    items = [item for item in items if item.key not in built.entries]
     try:
         staged = workspace.stage(items, on_bytes=on_bytes)
     except DiskSpaceError as error:
@@ -166,6 +171,11 @@ def stage_partition(
         rejected=rejected,
         needed=True,
     )
+
+
+def _reporting(workspace: Workspace) -> Stage:
+    """Return the staging of a remote source; it reports the bytes that it fetches."""
+    return partial(workspace.stage, on_bytes=lambda num_bytes: report(BytesFetched(num_bytes)))
 
 
 def _checking_sources(workspace: Workspace, partition_key: str, stage: Stage) -> Stage:

@@ -129,6 +129,15 @@ class DatasetKind(Protocol):
         """
         ...
 
+    def is_sample_of(self, item: SourceItem, document: Mapping[str, Any]) -> bool:
+        """Return whether a sample was made of a row, of the same file and in the same way.
+
+        Args:
+            item: The row.
+            document: The sample's json.
+        """
+        ...
+
     def open_files(self, paths: DatasetPaths, partition_key: str) -> "Files | None":
         """Return where the files of a shard come from, None when it is the dataset's source.
 

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
+from medassets.datasets.upstream.comparison import Following, follow_upstream
+from medassets.datasets.upstream.move import Upstream, store_upstream
+from medassets.datasets.upstream.pins import pin_files
 from medassets.datasets.workspace import Workspace
 from medassets.errors import CatalogError, UsageError
 from medassets.shards.catalog import (
@@ -38,6 +41,7 @@ class CatalogDraft:
         revision: Current revision of the source.
         partitions_name: Dynamic partitions definition that takes the plan's keys.
         settings: What decides a sample's split or place; kept from the first plan on.
+        upstream: What was found at a source with revisions; None for others.
     """
 
     table: pa.Table
@@ -47,12 +51,19 @@ class CatalogDraft:
     revision: str | None
     partitions_name: str
     settings: Mapping[str, Any]
+    upstream: Upstream | None = None
 
     @property
     def new_partitions(self) -> list[str]:
         """Partition keys that the previous plan did not have, in order."""
         known = self.previous_plan.partitions if self.previous_plan else {}
         return [key for key in self.plan.partitions if key not in known]
+
+    @property
+    def dropped_partitions(self) -> list[str]:
+        """Partition keys that only the previous plan had: never built, and all files are gone."""
+        known = self.previous_plan.partitions if self.previous_plan else {}
+        return [key for key in known if key not in self.plan.partitions]
 
 
 def draft_catalog(
@@ -62,6 +73,8 @@ def draft_catalog(
     limit_splits: Collection[str] = (),
     samples_per_shard: int | None = None,
     settings: Mapping[str, Any] | None = None,
+    revision: str = "",
+    update: bool = False,
 ) -> CatalogDraft:
     """Read the source's tables and grow the plan by what is new.
 
@@ -71,16 +84,21 @@ def draft_catalog(
         limit_splits: Count the limit in these splits and hold the others; empty means all.
         samples_per_shard: Replaces the declared number, before the first plan only.
         settings: Replace the kind's own, before the first plan only.
+        revision: Read the source at this revision instead of the declared one; rows that were
+            never built follow it.
+        update: Rows of built shards whose file or cells differ upstream take the new content.
 
     Raises:
         CatalogError: If a table is malformed, or the plan was made with another shard size.
-        UsageError: If it was made with other settings.
+        UsageError: If it was made with other settings, or the source has no revisions.
         SpecError: If the source is the dataset's own output.
         SourceAccessError: If the source refuses access.
         SourceUnavailableError: If the source does not respond.
     """
     spec = workspace.kind.spec
-    revision = workspace.source.resolve_revision()
+    workspace, repin = _at_revision(workspace, revision, update=update), bool(revision)
+    source = workspace.source
+    at = source.resolve_revision()
     with open_previous(workspace.paths.catalog) as stored:
         previous = stored.read_keys() if stored is not None else None
         decided = resolve_settings(
@@ -88,7 +106,7 @@ def draft_catalog(
         )
         rows = workspace.kind.read_rows(
             workspace.source,
-            revision=revision,
+            revision=at,
             # Released after the call: it takes half a GB for a million clips.
             previous=stored.read_slim() if stored is not None else None,
             settings=decided,
@@ -97,8 +115,14 @@ def draft_catalog(
             workspace.kind.ct_source.check_rows(rows, own=workspace.paths.folder)
         metadata = {**(rows.schema.metadata or {}), _SETTINGS_KEY: canonical_json(decided)}
         rows = rows.replace_schema_metadata(metadata)
-        if not workspace.source.pinned and "mtime_ns" not in rows.column_names:
-            rows = _with_file_stats(rows, workspace.source)
+        if not source.pinned and "mtime_ns" not in rows.column_names:
+            rows = _with_file_stats(rows, source)
+        found = None
+        if at is not None:
+            found = follow_upstream(
+                workspace, stored, rows, revision=at, repin=repin, update=update
+            )
+            rows = store_upstream(found.rows, found.upstream)
         table = plan_catalog(
             rows,
             previous,
@@ -106,18 +130,36 @@ def draft_catalog(
             or (None if previous is not None else spec.samples_per_shard),
             limit=limit,
             limit_splits=limit_splits,
-            pinned=workspace.source.pinned,
+            pinned=source.pinned,
             fetch=stored.fetch if stored is not None else None,
             has_file=_locator(workspace),
+            follow=found.follow if found is not None else None,
+            complete=_pinner(source, found) if found is not None else None,
         )
     return CatalogDraft(
         table=table,
         plan=plan_of(table),
         previous_plan=plan_of(previous) if previous is not None else None,
-        source_uri=workspace.source.uri,
-        revision=revision,
+        source_uri=source.uri,
+        revision=at,
         partitions_name=spec.partitions_name,
         settings=decided,
+        upstream=found.upstream if found is not None else None,
+    )
+
+
+def _at_revision(workspace: Workspace, revision: str, *, update: bool) -> Workspace:
+    if update and not workspace.source.pinned:
+        what = f"{workspace.source.uri} has no revisions; changed files are found at each build"
+        raise UsageError(field="--update", what=what)
+    if not revision:
+        return workspace
+    return replace(workspace, source=workspace.source.at_revision(revision))
+
+
+def _pinner(source: Source, found: Following) -> Callable[[pa.Table], pa.Table]:
+    return lambda table: pin_files(
+        table, source, revision=found.upstream.revision, files=found.files
     )
 
 

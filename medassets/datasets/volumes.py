@@ -69,7 +69,9 @@ class VolumeDataset:
     """One declared dataset of CT volumes."""
 
     TITLE: ClassVar[str] = "CT volumes"
-    OPTIONS: ClassVar[frozenset[str]] = frozenset({"--delete-sources", "--yes"})
+    OPTIONS: ClassVar[frozenset[str]] = frozenset(
+        {"--delete-sources", "--yes", "--revision", "--update"}
+    )
 
     spec: VolumeDatasetSpec
     stage: str = VolumeStage.SHARDS
@@ -182,13 +184,16 @@ class VolumeDataset:
 
     def sample_fingerprint(self, item: SourceItem, staged: StagedFile) -> str:
         """Return the hash that says "same voxels, same table row, same processing"."""
-        return fingerprint(
-            {
-                "spec": self.fingerprint(),
-                "sha256": staged.sha256,
-                "row": content_fingerprint(item),
-            }
-        )
+        return self._hash_inputs(item, staged.sha256)
+
+    def _hash_inputs(self, item: SourceItem, sha256: str | None) -> str:
+        row = content_fingerprint(item)
+        return fingerprint({"spec": self.fingerprint(), "sha256": sha256, "row": row})
+
+    def is_sample_of(self, item: SourceItem, document: Mapping[str, Any]) -> bool:
+        """Return whether a sample was made of a row, of the same file and in the same way."""
+        made_from = self._hash_inputs(item, document.get("source", {}).get("sha256"))
+        return made_from == document.get("fingerprint")
 
     def open_files(self, paths: DatasetPaths, partition_key: str) -> None:
         """Return None: volumes come from the source."""

@@ -54,7 +54,7 @@ class CTWindows:
     """One declared dataset of windows of CT volumes."""
 
     TITLE: ClassVar[str] = "CT windows"
-    OPTIONS: ClassVar[frozenset[str]] = frozenset({"--format"})
+    OPTIONS: ClassVar[frozenset[str]] = frozenset({"--format", "--revision", "--update"})
 
     spec: CTWindowDatasetSpec
     stage: str = VolumeStage.WINDOWS
@@ -127,8 +127,16 @@ class CTWindows:
 
     def sample_fingerprint(self, item: SourceItem, staged: StagedFile) -> str:
         """Return the hash that says "same voxels, same table row, same processing"."""
+        return self._hash_inputs(item, staged.sha256)
+
+    def _hash_inputs(self, item: SourceItem, sha256: str | None) -> str:
         row = content_fingerprint(item)
-        return fingerprint({"spec": self.fingerprint(), "sha256": staged.sha256, "row": row})
+        return fingerprint({"spec": self.fingerprint(), "sha256": sha256, "row": row})
+
+    def is_sample_of(self, item: SourceItem, document: Mapping[str, Any]) -> bool:
+        """Return whether a sample was made of a row, of the same file and in the same way."""
+        made_from = self._hash_inputs(item, document.get("source", {}).get("sha256"))
+        return made_from == document.get("fingerprint")
 
     def open_files(self, paths: DatasetPaths, partition_key: str) -> None:
         """Return None: volumes and masks come from the source."""

@@ -13,8 +13,13 @@ from medassets.storage.locks import lock_file
 from medassets.storage.paths import DatasetPaths
 
 
-def add_partitions(
-    instance: dg.DagsterInstance, name: str, keys: Iterable[str], *, beside: Path
+def sync_partitions(
+    instance: dg.DagsterInstance,
+    name: str,
+    keys: Iterable[str],
+    *,
+    dropped: Iterable[str] = (),
+    beside: Path,
 ) -> None:
     """Add the keys of a plan to Dagster; keys that exist are left as they are.
 
@@ -22,6 +27,7 @@ def add_partitions(
         instance: Dagster's instance.
         name: Name of the dynamic partitions definition.
         keys: Partition keys.
+        dropped: Keys that left the plan: never built, and all their files are gone.
         beside: The catalog; the lock for adding keys is beside it.
     """
     # Dagster looks for a key and then inserts it: of two builds begun at once one would fail.
@@ -30,6 +36,8 @@ def add_partitions(
         new = [key for key in keys if key not in known]
         if new:
             instance.add_dynamic_partitions(name, new)
+        for key in known.intersection(dropped):
+            instance.delete_dynamic_partition(name, key)
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ class CatalogIOManager(dg.ConfigurableIOManager):
     workspace: dg.ResourceDependency[WorkspaceResource]
 
     def handle_output(self, context: dg.OutputContext, obj: CatalogDraft) -> None:
-        """Publish the catalog, then add the keys that are new.
+        """Publish the catalog, then bring the keys up to date.
 
         Raises:
             dg.Failure: If another refresh published another catalog meanwhile.
@@ -58,10 +66,11 @@ class CatalogIOManager(dg.ConfigurableIOManager):
         paths = self._paths(context)
         with explained_failures(context.step_context.run_tags):
             publish_catalog(paths, obj)
-        add_partitions(
+        sync_partitions(
             context.step_context.instance,
             obj.partitions_name,
             obj.plan.partitions,
+            dropped=obj.dropped_partitions,
             beside=paths.catalog,
         )
         context.add_output_metadata({"dagster/uri": str(paths.catalog)})

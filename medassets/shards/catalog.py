@@ -25,6 +25,7 @@ from medassets.shards.catalog_reader import explain_unreadable
 from medassets.shards.fingerprint import NOTE_COLUMNS, digest_rows
 from medassets.shards.plan import (
     FetchRows,
+    Follow,
     Growth,
     HasFile,
     Numbers,
@@ -59,6 +60,8 @@ def plan_catalog(
     pinned: bool = True,
     fetch: FetchRows | None = None,
     has_file: Callable[[str], bool] | None = None,
+    follow: Follow | None = None,
+    complete: Callable[[pa.Table], pa.Table] | None = None,
 ) -> pa.Table:
     """Assign rows to shards; a plan only grows.
 
@@ -80,6 +83,8 @@ def plan_catalog(
             `medassets.shards.catalog_reader`.
         has_file: Returns whether the file of a row exists, by its path; given if sources may be
             deleted after their shards were built.
+        follow: What rows planned before do when a pinned source has moved.
+        complete: Fills note columns of the table, whose planned rows come first.
 
     Returns:
         The catalog: planned rows in the order of the shards, then held, then excluded ones.
@@ -100,10 +105,13 @@ def plan_catalog(
         limit_splits=limit_splits,
         pinned=pinned,
         has_file=_asker(fetch or _taker(previous), has_file) if has_file is not None else None,
+        follow=follow,
     )
     table = _assemble(rows, fetch or _taker(previous), growth)
     if not pinned:
         table = _forget_notes(table, growth.planned >= rows.num_rows)
+    if complete is not None:
+        table = complete(table)
     return _with_plan(table, growth, size)
 
 

@@ -86,8 +86,16 @@ class PreviousCatalog:
         Raises:
             CatalogError: If the file is not a catalog.
         """
-        names = self.file.schema_arrow.names
-        return self._read([name for name in ("key", "mtime_ns") if name in names])
+        return self.read_columns("key", "mtime_ns")
+
+    def read_columns(self, *names: str) -> pa.Table:
+        """Return some columns of all rows; those that the catalog does not have are left out.
+
+        Raises:
+            CatalogError: If the file is not a catalog.
+        """
+        known = self.file.schema_arrow.names
+        return self._read([name for name in names if name in known])
 
     def read_slim(self, *, large_bytes: int = _LARGE_BYTES) -> pa.Table:
         """Return all rows without large columns of texts and lists.

@@ -40,6 +40,7 @@ def grow_plan(
     limit_splits: Collection[str],
     pinned: bool,
     has_file: HasFile | None,
+    follow: "Follow | None" = None,
 ) -> "Growth":
     """Assign the current rows to the shards of the previous plan, and to new shards after them.
 
@@ -54,14 +55,21 @@ def grow_plan(
         pinned: Whether rows of unchanged shards keep their content.
         has_file: Returns which of the rows that the source no longer gives have an existing file. If
             given, a shard with a missing file keeps its samples and rows unchanged.
+        follow: What rows of a pinned source do that moved; None changes only rows of shards that
+            are new or planned again.
     """
     excluded = kernels.is_valid(rows["excluded"]).to_numpy()
-    today = _find_today(rows, previous, sum(partitions.values()))
+    today = find_today(rows, previous, sum(partitions.values()))
+    old = _number_shards(partitions, rows.num_rows)
+    gone = np.zeros(0, np.int64)
+    if follow is not None:
+        today = np.where(follow.dropped, _NOWHERE, today)
+        old = _drop(old, np.flatnonzero(follow.dropped) + rows.num_rows)
+        gone = np.flatnonzero(follow.closed) + rows.num_rows
     is_known = np.zeros(rows.num_rows, bool)
     is_known[today[today != _NOWHERE]] = True
-    room = _find_room(partitions, limit, limit_splits)
-    old = _number_shards(partitions, rows.num_rows)
-    unusable, gone = excluded, np.zeros(0, np.int64)
+    room = _find_room({k: len(n) for k, n in old.items()}, limit, limit_splits)
+    unusable = excluded
     if has_file is not None:
         is_there = _find_files(rows)
         unusable = excluded | ~is_there
@@ -85,6 +93,7 @@ def grow_plan(
         today=today,
         unusable=unusable,
         excluded=excluded,
+        follow=follow,
     )
 
 
@@ -125,8 +134,8 @@ def _take_block(rows: pa.Table, before: pa.Table, numbers: Numbers) -> pa.Table:
     return pa.concat_tables(parted, promote_options="default").take(pa.array(places))
 
 
-def _find_today(rows: pa.Table, previous: pa.Table | None, num_planned: int) -> Numbers:
-    """Return the current row of each row planned before; `_NOWHERE` if there is none."""
+def find_today(rows: pa.Table, previous: pa.Table | None, num_planned: int) -> Numbers:
+    """Return the number of the current row of each row planned before; -1 if there is none."""
     if previous is None:
         return np.zeros(0, np.int64)
     keys = previous["key"].slice(0, num_planned)
@@ -149,6 +158,12 @@ def _number_shards(partitions: Mapping[str, int], start: int) -> dict[str, Numbe
         shards[key] = np.arange(start, start + count)
         start += count
     return shards
+
+
+def _drop(shards: Mapping[str, Numbers], dropped: Numbers) -> dict[str, Numbers]:
+    """Return the shards without some rows; a shard without rows leaves the plan."""
+    left = {key: numbers[~np.isin(numbers, dropped)] for key, numbers in shards.items()}
+    return {key: numbers for key, numbers in left.items() if len(numbers)}
 
 
 def _find_new(rows: pa.Table, is_new: npt.NDArray[np.bool_]) -> dict[str, Numbers]:
@@ -185,8 +200,9 @@ def _grow_split(
     shards |= kept
     # New samples follow those already in a shard, regardless of their names.
     numbers = np.concatenate([tail, new])
+    first = max((split_partition_key(key)[1] + 1 for key in kept), default=0)
     grown = {
-        format_partition_key(split, len(kept) + i // size): numbers[i : i + size]
+        format_partition_key(split, first + i // size): numbers[i : i + size]
         for i in range(0, len(numbers), size)
     }
     shards |= grown
@@ -226,6 +242,7 @@ def _choose_rows(
     today: Numbers,
     unusable: npt.NDArray[np.bool_],
     excluded: npt.NDArray[np.bool_],
+    follow: "Follow | None",
 ) -> "Growth":
     """Choose the current or the previous row of each sample; only shards in `may_change` change."""
     nothing = np.zeros(0, np.int64)
@@ -238,8 +255,11 @@ def _choose_rows(
     usable[usable] = ~unusable[today[usable]]
     fresh[usable] = today[usable]
     was_before = numbers >= len(excluded)
-    newest = fresh[numbers[was_before] - len(excluded)]
-    replace = (newest != _NOWHERE) & changes[was_before]
+    before = numbers[was_before] - len(excluded)
+    newest, changes = fresh[before], changes[was_before]
+    if follow is not None:
+        changes = (changes & ~follow.kept[before]) | follow.renewed[before]
+    replace = (newest != _NOWHERE) & changes
     numbers[was_before] = np.where(replace, newest, numbers[was_before])
     left = np.ones(len(excluded), bool)
     left[numbers[numbers < len(excluded)]] = False
@@ -258,6 +278,24 @@ def _split_of(partition_key: str) -> str:
 
 def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks()
+
+
+@dataclass(frozen=True)
+class Follow:
+    """What rows planned before do when a pinned source has moved; masks in the order of the plan.
+
+    Attributes:
+        renewed: They take their current content.
+        kept: They keep their content even if their shard is planned again, because it has their
+            samples.
+        dropped: They leave the plan: they were never built, and the source no longer has them.
+        closed: Their shard gets no more samples, because it could not be rebuilt.
+    """
+
+    renewed: npt.NDArray[np.bool_]
+    kept: npt.NDArray[np.bool_]
+    dropped: npt.NDArray[np.bool_]
+    closed: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

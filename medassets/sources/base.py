@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from medassets.errors import UsageError
 from medassets.samples import StagedFile
 
 OnBytes = Callable[[int], None]
-"""Called with the number of new bytes (negative after a restart); 0 while a fetch waits.
+"""Called with the number of bytes that arrived; 0 while a fetch waits.
 
 An exception that it raises ends the fetch; received bytes are kept for the next one.
 """
@@ -35,6 +36,12 @@ class RemoteFile:
     uri: str
     git_sha1: str | None = None
     mtime_ns: int | None = None
+
+
+def no_revision_error(uri: str) -> UsageError:
+    """Return the error of asking a source without revisions for one."""
+    what = f"{uri} has no revisions: its files are read as they are now"
+    return UsageError(field="--revision", what=what)
 
 
 class Source(Protocol):
@@ -69,6 +76,23 @@ class Source(Protocol):
 
     def resolve_revision(self) -> str | None:
         """Return the current revision of the source, None if it has no revisions.
+
+        Raises:
+            SourceAccessError: If the source refuses access.
+            SourceUnavailableError: If the source does not respond.
+        """
+        ...
+
+    def at_revision(self, revision: str) -> "Source":
+        """Return the same source at another revision.
+
+        Raises:
+            UsageError: If the source has no revisions.
+        """
+        ...
+
+    def has_revision(self, revision: str) -> bool:
+        """Return whether a revision still exists; files of a source without revisions have none.
 
         Raises:
             SourceAccessError: If the source refuses access.

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from medassets.errors import CatalogError, Reason, SampleRejectedError
 from medassets.samples import StagedFile
-from medassets.sources.base import OnBytes, RemoteFile
+from medassets.sources.base import OnBytes, RemoteFile, no_revision_error
 from medassets.storage.checksums import sha256_file
 from medassets.storage.paths import check_member_path
 from medassets.storage.unreadable import unreadable_as_rejection
@@ -68,6 +69,18 @@ class FolderSource:
         if not self.folder.is_dir():
             msg = f"{self.folder}: the source folder does not exist or is not a folder"
             raise CatalogError(msg)
+
+    def at_revision(self, revision: str) -> NoReturn:
+        """Refuse: a folder has no revisions.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise no_revision_error(self.uri)
+
+    def has_revision(self, revision: str) -> bool:
+        """Return False: a folder has no revisions."""
+        return False
 
     def read_table(self, path: str, *, revision: str | None = None) -> bytes:
         """Return the whole content of a file.

@@ -3,11 +3,16 @@
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medassets.errors import CatalogError, SampleRejectedError, SourceUnavailableError
+from medassets.errors import (
+    CatalogError,
+    RevisionGoneError,
+    SampleRejectedError,
+    SourceUnavailableError,
+)
 from medassets.samples import StagedFile
 from medassets.sources.base import OnBytes, RemoteFile
 from medassets.sources.hub_client import HubClient
@@ -87,6 +92,28 @@ class HubSource:
         if _COMMIT.fullmatch(self.revision):
             return self.revision
         return self.client.read_commit(self.revision)
+
+    def has_revision(self, revision: str) -> bool:
+        """Return whether a commit still exists: squashing or moving a branch removes commits.
+
+        Raises:
+            SourceAccessError: If the hub refuses access, or the repository does not exist.
+            SourceUnavailableError: If the hub does not respond after all retries.
+        """
+        try:
+            self.client.read_commit(revision)
+        except RevisionGoneError:
+            return False
+        return True
+
+    def at_revision(self, revision: str) -> "HubSource":
+        """Return the same repository at another branch, tag or commit."""
+        return replace(self, revision=revision)
+
+    def in_a_hurry(self) -> "HubSource":
+        """Return the same repository, given up at the first failure: a user waits for a word."""
+        policy = replace(self.policy, max_attempts=1, connect_timeout_s=3.0, stall_timeout_s=10.0)
+        return replace(self, policy=policy)
 
     def read_table(self, path: str, *, revision: str | None) -> bytes:
         """Return the whole content of a small file, checked.

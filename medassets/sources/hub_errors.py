@@ -8,7 +8,12 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from medassets.errors import MedassetsError, SourceAccessError, SourceUnavailableError
+from medassets.errors import (
+    MedassetsError,
+    RevisionGoneError,
+    SourceAccessError,
+    SourceUnavailableError,
+)
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
@@ -21,6 +26,7 @@ class FailureKind(StrEnum):
     """Kind of a failed request, which determines whether it is retried."""
 
     ACCESS = "access"
+    MISSING_REVISION = "missing_revision"
     MISSING_FILE = "missing_file"
     REFUSED = "refused"
     BUSY = "busy"
@@ -52,6 +58,8 @@ class Failure:
         """Return the error to raise after the last attempt."""
         if self.kind is FailureKind.ACCESS:
             return SourceAccessError(self.message)
+        if self.kind is FailureKind.MISSING_REVISION:
+            return RevisionGoneError(self.message)
         return SourceUnavailableError(self.message)
 
 
@@ -115,6 +123,8 @@ def explain_http_error(error: "HfHubHTTPError", caller: Caller, *, secret: str) 
     """Convert an error response into a failure; gated, bad token and missing repository differ."""
     status = error.response.status_code
     said = clean_text(f"HTTP {status}. {error.server_message or ''}", secret=secret).rstrip(". ")
+    if _is_missing_revision(error):
+        return Failure(FailureKind.MISSING_REVISION, _explain_missing_revision(caller, said))
     access = _explain_refusal(error, caller, said)
     if access is not None:
         return Failure(FailureKind.ACCESS, access)
@@ -132,20 +142,32 @@ def explain_http_error(error: "HfHubHTTPError", caller: Caller, *, secret: str) 
     )
 
 
+def _is_missing_revision(error: "HfHubHTTPError") -> bool:
+    from huggingface_hub.errors import RevisionNotFoundError
+
+    return isinstance(error, RevisionNotFoundError)
+
+
+def _explain_missing_revision(caller: Caller, said: str) -> str:
+    return (
+        f"dataset {caller.repo_id} does not have this revision: see {caller.page}/commits ({said}). "
+        f"If its history was squashed or moved, refresh the catalog at a revision that exists "
+        f"(`revision` of the declaration, or `medassets build --revision`): shards that were never "
+        f"built follow it, and built shards stay"
+    )
+
+
 def _explain_refusal(error: "HfHubHTTPError", caller: Caller, said: str) -> str | None:
     from huggingface_hub.errors import (
         DisabledRepoError,
         GatedRepoError,
         RepositoryNotFoundError,
-        RevisionNotFoundError,
     )
 
     repo, page, hint = caller.repo_id, caller.page, caller.token_hint
     # GatedRepoError is a RepositoryNotFoundError too, so it is checked first.
     if isinstance(error, GatedRepoError):
         return f"dataset {repo} is gated: ask for access at {page}; {hint} ({said})"
-    if isinstance(error, RevisionNotFoundError):
-        return f"dataset {repo} does not have this revision: see {page}/commits ({said})"
     if isinstance(error, RepositoryNotFoundError):
         return f"dataset {repo} does not exist at {page}, or it is private and {hint} ({said})"
     if isinstance(error, DisabledRepoError):

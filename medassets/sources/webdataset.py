@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import StagedFile
-from medassets.sources.base import OnBytes, RemoteFile
+from medassets.sources.base import OnBytes, RemoteFile, no_revision_error
 from medassets.sources.folder import FolderSource
 from medassets.storage.checksums import canonical_json
 from medassets.storage.paths import check_member_path
@@ -83,6 +84,18 @@ class WebDatasetSource:
             CatalogError: If the folder does not exist.
         """
         self._files.resolve_revision()
+
+    def at_revision(self, revision: str) -> NoReturn:
+        """Refuse: a folder has no revisions.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise no_revision_error(self.uri)
+
+    def has_revision(self, revision: str) -> bool:
+        """Return False: a folder has no revisions."""
+        return False
 
     def read_table(self, path: str, *, revision: str | None = None) -> bytes:
         """Return the whole content of a file beside the tars.

@@ -39,6 +39,7 @@ def test_a_second_build_keeps_everything_as_one_json_document(
         "num_samples": 0,
         "rejected": {},
         "num_bytes": 0,
+        "fetched_bytes": 0,
         "interrupted": False,
     }
     assert digests(built) == before

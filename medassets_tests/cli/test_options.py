@@ -61,8 +61,11 @@ def test_the_help_lists_options_under_the_kinds_that_have_them(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["build", "--help"]) == 0
-    common, volumes, video = capfd.readouterr().out.split("Options")[-3:]
+    common, volumes, video, ct = capfd.readouterr().out.split("Options")[-4:]
     assert "--partitions" in common
+    assert ct.startswith(" for datasets of CT volumes and CT windows:")
+    assert "--revision" in ct
+    assert "--update" in ct
     assert volumes.startswith(" for datasets of CT volumes:")
     assert "--delete-sources" in volumes
     assert video.startswith(" for datasets of video clips:")

@@ -59,7 +59,7 @@ BUILDER = """
 import os, sys, time
 from pathlib import Path
 import dagster as dg
-from medassets.io_managers.catalog import add_partitions
+from medassets.io_managers.catalog import sync_partitions
 
 own, other = Path(sys.argv[1]), Path(sys.argv[2])
 keys = [f"train-{n:06d}" for n in range(40)]
@@ -68,7 +68,7 @@ with dg.DagsterInstance.get() as instance:
         Path(f"{own}-{number}").touch()
         while not Path(f"{other}-{number}").exists():
             time.sleep(0.001)
-        add_partitions(instance, f"plan_{number}", keys, beside=own.with_name("catalog.parquet"))
+        sync_partitions(instance, f"plan_{number}", keys, beside=own.with_name("catalog.parquet"))
         assert set(instance.get_dynamic_partitions(f"plan_{number}")) == set(keys)
 """
 

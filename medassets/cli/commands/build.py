@@ -33,6 +33,12 @@ from medassets.cli.session import Session
     "--failed", is_flag=True, help="Only shards whose last build failed, or that are lost."
 )
 @click.option("--force", is_flag=True, help="Rebuild shards even if they are complete.")
+@click.option(
+    "--revision",
+    default="",
+    help="Read a Hub at this revision; shards that were never built follow it.",
+)
+@click.option("--update", is_flag=True, help="Rebuild shards whose files or rows changed on a Hub.")
 @click.option("--no-refresh", is_flag=True, help="Keep the catalog; do not look for new files.")
 @click.option(
     "--mode",
@@ -69,7 +75,9 @@ def command(
     split_mode: str | None,
     seed: int | None,
     device: str | None,
+    revision: str,
     *,
+    update: bool,
     missing: bool,
     failed: bool,
     force: bool,
@@ -94,6 +102,8 @@ def command(
         failed=failed,
         force=force,
         refresh=not no_refresh,
+        revision=revision,
+        update=update,
         mode=mode,
         settings={
             name: value

@@ -10,14 +10,11 @@ from medassets.cli.console import Output
 from medassets.cli.formatting import count_words, format_bytes, format_seconds
 from medassets.cli.selection import check_shard_size
 from medassets.cli.session import Session
-from medassets.cli.source_notes import (
-    explain_empty,
-    find_table_problems,
-    list_labels,
-    list_reasons,
-)
+from medassets.cli.source_notes import explain_empty, find_table_problems, list_reasons
+from medassets.cli.upstream_notes import describe_left, describe_refresh
 from medassets.datasets.estimates import PlanEstimate, estimate_plan
-from medassets.datasets.refresh import draft_catalog
+from medassets.datasets.refresh import CatalogDraft, draft_catalog
+from medassets.datasets.upstream.move import read_upstream
 from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError
 from medassets.reclaim.claims import Needs
@@ -30,31 +27,44 @@ from medassets.storage.disk import free_bytes
 @click.argument("dataset")
 @click.option("--limit", type=click.IntRange(1), help="Trial: plan only the first N samples.")
 @click.option("--samples-per-shard", type=click.IntRange(1), help="Shard size.")
+@click.option("--revision", default="", help="Read a Hub at this revision, as build --revision.")
+@click.option("--update", is_flag=True, help="Plan with what changed upstream, as build --update.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
-    dataset: str, limit: int | None, samples_per_shard: int | None, *, as_json: bool
+    dataset: str,
+    limit: int | None,
+    samples_per_shard: int | None,
+    revision: str,
+    *,
+    update: bool,
+    as_json: bool,
 ) -> int:
     """Read the tables of DATASET and say how many samples, bytes and hours a build takes."""
     output, session = Output(as_json), Session()
     workspace = session.workspace(dataset)
     check_shard_size(workspace, samples_per_shard)
-    draft = draft_catalog(workspace, limit=limit, samples_per_shard=samples_per_shard)
+    draft = draft_catalog(
+        workspace,
+        limit=limit,
+        samples_per_shard=samples_per_shard,
+        revision=revision,
+        update=update,
+    )
     estimates = estimate_plan(workspace.kind, draft.table)
     free = free_bytes(workspace.paths.folder)
     peak = _estimate_peak(output, session, workspace, draft.table)
     _show(output, dataset, draft.source_uri, estimates, free)
     if peak is not None:
         _show_peak(output, peak)
-    described = workspace.kind.describe_catalog(draft.table)
-    for line in (*_describe_trees(described), *list_labels(described)):
+    for line in _describe_trees(workspace.kind.describe_catalog(draft.table)):
         output.say(line)
-    for doubt in described.get("label_doubts", ()):
-        output.warn(f"labels: {doubt}")
     if excluded := draft.plan.excluded_by_reason():
         output.say(f"excluded: {list_reasons(excluded)}")
     if draft.plan.num_held:
         held = count_words(draft.plan.num_held, "sample")
         output.say(f"held for a build without --limit: {held}")
+    for line in _describe_upstream(workspace, draft):
+        output.say(line)
     problems = find_table_problems(workspace.kind, draft.table)
     for line in problems.lines():
         output.say(line)
@@ -65,12 +75,11 @@ def command(
             "dataset": dataset,
             "source": draft.source_uri,
             "revision": draft.revision,
+            "upstream": draft.upstream.as_dict() if draft.upstream is not None else None,
             "rows": draft.plan.num_rows,
             "held": draft.plan.num_held,
             "excluded": excluded,
             "table_problems": problems.as_dict(),
-            "labels": described.get("label_values"),
-            "label_doubts": list(described.get("label_doubts", ())),
             "new_shards": draft.new_partitions,
             "free_bytes": free,
             "peak": {**vars(peak), "fits": peak.fits} if peak is not None else None,
@@ -80,6 +89,17 @@ def command(
     if peak is not None:
         require_peak(workspace, peak)
     return 0
+
+
+def _describe_upstream(workspace: Workspace, draft: CatalogDraft) -> list[str]:
+    """Return how the source moved since the last refresh, or how built shards differ from it."""
+    if draft.upstream is None or draft.previous_plan is None:
+        return []
+    name = workspace.kind.spec.name
+    known = read_upstream(workspace.read_figures().schema.metadata)
+    if known == draft.upstream:
+        return describe_left(draft.upstream, name)
+    return describe_refresh(draft.upstream, name)
 
 
 def _estimate_peak(

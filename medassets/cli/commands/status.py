@@ -12,6 +12,7 @@ from medassets.cli.main import EXIT_FAILED
 from medassets.cli.selection import check_splits
 from medassets.cli.session import Session
 from medassets.cli.source_notes import explain_empty, find_table_problems, list_reasons
+from medassets.cli.upstream_notes import look_upstream
 from medassets.datasets.build import check_sources_kept
 from medassets.datasets.status import ShardState, find_transient_rejections, shard_states
 from medassets.datasets.workspace import Workspace
@@ -67,6 +68,9 @@ def command(dataset: str, split: tuple[str, ...], stage: str, *, as_json: bool) 
     if num_deleted:
         words = count_words(num_deleted, "source")
         output.say(f"deleted, proven to be in shards: {words}, {format_bytes(deleted_bytes)}")
+    lines, upstream = look_upstream(workspace)
+    for line in lines:
+        output.say(line)
     problems = find_table_problems(workspace.kind, workspace.read_figures())
     for line in problems.lines():
         output.say(line)
@@ -79,6 +83,7 @@ def command(dataset: str, split: tuple[str, ...], stage: str, *, as_json: bool) 
             "planned": True,
             "samples": {"planned": sum(plan.partitions.values()), "held": plan.num_held},
             "excluded": excluded,
+            "upstream": upstream,
             "deleted_sources": {"files": num_deleted, "bytes": deleted_bytes},
             "table_problems": problems.as_dict(),
             **_as_dict(found[names[0]], lacking[names[0]]),

@@ -1,0 +1,76 @@
+"""Says how a source with revisions moved, and which planned rows follow it."""
+
+from dataclasses import replace
+
+from medassets.cli.formatting import count_words
+from medassets.datasets.refresh import draft_catalog
+from medassets.datasets.upstream.move import Move, Upstream, read_upstream
+from medassets.datasets.workspace import Workspace
+from medassets.errors import SourceAccessError, SourceUnavailableError
+from medassets.sources.hub import HubSource
+
+_SHA_LETTERS = 12
+
+
+def describe_refresh(upstream: Upstream, dataset: str) -> list[str]:
+    """Return what a refresh found at its source, and what it did or would do."""
+    lines = [f"{_describe(upstream.move)}; it is at {upstream.revision[:_SHA_LETTERS]}"]
+    if upstream.lost:
+        shas = ", ".join(sha[:_SHA_LETTERS] for sha in upstream.lost)
+        lines.append(f"no longer upstream: revision {shas}")
+    if upstream.repinned:
+        lines.append(f"follow it: {count_words(upstream.repinned, 'sample')} never built")
+    if upstream.updated:
+        lines.append(f"made again: {count_words(upstream.updated, 'sample')} of built shards")
+    if upstream.dropped:
+        dropped = count_words(upstream.dropped, "sample")
+        lines.append(f"left the plan with their files: {dropped} never built")
+    return lines + _describe_kept(upstream.left, dataset)
+
+
+def describe_left(upstream: Upstream, dataset: str) -> list[str]:
+    """Return how built shards differ from their source since it moved; empty if they do not."""
+    if upstream.left == Move():
+        return []
+    return [_describe(upstream.left), *_describe_kept(upstream.left, dataset)]
+
+
+def _describe(move: Move) -> str:
+    files = count_words(move.changed, "file")
+    line = f"upstream moved: {files} changed, {move.new:,} new, {move.gone:,} gone"
+    return line + (f"; other cells in {count_words(move.rows, 'row')} of tables" * bool(move.rows))
+
+
+def _describe_kept(left: Move, dataset: str) -> list[str]:
+    differing = left.changed + left.rows
+    if not differing:
+        return []
+    samples = count_words(differing, "planned sample")
+    return [
+        f"kept as planned: {samples} that differ upstream; `medassets build {dataset} --update` "
+        f"takes those of built shards, `--revision` those that were never built"
+    ]
+
+
+def look_upstream(workspace: Workspace) -> tuple[list[str], dict[str, object] | None]:
+    """Return what a source with revisions says now, as lines and as JSON; None for other sources.
+
+    The hub is asked once, for its commit. Only if that is new, its tables and listing are read.
+    """
+    source = workspace.source
+    if not isinstance(source, HubSource):
+        return [], None
+    dataset = workspace.kind.spec.name
+    known = read_upstream(workspace.read_figures().schema.metadata)
+    hasty = replace(workspace, source=source.in_a_hurry())
+    try:
+        revision = hasty.source.resolve_revision()
+        if known is not None and known.revision == revision:
+            return describe_left(known, dataset), {"moved": False, **known.as_dict()}
+        found = draft_catalog(hasty).upstream
+    except (SourceAccessError, SourceUnavailableError) as error:
+        return [f"upstream was not asked: {error}"], {"error": str(error)}
+    if found is None or (known is None and found.move == Move()):
+        # A catalog of an earlier version, whose source has not moved.
+        return [], None
+    return describe_refresh(found, dataset), {"moved": True, **found.as_dict()}

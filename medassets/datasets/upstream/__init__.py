@@ -1,0 +1,1 @@
+"""Follow a remote source whose history moved while a build was half done."""
