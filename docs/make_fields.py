@@ -42,7 +42,7 @@ below are those of `attributes`. `medassets validate` checks them and names file
 The fourth column says with which values of other fields a field has an effect; where it is empty, the field
 always has one. A field that has no effect in a declaration is refused, even with its default value.
 """
-_PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+_PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or false", Any: "value"}
 
 
 def make_page() -> str:

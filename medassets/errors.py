@@ -22,6 +22,7 @@ class Reason(StrEnum):
     BAD_NAME = "bad_name"
     DUPLICATE_ROW = "duplicate_row"
     MISSING_LABELS = "missing_labels"
+    BAD_LABELS = "bad_labels"
     MISSING_REPORT = "missing_report"
     MISSING_METADATA = "missing_metadata"
     SPACING_MISSING = "spacing_missing"

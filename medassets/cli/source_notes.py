@@ -36,6 +36,7 @@ _REMEDIES = {
     Reason.DECODER_TIMEOUT: "download the file again",
     Reason.MISSING_REPORT: "complete the table of reports, or the samples",
     Reason.MISSING_LABELS: "complete the table of labels, or the samples",
+    Reason.BAD_LABELS: "correct the labels or the json of the samples, or declare `labels`",
     Reason.MISSING_METADATA: "complete the table of metadata",
     Reason.SPACING_MISSING: "complete the table of metadata, or the samples",
     Reason.HU_RULE_MISSING: (
@@ -82,6 +83,19 @@ def _choose_example(details: Sequence[str]) -> str:
     """Return the first detail of the most frequent kind; one reason may have several kinds."""
     sorts = [detail.partition(": ")[2][:_SORT_LETTERS] for detail in details]
     return details[sorts.index(Counter(sorts).most_common(1)[0][0])]
+
+
+def list_labels(described: Mapping[str, Any]) -> list[str]:
+    """Return the names of labels with how often each has each value, a line each.
+
+    Args:
+        described: What a kind says of its catalog; empty for kinds without labels.
+    """
+    values: Mapping[str, str] = described.get("label_values", {})
+    if not values:
+        return []
+    lines = [f"  {name}: {counts}" for name, counts in values.items()]
+    return [f"labels: {len(values)}, with value x number of samples", *lines]
 
 
 def find_table_problems(kind: DatasetKind, table: pa.Table) -> "TableProblems":

@@ -48,10 +48,10 @@ if TYPE_CHECKING:
 _DECODED_PER_WALL_S = 100.0
 _GUESSED_CLIP_S = 30.0
 _CLIP_BYTES_PER_S = 120_000
-# 2: the json has no row number of the metadata; timestamps count from the start of the video.
-_FRAMES_VERSION = 2
-# 2: no row number; a copied clip displays the frames of its segment only.
-_CLIPS_VERSION = 2
+# 3: positions count from the first picture; fields, cropping; the json says how pixels were made.
+_FRAMES_VERSION = 3
+# 3: positions count from the first picture; fields, cropping.
+_CLIPS_VERSION = 3
 
 _OWN_FIELDS = frozenset(
     {
@@ -379,6 +379,7 @@ def clip_encoding(spec: VideoClipDatasetSpec) -> "ClipEncoding":
         height=spec.clip_height,
         fps=spec.clip_fps,
         audio=spec.clip_audio,
+        end_tolerance_ms=spec.end_tolerance_ms,
     )
 
 

@@ -12,12 +12,17 @@ FORMAT_VERSION = 1
 FILE_BYTES, FILE_DIGEST = "file_bytes", "file_digest"
 """Columns with size and digest of a remote file as its source stated them for the plan."""
 
-NOTE_COLUMNS = frozenset(("row", "matched_by", FILE_BYTES, FILE_DIGEST))
+NOTE_COLUMNS = frozenset(("row", "matched_by", "stored_labels", FILE_BYTES, FILE_DIGEST))
 """Columns that tell the origin of a catalog row; they do not affect the shard's bytes.
 
-One row inserted into a table changes the numbers of all later rows. Digests of files follow from the
-revision, which is part of the row.
+One row inserted into a table changes the numbers of all later rows. What a member of a source holds
+is part of the digest of its source file; digests of remote files follow from the revision, which is
+part of the row.
 """
+
+LATER_COLUMNS = frozenset(("label_type",))
+"""Columns that older catalogs lack; they are left out where they are null, so that a row that says
+nothing new keeps its fingerprint."""
 
 _PLACE_COLUMNS = frozenset(("partition", "state"))
 _STAT_COLUMNS = frozenset(("num_bytes", "mtime_ns"))
@@ -31,13 +36,13 @@ def rows_fingerprint(items: Iterable[SourceItem]) -> str:
 def digest_rows(rows: Iterable[Mapping[str, Any]]) -> str:
     """Return the hash of rows as they are in the catalog; see `rows_fingerprint`."""
     left_out = _PLACE_COLUMNS | NOTE_COLUMNS
-    return fingerprint([{k: v for k, v in row.items() if k not in left_out} for row in rows])
+    return fingerprint([_take_content(row, left_out) for row in rows])
 
 
 def content_fingerprint(item: SourceItem) -> str:
     """Return the hash of one row's content without size and mtime: equal on every machine."""
     left_out = _PLACE_COLUMNS | _STAT_COLUMNS | NOTE_COLUMNS
-    return fingerprint({k: v for k, v in item.row.items() if k not in left_out})
+    return fingerprint(_take_content(item.row, left_out))
 
 
 def plan_fingerprint(spec_fingerprint: str, rows_digest: str) -> str:
@@ -48,3 +53,8 @@ def plan_fingerprint(spec_fingerprint: str, rows_digest: str) -> str:
         rows_digest: Hash of the shard's rows, from `rows_fingerprint` or the plan.
     """
     return fingerprint({"format": FORMAT_VERSION, "spec": spec_fingerprint, "rows": rows_digest})
+
+
+def _take_content(row: Mapping[str, Any], left_out: frozenset[str]) -> dict[str, Any]:
+    empty = {name for name in LATER_COLUMNS if row.get(name) is None}
+    return {k: v for k, v in row.items() if k not in left_out and k not in empty}

@@ -1,7 +1,7 @@
 """Declarations of CT sources: where volumes are, and how their stored values become HU."""
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from medassets.errors import SpecError
 from medassets.specs.checks import check_choice, check_range
@@ -35,7 +35,12 @@ class CTSourceSpec(DatasetSpec):
             or a manifest that lists them; absolute, or inside `folder`.
         fields: Source `webdataset`: role (`volume`, `labels`, `text`, `json`) -> suffix of its member;
             roles that are left out are detected, see `medassets inspect`.
-        label_names: Source `webdataset`: names of the labels, in their order.
+        label_names: Source `webdataset`: names of the labels, in their order; the same as `columns`
+            of `labels`.
+        labels: What the labels are: `columns` (their names in order; of a table, the columns to
+            read), `values` (all that a label may be, such as `[0, 1]`), and for source `webdataset`
+            `member` (suffix) and `dtype` (`float32`, `int16`, `>int32` for big-endian, ...; `text`,
+            `json` or `npy`). What is left out must be certain, or is asked for.
         hu_rule: How stored values become HU: `none` (they are HU), `table` (RescaleSlope and
             RescaleIntercept of the metadata), `header` (scl_slope and scl_inter of NIfTI). Empty
             means `none` for NIfTI. Arrays have no header that could contradict, so they need a
@@ -53,6 +58,7 @@ class CTSourceSpec(DatasetSpec):
     shards: str = ""
     fields: dict[str, str] = field(default_factory=dict)
     label_names: tuple[str, ...] = ()
+    labels: dict[str, Any] = field(default_factory=dict)
     hu_rule: HuRule | None = None
     min_slices: int = 2
     min_plausible_share: float = 0.05

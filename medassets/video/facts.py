@@ -1,6 +1,9 @@
 """Facts of a video that are known without decoding all of it."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+
+_MIXED = "mixed"
 
 
 @dataclass(frozen=True)
@@ -28,3 +31,39 @@ class VideoFacts:
     duration_ms: int | None
     fps: float | None
     has_audio: bool
+
+
+@dataclass(frozen=True)
+class PixelFacts:
+    """How the pixels of frames were made from what the file stores.
+
+    Attributes:
+        matrix: Matrix from luma and chroma to RGB, by FFmpeg's name; `rgb` if none is needed.
+        matrix_stated: Whether the file states it; if not, it is BT.601 (`smpte170m`).
+        range: `limited` (16 to 235 of 8 bits) or `full`.
+        range_stated: Whether the file states it; if not, the pixel format decides, else it is limited.
+        transfer: What the file states, else `unspecified`; values are not converted.
+        scan: How the lines are used: `progressive`, or one field of interlaced frames.
+        crop: Pixels that the container cuts away: left, top, right, bottom; None if none.
+        filter: Filter of the resampling.
+    """
+
+    matrix: str
+    matrix_stated: bool
+    range: str
+    range_stated: bool
+    transfer: str
+    scan: str
+    crop: tuple[int, int, int, int] | None
+    filter: str
+
+
+def join_pixels(facts: Collection[PixelFacts]) -> PixelFacts:
+    """Return the facts of several frames: `mixed` where they differ, stated only if all state it."""
+    rows = [asdict(one) for one in facts]
+    joined = dict(rows[0])
+    for name in ("matrix", "range", "transfer", "scan"):
+        joined[name] = joined[name] if len({row[name] for row in rows}) == 1 else _MIXED
+    for name in ("matrix_stated", "range_stated"):
+        joined[name] = all(row[name] for row in rows)
+    return PixelFacts(**joined)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from medassets.arrays import FrameBatchArray
-from medassets.video.facts import VideoFacts
+from medassets.video.facts import PixelFacts, VideoFacts
 from medassets.video.timeline import SpanRules
 
 Progress = Callable[[], None]
@@ -43,11 +43,12 @@ class DecodedClip:
 
     Attributes:
         frames: uint8 (t, h, w, c), c = R, G, B.
-        timestamps_s: When each kept frame appears, in seconds from the container's start.
+        timestamps_s: When each kept frame appears, in seconds from the video's start.
         num_segment_frames: Number of frames displayed during the segment.
-        begin_ms: Begin of the segment, from the container's start.
+        begin_ms: Begin of the segment, from the video's start.
         end_ms: Its end as used.
         facts: Facts of the video.
+        pixels: How the pixels were made.
         device: What decoded it: `cpu` or `cuda:0`.
         fallback: Why the requested device did not decode it; None if it did.
     """
@@ -58,5 +59,6 @@ class DecodedClip:
     begin_ms: int
     end_ms: int
     facts: VideoFacts
+    pixels: PixelFacts
     device: str
     fallback: str | None

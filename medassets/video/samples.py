@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from medassets.arrays import BytesLike
@@ -122,6 +123,7 @@ def describe_clip(
             "fallback": clip.fallback,
         },
         "resize": RESIZE,
+        "pixels": asdict(clip.pixels),
         "tokenizer": tokenizer_name,
         "source": {"uri": staged.uri, "sha256": staged.sha256, "bytes": staged.num_bytes},
         "video": {

@@ -18,7 +18,8 @@ FIRST_TICK, LAST_TICK = -(2**63), 2**63 - 1
 class Segment:
     """A half-open range [begin, end) of a video.
 
-    Times count from the container's start time, which players display as 0.
+    Times count from the container's start, or from the first picture if that is less than a frame
+    later; see `make_clock`.
 
     Attributes:
         begin_ms: First millisecond.
@@ -31,11 +32,11 @@ class Segment:
 
 @dataclass(frozen=True)
 class Clock:
-    """Converts between ticks of a stream and milliseconds since the container's start.
+    """Converts between ticks of a stream and milliseconds since the video's start.
 
     Attributes:
         time_base: Seconds of one tick.
-        origin_s: The container's start time, in seconds.
+        origin_s: The video's start, in seconds: what positions count from.
     """
 
     time_base: Fraction
@@ -50,7 +51,7 @@ class Clock:
         return ceil((self.origin_s + Fraction(ms, 1000)) / self.time_base)
 
     def seconds(self, tick: int) -> float:
-        """Return seconds since the container's start."""
+        """Return seconds since the video's start."""
         return float(tick * self.time_base - self.origin_s)
 
     def ceil_ms(self, tick: int) -> int:

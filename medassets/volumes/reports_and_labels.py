@@ -1,16 +1,21 @@
 """Report and labels of a sample: from the catalog's tables, or from a foreign sample."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import SourceItem, StagedFile
+from medassets.storage.formats.label_rules import NO_RULES, LabelError, LabelRules, StatedLabels
+from medassets.storage.formats.label_types import Values, encode_labels
+from medassets.storage.formats.labels import read_labels
+from medassets.storage.formats.missing import LONGEST_MISSING_BYTES, is_missing
 from medassets.tars.index import find_members, split_sample_path, tar_errors_as_rejections
 from medassets.tars.reader import Members, open_tar
 from medassets.volumes.catalog.columns import VolumeRow
+from medassets.volumes.catalog.webdataset_facts import parse_facts
 
 
 @dataclass(frozen=True)
@@ -43,20 +48,34 @@ def read_row_texts(item: SourceItem) -> SampleTexts:
     return SampleTexts(text, np.array(list(labels.values()), "<f4").tobytes(), labels)
 
 
-def read_member_texts(item: SourceItem, staged: StagedFile) -> SampleTexts:
-    """Return report and labels of a sample of an existing WebDataset, byte for byte.
+def read_member_texts(
+    item: SourceItem, staged: StagedFile, rules: LabelRules = NO_RULES
+) -> SampleTexts:
+    """Return report and labels of a sample of an existing WebDataset, the report byte for byte.
+
+    Args:
+        item: Catalog row of the sample.
+        staged: Its tar.
+        rules: What the declaration says of labels.
 
     Raises:
-        SampleRejectedError: MISSING_REPORT or MISSING_LABELS if they were removed, or the labels
-            are not float32, not finite, or not one per name; BAD_RECORD if
-            the text is not UTF-8; CORRUPT_TAR or UNREADABLE_SOURCE if the tar cannot be read.
+        SampleRejectedError: MISSING_REPORT or MISSING_LABELS if they were removed, or the report says
+            that nothing is given; BAD_LABELS if the labels have another type than the dataset's, or
+            contradict json or declaration; BAD_RECORD if text or json cannot be read; CORRUPT_TAR or
+            UNREADABLE_SOURCE if the tar cannot be read.
     """
     row, members = VolumeRow.of(item.row), find_sample_members(item, staged.path)
     suffixes = row.members
     text = _read_member(staged.path, members, suffixes["text"], Reason.MISSING_REPORT)
     _check_text(text)
-    cls = _read_member(staged.path, members, suffixes["labels"], Reason.MISSING_LABELS)
-    return SampleTexts(text, cls, _name_labels(cls, row.label_names))
+    stored = _read_member(staged.path, members, suffixes["labels"], Reason.MISSING_LABELS)
+    facts = _read_facts(staged.path, members, suffixes["json"])
+    try:
+        stated = StatedLabels.read(facts).order(row.label_names)
+        values = read_labels(stored, row.label_type, stated=stated, rules=rules)
+    except LabelError as error:
+        raise SampleRejectedError(Reason.BAD_LABELS, str(error)) from error
+    return SampleTexts(text, encode_labels(values), _name_labels(values, row.label_names))
 
 
 def find_sample_members(item: SourceItem, tar: Path) -> Members:
@@ -72,26 +91,31 @@ def _read_member(tar: Path, members: Members, suffix: str | None, missing: Reaso
 
 
 def _check_text(text: bytes) -> None:
-    """Reject text that is not UTF-8, which would stop training."""
+    """Reject text that is not UTF-8, which would stop training, or that says nothing."""
     try:
         text.decode()
     except UnicodeDecodeError as error:
         detail = f"the text is not UTF-8 (byte {error.start})"
         raise SampleRejectedError(Reason.BAD_RECORD, detail) from error
+    if len(text) <= LONGEST_MISSING_BYTES and is_missing(text.decode()):
+        raise SampleRejectedError(Reason.MISSING_REPORT, "the text says that nothing is given")
 
 
-def _name_labels(cls: bytes, names: list[str] | None) -> dict[str, float]:
-    if not cls or len(cls) % 4:
-        detail = f"the labels have {len(cls)} bytes; expected float32 values of four bytes each"
-        raise SampleRejectedError(Reason.MISSING_LABELS, detail)
-    values = [float(value) for value in np.frombuffer(cls, "<f4")]
+def _read_facts(tar: Path, members: Members, suffix: str | None) -> dict[str, Any]:
+    if suffix is None or suffix not in members:
+        return {}
+    content = _read_member(tar, members, suffix, Reason.BAD_RECORD)
+    try:
+        return parse_facts(content)
+    except ValueError as error:
+        raise SampleRejectedError(Reason.BAD_RECORD, f".{suffix}: {error}") from error
+
+
+def _name_labels(values: Values, names: list[str] | None) -> dict[str, float]:
     if names is None:
         names = [f"label_{index}" for index in range(len(values))]
     if len(names) != len(values):
         detail = f"{len(values)} labels, but {len(names)} names of labels"
-        raise SampleRejectedError(Reason.MISSING_LABELS, detail)
-    for index, value in enumerate(values):
-        if not math.isfinite(value):
-            detail = f"label {index} is not a finite number"
-            raise SampleRejectedError(Reason.MISSING_LABELS, detail)
-    return dict(zip(names, values, strict=True))
+        raise SampleRejectedError(Reason.BAD_LABELS, detail)
+    # What the shard stores: float32.
+    return dict(zip(names, values.astype(np.float32).astype(float).tolist(), strict=True))

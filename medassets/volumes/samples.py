@@ -212,6 +212,7 @@ def collect_facts(described: Mapping[str, Any]) -> dict[str, Any]:
         "patient": described["patient"],
         "source_sha256": described["source"]["sha256"],
         "source_bytes": described["source"]["bytes"],
+        "labels": described["labels"],
     }
 
 

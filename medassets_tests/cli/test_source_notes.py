@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from medassets.cli.source_notes import list_labels
 from medassets.testing.clip4mc import SyntheticVideos
 from medassets.testing.npz_tree import make_npz_tree
 from medassets_tests.npz_source import write_declaration
@@ -129,3 +130,10 @@ def test_an_empty_tree_of_arrays_is_told_what_helps(
         "  1 unreadable_source: make the file readable, or remove what is not a regular file"
     )
     assert lines[after + 1] == "    such as: npz/train_1_a_1.npz: not a regular file"
+
+
+def test_labels_are_listed_with_their_values() -> None:
+    lines = list_labels({"label_values": {"A": "0 x 2, 1 x 1", "B": "1 x 3"}})
+    assert lines[1:] == ["  A: 0 x 2, 1 x 1", "  B: 1 x 3"]
+    assert lines[0].startswith("labels: 2, ")
+    assert list_labels({"npz_trees": {}}) == []

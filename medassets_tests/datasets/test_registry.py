@@ -44,20 +44,21 @@ TARS: Fields = {"shards": "/data/a-{0..9}.tar", "splits": ["train"]}
 CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
     (VolumeDatasetSpec, "huggingface"): (
         {"repo_id": "org/name"},
-        f"{HUB} {HU} {PRESET} orientation",
+        f"{HUB} {HU} {PRESET} orientation labels",
     ),
     (VolumeDatasetSpec, "folder"): (
         {"folder": "/data"},
-        f"folder volumes_dir {HU} {PRESET} orientation delete_sources",
+        f"folder volumes_dir {HU} {PRESET} orientation delete_sources labels",
     ),
     (VolumeDatasetSpec, "npz"): (
         {**TREE, **NPZ_TABLES, "hu_rule": "none"},
-        f"folder volumes_dir array_key meta_file reports_file labels_file {HU} {PRESET} "
+        f"folder volumes_dir array_key meta_file reports_file labels_file labels {HU} {PRESET} "
         "delete_sources ignored_members",
     ),
     (VolumeDatasetSpec, "webdataset"): (
         {**TARS, "hu_rule": "none"},
-        f"folder shards fields array_key label_names {HU} {PRESET} delete_sources ignored_members",
+        f"folder shards fields array_key label_names labels {HU} {PRESET} delete_sources "
+        "ignored_members",
     ),
     (CTWindowDatasetSpec, "huggingface"): (
         {"repo_id": "org/name"},
@@ -91,7 +92,7 @@ VALUES: Fields = {
     "keep_raw": True, "staging_budget_gb": 5.0, "folder": "/other", "volumes_dir": "a/{split}",
     "array_key": "voxels", "meta_file": "meta.csv", "reports_file": "reports.csv",
     "labels_file": "labels.csv", "shards": "/other/*.tar", "fields": {"volume": "npy"},
-    "label_names": ["a"], "hu_rule": "table", "min_slices": 5, "min_plausible_share": 0.1,
+    "label_names": ["a"], "labels": {"values": [0, 1]}, "hu_rule": "table", "min_slices": 5, "min_plausible_share": 0.1,
     "max_plausible_share": 0.9, "preprocessing": "none", "target_spacing_mm": [1.0, 1.0, 1.0],
     "target_shape": [8, 8, 8], "orientation": "LPS", "max_rounding_error": 0.5,
     "ignored_members": ["a"], "delete_sources": True, "windows": ["lung"], "compression": "none",

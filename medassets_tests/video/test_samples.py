@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from medassets.samples import SourceItem, StagedFile
-from medassets.video.facts import VideoFacts
+from medassets.video.facts import PixelFacts, VideoFacts
 from medassets.video.requests import DecodedClip
 from medassets.video.samples import (
     MEMBER_SUFFIXES,
@@ -20,12 +20,13 @@ from medassets.video.samples import (
 from medassets.video.tokens import open_tokenizer
 
 FACTS = VideoFacts("h264", "yuv420p", 640, 360, 0, False, 60_000, 29.97, True)
+PIXELS = PixelFacts("bt709", True, "limited", False, "unspecified", "progressive", None, "area")
 STAGED = StagedFile(Path("/nowhere/a.mp4"), "file:a.mp4", None, 5, "ab" * 32)
 
 FIELDS = [
     "key", "vid", "split", "transcript", "begin_s", "end_s", "shape", "dtype", "axes", "color",
-    "timestamps_s", "times_from", "num_segment_frames", "size", "decoder", "resize", "tokenizer", "source",
-    "video", "fingerprint",
+    "timestamps_s", "times_from", "num_segment_frames", "size", "decoder", "resize", "pixels",
+    "tokenizer", "source", "video", "fingerprint",
 ]  # fmt: skip
 
 
@@ -45,7 +46,7 @@ def make_item(**changes: object) -> SourceItem:
 def make_clip(num_frames: int = 16) -> DecodedClip:
     frames = np.random.default_rng(0).integers(0, 256, (num_frames, 6, 8, 3), np.uint8)
     times = tuple(1.5 + i / 10 for i in range(num_frames))
-    return DecodedClip(frames, times, 75, 1500, 4000, FACTS, "cpu", "no CUDA device")
+    return DecodedClip(frames, times, 75, 1500, 4000, FACTS, PIXELS, "cpu", "no CUDA device")
 
 
 def encode(item: SourceItem, clip: DecodedClip) -> dict[str, bytes]:

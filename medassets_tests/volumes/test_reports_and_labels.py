@@ -23,7 +23,7 @@ def read(
             info = tarfile.TarInfo(f"a.{suffix}")
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-    row = {"text_member": "txt", "labels_member": "cls", "label_names": None}
+    row = {"text_member": "txt", "labels_member": "cls", "json_member": None}
     item = SourceItem("a", "train", "shard.tar/a", None, row)
     return read_member_texts(item, StagedFile(path, "file:shard.tar/a", None, 1, "0"))
 
@@ -48,4 +48,4 @@ def test_labels_that_are_no_numbers_are_refused(tmp_path: Path, value: float) ->
     cls = np.array([1, value, 0], "<f4").tobytes()
     with pytest.raises(SampleRejectedError, match="label 1 is not a finite number") as caught:
         read(tmp_path, cls=cls)
-    assert caught.value.reason == Reason.MISSING_LABELS
+    assert caught.value.reason == Reason.BAD_LABELS

@@ -10,7 +10,12 @@ from medassets.cli.console import Output
 from medassets.cli.formatting import count_words, format_bytes, format_seconds
 from medassets.cli.selection import check_shard_size
 from medassets.cli.session import Session
-from medassets.cli.source_notes import explain_empty, find_table_problems, list_reasons
+from medassets.cli.source_notes import (
+    explain_empty,
+    find_table_problems,
+    list_labels,
+    list_reasons,
+)
 from medassets.cli.upstream_notes import describe_left, describe_refresh
 from medassets.datasets.estimates import PlanEstimate, estimate_plan
 from medassets.datasets.refresh import CatalogDraft, draft_catalog
@@ -56,8 +61,11 @@ def command(
     _show(output, dataset, draft.source_uri, estimates, free)
     if peak is not None:
         _show_peak(output, peak)
-    for line in _describe_trees(workspace.kind.describe_catalog(draft.table)):
+    described = workspace.kind.describe_catalog(draft.table)
+    for line in (*_describe_trees(described), *list_labels(described)):
         output.say(line)
+    for doubt in described.get("label_doubts", ()):
+        output.warn(f"labels: {doubt}")
     if excluded := draft.plan.excluded_by_reason():
         output.say(f"excluded: {list_reasons(excluded)}")
     if draft.plan.num_held:
@@ -80,6 +88,8 @@ def command(
             "held": draft.plan.num_held,
             "excluded": excluded,
             "table_problems": problems.as_dict(),
+            "labels": described.get("label_values"),
+            "label_doubts": list(described.get("label_doubts", ())),
             "new_shards": draft.new_partitions,
             "free_bytes": free,
             "peak": {**vars(peak), "fits": peak.fits} if peak is not None else None,

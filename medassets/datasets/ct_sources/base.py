@@ -15,6 +15,7 @@ from medassets.sources.base import Source
 from medassets.sources.folder import FolderSource
 from medassets.specs import CTSourceSpec, CTWindowDatasetSpec
 from medassets.storage.buffers import BufferPool
+from medassets.volumes.catalog.label_summary import read_label_rules, read_summary
 from medassets.volumes.files.header import VolumeStream
 from medassets.volumes.reports_and_labels import SampleTexts, read_row_texts
 
@@ -154,7 +155,8 @@ class CTSource(ABC):
 
     def describe_catalog(self, table: pa.Table) -> Mapping[str, Any]:
         """Return what users should know of a catalog beyond its counts; may be empty."""
-        return {}
+        summary = read_summary(table)
+        return {} if summary is None else summary.describe()
 
     def find_unused(
         self, place: Path, items: Sequence[SourceItem], *, ignored: Collection[str]
@@ -228,6 +230,19 @@ def check_split_paths(spec: CTSourceSpec, fields: Collection[str]) -> None:
                 f"{getattr(spec, field)!r}; or declare one split, such as [train]"
             )
             raise SpecError(field=field, what=what)
+
+
+def check_table_labels(spec: CTSourceSpec) -> None:
+    """Check what a declaration says of labels in a table.
+
+    Raises:
+        SpecError: If it cannot be used, or is about members of a WebDataset.
+    """
+    read_label_rules(spec)
+    for name in ("member", "dtype"):
+        if name in spec.labels:
+            what = f"{name}: only samples of source webdataset have it; a table has columns"
+            raise SpecError(field="labels", what=what)
 
 
 def shorten_names(names: Sequence[str]) -> str:

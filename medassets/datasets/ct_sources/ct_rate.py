@@ -7,7 +7,12 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from medassets.datasets.ct_sources.base import CTSource, check_inside, require_fields
+from medassets.datasets.ct_sources.base import (
+    CTSource,
+    check_inside,
+    check_table_labels,
+    require_fields,
+)
 from medassets.errors import SpecError
 from medassets.samples import SourceItem
 from medassets.sources.base import Source
@@ -15,6 +20,11 @@ from medassets.sources.hub import HubSource
 from medassets.volumes.catalog.columns import drop_texts
 from medassets.volumes.catalog.ct_rate import read_rows
 from medassets.volumes.catalog.ct_rate_names import volumes_pattern
+from medassets.volumes.catalog.label_summary import (
+    merge_summaries,
+    read_label_rules,
+    with_summary,
+)
 from medassets.volumes.files.header import VolumeStream
 from medassets.volumes.files.nifti import open_nifti
 
@@ -23,6 +33,7 @@ class CTRateFolder(CTSource):
     """A folder in the layout of ibrahimhamamci/CT-RATE."""
 
     FIELDS = frozenset({"folder", "volumes_dir"})
+    TEXT_FIELDS = frozenset({"labels"})
     has_headers = True
     is_compressed = True
 
@@ -32,6 +43,7 @@ class CTRateFolder(CTSource):
         self._check_volumes_dir()
 
     def _check_volumes_dir(self) -> None:
+        check_table_labels(self.spec)
         pattern = volumes_pattern(self.spec)
         if "{split}" not in pattern:
             what = f"expected a path with '{{split}}' in it, got {self.spec.volumes_dir!r}"
@@ -42,14 +54,15 @@ class CTRateFolder(CTSource):
         self, files: Source, *, revision: str | None, previous: pa.Table | None = None
     ) -> pa.Table:
         """Return one row per line of the splits' metadata tables; see `volumes.catalog.ct_rate`."""
-        tables = [
-            read_rows(files, self.spec, split, revision, with_texts=self.with_texts)
+        tables = {
+            split: read_rows(files, self.spec, split, revision, with_texts=self.with_texts)
             for split in self.spec.splits
-        ]
-        table = pa.concat_tables(tables, promote_options="default")
-        if self.with_texts:
-            return table
-        return drop_texts(table).replace_schema_metadata(None)
+        }
+        table = pa.concat_tables(tables.values(), promote_options="default")
+        if not self.with_texts:
+            return drop_texts(table).replace_schema_metadata(None)
+        summary = merge_summaries(tables, read_label_rules(self.spec))
+        return with_summary(table, summary)
 
     def open_volume(self, item: SourceItem, path: Path) -> AbstractContextManager[VolumeStream]:
         """Open a NIfTI file."""

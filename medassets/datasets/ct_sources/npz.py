@@ -14,6 +14,7 @@ from medassets.datasets.ct_sources.base import (
     check_inside,
     check_place,
     check_split_paths,
+    check_table_labels,
     require_fields,
     shorten_names,
 )
@@ -31,11 +32,12 @@ class NpzTree(CTSource):
     """A tree of `.npz` files on this machine, one volume each."""
 
     FIELDS = frozenset({"folder", "volumes_dir", "array_key", "meta_file", "ignored_members"})
-    TEXT_FIELDS = frozenset({"reports_file", "labels_file"})
+    TEXT_FIELDS = frozenset({"reports_file", "labels_file", "labels"})
 
     def check(self) -> None:
         """Check folder, array and tables; several splits need paths of their own."""
         spec = self.spec
+        check_table_labels(spec)
         require_fields(spec, folder="source npz needs the path of the tree of .npz files")
         require_fields(spec, array_key="expected the name of an array, such as data")
         tables = tuple(name for name in _TABLES if name in self.used_fields)
@@ -61,8 +63,8 @@ class NpzTree(CTSource):
         return {"array": [self.spec.source, self.spec.array_key]}
 
     def describe_catalog(self, table: pa.Table) -> Mapping[str, Any]:
-        """Return which depth of each split's tree is in use."""
-        return {"npz_trees": read_trees(table)}
+        """Return which depth of each split's tree is in use, and the labels."""
+        return {"npz_trees": read_trees(table), **super().describe_catalog(table)}
 
     def find_unused(
         self, place: Path, items: Sequence[SourceItem], *, ignored: Collection[str]

@@ -20,6 +20,7 @@ from medassets.sources.base import Source
 from medassets.sources.webdataset import WebDatasetSource
 from medassets.tars.index import index_tar, split_sample_path
 from medassets.volumes.catalog.columns import VolumeRow
+from medassets.volumes.catalog.label_summary import read_label_rules
 from medassets.volumes.catalog.webdataset_rows import read_webdataset_rows
 from medassets.volumes.files.array_files import open_npy_array, open_npz_array, open_raw_array
 from medassets.volumes.files.header import VolumeStream
@@ -36,7 +37,7 @@ class WebDatasetTars(CTSource):
     """Samples of tar files on this machine, each with a volume and a json."""
 
     FIELDS = frozenset({"folder", "shards", "fields", "array_key", "ignored_members"})
-    TEXT_FIELDS = frozenset({"label_names"})
+    TEXT_FIELDS = frozenset({"label_names", "labels"})
 
     @property
     def folder(self) -> Path:
@@ -54,6 +55,7 @@ class WebDatasetTars(CTSource):
         require_fields(self.spec, shards=what)
         check_place(self.spec, "shards")
         check_split_paths(self.spec, ("shards",))
+        read_label_rules(self.spec)
 
     def open_files(self) -> WebDatasetSource:
         """Return the tree in which each sample has a path of its own."""
@@ -102,7 +104,7 @@ class WebDatasetTars(CTSource):
 
     def read_texts(self, item: SourceItem, staged: StagedFile) -> SampleTexts:
         """Return report and labels as the sample contains them."""
-        return read_member_texts(item, staged)
+        return read_member_texts(item, staged, read_label_rules(self.spec))
 
     def fingerprint_facts(self) -> dict[str, Any]:
         """Return which array of an `.npz` is the volume."""

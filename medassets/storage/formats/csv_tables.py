@@ -7,15 +7,20 @@ import re
 from dataclasses import dataclass, field
 
 from medassets.errors import CatalogError
+from medassets.storage.formats.missing import is_missing
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 # Beyond it, float64 cannot represent every integer.
 _LARGEST_INTEGER = 2**53
-_MISSING = frozenset({"", "nan", "none", "null"})
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+_LONGEST_CELL = 1 << 24
+_DELIMITERS = ",;\t|"
 
 
 def parse_csv(content: bytes, path: str) -> "CsvTable":
     """Parse a whole CSV file.
+
+    Its delimiter is a comma, or where the header has none a semicolon, a tab or a bar.
 
     Args:
         content: The file; UTF-8, with or without byte order mark, any line ends.
@@ -25,7 +30,11 @@ def parse_csv(content: bytes, path: str) -> "CsvTable":
         CatalogError: If the bytes are not UTF-8, a quote is not closed, a column name occurs twice,
             a row has more or fewer cells than the header, or there is no header.
     """
-    reader = csv.reader(io.StringIO(_decode(content, path), newline=""), strict=True)
+    text = _decode(content, path)
+    # Python refuses cells over 131,072 characters; reports may be longer.
+    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
+    delimiter = _find_delimiter(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[list[str]] = []
     row_numbers: list[int] = []
     try:
@@ -40,19 +49,22 @@ def parse_csv(content: bytes, path: str) -> "CsvTable":
             row_numbers.append(row_number)
     except csv.Error as error:
         row_number = row_numbers[-1] + 1 if row_numbers else 1
-        msg = f"{path}, row {row_number} or after (line {reader.line_num}): {error}"
+        what = str(error)
+        if "field limit" in what:
+            what = f"a cell has over {_LONGEST_CELL:,} characters; is a quote not closed?"
+        msg = f"{path}, row {row_number} or after (line {reader.line_num}): {what}"
         raise CatalogError(msg) from error
     return CsvTable(path=path, columns=columns, rows=rows, row_numbers=row_numbers)
 
 
 def parse_number(text: str) -> float | None:
-    """Parse a finite number; None for an empty cell or NaN.
+    """Parse a finite number; None where nothing is given, see `clean_text`.
 
     Raises:
         ValueError: If the text is not a finite number.
     """
     stripped = text.strip()
-    if stripped.lower() in _MISSING:
+    if is_missing(stripped):
         return None
     if not _NUMBER.fullmatch(stripped) or not math.isfinite(value := float(stripped)):
         msg = f"not a finite number: {text!r}"
@@ -67,6 +79,15 @@ def _decode(content: bytes, path: str) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         msg = f"{path}, line {line}: byte {error.start} is not UTF-8 ({error.reason})"
         raise CatalogError(msg) from error
+
+
+def _find_delimiter(text: str) -> str:
+    """Return the delimiter that the header has; the most frequent one where it has no comma."""
+    header = re.sub(r'"[^"]*"', "", text[: text.find("\n")] if "\n" in text else text)
+    if "," in header:
+        return ","
+    counts = {mark: header.count(mark) for mark in _DELIMITERS}
+    return max(counts, key=lambda mark: counts[mark]) if any(counts.values()) else ","
 
 
 def _check_columns(columns: tuple[str, ...], path: str) -> None:
@@ -125,7 +146,7 @@ class CsvTable:
         return [row[index].strip() for row in self.rows]
 
     def numbers(self, name: str) -> list[float | None]:
-        """Return one column as finite numbers; None for an empty cell or NaN.
+        """Return one column as finite numbers; None where nothing is given.
 
         Raises:
             CatalogError: If the column is missing or a cell is not a number.
@@ -163,6 +184,8 @@ class CsvTable:
         """
         text = self.rows[index][self.columns.index(name)]
         shown = text if len(text) <= 80 else f"{text[:80]}…"
+        if expected == "a number" and _DECIMAL_COMMA.fullmatch(text.strip()):
+            expected = "a number with a decimal point, not a comma"
         return CatalogError(
             f"{self.path}, row {self.row_numbers[index]}, column {name}: "
             f"expected {expected}, got {shown!r}"

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.storage.formats.json_records import UnreadableRecord, iter_json_records
+from medassets.storage.formats.missing import is_missing
 from medassets.video.catalog.columns import RECORD_SCHEMA
 
 _ROWS_AT_A_TIME = 16_384
@@ -143,7 +144,7 @@ def _read_text(record: Mapping[str, Any], names: tuple[str, ...]) -> str:
         raise SampleRejectedError(
             Reason.BAD_RECORD, f"expected {name} to be a string, got {_show(text)}"
         )
-    if not text or text.isspace():
+    if text is None or is_missing(text):
         reason = Reason.BAD_RECORD if name == "clip_path" else Reason.EMPTY_TEXT
         raise SampleRejectedError(reason, f"{name} is empty")
     if not text.isascii():

@@ -3,10 +3,11 @@
 from typing import Any, cast
 
 from av.filter import Graph
-from av.filter.context import FilterContext
 from av.video.frame import VideoFrame
 
+from medassets.video.files.cropping import Crop
 from medassets.video.files.orientation import UPRIGHT, Orientation, read_orientation
+from medassets.video.files.picture_filter import build_graph, plan_steps
 
 _FLAGS = "bicubic+accurate_rnd+full_chroma_int+bitexact"
 """swscale's arithmetic without the shortcuts that differ between processors."""
@@ -21,22 +22,27 @@ class FrameFilter:
         orientation: Orientation of the last frame.
     """
 
-    def __init__(self, *, height: int) -> None:
+    def __init__(self, *, height: int, crop: Crop | None = None) -> None:
         """Begin a clip.
 
         Args:
+            crop: What the container cuts away.
             height: Height in pixels, rounded to an even number; 0 keeps the source's. The width
                 is proportional and even, too, as yuv420p requires.
         """
-        self._height = height
+        self._height, self._crop = height, crop
         self._size: tuple[int, int] | None = None
         self._look: tuple[Any, ...] = ()
         self.orientation = UPRIGHT
         self._graph = Graph()
 
     def apply(self, frame: VideoFrame) -> VideoFrame:
-        """Return an upright frame in yuv420p; its range and colour matrix are the source's."""
+        """Return an upright frame in yuv420p; its range and colour matrix are the source's.
+
+        Of an interlaced frame, the upper field is scaled to the full height.
+        """
         look = (frame.width, frame.height, frame.format.name, frame.color_range, frame.colorspace)
+        look = (*look, frame.interlaced_frame)
         orientation = read_orientation(frame)
         if (look, orientation) != (self._look, self.orientation):
             self._look, self.orientation = look, orientation
@@ -46,30 +52,19 @@ class FrameFilter:
 
     def _build(self, frame: VideoFrame) -> Graph:
         """Build the filter graph for frames like this one; a video may change its format."""
-        graph = Graph()
-        graph.threads = 1
-        source = graph.add(
-            "buffer",
-            video_size=f"{frame.width}x{frame.height}",
-            pix_fmt=frame.format.name,
-            time_base="1/1000",
-            colorspace=str(int(frame.colorspace)),
-            range=str(int(frame.color_range)),
-        )
-        width, height = self._fix_size(frame)
+        sides = self._crop.sides(frame.width, frame.height) if self._crop else None
+        sides = sides or (frame.width, frame.height)
+        width, height = self._fix_size(sides)
         steps = [
-            *self._crop(frame),
+            *plan_steps(frame, self._crop),
+            *(() if frame.interlaced_frame else self._crop_odd(sides)),
             *_turn(self.orientation),
             f"scale={width}:{height}:flags={_FLAGS}",
         ]
-        nodes = [source, *(_add(graph, step) for step in [*steps, "format=yuv420p"])]
-        graph.link_nodes(*nodes, graph.add("buffersink"))
-        graph.configure()
-        return graph
+        return build_graph(frame, [*steps, "format=yuv420p"])
 
-    def _fix_size(self, frame: VideoFrame) -> tuple[int, int]:
+    def _fix_size(self, sides: tuple[int, int]) -> tuple[int, int]:
         if self._size is None:
-            sides = (frame.width, frame.height)
             width, height = sides[::-1] if self.orientation.swaps_sides else sides
             wanted = _even(self._height or height)
             self._size = (_even(round(width * wanted / height)), wanted)
@@ -77,16 +72,12 @@ class FrameFilter:
                 self._size = (_even(width), wanted)
         return self._size
 
-    def _crop(self, frame: VideoFrame) -> tuple[str, ...]:
+    def _crop_odd(self, sides: tuple[int, int]) -> tuple[str, ...]:
         """Crop the last line of an odd side rather than resample all lines."""
-        if self._height or not (frame.width % 2 or frame.height % 2):
+        width, height = sides
+        if self._height or not (width % 2 or height % 2):
             return ()
-        return (f"crop={_even(frame.width)}:{_even(frame.height)}:0:0",)
-
-
-def _add(graph: Graph, step: str) -> FilterContext:
-    name, _, args = step.partition("=")
-    return graph.add(name, args or None)
+        return (f"crop={_even(width)}:{_even(height)}:0:0",)
 
 
 def _turn(orientation: Orientation) -> tuple[str, ...]:

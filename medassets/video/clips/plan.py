@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from medassets.video.timeline import SpanRules
+
 MUXING = {"fflags": "bitexact", "movflags": "+faststart"}
 """Without creation time and library version; playback can begin during a download."""
 
@@ -24,6 +26,7 @@ class ClipEncoding:
         height: Height in pixels for `reencode`; 0 keeps the source's.
         fps: Frames per second for `reencode`; 0 keeps the source's timestamps.
         audio: Keep the audio.
+        end_tolerance_ms: A segment that ends after its video by more than this is rejected.
     """
 
     mode: Literal["reencode", "copy"] = "reencode"
@@ -33,6 +36,12 @@ class ClipEncoding:
     height: int = 0
     fps: float = 0.0
     audio: bool = False
+    end_tolerance_ms: int = 500
+
+    @property
+    def rules(self) -> SpanRules:
+        """When a segment is rejected."""
+        return SpanRules(end_tolerance_ms=self.end_tolerance_ms)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,9 @@ def reencode(
     for counts in (True, False):
         with suppress(UnplannedError), ExitStack() as stack:
             reader = stack.enter_context(VideoReader(video))
-            shown = ShownFrames(reader, segment, counts=counts, on_progress=on_progress)
+            shown = ShownFrames(
+                reader, segment, encoding.rules, counts=counts, on_progress=on_progress
+            )
             audio: AudioReader | None = None
             if encoding.audio:
                 zero_s = reader.clock.origin_s + Fraction(segment.begin_ms, 1000)
@@ -94,7 +96,7 @@ class _ClipWriter:
     ) -> None:
         self._output, self._reader, self._encoding = output, reader, encoding
         self._ruler = make_ruler(reader.clock)
-        self._filter = FrameFilter(height=encoding.height)
+        self._filter = FrameFilter(height=encoding.height, crop=reader.crop)
         self._durations: dict[int, int] = {}
         self._picture = _add_picture(output, encoding)
         self._audio: AudioEncoder | None = None

@@ -14,18 +14,15 @@ from medassets.video.frames.two_pass import decode_learned, learn_frames
 from medassets.video.requests import Progress
 from medassets.video.timeline import Clock, Segment, Span, SpanRules, plan_span
 
-# The catalog decides whether a clip may end after its video; here it is cut at the video's end.
-CLIP_RULES = SpanRules(min_frames=1, end_tolerance_ms=2**53)
-
 
 @dataclass(frozen=True)
 class Ruler:
-    """Integer ticks since the container's start in which milliseconds and timestamps are exact.
+    """Integer ticks since the video's start in which milliseconds and timestamps are exact.
 
     Attributes:
         ticks_per_s: Ticks of a second.
         step: Ticks of one unit of the stream's time base.
-        origin: The container's start, in ticks.
+        origin: The video's start, in ticks.
     """
 
     ticks_per_s: int
@@ -84,13 +81,20 @@ class ShownFrames:
     """
 
     def __init__(
-        self, reader: VideoReader, segment: Segment, *, counts: bool, on_progress: Progress
+        self,
+        reader: VideoReader,
+        segment: Segment,
+        rules: SpanRules,
+        *,
+        counts: bool,
+        on_progress: Progress,
     ) -> None:
         """Find the frames.
 
         Args:
             reader: The open video.
             segment: The segment.
+            rules: When to reject it.
             counts: Take the frames from the packets where the file allows it; otherwise everything
                 is decoded twice, first to learn the timestamps.
             on_progress: Called often.
@@ -108,7 +112,7 @@ class ShownFrames:
         if self._packets is None:
             self._learned = learn_frames(reader, *bounds, on_progress=on_progress)
         self._timeline = self._learned.timeline if self._packets is None else self._packets.timeline
-        self.span: Span = plan_span(self._timeline, segment, clock=reader.clock, rules=CLIP_RULES)
+        self.span: Span = plan_span(self._timeline, segment, clock=reader.clock, rules=rules)
 
     def decode(self) -> Generator[Shown, None, None]:
         """Yield the frames in order.

@@ -21,11 +21,11 @@ from medassets.errors import Reason, SampleRejectedError
 from medassets.video.clips.audio import AudioReader
 from medassets.video.clips.edit_list import show_only
 from medassets.video.clips.plan import MUXING, ClipEncoding, ClipPlan, choose_rate_hz
-from medassets.video.clips.shown_frames import CLIP_RULES, Ruler, make_ruler, reach
+from medassets.video.clips.shown_frames import Ruler, make_ruler, reach
 from medassets.video.files.reader import VideoReader
 from medassets.video.frames.packet_plan import PacketRange, plan_decoding, read_packets
 from medassets.video.requests import Progress
-from medassets.video.timeline import Segment, Span, plan_span
+from medassets.video.timeline import Segment, Span, SpanRules, plan_span
 
 # Codecs that players and FFmpeg read in mp4, and whose packets are one frame each.
 _VIDEO_CODECS = frozenset({"av1", "h264", "hevc", "vp9"})
@@ -35,7 +35,7 @@ _AUDIO_CODECS = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"})
 _LONGEST_HIDDEN = 2**30
 
 _NO_TIMES = "packets of this container and codec do not state when frames are displayed"
-_HIDDEN = "an edit list hides frames within it"
+_HIDDEN = "some frames within it are not displayed"
 _TWINS = "two frames with the same timestamp"
 
 
@@ -82,7 +82,7 @@ def copy_streams(
     """
     with ExitStack() as stack:
         reader = stack.enter_context(VideoReader(video))
-        cut = _plan_cut(reader, segment, on_progress)
+        cut = _plan_cut(reader, segment, encoding.rules, on_progress)
         audio: AudioReader | None = None
         if encoding.audio:
             zero_s = reader.clock.origin_s + Fraction(segment.begin_ms, 1000)
@@ -97,7 +97,9 @@ def copy_streams(
         return plan
 
 
-def _plan_cut(reader: VideoReader, segment: Segment, on_progress: Progress) -> _Cut:
+def _plan_cut(
+    reader: VideoReader, segment: Segment, rules: SpanRules, on_progress: Progress
+) -> _Cut:
     if reader.codec not in _VIDEO_CODECS:
         raise _reject_codec(reader.codec, remedy="declare clips: reencode")
     if not reader.can_count_packets:
@@ -106,7 +108,7 @@ def _plan_cut(reader: VideoReader, segment: Segment, on_progress: Progress) -> _
     packets = read_packets(reader, *bounds, on_progress=on_progress)
     if packets.doubt:
         raise _reject_times(packets.doubt)
-    span = plan_span(packets.timeline, segment, clock=reader.clock, rules=CLIP_RULES)
+    span = plan_span(packets.timeline, segment, clock=reader.clock, rules=rules)
     chosen = _choose_packets(packets, span)
     key_pts = int(packets.pts[chosen.argmax()])
     first_pts = int(packets.timeline.pts[span.first])

@@ -34,7 +34,7 @@ def write_clip(
 
     Raises:
         SampleRejectedError: MISSING_SOURCE; NO_VIDEO_STREAM; TOO_SHORT if the segment is empty;
-            END_BEYOND_DURATION if the video ends before it begins; DECODE_FAILED if it cannot be
+            END_BEYOND_DURATION if the video ends before it by more than the tolerance; DECODE_FAILED if it cannot be
             read, encoded or copied.
         SpecError: If the encoder is not available.
         DiskSpaceError: If the disk is full.

@@ -7,6 +7,7 @@ import av
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.error import FileNotFoundError as MissingFileError
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
@@ -21,6 +22,8 @@ _FORMATS = (
 )
 _OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
 _US_PER_S = 1_000_000
+# Samples of a frame of MP3, the longest lead-in of common encoders; AAC has 1024, Opus 312.
+_SOUND_FRAME = 1152
 
 
 def open_container(path: Path) -> InputContainer:
@@ -60,14 +63,60 @@ def pick_stream(container: InputContainer) -> VideoStream:
     raise SampleRejectedError(Reason.NO_VIDEO_STREAM, msg)
 
 
-def make_clock(container: InputContainer, stream: VideoStream) -> Clock:
-    """Return the clock of a stream; 0 is the container's start time."""
-    start_us = container.start_time or 0
-    origin_s = Fraction(start_us, _US_PER_S)
+def make_clock(container: InputContainer, stream: VideoStream, first: Packet | None) -> Clock:
+    """Return the clock of a stream.
+
+    0 is the container's start, or the first picture if that is less than a frame later, of picture
+    or of sound: encoders of sound need a lead-in, which some containers hide and others show, so
+    that the picture of the same film begins at 0 in mp4, at 7 ms in mkv and at 21 ms in a
+    transport stream.
+
+    Args:
+        container: The open file.
+        stream: Its video stream.
+        first: The first packet of the stream.
+    """
+    base, origin_s = Fraction(stream.time_base or 1), _find_start_s(container, stream)
+    picture_s = _find_picture_s(container, stream, first)
+    if picture_s is not None and _is_lead(container, stream, picture_s - origin_s):
+        origin_s = picture_s
+    return Clock(base, origin_s)
+
+
+def _find_start_s(container: InputContainer, stream: VideoStream) -> Fraction:
+    """Return the container's start time."""
+    origin_s = Fraction(container.start_time or 0, _US_PER_S)
     for one in (stream, *container.streams):
         if one.start_time is not None and one.time_base:
             start_s = one.start_time * one.time_base
             # The container's start is the earliest stream's, rounded to microseconds.
             if abs(start_s - origin_s) * _US_PER_S < 1:
-                return Clock(Fraction(stream.time_base or 1), start_s)
-    return Clock(Fraction(stream.time_base or 1), origin_s)
+                return start_s
+    return origin_s
+
+
+def _find_picture_s(
+    container: InputContainer, stream: VideoStream, first: Packet | None
+) -> Fraction | None:
+    """Return when the first picture is displayed, None if unknown."""
+    start = stream.start_time
+    if _is_avi(container) and first is not None:
+        # AVI stores decoding times, of which the stream's start is the first.
+        start = first.pts
+    return None if start is None or not stream.time_base else start * stream.time_base
+
+
+def _is_lead(container: InputContainer, stream: VideoStream, lead_s: Fraction) -> bool:
+    """Whether a picture that begins so much later than its container is at 0 all the same."""
+    rate = stream.guessed_rate or stream.average_rate
+    frame_s = 1 / Fraction(rate) if rate else Fraction(0)
+    if _is_avi(container):
+        # FFmpeg displays MPEG-4 with B-frames exactly one frame late.
+        return 0 < lead_s <= frame_s
+    rates_hz = [s.codec_context.sample_rate for s in container.streams.audio if s.codec_context]
+    sound_s = max((Fraction(_SOUND_FRAME, hz) for hz in rates_hz if hz), default=Fraction(0))
+    return 0 < lead_s < frame_s or 0 < lead_s <= sound_s
+
+
+def _is_avi(container: InputContainer) -> bool:
+    return "avi" in container.format.name.split(",")

@@ -1,17 +1,16 @@
 """Read a picture's role from its packet where the container does not state it, or states it wrongly."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-_START_CODE = b"\x00\x00\x01"
+from medassets.video.files.hidden_pictures import is_hevc_shown, is_vp9_shown
+from medassets.video.files.nal_units import find_units, read_bits, read_golomb
+
 _H264_SLICES, _H264_IDR = (1, 5), 5
 _H264_SETTINGS = frozenset({7, 8, 13, 15})
 _H264_INTRA_SLICES = frozenset({2, 4, 7, 9})
 _HEVC_LAST_SLICE, _HEVC_ENTRIES = 31, range(16, 24)
 _HEVC_LAST_PLAIN = 14
 _HEVC_SETTINGS = frozenset({32, 33, 34})
-# The fields needed are in the first bytes of a slice header.
-_MOST_HEADER_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -22,11 +21,13 @@ class Picture:
         is_entry: It does not depend on other pictures, nor do later pictures depend on earlier ones.
         is_disposable: No other picture of its layer or a lower one depends on it.
         layer: Temporal layer; pictures of a higher layer may depend on a disposable one.
+        is_shown: It is displayed; others depend on a picture that is not.
     """
 
     is_entry: bool
     is_disposable: bool = False
     layer: int = 0
+    is_shown: bool = True
 
 
 _PLAIN, _KEY = Picture(is_entry=False), Picture(is_entry=True)
@@ -37,7 +38,7 @@ def read_picture(data: memoryview, *, codec: str, extradata: bytes | None, is_ke
 
     H.264 streams may refresh pictures part by part (intra refresh). Containers mark the start of a
     refresh as a key frame, but a decoder that starts there silently returns corrupt pictures. MP4
-    files do not mark disposable pictures.
+    files do not mark disposable pictures, and no container marks those that are only decoded.
 
     Args:
         data: The packet.
@@ -52,12 +53,14 @@ def read_picture(data: memoryview, *, codec: str, extradata: bytes | None, is_ke
         return _read_h264(data, extradata or b"", is_key=is_key)
     if codec == "hevc":
         return _read_hevc(data, extradata or b"", is_key=is_key)
+    if codec == "vp9":
+        return Picture(is_entry=is_key, is_shown=is_vp9_shown(data))
     return _KEY if is_key else _PLAIN
 
 
 def _read_h264(data: memoryview, extradata: bytes, *, is_key: bool) -> Picture:
     has_settings = False
-    for start in _find_units(data, extradata, at=4):
+    for start in find_units(data, extradata, at=4):
         kind = data[start] & 0x1F
         if kind in _H264_SLICES:
             if is_key:
@@ -70,41 +73,17 @@ def _read_h264(data: memoryview, extradata: bytes, *, is_key: bool) -> Picture:
 
 def _read_hevc(data: memoryview, extradata: bytes, *, is_key: bool) -> Picture:
     has_settings = False
-    for start in _find_units(data, extradata, at=21):
+    for start in find_units(data, extradata, at=21):
         kind, layer = data[start] >> 1 & 0x3F, (data[start + 1] & 7) - 1
         if kind <= _HEVC_LAST_SLICE:
             is_plain = layer >= 0 and kind <= _HEVC_LAST_PLAIN and not has_settings
-            return Picture(is_key and kind in _HEVC_ENTRIES, is_plain and kind % 2 == 0, layer)
+            is_disposable = is_plain and kind % 2 == 0
+            is_shown = is_hevc_shown(data[start:], kind, extradata)
+            return Picture(is_key and kind in _HEVC_ENTRIES, is_disposable, layer, is_shown)
         has_settings |= kind in _HEVC_SETTINGS
     return _PLAIN
 
 
-def _find_units(data: memoryview, extradata: bytes, *, at: int) -> Iterator[int]:
-    """Yield the start of each NAL unit of at least two bytes."""
-    end = len(data) - 1
-    if extradata[:1] != b"\x01" or len(extradata) <= at:
-        whole = bytes(data)
-        start = whole.find(_START_CODE) + len(_START_CODE)
-        while len(_START_CODE) <= start < end:
-            yield start
-            start = whole.find(_START_CODE, start) + len(_START_CODE)
-        return
-    num_bytes, start = (extradata[at] & 3) + 1, 0
-    while start + num_bytes < end:
-        size = int.from_bytes(data[start : start + num_bytes])
-        yield start + num_bytes
-        start += num_bytes + size
-
-
 def _read_slice_type(unit: memoryview) -> int:
-    header = bytes(unit[1:_MOST_HEADER_BYTES]).replace(b"\x00\x00\x03", b"\x00\x00")
-    bits = "".join(f"{byte:08b}" for byte in header)
-    _, bits = _read_golomb(bits)
-    return _read_golomb(bits)[0]
-
-
-def _read_golomb(bits: str) -> tuple[int, str]:
-    """Read one ue(v); return its value and the remaining bits."""
-    zeros = len(bits) - len(bits.lstrip("0"))
-    stop = 2 * zeros + 1
-    return int(bits[zeros:stop] or "0", 2) - 1, bits[stop:]
+    _, bits = read_golomb(read_bits(unit[1:]))
+    return read_golomb(bits)[0]

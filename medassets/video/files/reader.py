@@ -21,6 +21,7 @@ from medassets.errors import (
 from medassets.video.facts import VideoFacts
 from medassets.video.files.containers import make_clock, open_container, pick_stream
 from medassets.video.files.continuity import Continuity, ElementContinuity, TransportContinuity
+from medassets.video.files.cropping import Crop, read_crop
 from medassets.video.files.decoders import make_decoder
 from medassets.video.files.elements import AviFile, MatroskaFile
 from medassets.video.files.orientation import Orientation, read_orientation
@@ -64,7 +65,6 @@ class VideoReader:
         self._has_decoded = False
         self._is_in_order: bool | None = None
         self._open()
-        self.clock = make_clock(self._container, self._stream)
         self._extradata = self._stream.codec_context.extradata
 
     def __enter__(self) -> "VideoReader":
@@ -90,15 +90,17 @@ class VideoReader:
         self._container = open_container(self._path)
         try:
             self._stream = pick_stream(self._container)
-            self._first, self._unread = self._read_first()
+            first, self._unread = self._read_first()
+            self._first = _identify(first)
+            self.clock = make_clock(self._container, self._stream, first)
             self._is_fresh = True
             self.context = make_decoder(self._stream, device=self.device)
         except BaseException:
             self.close()
             raise
 
-    def _read_first(self) -> tuple[tuple[int | None, ...], Iterator[Packet]]:
-        """Return what identifies the first packet, and all packets."""
+    def _read_first(self) -> tuple[Packet | None, Iterator[Packet]]:
+        """Return the first packet, and all packets."""
         for stream in self._container.streams:
             if stream.index != self._stream.index:
                 stream.discard = Discard.all
@@ -112,7 +114,7 @@ class VideoReader:
         if packet is not None and not self.follows(packet):
             msg = "the beginning of the file is damaged, so its timestamps cannot be determined"
             raise SampleRejectedError(Reason.DECODE_FAILED, msg)
-        return _identify(packet), chain([] if packet is None else [packet], packets)
+        return packet, chain([] if packet is None else [packet], packets)
 
     @property
     def stream(self) -> VideoStream:
@@ -138,6 +140,15 @@ class VideoReader:
     def has_presentation_times(self) -> bool:
         """Whether `pts` is the display time of a frame; otherwise it is its decoding time."""
         return not ("avi" in self._formats and self.codec in _REORDERED_CODECS)
+
+    @property
+    def reports_loss(self) -> bool:
+        """Whether a packet without an error and without a frame lost none: it shows nothing.
+
+        The decoder of H.264 returns no frame for some damaged packets, and no error; that of AV1
+        does for a packet of zeros.
+        """
+        return self.codec in ("hevc", "vp9")
 
     def can_seek(self, on_progress: Progress) -> bool:
         """Whether frames and timestamps are the same after seeking as without.
@@ -186,6 +197,11 @@ class VideoReader:
             return ElementContinuity(file, recovers=False)
         return TransportContinuity(self._path) if self._is_transport else Continuity()
 
+    @cached_property
+    def crop(self) -> Crop | None:
+        """What the container cuts away of the pictures."""
+        return read_crop(self._path, self._container, self._stream)
+
     @property
     def _is_transport(self) -> bool:
         return "mpegts" in self._formats
@@ -225,7 +241,7 @@ class VideoReader:
             for packet in self.iter_packets_at(None):
                 try:
                     # Do not wait for more packets; but later pictures depend on a hidden one.
-                    frames = self.decode(packet) or ([] if packet.is_discard else self.drain())
+                    frames = self.decode(packet) or (self.drain() if self.shows(packet) else [])
                 except DamagedPacketError as error:
                     detail = f"no frame can be decoded: {error}"
                     continue
@@ -269,6 +285,8 @@ class VideoReader:
     def _make_facts(self, frame: VideoFrame) -> VideoFacts:
         orientation, container = read_orientation(frame), self._container
         sides = (frame.width, frame.height)
+        if self.crop is not None:
+            sides = self.crop.sides(*sides)
         width, height = sides[::-1] if orientation.swaps_sides else sides
         rate, duration_us = self._stream.average_rate, container.duration
         return VideoFacts(
@@ -303,6 +321,10 @@ class VideoReader:
             extradata=self._extradata,
             is_key=packet.is_keyframe,
         )
+
+    def shows(self, packet: Packet) -> bool:
+        """Whether a packet's picture is displayed, neither hidden by an edit list nor by itself."""
+        return not packet.is_discard and self.read_picture(packet).is_shown
 
     def starts_file(self, packet: Packet) -> bool:
         """Whether a packet is the first of the stream in its file."""

@@ -9,9 +9,9 @@ import numpy as np
 
 from medassets.arrays import FrameBatchArray
 from medassets.errors import Reason, SampleRejectedError, UnplannedError
-from medassets.video.facts import VideoFacts
+from medassets.video.facts import PixelFacts, VideoFacts, join_pixels
 from medassets.video.files.orientation import PictureArray
-from medassets.video.frames.conversion import RESIZE, FrameConverter
+from medassets.video.frames.conversion import RESIZE, FrameConverter, describe_pixels
 from medassets.video.requests import DecodedClip, FrameRequest, Progress
 from medassets.video.timeline import (
     Segment,
@@ -210,7 +210,8 @@ class _Assembly:
         request: FrameRequest,
     ) -> None:
         self._reader, self._timeline, self._request = reader, timeline, request
-        self._converter = FrameConverter(request.height, request.width)
+        self._converter = FrameConverter(request.height, request.width, crop=reader.crop)
+        self._pixels: dict[int, dict[PixelFacts, None]] = {}
         self._spans: dict[int, Span] = {}
         self._chosen: dict[int, list[int]] = {}
         self._arrays: dict[int, FrameBatchArray] = {}
@@ -251,6 +252,8 @@ class _Assembly:
                 yield index, SampleRejectedError(picture.reason, picture.detail)
                 continue
             self._array(index)[place] = picture
+            if frame is not None:
+                self._pixels.setdefault(index, {})[describe_pixels(frame, self._reader.crop)] = None
             self._num_missing[index] -= 1
             if not self._num_missing[index]:
                 del self._num_missing[index]
@@ -284,6 +287,7 @@ class _Assembly:
             begin_ms=span.begin_ms,
             end_ms=span.end_ms,
             facts=self._reader.facts,
+            pixels=join_pixels(self._pixels.pop(index)),
             device=self._reader.device,
             fallback=None,
         )

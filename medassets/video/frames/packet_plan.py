@@ -26,7 +26,7 @@ class PacketRange:
         anchor: Where reading began: a tick to seek to, None for the first packet of the file.
         pts: Presentation times in ticks, int64, shape (n,).
         keys: Whether decoding can begin here, bool, shape (n,).
-        hidden: Whether an edit list hides the frame, bool, shape (n,).
+        hidden: Whether its frame is not displayed, by an edit list or by itself, bool, shape (n,).
         disposable: Whether no other picture depends on it, bool, shape (n,).
         start: Index of the packet that decoding of this one begins with, int64, shape (n,).
         timeline: Displayed frames.
@@ -94,7 +94,7 @@ class _Columns:
         self.pts.append(FIRST_TICK if packet.pts is None else packet.pts)
         self.durations.append(packet.duration or 0)
         self.keys.append(picture.is_entry)
-        self.hidden.append(packet.is_discard)
+        self.hidden.append(packet.is_discard or not picture.is_shown)
         self.disposable.append(picture.is_disposable)
         self.layers.append(picture.layer)
 
@@ -123,9 +123,12 @@ def read_packets(
 
 
 def _covers(columns: _Columns, first_tick: int) -> bool:
-    return columns.starts_file or bool(
-        columns.pts and columns.keys[0] and columns.pts[0] <= first_tick
-    )
+    """Whether the frame on screen at a tick is among those that can be decoded."""
+    if columns.starts_file or not columns.pts or not columns.keys[0]:
+        return columns.starts_file
+    # The key frame itself may not be displayed.
+    shown = zip(columns.pts, columns.hidden, strict=True)
+    return any(columns.pts[0] <= pts <= first_tick for pts, hidden in shown if not hidden)
 
 
 def _read(

@@ -129,6 +129,9 @@ class PlannedDecoding:
             for pts, index in self._awaited.items()
             if pts >= self._key_pts and (shown is None or pts < shown)
         ]
+        if lost and self._reader.reports_loss and not self._damages:
+            msg = "packets without a frame and without an error"
+            raise UnplannedError(msg)
         if self._key_index in lost:
             msg = "decoding cannot begin at the key frame of the packets"
             raise UnplannedError(msg)

@@ -68,7 +68,7 @@ def _learn(
 
     def look(packet: Packet) -> None:
         on_progress()
-        if packet.pts is not None and not packet.is_discard:
+        if packet.pts is not None and reader.shows(packet):
             promised.append(packet.pts)
 
     last = LAST_TICK if stop_tick is None else stop_tick
@@ -86,7 +86,7 @@ def _learn(
             break
     if not reader.has_presentation_times:
         notes = place_in_order(notes, promised, is_end=is_end)
-    if not reader.can_count_packets:
+    if not reader.can_count_packets or reader.reports_loss:
         promised = []
     if not is_end:
         # Pictures that remain in the decoder are not missing.

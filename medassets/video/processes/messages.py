@@ -22,7 +22,7 @@ from medassets.errors import (
     UsageError,
     find_error,
 )
-from medassets.video.facts import VideoFacts
+from medassets.video.facts import PixelFacts, VideoFacts
 from medassets.video.requests import DecodedClip
 
 Bytes: TypeAlias = bytes | memoryview
@@ -100,7 +100,7 @@ def encode_outcome(outcome: Outcome) -> list[Bytes]:
         )
     # asdict would copy the frames.
     values = {f.name: getattr(outcome, f.name) for f in fields(outcome) if f.name != "frames"}
-    values["facts"] = asdict(outcome.facts)
+    values["facts"], values["pixels"] = asdict(outcome.facts), asdict(outcome.pixels)
     frames = np.ascontiguousarray(outcome.frames)
     header = {"kind": "clip", "shape": frames.shape, "values": values}
     return encode_message(header, frames.reshape(-1).data)
@@ -118,11 +118,17 @@ def decode_outcome(message: Message) -> Outcome:
             return SampleRejectedError(Reason(header["reason"]), header["detail"])
         values = dict(header["values"])
         values["facts"] = VideoFacts(**values["facts"])
+        values["pixels"] = _read_pixels(values["pixels"])
         values["timestamps_s"] = tuple(values["timestamps_s"])
         return DecodedClip(frames=message.body.reshape(header["shape"]), **values)
     except (KeyError, TypeError, ValueError) as error:
         msg = f"expected the answer of a segment, got {header!r:.200}"
         raise GarbledMessageError(msg) from error
+
+
+def _read_pixels(values: Mapping[str, Any]) -> PixelFacts:
+    crop = values["crop"]
+    return PixelFacts(**{**values, "crop": None if crop is None else tuple(crop)})
 
 
 def encode_error(error: MedassetsError | OSError) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from medassets.errors import Reason, SampleRejectedError
+from medassets.storage.formats.label_types import OWN_TYPE
 from medassets.volumes.catalog.ct_tables import REPORT_SECTIONS
 
 LABEL_NAMES_KEY = b"label_names"
@@ -53,9 +54,15 @@ ARRAY_ROW_SCHEMA = pa.schema(
 """Columns of volumes in arrays: also facts about file and array."""
 
 WEBDATASET_ROW_SCHEMA = pa.schema(
-    [*ARRAY_ROW_SCHEMA, *((f"{role}_member", _STRING) for role in _ROLES)]
+    [
+        *ARRAY_ROW_SCHEMA,
+        *((f"{role}_member", _STRING) for role in _ROLES),
+        ("label_type", _STRING),
+        ("stored_labels", _STRING),
+    ]
 )
-"""Columns of samples of existing WebDatasets: also the suffix of the member of each role."""
+"""Columns of samples of existing WebDatasets: also the suffix of the member of each role, and their
+labels: the type, null for that of our shards, and what is stored, as JSON."""
 
 CASE_ROW_SCHEMA = pa.schema(
     [
@@ -70,7 +77,10 @@ CASE_ROW_SCHEMA = pa.schema(
 """Columns of cases of existing masks: paths and sizes in the order of the declared windows."""
 
 TEXT_COLUMNS = frozenset(
-    {*(f"report_{section}" for section in REPORT_SECTIONS), "report", "labels", "label_names"}
+    {
+        *(f"report_{section}" for section in REPORT_SECTIONS),
+        *("report", "labels", "label_names", "label_type", "stored_labels"),
+    }
 )
 """Columns of reports and labels."""
 
@@ -101,6 +111,7 @@ class VolumeRow:
         report: Findings and impressions.
         labels: Value per label.
         label_names: Name per label.
+        label_type: Type of the labels in their member; that of our shards where nothing is said.
         metadata: The other columns of the tables, as JSON.
         shape: Shape of the array.
         array_dtype: Dtype of the array.
@@ -120,6 +131,7 @@ class VolumeRow:
     report: str | None = field(repr=False)
     labels: list[float] | None = field(repr=False)
     label_names: list[str] | None = field(repr=False)
+    label_type: str
     metadata: str | None = field(repr=False)
     shape: tuple[int, ...] | None
     array_dtype: str | None
@@ -143,6 +155,7 @@ class VolumeRow:
             report=get("report"),
             labels=get("labels"),
             label_names=get("label_names"),
+            label_type=get("label_type") or OWN_TYPE,
             metadata=get("metadata"),
             shape=tuple(shape) if shape else None,
             array_dtype=get("array_dtype"),

@@ -11,6 +11,7 @@ import pyarrow as pa
 from medassets.errors import CatalogError, Reason
 from medassets.specs import CTSourceSpec
 from medassets.storage.formats.csv_tables import CsvTable, parse_csv
+from medassets.storage.formats.label_rules import LabelRules
 from medassets.volumes.catalog.columns import LABEL_NAMES_KEY, ROW_SCHEMA
 from medassets.volumes.catalog.ct_rate_names import (
     VolumeName,
@@ -30,6 +31,11 @@ from medassets.volumes.catalog.ct_tables import (
     join_texts,
     read_tables,
 )
+from medassets.volumes.catalog.label_summary import (
+    SUMMARY_KEY,
+    read_label_rules,
+    summarize_rows,
+)
 
 
 def read_rows(
@@ -48,7 +54,7 @@ def read_rows(
 
     Args:
         source: Where the tables are.
-        spec: Declaration; `volumes_dir` and `hu_rule` are used.
+        spec: Declaration; `volumes_dir`, `labels` and `hu_rule` are used.
         split: One of the splits of the declaration.
         revision: Pinned revision, None where the source has none.
         with_texts: Read reports and labels. Without them, their columns are null, and no volume is
@@ -62,12 +68,14 @@ def read_rows(
     Raises:
         CatalogError: If a table is missing or malformed; the message names file, row and column.
     """
-    tables = _read_split(source, split=split, revision=revision, with_texts=with_texts)
+    rules = read_label_rules(spec)
+    tables = _read_split(source, rules, split=split, revision=revision, with_texts=with_texts)
     common = {"split": split, "revision": revision, "label_names": list(tables.label_names)}
     rows = [{**common, **row} for row in _iter_rows(tables, spec)]
     names = json.dumps(tables.label_names, ensure_ascii=False).encode()
     table = pa.Table.from_pylist(rows, schema=ROW_SCHEMA)
-    return table.replace_schema_metadata({LABEL_NAMES_KEY: names})
+    summary = summarize_rows(rows, tables.label_names, rules)
+    return table.replace_schema_metadata({LABEL_NAMES_KEY: names, SUMMARY_KEY: summary.encode()})
 
 
 def _iter_rows(tables: "_Split", spec: CTSourceSpec) -> Iterator[Row]:
@@ -150,7 +158,7 @@ def _exclude(
 
 
 def _read_split(
-    source: "TableSource", *, split: str, revision: str | None, with_texts: bool
+    source: "TableSource", rules: LabelRules, *, split: str, revision: str | None, with_texts: bool
 ) -> "_Split":
     paths = table_paths(split)
 
@@ -164,6 +172,7 @@ def _read_split(
         read(paths.reports, tuple(REPORT_SECTIONS.values())),
         read(paths.labels, LABEL_NAMES),
         with_texts=with_texts,
+        rules=rules,
     )
     no_chest = _read_no_chest(source, paths.no_chest, split=split, revision=revision)
     return _Split(**vars(tables), split=split, no_chest=no_chest)

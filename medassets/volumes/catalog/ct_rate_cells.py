@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from medassets.storage.formats.csv_tables import CsvTable, parse_number
+from medassets.storage.formats.missing import clean_text, is_missing
 
 TEXT_COLUMNS = frozenset(
     {
@@ -29,7 +30,6 @@ TEXT_COLUMNS = frozenset(
 # Leading zeros stay text: they belong to identifiers.
 _INTEGER = re.compile(r"-?(?:0|[1-9]\d*)", re.ASCII)
 _FLOAT = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d*)?(?:[eE][+-]?\d+)?", re.ASCII)
-_NOT_GIVEN = re.compile(r"(?:not given\.?)?", re.IGNORECASE)
 
 
 def encode_metadata_rows(table: CsvTable, *, without: str) -> list[str]:
@@ -72,9 +72,8 @@ def read_spacing_pairs(table: CsvTable, name: str) -> list[tuple[float | None, f
 
 
 def clean_section(text: str) -> str | None:
-    """Return the text of a report section; None if it is empty or says "Not given."."""
-    stripped = text.strip()
-    return None if _NOT_GIVEN.fullmatch(stripped) else stripped
+    """Return the text of a report section; None if it says that nothing is given."""
+    return clean_text(text)
 
 
 def join_report(sections: Sequence[str | None]) -> str | None:
@@ -83,21 +82,13 @@ def join_report(sections: Sequence[str | None]) -> str | None:
 
 
 def _parse_pair(text: str) -> tuple[float | None, float | None]:
-    if _is_missing(text):
+    if is_missing(text):
         return None, None
     parts = text.removeprefix("[").removesuffix("]").split(",")
     if not (text.startswith("[") and text.endswith("]") and len(parts) == 2):
         msg = f"not a pair: {text!r}"
         raise ValueError(msg)
     return parse_number(parts[0]), parse_number(parts[1])
-
-
-def _is_missing(text: str) -> bool:
-    """Tell whether a cell is empty or NaN."""
-    try:
-        return parse_number(text) is None
-    except ValueError:
-        return False
 
 
 def _encode_column(cells: list[str], *, name: str, encode: Callable[[str], str]) -> list[str]:
@@ -113,11 +104,13 @@ def _encode_column(cells: list[str], *, name: str, encode: Callable[[str], str])
 
 
 def _encode_text(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False) if text else "null"
+    # NONE in capital letters is a value of DICOM, such as that of ExposureModulationType.
+    is_given = text == "NONE" or not is_missing(text)
+    return json.dumps(text, ensure_ascii=False) if is_given else "null"
 
 
 def _encode_cell(text: str) -> str:
-    if not text or text.lower() == "nan":
+    if is_missing(text):
         return "null"
     if text[0] == "[" and text[-1] == "]":
         parts = [_encode_number(part.strip()) for part in text[1:-1].split(",")]

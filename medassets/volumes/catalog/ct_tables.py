@@ -4,15 +4,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from medassets.errors import CatalogError, Reason
+from medassets.errors import Reason
 from medassets.specs import CTSourceSpec
 from medassets.storage.formats.csv_tables import CsvTable
+from medassets.storage.formats.label_rules import NO_RULES, LabelError, LabelRules
+from medassets.storage.formats.label_types import LARGEST_INTEGER
 from medassets.volumes.catalog.ct_rate_cells import (
     clean_section,
     encode_metadata_rows,
     join_report,
     read_spacing_pairs,
 )
+from medassets.volumes.catalog.label_columns import choose_label_columns
 
 REPORT_SECTIONS: Mapping[str, str] = {
     "clinical_information": "ClinicalInformation_EN",
@@ -60,6 +63,7 @@ def read_tables(
     with_texts: bool = True,
     name_of: Callable[[str], str] = str,
     optional: tuple[str, ...] = (),
+    rules: LabelRules = NO_RULES,
 ) -> "SplitTables":
     """Index the tables of one split by volume, and read their cells.
 
@@ -70,14 +74,14 @@ def read_tables(
         with_texts: Whether a volume needs a report and labels.
         name_of: From a cell of VolumeName to the name that the tables share.
         optional: Columns of the metadata that need not be there; their cells are then None.
+        rules: What the declaration says of labels.
 
     Raises:
-        CatalogError: If a column is missing or a cell cannot be read; names file, row and column.
+        CatalogError: If a column is missing, a cell cannot be read, or a column of the labels is an
+            index or identifier; names file, row and column.
     """
-    label_names = tuple(name for name in labels.columns if name != "VolumeName")
-    if not all(label_names) or not label_names:
-        msg = f"{labels.path}, row 1: expected a name for every label, got {labels.columns}"
-        raise CatalogError(msg)
+    rules = rules if with_texts else NO_RULES
+    label_names = choose_label_columns(labels, rules)
     return SplitTables(
         metadata=_index_by_name(metadata, name_of),
         cells=_read_metadata_cells(metadata, optional),
@@ -87,6 +91,7 @@ def read_tables(
         label_names=label_names,
         label_cells=[_read_label_cells(labels, name) for name in label_names],
         with_texts=with_texts,
+        rules=rules,
     )
 
 
@@ -132,6 +137,10 @@ def _exclude_by_texts(name: str, *, row: Row, tables: "SplitTables") -> Exclusio
         return Reason.MISSING_LABELS, f"not in {tables.labels.table.path}"
     if row["labels"] is None:
         return Reason.MISSING_LABELS, "a label is empty"
+    try:
+        tables.rules.check_values(row["labels"])
+    except LabelError as error:
+        return Reason.BAD_LABELS, str(error)
     return None
 
 
@@ -155,7 +164,9 @@ def _read_metadata_cells(table: CsvTable, optional: tuple[str, ...]) -> dict[str
 def _read_label_cells(table: CsvTable, name: str) -> list[float | None]:
     values = table.numbers(name)
     for index, value in enumerate(values):
-        if value is not None and abs(value) > _LARGEST_LABEL:
+        if value is not None and (
+            abs(value) > _LARGEST_LABEL or (abs(value) > LARGEST_INTEGER and value == int(value))
+        ):
             raise table.cell_error(index, name, expected="a number that fits float32")
     return values
 
@@ -206,6 +217,7 @@ class SplitTables:
         label_names: Their names.
         label_cells: Their values, by column.
         with_texts: Whether a volume needs a report and labels.
+        rules: What the declaration says of labels.
     """
 
     metadata: NamedTable
@@ -216,6 +228,7 @@ class SplitTables:
     label_names: tuple[str, ...]
     label_cells: list[list[float | None]]
     with_texts: bool
+    rules: LabelRules
 
     def find_conflict(self, name: str) -> str | None:
         """Return how the rows of a name differ in one of the tables; None where they do not."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 from medassets.errors import CatalogError, Reason
 from medassets.specs import CTSourceSpec
 from medassets.storage.formats.csv_tables import CsvTable, parse_csv
+from medassets.storage.formats.label_rules import LabelRules
 from medassets.volumes.catalog.columns import ARRAY_ROW_SCHEMA, LABEL_NAMES_KEY, drop_texts
 from medassets.volumes.catalog.ct_rate_names import name_split_long, parse_volume_name
 from medassets.volumes.catalog.ct_tables import (
@@ -24,6 +25,11 @@ from medassets.volumes.catalog.ct_tables import (
     exclude_by_cells,
     join_texts,
     read_tables,
+)
+from medassets.volumes.catalog.label_summary import (
+    read_label_rules,
+    summarize_rows,
+    with_summary,
 )
 from medassets.volumes.catalog.npz_tree import (
     DEEPEST,
@@ -78,6 +84,7 @@ def read_npz_rows(
         CatalogError: If the folder or a table is missing or malformed; names file, row and column.
     """
     before, known = read_trees(previous), _read_known(previous)
+    rules = read_label_rules(spec)
     rows: list[Row] = []
     trees: dict[str, Any] = {}
     names: list[str] = []
@@ -85,8 +92,14 @@ def read_npz_rows(
         files = list_tree(folder, spec.of_split(spec.volumes_dir, split).rstrip("/"))
         depth = before[split]["depth"] if split in before else choose_depth(files)
         trees[split] = describe_tree(files, depth)
-        tables = _open_tables(spec, folder, split, with_texts=with_texts)
-        names = names or list(tables.label_names)
+        tables = _open_tables(spec, folder, split, rules, with_texts=with_texts)
+        if names and names != list(tables.label_names) and with_texts:
+            msg = (
+                f"{tables.labels.table.path}: the labels of {split} are not {', '.join(names)}; "
+                f"declare those of all splits, `labels: {{columns: [...]}}`"
+            )
+            raise CatalogError(msg)
+        names = list(tables.label_names)
         used = [file for file in files if file.depth == depth]
         used = read_headers(used, folder, spec.array_key, known)
         others = [file for file in files if file.depth != depth]
@@ -104,7 +117,8 @@ def read_npz_rows(
     if not with_texts:
         return drop_texts(table).replace_schema_metadata(metadata)
     label_names = json.dumps(names, ensure_ascii=False).encode()
-    return table.replace_schema_metadata({LABEL_NAMES_KEY: label_names, **metadata})
+    table = table.replace_schema_metadata({LABEL_NAMES_KEY: label_names, **metadata})
+    return with_summary(table, summarize_rows(rows, names, rules))
 
 
 def _read_known(previous: pa.Table | None) -> dict[str, NpzFile]:
@@ -119,7 +133,9 @@ def _read_known(previous: pa.Table | None) -> dict[str, NpzFile]:
     }
 
 
-def _open_tables(spec: CTSourceSpec, folder: Path, split: str, *, with_texts: bool) -> SplitTables:
+def _open_tables(
+    spec: CTSourceSpec, folder: Path, split: str, rules: LabelRules, *, with_texts: bool
+) -> SplitTables:
     def read(path: str, columns: Sequence[str] = ()) -> CsvTable:
         if columns and not with_texts:
             return CsvTable(path, ("VolumeName", *columns), rows=[], row_numbers=[])
@@ -153,6 +169,7 @@ def _open_tables(spec: CTSourceSpec, folder: Path, split: str, *, with_texts: bo
         with_texts=with_texts,
         name_of=name_study,
         optional=optional,
+        rules=rules,
     )
 
 

@@ -105,5 +105,10 @@ class TarSample:
         if not self.members[suffix].size_bytes:
             raise SampleRejectedError(reason, f".{suffix} is empty")
 
+    def read_small(self, suffix: str, *, most_bytes: int) -> bytes | None:
+        """Return the content of a member; None if it is larger."""
+        member = self.members[suffix]
+        return bytes(self.tar.read(member)) if member.size_bytes <= most_bytes else None
+
     def _list(self) -> str:
         return ", ".join(f".{shorten(suffix)[1:-1]}" for suffix in self.members)

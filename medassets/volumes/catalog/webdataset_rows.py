@@ -1,5 +1,6 @@
 """The catalog of existing WebDatasets: a row per sample of their tars, and what it lacks."""
 
+import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -10,12 +11,15 @@ import pyarrow as pa
 from medassets.errors import CatalogError, Reason, SampleRejectedError
 from medassets.specs import CTSourceSpec
 from medassets.storage.checksums import fingerprint
+from medassets.storage.formats.label_types import MOST_BYTES
+from medassets.storage.formats.missing import LONGEST_MISSING_BYTES, is_missing
 from medassets.storage.paths import check_member_path, show_path
 from medassets.storage.unreadable import unreadable_as_rejection
 from medassets.tars.index import TarStat, index_tar, stat_tar, tar_errors_as_rejections
 from medassets.tars.reader import open_tar
-from medassets.volumes.catalog.columns import WEBDATASET_ROW_SCHEMA, drop_texts
+from medassets.volumes.catalog.columns import LABEL_NAMES_KEY, WEBDATASET_ROW_SCHEMA, drop_texts
 from medassets.volumes.catalog.ct_tables import Row
+from medassets.volumes.catalog.label_summary import SUMMARY_KEY, read_label_rules
 from medassets.volumes.catalog.sample_keys import exclude_repeats, make_sample_key
 from medassets.volumes.catalog.webdataset_facts import read_columns, read_study_id, shorten
 from medassets.volumes.catalog.webdataset_fields import (
@@ -23,6 +27,7 @@ from medassets.volumes.catalog.webdataset_fields import (
     TEXT_SUFFIXES,
     propose_fields,
 )
+from medassets.volumes.catalog.webdataset_labels import settle_labels, store_labels
 from medassets.volumes.catalog.webdataset_members import TarSample, call_or_reject
 from medassets.volumes.catalog.webdataset_tars import (
     TARS_KEY,
@@ -34,7 +39,7 @@ from medassets.volumes.catalog.webdataset_tars import (
 )
 
 # Of these rows; another number makes every tar be read again.
-_VERSION = 2
+_VERSION = 3
 # Small reads on a network disk only wait.
 _NUM_READERS = 8
 
@@ -83,15 +88,21 @@ def read_webdataset_rows(
                 rows.extend(found)
                 if stat is not None:
                     read[tar.path] = stat, len(found)
+    metadata = {TARS_KEY: describe_tars(read, reading=reading)}
+    summary = settle_labels(rows, spec) if with_texts else None
+    if summary is not None:
+        names = json.dumps(summary.names, ensure_ascii=False).encode()
+        metadata |= {SUMMARY_KEY: summary.encode(), LABEL_NAMES_KEY: names}
     exclude_repeats(rows, known.planned)
-    table = pa.Table.from_pylist(rows, schema=schema)
-    return table.replace_schema_metadata({TARS_KEY: describe_tars(read, reading=reading)})
+    return pa.Table.from_pylist(rows, schema=schema).replace_schema_metadata(metadata)
 
 
 def _fingerprint_reading(spec: CTSourceSpec, *, with_texts: bool) -> str:
     """Return the hash of everything but the tars that a row depends on."""
     names = ("fields", "label_names", "array_key", "needs_rescaling")
     facts = {"version": _VERSION, **{name: getattr(spec, name) for name in names}}
+    if spec.labels:
+        facts["labels"] = spec.labels
     return fingerprint(facts if with_texts else {**facts, "with_texts": False})
 
 
@@ -116,6 +127,9 @@ class _Reader:
         self.source = source
         self.split = split
         self.known = known
+        self.rules = read_label_rules(spec)
+        member = self.rules.member if with_texts else None
+        self.fields = {**spec.fields, **({"labels": member} if member else {})}
 
     def read_tar(self, tar: NamedTar) -> tuple[TarStat | None, list[Row]]:
         """Return the rows of a tar, and its state if they are those of its samples."""
@@ -184,21 +198,35 @@ class _Reader:
         study_id = call_or_reject(Reason.BAD_NAME, lambda: read_study_id(facts))
         row |= {"key": make_sample_key(study_id), "study_id": study_id}
         row |= read_columns(facts, study_id)
-        if self.spec.label_names:
-            row["label_names"] = list(self.spec.label_names)
+        if self.rules.columns:
+            row["label_names"] = list(self.rules.columns)
         unused = () if self.with_texts else (*LABEL_SUFFIXES, *TEXT_SUFFIXES)
         suffixes = [suffix for suffix in sample.members if suffix not in unused]
         fields = call_or_reject(
-            Reason.BAD_RECORD, lambda: propose_fields(suffixes, facts, self.spec.fields)
+            Reason.BAD_RECORD, lambda: propose_fields(suffixes, facts, self.fields)
         )
         row |= {f"{role}_member": suffix for role, suffix in asdict(fields).items()}
         row |= sample.read_array_columns(fields.volume, facts, self.spec.array_key)
         if len(row.get("shape") or ()) == 3:
             row["num_slices"] = row["shape"][2]
         if self.with_texts:
-            sample.require(fields.text, Reason.MISSING_REPORT, "text (txt)")
-            sample.require(fields.labels, Reason.MISSING_LABELS, "labels (cls or labels)")
+            self._fill_texts(row, sample, facts)
         _check_columns(row, self.spec)
+
+    def _fill_texts(self, row: Row, sample: TarSample, facts: Row) -> None:
+        """Check the report, and add what is stored of the labels."""
+        text, labels = row["text_member"], row["labels_member"]
+        sample.require(text, Reason.MISSING_REPORT, "text (txt)")
+        sample.require(labels, Reason.MISSING_LABELS, "labels (cls or labels)")
+        report = sample.read_small(text, most_bytes=LONGEST_MISSING_BYTES)
+        if report is not None and is_missing(report.decode(errors="replace")):
+            detail = f".{text} says that nothing is given ({shorten(report.decode('latin-1'))})"
+            raise SampleRejectedError(Reason.MISSING_REPORT, detail)
+        content = sample.read_small(labels, most_bytes=MOST_BYTES)
+        if content is None:
+            detail = f".{labels} has more than {MOST_BYTES:,} bytes; expected labels"
+            raise SampleRejectedError(Reason.BAD_LABELS, detail)
+        row["stored_labels"] = store_labels(content, facts)
 
 
 def _check_manifest(tar: NamedTar, found: Mapping[str, int]) -> None:

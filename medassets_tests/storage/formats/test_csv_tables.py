@@ -48,3 +48,35 @@ def test_an_invalid_cell_is_named() -> None:
 def test_other_spellings_of_numbers_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a finite number"):
         parse_number(text)
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
+def test_a_table_with_another_delimiter_is_read(mark: str) -> None:
+    content = f'A{mark}B\n1{mark}"x{mark}, y"\n2{mark}z\n'.encode()
+    table = parse_csv(content, "t.csv")
+    assert (table.columns, table.rows) == (("A", "B"), [["1", f"x{mark}, y"], ["2", "z"]])
+
+
+def test_commas_in_a_quoted_name_are_no_delimiter() -> None:
+    assert parse_csv(b'"A, left";B\n1;2\n', "t.csv").columns == ("A, left", "B")
+    assert parse_csv(b'"A;B",C\n1,2\n', "t.csv").columns == ("A;B", "C")
+
+
+def test_a_decimal_comma_is_named() -> None:
+    table = parse_csv(b"A;B\n0,75;2\n", "t.csv")
+    with pytest.raises(
+        CatalogError, match=r"row 2, column A: expected a number with a decimal point"
+    ):
+        table.numbers("A")
+
+
+def test_a_cell_may_be_longer_than_python_allows_by_default() -> None:
+    text = "long " * 40_000
+    assert parse_csv(f"A,B\n1,{text}\n".encode(), "t.csv").rows[0][1] == text
+    with pytest.raises(CatalogError, match="a cell has over 16,777,216 characters; is a quote not"):
+        parse_csv(b'A,B\n1,"' + b"x" * (1 << 24) + b'xx"\n', "t.csv")
+
+
+@pytest.mark.parametrize("word", ["NA", "N/A", "<NA>", "nan", "NaN", "None", "null", " ", ""])
+def test_a_number_may_be_not_given_in_every_usual_word(word: str) -> None:
+    assert parse_csv(f"A,B\n{word},2\n".encode(), "t.csv").numbers("A") == [None]

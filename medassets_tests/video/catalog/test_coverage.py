@@ -77,8 +77,6 @@ def _expected(records: list[Any], files: set[str]) -> dict[int, tuple[str, str |
             copies = [file for file in files if file.endswith(f"{vid}.mp4")]
             if len(copies) != 1:
                 reason = "ambiguous_source" if copies else "missing_source"
-            elif end > 4:
-                reason = "end_beyond_duration"
         found[row] = (key, reason)
     return found
 

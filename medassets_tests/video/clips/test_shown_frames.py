@@ -8,10 +8,11 @@ import pytest
 from medassets.errors import Reason, SampleRejectedError
 from medassets.video.clips.shown_frames import ShownFrames, make_ruler, reach
 from medassets.video.files.reader import VideoReader
-from medassets.video.timeline import Clock, Segment
+from medassets.video.timeline import Clock, Segment, SpanRules
 from medassets_tests.video.clips.shots import cut, decode_all, read_number
 
-SEGMENTS = [Segment(0, None), Segment(1092, 1214), Segment(500, 520), Segment(2_380, 9_000)]
+SEGMENTS = [Segment(0, None), Segment(1092, 1214), Segment(500, 520), Segment(2_380, 2_900)]
+RULES = SpanRules(end_tolerance_ms=500)
 
 
 def ignore() -> None:
@@ -24,7 +25,7 @@ def test_frames_are_those_of_a_plain_reading(counts: bool, segment: Segment, vid
     expected = cut(decode_all(video), segment.begin_ms, min(segment.end_ms or 2400, 2400))
     with VideoReader(video) as reader:
         ruler = make_ruler(reader.clock)
-        frames = ShownFrames(reader, segment, counts=counts, on_progress=ignore)
+        frames = ShownFrames(reader, segment, RULES, counts=counts, on_progress=ignore)
         shown = [
             (one.begin, one.end, read_number(one.frame.reformat(format="gray").to_ndarray()))
             for one in frames.decode()
@@ -37,7 +38,7 @@ def test_frames_are_those_of_a_plain_reading(counts: bool, segment: Segment, vid
 
 def test_a_segment_after_the_video_is_rejected(video: Path) -> None:
     with VideoReader(video) as reader, pytest.raises(SampleRejectedError) as caught:
-        ShownFrames(reader, Segment(2_400, 3_000), counts=True, on_progress=ignore)
+        ShownFrames(reader, Segment(2_400, 3_000), RULES, counts=True, on_progress=ignore)
     assert caught.value.reason in (Reason.TOO_SHORT, Reason.END_BEYOND_DURATION)
 
 

@@ -15,7 +15,7 @@ from medassets.errors import (
     SampleRejectedError,
     SpecError,
 )
-from medassets.video.facts import VideoFacts
+from medassets.video.facts import PixelFacts, VideoFacts
 from medassets.video.processes.messages import (
     Bytes,
     Message,
@@ -29,6 +29,9 @@ from medassets.video.processes.messages import (
 from medassets.video.requests import DecodedClip
 
 FACTS = VideoFacts("h264", "yuv420p", 640, 360, 90, True, None, 30000 / 1001, False)
+PIXELS = PixelFacts(
+    "bt709", True, "limited", False, "unspecified", "progressive", (1, 2, 3, 4), "area"
+)
 
 
 def feed(data: bytes) -> Callable[[memoryview], None]:
@@ -51,19 +54,19 @@ def pass_on(buffers: Sequence[Bytes]) -> Message:
 
 def test_a_clip_arrives_as_it_was_sent() -> None:
     frames = np.random.default_rng(5).integers(0, 256, (3, 5, 7, 3), np.uint8)
-    clip = DecodedClip(frames, (0.1, 1 / 3, 2e9), 7, -5, 40, FACTS, "cuda:1", "a reason")
+    clip = DecodedClip(frames, (0.1, 1 / 3, 2e9), 7, -5, 40, FACTS, PIXELS, "cuda:1", "a reason")
     got = decode_outcome(pass_on(encode_outcome(clip)))
     assert isinstance(got, DecodedClip)
     np.testing.assert_array_equal(got.frames, frames)
     assert got.frames.flags.writeable
-    assert (got.timestamps_s, got.facts) == (clip.timestamps_s, FACTS)
+    assert (got.timestamps_s, got.facts, got.pixels) == (clip.timestamps_s, FACTS, PIXELS)
     assert (got.num_segment_frames, got.begin_ms, got.end_ms) == (7, -5, 40)
     assert (got.device, got.fallback) == ("cuda:1", "a reason")
 
 
 def test_frames_need_not_be_contiguous() -> None:
     frames = np.arange(2 * 3 * 5 * 3, dtype=np.uint8).reshape(2, 3, 5, 3)[:, ::-1]
-    clip = DecodedClip(frames, (0.0, 1.0), 2, 0, 2, FACTS, "cpu", None)
+    clip = DecodedClip(frames, (0.0, 1.0), 2, 0, 2, FACTS, PIXELS, "cpu", None)
     got = decode_outcome(pass_on(encode_outcome(clip)))
     assert isinstance(got, DecodedClip)
     np.testing.assert_array_equal(got.frames, frames)

@@ -52,7 +52,7 @@ def test_columns_of_arrays_and_members_are_read() -> None:
 
 def test_a_catalog_without_texts_is_read() -> None:
     table = drop_texts(pa.Table.from_pylist([STATED], schema=ROW_SCHEMA))
-    assert set(ROW_SCHEMA.names) - set(table.column_names) == TEXT_COLUMNS
+    assert not TEXT_COLUMNS.intersection(table.column_names)
     volume = VolumeRow.of(table.to_pylist()[0])
     assert (volume.report, volume.labels, volume.patient) == (None, None, "train_1")
 

@@ -139,7 +139,7 @@ def test_rows_that_differ_are_a_conflict_and_equal_ones_are_not() -> None:
 
 @pytest.mark.parametrize("header", [("VolumeName",), ("VolumeName", "Nodule", "")])
 def test_every_label_has_a_name(header: tuple[str, ...]) -> None:
-    with pytest.raises(CatalogError, match=r"labels\.csv, row 1: expected a name for every label"):
+    with pytest.raises(CatalogError, match=r"labels\.csv, row 1.*(no name|expected a column per)"):
         make_tables(labels=(header, ("a", "1", "0")[: len(header)]))
 
 

@@ -58,6 +58,7 @@ def test_a_sample_becomes_a_row(source: WebDatasetSource, write_tar: WriteTar) -
         "text_member": "txt",
         "labels_member": "cls",
         "json_member": "json",
+        "stored_labels": '{"content":"0000803f0000803f","count":null,"names":null,"values":null}',
     }
     metadata = json.loads(row.pop("metadata"))
     assert row == {name: value for name, value in expected.items() if name != "metadata"}
@@ -96,7 +97,7 @@ def test_arrays_with_a_header_need_no_shape_in_the_json(
     source: WebDatasetSource, write_tar: WriteTar, suffix: str, content: Any, dtype: str
 ) -> None:
     sample = without(make_sample(shape=None, dtype=None), "bin", "cls")
-    write_tar("train/0.tar", sample | {suffix: content, "labels": b"\0" * 8})
+    write_tar("train/0.tar", sample | {suffix: content, "labels": np.ones(2, "<f4").tobytes()})
     row = read_one(source)
     assert (row["excluded"], row["volume_member"], row["labels_member"]) == (None, suffix, "labels")
     assert (row["shape"], row["array_dtype"], row["num_slices"]) == ([5, 7, 11], dtype, 11)
@@ -370,7 +371,7 @@ def test_a_name_that_is_not_utf8_costs_its_own_tar(
 
 def test_declared_members_are_used(source: WebDatasetSource, write_tar: WriteTar) -> None:
     sample = make_sample() | {"meta.json": {**FACTS, "study_id": "meta"}, "report": "a"}
-    write_tar("train/0.tar", sample | {"LABELS.bin": b"\0\0\0\0"})
+    write_tar("train/0.tar", sample | {"LABELS.bin": np.ones(1, "<f4").tobytes()})
     fields = {"json": "meta.json", "text": "report", "labels": "labels.bin"}
     row = read_one(source, fields=fields)
     assert row["study_id"] == "meta"

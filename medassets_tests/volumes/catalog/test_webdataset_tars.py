@@ -125,7 +125,7 @@ def test_unchanged_tars_are_not_read_again(
     for number in range(3):
         write_tar(
             f"train/{number}.tar",
-            make_sample("a", study_id=f"s{number}", labels={"x": 1}),
+            make_sample("a", study_id=f"s{number}", labels={"x": 1, "y": 1}),
             bad | {"json": {**FACTS, "study_id": f"bad{number}"}},
             without(make_sample("c"), "json"),
         )

@@ -94,6 +94,5 @@ class VideoSource(ABC):
         """Set `from_ms` and `to_ms`, the position of each clip in its file.
 
         Args:
-            columns: Records with the facts of their files. Clips that end after their file are
-                excluded.
+            columns: Records with the facts of their files.
         """

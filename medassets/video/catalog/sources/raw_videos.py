@@ -7,9 +7,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from medassets.errors import Reason
-from medassets.storage.arrow import kernels
-from medassets.video.catalog.columns import ClipColumns, Column, exclude
+from medassets.video.catalog.columns import ClipColumns, Column
 from medassets.video.catalog.info_table import InfoTable, read_info_table
 from medassets.video.catalog.matching import Matching, match_videos
 from medassets.video.catalog.metadata import read_metadata
@@ -49,12 +47,8 @@ class RawVideos(VideoSource):
         return match_videos(names, paths, info.filenames)
 
     def place_clips(self, columns: ClipColumns) -> None:
-        """Set the declared position of each clip, and exclude clips that end after their video."""
-        end, duration = columns.end_ms, columns.duration_ms
-        columns.from_ms, columns.to_ms = columns.begin_ms, end
-        exclude(
-            columns,
-            kernels.greater(end, kernels.add(duration, self.spec.end_tolerance_ms)),
-            reason=str(Reason.END_BEYOND_DURATION),
-            sentence=["it ends at ", end, " ms, but its video at ", duration, " ms"],
-        )
+        """Set the declared position of each clip.
+
+        Headers may state too short a duration, so where a video ends is found out by decoding.
+        """
+        columns.from_ms, columns.to_ms = columns.begin_ms, columns.end_ms

@@ -1,0 +1,249 @@
+"""Labels of existing WebDatasets: one type, one length, one list of names; the rest is named."""
+
+import shutil
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medassets.errors import CatalogError, SpecError
+from medassets.samples import SourceItem, StagedFile
+from medassets.sources.webdataset import WebDatasetSource
+from medassets.volumes.catalog.label_summary import read_label_rules, read_summary
+from medassets.volumes.reports_and_labels import read_member_texts
+from medassets_tests.shared_data import CASES
+from medassets_tests.volumes.foreign_tars import (
+    Sample,
+    WriteTar,
+    list_exclusions,
+    make_sample,
+    make_spec,
+    read,
+    refresh,
+)
+
+needs_cases = pytest.mark.skipif(not CASES.exists(), reason="no shared/cases beside the checkout")
+
+
+def labelled(key: str, cls: Any, **facts: Any) -> Sample:
+    content = cls if isinstance(cls, bytes) else cls.tobytes()
+    return make_sample(key, study_id=f"s_{key}", **facts) | {"cls": content}
+
+
+def build(source: WebDatasetSource, **changes: Any) -> dict[str, list[float]]:
+    """Return the labels of every usable sample as the build would store them."""
+    rules = read_label_rules(make_spec(source, **changes))
+    found = {}
+    for row in read(source, **changes).to_pylist():
+        if row["excluded"] is not None:
+            continue
+        item = SourceItem(row["key"], "train", row["path"], None, row)
+        tar = source.folder / source.physical_path(row["path"])
+        texts = read_member_texts(item, StagedFile(tar, "file:x", None, 1, "0"), rules)
+        stored = np.frombuffer(texts.cls, "<f4").tolist()
+        assert list(texts.labels.values()) == stored
+        found[row["study_id"]] = stored
+    return found
+
+
+@needs_cases
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("cls_ascii_4", [1024]),
+        ("cls_ascii_list", [0, 1]),
+        ("cls_json_text", [0, 1, 1, 0]),
+        ("cls_int32_named", [0, 1]),
+        ("cls_bigendian_named", [0, 1]),
+    ],
+)
+def test_labels_that_were_read_as_float32_have_their_values(
+    source: WebDatasetSource, name: str, values: list[float]
+) -> None:
+    (source.folder / "train").mkdir()
+    shutil.copy(CASES / "labels" / f"{name}.tar", source.folder / "train")
+    assert [*build(source).values()] == [values]
+
+
+@needs_cases
+def test_a_tar_with_labels_of_three_lengths_is_refused(source: WebDatasetSource) -> None:
+    (source.folder / "train").mkdir()
+    shutil.copy(CASES / "labels" / "mixed_lengths.tar", source.folder / "train")
+    with pytest.raises(CatalogError, match=r"numbers of labels: 2 \(1, .*; 3 \(1, .*; 18 \(1, "):
+        read(source)
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", ">i2", "<i4", ">u8", "i1", "<f2"])
+@pytest.mark.parametrize("named", [True, False])
+def test_every_type_is_stored_as_float32_or_asked_about(
+    source: WebDatasetSource, write_tar: WriteTar, dtype: str, named: bool
+) -> None:
+    vectors = {f"k{n}": [n % 2, n // 2 % 2, n // 4 % 2] for n in range(8)}
+    facts = {k: {"labels": dict(zip("ABC", v, strict=True))} for k, v in vectors.items()}
+    samples = [
+        labelled(key, np.array(vector, dtype), **(facts[key] if named else {}))
+        for key, vector in vectors.items()
+    ]
+    write_tar("train/0.tar", *samples)
+    expected = {f"s_{key}": [*map(float, vector)] for key, vector in vectors.items()}
+    try:
+        assert build(source) == expected
+    except SpecError:
+        assert not named
+    assert build(source, labels={"dtype": dtype}) == expected
+
+
+def test_mixed_lengths_keep_those_of_the_declared_names(
+    source: WebDatasetSource, write_tar: WriteTar
+) -> None:
+    write_tar("train/0.tar", *(labelled(f"k{n}", np.ones(n, "<f4")) for n in (2, 3, 3, 18)[:2]))
+    write_tar("train/1.tar", labelled("k18", np.ones(18, "<f4")))
+    with pytest.raises(CatalogError, match=r"labels: .*declare .*labels: \{columns"):
+        read(source)
+    columns = {"columns": ["A", "B", "C"]}
+    assert build(source, labels=columns) == {"s_k3": [1, 1, 1]}
+    found = {reason for reason, _ in list_exclusions(read(source, labels=columns))}
+    assert found == {None, "bad_labels"}
+
+
+def test_names_that_differ_between_samples_are_refused(
+    source: WebDatasetSource, write_tar: WriteTar
+) -> None:
+    ab, ba = {"A": 0, "B": 1}, {"B": 1, "A": 0}
+    one, other = np.array([0, 1], "<f4"), np.array([1, 0], "<f4")
+    write_tar("train/0.tar", labelled("a", one, labels=ab), labelled("b", other, labels=ba))
+    with pytest.raises(CatalogError, match=r"different names: A, B \(1, such as .*\); B, A \(1"):
+        read(source)
+    # By name, the second member contradicts its json once the order is declared.
+    assert build(source, labels={"columns": ["A", "B"]}) == {"s_a": [0, 1]}
+
+
+def test_a_json_that_sorts_its_names_is_compared_by_name(
+    source: WebDatasetSource, write_tar: WriteTar
+) -> None:
+    stated = {"A": 0, "Z": 1}
+    write_tar("train/0.tar", labelled("a", np.array([1, 0], "<f4"), labels=stated))
+    assert build(source) == {}
+    assert build(source, labels={"columns": ["Z", "A"]}) == {"s_a": [1, 0]}
+
+
+def test_a_contradiction_excludes_its_sample_with_the_values(
+    source: WebDatasetSource, write_tar: WriteTar
+) -> None:
+    samples = [
+        labelled(f"k{n}", np.array([n % 2, 1], "<i4"), labels={"A": n % 2, "B": 1})
+        for n in range(5)
+    ]
+    bad = labelled("bad", np.array([0, 1], "<i4"), labels={"A": 1, "B": 1})
+    write_tar("train/0.tar", bad, *samples)
+    assert build(source) == {f"s_k{n}": [n % 2, 1] for n in range(5)}
+    exclusions = [one for one in list_exclusions(read(source)) if one[0]]
+    assert exclusions == [("bad_labels", "train/0.tar/bad: A is 0, but 1 in the json")]
+
+
+def test_a_value_that_is_not_allowed_excludes_its_sample(
+    source: WebDatasetSource, write_tar: WriteTar
+) -> None:
+    write_tar(
+        "train/0.tar",
+        *(labelled(f"k{n}", np.array([n, 1], "<f4"), labels={"A": n, "B": 1}) for n in range(3)),
+    )
+    assert len(build(source)) == 3
+    assert list(build(source, labels={"values": [0, 1]})) == ["s_k0", "s_k1"]
+
+
+def test_a_declared_member_is_read(source: WebDatasetSource, write_tar: WriteTar) -> None:
+    sample = make_sample("a") | {"y.npy": np.array([0, 1], np.int64)}
+    write_tar("train/0.tar", sample)
+    assert build(source, labels={"member": "y.npy"}) == {"train_1_a_1": [0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"labels": {"dtype": "x"}}, "^labels: expected a type of numbers"),
+        ({"labels": {"columns": ["A"]}, "label_names": ("B",)}, "^labels: columns: .* contradicts"),
+        ({"labels": {"member": "a"}, "fields": {"labels": "b"}}, "^labels: member: .* contradicts"),
+    ],
+)
+def test_a_wrong_declaration_is_refused(
+    source: WebDatasetSource, changes: dict[str, Any], match: str
+) -> None:
+    with pytest.raises(SpecError, match=match):
+        read_label_rules(make_spec(source, **changes))
+
+
+def test_the_catalog_counts_the_values_of_each_label(
+    source: WebDatasetSource, write_tar: WriteTar
+) -> None:
+    write_tar(
+        "train/0.tar",
+        *(
+            labelled(f"k{n}", np.array([n % 2, n], "<f4"), labels={"A": n % 2, "B": n})
+            for n in range(4)
+        ),
+    )
+    summary = read_summary(read(source))
+    assert summary is not None
+    assert (summary.names, summary.label_type) == (["A", "B"], "float32")
+    assert summary.counts == {"A": {"0": 2, "1": 2}, "B": {"0": 1, "1": 1, "2": 1, "3": 1}}
+    assert len(summary.doubts) == 1
+    assert summary.doubts[0].startswith("B has values beyond 0 and 1: 0 x 1, 1 x 1, 2 x 1, 3 x 1")
+
+
+def test_float32_labels_keep_the_fingerprint_of_their_rows(
+    source: WebDatasetSource, write_tar: WriteTar
+) -> None:
+    from medassets.shards.fingerprint import digest_rows
+
+    write_tar("train/0.tar", labelled("a", np.array([0, 1], "<f4"), labels={"A": 0, "B": 1}))
+    (row,) = read(source).to_pylist()
+    older = {k: v for k, v in row.items() if k not in ("label_type", "stored_labels")}
+    assert digest_rows([row]) == digest_rows([older])
+    write_tar("train/0.tar", labelled("a", np.array([0, 1], "<i4"), labels={"A": 0, "B": 1}))
+    (row,) = read(source).to_pylist()
+    assert row["label_type"] == "int32"
+
+
+def test_a_sample_excluded_for_its_labels_is_used_when_the_declaration_allows_it(
+    source: WebDatasetSource, write_tar: WriteTar
+) -> None:
+    write_tar("train/0.tar", labelled("a", np.array([0, 2], "<f4"), labels=[0, 2]))
+    first = refresh(source, None, labels={"values": [0, 1]})
+    assert list_exclusions(first)[0][0] == "bad_labels"
+    again = refresh(source, first, labels={"values": [0, 1]})
+    assert again["excluded"].equals(first["excluded"])
+    assert list_exclusions(refresh(source, again))[0][0] is None
+
+
+@pytest.mark.parametrize("text", [b"nan", b" \n", b"None", b"Not given.", b"N/A"])
+def test_a_text_that_says_nothing_is_a_missing_report(
+    source: WebDatasetSource, write_tar: WriteTar, text: bytes
+) -> None:
+    write_tar("train/0.tar", make_sample() | {"txt": text})
+    assert [reason for reason, _ in list_exclusions(read(source))] == ["missing_report"]
+
+
+def test_random_members_never_give_other_labels(
+    source: WebDatasetSource, write_tar: WriteTar
+) -> None:
+    random = np.random.default_rng(7)
+    types = ["<f4", ">f4", "<f8", "<i4", ">i4", "<i2", "u1", "<i8", "<f2"]
+    for number in range(60):
+        dtype, length = types[random.integers(len(types))], int(random.integers(1, 5))
+        known = random.integers(3)
+        samples, expected = [], {}
+        for n in range(4):
+            vector = random.integers(0, 2, length)
+            is_wrong = random.random() < 0.1
+            stated = vector ^ 1 if is_wrong else vector
+            facts = [{}, {"num_classes": length}, {"labels": dict(enumerate(stated.tolist()))}]
+            key = f"k{number}_{n}"
+            samples.append(labelled(key, vector.astype(dtype), **facts[known]))
+            expected[f"s_{key}"] = vector.tolist()
+        write_tar("train/0.tar", *samples)
+        try:
+            found = build(source)
+        except SpecError:
+            continue
+        assert {key: expected[key] for key in found} == found
