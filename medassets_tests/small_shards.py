@@ -57,6 +57,11 @@ def make_labels(number: int) -> npt.NDArray[np.float32]:
     return (np.arange(NUM_LABELS) + number).astype("<f4")
 
 
+def make_findings(number: int) -> npt.NDArray[np.float32]:
+    """Return labels of one sample that are 0 or 1, little-endian float32 (18,)."""
+    return (np.arange(NUM_LABELS) % (number + 2) == 0).astype("<f4")
+
+
 def make_shards(
     root: Path,
     counts: Sequence[int],
@@ -164,6 +169,6 @@ def make_trainer_members(number: int, shape: tuple[int, int, int]) -> dict[str, 
     return {
         "bin": make_volume(number, shape).tobytes(),
         "json": json.dumps(described).encode(),
-        "labels": make_labels(number).tobytes(),
+        "labels": make_findings(number).tobytes(),
         "txt": f"findings {number} impressions".encode(),
     }

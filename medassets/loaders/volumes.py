@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset
 
@@ -20,13 +19,13 @@ from medassets.loaders.arrays import (
 from medassets.loaders.batch_memory import empty_tensor
 from medassets.loaders.collate import Sample, StackedSamples, collate_samples
 from medassets.loaders.index import IndexedSample, ShardIndex
+from medassets.loaders.labels import LabelReader
 from medassets.loaders.members import Check, ShardReader
 from medassets.tars.lists import Source
 
 VolumeDtype = Literal["float16", "float32"]
 
 _VOLUME_SUFFIXES = ("bin", "npy")
-_LABEL_SUFFIXES = ("labels", "cls")
 _TORCH_DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
 
@@ -57,19 +56,28 @@ class VolumeDataset(Dataset[Sample]):
             twice the transfer to the GPU.
         check: When contents are compared with their checksums: at their `first` read by this
             process, `always` or `never`.
+        label_type: Type of the labels in shards that medassets did not make, such as `int32`, `>f4`
+            or `text`; None takes the only one that fits all samples and their jsons.
 
     Raises:
+        UsageError: If there is no such type of labels.
         ShardIntegrityError: If a shard is missing, cut off, or differs from its record.
         ValueError: If `dtype` or `check` is unknown.
     """
 
     def __init__(
-        self, source: Source, *, dtype: VolumeDtype = "float16", check: Check = "first"
+        self,
+        source: Source,
+        *,
+        dtype: VolumeDtype = "float16",
+        check: Check = "first",
+        label_type: str | None = None,
     ) -> None:
         if dtype not in get_args(VolumeDtype):
             msg = f"dtype: expected one of {', '.join(get_args(VolumeDtype))}, got {dtype!r}"
             raise ValueError(msg)
         self._reader = ShardReader(source, check=check)
+        self._labels = LabelReader(self._reader, label_type)
         self._dtype = _TORCH_DTYPES[dtype]
         self.index.require(_VOLUME_SUFFIXES, ["txt"])
 
@@ -135,7 +143,7 @@ class VolumeDataset(Dataset[Sample]):
             raise self.index.damage(sample, what)
         facts = {
             "report": reader.read_text(sample, "txt"),
-            "labels": self._read_labels(sample, document),
+            "labels": torch.from_numpy(self._labels.read(sample, document)),
             "study_id": self._read_study(sample, document),
             "key": sample.key,
         }
@@ -153,18 +161,3 @@ class VolumeDataset(Dataset[Sample]):
             what = f"member .json says study_id {reprlib.repr(study)}; expected text"
             raise self.index.damage(sample, what)
         return sample.key if study is None else str(study)
-
-    def _read_labels(self, sample: IndexedSample, document: dict[str, Any]) -> torch.Tensor:
-        suffix = next((name for name in _LABEL_SUFFIXES if name in sample.members), None)
-        if suffix is None:
-            return torch.zeros(0, dtype=torch.float32)
-        content = self._reader.read_member(sample, suffix)
-        count = document.get("num_classes", len(content) // 4)
-        if type(count) is not int:
-            what = f"member .json says num_classes {reprlib.repr(count)}; expected a whole number"
-            raise self.index.damage(sample, what)
-        if len(content) != 4 * count:
-            what = f"member .{suffix} has {len(content)} bytes; expected {count} values of float32"
-            raise self.index.damage(sample, what)
-        # A copy, because torch requires native byte order and writable memory.
-        return torch.from_numpy(np.frombuffer(content, "<f4").astype(np.float32))

@@ -5,7 +5,6 @@ import itertools
 import json
 import lzma
 import math
-import re
 import struct
 import tokenize
 import zipfile
@@ -17,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from medassets.errors import DamagedTarError, ShardIntegrityError
+from medassets.storage.formats.label_rules import NOTHING_STATED, LabelError, StatedLabels
+from medassets.storage.formats.labels import find_label_type, read_labels
 from medassets.storage.formats.npy import decode_any_npy
 from medassets.tars.compressed import open_any_tar
 from medassets.tars.reader import OpenTar
@@ -26,6 +27,7 @@ _TEXT_START = 80
 _MOST_SECONDS = 1e9
 # Members are read into memory; of larger ones only the size is reported.
 _MOST_BYTES = 4 << 30
+_LABEL_KINDS = frozenset({"cls", "cls2", "labels", "index", "id", "count"})
 _TOO_LARGE = {"problem": "too large to read"}
 _MOST_ARRAYS = 100
 # Errors of parsers and decompressors for bytes in memory; numpy parses a header as Python, and zip
@@ -68,7 +70,7 @@ def describe_samples(
     Returns:
         Per sample its key and, per member suffix, size in bytes and what could be read of it:
         `shape`, `dtype`, `min`, `max`, `mean` of an array, `arrays` of a `.npz`, `start` of a text,
-        `values` of labels, `fields` of a JSON object, `value` and `items` of other JSON; `problem`
+        `values` and `type` of labels, where these samples make the type certain, `fields` of a JSON object, `value` and `items` of other JSON; `problem`
         where the content does not fit the suffix. Of the sample, `spacing_mm` of a volume,
         `stretch_s` of a clip, and the result of `explain`.
 
@@ -83,7 +85,8 @@ def describe_samples(
     try:
         with open_any_tar(shard) as tar:
             samples = itertools.islice(iter_samples(tar), num_samples)
-            found = [_describe(tar, sample, explain) for sample in samples]
+            labels = _LabelMembers()
+            found = [_describe(tar, sample, explain, labels) for sample in samples]
     except (DamagedTarError, OSError) as error:
         what = error.what if isinstance(error, DamagedTarError) else error.strerror
         msg = f"{shard}: not a whole tar file ({what})"
@@ -91,10 +94,13 @@ def describe_samples(
     if not found:
         msg = f"{shard}: a tar file without samples (<key>.<suffix>)"
         raise ShardIntegrityError(msg)
+    labels.fill()
     return found
 
 
-def _describe(tar: OpenTar, sample: ScannedSample, explain: Explain) -> dict[str, Any]:
+def _describe(
+    tar: OpenTar, sample: ScannedSample, explain: Explain, labels: "_LabelMembers"
+) -> dict[str, Any]:
     contents = {
         suffix: tar.read(member)
         for suffix, member in sample.members.items()
@@ -107,6 +113,8 @@ def _describe(tar: OpenTar, sample: ScannedSample, explain: Explain) -> dict[str
         content = contents.pop(suffix, None)
         read = _TOO_LARGE if content is None else _read(suffix, content, facts)
         described["members"][suffix] = {"bytes": member.size_bytes} | dict(read)
+        if content is not None and _kind(suffix) in _LABEL_KINDS:
+            labels.add(suffix, content, facts, described["members"][suffix])
     for name, side in (("spacing_mm", "output"), ("source_spacing_mm", "source")):
         spacing = _at(facts, "geometry", side, "spacing_mm")
         if spacing is not None:
@@ -133,13 +141,11 @@ def _read_json(content: Any) -> dict[str, Any]:
 
 def _read(suffix: str, content: bytearray, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Read a member by its last suffix; the content may not match it."""
-    kind = suffix.rpartition(".")[2].lower()
+    kind = _kind(suffix)
     try:
         if kind in ("txt", "text", "transcript"):
             text = content.decode("utf-8")
             return {"start": text[:_TEXT_START].replace("\n", " "), "characters": len(text)}
-        if kind in ("cls", "cls2", "labels", "index", "id", "count"):
-            return {"values": _read_labels(content)}
         if kind == "npy":
             return _summarize(decode_any_npy(content))
         if kind == "npz":
@@ -155,6 +161,37 @@ def _read(suffix: str, content: bytearray, facts: Mapping[str, Any]) -> dict[str
     except _NOT_READABLE as error:
         return {"problem": f"not readable as .{kind}: {error}"}
     return {}
+
+
+def _kind(suffix: str) -> str:
+    return suffix.rpartition(".")[2].lower()
+
+
+class _LabelMembers:
+    """Members of labels by suffix; all samples together say which type they have."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[tuple[bytes, StatedLabels, dict[str, Any]]]] = {}
+
+    def add(
+        self, suffix: str, content: bytearray, facts: Mapping[str, Any], described: dict[str, Any]
+    ) -> None:
+        """Take a member; `described` receives its values in `fill`."""
+        is_of_sample = _kind(suffix) in ("cls", "labels")
+        stated = StatedLabels.read(facts) if is_of_sample else NOTHING_STATED
+        self._found.setdefault(suffix, []).append((bytes(content), stated, described))
+
+    def fill(self) -> None:
+        """Add the values of all members, or why they cannot be read."""
+        for suffix, members in self._found.items():
+            for content, stated, described in members:
+                try:
+                    label_type = find_label_type((c, s) for c, s, _ in members)
+                    values = read_labels(content, label_type, stated=stated)
+                except LabelError as error:
+                    described["problem"] = f"not readable as .{suffix}: {error}"
+                else:
+                    described |= {"values": values.tolist(), "type": label_type}
 
 
 def _describe_npz(content: bytearray) -> dict[str, Any]:
@@ -182,25 +219,6 @@ def _describe_json(value: Any) -> dict[str, Any]:
     return {"value": shown} | ({"items": len(value)} if isinstance(value, list) else {})
 
 
-def _read_labels(content: bytearray) -> list[float | None]:
-    # webdataset writes a class as decimal digits; medassets writes one float32 per label.
-    if re.fullmatch(rb"\s*[+-]?[0-9]{1,18}\s*", content):
-        return [int(content)]
-    if content.lstrip()[:1] == b"[" and (listed := _read_list(content)) is not None:
-        return listed
-    return [_number(value) for value in np.frombuffer(content, "<f4")]
-
-
-def _read_list(content: bytearray) -> list[float | None] | None:
-    """Return a JSON list of numbers; None for other content, as float32 can begin with any byte."""
-    try:
-        values = json.loads(content)
-    except ValueError:
-        return None
-    is_numbers = all(type(value) in (int, float, bool) for value in values)
-    return [_number(value) for value in values] if is_numbers else None
-
-
 def _read_array(content: bytearray, shape: list[int], dtype: str) -> dict[str, Any]:
     if math.prod(shape) * np.dtype(dtype).itemsize != len(content):
         return {"problem": f"{len(content)} bytes are not {shape} of {dtype}"}
@@ -218,8 +236,3 @@ def _summarize(array: np.ndarray) -> dict[str, Any]:
         facts |= {"min": float(finite.min()), "max": float(finite.max())}
         facts["mean"] = float(finite.mean(dtype=np.float64))
     return facts
-
-
-def _number(value: Any) -> float | None:
-    """Return a float; None for NaN and infinities, which JSON does not have."""
-    return float(value) if np.isfinite(value) else None

@@ -14,6 +14,7 @@ from medassets_tests.loaders.conftest import COUNTS, SHAPE
 from medassets_tests.loaders.contract import DatasetContract
 from medassets_tests.loaders.reading import read_volume
 from medassets_tests.small_shards import (
+    make_findings,
     make_labels,
     make_shards,
     make_volume,
@@ -56,12 +57,13 @@ def test_the_volume_is_a_view_of_what_is_stored(split: Path) -> None:
 
 
 def test_shards_of_the_public_trainer_are_read(trainer_shards: Path) -> None:
-    volumes = VolumeDataset(f"{trainer_shards}/shard-{{000000..000002}}.tar", dtype="float32")
+    source = f"{trainer_shards}/shard-{{000000..000002}}.tar"
+    volumes = VolumeDataset(source, dtype="float32")
     assert [volumes[n]["study_id"] for n in range(8)] == [f"study_{n}" for n in range(8)]
     sample = volumes[6]
     expected = make_volume(6, SHAPE).astype(np.float32).transpose(2, 0, 1)[None]
     np.testing.assert_array_equal(sample["volume"].numpy(), expected)
-    np.testing.assert_array_equal(sample["labels"].numpy(), make_labels(6))
+    np.testing.assert_array_equal(sample["labels"].numpy(), make_findings(6))
     assert sample["report"] == "findings 6 impressions"
 
 

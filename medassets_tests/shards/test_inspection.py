@@ -50,7 +50,10 @@ def test_an_npz_is_described_array_by_array(tmp_path: Path) -> None:
     [
         (b"12\n", [12]),
         (b"[0, 1, 0.5]", [0, 1, 0.5]),
-        (np.array([0, np.nan, 2], "<f4").tobytes(), [0, None, 2]),
+        (b"0 1\n", [0, 1]),
+        (_encode_npy(np.array([0, 3])), [0, 3]),
+        (np.array([0, 1, 1], "<f4").tobytes(), [0, 1, 1]),
+        (np.array([0, 1, 1], ">f4").tobytes(), [0, 1, 1]),
     ],
 )
 def test_labels_are_read_in_each_form(
@@ -61,6 +64,17 @@ def test_labels_are_read_in_each_form(
     assert sample["members"]["cls"]["values"] == values
 
 
+def test_labels_are_read_as_the_json_and_the_other_samples_say(tmp_path: Path) -> None:
+    facts = {n: json.dumps({"labels": {"A": n, "B": 1}}).encode() for n in range(3)}
+    cls = {n: np.array([n, 1], "<i4").tobytes() for n in range(3)}
+    samples = {str(n): {"cls": cls[n], "json": facts[n]} for n in range(3)}
+    pack_tar(tmp_path / "a.tar", samples | {"3": {"cls": cls[2], "json": facts[0]}})
+    *found, wrong = describe_samples(tmp_path / "a.tar", num_samples=4)
+    read = [(one["members"]["cls"]["type"], one["members"]["cls"]["values"]) for one in found]
+    assert read == [("int32", [n, 1]) for n in range(3)]
+    assert "A is 2, but 0 in the json" in wrong["members"]["cls"]["problem"]
+
+
 @pytest.mark.parametrize(
     ("suffix", "content"),
     [
@@ -68,7 +82,9 @@ def test_labels_are_read_in_each_form(
         ("npz", b"PK"),
         ("json", b"{"),
         ("txt", b"\xff"),
-        ("cls", b"123 4"),
+        ("cls", b"normal"),
+        ("cls", np.array([0, np.nan], "<f4").tobytes()),
+        ("cls", np.array([0, 1], "<i4").tobytes()),
     ],
 )
 def test_content_that_does_not_fit_its_suffix_is_a_problem(

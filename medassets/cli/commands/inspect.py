@@ -118,7 +118,7 @@ def _words(facts: dict[str, Any]) -> str:
         more = len(arrays) - len(shown)
         return "; ".join(shown) + (f" and {more} more" if more else "")
     if "values" in facts:
-        return " ".join("nan" if v is None else f"{v:g}" for v in facts["values"])
+        return f"{' '.join(f'{v:g}' for v in facts['values'])} ({facts['type']})"
     if "start" in facts:
         return f"{facts['start']!r}, {count_words(facts['characters'], 'character')}"
     if "fields" in facts:

@@ -185,13 +185,14 @@ def test_a_raw_shard_of_others_shows_what_a_declaration_needs(
     with TarWriter(str(shard)) as writer:
         for key in ("0001", "0002"):
             facts = {**STATED, "volume_shape": [5, 7, 11], "volume_dtype": "float16"}
+            facts["labels"] = {"A": 0, "B": 1, "C": 2}
             labels = np.arange(3, dtype="<f4").tobytes()
             sample = {"bin": VOXELS.tobytes(), "labels": labels, "txt": "kein Befund"}
             writer.write({"__key__": key, "json": facts, **sample})
     ran = medassets("inspect", str(shard))
     lines = ran.out.splitlines()
     assert "5 x 7 x 11 float16, 0 to 384" in ran.out
-    assert "0 1 2" in ran.out
+    assert "0 1 2 (float32)" in ran.out
     assert lines.count("  spacing 0.75 x 0.5 x 1.5 mm") == 2
     yaml = "fields: {volume: bin, labels: labels, text: txt, json: json}"
     assert lines[-1] == f"  of a declaration: {yaml}"
@@ -279,18 +280,27 @@ def make_npy_header(shape: tuple[int, ...]) -> bytes:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (np.array([0, 1, np.nan], "<f4").tobytes(), [0, 1, None]),
+        (np.array([0, 1, 1], "<f4").tobytes(), [0, 1, 1]),
+        (b"0 1\n", [0, 1]),
         (b"[0, 1.5, true]", [0, 1.5, 1]),
         (b" 7", [7]),
-        (np.frombuffer(b"[1, ", "<f4").tobytes(), [float(np.frombuffer(b"[1, ", "<f4")[0])]),
     ],
 )
 def test_labels_are_read_as_bytes_digits_or_a_list(
-    medassets: Medassets, tmp_path: Path, content: bytes, expected: list[float | None]
+    medassets: Medassets, tmp_path: Path, content: bytes, expected: list[float]
 ) -> None:
     shard = write_tar(tmp_path / "a.tar", a__labels=content)
     (sample,) = medassets("inspect", str(shard), "--json").document["samples"]
     assert sample["members"]["labels"]["values"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("content", [b"[1, ", np.array([0, 1], "<i4").tobytes()])
+def test_labels_that_can_be_read_in_several_ways_are_no_values(
+    medassets: Medassets, tmp_path: Path, content: bytes
+) -> None:
+    shard = write_tar(tmp_path / "a.tar", a__labels=content)
+    (sample,) = medassets("inspect", str(shard), "--json").document["samples"]
+    assert "not readable as .labels" in sample["members"]["labels"]["problem"]
 
 
 @pytest.mark.parametrize(
