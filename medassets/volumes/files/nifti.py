@@ -8,9 +8,7 @@ from typing import Any, NoReturn
 
 import nibabel as nib
 import numpy as np
-from nibabel.spatialimages import HeaderDataError
 
-from medassets.arrays import Affine
 from medassets.errors import Reason, SampleRejectedError
 from medassets.storage.formats.byte_streams import (
     MAX_DEFLATE_RATIO,
@@ -19,6 +17,7 @@ from medassets.storage.formats.byte_streams import (
     PlainStream,
 )
 from medassets.volumes.files.header import MAX_SIDE, MAX_VOXELS, VolumeHeader
+from medassets.volumes.files.nifti_transform import read_transform
 
 MAX_HEADER_BYTES = 1 << 24
 
@@ -71,7 +70,7 @@ def decode_header(block: bytes) -> tuple[VolumeHeader, int]:
     if not len(raw.binaryblock) <= offset <= MAX_HEADER_BYTES or offset != int(offset):
         _reject(Reason.BAD_HEADER, f"voxels cannot begin at byte {offset:g}")
     unit = _MM_PER_UNIT.get(int(fields["xyzt_units"]) & 7, 1.0)
-    affine, affine_from = _read_affine(raw)
+    affine, affine_from = read_transform(raw)
     affine[:3] *= unit
     slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])
     scaled = np.isfinite(slope) and slope != 0
@@ -108,7 +107,7 @@ def _parse_header(block: bytes) -> nib.Nifti1Header:
 def _read_shape(dim: Any) -> tuple[int, int, int]:
     num_axes = int(dim[0])
     sides = [int(side) for side in dim[1 : num_axes + 1]] if 3 <= num_axes <= 7 else []
-    if len(sides) < 3 or any(side != 1 for side in sides[3:]):
+    if len(sides) < 3 or any(side not in (0, 1) for side in sides[3:]):
         _reject(Reason.BAD_HEADER, f"expected one 3-D volume, got dim {[int(n) for n in dim]}")
     i, j, k = sides[:3]
     if not (min(i, j, k) > 0 and max(i, j, k) <= MAX_SIDE and i * j * k <= MAX_VOXELS):
@@ -125,18 +124,6 @@ def _read_dtype(header: nib.Nifti1Header) -> np.dtype[Any]:
     if dtype.kind not in _DTYPE_KINDS or dtype.itemsize > 8:
         _reject(Reason.BAD_HEADER, f"datatype code {code} ({dtype}) is not one of CT")
     return dtype
-
-
-def _read_affine(header: nib.Nifti1Header) -> tuple[Affine, str]:
-    fields: Any = header.structarr
-    if int(fields["sform_code"]) > 0:
-        return np.array(header.get_sform(), np.float64), "sform"
-    if int(fields["qform_code"]) > 0:
-        try:
-            return np.array(header.get_qform(), np.float64), "qform"
-        except (HeaderDataError, ValueError):
-            return np.full((4, 4), np.nan), "qform"
-    return np.array(header.get_base_affine(), np.float64), "pixdim"
 
 
 class NiftiReader:
