@@ -114,7 +114,7 @@ def _measure_clips(folder: Path, num_rounds: int) -> list[str]:
 
 
 def _open(folder: Path, source: Path) -> Workspace:
-    spec = VolumeDatasetSpec(name="scale", source="folder", folder=str(source))
+    spec = VolumeDatasetSpec(name="scale", source="folder", folder=str(source), hu_rule="none")
     return open_workspace(VolumeDataset(spec), data_root=str(folder / "data"))
 
 

@@ -16,6 +16,7 @@ attributes:
   name: bench_tiny
   source: folder
   folder: {folder}
+  hu_rule: none
   target_spacing_mm: [4, 4, 8]
   target_shape: [24, 20, 12]
   samples_per_shard: 3

@@ -27,6 +27,8 @@ class Reason(StrEnum):
     MISSING_METADATA = "missing_metadata"
     SPACING_MISSING = "spacing_missing"
     SPACING_MISMATCH = "spacing_mismatch"
+    ORIENTATION_MISSING = "orientation_missing"
+    UNEXPECTED_ORIENTATION = "unexpected_orientation"
     TOO_FEW_SLICES = "too_few_slices"
     TOO_LARGE = "too_large"
     CONSTANT_VOLUME = "constant_volume"
@@ -133,6 +135,10 @@ class SourceUnavailableError(MedassetsError, ConnectionError):
 
 class DiskSpaceError(MedassetsError, OSError):
     """Not enough free disk or staging budget; the message says how much is needed."""
+
+
+class MixedOrientationError(MedassetsError, ValueError):
+    """The volumes of a dataset do not have one orientation; the message gives counts and remedy."""
 
 
 class ShardIntegrityError(MedassetsError, ValueError):

@@ -30,6 +30,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = {
+    "hu_rule": "none",
     "target_spacing_mm": (4.0, 4.0, 8.0),
     "target_shape": (24, 20, 12),
     "samples_per_shard": 3,

@@ -3,10 +3,10 @@
 import dagster as dg
 
 from medassets.assets.keys import asset_key
-from medassets.assets.metadata import problems_metadata
+from medassets.assets.metadata import problems_metadata, survey_metadata
 from medassets.assets.partitions import shard_partitions
 from medassets.datasets.kind import DatasetKind
-from medassets.datasets.manifests import find_problems
+from medassets.datasets.manifests import find_problems, survey_dataset
 from medassets.datasets.verify import find_catalog_problems
 from medassets.resources.workspace import WorkspaceResource
 from medassets.shards.files import read_whole_record
@@ -16,13 +16,19 @@ from medassets.stages import CommonStage
 def build_checks(
     kind: DatasetKind, *, manifest: str = CommonStage.MANIFEST
 ) -> list[dg.AssetChecksDefinition]:
-    """Return the checks of one dataset: catalog, shard statistics, complete manifest.
+    """Return the checks of one dataset: catalog, shard statistics, orientation, complete manifest.
 
     Args:
         kind: The stage that is checked.
         manifest: Asset that lists its shards.
     """
-    return [_catalog_check(kind), build_shards_check(kind), _manifest_check(kind, manifest)]
+    meaning = [_orientation_check(kind)] if kind.ct_source is not None else []
+    return [
+        _catalog_check(kind),
+        build_shards_check(kind),
+        *meaning,
+        _manifest_check(kind, manifest),
+    ]
 
 
 def _catalog_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
@@ -69,6 +75,19 @@ def build_shards_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
             severity=dg.AssetCheckSeverity.WARN,
             metadata={"samples": samples, "rejected": rejected},
         )
+
+    return check
+
+
+def _orientation_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=asset_key(kind.spec.name, kind.stage),
+        name="one_orientation",
+        description="All volumes of the dataset have one orientation, the expected one if declared.",
+    )
+    def check(workspace: WorkspaceResource) -> dg.AssetCheckResult:
+        survey = survey_dataset(workspace.open(kind))
+        return dg.AssetCheckResult(passed=not survey.problems, metadata=survey_metadata(survey))
 
     return check
 

@@ -11,7 +11,7 @@ from medassets.assets.metadata import catalog_metadata, manifest_metadata, stage
 from medassets.assets.partitions import backfill_policy, shard_partitions
 from medassets.datasets.build import plan_shard, stage_partition
 from medassets.datasets.kind import DatasetKind
-from medassets.datasets.manifests import build_manifests
+from medassets.datasets.manifests import build_manifests, describe_catalog
 from medassets.datasets.refresh import draft_catalog
 from medassets.io_managers.catalog import CatalogFile
 from medassets.io_managers.failures import explained_failures
@@ -99,9 +99,10 @@ def build_catalog_asset(kind: DatasetKind) -> dg.AssetsDefinition:
                 revision=config.revision,
                 update=config.update,
             )
+            described = describe_catalog(opened, draft.table)
         return dg.MaterializeResult(
             value=draft,
-            metadata=catalog_metadata(draft, opened.kind.describe_catalog(draft.table)),
+            metadata=catalog_metadata(draft, described),
             data_version=dg.DataVersion(draft.plan.version),
         )
 

@@ -7,6 +7,7 @@ import dagster as dg
 
 from medassets.datasets.build import StageReport
 from medassets.datasets.refresh import CatalogDraft
+from medassets.datasets.survey import Survey
 from medassets.datasets.upstream.move import Upstream
 from medassets.shards.manifest import Manifest
 
@@ -104,6 +105,15 @@ def manifest_metadata(manifests: Mapping[str, Manifest]) -> dict[str, Any]:
         "dagster/row_count": sum(m["total_samples"] for m in manifests.values()),
         "medassets/totals": dg.MetadataValue.json(totals),
         "medassets/shards": dg.MetadataValue.table(rows[:_MOST_ROWS]) if rows else "none",
+    }
+
+
+def survey_metadata(survey: Survey) -> dict[str, Any]:
+    """Return axis codes and shares of HU of a dataset, and the volumes that differ from the others."""
+    return {
+        **{name: dg.MetadataValue.json(dict(value)) for name, value in survey.facts.items()},
+        "outliers": len(survey.outliers),
+        **problems_metadata(survey.lines()),
     }
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from medassets.cli.formatting import count_words
 from medassets.datasets.kind import DatasetKind
+from medassets.datasets.survey import Survey
 from medassets.datasets.workspace import Workspace
 from medassets.errors import CatalogError, Reason
 from medassets.storage.arrow import kernels
@@ -49,6 +50,20 @@ def list_reasons(excluded: Mapping[str, int]) -> str:
     """Return `4 samples (bad_position 1, empty_text 3)`."""
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(excluded.items()))
     return f"{count_words(sum(excluded.values()), 'sample')} ({reasons})"
+
+
+def describe_survey(survey: Survey) -> list[str]:
+    """Return axis codes and shares of HU of the volumes built so far, and what does not fit."""
+    lines: list[str] = []
+    if orientations := survey.facts.get("orientations"):
+        counts = ", ".join(f"{code} {count:,}" for code, count in orientations.items())
+        lines.append(f"orientation of the volumes: {counts}")
+    if air := survey.facts.get("hu_shares", {}).get("air_share"):
+        lines.append(
+            f"air below -200 HU: {air['least']:.0%} to {air['largest']:.0%} of a volume, median "
+            f"{air['median']:.0%}"
+        )
+    return [*lines, *survey.lines()]
 
 
 def explain_empty(workspace: Workspace, table: pa.Table, *, num_held: int) -> str:

@@ -26,7 +26,9 @@ from medassets.volumes.grid.to_float16 import check_half, convert_to_half
 _DEFAULT_PRESET = "ct_clip"
 _STATED = ("spacing_mm", "clip_hu", "scale", "pad_value", "orientation")
 # Plausibility of the volume was checked when it was preprocessed.
-_ANY_VOLUME = VolumeLimits(min_slices=1, min_plausible_share=0.0, max_plausible_share=1.0)
+_ANY_VOLUME = VolumeLimits(
+    min_slices=1, min_plausible_share=0.0, max_plausible_share=1.0, air_share=(0.0, 1.0)
+)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from medassets.datasets.build import today_fingerprint
 from medassets.datasets.manifest_differences import describe_differences
+from medassets.datasets.survey import Survey, require_one_orientation, survey_records
 from medassets.datasets.workspace import Workspace
 from medassets.shards.catalog import CatalogPlan
 from medassets.shards.files import read_whole_record
@@ -25,29 +29,70 @@ def build_manifests(workspace: Workspace) -> dict[str, Manifest]:
 
     Raises:
         CatalogError: If there is no catalog yet.
+        MixedOrientationError: If the samples do not fit together; see `survey_dataset`.
     """
     plan = workspace.read_plan()
-    splits = plan.splits()
+    records = _read_records(workspace, plan)
+    survey = survey_records(workspace.kind, [r for found in records.values() for r in found])
+    require_one_orientation(survey)
     return {
-        split: _build(workspace, plan, split, splits.get(split, []))
-        for split in workspace.kind.spec.splits
+        split: _build(workspace, plan, split, found, survey) for split, found in records.items()
     }
 
 
-def _build(workspace: Workspace, plan: CatalogPlan, split: str, keys: list[str]) -> Manifest:
-    found = (
-        read_whole_record(workspace.paths, key, today_fingerprint(workspace, plan, key))
-        for key in keys
-    )
-    records = [record for record in found if record is not None]
+def survey_dataset(workspace: Workspace) -> Survey:
+    """Compare the samples of all shards that are on disk whole and made from today's inputs.
+
+    Raises:
+        CatalogError: If there is no catalog yet.
+    """
+    records = _read_records(workspace, workspace.read_plan())
+    return survey_records(workspace.kind, [r for found in records.values() for r in found])
+
+
+def describe_catalog(workspace: Workspace, table: pa.Table) -> dict[str, Any]:
+    """Return what users should know of a catalog beyond its counts, and of the samples built so far.
+
+    Args:
+        workspace: The dataset.
+        table: The catalog, which may not be published yet.
+    """
+    built = survey_dataset(workspace).facts if workspace.paths.catalog.exists() else {}
+    known = {"built": {"orientations": built["orientations"]}} if "orientations" in built else {}
+    return {**workspace.kind.describe_catalog(table), **known}
+
+
+def _read_records(workspace: Workspace, plan: CatalogPlan) -> dict[str, list[ShardRecord]]:
+    """Return the records of whole shards of today's inputs, by split, in order."""
+    planned, found = plan.splits(), dict[str, list[ShardRecord]]()
+    for split in workspace.kind.spec.splits:
+        records = (
+            read_whole_record(workspace.paths, key, today_fingerprint(workspace, plan, key))
+            for key in planned.get(split, [])
+        )
+        found[split] = [record for record in records if record is not None]
+    return found
+
+
+def _build(
+    workspace: Workspace,
+    plan: CatalogPlan,
+    split: str,
+    records: list[ShardRecord],
+    survey: Survey,
+) -> Manifest:
+    outliers = survey.list_outliers(records)
     return build_manifest(
         split,
         records,
         dataset=workspace.kind.spec.name,
-        sample_fields=workspace.kind.manifest_fields(records),
+        sample_fields={
+            **workspace.kind.manifest_fields(records),
+            **({"hu_outliers": outliers} if outliers else {}),
+        },
         source=_source(workspace, records),
         excluded=plan.excluded.get(split, {}),
-        planned=keys,
+        planned=plan.splits().get(split, []),
         num_held=plan.num_held,
         samples_per_shard=plan.samples_per_shard,
         describe_shard=workspace.kind.describe_shard,
@@ -74,7 +119,8 @@ def list_keys(manifests: Mapping[str, Manifest]) -> dict[str, list[str]]:
 
 def find_manifest_problems(workspace: Workspace) -> list[str]:
     """Return what manifests say that the shards do not; a build writes them again."""
-    problems: list[str] = []
+    if problems := list(survey_dataset(workspace).problems):
+        return problems
     paths = workspace.paths
     for split, manifest in build_manifests(workspace).items():
         if not manifest["shards"]:
@@ -109,9 +155,12 @@ def find_strays(workspace: Workspace) -> list[str]:
 
 
 def find_problems(workspace: Workspace) -> list[str]:
-    """Return what keeps the dataset from being complete: shards missing, damaged or outdated."""
+    """Return what keeps the dataset from being complete: shards missing, damaged or outdated.
+
+    Samples that do not fit together, so that no manifest is published, come first.
+    """
     plan = workspace.read_plan()
-    problems: list[str] = []
+    problems = list(survey_dataset(workspace).problems)
     for key in plan.partitions:
         if not workspace.paths.record(key).exists():
             problems.append(f"{key}: not made yet")

@@ -15,9 +15,10 @@ from medassets.datasets.ct_sources.registry import (
     list_volume_sources,
     open_volume_source,
 )
-from medassets.datasets.hu_rules import check_array_rule
+from medassets.datasets.hu_rules import check_array_rule, describe_limits
 from medassets.datasets.kind import COMMON_FIELDS, Estimate
 from medassets.datasets.sizes import GZIP_SHARE, count_voxels
+from medassets.datasets.survey import sum_facts
 from medassets.errors import SpecError
 from medassets.samples import Encode, EncodedSample, SourceItem, StagedFile, each_item
 from medassets.shards.fingerprint import FORMAT_VERSION, content_fingerprint
@@ -44,7 +45,10 @@ _SAMPLE_EXTRA_BYTES = 8 * 1024
 
 _OWN_FIELDS = frozenset({"preprocessing", "hu_rule", "min_slices"})
 _PRESET_FIELDS = frozenset(
-    {"target_spacing_mm", "target_shape", "min_plausible_share", "max_plausible_share"}
+    {
+        *("target_spacing_mm", "target_shape"),
+        *("min_plausible_share", "max_plausible_share", "expected_air_share"),
+    }
 )
 
 
@@ -59,6 +63,7 @@ def list_volume_rules() -> list[FieldRule]:
         FieldRule(_OWN_FIELDS),
         FieldRule(_PRESET_FIELDS, presets),
         FieldRule(frozenset({"orientation"}), {"source": with_headers, **presets}),
+        FieldRule(frozenset({"expected_orientation"}), {"source": with_headers}),
         FieldRule(frozenset({"max_rounding_error"}), {"preprocessing": (RAW,)}),
         FieldRule(frozenset({"delete_sources"}), {"source": local}),
     ]
@@ -128,16 +133,18 @@ class VolumeDataset:
             tolerance = spec.max_rounding_error
             facts |= {"preprocessing": RAW, "hu_rule": spec.hu_rule, "tolerance": tolerance}
         else:
+            preset = asdict(spec.preset())
+            preset.pop("air_share")
             facts |= {
                 "preprocessing": {
-                    **asdict(spec.preset()),
+                    **preset,
                     "dtype": SAMPLE_DTYPE,
                     "layout": SAMPLE_LAYOUT,
                 },
                 "hu_rule": spec.effective_hu_rule,
                 "plausible_share": [spec.min_plausible_share, spec.max_plausible_share],
             }
-        return fingerprint({**facts, **self.ct_source.fingerprint_facts()})
+        return fingerprint({**facts, **describe_limits(spec), **self.ct_source.fingerprint_facts()})
 
     def plan_settings(self) -> Mapping[str, Any]:
         """Return an empty mapping: the source states the split of each volume."""
@@ -212,7 +219,7 @@ class VolumeDataset:
         )
 
     def manifest_fields(self, records: Sequence[ShardRecord]) -> Mapping[str, Any]:
-        """Return shape and dtype of every sample, and the number of classes.
+        """Return shape and dtype of every sample, the number of classes, axis codes and shares of HU.
 
         Each class takes four bytes of `.cls`.
         """
@@ -233,17 +240,16 @@ class VolumeDataset:
         }
         if spec.is_raw:
             fields["max_rounding_error"] = _find_largest_error(records)
-        return fields
+        return {**fields, **sum_facts(records)}
 
     def describe_catalog(self, table: pa.Table) -> Mapping[str, Any]:
         """Return what the source says of a catalog beyond its counts; may be empty."""
         return self.ct_source.describe_catalog(table)
 
     def describe_shard(self, record: ShardRecord) -> Mapping[str, Any]:
-        """Return the largest rounding error of a raw shard; otherwise counts are enough."""
-        if not self.spec.is_raw:
-            return {}
-        return {"max_rounding_error": _find_largest_error([record])}
+        """Return axis codes and shares of HU, and the largest rounding error of a raw shard."""
+        errors = {"max_rounding_error": _find_largest_error([record])} if self.spec.is_raw else {}
+        return {**errors, **sum_facts([record])}
 
     def draw_preview(self, shard: Path, record: ShardRecord) -> bytes | None:
         """Return the middle slices of the shard's first volume in a lung window, as JPEG."""

@@ -15,9 +15,10 @@ from medassets.datasets.ct_sources.registry import (
     list_volume_sources,
     open_window_source,
 )
-from medassets.datasets.hu_rules import check_array_rule
+from medassets.datasets.hu_rules import check_array_rule, describe_limits
 from medassets.datasets.kind import COMMON_FIELDS, Estimate
 from medassets.datasets.sizes import GZIP_SHARE, count_voxels
+from medassets.datasets.survey import sum_facts
 from medassets.samples import Encode, EncodedSample, SourceItem, StagedFile, each_item
 from medassets.shards.fingerprint import FORMAT_VERSION, content_fingerprint
 from medassets.shards.record import ShardRecord
@@ -36,16 +37,24 @@ _SECONDS_PER_RAW_BYTE = 0.45 / 176e6
 # Of real chests 5 to 18 % of the bits remain, of noisy ones up to 42 %; see docs/decisions.md.
 _COMPRESSED_SHARE = 0.2
 _OWN_FIELDS = frozenset({"windows", "compression"})
-_VOLUME_FIELDS = frozenset({"hu_rule", "min_slices", "min_plausible_share", "max_plausible_share"})
+_VOLUME_FIELDS = frozenset(
+    {
+        *("hu_rule", "min_slices", "min_plausible_share", "max_plausible_share"),
+        "expected_air_share",
+    }
+)
 
 
 def list_window_rules() -> list[FieldRule]:
     """Return which fields of a `CTWindowDatasetSpec` have an effect, and where."""
+    volumes = list_volume_sources()
+    with_headers = [name for name, kind in volumes.items() if kind.has_headers]
     return [
         COMMON_FIELDS,
         *list_source_rules(CT_SOURCES, with_texts=False),
         FieldRule(_OWN_FIELDS),
-        FieldRule(_VOLUME_FIELDS, {"source": tuple(list_volume_sources())}),
+        FieldRule(_VOLUME_FIELDS, {"source": tuple(volumes)}),
+        FieldRule(frozenset({"expected_orientation"}), {"source": with_headers}),
     ]
 
 
@@ -96,6 +105,7 @@ class CTWindows:
                 "padding_hu": PADDING_HU,
                 "compression": [spec.compression, _CODEC_VERSION],
                 "processing": None if self.ct_source.stores_masks else processing,
+                **describe_limits(spec),
             }
         )
 
@@ -156,7 +166,7 @@ class CTWindows:
         return Estimate(raw_bytes, sample_bytes=num_windows * mask_bytes + 8192, seconds=seconds)
 
     def manifest_fields(self, records: Sequence[ShardRecord]) -> Mapping[str, Any]:
-        """Return what a sample is: masks at one bit per voxel, and their windows."""
+        """Return what a sample is: masks at one bit per voxel, and their windows; axis codes and shares."""
         from medassets.volumes.windows.occupancy import BLOCK_BITS
         from medassets.volumes.windows.samples import ORDER, describe_window
 
@@ -169,6 +179,7 @@ class CTWindows:
             "order": ORDER,
             "block_bits": BLOCK_BITS,
             "windows": windows,
+            **sum_facts(records),
         }
 
     def describe_catalog(self, table: pa.Table) -> Mapping[str, Any]:
@@ -176,10 +187,11 @@ class CTWindows:
         return self.ct_source.describe_catalog(table)
 
     def describe_shard(self, record: ShardRecord) -> Mapping[str, Any]:
-        """Return points and their share of all voxels, by window."""
+        """Return points and their share of all voxels, by window; axis codes and shares of HU."""
         from medassets.volumes.windows.samples import count_points
 
-        return {"windows": count_points([sample.facts for sample in record.samples])}
+        points = count_points([sample.facts for sample in record.samples])
+        return {"windows": points, **sum_facts([record])}
 
     def draw_preview(self, shard: Path, record: ShardRecord) -> bytes | None:
         """Return the middle axial slice of the shard's first volume, window by window, as JPEG."""

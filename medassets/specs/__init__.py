@@ -1,6 +1,6 @@
 """Frozen declarations of datasets; each checks itself when it is made."""
 
-from medassets.specs.ct import FIELD_ROLES, CTSourceSpec, HuRule
+from medassets.specs.ct import CHEST_AIR_SHARE, FIELD_ROLES, CTSourceSpec, HuRule
 from medassets.specs.dataset import Automation, DatasetSpec
 from medassets.specs.field_rules import FieldRule
 from medassets.specs.video import VideoClipDatasetSpec
@@ -16,6 +16,7 @@ from medassets.specs.volumes import (
 from medassets.specs.windows import PADDING_HU, STANDARD_WINDOWS, CTWindow, CTWindowDatasetSpec
 
 __all__ = [
+    "CHEST_AIR_SHARE",
     "FIELD_ROLES",
     "PADDING_HU",
     "PRESETS",

@@ -12,7 +12,15 @@ HuRule = Literal["none", "table", "header"]
 FIELD_ROLES = ("volume", "labels", "text", "json")
 """Roles of the members of a sample in an existing WebDataset; see `CTSourceSpec.fields`."""
 
+CHEST_AIR_SHARE = (0.1, 0.95)
+"""Least and largest share of voxels below -200 HU of a chest.
+
+Source: 0.38 to 0.68 in real chests, with room for small fields of view; under 0.01 where HU were never
+applied, 1 where they were applied twice.
+"""
+
 _SPLIT = "{split}"
+_AXES = ("RL", "AP", "SI")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +56,11 @@ class CTSourceSpec(DatasetSpec):
         min_slices: Volumes with fewer slices along any axis are rejected.
         min_plausible_share: Smallest share of voxels in [-200, 300] HU of an accepted chest CT.
         max_plausible_share: Largest such share.
+        expected_air_share: Least and largest share of voxels below -200 HU of an accepted volume,
+            where the body part is not the chest that `[0.1, 0.95]` describes; `[0, 1]` accepts any.
+        expected_orientation: Directions in which the stored axes must grow, such as `LPS`; a volume
+            that differs, or states none, is rejected. Empty accepts any, but one dataset must not
+            mix several.
     """
 
     volumes_dir: str = ""
@@ -63,6 +76,8 @@ class CTSourceSpec(DatasetSpec):
     min_slices: int = 2
     min_plausible_share: float = 0.05
     max_plausible_share: float = 0.98
+    expected_air_share: tuple[float, ...] = ()
+    expected_orientation: str = ""
 
     def __post_init__(self) -> None:
         """Reject values that no source and no processing can use."""
@@ -71,11 +86,30 @@ class CTSourceSpec(DatasetSpec):
         check_range("min_slices", self.min_slices, 1, 4096)
         check_range("min_plausible_share", self.min_plausible_share, 0, 1)
         check_range("max_plausible_share", self.max_plausible_share, self.min_plausible_share, 1)
+        self._check_air_share()
+        if self.expected_orientation and not _is_orientation(self.expected_orientation):
+            what = f"expected three axis codes such as LPS, got {self.expected_orientation!r}"
+            raise SpecError(field="expected_orientation", what=what)
         for role, suffix in self.fields.items():
             check_choice("fields", role, FIELD_ROLES)
             if not isinstance(suffix, str) or not suffix or suffix != suffix.lower().strip("."):
                 what = f"{role}: expected a suffix such as bin or nii.npy, got {suffix!r}"
                 raise SpecError(field="fields", what=what)
+
+    def _check_air_share(self) -> None:
+        share = self.expected_air_share
+        numbers = all(isinstance(n, int | float) and not isinstance(n, bool) for n in share)
+        if share and not (len(share) == 2 and numbers and 0 <= share[0] <= share[1] <= 1):
+            what = f"expected [least, largest] in 0..1, such as [0.1, 0.95], got {list(share)}"
+            raise SpecError(field="expected_air_share", what=what)
+
+    @property
+    def air_share(self) -> tuple[float, float]:
+        """Least and largest share of voxels below -200 HU of an accepted volume."""
+        if not self.expected_air_share:
+            return CHEST_AIR_SHARE
+        least, largest = self.expected_air_share
+        return least, largest
 
     @property
     def effective_hu_rule(self) -> HuRule:
@@ -90,3 +124,9 @@ class CTSourceSpec(DatasetSpec):
     def of_split(self, text: str, split: str) -> str:
         """Return a declared path with `{split}` replaced."""
         return text.replace(_SPLIT, split)
+
+
+def _is_orientation(codes: str) -> bool:
+    """Tell whether a text names one direction of each of the three axes of the body."""
+    axes = [next((axis for axis in _AXES if code in axis), None) for code in codes]
+    return len(codes) == 3 and set(axes) == set(_AXES)

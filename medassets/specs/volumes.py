@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from medassets.errors import SpecError
 from medassets.specs.checks import check_choice, check_range
-from medassets.specs.ct import CTSourceSpec
+from medassets.specs.ct import CHEST_AIR_SHARE, CTSourceSpec
 
 Orientation = Literal["as_stored", "LPS", "RAS"]
 
@@ -31,6 +31,7 @@ class CTPreprocessing:
         shape: Output shape (i, j, k) after centre crop and pad.
         pad_value: Value of padded voxels, after scaling.
         orientation: Axis order of the output; arrays and affine are turned together.
+        air_share: Least and largest share of voxels below -200 HU of the body part it is made for.
     """
 
     spacing_mm: tuple[float, float, float]
@@ -39,6 +40,7 @@ class CTPreprocessing:
     shape: tuple[int, int, int]
     pad_value: float
     orientation: Orientation = "as_stored"
+    air_share: tuple[float, float] = CHEST_AIR_SHARE
 
     def __post_init__(self) -> None:
         """Reject a preset that no volume can satisfy."""
@@ -65,6 +67,7 @@ PRESETS: dict[str, CTPreprocessing] = {
         scale=1000.0,
         shape=(480, 480, 240),
         pad_value=-1.0,
+        air_share=CHEST_AIR_SHARE,
     ),
 }
 
@@ -121,6 +124,11 @@ class VolumeDatasetSpec(CTSourceSpec):
         return self.preprocessing == RAW
 
     @property
+    def air_share(self) -> tuple[float, float]:
+        """Least and largest share of voxels below -200 HU: the declared one, or the preset's."""
+        return super().air_share if self.is_raw else self.preset().air_share
+
+    @property
     def needs_rescaling(self) -> bool:
         """Whether a volume without RescaleSlope and RescaleIntercept is unusable.
 
@@ -139,6 +147,8 @@ class VolumeDatasetSpec(CTSourceSpec):
         changes: dict[str, Any] = {"orientation": self.orientation}
         if self.target_spacing_mm:
             changes["spacing_mm"] = tuple(self.target_spacing_mm)
+        if self.expected_air_share:
+            changes["air_share"] = super().air_share
         if self.target_shape:
             changes["shape"] = tuple(self.target_shape)
         return replace(PRESETS[self.preprocessing], **changes)

@@ -92,6 +92,7 @@ def make_ct_rate_repository(
     seed: int = 0,
     shape_range: tuple[Shape, Shape] = ((40, 36, 24), (64, 60, 44)),
     volumes_dir: str = VOLUMES_DIR,
+    axis_codes: Sequence[str] = ("LPS",),
     special_rows: bool = True,
     special_volumes: Sequence[SpecialVolume] = (),
 ) -> SyntheticRepository:
@@ -109,6 +110,7 @@ def make_ct_rate_repository(
         seed: Changes shapes, spacings and voxels.
         shape_range: Smallest and largest sides (i, j, k), both inclusive.
         volumes_dir: Folder of one split's volumes; `{split}` is replaced.
+        axis_codes: Orientations of the volumes, patient after patient; from the first again.
         special_rows: Add to each split one volume from the no-chest list and one with an empty
             ZSpacing; their files exist.
         special_volumes: Each adds one patient with such a volume to the first split.
@@ -120,13 +122,14 @@ def make_ct_rate_repository(
     for number, split in enumerate(splits):
         rng = np.random.Generator(np.random.PCG64([seed, number]))
         plans = list(_plan_split(split, rng, num_patients=num_patients, shape_range=shape_range))
+        plans = [_turn(plan, axis_codes) for plan in plans]
         if special_rows:
             plans += _plan_special_rows(split, rng, num_patients + 1, shape_range=shape_range)
         if number == 0:
             first = 101 + len(plans)
             for patient, special in enumerate(special_volumes, first):
                 plan = _plan_volume(split, rng, patient, letter="a", shape_range=shape_range)
-                plan = replace(plan, special=special, reason=special.reason, axis_codes="LPS")
+                plan = replace(plan, special=special, reason=special.reason)
                 plans.append(plan)
         no_chest = [plan.entry for plan in plans if plan.no_chest]
         entries = [plan.entry for plan in plans]
@@ -175,8 +178,13 @@ def _plan_volume(
         shape=(shape[0], shape[1], shape[2]),
         spacing_mm=(step_mm, step_mm, round(height_mm / shape[2], 2)),
     )
-    axis_codes = "RAS" if patient % 4 == 0 else "LPS"
-    return _Plan(entry, phantom_seed=int(rng.integers(1 << 31)), axis_codes=axis_codes)
+    return _Plan(entry, phantom_seed=int(rng.integers(1 << 31)))
+
+
+def _turn(plan: _Plan, axis_codes: Sequence[str]) -> _Plan:
+    """Return the plan with the orientation of its patient."""
+    codes = axis_codes[(plan.entry.patient_index - 1) % len(axis_codes)]
+    return replace(plan, axis_codes=codes)
 
 
 def _plan_thick_slices(first: _Plan) -> _Plan:

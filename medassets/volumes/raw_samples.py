@@ -12,7 +12,12 @@ from medassets.specs import RAW, VolumeDatasetSpec
 from medassets.storage.buffers import BufferPool
 from medassets.volumes.catalog.columns import VolumeRow
 from medassets.volumes.files.header import VolumeHeader
-from medassets.volumes.grid.geometry import Spacing, describe_source, locate_source
+from medassets.volumes.grid.geometry import (
+    Spacing,
+    check_orientation,
+    describe_source,
+    locate_source,
+)
 from medassets.volumes.grid.hu import choose_scaling
 from medassets.volumes.grid.preprocessing import check_num_slices
 from medassets.volumes.grid.to_float16 import HalfStatistics, check_half, convert_to_half
@@ -94,6 +99,9 @@ def encode_raw_sample(
         members=members,
         facts={
             **collect_facts(described),
+            "axis_codes": stored["geometry"]["source"]["axis_codes"]
+            if source.has_headers
+            else None,
             "max_rounding_error": statistics.max_rounding_error,
         },
         seconds={"convert": read_s, "encode": time.perf_counter() - started - read_s},
@@ -123,6 +131,7 @@ def _describe_header(
         SampleRejectedError: If it does; see `geometry` and `hu`.
     """
     frame = locate_source(header, spacing)
+    check_orientation(frame, spec.expected_orientation)
     scaling = choose_scaling(declare_hu(item, spec), header)
     described: dict[str, Any] = {
         "geometry": {"source": {"dtype": header.dtype.name, **describe_source(frame)}},

@@ -14,6 +14,7 @@ from medassets.storage.buffers import BufferPool
 from medassets.volumes.catalog.columns import VolumeRow
 from medassets.volumes.files.slices import open_slices
 from medassets.volumes.grid.hu import HuDeclaration
+from medassets.volumes.grid.hu_guard import SHARES
 from medassets.volumes.grid.preprocessing import PreprocessedVolume, VolumeLimits, preprocess_volume
 from medassets.volumes.reports_and_labels import SampleTexts
 from medassets.volumes.source import VolumeSource
@@ -73,7 +74,6 @@ def encode_volume_sample(
             volume,
             texts=texts,
             spec=spec,
-            is_oriented=source.has_headers,
             fingerprint=fingerprint,
         )
         members = (
@@ -89,7 +89,8 @@ def encode_volume_sample(
         members=members,
         facts={
             **collect_facts(described),
-            "plausible_share": described["hu"]["plausible_share"],
+            **{name: described["hu"][name] for name in SHARES},
+            "axis_codes": described["geometry"]["output"]["axis_codes"],
             "cropped_share": described["geometry"]["cropped_share"],
         },
         seconds={**volume.seconds, "encode": time.perf_counter() - started},
@@ -104,7 +105,6 @@ def describe_sample(
     *,
     texts: SampleTexts,
     spec: VolumeDatasetSpec,
-    is_oriented: bool,
     fingerprint: str,
 ) -> dict[str, Any]:
     """Return the `json` member: all facts about a sample, in a fixed order.
@@ -118,7 +118,7 @@ def describe_sample(
         **describe_shape(item, shape, dtype),
         **describe_texts(texts, row),
         **describe_origin(item, staged),
-        "geometry": _describe_geometry(volume, is_oriented=is_oriented),
+        "geometry": _describe_geometry(volume),
         "hu": dict(volume.hu),
         "preprocessing": _describe_preset(spec.preset(), name=spec.preprocessing),
         "metadata": json.loads(row.metadata or "{}"),
@@ -126,18 +126,9 @@ def describe_sample(
     }
 
 
-def _describe_geometry(volume: PreprocessedVolume, *, is_oriented: bool) -> dict[str, Any]:
+def _describe_geometry(volume: PreprocessedVolume) -> dict[str, Any]:
     source = {"dtype": volume.dtype, **volume.geometry["source"]}
-    return {
-        **volume.geometry,
-        "source": describe_orientation(source, is_oriented=is_oriented),
-        "output": describe_orientation(volume.geometry["output"], is_oriented=is_oriented),
-    }
-
-
-def describe_orientation(frame: Mapping[str, Any], *, is_oriented: bool) -> dict[str, Any]:
-    """Return a described frame; its axis codes are null where the file does not state them."""
-    return {**frame, **({} if is_oriented else {"axis_codes": None})}
+    return {**volume.geometry, "source": source}
 
 
 def describe_shape(item: SourceItem, shape: list[int], dtype: str) -> dict[str, Any]:
@@ -191,6 +182,8 @@ def read_limits(spec: CTSourceSpec) -> VolumeLimits:
         min_slices=spec.min_slices,
         min_plausible_share=spec.min_plausible_share,
         max_plausible_share=spec.max_plausible_share,
+        air_share=spec.air_share,
+        orientation=spec.expected_orientation,
     )
 
 

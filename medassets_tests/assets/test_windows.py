@@ -46,7 +46,8 @@ def locate_windows(home: Path) -> Iterator[Callable[..., WindowLocation]]:
     with dg.DagsterInstance.ephemeral() as instance:
 
         def locate(**changes: Any) -> WindowLocation:
-            fields = {"name": "masks", "samples_per_shard": 3, "max_rejected_share": 1.0, **changes}
+            fields = {"name": "masks", "samples_per_shard": 3, "max_rejected_share": 1.0}
+            fields |= {"hu_rule": "none", **changes}
             spec: Any = CTWindowDatasetSpec(**fields)
             return WindowLocation(spec, instance)
 

@@ -88,6 +88,7 @@ def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
     def write(name: str, **changes: Any) -> Path:
         fields = {
             "name": name,
+            "hu_rule": "none",
             "target_spacing_mm": [4.0, 4.0, 8.0],
             "target_shape": [24, 20, 12],
             "samples_per_shard": 4,
@@ -164,7 +165,7 @@ def built_home(tmp_path_factory: pytest.TempPathFactory, repository: SyntheticRe
     file.parent.mkdir(parents=True)
     file.write_text(
         "type: medassets.components.VolumeDatasetComponent\n"
-        "attributes: {name: lungs, source: folder, samples_per_shard: 4, num_workers: 1,\n"
+        "attributes: {name: lungs, source: folder, hu_rule: none, samples_per_shard: 4, num_workers: 1,\n"
         "  target_spacing_mm: [4.0, 4.0, 8.0], target_shape: [24, 20, 12],\n"
         f"  max_rejected_share: 0.3, folder: {json.dumps(str(repository.folder))}}}\n"
     )

@@ -25,6 +25,7 @@ attributes:
   source: folder
   folder: {folder}
   splits: [train]
+  hu_rule: none
   target_spacing_mm: [4.0, 4.0, 8.0]
   target_shape: [24, 20, 12]
   samples_per_shard: 2

@@ -90,7 +90,7 @@ def test_values_that_float16_cannot_keep_are_refused_or_their_error_is_recorded(
     manifest = json.loads(location.workspace.paths.manifest("train").read_bytes())
     assert (manifest["max_rounding_error"], manifest["rejected"]) == (1, 5)
     assert [shard["contents"] for shard in manifest["shards"]] == [
-        {"max_rounding_error": 1.0},
+        {"max_rounding_error": 1.0, "orientations": {"none stated": 3}},
         {"max_rounding_error": None},
     ]
 
@@ -135,7 +135,8 @@ def test_the_ui_shows_depth_error_and_picture(tree: SyntheticTree, declare: Loca
     assert rows == [("npz_trees: train: depth", "2"), ("npz_trees: train: files_by_depth: 2", "8")]
     (event,) = location.events("shards", "train-000000")
     shown = metadata_of(event)
-    assert shown["medassets/contents"] == {"max_rounding_error": 0.0}
+    unoriented = {"orientations": {"none stated": 4}}
+    assert shown["medassets/contents"] == {"max_rounding_error": 0.0, **unoriented}
     assert str(shown["medassets/preview"]).startswith("![preview](data:image/jpeg;base64,")
 
 

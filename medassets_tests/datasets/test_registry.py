@@ -25,7 +25,7 @@ COMMON = (
     "catalog_cron"
 )
 HUB = "repo_id revision endpoint use_token keep_raw staging_budget_gb volumes_dir"
-HU = "hu_rule min_slices min_plausible_share max_plausible_share"
+HU = "hu_rule min_slices min_plausible_share max_plausible_share expected_air_share"
 PRESET = "preprocessing target_spacing_mm target_shape max_rounding_error"
 FRAMES = (
     "split_mode seed num_frames max_frames height width min_frames end_tolerance_ms size_length "
@@ -44,11 +44,11 @@ TARS: Fields = {"shards": "/data/a-{0..9}.tar", "splits": ["train"]}
 CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
     (VolumeDatasetSpec, "huggingface"): (
         {"repo_id": "org/name"},
-        f"{HUB} {HU} {PRESET} orientation labels",
+        f"{HUB} {HU} {PRESET} orientation expected_orientation labels",
     ),
     (VolumeDatasetSpec, "folder"): (
         {"folder": "/data"},
-        f"folder volumes_dir {HU} {PRESET} orientation delete_sources labels",
+        f"folder volumes_dir {HU} {PRESET} orientation expected_orientation delete_sources labels",
     ),
     (VolumeDatasetSpec, "npz"): (
         {**TREE, **NPZ_TABLES, "hu_rule": "none"},
@@ -62,11 +62,11 @@ CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
     ),
     (CTWindowDatasetSpec, "huggingface"): (
         {"repo_id": "org/name"},
-        f"{HUB} {HU} windows compression",
+        f"{HUB} {HU} windows compression expected_orientation",
     ),
     (CTWindowDatasetSpec, "folder"): (
         {"folder": "/data"},
-        f"folder volumes_dir {HU} windows compression",
+        f"folder volumes_dir {HU} windows compression expected_orientation",
     ),
     (CTWindowDatasetSpec, "npz"): (
         {**TREE, "meta_file": "m.csv", "hu_rule": "none"},
@@ -92,8 +92,9 @@ VALUES: Fields = {
     "keep_raw": True, "staging_budget_gb": 5.0, "folder": "/other", "volumes_dir": "a/{split}",
     "array_key": "voxels", "meta_file": "meta.csv", "reports_file": "reports.csv",
     "labels_file": "labels.csv", "shards": "/other/*.tar", "fields": {"volume": "npy"},
-    "label_names": ["a"], "labels": {"values": [0, 1]}, "hu_rule": "table", "min_slices": 5, "min_plausible_share": 0.1,
-    "max_plausible_share": 0.9, "preprocessing": "none", "target_spacing_mm": [1.0, 1.0, 1.0],
+    "label_names": ["a"], "labels": {"values": [0, 1]}, "hu_rule": "table", "min_slices": 5,
+    "min_plausible_share": 0.1,    "max_plausible_share": 0.9, "expected_air_share": [0.2, 0.9], "expected_orientation": "RAS",
+    "preprocessing": "none", "target_spacing_mm": [1.0, 1.0, 1.0],
     "target_shape": [8, 8, 8], "orientation": "LPS", "max_rounding_error": 0.5,
     "ignored_members": ["a"], "delete_sources": True, "windows": ["lung"], "compression": "none",
     "videos_dir": "/other", "info_csv": "/info.csv", "metadata": "/m.json", "clips_dir": "/other",

@@ -44,6 +44,7 @@ def open_windows(home: Path) -> Open:
             "source": "folder",
             "folder": str(folder),
             "splits": ("train",),
+            "hu_rule": "none",
             "samples_per_shard": 3,
             "max_rejected_share": 1.0,
         }

@@ -136,6 +136,7 @@ def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
         attributes = {
             "name": name,
             "splits": ["train"],
+            "hu_rule": "none",
             "target_spacing_mm": [4.0, 4.0, 8.0],
             "target_shape": [24, 20, 12],
             "samples_per_shard": 3,

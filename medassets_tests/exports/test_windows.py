@@ -33,6 +33,7 @@ def built(home: Path, repository: SyntheticRepository) -> Workspace:
         source="folder",
         folder=str(repository.folder),
         splits=("train",),
+        hu_rule="none",
         samples_per_shard=2,
         windows=("soft_tissue", {"name": "air", "width": 200.0, "level": -1000.0}),
     )

@@ -48,7 +48,11 @@ def project(workspace: Workspace, repository: SyntheticRepository, tmp_path: Pat
     (folder / "data").mkdir(parents=True)
     (folder / "data" / "ct_rate").symlink_to(workspace.paths.folder)
     windows = CTWindowDatasetSpec(
-        name="my_windows", source="folder", folder=str(repository.folder), max_rejected_share=1.0
+        name="my_windows",
+        source="folder",
+        folder=str(repository.folder),
+        hu_rule="none",
+        max_rejected_share=1.0,
     )
     build_all(masks := open_workspace(CTWindows(windows)))
     (folder / "data" / "my_windows").symlink_to(masks.paths.folder)

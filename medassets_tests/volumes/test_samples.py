@@ -22,6 +22,7 @@ from medassets.testing.ct_rate import make_ct_rate_repository
 from medassets.testing.nifti import encode_nifti, write_nifti
 from medassets.testing.phantoms import make_affine, make_chest_phantom
 from medassets.volumes.catalog.ct_rate import LABEL_NAMES
+from medassets.volumes.grid.hu_guard import SHARES
 from medassets.volumes.preview import draw_sample_preview
 from medassets.volumes.samples import encode_volume_sample
 from medassets_tests.bad_volumes import BAD_VOLUMES
@@ -163,7 +164,7 @@ def test_json_tells_geometry_and_hu(volume_file: Path) -> None:
     assert len(output["spacing_mm"]) == 3
     assert np.shape(got["geometry"]["crop"]) == np.shape(got["geometry"]["pad"]) == (3, 2)
     assert 0 <= got["geometry"]["cropped_share"] < 1
-    assert set(got["hu"]) == {"rule", "slope", "intercept", "plausible_share"}
+    assert set(got["hu"]) == {"rule", "slope", "intercept", *SHARES}
     assert (got["hu"]["rule"], got["hu"]["slope"], got["hu"]["intercept"]) == ("none", 1, 0)
 
 

@@ -11,9 +11,15 @@ from medassets.cli.formatting import count_words, format_bytes
 from medassets.cli.main import EXIT_FAILED
 from medassets.cli.selection import check_splits
 from medassets.cli.session import Session
-from medassets.cli.source_notes import explain_empty, find_table_problems, list_reasons
+from medassets.cli.source_notes import (
+    describe_survey,
+    explain_empty,
+    find_table_problems,
+    list_reasons,
+)
 from medassets.cli.upstream_notes import look_upstream
 from medassets.datasets.build import check_sources_kept
+from medassets.datasets.manifests import survey_dataset
 from medassets.datasets.status import ShardState, find_transient_rejections, shard_states
 from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError
@@ -40,7 +46,8 @@ _MEANING = {
 def command(dataset: str, split: tuple[str, ...], stage: str, *, as_json: bool) -> int:
     """Show the state of every shard of DATASET.
 
-    Exit code 1 when a shard failed, is lost or is stale; missing ones are only work to do.
+    Exit code 1 when a shard failed, is lost or is stale, or when volumes have several orientations;
+    missing shards are only work to do.
     """
     output, session = Output(as_json), Session()
     workspace = session.workspace(dataset, stage)
@@ -69,7 +76,8 @@ def command(dataset: str, split: tuple[str, ...], stage: str, *, as_json: bool) 
         words = count_words(num_deleted, "source")
         output.say(f"deleted, proven to be in shards: {words}, {format_bytes(deleted_bytes)}")
     lines, upstream = look_upstream(workspace)
-    for line in lines:
+    survey = survey_dataset(workspace)
+    for line in [*lines, *describe_survey(survey)]:
         output.say(line)
     problems = find_table_problems(workspace.kind, workspace.read_figures())
     for line in problems.lines():
@@ -86,11 +94,13 @@ def command(dataset: str, split: tuple[str, ...], stage: str, *, as_json: bool) 
             "upstream": upstream,
             "deleted_sources": {"files": num_deleted, "bytes": deleted_bytes},
             "table_problems": problems.as_dict(),
+            "survey": survey.as_dict(),
             **_as_dict(found[names[0]], lacking[names[0]]),
             "stages": {name: _as_dict(found[name], lacking[name]) for name in names},
         }
     )
-    return EXIT_FAILED if any(_BAD & set(states.values()) for states in found.values()) else 0
+    is_bad = any(_BAD & set(states.values()) for states in found.values())
+    return EXIT_FAILED if is_bad or survey.problems else 0
 
 
 def _read_states(

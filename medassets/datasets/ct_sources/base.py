@@ -102,14 +102,15 @@ class CTSource(ABC):
         """
 
     def check_rows(self, rows: pa.Table, *, own: Path) -> None:
-        """Check rows against the place where the dataset publishes its shards.
+        """Check rows before they are planned.
 
         Args:
             rows: What `read_rows` returned.
             own: Folder of the dataset's shards.
 
         Raises:
-            SpecError: If the source is the dataset's own output.
+            SpecError: If the source is the dataset's own output, or the rows ask for a field that the
+                declaration leaves out.
         """
         return
 

@@ -13,6 +13,7 @@ from medassets.datasets.ct_sources.base import (
     check_table_labels,
     require_fields,
 )
+from medassets.datasets.hu_rules import check_table_rule
 from medassets.errors import SpecError
 from medassets.samples import SourceItem
 from medassets.sources.base import Source
@@ -63,6 +64,10 @@ class CTRateFolder(CTSource):
             return drop_texts(table).replace_schema_metadata(None)
         summary = merge_summaries(tables, read_label_rules(self.spec))
         return with_summary(table, summary)
+
+    def check_rows(self, rows: pa.Table, *, own: Path) -> None:
+        """Ask for the HU rule where the tables state a scaling and the declaration no rule."""
+        check_table_rule(self.spec, rows)
 
     def open_volume(self, item: SourceItem, path: Path) -> AbstractContextManager[VolumeStream]:
         """Open a NIfTI file."""

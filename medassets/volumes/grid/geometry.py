@@ -1,7 +1,7 @@
 """Plans spacing, orientation and geometry of a resampled volume before voxels are read."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import nibabel.orientations as orientations
 import numpy as np
@@ -14,6 +14,8 @@ from medassets.volumes.files.header import VolumeHeader
 
 MAX_SPACING_DISAGREEMENT = 0.01
 MAX_RESAMPLED_SIDE = 1 << 16
+
+_TRANSFORMS = frozenset({"sform", "qform"})
 
 Spacing = tuple[float, float, float]
 
@@ -68,6 +70,8 @@ class SourceFrame:
         spacing_from: `table` or `header`.
         affine: float64 (4, 4), as the header states it or, for a blank header, diagonal.
         affine_from: Header field (sform, qform, pixdim), or `spacing` for a blank header.
+        axis_codes: Directions in which the axes grow, such as `LPS`; None where the file states no
+            transform, so that nothing tells left from right.
     """
 
     shape: tuple[int, int, int]
@@ -75,6 +79,10 @@ class SourceFrame:
     spacing_from: str
     affine: Affine = field(repr=False)
     affine_from: str
+
+    @property
+    def axis_codes(self) -> str | None:
+        return _axis_codes(self.affine) if self.affine_from in _TRANSFORMS else None
 
 
 @dataclass(frozen=True)
@@ -123,10 +131,13 @@ def plan_resampling(
         spacing_mm: Steps along the stored axes from the dataset's table; None without one.
 
     Raises:
-        SampleRejectedError: SPACING_MISSING, SPACING_MISMATCH, BAD_HEADER (no usable affine), or
-            TOO_FEW_SLICES if nothing would be left along an axis.
+        SampleRejectedError: SPACING_MISSING, SPACING_MISMATCH, BAD_HEADER (no usable affine),
+            ORIENTATION_MISSING if the preset turns a volume that has none, or TOO_FEW_SLICES if
+            nothing would be left along an axis.
     """
     source = locate_source(header, spacing_mm)
+    if preset.orientation != "as_stored" and source.axis_codes is None:
+        _reject_unoriented(f"orientation: {preset.orientation}")
     turn = _turn(source.affine, preset.orientation)
     axes = []
     for axis in range(3):
@@ -200,7 +211,7 @@ def locate_source(header: VolumeHeader, spacing_mm: Spacing | None) -> SourceFra
     """
     if spacing_mm is not None:
         _check_spacing(spacing_mm, "table")
-        if _is_blank(header):
+        if _is_blank(header, spacing_mm):
             affine = np.diag([*spacing_mm, 1.0])
             return SourceFrame(header.shape, spacing_mm, "table", affine, "spacing")
     stated = _header_spacing(header)
@@ -213,6 +224,35 @@ def locate_source(header: VolumeHeader, spacing_mm: Spacing | None) -> SourceFra
         affine=header.affine,
         affine_from=header.affine_from,
     )
+
+
+def check_orientation(frame: SourceFrame, expected: str) -> None:
+    """Refuse a volume whose axes do not grow in the expected directions.
+
+    Args:
+        frame: Frame of the stored volume.
+        expected: Axis codes such as `LPS`; empty accepts any.
+
+    Raises:
+        SampleRejectedError: UNEXPECTED_ORIENTATION, or ORIENTATION_MISSING where the file has none.
+    """
+    if not expected or frame.axis_codes == expected:
+        return
+    if frame.axis_codes is None:
+        _reject_unoriented(f"expected_orientation: {expected}")
+    detail = (
+        f"the axes grow to {frame.axis_codes} ({frame.affine_from} of the header), expected "
+        f"{expected} as declared by expected_orientation"
+    )
+    raise SampleRejectedError(Reason.UNEXPECTED_ORIENTATION, detail)
+
+
+def _reject_unoriented(asked_by: str) -> NoReturn:
+    detail = (
+        f"the file states no orientation (sform_code and qform_code 0, or a header that was never "
+        f"filled in), but the declaration asks for one ({asked_by})"
+    )
+    raise SampleRejectedError(Reason.ORIENTATION_MISSING, detail)
 
 
 def describe_geometry(plan: ResamplingPlan) -> dict[str, Any]:
@@ -231,7 +271,7 @@ def describe_geometry(plan: ResamplingPlan) -> dict[str, Any]:
                 float(plan.source.spacing_mm[stored] * plan.axes[stored].scale)
                 for stored in plan.stored_axis
             ],
-            "axis_codes": _axis_codes(plan.affine),
+            "axis_codes": _axis_codes(plan.affine) if plan.source.axis_codes else None,
             "affine": _to_lists(plan.affine),
         },
         "resampled_shape": [axis.num_resampled for axis in out],
@@ -247,7 +287,7 @@ def describe_source(frame: SourceFrame) -> dict[str, Any]:
         "shape": list(frame.shape),
         "spacing_mm": [float(step) for step in frame.spacing_mm],
         "spacing_from": frame.spacing_from,
-        "axis_codes": _axis_codes(frame.affine),
+        "axis_codes": frame.axis_codes,
         "affine": _to_lists(frame.affine),
         "affine_from": frame.affine_from,
     }
@@ -289,9 +329,10 @@ def _output_affine(oriented: Affine, axes: list[AxisPlan]) -> Affine:
     return oriented @ step
 
 
-def _is_blank(header: VolumeHeader) -> bool:
+def _is_blank(header: VolumeHeader, spacing_mm: Spacing) -> bool:
     unset = header.affine_from == "pixdim" and all(step in (0, 1) for step in header.pixdim_mm)
-    return unset or np.array_equal(header.affine, np.eye(4))
+    # Where the table says 1 mm as well, the identity may be true.
+    return unset or (np.array_equal(header.affine, np.eye(4)) and set(spacing_mm) != {1.0})
 
 
 def _header_spacing(header: VolumeHeader) -> Spacing:

@@ -1,15 +1,11 @@
-"""Applies Hounsfield units exactly once: chooses the rule and checks the result."""
+"""Applies Hounsfield units exactly once: chooses the rule; see `hu_guard` for the check of the result."""
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.specs import HuRule
 from medassets.volumes.files.header import VolumeHeader
-
-PLAUSIBLE_HU = (-200.0, 300.0)
-"""Soft tissue, fat and blood, a large share of every chest. Source: design, HU guard."""
 
 
 @dataclass(frozen=True)
@@ -40,28 +36,6 @@ class HuScaling:
     def is_integral(self) -> bool:
         """Whether stored integers become integer HU."""
         return self.slope.is_integer() and self.intercept.is_integer()
-
-
-@dataclass(frozen=True)
-class VoxelStatistics:
-    """Statistics of all stored voxels, counted while they are read.
-
-    Attributes:
-        num_voxels: All voxels, those cropped away too.
-        num_plausible: Voxels within `PLAUSIBLE_HU`, both ends included.
-        num_not_finite: NaN and infinities.
-        is_constant: Whether all voxels have one value.
-    """
-
-    num_voxels: int
-    num_plausible: int
-    num_not_finite: int
-    is_constant: bool
-
-    @property
-    def plausible_share(self) -> float:
-        """Share of voxels within `PLAUSIBLE_HU`."""
-        return self.num_plausible / self.num_voxels
 
 
 def choose_scaling(declared: HuDeclaration, header: VolumeHeader) -> HuScaling:
@@ -106,41 +80,3 @@ def _table_scaling(declared: HuDeclaration) -> HuScaling:
         detail = f"the table gives RescaleSlope {slope} and RescaleIntercept {intercept}"
         raise SampleRejectedError(Reason.HU_RULE_MISSING, detail)
     return HuScaling("table", float(slope or 0), float(intercept or 0))
-
-
-def check_statistics(
-    statistics: VoxelStatistics, *, min_plausible_share: float, max_plausible_share: float
-) -> None:
-    """Refuse a volume whose values cannot be those of a CT in HU.
-
-    Args:
-        statistics: Counts over the whole stored volume.
-        min_plausible_share: Least share of voxels within `PLAUSIBLE_HU`.
-        max_plausible_share: Largest such share.
-
-    Raises:
-        SampleRejectedError: NOT_FINITE, CONSTANT_VOLUME or HU_IMPLAUSIBLE, in this order.
-    """
-    if statistics.num_not_finite:
-        detail = f"{statistics.num_not_finite} of {statistics.num_voxels} voxels are not finite"
-        raise SampleRejectedError(Reason.NOT_FINITE, detail)
-    if statistics.is_constant:
-        raise SampleRejectedError(Reason.CONSTANT_VOLUME, "all voxels have the same value")
-    share = statistics.plausible_share
-    if not min_plausible_share <= share <= max_plausible_share:
-        low, high = PLAUSIBLE_HU
-        detail = (
-            f"{share:.4f} of the voxels are within [{low:g}, {high:g}] HU, "
-            f"expected {min_plausible_share:g} to {max_plausible_share:g}"
-        )
-        raise SampleRejectedError(Reason.HU_IMPLAUSIBLE, detail)
-
-
-def describe_hu(scaling: HuScaling, statistics: VoxelStatistics) -> dict[str, Any]:
-    """Return the `hu` record of a sample: rule, slope, intercept, plausible_share."""
-    return {
-        "rule": scaling.rule,
-        "slope": scaling.slope,
-        "intercept": scaling.intercept,
-        "plausible_share": statistics.plausible_share,
-    }

@@ -11,12 +11,18 @@ import numpy.typing as npt
 
 from medassets.arrays import VolumeArray
 from medassets.errors import Reason, SampleRejectedError
-from medassets.specs import CTPreprocessing
+from medassets.specs import CHEST_AIR_SHARE, CTPreprocessing
 from medassets.storage.buffers import BufferPool
 from medassets.volumes.files.header import VolumeHeader, VolumeStream
 from medassets.volumes.files.nifti import open_nifti
-from medassets.volumes.grid.geometry import Spacing, describe_geometry, plan_resampling
-from medassets.volumes.grid.hu import HuDeclaration, check_statistics, choose_scaling, describe_hu
+from medassets.volumes.grid.geometry import (
+    Spacing,
+    check_orientation,
+    describe_geometry,
+    plan_resampling,
+)
+from medassets.volumes.grid.hu import HuDeclaration, choose_scaling
+from medassets.volumes.grid.hu_guard import check_statistics, describe_hu
 from medassets.volumes.grid.resampling import resample_stream
 
 _FLOAT16_MAX = 65504.0
@@ -30,11 +36,15 @@ class VolumeLimits:
         min_slices: Least voxels along any stored axis.
         min_plausible_share: Least share of voxels in [-200, 300] HU.
         max_plausible_share: Largest such share.
+        air_share: Least and largest share of voxels below -200 HU.
+        orientation: Expected axis codes of the stored axes; empty accepts any.
     """
 
     min_slices: int = 2
     min_plausible_share: float = 0.05
     max_plausible_share: float = 0.98
+    air_share: tuple[float, float] = CHEST_AIR_SHARE
+    orientation: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,7 @@ def preprocess_volume(
         header = reader.header
         check_num_slices(header, limits.min_slices)
         plan = plan_resampling(header, preset, spacing_mm=spacing_mm)
+        check_orientation(plan.source, limits.orientation)
         scaling = choose_scaling(hu or HuDeclaration(), header)
         statistics, seconds = resample_stream(
             reader, plan, scaling=scaling, preset=preset, out=result, buffers=buffers
@@ -103,6 +114,7 @@ def preprocess_volume(
         statistics,
         min_plausible_share=limits.min_plausible_share,
         max_plausible_share=limits.max_plausible_share,
+        air_share=limits.air_share,
     )
     return PreprocessedVolume(
         array=result,

@@ -17,7 +17,8 @@ from medassets.specs import CTPreprocessing
 from medassets.storage.buffers import BufferPool
 from medassets.volumes.files.header import VolumeStream
 from medassets.volumes.grid.geometry import AxisPlan, ResamplingPlan
-from medassets.volumes.grid.hu import PLAUSIBLE_HU, HuScaling, VoxelStatistics
+from medassets.volumes.grid.hu import HuScaling
+from medassets.volumes.grid.hu_guard import VoxelCounter, VoxelStatistics
 
 _INT16 = np.iinfo(np.int16)
 # Blocks along k are shortened so that no more slices are held.
@@ -37,7 +38,6 @@ class _Block:
 class _Int16Limits:
     """Limits of int16 voxels in stored units; the intercept in HU."""
 
-    plausible: tuple[np.int16, np.int16]
     clip: tuple[np.int16, np.int16]
     intercept: np.int16
 
@@ -109,8 +109,7 @@ class _VolumePass:
         self._blocks = _plan_blocks(plan.axes[2], slice_bytes * self._dtype.itemsize)
         self._limits = _find_int16_limits(reader.header.dtype, scaling, preset.clip_hu)
         self._scratch = _make_scratch(self._i.stop - self._i.start)
-        self._num_within = self._num_unlike = self._num_not_finite = 0
-        self._first: Any = None
+        self._counter = VoxelCounter(scaling, reader.header.dtype)
         self._next_slice = 0
         self.seconds = {"read": 0.0, "resample": 0.0}
 
@@ -135,13 +134,7 @@ class _VolumePass:
 
     def statistics(self) -> VoxelStatistics:
         """Return the counts over all slices read."""
-        i, j, k = self._reader.header.shape
-        return VoxelStatistics(
-            num_voxels=i * j * k,
-            num_plausible=self._num_within,
-            num_not_finite=self._num_not_finite,
-            is_constant=self._num_unlike == 0,
-        )
+        return self._counter.statistics()
 
     def _read_block(
         self,
@@ -164,8 +157,6 @@ class _VolumePass:
             self._clip_slice(voxels, slab[slots[index]])
 
     def _read_slice(self, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        from medassets.volumes.grid import slice_kernel
-
         begin = time.perf_counter()
         self._reader.read_into(stored)
         self.seconds["read"] += time.perf_counter() - begin
@@ -173,22 +164,7 @@ class _VolumePass:
         voxels = stored
         if not stored.dtype.isnative:
             voxels = stored.byteswap(inplace=True).view(stored.dtype.newbyteorder("="))
-        if self._first is None:
-            self._first = voxels[0, 0]
-        low, high = PLAUSIBLE_HU
-        if self._limits is not None:
-            within, unlike = slice_kernel.measure_int16_slice(
-                voxels, *self._limits.plausible, self._first
-            )
-        else:
-            slope, intercept = self._scaling.slope, self._scaling.intercept
-            first = np.float64(self._first)
-            within, unlike, bad = slice_kernel.measure_slice(
-                voxels, slope, intercept, low, high, first
-            )
-            self._num_not_finite += bad
-        self._num_within += within
-        self._num_unlike += unlike
+        self._counter.add(voxels)
         return voxels
 
     def _clip_slice(self, voxels: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
@@ -275,12 +251,12 @@ def _find_int16_limits(
     """Return the limits of the fast path if stored values are int16 and all limits fit it."""
     if stored.newbyteorder("=") != np.int16 or scaling.slope != 1 or not scaling.is_integral:
         return None
-    limits = [*(hu - scaling.intercept for hu in (*PLAUSIBLE_HU, *clip_hu)), *clip_hu]
+    limits = [*(hu - scaling.intercept for hu in clip_hu), *clip_hu]
     limits.append(scaling.intercept)
     if not all(_INT16.min <= limit <= _INT16.max and limit.is_integer() for limit in limits):
         return None
     values = [np.int16(limit) for limit in limits]
-    return _Int16Limits((values[0], values[1]), (values[2], values[3]), values[-1])
+    return _Int16Limits((values[0], values[1]), values[-1])
 
 
 def _fill_padding(out: npt.NDArray[np.float16], axes: tuple[AxisPlan, ...], value: float) -> None:

@@ -9,51 +9,88 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+# Counts of a piece fit int16.
+_PIECE_VOXELS = 8192
+
 
 @njit(nogil=True, cache=True)
 def measure_slice(
-    stored: npt.NDArray[Any], slope: float, intercept: float, low: float, high: float, first: float
+    stored: npt.NDArray[Any],
+    slope: float,
+    intercept: float,
+    ranges: tuple[float, float, float, float, float, float],
+    first: float,
 ) -> Any:
-    """Count voxels within [low, high] HU, voxels that differ from `first` and voxels that are not finite.
+    """Count the voxels that the HU guard judges.
 
     Args:
         stored: One slice, shape (j, i), any real dtype.
         slope: HU per stored unit.
         intercept: HU of a stored zero.
-        low: Least HU counted.
-        high: Largest HU counted.
+        ranges: In HU: least and largest plausible value, both included; what air is below; what
+            dark air is below, and its least value, included; what no scanner stores is above.
         first: Stored value of the volume's first voxel.
 
     Returns:
-        The three counts.
+        Numbers of voxels: plausible, air and dark air that differ from `first`, above what scanners
+        store, different from `first`, not finite.
     """
-    within = 0
-    unlike = 0
-    not_finite = 0
+    low, high, air, dark, darkest, highest = ranges
+    within = below = deep = beyond = unlike = not_finite = 0
     for j in range(stored.shape[0]):
         row = stored[j]
         for i in range(row.size):
             value = np.float64(row[i])
             hu = value * slope + intercept
+            differs = value != first
             within += (hu >= low) & (hu <= high)
-            unlike += value != first
+            below += (hu < air) & differs
+            deep += (hu < dark) & (hu >= darkest) & differs
+            beyond += hu > highest
+            unlike += differs
             not_finite += not np.isfinite(value)
-    return within, unlike, not_finite
+    return within, below, deep, beyond, unlike, not_finite
 
 
 @njit(nogil=True, cache=True)
-def measure_int16_slice(
-    stored: npt.NDArray[np.int16], low: np.int16, high: np.int16, first: np.int16
-) -> tuple[int, int]:
-    """Implement `measure_slice` for int16 in stored units."""
-    within = 0
-    unlike = 0
+def measure_integer_slice(stored: npt.NDArray[Any], ranges: npt.NDArray[Any], first: Any) -> Any:
+    """Implement `measure_slice` in stored units, for integers of at most 16 bits.
+
+    Args:
+        stored: One slice, shape (j, i).
+        ranges: Of the dtype of `stored`, shape (4, 2): least and largest stored value, both included,
+            that is plausible, air, dark air, above what scanners store. An empty range has its least
+            value above its largest.
+        first: Stored value of the volume's first voxel.
+    """
+    low, high, air_low, air_high = ranges[0, 0], ranges[0, 1], ranges[1, 0], ranges[1, 1]
+    dark_low, dark_high, above_low, above_high = (
+        ranges[2, 0],
+        ranges[2, 1],
+        ranges[3, 0],
+        ranges[3, 1],
+    )
+    within = below = deep = beyond = unlike = 0
     for j in range(stored.shape[0]):
         row = stored[j]
-        for i in range(row.size):
-            within += (row[i] >= low) & (row[i] <= high)
-            unlike += row[i] != first
-    return within, unlike
+        for start in range(0, row.size, _PIECE_VOXELS):
+            piece = row[start : start + _PIECE_VOXELS]
+            # Counters as narrow as the voxels are vectorized without widening.
+            w = b = d = a = u = np.int16(0)
+            for i in range(piece.size):
+                value = piece[i]
+                differs = value != first
+                w = np.int16(w + np.int16((value >= low) & (value <= high)))
+                b = np.int16(b + np.int16((value >= air_low) & (value <= air_high) & differs))
+                d = np.int16(d + np.int16((value >= dark_low) & (value <= dark_high) & differs))
+                a = np.int16(a + np.int16((value >= above_low) & (value <= above_high)))
+                u = np.int16(u + np.int16(differs))
+            within += w
+            below += b
+            deep += d
+            beyond += a
+            unlike += u
+    return within, below, deep, beyond, unlike
 
 
 @njit(nogil=True, cache=True)

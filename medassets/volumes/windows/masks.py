@@ -19,14 +19,18 @@ from medassets.specs import CTWindow
 from medassets.storage.buffers import BufferPool
 from medassets.volumes.files.header import VolumeStream
 from medassets.volumes.files.nifti import open_nifti
-from medassets.volumes.grid.geometry import SourceFrame, Spacing, locate_source
-from medassets.volumes.grid.hu import (
-    PLAUSIBLE_HU,
-    HuDeclaration,
-    HuScaling,
+from medassets.volumes.grid.geometry import (
+    SourceFrame,
+    Spacing,
+    check_orientation,
+    locate_source,
+)
+from medassets.volumes.grid.hu import HuDeclaration, HuScaling, choose_scaling
+from medassets.volumes.grid.hu_guard import (
+    VoxelCounter,
     VoxelStatistics,
     check_statistics,
-    choose_scaling,
+    list_hu,
 )
 from medassets.volumes.grid.preprocessing import VolumeLimits, check_num_slices
 from medassets.volumes.windows.occupancy import BLOCK_BYTES, count_blocks_of
@@ -119,6 +123,7 @@ def make_windows(
         check_num_slices(header, limits.min_slices)
         choose_resolution(header.shape)
         frame = locate_source(header, spacing_mm)
+        check_orientation(frame, limits.orientation)
         scaling = choose_scaling(hu or HuDeclaration(), header)
         packing = _Packing(windows, scaling, header.dtype.newbyteorder("="))
         num_bytes = len(windows) * count_blocks_of(header.shape) * BLOCK_BYTES
@@ -131,6 +136,7 @@ def make_windows(
         statistics,
         min_plausible_share=limits.min_plausible_share,
         max_plausible_share=limits.max_plausible_share,
+        air_share=limits.air_share,
     )
     return WindowedVolume(bits, frame, scaling, statistics, header.dtype.name, seconds)
 
@@ -144,9 +150,8 @@ class _Packing:
         self._scaling, self._dtype = scaling, dtype
         self._bounds = np.array([[w.low_hu, w.high_hu] for w in windows], np.float64)
         self._tables = _make_tables(self._bounds, scaling, dtype)
-        self._plausible = _find_plausible(scaling, dtype)
-        self._first: Any = None
-        self._num_voxels = self._within = self._unlike = self._not_finite = 0
+        self._counter = VoxelCounter(scaling, dtype)
+        self._num_voxels = 0
 
     def run(self, reader: VolumeStream, bits: Bits, buffers: BufferPool) -> dict[str, float]:
         """Read all voxels and write all bits; return wall seconds."""
@@ -167,17 +172,12 @@ class _Packing:
 
     def statistics(self) -> VoxelStatistics:
         """Return the counts over all voxels read."""
-        return VoxelStatistics(
-            num_voxels=self._num_voxels,
-            num_plausible=self._within,
-            num_not_finite=self._not_finite,
-            is_constant=self._unlike == 0,
-        )
+        return self._counter.statistics()
 
     def _take(self, stored: npt.NDArray[Any], bits: Bits) -> None:
         from medassets.volumes.windows import pack_kernel
 
-        self._measure(stored)
+        self._counter.add(stored.reshape(1, -1))
         first_byte = self._num_voxels // 8
         self._num_voxels += len(stored)
         if not self._tables:
@@ -188,23 +188,6 @@ class _Packing:
             unsigned = stored.view(f"u{stored.itemsize}")
             pack_kernel.pack_by_table(unsigned, table, first_byte, some)
 
-    def _measure(self, stored: npt.NDArray[Any]) -> None:
-        from medassets.volumes.grid import slice_kernel
-
-        if self._first is None:
-            self._first = stored[0]
-        rows = stored.reshape(1, -1)
-        if self._plausible is not None:
-            within, unlike = slice_kernel.measure_int16_slice(rows, *self._plausible, self._first)
-        else:
-            slope, intercept = self._scaling.slope, self._scaling.intercept
-            within, unlike, bad = slice_kernel.measure_slice(
-                rows, slope, intercept, *PLAUSIBLE_HU, np.float64(self._first)
-            )
-            self._not_finite += bad
-        self._within += within
-        self._unlike += unlike
-
 
 def _to_native(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if stored.dtype.isnative:
@@ -212,19 +195,11 @@ def _to_native(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return stored.byteswap(inplace=True).view(stored.dtype.newbyteorder("="))
 
 
-def _list_hu(scaling: HuScaling, dtype: np.dtype[Any]) -> npt.NDArray[np.float64] | None:
-    """Return the HU of every value of a small integer dtype, by its bits; None for others."""
-    if dtype.kind not in "iu" or dtype.itemsize > 2:
-        return None
-    bits = np.arange(1 << (8 * dtype.itemsize), dtype=f"u{dtype.itemsize}")
-    return bits.view(dtype).astype(np.float64) * scaling.slope + scaling.intercept
-
-
 def _make_tables(
     bounds: npt.NDArray[np.float64], scaling: HuScaling, dtype: np.dtype[Any]
 ) -> dict[int, npt.NDArray[Any]]:
     """Return first window -> lookup table over all stored values; empty for large dtypes."""
-    hu = _list_hu(scaling, dtype)
+    hu = list_hu(scaling, dtype)
     tables: dict[int, npt.NDArray[Any]] = {}
     if hu is None:
         return tables
@@ -236,20 +211,3 @@ def _make_tables(
             table |= inside.astype(table.dtype) << table.dtype.type(8 * window)
         tables[start] = table
     return tables
-
-
-def _find_plausible(scaling: HuScaling, dtype: np.dtype[Any]) -> tuple[Any, Any] | None:
-    """Return the least and largest stored value of plausible HU, for small integer dtypes.
-
-    HU are monotonic in stored values, so that the plausible ones form one range.
-    """
-    hu = _list_hu(scaling, dtype)
-    if hu is None:
-        return None
-    low, high = PLAUSIBLE_HU
-    values = np.arange(len(hu), dtype=f"u{dtype.itemsize}").view(dtype)
-    found = values[(hu >= low) & (hu <= high)]
-    limits = np.iinfo(dtype)
-    if not len(found):
-        return dtype.type(limits.max), dtype.type(limits.min)
-    return found.min(), found.max()

@@ -17,10 +17,9 @@ from medassets.storage.buffers import BufferPool
 from medassets.volumes.catalog.columns import VolumeRow
 from medassets.volumes.files.slices import open_slices
 from medassets.volumes.grid.geometry import describe_source
-from medassets.volumes.grid.hu import describe_hu
+from medassets.volumes.grid.hu_guard import SHARES, describe_hu
 from medassets.volumes.samples import (
     declare_hu,
-    describe_orientation,
     encode_json,
     read_limits,
 )
@@ -75,7 +74,6 @@ def encode_window_sample(
             opener=lambda path: open_slices(source.open_volume(item, path), buffers=buffers),
         )
         frame = {"dtype": volume.dtype, **describe_source(volume.frame)}
-        frame = describe_orientation(frame, is_oriented=source.has_headers)
         described = {
             "patient": row.patient,
             "scan": row.scan,
@@ -201,5 +199,7 @@ def _collect_facts(document: Mapping[str, Any]) -> dict[str, Any]:
         "source_bytes": document["source"]["bytes"],
         "shape": document["shape"],
         "resolution": document["resolution"],
+        "axis_codes": document["geometry"] and document["geometry"]["source"]["axis_codes"],
+        **{name: document["hu"][name] for name in SHARES if document["hu"]},
         "windows": windows,
     }

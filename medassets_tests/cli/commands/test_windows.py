@@ -21,7 +21,11 @@ def declare_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable
     monkeypatch.setenv("MEDASSETS_DEFS", str(tmp_path / "declared"))
 
     def write(name: str = "masks", **changes: Any) -> Path:
-        fields = {"name": name, "source": "folder", "samples_per_shard": 4, **changes}
+        fields = {"name": name, "source": "folder", "samples_per_shard": 4}
+        fields |= {
+            **({} if changes.get("source") == "processed" else {"hu_rule": "none"}),
+            **changes,
+        }
         lines = ["type: medassets.components.CTWindowDatasetComponent", "attributes:"]
         lines += [f"  {field}: {json.dumps(value)}" for field, value in fields.items()]
         file = tmp_path / "declared" / name / "defs.yaml"

@@ -22,7 +22,9 @@ from medassets.volumes.files.slices import open_slices
 from medassets.volumes.grid.hu import HuDeclaration
 from medassets.volumes.grid.preprocessing import PreprocessedVolume, VolumeLimits, preprocess_volume
 
-NO_GUARD = VolumeLimits(min_slices=1, min_plausible_share=0.0, max_plausible_share=1.0)
+NO_GUARD = VolumeLimits(
+    min_slices=1, min_plausible_share=0.0, max_plausible_share=1.0, air_share=(0.0, 1.0)
+)
 STEPS = (0.9, 1.3, 2.1)
 PRESET = replace(PRESETS["ct_clip"], shape=(40, 31, 45))
 SHAPES = [(5, 7, 11), (45, 37, 70), (32, 64, 33), (70, 5, 129)]

@@ -10,10 +10,12 @@ import pytest
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.specs import PRESETS, CTPreprocessing
+from medassets.testing.phantoms import make_affine as make_phantom_affine
 from medassets.volumes.files.header import VolumeHeader
 from medassets.volumes.files.nifti import open_nifti
 from medassets.volumes.grid.geometry import (
     ResamplingPlan,
+    check_orientation,
     describe_geometry,
     plan_axis,
     plan_resampling,
@@ -170,10 +172,63 @@ def test_a_flat_affine_is_a_bad_header(plan_of: Any) -> None:
 
 
 def test_an_origin_that_is_not_finite_is_a_bad_header(make_affine: Any, plan_of: Any) -> None:
-    with pytest.raises(SampleRejectedError, match="not an invertible affine"):
+    with pytest.raises(SampleRejectedError, match="srow_y of the sform is not finite"):
         plan_of(make_affine(STEPS, (0.0, np.nan, 0.0)))
 
 
 def test_absurd_spacing_does_not_plan_an_absurd_volume(plan_of: Any) -> None:
     with pytest.raises(SampleRejectedError, match="bad_header"):
         plan_of(np.diag([1e6, 1, 1, 1]))
+
+
+ROWS = {f"srow_{axis}": np.zeros(4) for axis in "xyz"}
+NO_TRANSFORM: dict[str, Any] = {"sform_code": 0, "qform_code": 0, **ROWS}
+
+
+@pytest.mark.parametrize("pixdim", [STEPS, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)], ids=str)
+def test_a_file_without_transform_has_no_orientation(pixdim: Any, plan_of: Any) -> None:
+    fields = {**NO_TRANSFORM, "pixdim": [1, *pixdim, 1, 1, 1, 1]}
+    plan = plan_of(np.eye(4), spacing_mm=STEPS, **fields)
+    assert (plan.source.axis_codes, describe_geometry(plan)["output"]["axis_codes"]) == (None, None)
+    for orientation in ("LPS", "RAS"):
+        preset = small_preset(orientation=orientation)
+        with pytest.raises(SampleRejectedError, match=f"orientation: {orientation}") as caught:
+            plan_of(np.eye(4), spacing_mm=STEPS, preset=preset, **fields)
+        assert caught.value.reason is Reason.ORIENTATION_MISSING
+
+
+def test_a_header_that_was_never_filled_in_has_no_orientation(plan_of: Any) -> None:
+    assert plan_of(np.eye(4), spacing_mm=STEPS).source.axis_codes is None
+    with pytest.raises(SampleRejectedError, match=r"orientation_missing: .* never filled in"):
+        plan_of(np.eye(4), spacing_mm=STEPS, preset=small_preset(orientation="LPS"))
+
+
+def test_an_identity_that_the_table_confirms_is_an_orientation(plan_of: Any) -> None:
+    assert plan_of(np.eye(4), spacing_mm=(1.0, 1.0, 1.0)).source.axis_codes == "RAS"
+    assert plan_of(np.eye(4)).source.axis_codes == "RAS"
+
+
+@pytest.mark.parametrize("expected", ["LPS", "RAS", "PSL", "AIR"])
+@pytest.mark.parametrize("stored", ["LPS", "RAS", "LAS", "PSL", "SPL"])
+def test_only_volumes_of_the_expected_orientation_pass(
+    stored: str, expected: str, plan_of: Any
+) -> None:
+    frame = plan_of(make_phantom_affine(SHAPE, spacing_mm=STEPS, axis_codes=stored)).source
+    assert frame.axis_codes == stored
+    check_orientation(frame, "")
+    if stored == expected:
+        check_orientation(frame, expected)
+        return
+    with pytest.raises(
+        SampleRejectedError, match=f"grow to {stored} .*expected {expected}"
+    ) as caught:
+        check_orientation(frame, expected)
+    assert caught.value.reason is Reason.UNEXPECTED_ORIENTATION
+
+
+def test_a_volume_without_orientation_is_not_the_expected_one(plan_of: Any) -> None:
+    fields = {**NO_TRANSFORM, "pixdim": [1, *STEPS, 1, 1, 1, 1]}
+    with pytest.raises(
+        SampleRejectedError, match=r"orientation_missing: .*expected_orientation: LPS"
+    ):
+        check_orientation(plan_of(np.eye(4), **fields).source, "LPS")

@@ -20,7 +20,9 @@ from medassets.storage.buffers import BufferPool
 from medassets.volumes.grid.hu import HuDeclaration
 from medassets.volumes.grid.preprocessing import PreprocessedVolume, VolumeLimits, preprocess_volume
 
-NO_GUARD = VolumeLimits(min_slices=1, min_plausible_share=0.0, max_plausible_share=1.0)
+NO_GUARD = VolumeLimits(
+    min_slices=1, min_plausible_share=0.0, max_plausible_share=1.0, air_share=(0.0, 1.0)
+)
 STEPS = (0.9, 1.3, 2.1)
 
 

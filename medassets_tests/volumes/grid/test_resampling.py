@@ -12,7 +12,8 @@ from medassets.specs import PRESETS, CTPreprocessing
 from medassets.storage.buffers import BufferPool
 from medassets.volumes.files.header import VolumeHeader
 from medassets.volumes.grid.geometry import plan_resampling
-from medassets.volumes.grid.hu import HuScaling, VoxelStatistics
+from medassets.volumes.grid.hu import HuScaling
+from medassets.volumes.grid.hu_guard import VoxelStatistics
 from medassets.volumes.grid.resampling import resample_stream
 
 STEPS = (0.9, 1.3, 2.1)
@@ -92,8 +93,17 @@ def test_all_stored_voxels_are_counted_those_cropped_away_too(
     voxels = make_voxels(dtype)
     hu = voxels.astype(np.float64) * scaling[0] + scaling[1]
     _, statistics = run(voxels, make_preset((2, 3, 2)), scaling)
-    within = int(((hu >= -200) & (hu <= 300)).sum())
-    assert statistics == VoxelStatistics(voxels.size, within, 0, is_constant=False)
+    inner = voxels != voxels[0, 0, 0]
+    assert statistics == VoxelStatistics(
+        num_voxels=voxels.size,
+        num_plausible=int(((hu >= -200) & (hu <= 300)).sum()),
+        num_air=int((hu < -200).sum()),
+        num_inner_air=int(((hu < -200) & inner).sum()),
+        num_dark_air=int(((hu >= -1100) & (hu < -700) & inner).sum()),
+        num_beyond=0,
+        num_not_finite=0,
+        is_constant=False,
+    )
 
 
 def test_voxels_that_are_not_finite_are_counted_in_the_last_slice_too() -> None:

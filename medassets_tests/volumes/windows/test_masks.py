@@ -20,7 +20,7 @@ from medassets.volumes.windows.occupancy import pack_mask
 from medassets_tests import shared_data
 
 STANDARD = tuple(STANDARD_WINDOWS.values())
-ANY = VolumeLimits(min_slices=1, min_plausible_share=0, max_plausible_share=1)
+ANY = VolumeLimits(min_slices=1, min_plausible_share=0, max_plausible_share=1, air_share=(0.0, 1.0))
 REAL = shared_data.CT
 
 Write = Callable[..., Path]
