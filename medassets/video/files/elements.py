@@ -4,7 +4,10 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-_MATROSKA_PARENTS = frozenset({0x18538067, 0x1F43B675, 0xA0})
+from medassets.video.files.truncation import read_stated_bytes
+
+_MATROSKA_SEGMENT, _MATROSKA_CLUSTER = 0x18538067, 0x1F43B675
+_MATROSKA_PARENTS = frozenset({_MATROSKA_SEGMENT, _MATROSKA_CLUSTER, 0xA0})
 _MATROSKA_BLOCKS = frozenset({0xA3, 0xA1})
 _MOST_ID_BYTES, _MOST_SIZE_BYTES = 4, 8
 _AVI_LISTS = frozenset({b"LIST", b"RIFF"})
@@ -41,6 +44,10 @@ class ElementFile:
         """Return where the element ends that holds the packet at a position, None if unknown."""
         raise NotImplementedError
 
+    def is_last_end(self, at: int) -> bool:
+        """Whether the last group of packets ends at a position, as its size states."""
+        return False
+
     def _read(self, at: int, size: int) -> bytes:
         return os.pread(self._file.fileno(), size, max(at, 0))
 
@@ -53,17 +60,48 @@ class MatroskaFile(ElementFile):
 
     _track = 0
 
+    def __init__(self, path: Path) -> None:
+        """Open a file."""
+        super().__init__(path)
+        # Bytes after the segment are not elements.
+        stated = read_stated_bytes(path)
+        self._is_live = not stated
+        self.end = min(self.end, stated or self.end)
+
     def read_element(self, at: int) -> Element | None:
         """Return the element at a position; None if it cannot be parsed."""
+        head = self._read_head(at)
+        if head is None:
+            return None
+        kind, start, size = head
+        is_packet = kind in _MATROSKA_BLOCKS and self._read_track(start) in (self._track, 0)
+        return Element(start, start if kind in _MATROSKA_PARENTS else start + size, is_packet)
+
+    def _read_head(self, at: int) -> tuple[int, int, int] | None:
+        """Return the id of the element at a position, where its data starts, and its size."""
         head = self._read(at, _MOST_ID_BYTES + _MOST_SIZE_BYTES)
         num_id = 9 - head[0].bit_length() if head and head[0] else 0
         if not 1 <= num_id <= _MOST_ID_BYTES or len(head) <= num_id or not head[num_id]:
             return None
         kind, num_size = int.from_bytes(head[:num_id]), 9 - head[num_id].bit_length()
-        start = at + num_id + num_size
         size = _read_size(head[num_id : num_id + num_size])
-        is_packet = kind in _MATROSKA_BLOCKS and self._read_track(start) in (self._track, 0)
-        return Element(start, start if kind in _MATROSKA_PARENTS else start + size, is_packet)
+        return kind, at + num_id + num_size, size
+
+    def is_last_end(self, at: int) -> bool:
+        """Whether the last cluster ends at a position, as its size states; other bytes may follow.
+
+        Only where the segment states no size: in one that does, clusters may be missing there.
+        """
+        position, last = 0, -1
+        while (
+            self._is_live
+            and position < self.end
+            and (head := self._read_head(position)) is not None
+        ):
+            kind, start, size = head
+            position = start if kind == _MATROSKA_SEGMENT else start + size
+            last = position if kind == _MATROSKA_CLUSTER else last
+        return at == last
 
     def find_next(self, start: int) -> int | None:
         """Return where the block ends whose data is at a position, None if it is not a block."""

@@ -12,9 +12,13 @@ _MOST_HEADER_BYTES = 256
 
 def is_truncated(path: Path) -> bool:
     """Whether a Matroska, WebM or AVI file is truncated; False if the format does not state its size."""
+    return path.stat().st_size < read_stated_bytes(path)
+
+
+def read_stated_bytes(path: Path) -> int:
+    """Return the size that the header of a Matroska, WebM or AVI file states, 0 if it states none."""
     with path.open("rb") as file:
-        header = file.read(_MOST_HEADER_BYTES)
-    return path.stat().st_size < _stated_bytes(header)
+        return _stated_bytes(file.read(_MOST_HEADER_BYTES))
 
 
 def _stated_bytes(header: bytes) -> int:

@@ -2,7 +2,9 @@
 
 import random
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from medassets.video.frames.decoding import (
     Segment,
     decode_segments,
 )
+from medassets_tests.shared_cases import find_case
+from medassets_tests.video.cases import read_case_number
 from medassets_tests.video.files.test_reader import find_packets
 
 REQUEST = FrameRequest(0, 512, 64, 96, 1, 500)
@@ -231,6 +235,131 @@ def test_joined_segments_without_one_of_them_are_refused_where_it_is_missing(
     refused = find_refused(outcomes, decode(whole))
     # The third second is missing, and the end of the second one may be incomplete.
     assert set(range(8, 12)) <= set(refused) <= set(range(4, 13))
+
+
+def write_joined(path: Path, parts: list[tuple[int, int, VideoRecipe]], folder: Path) -> list[int]:
+    """Join transport streams with sound whose counters start anew.
+
+    Args:
+        path: File to write.
+        parts: For each stream its first frame's place, in frames, their number, and how they are encoded.
+        folder: For temporary files.
+
+    Returns:
+        The place of every frame.
+    """
+    import av
+
+    content, places = b"", []
+    for number, (place, num_frames, recipe) in enumerate(parts):
+        recipe = replace(recipe, num_frames=num_frames, seed=number, noise=25)
+        made = make_video(folder / f"{number}.mp4", recipe).path
+        with av.open(str(made)) as source, av.open(str(path), "w", format="mpegts") as output:
+            template = source.streams.video[0]
+            picture: Any = output.add_stream_from_template(template)
+            sound: Any = output.add_stream("aac", rate=48_000, layout="mono")
+            packets = [one for one in source.demux(template) if one.size]
+            late = round((2 + Fraction(place, 30)) / (template.time_base or 1))
+            for packet in packets:
+                packet.pts, packet.dts = (packet.pts or 0) + late, (packet.dts or 0) + late
+                packet.stream = picture
+            for index in range(num_frames * 1600 // 1024):
+                frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+                frame.sample_rate, frame.time_base = 48_000, Fraction(1, 48_000)
+                frame.pts = 96_000 + place * 1600 + index * 1024
+                packets += sound.encode(frame)
+            packets += sound.encode(None)
+            for packet in sorted(packets, key=lambda one: (one.dts or 0) * (one.time_base or 1)):
+                output.mux(packet)
+        content += path.read_bytes()
+        places += range(place, place + num_frames)
+    path.write_bytes(content)
+    return places
+
+
+PLAIN, DEEP = VideoRecipe(num_b_frames=0), VideoRecipe(num_b_frames=8)
+JOINS = {
+    "alike": [(0, 20, PLAIN), (20, 20, PLAIN), (40, 20, PLAIN)],
+    "of several lengths": [(0, 7, PLAIN), (7, 23, PLAIN), (30, 5, PLAIN), (35, 25, PLAIN)],
+    "with more pictures to reorder": [(0, 20, PLAIN), (20, 20, DEEP), (40, 20, PLAIN)],
+    "a frame later": [(0, 20, PLAIN), (21, 20, PLAIN), (42, 20, DEEP)],
+    "four frames later": [(0, 20, DEEP), (24, 20, PLAIN), (48, 20, PLAIN)],
+    "of another size": [(0, 20, PLAIN), (20, 20, replace(PLAIN, width=160, height=96))],
+}
+
+
+@pytest.mark.parametrize("name", JOINS)
+def test_segments_that_were_joined_lose_nothing_where_counters_start_anew(
+    name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.ts"
+    places = write_joined(path, JOINS[name], tmp_path)
+    assert find_breaks(path) == []
+    (clip,) = decode_segments(path, [Segment(0, None)], REQUEST)
+    assert isinstance(clip, DecodedClip)
+    assert [round(time_s * 30) for time_s in clip.timestamps_s] == places
+    for begin_ms in range(0, places[-1] * 1000 // 30 - 100, 100):
+        (clip,) = decode_segments(path, [Segment(begin_ms, begin_ms + 100)], REQUEST)
+        assert isinstance(clip, DecodedClip), (begin_ms, clip)
+
+
+def test_a_segment_that_is_missing_between_joined_ones_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.ts"
+    write_joined(path, [(0, 20, PLAIN), (50, 20, PLAIN)], tmp_path)
+    assert len(find_breaks(path)) == 1
+
+
+def test_all_frames_of_five_joined_segments_are_there() -> None:
+    path = find_case("video/hls_cat.ts")
+    (whole,) = decode_segments(path, [Segment(0, None)], REQUEST)
+    assert isinstance(whole, DecodedClip)
+    assert [read_case_number(frame) for frame in whole.frames] == list(range(150))
+    for begin in range(0, 148, 7):
+        segment = Segment(begin * 1000 // 30, (begin + 2) * 1000 // 30)
+        (clip,) = decode_segments(path, [segment], REQUEST)
+        assert isinstance(clip, DecodedClip), (segment, clip)
+        assert read_case_number(clip.frames[-1]) == begin + 1
+
+
+@pytest.mark.parametrize(
+    "tail", [bytes(3000), b"<html>", random.Random(1).randbytes(5000), b"\x1f\x43\xb6\x75" + bytes(40)],
+    ids=["zeros", "text", "noise", "a cluster's name"],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["a.webm", "live.webm", "a.mkv", "a.avi", "a.ts", "a.mp4"])
+def test_bytes_behind_the_end_cost_nothing(name: str, tail: bytes, tmp_path: Path) -> None:
+    import av
+
+    codecs = {"webm": "libvpx-vp9", "avi": "mpeg4"}
+    recipe = replace(RECIPE, codec=codecs.get(name.split(".")[1], "libx264"), num_frames=45)
+    path = make_video(tmp_path / name, replace(recipe, num_b_frames=0)).path
+    if name == "live.webm":
+        live = tmp_path / "b.webm"
+        with av.open(str(path)) as source, av.open(str(live), "w", options={"live": "1"}) as output:
+            stream = output.add_stream_from_template(source.streams.video[0])
+            for packet in source.demux(video=0):
+                packet.stream = stream
+                output.mux([packet] if packet.size else [])
+        path = live
+    path.write_bytes(path.read_bytes() + tail)
+    for segment, count in (
+        (Segment(0, None), 45),
+        (Segment(1000, None), 15),
+        (Segment(1200, 1400), 6),
+    ):
+        (clip,) = decode_segments(path, [segment], REQUEST)
+        assert isinstance(clip, DecodedClip), (segment, clip)
+        assert len(clip.frames) == count
+
+
+def test_clusters_that_were_never_downloaded_are_missing(tmp_path: Path) -> None:
+    path = make_video(
+        tmp_path / "a.webm", replace(RECIPE, codec="libvpx-vp9", num_frames=45, gop_frames=15)
+    ).path
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+    path.write_bytes(content)
+    (outcome,) = decode_segments(path, [Segment(0, None)], REQUEST)
+    assert isinstance(outcome, SampleRejectedError)
 
 
 def test_a_lost_part_of_the_last_frame_of_a_segment_is_not_taken_for_a_join(
