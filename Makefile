@@ -34,7 +34,7 @@ test: install
 # size, 50,188 rows. Run it after any change to the writer, the ledger, staging or the UI. Limits of
 # time only end what hangs: a busy machine may be several times slower.
 test-slow: install
-	$(BIN)/python -m pytest -n 3 --dist worksteal -m slow -o timeout=1500
+	$(BIN)/python -m pytest -n 4 --dist worksteal -m slow -o timeout=1500
 
 lint: install
 	$(BIN)/ruff check .

@@ -24,8 +24,8 @@ from medassets_tests.npz_source import Originals, write_declaration
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 SEED = 20261122
-NUM_VOLUMES = 1000
-SAMPLES_PER_SHARD = 50
+NUM_VOLUMES = 400
+SAMPLES_PER_SHARD = 20
 KILLS = 100
 # Of a run, until it is at its first shard.
 STARTING_S = 1.0
@@ -138,7 +138,7 @@ def bench(
     make_home: Callable[..., Any],
     fork_server: Any,
 ) -> Bench:
-    """A thousand volumes, declared with deletion."""
+    """Volumes of twenty shards, declared with deletion."""
     made = make_npz_tree(tmp_path / "template", num_volumes=NUM_VOLUMES, shape=(5, 7, 11))
     remembered = Originals.read(made)
     tree = SyntheticTree(tmp_path / "source", made.split, made.paths)
