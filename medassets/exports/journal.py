@@ -34,8 +34,8 @@ class Exported:
         partition: Partition it came from.
         origin: Hash of everything its bytes depend on.
         sizes: Bytes of each of its files.
-        crc32: Checksum of its files, see `join_crc32`.
-        mtime_ns: Modification time of its youngest file.
+        crc32: Checksum of each.
+        mtime_ns: Modification time of each.
         info: What the index says of it, where the files do not.
         names: Files in the folder of the sample; empty where the sample is one file.
     """
@@ -44,8 +44,8 @@ class Exported:
     partition: str
     origin: str
     sizes: tuple[int, ...]
-    crc32: int
-    mtime_ns: int
+    crc32: tuple[int, ...]
+    mtime_ns: tuple[int, ...]
     info: Mapping[str, Any] | None = None
     names: tuple[str, ...] = ()
 
@@ -54,39 +54,34 @@ class Exported:
         return [place / name for name in self.names] if self.names else [place]
 
     def is_whole(self, place: Path) -> bool:
-        """Tell whether all files are there as they were written.
+        """Tell whether all files are there as they were written."""
+        stats = self._stat(place)
+        return stats is not None and all(stats) and self.is_unchanged(place)
+
+    def is_unchanged(self, place: Path) -> bool:
+        """Tell whether every file that is still there is as it was written; some may be missing."""
+        return not self.list_changed(place)
+
+    def list_changed(self, place: Path) -> list[Path]:
+        """Return the files that are not as they were written; the place itself if none is known.
 
         Sizes must agree. Where a file was touched since, or copied, its bytes are read as well.
         """
         stats = self._stat(place)
-        if stats is None or tuple(one and one.st_size for one in stats) != self.sizes:
-            return False
-        if max(one.st_mtime_ns for one in stats if one) == self.mtime_ns:
-            return True
-        return join_crc32([crc32_file(path) for path in self.paths(place)]) == self.crc32
-
-    def is_unchanged(self, place: Path) -> bool:
-        """Tell whether every file that is still there is as it was written; some may be missing."""
-        stats = self._stat(place)
-        if stats is None or len(stats) != len(self.sizes):
-            return False
-        if all(stats):
-            return self.is_whole(place)
-        # One checksum covers all files, so what is left of them is judged without it.
-        pairs = zip(stats, self.sizes, strict=True)
-        return all(self._is_as_written(one, size) for one, size in pairs if one)
-
-    def list_changed(self, place: Path) -> list[Path]:
-        """Return the files that are not as they were written; the place itself if none is known."""
-        stats = self._stat(place)
         if stats is None or len(stats) != len(self.sizes):
             return [place]
-        found = zip(self.paths(place), stats, self.sizes, strict=True)
-        changed = [path for path, one, size in found if one and not self._is_as_written(one, size)]
-        return changed or [place]
+        paths = self.paths(place)
+        return [
+            path
+            for number, (path, found) in enumerate(zip(paths, stats, strict=True))
+            if found and not self._is_as_written(number, path, found)
+        ]
 
-    def _is_as_written(self, found: os.stat_result, size: int) -> bool:
-        return found.st_size == size and found.st_mtime_ns <= self.mtime_ns
+    def _is_as_written(self, number: int, path: Path, found: os.stat_result) -> bool:
+        if found.st_size != self.sizes[number]:
+            return False
+        is_untouched = found.st_mtime_ns == self.mtime_ns[number]
+        return is_untouched or crc32_file(path) == self.crc32[number]
 
     def _stat(self, place: Path) -> list[os.stat_result | None] | None:
         """Return the state of each file, None for missing ones; None if the place is foreign."""
@@ -96,11 +91,6 @@ class Exported:
         if not all(is_plain_file(path) or not os.path.lexists(path) for path in paths):
             return None
         return [path.lstat() if os.path.lexists(path) else None for path in paths]
-
-
-def join_crc32(checksums: Sequence[int]) -> int:
-    """Return one checksum of a sample's files: that of their checksums, each 4 bytes, little-endian."""
-    return crc32(b"".join(checksum.to_bytes(4, "little") for checksum in checksums))
 
 
 def open_journal(folder: Path) -> "ExportJournal":
@@ -223,9 +213,14 @@ class ExportJournal:
     def _take(self, line: Mapping[str, Any]) -> None:
         if "exported" in line:
             fields = line["exported"]
+            if isinstance(fields["crc32"], int):
+                # Older versions noted one checksum for all files: such a sample counts as unknown,
+                # and is adopted if it is what would be written.
+                return
             # One text for all samples of a shard, of which there may be a million in memory.
             partition = sys.intern(fields["partition"])
-            more = {"sizes": tuple(fields["sizes"]), "partition": partition}
+            lists = {name: tuple(fields[name]) for name in ("sizes", "crc32", "mtime_ns")}
+            more = {**lists, "partition": partition}
             # Older versions never named the files; most likely they were those of today.
             names = self._noted_names or self.names
             self._remember(Exported(**{**fields, **more, "names": names}))

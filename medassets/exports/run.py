@@ -154,8 +154,8 @@ class _Exporter:
             partition=shard.record.partition,
             origin=self.surveyor.origin(sample),
             sizes=(),
-            crc32=0,
-            mtime_ns=0,
+            crc32=(),
+            mtime_ns=(),
             names=self.form.file_names,
         )
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 from medassets.arrays import BytesLike
 from medassets.errors import ForeignFileError, UsageError
-from medassets.exports.journal import Exported, join_crc32
+from medassets.exports.journal import Exported
 from medassets.storage.atomic import explain_no_space, fsync_folder, write_all
 from medassets.storage.checksums import byte_view, crc32, crc32_file
 from medassets.storage.ownership import is_plain_file, is_plain_folder
@@ -24,13 +25,13 @@ class Written:
 
     Attributes:
         sizes: Bytes of each.
-        crc32: Their checksum, see `medassets.exports.journal.join_crc32`.
-        mtime_ns: Modification time of the youngest.
+        crc32: Checksum of each.
+        mtime_ns: Modification time of each.
     """
 
     sizes: tuple[int, ...]
-    crc32: int
-    mtime_ns: int
+    crc32: tuple[int, ...]
+    mtime_ns: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,8 @@ class Target:
         paths = [self.path / name for name in contents]
         if self.force or not _has_sizes(paths, tuple(sizes)):
             return None
-        crc = join_crc32([_crc32_of(pieces) for pieces in contents.values()])
         found = _read_written(paths)
-        if found.crc32 != crc:
+        if found.crc32 != tuple(_crc32_of(pieces) for pieces in contents.values()):
             return None
         self.note(found, None)
         return found
@@ -102,6 +102,7 @@ class Target:
             if self._is_to_publish(written, tuple(files)):
                 self.note(written, info)
                 if os.path.lexists(self.path):
+                    private.chmod(stat.S_IMODE(self.path.stat().st_mode))
                     self.path.replace(old)
                 private.replace(self.path)
                 put_back(old, self.path, self._our_names(files))
@@ -260,15 +261,16 @@ def _write_file(path: Path, pieces: Iterable[BytesLike]) -> Written:
             crc, size = crc32(view, crc), size + view.nbytes
             write_all(fd, view)
         os.fsync(fd)
-        return Written((size,), crc, os.fstat(fd).st_mtime_ns)
+        return Written((size,), (crc,), (os.fstat(fd).st_mtime_ns,))
     finally:
         os.close(fd)
 
 
 def _join(parts: Sequence[Written]) -> Written:
-    sizes = tuple(size for part in parts for size in part.sizes)
     return Written(
-        sizes, join_crc32([part.crc32 for part in parts]), max(part.mtime_ns for part in parts)
+        sizes=tuple(size for part in parts for size in part.sizes),
+        crc32=tuple(crc for part in parts for crc in part.crc32),
+        mtime_ns=tuple(mtime for part in parts for mtime in part.mtime_ns),
     )
 
 
@@ -283,8 +285,8 @@ def _read_written(paths: Sequence[Path]) -> Written:
     stats = [path.lstat() for path in paths]
     return Written(
         sizes=tuple(one.st_size for one in stats),
-        crc32=join_crc32([crc32_file(path) for path in paths]),
-        mtime_ns=max(one.st_mtime_ns for one in stats),
+        crc32=tuple(crc32_file(path) for path in paths),
+        mtime_ns=tuple(one.st_mtime_ns for one in stats),
     )
 
 

@@ -1,11 +1,13 @@
 """What the journal of an export tells of the files in its folder."""
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from medassets.errors import CatalogError, UsageError
-from medassets.exports.journal import Exported, ExportJournal, join_crc32, open_journal
+from medassets.exports.journal import Exported, ExportJournal, open_journal
 from medassets.storage.checksums import crc32
 
 NAMES = ("a.pkl", "b.json")
@@ -20,8 +22,8 @@ def write_sample(folder: Path, first: bytes = b"one", second: bytes = b"two") ->
         partition="train-000000",
         origin="o",
         sizes=(len(first), len(second)),
-        crc32=join_crc32([crc32(first), crc32(second)]),
-        mtime_ns=max((folder / name).stat().st_mtime_ns for name in NAMES),
+        crc32=(crc32(first), crc32(second)),
+        mtime_ns=tuple((folder / name).stat().st_mtime_ns for name in NAMES),
         names=NAMES,
     )
 
@@ -103,3 +105,30 @@ def test_a_sample_that_lost_a_file_is_unchanged_but_not_whole(tmp_path: Path) ->
     (place / "b.json").symlink_to(place / "a.pkl")
     assert not sample.is_unchanged(place)
     assert sample.list_changed(place) == [place]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_file_of_equal_size_and_an_older_time_is_not_ours(
+    tmp_path: Path, number: int, *, lost: bool
+) -> None:
+    place = tmp_path / "sample"
+    sample = write_sample(place)
+    changed = place / NAMES[number]
+    changed.write_bytes(b"own")
+    os.utime(changed, (1, 1))
+    if lost:
+        (place / NAMES[1 - number]).unlink()
+    assert not sample.is_whole(place)
+    assert sample.list_changed(place) == [changed]
+
+
+def test_a_sample_of_a_journal_with_one_checksum_for_all_files_counts_as_unknown(
+    tmp_path: Path,
+) -> None:
+    with open_tiny(tmp_path) as journal:
+        journal.give_places({"k": "sample"})
+        sample = write_sample(tmp_path / "sample")
+        journal.note(replace(sample, crc32=1, mtime_ns=2))  # pyright: ignore[reportArgumentType]
+    with open_tiny(tmp_path) as again:
+        assert (again.places, again.known("k")) == ({"k": "sample"}, ())

@@ -1,5 +1,6 @@
 """Files of a sample get their final names whole, and never in place of foreign files."""
 
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,14 @@ def test_a_folder_is_noted_published_and_replaced_by_its_next_version(tmp_path: 
     (place / "notes.txt").write_bytes(b"mine")
     Target(place, notes.list_known("a", "b"), notes).publish_folder({"a": [b"new"]})
     assert list_files(tmp_path) == {"sample/a": b"new", "sample/notes.txt": b"mine"}
+
+
+def test_a_new_version_keeps_the_permissions_of_its_folder(tmp_path: Path) -> None:
+    notes, place = Notes(), tmp_path / "sample"
+    Target(place, [], notes).publish_folder({"a": [b"one"]})
+    place.chmod(0o700)
+    Target(place, notes.list_known("a"), notes).publish_folder({"a": [b"new"]})
+    assert stat.S_IMODE(place.stat().st_mode) == 0o700
 
 
 def test_a_foreign_folder_or_file_is_not_replaced(tmp_path: Path) -> None:
