@@ -15,7 +15,7 @@ from medassets.sources.retries import Attempts
 from medassets.sources.staged_notes import is_staged, write_note
 from medassets.storage.atomic import publish_file
 from medassets.storage.locks import lock_file
-from medassets.storage.ownership import require_ours
+from medassets.storage.ownership import never, require_ours
 
 if TYPE_CHECKING:
     import httpx2
@@ -59,10 +59,11 @@ def download_file(
         with open_partial(part_path, file, on_bytes=on_bytes) as part:
             _fill(client, file, part, tick)
             sha256 = part.sha256
-        # Before the note, which would make a foreign file look like one of ours.
         require_ours(target, is_staged)
+        # An outdated file of ours; its note is the evidence, so it goes before the next note comes.
+        target.unlink(missing_ok=True)
         write_note(target, file, sha256, content=part_path)
-        publish_file(part_path, target, is_ours=is_staged)
+        publish_file(part_path, target, is_ours=never)
     return sha256
 
 

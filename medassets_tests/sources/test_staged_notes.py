@@ -1,5 +1,7 @@
 """Notes beside staged files: what a kill or a user leaves is told apart."""
 
+import hashlib
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from medassets.sources.staging import Staging
 from medassets.testing.hub import LocalHub
 from medassets_tests.sources.staging_processes import A, describe
 
-DIGEST = "0" * 64
+DIGEST = hashlib.sha256(b"abc").hexdigest()
 FILE = RemoteFile(path="a/b.bin", num_bytes=3, sha256=DIGEST, revision="r", uri="test:a/b.bin")
 
 
@@ -47,6 +49,19 @@ def test_a_note_says_what_was_staged(place: Path) -> None:
 def test_a_file_that_was_changed_since_is_not_the_staged_one(place: Path, content: bytes) -> None:
     place.write_bytes(content)
     assert read_note(place) is None
+    assert not is_staged(place)
+    # A user put it there.
+    remove_staged(place)
+    assert place.read_bytes() == content
+    assert not note_path(place).exists()
+
+
+def test_a_staged_file_that_was_only_touched_is_still_the_staged_one(place: Path) -> None:
+    os.utime(place, (1, 1))
+    assert read_note(place) is None
+    assert is_staged(place)
+    remove_staged(place)
+    assert not place.exists()
 
 
 @pytest.mark.parametrize("note", [b"", b"{", b"[]", b"null", b'{"num_bytes": 3}', b"\xff"])

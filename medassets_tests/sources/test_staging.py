@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import os
 import pytest
 
 from medassets.errors import Reason, SampleRejectedError, SourceUnavailableError
@@ -74,7 +75,9 @@ def test_damaged_staged_file_is_fetched_again(
     place = staging.folder / A
     content = bytearray(place.read_bytes())
     content[99] ^= 1
+    before = place.stat()
     place.write_bytes(content if damage == "flip" else content[:99])
+    os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
     staging.stage(source, files)
     assert place.read_bytes() == (repo / A).read_bytes()
 
