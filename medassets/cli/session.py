@@ -2,11 +2,10 @@
 
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,13 @@ from medassets.datasets.registry import list_build_stages, open_kind, open_kinds
 from medassets.datasets.status import Recorded
 from medassets.datasets.workspace import Workspace
 from medassets.definitions import build_definitions, build_resources, load_declared
-from medassets.errors import DiskSpaceError, UsageError
+from medassets.errors import DiskSpaceError, ForeignFileError, UsageError
 from medassets.io_managers.failures import LAUNCHED_BY_TAG
 from medassets.reclaim.claims import Others
+from medassets.storage.atomic import publish_bytes
 from medassets.storage.disk import free_bytes
 from medassets.storage.locks import lock_file
+from medassets.storage.ownership import never
 from medassets.storage.paths import dagster_home
 
 # The terminal shows progress and errors; the full log is in the run, for the UI.
@@ -58,9 +59,11 @@ def ensure_dagster_home() -> Path:
     home = Path(own).absolute() if own else dagster_home()
     try:
         home.mkdir(parents=True, exist_ok=True)
-        if not (home / "dagster.yaml").exists():
-            with as_file(files("medassets.cli") / "dagster.yaml") as shipped:
-                shutil.copyfile(shipped, home / "dagster.yaml")
+        if not os.path.lexists(home / "dagster.yaml"):
+            shipped = files("medassets.cli") / "dagster.yaml"
+            # Another process may write it first.
+            with suppress(ForeignFileError):
+                publish_bytes(home / "dagster.yaml", shipped.read_bytes(), is_ours=never)
     except OSError as error:
         variable = "DAGSTER_HOME" if own else "MEDASSETS_HOME"
         what = f"cannot keep a Dagster instance in {home}: {error.strerror}"

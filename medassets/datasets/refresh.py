@@ -19,7 +19,7 @@ from medassets.shards.catalog import (
     read_plan,
     write_catalog,
 )
-from medassets.shards.catalog_reader import open_previous
+from medassets.shards.catalog_reader import name_dataset, open_previous
 from medassets.shards.reclaim_journal import ReclaimJournal
 from medassets.sources.base import Source
 from medassets.storage.checksums import canonical_json
@@ -99,7 +99,7 @@ def draft_catalog(
     workspace, repin = _at_revision(workspace, revision, update=update), bool(revision)
     source = workspace.source
     at = source.resolve_revision()
-    with open_previous(workspace.paths.catalog) as stored:
+    with open_previous(workspace.paths.catalog, spec.name) as stored:
         previous = stored.read_keys() if stored is not None else None
         decided = resolve_settings(
             workspace, previous.schema if previous is not None else None, settings or {}
@@ -136,6 +136,7 @@ def draft_catalog(
             follow=found.follow if found is not None else None,
             complete=_pinner(source, found) if found is not None else None,
         )
+    table = name_dataset(table, spec.name)
     return CatalogDraft(
         table=table,
         plan=plan_of(table),
@@ -169,7 +170,7 @@ def check_settings(workspace: Workspace, asked: Mapping[str, Any]) -> None:
     Raises:
         UsageError: See `resolve_settings`.
     """
-    with open_previous(workspace.paths.catalog) as stored:
+    with open_previous(workspace.paths.catalog, workspace.kind.spec.name) as stored:
         resolve_settings(workspace, stored.file.schema_arrow if stored is not None else None, asked)
 
 

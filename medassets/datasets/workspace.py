@@ -61,10 +61,10 @@ class Workspace:
         """Return the plan, reading the catalog's footer only.
 
         Raises:
-            CatalogError: If there is no catalog yet.
+            CatalogError: If there is no catalog yet, or it is that of another dataset.
         """
         self._require_catalog()
-        return read_plan(self.paths.catalog)
+        return read_plan(self.paths.catalog, self.kind.spec.name)
 
     def read_figures(self) -> pa.Table:
         """Return the catalog without its rows: only the file's footer is read.

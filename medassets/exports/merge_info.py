@@ -14,7 +14,7 @@ from medassets.exports.dataset_info import SPLITS, encode_dataset_info, read_dat
 from medassets.exports.journal import open_journal
 from medassets.exports.survey import is_index_as_written
 from medassets.exports.target import open_folder
-from medassets.storage.made_file import publish_made
+from medassets.storage.made_file import MadeFile
 
 _SAMPLE_NAME = re.compile(r"sample_[0-9]+_(.+)")
 # Searching for whole videos that make up a number takes the product of both.
@@ -179,7 +179,7 @@ def _find_leaks(splits: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]
 def _publish(out: Path, content: bytes) -> None:
     open_folder(out.parent, "--out")
     try:
-        publish_made(out, content, is_ours=_is_index_of_export)
+        MadeFile(out, is_ours=_is_index_of_export).publish(content)
     except MedassetsError:
         raise
     except OSError as error:

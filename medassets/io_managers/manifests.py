@@ -14,7 +14,7 @@ from medassets.io_managers.failures import explained_failures
 from medassets.resources.workspace import WorkspaceResource
 from medassets.shards.manifest import Document, Manifest, encode_document, write_manifest
 from medassets.stages import VolumeStage
-from medassets.storage.made_file import publish_made
+from medassets.storage.made_file import MadeFile
 from medassets.storage.ownership import content_says
 from medassets.storage.paths import DatasetPaths
 
@@ -51,11 +51,12 @@ class ManifestIOManager(dg.ConfigurableIOManager):
         with explained_failures(context.step_context.run_tags):
             # Older versions left no journal of the documents, which list the keys of the manifests.
             listed = encode_document(list_keys(_read_manifests(paths, obj.manifests)))
-            is_ours = content_says(lambda content: content == listed)
+            was_ours = content_says(lambda content: content == listed)
             for split, manifest in obj.manifests.items():
                 write_manifest(paths, split, manifest)
             for name, document in obj.documents.items():
-                publish_made(paths.folder / name, encode_document(document), is_ours=is_ours)
+                file = MadeFile(paths.folder / name, was_ours=was_ours)
+                file.publish(encode_document(document))
         context.add_output_metadata({"dagster/uri": str(paths.folder)})
 
     def load_input(self, context: dg.InputContext) -> dict[str, Path]:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from medassets.errors import CatalogError
 from medassets.samples import SourceItem
-from medassets.shards.catalog_reader import explain_unreadable
+from medassets.shards.catalog_reader import dataset_of, explain_unreadable, require_catalog_of
 from medassets.shards.fingerprint import NOTE_COLUMNS, digest_rows
 from medassets.shards.plan import (
     FetchRows,
@@ -35,7 +35,7 @@ from medassets.shards.plan import (
 from medassets.storage.arrow import kernels
 from medassets.storage.atomic import publishing
 from medassets.storage.checksums import canonical_json
-from medassets.storage.ownership import is_plain_file
+from medassets.storage.ownership import IsOurs, is_plain_file
 from medassets.storage.paths import check_member_path, split_partition_key
 
 STATE_PLANNED = "planned"
@@ -120,23 +120,33 @@ def plan_of(catalog: pa.Table) -> "CatalogPlan":
     return _parse_plan(catalog.schema.metadata or {}, "catalog")
 
 
-def read_plan(path: Path) -> "CatalogPlan":
+def read_plan(path: Path, dataset: str | None = None) -> "CatalogPlan":
     """Return the plan of a catalog on disk, reading the file's footer only.
 
     Raises:
-        CatalogError: If the file is not a catalog.
+        CatalogError: If the file is not a catalog, or that of another dataset.
     """
     with explain_unreadable(path):
-        metadata = pq.read_schema(path).metadata or {}
-    return _parse_plan(metadata, str(path))
+        schema = pq.read_schema(path)
+    if dataset is not None:
+        require_catalog_of(dataset, schema, path)
+    return _parse_plan(schema.metadata or {}, str(path))
 
 
-def is_catalog(path: Path) -> bool:
-    """Tell whether a regular file is a catalog that this package wrote."""
-    try:
-        return is_plain_file(path) and bool(read_plan(path))
-    except CatalogError:
-        return False
+def is_catalog_of(dataset: str | None) -> IsOurs:
+    """Return the evidence that a file is the catalog of a dataset.
+
+    Args:
+        dataset: Its name; None accepts the catalog of any dataset.
+    """
+
+    def is_ours(path: Path) -> bool:
+        try:
+            return is_plain_file(path) and bool(read_plan(path, dataset))
+        except CatalogError:
+            return False
+
+    return is_ours
 
 
 def read_catalog(path: Path) -> pa.Table:
@@ -174,12 +184,12 @@ def write_catalog(catalog: pa.Table, path: Path) -> None:
     The caller holds the catalog's lock; leftovers of killed writers are removed.
 
     Raises:
-        ForeignFileError: If a file of this name is not a catalog.
+        ForeignFileError: If a file of this name is not a catalog, or that of another dataset.
         DiskSpaceError: If the disk is full; the old catalog stays.
     """
     # Every run reads the footer; statistics of the texts of every shard would double its size.
     with (
-        publishing(path, is_ours=is_catalog) as private,
+        publishing(path, is_ours=is_catalog_of(dataset_of(catalog.schema))) as private,
         pq.ParquetWriter(
             private, catalog.schema, compression="zstd", write_statistics=False
         ) as writer,

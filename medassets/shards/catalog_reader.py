@@ -17,17 +17,41 @@ from medassets.shards.plan import Numbers
 from medassets.storage.arrow import release_memory
 
 _LARGE_BYTES = 1 << 25
+_DATASET_KEY = b"medassets.dataset"
+
+
+def name_dataset(catalog: pa.Table, dataset: str) -> pa.Table:
+    """Return a catalog that names its dataset."""
+    metadata = {**(catalog.schema.metadata or {}), _DATASET_KEY: dataset.encode()}
+    return catalog.replace_schema_metadata(metadata)
+
+
+def dataset_of(schema: pa.Schema) -> str | None:
+    """Return the dataset that a catalog names; older versions named none."""
+    name = (schema.metadata or {}).get(_DATASET_KEY)
+    return name.decode() if name is not None else None
+
+
+def require_catalog_of(dataset: str, schema: pa.Schema, path: Path) -> None:
+    """Refuse the catalog of another dataset.
+
+    Raises:
+        CatalogError: If the catalog names another dataset.
+    """
+    if dataset_of(schema) not in (None, dataset):
+        msg = f"{path}: this is the catalog of {dataset_of(schema)}, not of {dataset}; move it away"
+        raise CatalogError(msg)
 
 
 @contextmanager
-def open_previous(path: Path) -> "Iterator[PreviousCatalog | None]":
+def open_previous(path: Path, dataset: str) -> "Iterator[PreviousCatalog | None]":
     """Open the catalog that a plan grows from; yields None if there is none yet.
 
     The file stays open, so that all rows come from the same catalog even if another takes its
     place meanwhile.
 
     Raises:
-        CatalogError: If the file is not a catalog.
+        CatalogError: If the file is not a catalog, or that of another dataset.
     """
     if not path.exists():
         yield None
@@ -36,6 +60,7 @@ def open_previous(path: Path) -> "Iterator[PreviousCatalog | None]":
         # A buffer would need as much memory as the columns that are read.
         file = pq.ParquetFile(path, pre_buffer=False)
     with file:
+        require_catalog_of(dataset, file.schema_arrow, path)
         yield PreviousCatalog(path, file)
 
 

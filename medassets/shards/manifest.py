@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from medassets.shards.record import ShardRecord
-from medassets.storage.atomic import publish_bytes
 from medassets.storage.checksums import fingerprint
-from medassets.storage.ownership import IsOurs, content_says, require_ours
+from medassets.storage.made_file import MadeFile
+from medassets.storage.ownership import content_says
 from medassets.storage.paths import DatasetPaths, split_partition_key
 
 Manifest = Mapping[str, Any]
@@ -88,16 +89,23 @@ def write_manifest(paths: DatasetPaths, split: str, manifest: Manifest) -> None:
     """Publish a split's manifest and `wids` index, each atomically.
 
     Raises:
-        ForeignFileError: If a file that this package did not write has one of their names.
+        ForeignFileError: If a file that this package did not write has one of their names, or one
+            of them was changed since.
         DiskSpaceError: If the disk is full.
     """
     index = build_wids_index(manifest)
-    is_manifest = document_says({name: manifest[name] for name in ("dataset", "split", "format")})
-    is_index = document_says({name: index[name] for name in ("__kind__", "wids_version", "name")})
-    # Neither is written if one of them is foreign.
-    require_ours(paths.wids_index(split), is_index)
-    publish_bytes(paths.manifest(split), encode_document(manifest), is_ours=is_manifest)
-    publish_bytes(paths.wids_index(split), encode_document(index), is_ours=is_index)
+    documents = (
+        (paths.manifest(split), manifest, ("dataset", "split", "format")),
+        (paths.wids_index(split), index, ("__kind__", "wids_version", "name")),
+    )
+    files = [
+        (_made_document(path, {name: document[name] for name in names}), document)
+        for path, document, names in documents
+    ]
+    for file, _ in files:
+        file.require_ours()
+    for file, document in files:
+        file.publish(encode_document(document))
 
 
 def _describe_shard(record: ShardRecord, contents: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,23 +123,31 @@ def _describe_shard(record: ShardRecord, contents: Mapping[str, Any]) -> dict[st
     }
 
 
-def document_says(fields: Mapping[str, Any]) -> IsOurs:
-    """Return the evidence that a file is a document that begins with some fields.
+def _made_document(path: Path, fields: Mapping[str, Any]) -> MadeFile:
+    """Return a document that may be replaced unless a user changed it.
 
     Args:
+        path: The file.
         fields: Those that say what the document is about; `encode_document` writes them first.
     """
-    # A document that is damaged after its first fields is recognized as well.
     head = encode_document(fields).removesuffix(b"\n}\n") + b","
 
-    def is_ours(content: bytes) -> bool:
-        try:
-            document = json.loads(content)
-        except ValueError:
-            return content.startswith(head)
-        return isinstance(document, dict) and fields.items() <= document.items()
+    def is_damaged(content: bytes) -> bool:
+        return _read_document(content) is None and content.startswith(head)
 
-    return content_says(is_ours)
+    def says(content: bytes) -> bool:
+        return fields.items() <= (_read_document(content) or {}).items()
+
+    return MadeFile(path, is_ours=content_says(is_damaged), was_ours=content_says(says))
+
+
+def _read_document(content: bytes) -> Document | None:
+    """Return a JSON object, None if the bytes are no such object."""
+    try:
+        document = json.loads(content)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
 
 
 def encode_document(document: Mapping[str, Any]) -> bytes:

@@ -16,6 +16,7 @@ from medassets.storage.locks import lock_file
 
 _RESERVATIONS = ".reservations"
 _PARTIAL = re.compile(r"(.+)\.[0-9a-f]{40,64}\.part")
+_TICKET = re.compile(r"\d+-[0-9a-f]{16}\.json")
 _POLL_S = 0.25
 
 
@@ -67,6 +68,8 @@ def read_reservations(folder: Path) -> dict[str, int]:
     """
     reserved: dict[str, int] = {}
     for path in sorted((folder / _RESERVATIONS).glob("*.json")):
+        if not _TICKET.fullmatch(path.name):
+            continue
         # A reservation ends without the folder's lock, so its file may disappear at any time.
         with suppress(FileNotFoundError), path.open("rb") as file:
             try:

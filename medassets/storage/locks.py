@@ -23,8 +23,8 @@ def lock_file(
     """Hold an exclusive lock named by a file; the kernel frees it when the process dies.
 
     The file is removed on release, and a waiter that locked a removed file tries again, so that
-    no file remains and there is never more than one holder. Threads of one process exclude each
-    other as well.
+    no file remains and there is never more than one holder. A file with content is not ours: it
+    serves as a lock, and stays. Threads of one process exclude each other as well.
 
     Args:
         path: Lock file; its folder is made where it is missing.
@@ -40,7 +40,8 @@ def lock_file(
         yield
     finally:
         # Unlink before the lock is released, or the next holder's file would be removed.
-        path.unlink(missing_ok=True)
+        if not os.fstat(fd).st_size:
+            path.unlink(missing_ok=True)
         os.close(fd)
 
 

@@ -4,6 +4,7 @@ Such a file has no record and no field that says who made it. A hidden journal b
 `.<name>.made.jsonl` has the digest of every content before it is published.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from medassets.storage.atomic import publish_bytes
@@ -15,30 +16,61 @@ from medassets.storage.ownership import IsOurs, is_plain_file, never, require_ou
 _HEADER = {"made_file": 1}
 
 
-def publish_made(path: Path, content: bytes, *, is_ours: IsOurs = never) -> None:
-    """Publish a file, unless what exists there was not made here or was changed since.
+@dataclass(frozen=True)
+class MadeFile:
+    """One such file.
 
-    Args:
+    Attributes:
         path: The file.
-        content: The whole content.
-        is_ours: Other evidence that an existing file may be replaced.
-
-    Raises:
-        ForeignFileError: If the existing file has no such evidence, or the journal is damaged or is
-            a file of the user.
-        JournalHeaderError: If the journal is of another version.
-        DiskSpaceError: If the disk is full; the old content stays.
+        is_ours: Other evidence that what exists there may be replaced.
+        was_ours: Evidence of a file that has no journal, as older versions left it.
     """
-    with lock_file(path.with_name(f".{path.name}.lock")):
-        journal = Journal(path.with_name(f".{path.name}.made.jsonl"), _HEADER)
+
+    path: Path
+    is_ours: IsOurs = never
+    was_ours: IsOurs = never
+
+    def require_ours(self) -> None:
+        """Refuse to replace what was not made here, or was changed since.
+
+        Raises:
+            ForeignFileError: If the existing file has no evidence, or the journal is damaged or is a
+                file of the user.
+            JournalHeaderError: If the journal is of another version.
+        """
+        require_ours(self.path, self._is_made(self._read_journal()[1]))
+
+    def publish(self, content: bytes) -> None:
+        """Publish a content, after its digest.
+
+        Args:
+            content: The whole content.
+
+        Raises:
+            ForeignFileError: See `require_ours`.
+            JournalHeaderError: If the journal is of another version.
+            DiskSpaceError: If the disk is full; the old content stays.
+        """
+        with lock_file(self.path.with_name(f".{self.path.name}.lock")):
+            journal, made = self._read_journal()
+            is_made = self._is_made(made)
+            require_ours(self.path, is_made)
+            if (digest := sha256_bytes(content)) not in made:
+                journal.append({"sha256": digest}, durable=True)
+                journal.close()
+            publish_bytes(self.path, content, is_ours=is_made)
+
+    def _read_journal(self) -> tuple[Journal, set[str]]:
+        journal = Journal(self.path.with_name(f".{self.path.name}.made.jsonl"), _HEADER)
         made = {line["sha256"] for line in journal.replay()}
         require_ours(journal.path, lambda path: is_plain_file(path) and journal.is_intact())
+        return journal, made
 
-        def is_made(path: Path) -> bool:
-            return is_plain_file(path) and (sha256_file(path) in made or is_ours(path))
+    def _is_made(self, made: set[str]) -> IsOurs:
+        def judge(path: Path) -> bool:
+            if not is_plain_file(path):
+                return False
+            is_made = sha256_file(path) in made or self.is_ours(path)
+            return is_made or (not made and self.was_ours(path))
 
-        require_ours(path, is_made)
-        if (digest := sha256_bytes(content)) not in made:
-            journal.append({"sha256": digest}, durable=True)
-            journal.close()
-        publish_bytes(path, content, is_ours=is_made)
+        return judge

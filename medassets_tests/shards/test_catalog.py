@@ -17,6 +17,7 @@ from medassets.shards.catalog import (
     read_plan,
     write_catalog,
 )
+from medassets.shards.catalog_reader import name_dataset, open_previous
 from medassets.shards.fingerprint import rows_fingerprint
 from medassets.storage.checksums import fingerprint
 from medassets_tests.shards.catalog_rows import make_keys, make_rows, read_places
@@ -237,3 +238,29 @@ def test_the_version_is_the_hash_of_everything_that_a_plan_says(
     rest += [[key, "train", "no_chest"] for key in make_keys(9, start=4)]
     everything = {"size": 2, "digests": plan.digests, "rest": rest}
     assert plan.version == fingerprint(everything)
+
+
+def test_the_catalog_of_another_dataset_is_neither_replaced_nor_read(tmp_path: Path) -> None:
+    planned = plan_catalog(make_rows(["a"]), None, samples_per_shard=2)
+    path = tmp_path / "catalog.parquet"
+    write_catalog(name_dataset(planned, "theirs"), path)
+    before = path.read_bytes()
+    with pytest.raises(ForeignFileError, match=r"catalog\.parquet: this was not made"):
+        write_catalog(name_dataset(planned, "ours"), path)
+    with pytest.raises(CatalogError, match="the catalog of theirs, not of ours; move it away"):
+        read_plan(path, "ours")
+    with (
+        pytest.raises(CatalogError, match="the catalog of theirs, not of ours"),
+        open_previous(path, "ours"),
+    ):
+        pass
+    assert path.read_bytes() == before
+    assert read_plan(path, "theirs") == read_plan(path)
+
+
+def test_a_catalog_without_a_name_is_that_of_an_older_version(tmp_path: Path) -> None:
+    planned = plan_catalog(make_rows(["a"]), None, samples_per_shard=2)
+    path = tmp_path / "catalog.parquet"
+    write_catalog(planned, path)
+    write_catalog(name_dataset(planned, "ours"), path)
+    assert read_plan(path, "ours").num_rows == 1

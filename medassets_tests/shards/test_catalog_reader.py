@@ -43,7 +43,7 @@ def catalog(tmp_path: Path) -> Path:
 
 
 def test_there_may_be_no_catalog_yet(tmp_path: Path) -> None:
-    with open_previous(tmp_path / "catalog.parquet") as stored:
+    with open_previous(tmp_path / "catalog.parquet", "tiny") as stored:
         assert stored is None
 
 
@@ -51,13 +51,13 @@ def test_what_is_no_catalog_is_refused(tmp_path: Path) -> None:
     (tmp_path / "catalog.parquet").write_bytes(b"PAR1 but not really PAR1")
     with (
         pytest.raises(CatalogError, match="not a readable catalog"),
-        open_previous(tmp_path / "catalog.parquet"),
+        open_previous(tmp_path / "catalog.parquet", "tiny"),
     ):
         pass
 
 
 def test_large_columns_are_left_out_and_numbers_never(catalog: Path) -> None:
-    with open_previous(catalog) as stored:
+    with open_previous(catalog, "tiny") as stored:
         assert stored is not None
         whole = stored.read_slim()
         slim = stored.read_slim(large_bytes=0)
@@ -70,7 +70,7 @@ def test_large_columns_are_left_out_and_numbers_never(catalog: Path) -> None:
 
 @pytest.mark.parametrize("numbers", [[], [0], [11], [5, 4, 3], [11, 0, 7, 0], list(range(12))])
 def test_rows_are_fetched_whole_and_in_order(catalog: Path, numbers: list[int]) -> None:
-    with open_previous(catalog) as stored:
+    with open_previous(catalog, "tiny") as stored:
         assert stored is not None
         found = stored.fetch(np.array(numbers, np.int64))
     assert found.to_pylist() == [read_catalog(catalog).to_pylist()[n] for n in numbers]
@@ -87,7 +87,7 @@ def test_only_shards_with_wanted_rows_are_read(
         return real(self, i)
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", read)
-    with open_previous(catalog) as stored:
+    with open_previous(catalog, "tiny") as stored:
         assert stored is not None
         stored.fetch(np.array([10, 3, 4, 3], np.int64))
     assert groups == [1, 3]
@@ -95,7 +95,7 @@ def test_only_shards_with_wanted_rows_are_read(
 
 def test_rows_come_from_the_catalog_that_was_opened(catalog: Path) -> None:
     before = read_catalog(catalog).to_pylist()
-    with open_previous(catalog) as stored:
+    with open_previous(catalog, "tiny") as stored:
         assert stored is not None
         write_catalog(plan_catalog(_rows(["other"]), None, samples_per_shard=1), catalog)
         assert stored.fetch(np.arange(12)).to_pylist() == before
@@ -114,7 +114,7 @@ def test_a_plan_grown_from_parts_is_the_plan_grown_from_the_whole(
         draw.shuffle(names)
         rows = _rows(names, excluded=frozenset(draw.sample(names, 5)), day=day)
         how = {"samples_per_shard": 4, "pinned": day % 2 == 0}
-        with open_previous(path) as stored:
+        with open_previous(path, "tiny") as stored:
             grown = plan_catalog(
                 rows,
                 stored.read_keys() if stored else None,

@@ -169,15 +169,37 @@ def test_the_same_shards_give_the_same_manifest_bytes(
     assert (paths.manifest("train").read_bytes(), paths.wids_index("train").read_bytes()) == before
 
 
-def test_a_manifest_of_this_dataset_is_replaced_even_if_it_is_damaged(
+def test_a_damaged_manifest_of_this_dataset_is_replaced(
     paths: DatasetPaths, manifest: Mapping[str, Any]
 ) -> None:
     for path in (paths.manifest("train"), paths.wids_index("train")):
         content = path.read_bytes()
-        for other in (content[: len(content) // 2], json.dumps(json.loads(content)).encode()):
-            path.write_bytes(other)
-            write_manifest(paths, "train", manifest)
-            assert path.read_bytes() == content
+        path.write_bytes(content[: len(content) // 2])
+        write_manifest(paths, "train", manifest)
+        assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["manifest", "wids_index"])
+def test_an_edited_manifest_or_index_is_not_replaced_and_its_neighbour_stays(
+    paths: DatasetPaths, manifest: Mapping[str, Any], name: str
+) -> None:
+    path: Path = getattr(paths, name)("train")
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "mine": 1}))
+    before = {p: p.read_bytes() for p in path.parent.iterdir()}
+    with pytest.raises(ForeignFileError, match=f"{path.name}: this was not made .* or was changed"):
+        write_manifest(paths, "train", {**manifest, "complete": True})
+    assert {p: p.read_bytes() for p in path.parent.iterdir()} == before
+
+
+def test_a_manifest_of_a_version_without_journals_is_replaced(
+    paths: DatasetPaths, manifest: Mapping[str, Any]
+) -> None:
+    path = paths.manifest("train")
+    for journal in path.parent.glob(".*.made.jsonl"):
+        journal.unlink()
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "an_old_field": 1}))
+    write_manifest(paths, "train", manifest)
+    assert "an_old_field" not in json.loads(path.read_bytes())
 
 
 @pytest.mark.parametrize("name", ["manifest", "wids_index"])

@@ -82,3 +82,12 @@ def test_an_error_inside_frees_the_lock(tmp_path: Path) -> None:
         {}["boom"]
     with lock_file(tmp_path / "x.lock", timeout_s=0):
         pass
+
+
+def test_a_file_of_the_user_under_the_name_of_a_lock_stays(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    path.write_text("notes")
+    for _ in range(2):
+        with lock_file(path), pytest.raises(LockTimeoutError), lock_file(path, timeout_s=0):
+            pass
+    assert path.read_text() == "notes"

@@ -76,7 +76,7 @@ def refresh(source: WebDatasetSource, previous: pa.Table | None, **changes: Any)
     known = None
     if previous is not None:
         write_catalog(previous, path)
-        with open_previous(path) as stored:
+        with open_previous(path, "tiny") as stored:
             assert stored is not None
             known = stored.read_slim()
     rows = read(source, known, **changes)

@@ -95,10 +95,10 @@ def running_daemon(workspace: Path, log: Path) -> Iterator[subprocess.Popen[byte
 
     Args:
         workspace: The `workspace.yaml` to serve.
-        log: File of its output and that of the runs it starts; begun anew.
+        log: File to which its output and that of the runs it starts are appended.
     """
     arguments = [sys.executable, "-m", "medassets.cli.ui_daemon", "--workspace", str(workspace)]
-    with log.open("wb") as output:
+    with log.open("ab") as output:
         daemon = subprocess.Popen(
             arguments,
             stdin=subprocess.PIPE,
