@@ -30,15 +30,17 @@ def read_transform(header: nib.Nifti1Header) -> tuple[Affine, str]:
         float64 (4, 4) in the unit of the header, and `sform`, `qform` or `pixdim`. Steps of 0 stay so.
 
     Raises:
-        SampleRejectedError: BAD_HEADER, naming the field that cannot be used.
+        SampleRejectedError: SPACING_MISSING for steps that are not finite, BAD_HEADER for other fields that
+            cannot be used; the field is named.
     """
     fields: Any = header.structarr
     sform = np.array([fields[f"srow_{axis}"] for axis in "xyz"], np.float64)
     has_qform = int(fields["qform_code"]) > 0
     if int(fields["sform_code"]) > 0 and (sform.any() or not has_qform):
-        _require_finite(
-            "sform", {f"srow_{axis}": row for axis, row in zip("xyz", sform, strict=True)}
-        )
+        rows = {f"srow_{axis}": row for axis, row in zip("xyz", sform, strict=True)}
+        steps = {name: row[:3] for name, row in rows.items()}
+        _require_finite("sform", steps, Reason.SPACING_MISSING)
+        _require_finite("sform", rows)
         return np.vstack([sform, [0.0, 0.0, 0.0, 1.0]]), "sform"
     if has_qform:
         return _read_qform(fields), "qform"
@@ -49,7 +51,7 @@ def _read_qform(fields: Any) -> Affine:
     offset = {f"qoffset_{axis}": float(fields[f"qoffset_{axis}"]) for axis in "xyz"}
     _require_finite("qform", offset)
     steps = np.abs(np.asarray(fields["pixdim"][1:4], np.float64))
-    _require_finite("qform", {"pixdim": steps})
+    _require_finite("qform", {"pixdim": steps}, Reason.SPACING_MISSING)
     steps[2] *= _read_qfac(float(fields["pixdim"][0]))
     affine = np.eye(4)
     affine[:3, :3] = rotate(*_read_quaternion(fields)) * steps
@@ -98,11 +100,14 @@ def rotate(a: float, b: float, c: float, d: float) -> npt.NDArray[np.float64]:
     )
 
 
-def _require_finite(transform: str, values: dict[str, Any]) -> None:
+def _require_finite(
+    transform: str, values: dict[str, Any], reason: Reason = Reason.BAD_HEADER
+) -> None:
     for name, value in values.items():
         if not np.isfinite(value).all():
             shown = ", ".join(f"{number:g}" for number in np.atleast_1d(value))
-            _reject(f"{name} of the {transform} is not finite: {shown}")
+            detail = f"{name} of the {transform} is not finite: {shown}"
+            raise SampleRejectedError(reason, detail)
 
 
 def _reject(detail: str) -> NoReturn:
