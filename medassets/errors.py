@@ -157,6 +157,10 @@ class DamagedTarError(ShardIntegrityError):
         self.what = what or message
 
 
+class UnterminatedTarError(DamagedTarError):
+    """A tar ends behind a whole member, without the end mark of a closed tar."""
+
+
 class TooManyRejectedError(MedassetsError, RuntimeError):
     """More samples of a shard were rejected than the declaration allows; nothing was published."""
 

@@ -35,9 +35,11 @@ class WebDatasetSource:
 
     Attributes:
         folder: Top of the tree that contains the tars.
+        accept_unterminated: Whether tars may end behind a whole member, without an end mark.
     """
 
     folder: Path
+    accept_unterminated: bool = False
 
     @property
     def uri(self) -> str:
@@ -158,7 +160,8 @@ class WebDatasetSource:
                 Reason.MISSING_UPSTREAM, "does not exist in the source, or is a link out of it"
             )
         stat = stat_tar(tar)
-        return tar, find_members(tar, key), stat
+        members = find_members(tar, key, accept_unterminated=self.accept_unterminated)
+        return tar, members, stat
 
 
 @contextmanager

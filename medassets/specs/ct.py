@@ -43,6 +43,9 @@ class CTSourceSpec(DatasetSpec):
             or a manifest that lists them; absolute, or inside `folder`.
         fields: Source `webdataset`: role (`volume`, `labels`, `text`, `json`) -> suffix of its member;
             roles that are left out are detected, see `medassets inspect`.
+        accept_unterminated: Source `webdataset`: read tars that end behind a whole member without the
+            end mark of a closed tar. Declare it only if no sample is missing: what was cut off with
+            its header leaves no trace.
         label_names: Source `webdataset`: names of the labels, in their order; the same as `columns`
             of `labels`.
         labels: What the labels are: `columns` (their names in order; of a table, the columns to
@@ -70,6 +73,7 @@ class CTSourceSpec(DatasetSpec):
     labels_file: str = ""
     shards: str = ""
     fields: dict[str, str] = field(default_factory=dict)
+    accept_unterminated: bool = False
     label_names: tuple[str, ...] = ()
     labels: dict[str, Any] = field(default_factory=dict)
     hu_rule: HuRule | None = None

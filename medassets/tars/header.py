@@ -19,13 +19,26 @@ Source: GNU tar manual, "The Blocking Factor of an Archive".
 """
 
 REGULAR = frozenset((b"0", b"\0", b"7"))
-IGNORED = frozenset((b"5", b"g"))
-LONG_NAME, LONG_LINK, EXTENDED = b"L", b"K", b"x"
-EXTENSIONS = frozenset((LONG_NAME, LONG_LINK, EXTENDED))
+IGNORED = frozenset((b"5", b"g", b"V", b"D", b"A"))
+"""Folders, global pax headers, volume labels, dumps' lists of a folder, and access lists of Solaris.
+
+None of them holds data of a file. Their content is skipped.
+"""
+
+SPARSE, CONTINUED = b"S", b"M"
+LONG_NAME, LONG_LINK, EXTENDED, EXTENDED_SOLARIS = b"L", b"K", b"x", b"X"
+EXTENSIONS = frozenset((LONG_NAME, LONG_LINK, EXTENDED, EXTENDED_SOLARIS))
+
+SPARSE_NAME = "GNU.sparse"
+"""Key of a decoded pax header that says that the member behind it is sparse; the value may name it."""
 
 _RECORD_BYTES = 20 * HEADER_BYTES
 _LARGEST_MEMBER = 8**11 - 1
 _LONGEST_NAME = 100
+# A position in a file is a signed number of 64 bits.
+_LARGEST_SIZE = 2**63 - 1
+_MOST_DIGITS = len(str(_LARGEST_SIZE))
+_OCTAL = re.compile(rb"[0-7]{1,12}")
 # Readers split key and suffix at the first dot, and convert the suffix to lower case.
 _SUFFIX = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 _KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -103,31 +116,28 @@ def decode_header(block: bytes) -> Header | None:
     """Return what the header block of a member says; None if its checksum is wrong.
 
     Raises:
-        ValueError: If its size is not a number.
+        ValueError: If its size is not a number that a file can have.
     """
     expected = sum(block) - sum(block[148:156]) + 8 * ord(" ")
-    try:
-        stored = int(block[148:156].strip(b" \0") or b"0", 8)
-    except ValueError:
-        return None
-    if stored != expected:
+    digits = block[148:156].strip(b" \0") or b"0"
+    if not _OCTAL.fullmatch(digits) or int(digits, 8) != expected:
         return None
     return Header(_decode_name(block), _decode_size(block[124:136]), block[156:157])
 
 
 def decode_extension(kind: bytes, content: bytes) -> dict[str, str]:
-    """Return `path` and `size` that an extension gives for the member behind it.
+    """Return `path`, `size` and `SPARSE_NAME` that an extension gives for the member behind it.
 
     Args:
         kind: Type flag of the extension.
         content: Its content.
 
     Raises:
-        ValueError: If it is not a valid pax header, or the member is a sparse file.
+        ValueError: If it is not a valid pax header, or the size is not a number that a file can have.
     """
     if kind == LONG_NAME:
         return {"path": content.rstrip(b"\0").decode(errors="replace")}
-    return _decode_pax(content) if kind == EXTENDED else {}
+    return {} if kind == LONG_LINK else _decode_pax(content)
 
 
 def _decode_pax(content: bytes) -> dict[str, str]:
@@ -135,7 +145,7 @@ def _decode_pax(content: bytes) -> dict[str, str]:
     found: dict[str, str] = {}
     while content:
         length, _, rest = content.partition(b" ")
-        end = int(length) if length.isdigit() else 0
+        end = int(length) if length.isdigit() and len(length) <= _MOST_DIGITS else 0
         name, equals, value = rest[: end - len(length) - 1].partition(b"=")
         if end <= len(length) + 1 or end > len(content) or not equals:
             msg = "the pax header cannot be read"
@@ -143,13 +153,20 @@ def _decode_pax(content: bytes) -> dict[str, str]:
         if name in (b"path", b"size"):
             found[name.decode()] = value.rstrip(b"\n").decode(errors="replace")
         elif name.startswith(b"GNU.sparse"):
-            msg = "a sparse file; pack without `--sparse`"
-            raise ValueError(msg)
+            named = value.rstrip(b"\n").decode(errors="replace") if name.endswith(b"name") else ""
+            found[SPARSE_NAME] = found.get(SPARSE_NAME) or named
         content = content[end:]
-    if not found.get("size", "0").isdecimal():
+    _check_pax_size(found.get("size", "0"))
+    return found
+
+
+def _check_pax_size(size: str) -> None:
+    if not re.fullmatch("[0-9]+", size):
         msg = "the size in the pax header is not a number"
         raise ValueError(msg)
-    return found
+    if len(size.lstrip("0")) > _MOST_DIGITS or int(size) > _LARGEST_SIZE:
+        msg = "the size in the pax header is larger than a file can be"
+        raise ValueError(msg)
 
 
 def _decode_name(block: bytes) -> str:
@@ -161,9 +178,14 @@ def _decode_name(block: bytes) -> str:
 def _decode_size(digits: bytes) -> int:
     """Decode octal digits, or GNU's base 256 for sizes that 11 octal digits cannot hold."""
     if digits[0] & 0x80:
-        return int.from_bytes(digits[1:], "big")
-    try:
-        return int(digits.strip(b" \0") or b"0", 8)
-    except ValueError as error:
+        size = int.from_bytes(digits[1:], "big")
+        # The other bits of the first byte belong to the number; all set mean a negative one.
+        if digits[0] != 0x80 or size > _LARGEST_SIZE:
+            msg = "the size in the header is negative, or larger than a file can be"
+            raise ValueError(msg)
+        return size
+    stripped = digits.strip(b" \0") or b"0"
+    if not _OCTAL.fullmatch(stripped):
         msg = "the size in the header is not a number"
-        raise ValueError(msg) from error
+        raise ValueError(msg)
+    return int(stripped, 8)

@@ -8,7 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from medassets.errors import CatalogError, DamagedTarError, Reason, SampleRejectedError
+from medassets.errors import (
+    CatalogError,
+    DamagedTarError,
+    Reason,
+    SampleRejectedError,
+    UnterminatedTarError,
+)
 from medassets.storage.unreadable import unreadable_as_rejection
 from medassets.tars.reader import Members
 from medassets.tars.scan import scan_tar
@@ -69,29 +75,37 @@ def stat_tar(path: Path) -> TarStat:
     return TarStat(found.st_size, found.st_mtime_ns)
 
 
-def index_tar(path: Path) -> Mapping[str, Members]:
+def index_tar(path: Path, *, accept_unterminated: bool = False) -> Mapping[str, Members]:
     """Return the members of every sample of a tar, by key and in the order of the tar.
 
     A tar whose size and time are the same as before is not read again.
+
+    Args:
+        path: The tar.
+        accept_unterminated: Whether it may end without an end mark; see `scan_tar`.
 
     Raises:
         SampleRejectedError: MISSING_UPSTREAM if it does not exist, CORRUPT_TAR if it is damaged or
             contains what `scan_tar` refuses, UNREADABLE_SOURCE if the system refuses access.
     """
-    return _cache.get(path, stat_tar(path))
+    indexed = _cache.get(path, stat_tar(path))
+    if indexed.unterminated and not accept_unterminated:
+        raise SampleRejectedError(Reason.CORRUPT_TAR, indexed.unterminated)
+    return indexed.samples
 
 
-def find_members(path: Path, key: str) -> Members:
+def find_members(path: Path, key: str, *, accept_unterminated: bool = False) -> Members:
     """Return the members of one sample.
 
     Args:
         path: The tar.
         key: Key of the sample in the tar.
+        accept_unterminated: Whether the tar may end without an end mark; see `scan_tar`.
 
     Raises:
         SampleRejectedError: MISSING_UPSTREAM if the tar or the sample does not exist; see `index_tar`.
     """
-    members = index_tar(path).get(key)
+    members = index_tar(path, accept_unterminated=accept_unterminated).get(key)
     if members is None:
         raise SampleRejectedError(Reason.MISSING_UPSTREAM, f"the tar has no sample {key!r}")
     return members
@@ -115,10 +129,21 @@ def tar_errors_as_rejections(path: Path) -> Iterator[None]:
         raise SampleRejectedError(Reason.CORRUPT_TAR, detail) from error
 
 
-def _index(path: Path) -> Mapping[str, Members]:
+class _Indexed(NamedTuple):
+    """Samples of a tar, and what is wrong with it if it has no end mark."""
+
+    samples: Mapping[str, Members]
+    unterminated: str
+
+
+def _index(path: Path) -> _Indexed:
     try:
         with tar_errors_as_rejections(path):
-            return scan_tar(path)
+            try:
+                return _Indexed(scan_tar(path), "")
+            except UnterminatedTarError as error:
+                samples = scan_tar(path, accept_unterminated=True)
+                return _Indexed(samples, f"the tar is damaged: {error.what}")
     except FileNotFoundError as error:
         raise SampleRejectedError(Reason.MISSING_UPSTREAM, "the tar does not exist") from error
 
@@ -128,23 +153,23 @@ class _TarCache:
 
     def __init__(self, most_members: int) -> None:
         self._most_members = most_members
-        self._kept: OrderedDict[Path, tuple[TarStat, int, Mapping[str, Members]]] = OrderedDict()
+        self._kept: OrderedDict[Path, tuple[TarStat, int, _Indexed]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, path: Path, stat: TarStat) -> Mapping[str, Members]:
+    def get(self, path: Path, stat: TarStat) -> _Indexed:
         with self._lock:
             known = self._kept.get(path)
             if known is not None and known[0] == stat:
                 self._kept.move_to_end(path)
                 return known[2]
         # Outside the lock, so that threads can read other tars meanwhile.
-        samples = _index(path)
+        indexed = _index(path)
         with self._lock:
-            self._kept[path] = (stat, sum(map(len, samples.values())), samples)
+            self._kept[path] = (stat, sum(map(len, indexed.samples.values())), indexed)
             self._kept.move_to_end(path)
             while len(self._kept) > 1 and self._num_members() > self._most_members:
                 self._kept.popitem(last=False)
-        return samples
+        return indexed
 
     def _num_members(self) -> int:
         return sum(num for _, num, _ in self._kept.values())

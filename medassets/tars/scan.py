@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from medassets.errors import DamagedTarError
+from medassets.errors import DamagedTarError, UnterminatedTarError
 from medassets.tars.header import (
+    CONTINUED,
     EXTENSIONS,
     HEADER_BYTES,
     IGNORED,
     MOST_END_BYTES,
     REGULAR,
+    SPARSE,
+    SPARSE_NAME,
     Header,
     decode_extension,
     decode_header,
@@ -25,6 +28,8 @@ _MOST_EXTENDED_BYTES = 1 << 20
 _SAMPLE_NAME = re.compile(r"(?:\./)?((?:.*/)?[^./][^./]*)\.([^/]+)")
 _META_NAME = re.compile(r"__[^/]*__($|/)")
 _REMEDY = "; copy it again from where it was made, or pack it again"
+_UNTERMINATED = "if no sample is missing, declare `accept_unterminated: true` (source webdataset), or pack it again"
+_REPACK = "unpack the tar and pack the files again: `tar --sort=name -cf new.tar -C folder .`"
 
 
 @dataclass
@@ -40,7 +45,7 @@ class ScannedSample:
     members: dict[str, Member] = field(default_factory=dict)
 
 
-def scan_tar(path: Path) -> dict[str, Members]:
+def scan_tar(path: Path, *, accept_unterminated: bool = False) -> dict[str, Members]:
     """Return the members of every sample of a tar, by key and in the order of the tar.
 
     Reads ustar archives with the long names of GNU and pax. Names without a suffix, hidden files
@@ -49,7 +54,13 @@ def scan_tar(path: Path) -> dict[str, Members]:
     Zeros in the last 10,752 bytes are read as the end of the tar: without a record, a sample that
     was overwritten with zeros there cannot be told from padding.
 
+    Args:
+        path: The tar.
+        accept_unterminated: Read a tar that ends behind a whole member, without the end mark of a
+            closed tar; see `iter_samples`.
+
     Raises:
+        UnterminatedTarError: If the tar ends behind a whole member, unless that is accepted.
         DamagedTarError: If the file is not a plain tar, is cut off or ends in more zeros than a tar
             does, or contains no sample, links, a member twice, or members of one sample that are
             not adjacent.
@@ -57,7 +68,7 @@ def scan_tar(path: Path) -> dict[str, Members]:
     """
     samples: dict[str, Members] = {}
     with open_tar(path) as tar:
-        for sample in iter_samples(tar):
+        for sample in iter_samples(tar, accept_unterminated=accept_unterminated):
             if sample.key in samples:
                 what = f"{sample.key}: has a member twice, or its members are not adjacent"
                 _fail(tar, f"{what}; `tar --sort=name` packs them together")
@@ -67,10 +78,15 @@ def scan_tar(path: Path) -> dict[str, Members]:
     return samples
 
 
-def iter_samples(tar: OpenTar) -> Iterator[ScannedSample]:
+def iter_samples(tar: OpenTar, *, accept_unterminated: bool = False) -> Iterator[ScannedSample]:
     """Yield the samples of an open tar as they are found.
 
     A key is yielded twice if its members are not adjacent, or one of them occurs twice.
+
+    Args:
+        tar: The tar.
+        accept_unterminated: Whether the tar may end behind a whole member. Members that were cut off
+            with their headers cannot be missed then.
 
     Raises:
         DamagedTarError: If the tar is damaged, after the samples before the damage; the last of
@@ -79,7 +95,7 @@ def iter_samples(tar: OpenTar) -> Iterator[ScannedSample]:
     """
     sample = None
     try:
-        for name, offset, size in _iter_files(tar):
+        for name, offset, size in _iter_files(tar, accept_unterminated=accept_unterminated):
             parts = _split_name(name)
             if parts is None:
                 continue
@@ -118,12 +134,12 @@ def _split_name(name: str) -> tuple[str, str] | None:
     return None if match is None or _META_NAME.match(name) else (match[1], match[2].lower())
 
 
-def _iter_files(tar: OpenTar) -> Iterator[tuple[str, int, int]]:
+def _iter_files(tar: OpenTar, *, accept_unterminated: bool) -> Iterator[tuple[str, int, int]]:
     """Yield name, offset of the content and size of every regular file."""
     tar.expect_headers()
     total, position = tar.size_bytes, 0
     extended: dict[str, str] = {}
-    while (header := _read_header(tar, position)) is not None:
+    while (header := _read_header(tar, position, accept_unterminated)) is not None:
         is_regular = header.kind in REGULAR
         name = extended.get("path", header.name)
         size = int(extended["size"]) if is_regular and "size" in extended else header.size_bytes
@@ -133,20 +149,40 @@ def _iter_files(tar: OpenTar) -> Iterator[tuple[str, int, int]]:
             _fail(tar, f"{name}: {what}")
         if header.kind in EXTENSIONS:
             extended |= _read_extension(tar, header.kind, start, size)
+        elif header.kind == SPARSE or SPARSE_NAME in extended:
+            _fail(tar, _explain_sparse(extended.get(SPARSE_NAME) or name), remedy="")
         elif is_regular:
             yield name, start, size
         elif header.kind not in IGNORED:
-            _fail(tar, f"{name}: not a regular file; pack with `tar --hard-dereference -h`")
+            _refuse(tar, name, header.kind)
         if header.kind not in EXTENSIONS and header.kind != b"g":
             extended = {}
         position = start + size + padding_bytes(size)
 
 
-def _read_header(tar: OpenTar, position: int) -> Header | None:
+def _explain_sparse(name: str) -> str:
+    return f"{name}: a sparse file, of which the tar stores no holes; {_REPACK}, without `--sparse`"
+
+
+def _refuse(tar: OpenTar, name: str, kind: bytes) -> NoReturn:
+    if kind == CONTINUED:
+        what = f"{name}: the rest of a file of another volume; unpack all volumes with `tar -M`"
+        _fail(tar, f"{what} and pack the files into one tar", remedy="")
+    _fail(tar, f"{name}: not a regular file; pack with `tar --hard-dereference -h`")
+
+
+def _read_header(tar: OpenTar, position: int, accept_unterminated: bool) -> Header | None:
     """Return the header at a position; None at the end of the tar."""
     block = tar.read_range(position, HEADER_BYTES)
+    if not block and position and accept_unterminated:
+        return None
     if len(block) < HEADER_BYTES:
-        _fail(tar, f"ends at byte {position + len(block):,} without an end mark: cut off")
+        ends = f"ends at byte {position + len(block):,} without an end mark: cut off"
+        if block or not position:
+            _fail(tar, ends)
+        what = f"{ends}, or never closed; {_UNTERMINATED}"
+        msg = f"{tar.path}: {what}"
+        raise UnterminatedTarError(msg, what)
     if not any(block):
         _check_end(tar, position)
         return None
@@ -180,6 +216,6 @@ def _read_extension(tar: OpenTar, kind: bytes, start: int, size: int) -> dict[st
         _fail(tar, f"{error}, at byte {start:,}")
 
 
-def _fail(tar: OpenTar, what: str) -> NoReturn:
-    msg = f"{tar.path}: {what}{_REMEDY}"
+def _fail(tar: OpenTar, what: str, *, remedy: str = _REMEDY) -> NoReturn:
+    msg = f"{tar.path}: {what}{remedy}"
     raise DamagedTarError(msg, what)

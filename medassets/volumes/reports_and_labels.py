@@ -80,7 +80,8 @@ def read_member_texts(
 
 def find_sample_members(item: SourceItem, tar: Path) -> Members:
     """Return the members of a sample of an existing WebDataset in its tar."""
-    return find_members(tar, split_sample_path(item.path)[1])
+    # The source has decided whether the tar may lack its end mark.
+    return find_members(tar, split_sample_path(item.path)[1], accept_unterminated=True)
 
 
 def _read_member(tar: Path, members: Members, suffix: str | None, missing: Reason) -> bytes:

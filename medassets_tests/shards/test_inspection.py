@@ -9,7 +9,9 @@ import pytest
 
 from medassets.errors import ShardIntegrityError
 from medassets.shards.inspection import describe_samples
+from medassets_tests.shared_cases import find_case
 from medassets_tests.small_shards import pack_tar
+from medassets_tests.tars.raw_tars import HUGE, write
 
 
 def _encode_npy(array: np.ndarray) -> bytes:
@@ -115,3 +117,29 @@ def test_files_without_samples_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(ShardIntegrityError, match=words):
             describe_samples(tmp_path / name, num_samples=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("huge_b256.tar", "the size in the header is negative, or larger than a file can be"),
+        ("pax_hugelen.tar", "the pax header cannot be read"),
+        ("tar_sparse_gnu.tar", r"k22\.bin: a sparse file.*pack the files again.*`--sparse`"),
+    ],
+)
+def test_a_tar_that_cannot_be_read_is_named_with_what_is_wrong(name: str, words: str) -> None:
+    with pytest.raises(ShardIntegrityError, match=rf"{name}: not a whole tar file \(.*{words}"):
+        describe_samples(find_case(f"headers/{name}"), num_samples=2)
+
+
+def test_a_label_in_front_of_the_samples_is_skipped() -> None:
+    (sample,) = describe_samples(find_case("headers/tar_volume_label.tar"), num_samples=2)
+    assert sample["key"] == "k19"
+    assert set(sample["members"]) == {"bin", "txt", "cls", "json"}
+
+
+@pytest.mark.parametrize("name", [*HUGE])
+def test_a_number_that_no_file_has_is_named(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "a.tar", HUGE[name])
+    with pytest.raises(ShardIntegrityError, match=r"a\.tar: not a whole tar file"):
+        describe_samples(path, num_samples=2)

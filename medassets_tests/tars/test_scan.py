@@ -1,17 +1,35 @@
 """Samples of tars without records."""
 
+import gzip
 import io
 import os
+import re
+import shutil
+import subprocess
 import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-from medassets.errors import DamagedTarError
-from medassets.tars.reader import Members, open_tar
+from medassets.errors import DamagedTarError, UnterminatedTarError
+from medassets.tars.compressed import open_any_tar
+from medassets.tars.reader import Members, OpenTar, open_tar
 from medassets.tars.scan import scan_tar, scan_until_damage
 from medassets_tests.small_shards import pack_tar, read_by_tarfile
+from medassets_tests.tars.raw_tars import (
+    END,
+    HUGE,
+    base256,
+    make_block,
+    member,
+    octal,
+    pad,
+    pax,
+    sample,
+    sparse_old,
+    write,
+)
 
 
 def list_members(samples: Mapping[str, Members]) -> dict[str, tuple[int, int]]:
@@ -153,3 +171,177 @@ def test_a_tar_cut_off_inside_a_member_tells_the_samples_before(tmp_path: Path, 
         found, what = scan_until_damage(opened)
     assert [sample.key for sample in found] == ["k0", "k1"]
     assert what.startswith("k2.bin: its content ends at byte 13,824")
+
+
+RECORDS_WITHOUT_DATA = {
+    "volume label": member("backup of monday", b"", b"V"),
+    "volume label with a number": member("label Volume 1", b"", b"V"),
+    "list of a dumped folder": member("./ct/", b"Ya.bin\0Ya.txt\0\0", b"D"),
+    "long list of a dumped folder": member("./ct/", b"Ya.bin\0" * 500, b"D"),
+    "folder": member("./ct/", b"", b"5"),
+    "label in a global header": pax([("GNU.volume.label", "monday")], b"g"),
+    "dumped folder of pax": pax([("GNU.dumpdir", "Ya.bin")]) + member("./ct/", b"", b"5"),
+    "access list of Solaris": member("a.bin", b"user::rw-", b"A"),
+}
+
+
+@pytest.mark.parametrize("record", RECORDS_WITHOUT_DATA.values(), ids=[*RECORDS_WITHOUT_DATA])
+@pytest.mark.parametrize("place", ["first", "between samples", "last"])
+def test_records_without_data_of_files_are_skipped(
+    tmp_path: Path, record: bytes, place: str
+) -> None:
+    parts = {
+        "first": (record, sample("a"), sample("b")),
+        "between samples": (sample("a"), record, sample("b")),
+        "last": (sample("a"), sample("b"), record),
+    }[place]
+    samples = scan_tar(write(tmp_path / "a.tar", *parts, END))
+    assert {key: list(members) for key, members in samples.items()} == {
+        "a": ["bin", "txt"],
+        "b": ["bin", "txt"],
+    }
+    plain = scan_tar(write(tmp_path / "plain.tar", sample("a"), sample("b"), END))
+    for key, members in samples.items():
+        with open_tar(tmp_path / "a.tar") as odd, open_tar(tmp_path / "plain.tar") as whole:
+            for suffix, found in members.items():
+                assert odd.read(found) == whole.read(plain[key][suffix])
+
+
+def test_a_dump_of_gnu_tar_with_a_label_has_the_samples_of_its_files(tmp_path: Path) -> None:
+    if shutil.which("tar") is None:
+        pytest.skip("no GNU tar")
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for suffix in ("bin", "txt"):
+        (folder / f"a.{suffix}").write_bytes(suffix.encode() * 300)
+    snapshot = f"--listed-incremental={tmp_path / 'snapshot'}"
+    options = [*("--format=gnu", "--label=monday", "--sort=name", snapshot), "-C", str(folder)]
+    subprocess.run(["tar", "-cf", str(tmp_path / "a.tar"), *options, "."], check=True)
+    samples = scan_tar(tmp_path / "a.tar")
+    with open_tar(tmp_path / "a.tar") as tar:
+        found = {suffix: bytes(tar.read(m)) for suffix, m in samples["a"].items()}
+    assert found == {suffix: suffix.encode() * 300 for suffix in ("bin", "txt")}
+
+
+SPARSE = {
+    "gnu": sparse_old("a.bin", b"data" * 128),
+    "pax 0.0": pax(
+        [("GNU.sparse.size", "9000"), ("GNU.sparse.numblocks", "1"), ("GNU.sparse.offset", "0")]
+    )
+    + member("a.bin", b"data"),
+    "pax 0.1": pax([("GNU.sparse.name", "a.bin"), ("GNU.sparse.map", "0,4")])
+    + member("GNUSparseFile.1/a.bin", b"data"),
+    "pax 1.0": pax(
+        [
+            ("GNU.sparse.major", "1"),
+            ("GNU.sparse.minor", "0"),
+            ("GNU.sparse.name", "a.bin"),
+            ("GNU.sparse.realsize", "9000"),
+        ]
+    )
+    + member("GNUSparseFile.1/a.bin", b"1\n0\n4\n".ljust(512, b"\0") + b"data"),
+    "pax 1.0, name first": pax([("GNU.sparse.name", "a.bin"), ("GNU.sparse.major", "1")])
+    + member("GNUSparseFile.1/a.bin", b"1\n0\n4\n".ljust(512, b"\0") + b"data"),
+}
+
+
+@pytest.mark.parametrize("record", SPARSE.values(), ids=[*SPARSE])
+def test_a_sparse_file_is_named_with_a_remedy(tmp_path: Path, record: bytes) -> None:
+    path = write(tmp_path / "a.tar", record, member("a.txt", b"text"), END)
+    with pytest.raises(DamagedTarError, match=r"a\.bin: a sparse file.*without `--sparse`$"):
+        scan_tar(path)
+
+
+@pytest.mark.parametrize("options", [["--format=gnu"], ["--format=pax"]], ids=["gnu", "pax"])
+def test_the_remedy_for_sparse_files_works(tmp_path: Path, options: list[str]) -> None:
+    if shutil.which("tar") is None:
+        pytest.skip("no GNU tar")
+    folder = tmp_path / "files"
+    folder.mkdir()
+    with (folder / "a.bin").open("wb") as file:
+        file.seek(1 << 20)
+        file.write(b"end")
+    (folder / "a.txt").write_bytes(b"text")
+    content = (folder / "a.bin").read_bytes()
+    command = ["tar", "--sparse", *options, "-cf", str(tmp_path / "a.tar"), "-C", str(folder), "."]
+    subprocess.run(command, check=True)
+    if (tmp_path / "a.tar").stat().st_size > len(content):
+        pytest.skip("this file system has no holes")
+    with pytest.raises(DamagedTarError) as caught:
+        scan_tar(tmp_path / "a.tar")
+    (tmp_path / "folder").mkdir()
+    unpack = ["tar", "-xf", str(tmp_path / "a.tar"), "-C", str(tmp_path / "folder")]
+    subprocess.run(unpack, check=True)
+    advised = re.search(r"`(tar [^`]*)`", str(caught.value))
+    assert advised
+    subprocess.run(advised[1].split(), check=True, cwd=tmp_path)
+    samples = scan_tar(tmp_path / "new.tar")
+    with open_tar(tmp_path / "new.tar") as tar:
+        assert tar.read(samples["a"]["bin"]) == content
+
+
+def test_a_part_of_a_file_of_another_volume_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tar", member("a.bin", b"rest", b"M"), sample("b"), END)
+    with pytest.raises(DamagedTarError, match=r"a\.bin: the rest of a file of another volume"):
+        scan_tar(path)
+
+
+@pytest.mark.parametrize("record", HUGE.values(), ids=[*HUGE])
+@pytest.mark.parametrize("opener", [open_tar, open_any_tar], ids=["plain", "compressed"])
+def test_numbers_that_no_file_has_are_damage_and_nothing_worse(
+    tmp_path: Path, record: bytes, opener: Callable[[Path], OpenTar]
+) -> None:
+    path = write(tmp_path / "a.tar", sample("first"), record, END)
+    if opener is open_any_tar:
+        path = write(tmp_path / "a.tar.gz", gzip.compress(path.read_bytes()))
+    with opener(path) as tar:
+        found, damage = scan_until_damage(tar)
+    assert [one.key for one in found] == ["first"]
+    assert damage
+    assert len(damage) < 300
+
+
+@pytest.mark.parametrize("size", [0, 511, 512, 2000])
+@pytest.mark.parametrize("field", [octal, base256], ids=["octal", "base 256"])
+def test_sizes_in_either_notation_are_read(
+    tmp_path: Path, size: int, field: Callable[[int], bytes]
+) -> None:
+    content = bytes(range(256)) * 8
+    record = make_block("a.bin", b"0", field(size)) + pad(content[:size])
+    samples = scan_tar(write(tmp_path / "a.tar", record, member("a.txt", b""), END))
+    with open_tar(tmp_path / "a.tar") as tar:
+        assert tar.read(samples["a"]["bin"]) == content[:size]
+
+
+def test_a_tar_without_an_end_mark_is_read_where_that_is_accepted(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tar", sample("a"), sample("b"))
+    with pytest.raises(UnterminatedTarError, match="declare `accept_unterminated: true`"):
+        scan_tar(path)
+    assert list(scan_tar(path, accept_unterminated=True)) == ["a", "b"]
+    closed = write(tmp_path / "closed.tar", sample("a"), sample("b"), END)
+    assert scan_tar(closed, accept_unterminated=True) == scan_tar(closed)
+
+
+@pytest.mark.parametrize("num_bytes", [509, 511, 513, 1000, 1023, 1540])
+def test_a_tar_that_ends_inside_a_member_is_damaged_in_any_case(
+    tmp_path: Path, num_bytes: int
+) -> None:
+    path = write(tmp_path / "a.tar", (sample("a") + sample("b"))[:-num_bytes])
+    with pytest.raises(DamagedTarError, match="cut off"):
+        scan_tar(path, accept_unterminated=True)
+
+
+@pytest.mark.parametrize("num_bytes", [1, 100, 508])
+def test_only_zeros_behind_the_last_member_may_be_missing(tmp_path: Path, num_bytes: int) -> None:
+    path = write(tmp_path / "a.tar", (sample("a") + sample("b"))[:-num_bytes])
+    samples = scan_tar(path, accept_unterminated=True)
+    with open_tar(path) as tar:
+        assert tar.read(samples["b"]["txt"]) == b"text"
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 600, bytes(512 * 30)])
+def test_what_is_no_tar_is_not_accepted_as_an_unterminated_one(
+    tmp_path: Path, content: bytes
+) -> None:
+    with pytest.raises(DamagedTarError):
+        scan_tar(write(tmp_path / "a.tar", content), accept_unterminated=True)

@@ -36,7 +36,12 @@ _PATTERN_MARKS = "{*?["
 class WebDatasetTars(CTSource):
     """Samples of tar files on this machine, each with a volume and a json."""
 
-    FIELDS = frozenset({"folder", "shards", "fields", "array_key", "ignored_members"})
+    FIELDS = frozenset(
+        {
+            *("folder", "shards", "fields", "array_key", "ignored_members"),
+            "accept_unterminated",
+        }
+    )
     TEXT_FIELDS = frozenset({"label_names", "labels"})
 
     @property
@@ -59,7 +64,7 @@ class WebDatasetTars(CTSource):
 
     def open_files(self) -> WebDatasetSource:
         """Return the tree in which each sample has a path of its own."""
-        return WebDatasetSource(self.folder)
+        return WebDatasetSource(self.folder, accept_unterminated=self.spec.accept_unterminated)
 
     def read_rows(
         self, files: Source, *, revision: str | None, previous: pa.Table | None = None
@@ -122,7 +127,7 @@ class WebDatasetTars(CTSource):
             split_sample_path(item.path)[1]: {*VolumeRow.of(item.row).members.values(), *ignored}
             for item in items
         }
-        samples = index_tar(place)
+        samples = index_tar(place, accept_unterminated=self.spec.accept_unterminated)
         if strangers := sorted(samples.keys() - taken.keys()):
             return f"the samples {shorten_names(strangers)}"
         members = {suffix for key, found in samples.items() for suffix in found.keys() - taken[key]}

@@ -103,6 +103,8 @@ def _fingerprint_reading(spec: CTSourceSpec, *, with_texts: bool) -> str:
     facts = {"version": _VERSION, **{name: getattr(spec, name) for name in names}}
     if spec.labels:
         facts["labels"] = spec.labels
+    if spec.accept_unterminated:
+        facts["accept_unterminated"] = True
     return fingerprint(facts if with_texts else {**facts, "with_texts": False})
 
 
@@ -171,7 +173,8 @@ class _Reader:
         }
 
     def _read_samples(self, tar: str, place: Path, stat: TarStat) -> list[Row]:
-        samples = index_tar(place)
+        accepted = self.spec.accept_unterminated
+        samples = index_tar(place, accept_unterminated=accepted)
         with tar_errors_as_rejections(place), open_tar(place) as opened:
             found = {key: TarSample(opened, members) for key, members in samples.items()}
             rows = [self._read_sample(tar, key, sample) for key, sample in found.items()]

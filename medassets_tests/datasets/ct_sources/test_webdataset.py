@@ -1,12 +1,19 @@
 """Existing WebDatasets as a source."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pytest
 
+from medassets.datasets.ct_sources.registry import open_volume_source
 from medassets.samples import SourceItem
+from medassets.specs import VolumeDatasetSpec
 from medassets_tests.datasets.ct_sources.contract import VolumeSourceContract
+from medassets_tests.shared_cases import find_case
+from medassets_tests.tars.raw_tars import HUGE, write
 from medassets_tests.volumes.foreign_tars import VOXELS, make_sample
 
 
@@ -32,3 +39,74 @@ class TestWebDatasetTars(VolumeSourceContract):
 
     def read_expected(self, fields: dict[str, Any], item: SourceItem) -> np.ndarray:
         return VOXELS
+
+
+@pytest.fixture
+def fields(tmp_path: Path) -> dict[str, Any]:
+    """A declaration of two tars, `a.tar` with two samples and `b.tar` with one."""
+    return TestWebDatasetTars().make(tmp_path) | {"name": "tars", "splits": ("train",)}
+
+
+def read_rows(fields: dict[str, Any]) -> list[dict[str, Any]]:
+    source = open_volume_source(VolumeDatasetSpec(**fields, hu_rule="none"))
+    return source.read_rows(source.open_files(), revision=None).to_pylist()
+
+
+def test_a_tar_without_an_end_mark_is_read_where_the_declaration_accepts_it(
+    tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    tar = tmp_path / "train" / "a.tar"
+    content = tar.read_bytes()
+    tar.write_bytes(content[: len(content.rstrip(b"\0")) // 512 * 512 + 512])
+    refused = read_rows(fields)
+    assert [row["excluded"] for row in refused] == ["corrupt_tar", None]
+    assert "declare `accept_unterminated: true`" in refused[0]["detail"]
+    accepted = read_rows(fields | {"accept_unterminated": True})
+    assert [row["excluded"] for row in accepted] == [None, None, None]
+    spec = VolumeDatasetSpec(**fields, hu_rule="none", accept_unterminated=True)
+    source = open_volume_source(spec)
+    files = source.open_files()
+    for row in accepted:
+        staged = files.fetch(files.describe([row["path"]], revision=None)[row["path"]], tmp_path)
+        item = SourceItem(row["key"], "train", row["path"], None, row)
+        assert source.read_texts(item, staged).text
+        with source.open_volume(item, staged.path) as stream:
+            assert stream.header.shape == VOXELS.shape
+
+
+def test_a_catalog_read_without_the_declaration_is_read_again_with_it(
+    tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    tar = tmp_path / "train" / "b.tar"
+    content = tar.read_bytes()
+    tar.write_bytes(content[: len(content.rstrip(b"\0")) // 512 * 512 + 512])
+    specs = [
+        VolumeDatasetSpec(**fields, hu_rule="none", accept_unterminated=accepted)
+        for accepted in (False, True)
+    ]
+    rows: pa.Table | None = None
+    counts: list[int] = []
+    for spec in specs:
+        source = open_volume_source(spec)
+        rows = source.read_rows(source.open_files(), revision=None, previous=rows)
+        counts.append(rows.column("excluded").null_count)
+    assert counts == [2, 3]
+
+
+@pytest.mark.parametrize("name", [*HUGE])
+def test_a_tar_with_a_number_that_no_file_has_does_not_stop_the_dataset(
+    tmp_path: Path, fields: dict[str, Any], name: str
+) -> None:
+    write(tmp_path / "train" / "c.tar", HUGE[name])
+    rows = read_rows(fields)
+    assert [row["excluded"] for row in rows] == [None, None, None, "corrupt_tar"]
+    assert "c.tar" in rows[-1]["detail"]
+
+
+@pytest.mark.parametrize("name", ["huge_b256.tar", "pax_hugelen.tar", "tar_sparse_gnu.tar"])
+def test_a_tar_that_cannot_be_read_excludes_its_samples_only(
+    tmp_path: Path, fields: dict[str, Any], name: str
+) -> None:
+    shutil.copy(find_case(f"headers/{name}"), tmp_path / "train" / "c.tar")
+    rows = read_rows(fields)
+    assert [row["excluded"] for row in rows] == [None, None, None, "corrupt_tar"]
