@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from medassets.datasets.label_checks import find_label_problems
 from medassets.datasets.workspace import Workspace
 from medassets.shards.catalog import STATE_EXCLUDED, STATE_HELD, STATE_PLANNED
 from medassets.shards.verify import Problem, verify_shard
@@ -30,7 +31,8 @@ def verify_dataset(workspace: Workspace, keys: Iterable[str], *, full: bool) -> 
     Args:
         workspace: The dataset.
         keys: Partition keys to check.
-        full: Read every byte; otherwise compare sizes only.
+        full: Read every byte, and compare labels with json and declaration; otherwise compare
+            sizes only.
     """
     report = VerifyReport()
     for key in keys:
@@ -38,7 +40,10 @@ def verify_dataset(workspace: Workspace, keys: Iterable[str], *, full: bool) -> 
             report.absent.append(key)
             continue
         report.checked.append(key)
-        report.problems += verify_shard(workspace.paths, key, full=full)
+        problems = verify_shard(workspace.paths, key, full=full)
+        if full and not problems:
+            problems = find_label_problems(workspace.paths, key, workspace.kind.spec)
+        report.problems += problems
     return report
 
 

@@ -17,6 +17,7 @@ from medassets.datasets.ct_sources.registry import (
 )
 from medassets.datasets.hu_rules import check_array_rule, describe_limits
 from medassets.datasets.kind import COMMON_FIELDS, Estimate
+from medassets.datasets.label_checks import count_labels
 from medassets.datasets.sizes import GZIP_SHARE, count_voxels
 from medassets.datasets.survey import sum_facts
 from medassets.errors import SpecError
@@ -219,7 +220,7 @@ class VolumeDataset:
         )
 
     def manifest_fields(self, records: Sequence[ShardRecord]) -> Mapping[str, Any]:
-        """Return shape and dtype of every sample, the number of classes, axis codes and shares of HU.
+        """Return shape and dtype of every sample, its labels, axis codes and shares of HU.
 
         Each class takes four bytes of `.cls`.
         """
@@ -235,6 +236,7 @@ class VolumeDataset:
             "sample_shape": None if spec.is_raw else list(spec.preset().shape),
             "sample_dtype": SAMPLE_DTYPE,
             "num_classes": next(sizes, 4 * len(LABEL_NAMES)) // 4,
+            **count_labels(records),
             "source_bytes": source_bytes,
             "compression_ratio": round(source_bytes / total, 4) if total else None,
         }

@@ -205,7 +205,8 @@ def collect_facts(described: Mapping[str, Any]) -> dict[str, Any]:
         "patient": described["patient"],
         "source_sha256": described["source"]["sha256"],
         "source_bytes": described["source"]["bytes"],
-        "labels": described["labels"],
+        "label_names": list(described["labels"]),
+        "labels": list(described["labels"].values()),
     }
 
 

@@ -1,0 +1,84 @@
+"""Labels in published shards: their names and values over a split, and whether they can be right."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from medassets.errors import ShardIntegrityError
+from medassets.shards.contents import OpenShard, open_shard
+from medassets.shards.record import SampleEntry, ShardRecord
+from medassets.shards.verify import Problem
+from medassets.specs import CTSourceSpec, DatasetSpec
+from medassets.storage.formats.label_rules import NO_RULES, LabelError, LabelRules, StatedLabels
+from medassets.storage.formats.label_types import OWN_TYPE, decode_as, is_text
+from medassets.storage.paths import DatasetPaths
+from medassets.volumes.catalog.label_summary import count_values, read_label_rules
+
+# A whole number that was read as float32 is far below every value that a label has.
+_SMALLEST = 1e-30
+
+
+def count_labels(records: Sequence[ShardRecord]) -> dict[str, Any]:
+    """Return the manifest's facts about labels: their names, and how often each has each value.
+
+    Args:
+        records: Records of the shards of a split.
+
+    Returns:
+        `label_names` in order and `label_values`, name -> value -> number of samples; both null
+        where a shard of an older version does not state them, or where shards differ in names.
+    """
+    facts = [sample.facts for record in records for sample in record.samples]
+    names = {tuple(one.get("label_names") or ()) for one in facts}
+    if len(names) != 1 or not (listed := names.pop()):
+        return {"label_names": None, "label_values": None}
+    counts = count_values((one["labels"] for one in facts), listed)
+    return {"label_names": list(listed), "label_values": counts}
+
+
+def find_label_problems(
+    paths: DatasetPaths, partition_key: str, spec: DatasetSpec
+) -> list[Problem]:
+    """Return the samples of a whole shard whose labels contradict their json or the declaration.
+
+    Args:
+        paths: Paths of the dataset.
+        partition_key: The shard.
+        spec: The declaration.
+    """
+    rules = read_label_rules(spec) if isinstance(spec, CTSourceSpec) else NO_RULES
+    record = ShardRecord.read(paths.record(partition_key))
+    labelled = [one for one in record.samples if {"cls", "json"} <= {m.suffix for m in one.members}]
+    if not labelled:
+        return []
+    path = paths.shard(partition_key)
+    with open_shard(record, path) as shard:
+        found = list(_iter_troubles(shard, labelled, rules))
+    return [Problem(partition_key, path, sample, what) for sample, what in found]
+
+
+def _iter_troubles(
+    shard: OpenShard, samples: Sequence[SampleEntry], rules: LabelRules
+) -> Iterator[tuple[str, str]]:
+    for sample in samples:
+        try:
+            _check_labels(shard, sample, rules)
+        except (LabelError, ShardIntegrityError) as error:
+            yield sample.key, f"labels: {error}"
+        except ValueError as error:
+            yield sample.key, f"labels: they are not float32 ({error})"
+
+
+def _check_labels(shard: OpenShard, sample: SampleEntry, rules: LabelRules) -> None:
+    content = shard.read(sample, "cls")
+    facts = json.loads(bytes(shard.read(sample, "json")))
+    values = decode_as(content, OWN_TYPE)
+    stated = StatedLabels.read(facts if isinstance(facts, dict) else {})
+    if (difference := stated.order(rules.columns or None).contradicts(values)) is not None:
+        raise LabelError(difference)
+    rules.check_values(values.tolist())
+    tiny = next((value for value in values.tolist() if 0 < abs(value) < _SMALLEST), None)
+    if rules.label_type is None and (tiny is not None or is_text(content)):
+        what = "they are the bytes of a text" if tiny is None else f"{tiny:.3g} is a whole number"
+        msg = f"{what} that was read as float32 when the shard was made"
+        raise LabelError(msg)
