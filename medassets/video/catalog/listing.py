@@ -13,6 +13,7 @@ from medassets.storage.unreadable import unreadable_as_rejection
 VIDEO_EXTENSIONS = (
     "mp4", "m4v", "mov", "qt", "mkv", "webm", "avi", "divx", "flv", "f4v", "wmv", "asf", "mpg",
     "mpeg", "m2v", "vob", "ts", "mts", "m2ts", "3gp", "3g2", "ogv", "ogm", "rm", "rmvb", "mxf",
+    "gif",
 )  # fmt: skip
 """Extensions of video files; case is ignored."""
 

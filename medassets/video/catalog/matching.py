@@ -8,6 +8,7 @@ import html
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 from medassets.errors import CatalogError, Reason
 from medassets.storage.paths import check_member_path
@@ -39,8 +40,10 @@ def match_videos(
     for level, spell, whole_paths in _LEVELS:
         names = {vid: filenames[vid] for vid in matcher.open if vid in filenames}
         matcher.match(level, _claim_by_name(paths, names, spell, whole_paths=whole_paths))
+    similar = _find_similar(paths, matcher.open)
     for vid in matcher.open:
-        matcher.give_up(vid, _describe_search(vid, filenames.get(vid, ())))
+        searched = _describe_search(vid, filenames.get(vid, ()), similar.get(vid, ()))
+        matcher.give_up(vid, searched)
     return matcher.result(wanted)
 
 
@@ -123,9 +126,31 @@ def _find_tail(path: str, known: Collection[str]) -> str | None:
     return next((tail for tail in tails if tail in known), None)
 
 
-def _describe_search(vid: str, filenames: Sequence[str]) -> str:
+def _find_similar(paths: Iterable[str], vids: Collection[str]) -> Claims:
+    """Return the files whose names contain an id in another way than `find_named_id` accepts.
+
+    An id that is part of a longer word is not found.
+    """
+    lengths = {len(vid) for vid in vids}
+    found: Claims = {}
+    for path in paths if vids else ():
+        stem = strip_extension(path.rpartition("/")[2])
+        starts = [i for i in range(len(stem)) if not i or not stem[i - 1].isalnum()]
+        for start, length in product(starts, lengths):
+            stop, vid = start + length, stem[start : start + length]
+            if vid in vids and not stem[stop : stop + 1].isalnum():
+                found.setdefault(vid, []).append(path)
+    return found
+
+
+def _describe_search(vid: str, filenames: Sequence[str], similar: Sequence[str]) -> str:
     names = f" or equals {_show(filenames)} of info.csv" if filenames else ""
-    return f"no file name contains the id {vid}{names}"
+    if not similar:
+        return f"no file name contains the id {vid}{names}"
+    return (
+        f"no file is named by the id {vid}{names}, but these contain it: {_show(similar)}; rename the "
+        f"right one to {vid} with its extension, or name it in info.csv"
+    )
 
 
 def _show(names: Sequence[str], *, quote: Callable[[str], str] = repr) -> str:

@@ -171,7 +171,8 @@ def _read_position(record: Mapping[str, Any], names: tuple[str, ...]) -> int:
 
 
 def _read_size(size: object, length: int) -> list[float] | None:
-    if size is None and not length:
+    # An empty list says as much as null.
+    if not length and (size is None or size == []):
         return None
     numbers = f"{length} numbers" if length else "at least one number"
     if not isinstance(size, list) or not size or (length and len(size) != length):

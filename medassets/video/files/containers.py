@@ -5,7 +5,7 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
-from av.error import FFmpegError
+from av.error import ArgumentError, FFmpegError
 from av.error import FileNotFoundError as MissingFileError
 from av.packet import Packet
 from av.stream import Disposition
@@ -13,6 +13,7 @@ from av.video.stream import VideoStream
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.storage.unreadable import unreadable_as_rejection
+from medassets.video.files.foreign_files import name_foreign, name_still
 from medassets.video.timeline import Clock
 
 # A playlist named like a video would open other files, or connect to other machines.
@@ -36,18 +37,29 @@ def open_container(path: Path) -> InputContainer:
     """
     try:
         # An absolute path is never interpreted as a protocol.
-        return av.open(
+        container = av.open(
             str(path.absolute()), "r", container_options=_OPTIONS, metadata_errors="replace"
         )
     except MissingFileError as error:
         msg = "the file does not exist"
         raise SampleRejectedError(Reason.MISSING_SOURCE, msg) from error
     except FFmpegError as error:
-        # FFmpeg reports "input/output error" for damaged files, too; reading a byte tells them apart.
-        with unreadable_as_rejection(), path.open("rb") as file:
-            file.read(1)
+        # FFmpeg reports "input/output error" for damaged files, too; reading bytes tells them apart.
+        with unreadable_as_rejection():
+            found = name_foreign(path)
         msg = f"the file cannot be opened: {error.strerror}"
+        if isinstance(error, ArgumentError):
+            # FFmpeg knows the format, but it is none of those above.
+            msg = "the file is in no format of videos"
+        if found is not None:
+            msg = f"the file is not a video: it is {found}"
         raise SampleRejectedError(Reason.DECODE_FAILED, msg) from error
+    found = name_still(container.metadata.get("major_brand", ""))
+    if found is not None:
+        container.close()
+        msg = f"the file is not a video: it is {found}"
+        raise SampleRejectedError(Reason.DECODE_FAILED, msg)
+    return container
 
 
 def pick_stream(container: InputContainer) -> VideoStream:

@@ -10,7 +10,15 @@ from medassets.video.catalog.listing import LinksOut, find_links_out, list_video
 
 
 def test_a_listing_holds_whole_videos_by_path(tmp_path: Path) -> None:
-    names = ["b.mp4", "a/c.MKV", "a/b/d.webm", "a.b.avi", "Cars.F1.mp4", "x [-QT_9NhQUsA].mov"]
+    names = [
+        "b.mp4",
+        "a/c.MKV",
+        "a/b/d.webm",
+        "a.b.avi",
+        "Cars.F1.mp4",
+        "x [-QT_9NhQUsA].mov",
+        "d.gif",
+    ]
     ignored = [
         "notes.txt", "noextension", ".hidden.mp4", "._b.mp4", ".mp4", "b.mp4.part", "b.mp4.ytdl",
         "x.f137.mp4", "x.f251-drc.webm", "x.temp.mp4", "x.part.mp4", ".trash/e.mp4", "b.mp4~",

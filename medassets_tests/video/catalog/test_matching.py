@@ -279,3 +279,26 @@ def test_two_paths_that_end_alike_are_not_decided() -> None:
     exact = match_clips(["a.mp4", "/two/a.mp4"], ["a.mp4"]).matches
     assert exact["a.mp4"].path == "a.mp4"
     assert exact["/two/a.mp4"].reason is Reason.MISSING_SOURCE
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["aaaaaaaaaaa_720p.mp4", "aaaaaaaaaaa (1).mp4", "720p-aaaaaaaaaaa_x.mkv", "x aaaaaaaaaaa y.gif",
+     "[aaaaaaaaaaa] title.mp4"],
+)  # fmt: skip
+def test_a_file_that_contains_an_id_in_another_way_is_named_and_not_taken(name: str) -> None:
+    matching = match_videos(["aaaaaaaaaaa", "bbbbbbbbbbb"], [f"x/{name}"], {})
+    found = matching.matches["aaaaaaaaaaa"]
+    assert (found.path, found.reason) == ("", Reason.MISSING_SOURCE)
+    assert found.detail == (
+        f"no file is named by the id aaaaaaaaaaa, but these contain it: {f'x/{name}'!r}; rename the "
+        f"right one to aaaaaaaaaaa with its extension, or name it in info.csv"
+    )
+    other = matching.matches["bbbbbbbbbbb"].detail
+    assert other == "no file name contains the id bbbbbbbbbbb"
+
+
+@pytest.mark.parametrize("name", ["aaaaaaaaaaab.mp4", "xaaaaaaaaaaa_720p.mp4", "aaaa.mp4", "b.mp4"])
+def test_an_id_within_a_longer_word_is_not_an_id(name: str) -> None:
+    detail = match_videos(["aaaaaaaaaaa"], [name], {}).matches["aaaaaaaaaaa"].detail
+    assert detail == "no file name contains the id aaaaaaaaaaa"

@@ -177,11 +177,6 @@ BAD_RECORDS = {
     "end before begin": (_changed(end=1), Reason.BAD_POSITION, "ends at 1 s and begins at 1.5 s"),
     "end at begin": (_changed(end=1.5), Reason.BAD_POSITION, "the end must be after the begin"),
     "under 1 ms": (_changed(end=1.5004), Reason.BAD_POSITION, "the end must be after the begin"),
-    "size empty": (
-        _changed(size=[]),
-        Reason.BAD_SIZE,
-        "expected size to be at least one number, got 0 values",
-    ),
     "size a number": (
         _changed(size=3),
         Reason.BAD_SIZE,
@@ -264,12 +259,14 @@ def test_the_declared_length_of_size_is_demanded(
 
 
 def test_a_size_may_be_missing_unless_its_length_is_declared(write: Write) -> None:
-    path = write(lines(_changed(size=None), _without("size")))
-    assert read_metadata(path)["size"].to_pylist() == [None, None]
-    assert read_metadata(path)["excluded"].to_pylist() == [None, None]
+    path = write(lines(_changed(size=None), _without("size"), _changed(size=[])))
+    assert read_metadata(path)["size"].to_pylist() == [None] * 3
+    assert read_metadata(path)["excluded"].to_pylist() == [None] * 3
     declared = read_metadata(path, size_length=16)
-    assert declared["excluded"].to_pylist() == ["bad_size", "bad_size"]
-    assert declared["detail"].to_pylist()[0].endswith("expected size to be 16 numbers, got null")
+    assert declared["excluded"].to_pylist() == ["bad_size"] * 3
+    details = declared["detail"].to_pylist()
+    assert details[0].endswith("expected size to be 16 numbers, got null")
+    assert details[2].endswith("expected size to be 16 numbers, got 0 values")
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def test_equal_stretches_with_other_texts_are_counted_up(shelf: Shelf) -> None:
 
 def test_an_excluded_record_is_not_a_duplicate(shelf: Shelf) -> None:
     shelf.put("aaaaaaaaaaa.mp4")
-    bad, good = clip("aaaaaaaaaaa", size=[]), clip("aaaaaaaaaaa", size=[1])
+    bad, good = clip("aaaaaaaaaaa", size=[None]), clip("aaaaaaaaaaa", size=[1])
     shelf.write([bad, good, bad])
     excluded = {n: row["excluded"] for n, row in shelf.by_row().items()}
     assert excluded == {1: "bad_size", 2: None, 3: "bad_size"}
