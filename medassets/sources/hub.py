@@ -106,6 +106,21 @@ class HubSource:
             return False
         return True
 
+    def check_readable(self, path: str, *, revision: str) -> None:
+        """Ask for the bytes of one file, and read none: a gated repository describes its files to all.
+
+        Raises:
+            SourceAccessError: If the hub refuses access.
+            SourceUnavailableError: If the repository does not have the file, or the hub does not
+                respond after all retries.
+        """
+
+        def ask(headers: dict[str, str]) -> None:
+            with self.client.open_file(path, revision=revision, offset=0, headers=headers):
+                pass
+
+        self.client.call(ask, what=f"{self.uri}@{revision}/{path}")
+
     def at_revision(self, revision: str) -> "HubSource":
         """Return the same repository at another branch, tag or commit."""
         return replace(self, revision=revision)

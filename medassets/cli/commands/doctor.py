@@ -12,7 +12,9 @@ from medassets.cli.console import Output
 from medassets.cli.formatting import count_words, format_bytes
 from medassets.cli.main import EXIT_FAILED
 from medassets.cli.session import Session, ensure_dagster_home
+from medassets.datasets.ct_sources.ct_rate import CTRateHub
 from medassets.errors import MedassetsError
+from medassets.sources.hub import HubSource
 from medassets.storage.disk import free_bytes
 from medassets.storage.paths import data_home, staging_home
 
@@ -115,9 +117,16 @@ def _check_gpu() -> Finding:
 
 
 def _resolve(session: Session, dataset: str) -> str:
-    source = session.workspace(dataset).source
+    workspace = session.workspace(dataset)
+    source, tables = workspace.source, workspace.kind.ct_source
     revision = source.resolve_revision()
-    return f"{source.uri} at {revision[:12]}" if revision else source.uri
+    if not revision:
+        return source.uri
+    if isinstance(source, HubSource) and isinstance(tables, CTRateHub):
+        # A gated repository tells its commit and its files to all, and their bytes to few.
+        source.check_readable(tables.first_table(), revision=revision)
+        return f"{source.uri} at {revision[:12]}, {tables.first_table()} can be read"
+    return f"{source.uri} at {revision[:12]}"
 
 
 def _ask(what: str, question: Callable[[], str]) -> Finding:

@@ -20,7 +20,7 @@ from medassets.sources.base import Source
 from medassets.sources.hub import HubSource
 from medassets.volumes.catalog.columns import drop_texts
 from medassets.volumes.catalog.ct_rate import read_rows
-from medassets.volumes.catalog.ct_rate_names import volumes_pattern
+from medassets.volumes.catalog.ct_rate_names import table_paths, volumes_pattern
 from medassets.volumes.catalog.label_summary import (
     merge_summaries,
     read_label_rules,
@@ -50,6 +50,10 @@ class CTRateFolder(CTSource):
             what = f"expected a path with '{{split}}' in it, got {self.spec.volumes_dir!r}"
             raise SpecError(field="volumes_dir", what=what)
         check_inside("volumes_dir", pattern)
+
+    def first_table(self) -> str:
+        """Return the path of a table that every refresh reads."""
+        return table_paths(self.spec.splits[0]).metadata
 
     def read_rows(
         self, files: Source, *, revision: str | None, previous: pa.Table | None = None

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from medassets.testing.ct_rate import SyntheticRepository
 from medassets.testing.hub import LocalHub
 
 Medassets = Callable[..., Any]
@@ -59,3 +60,36 @@ def test_a_broken_declaration_and_an_unknown_dataset(
     assert ran.code == 1
     assert verdicts(ran)["declarations"] == "bad"
     assert medassets("doctor", "nope").code == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("token", "sent", "verdict", "words"),
+    [
+        (TOKEN, None, "bad", "no token was sent: set HF_TOKEN"),
+        (TOKEN, "hf_anotherOne", "bad", "HF_TOKEN is wrong or expired"),
+        (None, TOKEN, "bad", "ask for access at"),
+        (TOKEN, TOKEN, "ok", "can be read"),
+    ],
+    ids=["no token", "another token", "a token without access", "the right token"],
+)
+def test_a_gated_repository_is_ok_only_if_its_files_can_be_read(
+    medassets: Medassets,
+    declare: Callable[..., Path],
+    repository: SyntheticRepository,
+    monkeypatch: pytest.MonkeyPatch,
+    token: str | None,
+    sent: str | None,
+    verdict: str,
+    words: str,
+) -> None:
+    if sent is not None:
+        monkeypatch.setenv("HF_TOKEN", sent)
+    with LocalHub(repository.folder, "org/gated", token=token, gated=True) as hub:
+        declare("gated", repo_id="org/gated", endpoint=hub.endpoint)
+        ran = medassets("doctor", "gated", "--json")
+        assert all(size == 0 for path, size in hub.sent_bytes().items() if path.endswith(".gz"))
+    found = {finding["what"]: finding for finding in ran.document["findings"]}["source of gated"]
+    assert (found["verdict"], ran.code) == (verdict, 0 if verdict == "ok" else 1)
+    assert words in found["detail"]
+    assert TOKEN not in ran.out + ran.err
