@@ -59,7 +59,7 @@ class EncodedSample:
 
     Attributes:
         key: Sample key, ``[A-Za-z0-9_-]+`` (a dot would end the key in a tar member name).
-        members: (suffix without dot, content) in the order they stand in the shard. A content is
+        members: (suffix without dot, content) in the order of the shard. A content is
             any C-contiguous buffer.
         facts: Small JSON-like facts for the shard record. Deterministic: no clock, no paths.
         seconds: Wall seconds per stage, for metadata only; never written to a shard or record.

@@ -116,7 +116,7 @@ def build_raw_asset(kind: DatasetKind, *, stage: str) -> dg.AssetsDefinition:
     @dg.asset(
         key=asset_key(spec.name, stage),
         group_name=spec.name,
-        kinds={"huggingface"},
+        kinds={spec.source},
         partitions_def=shard_partitions(spec),
         backfill_policy=backfill_policy(spec),
         deps=[asset_key(spec.name, CommonStage.CATALOG)],

@@ -11,7 +11,7 @@ from medassets.datasets.survey import Survey
 from medassets.datasets.upstream.move import Upstream
 from medassets.shards.manifest import Manifest
 
-# Rows past this many go unsaid: an event row stays under 32 KB.
+# Further rows are left out: an event row stays under 32 KB.
 _MOST_ROWS = 100
 
 

@@ -182,8 +182,8 @@ def _check_trouble(reports: Sequence[ReclaimReport]) -> None:
     if troubles and any(one.confirmed for one in reports):
         shown = "; ".join(_shorten(line) for line in troubles[:5])
         more = f" and {len(troubles) - 5} more" if len(troubles) > 5 else ""
-        what = "1 trouble" if len(troubles) == 1 else f"{len(troubles)} troubles"
-        msg = f"{what}, so sources were kept: {shown}{more}"
+        what = "1 problem" if len(troubles) == 1 else f"{len(troubles)} problems"
+        msg = f"sources were kept because of {what}: {shown}{more}"
         raise ReclaimError(msg)
 
 

@@ -36,6 +36,9 @@ def check_may_delete(workspace: Workspace, others: Others) -> None:
     """
     spec = workspace.kind.spec
     check_option(workspace.kind, "--delete-sources")
+    if not workspace.source.is_local:
+        what = f"the sources of {spec.name} are on a hub; only files of this machine can be deleted"
+        raise SpecError(field="delete_sources", what=what)
     if not getattr(spec, "delete_sources", False):
         what = (
             f"the declaration of {spec.name} keeps its sources; write "
@@ -113,7 +116,7 @@ def list_recorded(session: Session, dataset: str) -> Collection[str]:
     )
 
 
-def look_at_done(
+def report_if_done(
     workspace: Workspace, partition_key: str, recorded: Collection[str]
 ) -> ReclaimReport | None:
     """Return the report of a shard whose sources are already deleted; None if a run is needed.

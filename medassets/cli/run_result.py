@@ -30,7 +30,7 @@ def hearing_interrupts() -> Iterator[Callable[[], bool]]:
     """Yield a function that tells whether Ctrl-C was pressed inside.
 
     Dagster holds interrupts back between steps and forgets them when the run ends; the wakeup
-    descriptor gets every signal, whoever handles it.
+    descriptor receives every signal, whatever handles it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False

@@ -17,8 +17,8 @@ from medassets.cli.reclaiming import (
     check_may_delete,
     count_excluded,
     list_recorded,
-    look_at_done,
     reclaim_config,
+    report_if_done,
 )
 from medassets.cli.run_result import RunResult
 from medassets.cli.selection import (
@@ -245,7 +245,7 @@ class _Build:
     def _reclaim(self, key: str) -> None:
         """Delete the sources of a whole shard that are proven to be in it."""
         dataset = self.report.dataset
-        done = look_at_done(self.session.workspace(dataset), key, self._recorded)
+        done = report_if_done(self.session.workspace(dataset), key, self._recorded)
         if done is not None:
             self.report.reclaimed.reports.append(done)
             return

@@ -15,6 +15,11 @@ from dagster_shared.check import CheckError
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from medassets.components import (
+    CTWindowDatasetComponent,
+    VideoClipDatasetComponent,
+    VolumeDatasetComponent,
+)
 from medassets.components.yaml_lines import (
     Document,
     Problem,
@@ -28,6 +33,8 @@ from medassets.reclaim.claims import Declarations
 from medassets.specs import DatasetSpec
 
 __all__ = ["Declared", "LoadedDatasets", "Problem", "load_datasets"]
+
+_COMPONENTS = (VolumeDatasetComponent, CTWindowDatasetComponent, VideoClipDatasetComponent)
 
 # A component may be third-party code; its errors must not affect the other declarations.
 _TROUBLE = (
@@ -231,13 +238,15 @@ def _explain_validation(document: Document, error: ValidationError) -> list[Prob
         path = [str(part) for part in detail["loc"] if part != "attributes"]
         field = path[0] if path else ""
         # A field that also takes a template has one error for each of the two.
-        found.setdefault(field, document.problem(field, _plainly(detail)))
+        found.setdefault(field, document.problem(field, _plainly(field, detail)))
     return list(found.values())
 
 
-def _plainly(detail: ErrorDetails) -> str:
+def _plainly(field: str, detail: ErrorDetails) -> str:
     if detail["type"] == "extra_forbidden":
-        return "no such field; see the fields of the component's class"
+        having = [one.__name__ for one in _COMPONENTS if field in one.__dataclass_fields__]
+        owner = f"; it is a field of {' and '.join(having)}" if having else ""
+        return f"no such field{owner}; see docs/fields.md"
     if detail["type"] == "missing":
         return "the field is missing"
     what = detail["msg"].removeprefix("Input should be ").partition(",")[0]

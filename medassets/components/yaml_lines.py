@@ -38,7 +38,7 @@ class Document:
 
     Attributes:
         file: The file.
-        text: The document behind as many empty lines as stand before it in the file.
+        text: The document, after as many empty lines as precede it in the file.
         root: Its root node; lines are those of the file.
         alone: The file holds no other document.
     """
@@ -118,7 +118,7 @@ def check_values(document: Document, spec: Any) -> list[Problem]:
     """Return the values that Dagster would turn into something else without a word.
 
     Args:
-        document: Where they stand.
+        document: The document that contains them.
         spec: The declaration, a dataclass.
     """
     problems: list[Problem] = []

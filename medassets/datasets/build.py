@@ -141,11 +141,11 @@ def stage_partition(
         partition_key: The shard.
         may_wait: Wait until other runs free room in the staging area. If not, files that find no
             room are left to the making of the shard.
-        on_bytes: Told of the bytes that have come.
+        on_bytes: Called with the number of bytes received.
 
     Raises:
         SourceAccessError: If the source refuses access.
-        SourceUnavailableError: If the source stays silent.
+        SourceUnavailableError: If the source does not respond.
         DiskSpaceError: If the staging budget cannot hold the files.
     """
     items = workspace.read_partition(partition_key)
@@ -228,7 +228,7 @@ def build_shard(
         DiskSpaceError: If the disk cannot hold the shard.
         TooManyRejectedError: If more samples were rejected than the declaration allows.
         SourceAccessError: If the source refuses access.
-        SourceUnavailableError: If the source stays silent.
+        SourceUnavailableError: If the source does not respond.
     """
     whole = read_whole_record(paths, work.partition_key, work.plan_fingerprint)
     if work.force or whole is None:

@@ -100,13 +100,12 @@ def _build(
 
 
 def _source(workspace: Workspace, records: list[ShardRecord]) -> Mapping[str, object]:
-    # Shards that were planned later may stand at a later revision.
+    # Shards that were planned later may have a later revision.
     revisions = list(dict.fromkeys(record.source["revision"] for record in records))
     latest = revisions[-1] if revisions else None
     more = {"revisions": revisions} if len(revisions) > 1 else {}
     uri = workspace.source.uri
-    repo = workspace.kind.spec.repo_id or uri
-    return {"repo": repo, "uri": uri, "revision": latest, **more}
+    return {"repo": workspace.source.repo, "uri": uri, "revision": latest, **more}
 
 
 def list_keys(manifests: Mapping[str, Manifest]) -> dict[str, list[str]]:

@@ -67,6 +67,10 @@ def list_volume_rules() -> list[FieldRule]:
         FieldRule(frozenset({"expected_orientation"}), {"source": with_headers}),
         FieldRule(frozenset({"max_rounding_error"}), {"preprocessing": (RAW,)}),
         FieldRule(frozenset({"delete_sources"}), {"source": local}),
+        *(
+            FieldRule(kind.DELETION_FIELDS, {"source": (name,), "delete_sources": ("true",)})
+            for name, kind in sources.items()
+        ),
     ]
 
 

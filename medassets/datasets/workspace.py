@@ -117,7 +117,7 @@ class Workspace:
 
         Raises:
             SourceAccessError: If the source refuses access.
-            SourceUnavailableError: If the source stays silent.
+            SourceUnavailableError: If the source does not respond.
             DiskSpaceError: If the staging budget cannot hold the files.
         """
         staged: dict[str, StagedFile | SampleRejectedError] = {}

@@ -18,7 +18,7 @@ from medassets.storage.formats.npy import measure_npy_header, parse_npy_header, 
 
 _HEADER_BYTES = 256
 _MAX_AXES, _MAX_VALUES = 32, 1 << 48
-_TILE_BYTES = 1 << 19
+TILE_BYTES = 1 << 19
 """Size of the tiles that are read and widened in turn: a tile is still in the cache when widened."""
 
 _NAMES = {torch.float16: "float16", torch.float32: "float32", torch.uint8: "uint8"}
@@ -200,8 +200,8 @@ def _after_header(
 def _widen(stored: StoredArray, out: torch.Tensor) -> Iterator[BytesLike]:
     itemsize, flat = stored.dtype.itemsize, out.view(-1).numpy()
     widen = _choose_widening(stored.dtype, flat.dtype)
-    scratch = POOL.lend((_TILE_BYTES,), "u1")
-    step = _TILE_BYTES // itemsize
+    scratch = POOL.lend((TILE_BYTES,), "u1")
+    step = TILE_BYTES // itemsize
     values = scratch.view(stored.dtype)
     for start in range(0, len(flat), step):
         target = flat[start : start + step]

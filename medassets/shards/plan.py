@@ -23,7 +23,7 @@ FetchRows: TypeAlias = Callable[[Numbers], pa.Table]
 HasFile: TypeAlias = Callable[[Numbers], npt.NDArray[np.bool_]]
 """Returns which rows of the previous catalog, by number, have an existing file."""
 
-_NOWHERE = -1
+_NO_ROW = -1
 _TIME = "mtime_ns"
 """Column that is null if the source file does not exist; sources with revisions do not have it."""
 
@@ -63,11 +63,11 @@ def grow_plan(
     old = _number_shards(partitions, rows.num_rows)
     gone = np.zeros(0, np.int64)
     if follow is not None:
-        today = np.where(follow.dropped, _NOWHERE, today)
+        today = np.where(follow.dropped, _NO_ROW, today)
         old = _drop(old, np.flatnonzero(follow.dropped) + rows.num_rows)
         gone = np.flatnonzero(follow.closed) + rows.num_rows
     is_known = np.zeros(rows.num_rows, bool)
-    is_known[today[today != _NOWHERE]] = True
+    is_known[today[today != _NO_ROW]] = True
     room = _find_room({k: len(n) for k, n in old.items()}, limit, limit_splits)
     unusable = excluded
     if has_file is not None:
@@ -140,7 +140,7 @@ def find_today(rows: pa.Table, previous: pa.Table | None, num_planned: int) -> N
         return np.zeros(0, np.int64)
     keys = previous["key"].slice(0, num_planned)
     found = kernels.index_in(keys, value_set=_one_chunk(rows["key"]))
-    return kernels.fill_null(found, _NOWHERE).to_numpy().astype(np.int64)
+    return kernels.fill_null(found, _NO_ROW).to_numpy().astype(np.int64)
 
 
 def _find_room(
@@ -169,7 +169,7 @@ def _drop(shards: Mapping[str, Numbers], dropped: Numbers) -> dict[str, Numbers]
 def _find_new(rows: pa.Table, is_new: npt.NDArray[np.bool_]) -> dict[str, Numbers]:
     """Return the new rows of each split, sorted by key; splits in the order of the source."""
     encoded = kernels.dictionary_encode(_one_chunk(rows["split"]))
-    codes = kernels.fill_null(encoded.indices, _NOWHERE).to_numpy()
+    codes = kernels.fill_null(encoded.indices, _NO_ROW).to_numpy()
     keys = _one_chunk(rows["key"])
     found: dict[str, Numbers] = {}
     for code, split in enumerate(encoded.dictionary.to_pylist()):
@@ -225,7 +225,7 @@ def _find_gone(
 ) -> Numbers:
     """Return which rows planned before had a file that no longer exists."""
     is_gone = np.ones(len(today), bool)
-    known = today != _NOWHERE
+    known = today != _NO_ROW
     is_gone[known] = ~is_there[today[known]]
     vanished = np.flatnonzero(~known)
     is_gone[vanished] = ~has_file(vanished)
@@ -250,8 +250,8 @@ def _choose_rows(
     counts = {key: len(members) for key, members in shards.items()}
     changes = np.repeat(np.array([key in may_change for key in shards], bool), [*counts.values()])
     # A row that is missing or excluded now keeps its shard and its content.
-    fresh = np.full(len(today), _NOWHERE)
-    usable = today != _NOWHERE
+    fresh = np.full(len(today), _NO_ROW)
+    usable = today != _NO_ROW
     usable[usable] = ~unusable[today[usable]]
     fresh[usable] = today[usable]
     was_before = numbers >= len(excluded)
@@ -259,11 +259,11 @@ def _choose_rows(
     newest, changes = fresh[before], changes[was_before]
     if follow is not None:
         changes = (changes & ~follow.kept[before]) | follow.renewed[before]
-    replace = (newest != _NOWHERE) & changes
+    replace = (newest != _NO_ROW) & changes
     numbers[was_before] = np.where(replace, newest, numbers[was_before])
     left = np.ones(len(excluded), bool)
     left[numbers[numbers < len(excluded)]] = False
-    left[today[today != _NOWHERE]] = False
+    left[today[today != _NO_ROW]] = False
     held, dropped = np.flatnonzero(left & ~excluded), np.flatnonzero(left & excluded)
     return Growth(counts, numbers, held, dropped)
 

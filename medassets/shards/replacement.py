@@ -42,7 +42,7 @@ class Held:
     is_ours: bool
 
 
-def look_at_tar(paths: DatasetPaths, partition_key: str) -> Held:
+def read_held(paths: DatasetPaths, partition_key: str) -> Held:
     """Return the samples of the tar at a shard's path, from its headers or else from its record.
 
     A tar with samples that its record does not list is foreign.

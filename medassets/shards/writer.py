@@ -33,7 +33,7 @@ from medassets.shards.replacement import (
     check_kept,
     check_planned,
     check_same,
-    look_at_tar,
+    read_held,
 )
 from medassets.shards.sync_check import SyncCheck
 from medassets.storage.atomic import (
@@ -246,7 +246,7 @@ class _Maker:
             self.paths.record(self.work.partition_key),
             is_record_of(self.work.dataset, self.work.partition_key),
         )
-        held = look_at_tar(self.paths, self.work.partition_key)
+        held = read_held(self.paths, self.work.partition_key)
         if self.work.keep_held or not held.is_ours:
             check_planned(self.shard, held.keys, [item.key for item in self.work.items])
         if self.work.force:

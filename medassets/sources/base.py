@@ -53,6 +53,11 @@ class Source(Protocol):
         ...
 
     @property
+    def repo(self) -> str:
+        """Name of the source for people: its repository where it has one, else its `uri`."""
+        ...
+
+    @property
     def folder(self) -> Path | None:
         """Root folder, None if the source is on another machine."""
         ...

@@ -158,7 +158,7 @@ def _bytes_missing(folder: Path, sizes: Mapping[str, int]) -> int:
 
 
 def _bytes_of_others(folder: Path, sizes: Mapping[str, int], *, reclaim: int) -> int:
-    """Count what others hold; over `reclaim` bytes, what dead downloads left is thrown away."""
+    """Count what others hold; over `reclaim` bytes, the files of dead downloads are removed."""
     reserved = read_reservations(folder)
     held = dict(reserved)
     orphans: list[tuple[str, Path]] = []

@@ -33,6 +33,11 @@ class FolderSource:
         return "file:"
 
     @property
+    def repo(self) -> str:
+        """Name of the source for people: its `uri`."""
+        return self.uri
+
+    @property
     def pinned(self) -> bool:
         """False: a file may change under its name."""
         return False

@@ -58,6 +58,11 @@ class HubSource:
         return f"hf://datasets/{self.repo_id}"
 
     @property
+    def repo(self) -> str:
+        """Name of the dataset's repository."""
+        return self.repo_id
+
+    @property
     def folder(self) -> None:
         """None: files must be fetched."""
 

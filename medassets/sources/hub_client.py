@@ -72,7 +72,7 @@ class HubClient:
         """Return the headers of a request, including the token.
 
         Raises:
-            SourceAccessError: If the token cannot stand in a header, or one is required and
+            SourceAccessError: If the token cannot be part of a header, or one is required and
                 there is none.
         """
         prepare_client_library()

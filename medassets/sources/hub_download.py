@@ -36,13 +36,13 @@ def download_file(
         file: Description with revision, size and a digest.
         target: Final name; appears only when size and digest are right, with a note beside it; see
             `staged_notes`.
-        on_bytes: Told of every piece that arrives, and 0 while the download waits; what it raises
+        on_bytes: Called with the size of every piece, and 0 while the download waits; what it raises
             ends the download.
 
     Raises:
-        SampleRejectedError: If the file is missing, or arrives wrong time and again.
+        SampleRejectedError: If the file is missing, or its bytes are wrong repeatedly.
         SourceAccessError: If the hub refuses access.
-        SourceUnavailableError: If the hub does not answer, however often it is asked.
+        SourceUnavailableError: If the hub does not respond to any of several requests.
         DiskSpaceError: If the disk is full.
         LockTimeoutError: If another process works on the same target for too long.
         ForeignFileError: If a file that was not staged here has the name of the target.

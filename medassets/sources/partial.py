@@ -32,7 +32,7 @@ class PartialFile:
         Args:
             path: Private name; made where it is missing.
             file: What is expected; its size must be known.
-            on_bytes: Told of the bytes that arrive; 0 while found bytes are hashed.
+            on_bytes: Called with the number of bytes received; 0 while existing bytes are hashed.
         """
         if file.num_bytes is None:
             msg = f"{file.path}: a download needs the size of the file, got {file.num_bytes = }"

@@ -83,7 +83,7 @@ class Staging:
 
         Raises:
             SourceAccessError: If the source refuses access.
-            SourceUnavailableError: If the source stays silent.
+            SourceUnavailableError: If the source does not respond.
             DiskSpaceError: If the files do not fit the budget or the disk.
             CatalogError: If a path could leave the folder.
         """

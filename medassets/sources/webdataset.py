@@ -47,6 +47,11 @@ class WebDatasetSource:
         return self._files.uri
 
     @property
+    def repo(self) -> str:
+        """Name of the source for people: its `uri`."""
+        return self.uri
+
+    @property
     def pinned(self) -> bool:
         """False: a tar may change under its name."""
         return False

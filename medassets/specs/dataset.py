@@ -32,7 +32,7 @@ class DatasetSpec:
         endpoint: Base URL of the Hub; empty means the client's own default.
         use_token: Send the user's Hugging Face token to the endpoint; False for a hub that needs no
             token and must not receive one.
-        folder: Absolute path of the source tree (source `folder`); `~` is the home folder.
+        folder: Absolute path of the source tree on this machine; `~` is the home folder.
         splits: Splits, named as the source names them.
         samples_per_shard: Samples in a full shard.
         max_rejected_share: A shard with a larger share of rejected samples fails.

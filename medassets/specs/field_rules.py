@@ -22,7 +22,7 @@ class FieldRule:
 
     def list_unmet(self, spec: DatasetSpec) -> list[str]:
         """Return the declared values with which the fields have no effect, as YAML."""
-        declared = {name: str(getattr(spec, name)) for name in self.when}
+        declared = {name: _as_yaml(getattr(spec, name)) for name in self.when}
         return [
             f"{name}: {value}" for name, value in declared.items() if value not in self.when[name]
         ]
@@ -30,6 +30,10 @@ class FieldRule:
     def describe(self) -> str:
         """Return the conditions, such as `source: npz or webdataset, preprocessing: none`."""
         return ", ".join(f"{name}: {' or '.join(values)}" for name, values in self.when.items())
+
+
+def _as_yaml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def describe_use(name: str, rules: Iterable[FieldRule]) -> str | None:

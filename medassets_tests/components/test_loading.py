@@ -19,6 +19,12 @@ SECOND = "---\n" + GOOD.replace("mine", "second")
 
 # What stands in the file, and the line, field and words of the report.
 MISTAKES = {
+    "field of another kind": (
+        GOOD + "  windows: [lung]\n",
+        6,
+        "windows",
+        "no such field; it is a field of CTWindowDatasetComponent; see docs/fields.md",
+    ),
     "unknown field": (GOOD + "  shard_sise: 128\n", 6, "shard_sise", "no such field"),
     "text for a number": (GOOD + "  samples_per_shard: many\n", 6, "samples_per_shard", "'many'"),
     "share for a count": (GOOD + "  samples_per_shard: 1.5\n", 6, "samples_per_shard", "1.5"),

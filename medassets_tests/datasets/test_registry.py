@@ -110,6 +110,7 @@ COMPANIONS: dict[str, Fields] = {
     "preprocessing": {"hu_rule": "none"},
     "max_rounding_error": {"preprocessing": "none", "hu_rule": "none"},
     "max_frames": {"num_frames": "all"},
+    "ignored_members": {"delete_sources": True},
     "frames_from": {"clips": "copy"},
     "clip_audio": {"clips": "copy"},
     **{
@@ -153,6 +154,19 @@ def test_a_field_is_taken_or_refused(
         open_kind(make_spec(kind, **needed))
     known = ("it belongs to", "only files of this machine", "arrays do not say", "needs source")
     assert any(words in str(refused.value) for words in known)
+
+
+def test_members_that_may_be_lost_have_an_effect_only_where_sources_may_be_deleted() -> None:
+    needed = {**CASES[VolumeDatasetSpec, "npz"][0], "source": "npz", "ignored_members": ["a"]}
+    with pytest.raises(SpecError, match="no effect with delete_sources: false; it belongs to"):
+        open_kind(make_spec(VolumeDatasetSpec, **needed))
+
+
+@pytest.mark.parametrize("role", ["labels", "text"])
+def test_windows_of_a_webdataset_refuse_the_roles_that_they_do_not_read(role: str) -> None:
+    needed = {**CASES[CTWindowDatasetSpec, "webdataset"][0], "fields": {role: "cls"}}
+    with pytest.raises(SpecError, match=f"^fields: {role} has no effect on windows"):
+        open_kind(make_spec(CTWindowDatasetSpec, source="webdataset", **needed))
 
 
 @pytest.mark.parametrize(

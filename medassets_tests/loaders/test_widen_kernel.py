@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from medassets.loaders import VolumeDataset
-from medassets.loaders.arrays import _TILE_BYTES  # pyright: ignore[reportPrivateUsage]
+from medassets.loaders.arrays import TILE_BYTES
 from medassets.loaders.widen_kernel import widen_half
 from medassets_tests.small_shards import (
     make_shards,
@@ -21,7 +21,7 @@ def test_every_half_is_widened_exactly(tmp_path: Path) -> None:
     widen_half(values, out)
     np.testing.assert_array_equal(out, values.astype(np.float32))
     # More than one tile, and a rest.
-    shape = (64, 64, (_TILE_BYTES >> 12) + 3)
+    shape = (64, 64, (TILE_BYTES >> 12) + 3)
     manifest = make_shards(tmp_path, [2], partial(make_volume_members, shape=shape))
     batch = VolumeDataset(manifest, dtype="float32", check="always").__getitems__([1, 0])
     for sample, number in zip(batch, (1, 0), strict=True):

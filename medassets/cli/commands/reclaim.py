@@ -14,8 +14,8 @@ from medassets.cli.reclaiming import (
     check_may_delete,
     count_excluded,
     list_recorded,
-    look_at_done,
     reclaim_config,
+    report_if_done,
 )
 from medassets.cli.selection import parse_partitions
 from medassets.cli.session import Session
@@ -173,7 +173,7 @@ class _Deletion:
         self.found.excluded = count_excluded(workspace)
         recorded = list_recorded(self.session, self.dataset)
         looked_at = {
-            key: look_at_done(workspace, key, recorded) for key in _find_made(workspace, keys)
+            key: report_if_done(workspace, key, recorded) for key in _find_made(workspace, keys)
         }
         self.found.reports = [report for report in looked_at.values() if report is not None]
         pending = [key for key, done in looked_at.items() if done is None]

@@ -43,6 +43,9 @@ class CTSource(ABC):
     TEXT_FIELDS: ClassVar[frozenset[str]] = frozenset()
     """Further fields that it reads only for reports and labels."""
 
+    DELETION_FIELDS: ClassVar[frozenset[str]] = frozenset()
+    """Further fields that have an effect only where sources may be deleted."""
+
     PATHS_COLUMN: ClassVar[str] = "path"
     """Column of the catalog with the path of each item's file, or a list of several paths."""
 

@@ -31,7 +31,8 @@ _TABLES = ("reports_file", "meta_file", "labels_file")
 class NpzTree(CTSource):
     """A tree of `.npz` files on this machine, one volume each."""
 
-    FIELDS = frozenset({"folder", "volumes_dir", "array_key", "meta_file", "ignored_members"})
+    FIELDS = frozenset({"folder", "volumes_dir", "array_key", "meta_file"})
+    DELETION_FIELDS = frozenset({"ignored_members"})
     TEXT_FIELDS = frozenset({"reports_file", "labels_file", "labels"})
 
     def check(self) -> None:

@@ -31,17 +31,14 @@ from medassets.volumes.reports_and_labels import (
 )
 
 _PATTERN_MARKS = "{*?["
+_TEXT_ROLES = frozenset({"labels", "text"})
 
 
 class WebDatasetTars(CTSource):
     """Samples of tar files on this machine, each with a volume and a json."""
 
-    FIELDS = frozenset(
-        {
-            *("folder", "shards", "fields", "array_key", "ignored_members"),
-            "accept_unterminated",
-        }
-    )
+    FIELDS = frozenset({"folder", "shards", "fields", "array_key", "accept_unterminated"})
+    DELETION_FIELDS = frozenset({"ignored_members"})
     TEXT_FIELDS = frozenset({"label_names", "labels"})
 
     @property
@@ -61,6 +58,10 @@ class WebDatasetTars(CTSource):
         check_place(self.spec, "shards")
         check_split_paths(self.spec, ("shards",))
         read_label_rules(self.spec)
+        unused = sorted(_TEXT_ROLES & self.spec.fields.keys())
+        if unused and not self.with_texts:
+            what = f"{unused[0]} has no effect on windows, which have neither report nor labels"
+            raise SpecError(field="fields", what=what)
 
     def open_files(self) -> WebDatasetSource:
         """Return the tree in which each sample has a path of its own."""

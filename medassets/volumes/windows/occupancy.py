@@ -1,6 +1,6 @@
 """Masks with one bit per voxel and a rank index: points are sampled without listing all of them.
 
-The bits stand in the order in which NIfTI stores voxels, the first axis fastest: voxel (i, j, k) of
+The bits are in the order in which NIfTI stores voxels, the first axis fastest: voxel (i, j, k) of
 a mask (I, J, K) is bit `n = i + I * (j + J * k)`, in byte `n // 8` at position `n % 8`. Zero bits
 fill the last block of 4096. `rank[b]` is the number of set bits before block b; its last entry is
 the number of points. To find the r-th point: the block by `rank`, the word by counting, the bit.
