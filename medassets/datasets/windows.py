@@ -194,7 +194,7 @@ class CTWindows:
         return {"windows": points, **sum_facts([record])}
 
     def draw_preview(self, shard: Path, record: ShardRecord) -> bytes | None:
-        """Return the middle axial slice of the shard's first volume, window by window, as JPEG."""
+        """Return the middle slice of the shard's first volume, window by window, as JPEG."""
         from medassets.volumes.windows.preview import MOST_PANELS, draw_windows_preview
 
         if not record.samples:

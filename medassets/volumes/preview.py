@@ -1,4 +1,4 @@
-"""A small picture of a preprocessed volume: axial, coronal and sagittal middle slices."""
+"""A small picture of a volume as a trainer receives it: middle slices with marks of the body's sides."""
 
 import io
 import json
@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from medassets.arrays import Affine, BytesLike, VolumeArray
 from medassets.specs import RAW
+from medassets.volumes.preview_marks import OPPOSITE, UNKNOWN, Marks, draw_marks
 
 LUNG_WINDOW_HU = (-1350.0, 150.0)
 """Lung window: width 1500, level -600."""
@@ -21,6 +21,7 @@ MAX_PREVIEW_BYTES = 10_000
 _PANEL_PX = 176
 _GAP_PX = 4
 _SMALLEST_PX = 16
+_LAST_AXIS = 2
 _QUALITIES = (85, 75, 65, 55, 45, 35, 25)
 
 
@@ -28,19 +29,22 @@ def draw_volume_preview(
     volume: VolumeArray,
     affine: Affine,
     *,
+    axis_codes: str | None,
     hu_per_unit: float = 1000.0,
     max_bytes: int = MAX_PREVIEW_BYTES,
 ) -> bytes:
-    """Draw the middle axial, coronal and sagittal slice side by side, in a lung window.
+    """Draw the middle slices across the last, the second and the first axis, in a lung window.
 
-    Every panel is shown as radiologists view it: the patient's right on the left of the picture,
-    front up in the axial slice, head up in the others, face to the left in the sagittal one. All
-    panels share one scale in mm, so that the chest keeps its proportions. An oblique volume is
-    drawn along its own axes, each taken for the world axis it is nearest to.
+    The array is drawn as it is, as a trainer receives it: the first of the two axes grows to the right,
+    the second one down, and the last axis of the array always up. Letters at the edges of each panel
+    say where the body is. An array in LPS so looks as radiologists view it, and others do not. All panels
+    share one scale in mm, so that the chest keeps its proportions.
 
     Args:
         volume: Values of a sample, shape (i, j, k): HU divided by `hu_per_unit`.
-        affine: Voxel index -> mm in RAS+ of this volume: tells directions and spacing.
+        affine: Voxel index -> mm of this volume: tells the spacing.
+        axis_codes: Directions in which the axes grow, such as `LPS`; None where the source does not
+            state them.
         hu_per_unit: What the preset divided HU by.
         max_bytes: The resolution is reduced until the picture is not larger.
 
@@ -48,19 +52,19 @@ def draw_volume_preview(
         JPEG, grey.
 
     Raises:
-        ValueError: If the volume does not have three axes, or the affine does not state their directions.
+        ValueError: If the volume does not have three axes, or the affine no spacing along each.
     """
-    slices = _cut_slices(volume, affine)
+    slices = _cut_slices(volume, affine, axis_codes)
     return draw_slices(slices, hu_per_unit=hu_per_unit, max_bytes=max_bytes)
 
 
 def draw_slices(
-    slices: "Sequence[UprightSlice]", *, hu_per_unit: float, max_bytes: int = MAX_PREVIEW_BYTES
+    slices: "Sequence[MarkedSlice]", *, hu_per_unit: float, max_bytes: int = MAX_PREVIEW_BYTES
 ) -> bytes:
     """Draw slices side by side, on one scale in mm, in a lung window.
 
     Args:
-        slices: In display orientation.
+        slices: As they are drawn.
         hu_per_unit: HU are values times this.
         max_bytes: The resolution is reduced until the picture is not larger.
 
@@ -88,21 +92,22 @@ def draw_sample_preview(members: Mapping[str, BytesLike]) -> bytes:
     voxels = np.frombuffer(members["bin"], described["dtype"]).reshape(described["shape"])
     if described["preprocessing"]["preset"] == RAW:
         return _draw_raw_preview(voxels, described)
-    affine = np.array(described["geometry"]["output"]["affine"], np.float64)
-    return draw_volume_preview(voxels, affine, hu_per_unit=described["preprocessing"]["scale"])
+    output = described["geometry"]["output"]
+    return draw_volume_preview(
+        voxels,
+        np.array(output["affine"], np.float64),
+        axis_codes=output["axis_codes"],
+        hu_per_unit=described["preprocessing"]["scale"],
+    )
 
 
 def _draw_raw_preview(voxels: VolumeArray, described: Mapping[str, Any]) -> bytes:
-    """Draw stored values: rescaled by the HU rule, upright by the file's affine.
-
-    An array has no affine; it is drawn as most scanners store volumes, in LPS.
-    """
+    """Draw stored values, rescaled by the HU rule."""
+    axis_codes, affine = None, np.diag([*described["spacing_mm"], 1.0])
     if (geometry := described.get("geometry")) is not None:
         affine = np.array(geometry["source"]["affine"], np.float64)
-    else:
-        affine = np.diag([*described["spacing_mm"], 1.0])
-        affine[:2] *= -1
-    slices: Sequence[UprightSlice] = _cut_slices(voxels, affine)
+        axis_codes = geometry["source"]["axis_codes"]
+    slices: Sequence[MarkedSlice] = _cut_slices(voxels, affine, axis_codes)
     if described["preprocessing"]["hu_rule"] in ("table", "header"):
         slope, intercept = described["RescaleSlope"], described["RescaleIntercept"]
         slices = [
@@ -112,7 +117,7 @@ def _draw_raw_preview(voxels: VolumeArray, described: Mapping[str, Any]) -> byte
 
 
 def _shrink(
-    slices: "Sequence[UprightSlice]", *, side_px: float, hu_per_unit: float, max_bytes: int
+    slices: "Sequence[MarkedSlice]", *, side_px: float, hu_per_unit: float, max_bytes: int
 ) -> bytes:
     """Encode with decreasing quality until the picture is small enough."""
     canvas = _compose(slices, side_px=side_px, hu_per_unit=hu_per_unit)
@@ -125,41 +130,54 @@ def _shrink(
 
 
 def _cut_slices(
-    volume: VolumeArray, affine: Affine
-) -> "tuple[UprightSlice, UprightSlice, UprightSlice]":
-    """Cut the middle slices as views and turn them upright; nothing of the volume is copied."""
-    axes, flips = find_world_axes(affine)
-    if volume.ndim != 3:
-        msg = f"no picture: {volume.shape = }, expected three axes along R, A and S"
+    volume: VolumeArray, affine: Affine, axis_codes: str | None
+) -> "tuple[MarkedSlice, MarkedSlice, MarkedSlice]":
+    """Cut the middle slices as views; nothing of the volume is copied."""
+    steps = measure_steps(affine)
+    if volume.ndim != 3 or not min(steps) > 0:
+        msg = f"no picture: {volume.shape = }, expected three axes, each with a step in {affine = }"
         raise ValueError(msg)
-    upright = volume.transpose(axes)[tuple(flips)]
-    right_mm, front_mm, up_mm = np.linalg.norm(affine[:3, :3], axis=0)[axes].tolist()
-    middle = [side // 2 for side in upright.shape]
-    # Rows run down, columns to the right: from R, A, S growing to the picture's directions.
+    i, j, k = (side // 2 for side in volume.shape)
     return (
-        UprightSlice(upright[::-1, ::-1, middle[2]].T, row_mm=front_mm, column_mm=right_mm),
-        UprightSlice(upright[::-1, middle[1], ::-1].T, row_mm=up_mm, column_mm=right_mm),
-        UprightSlice(upright[middle[0], ::-1, ::-1].T, row_mm=up_mm, column_mm=front_mm),
+        mark_slice(volume[:, :, k], (0, 1), steps, axis_codes),
+        mark_slice(volume[:, j, :], (0, 2), steps, axis_codes),
+        mark_slice(volume[i, :, :], (1, 2), steps, axis_codes),
     )
 
 
-def find_world_axes(affine: Affine) -> tuple[list[int], list[slice]]:
-    """Return the array axes along R, A and S, and the slices that orient them.
+def measure_steps(affine: Affine) -> list[float]:
+    """Return the step along each axis, in mm."""
+    return np.linalg.norm(affine[:3, :3], axis=0).tolist()
 
-    Raises:
-        ValueError: If the affine does not state them.
+
+def mark_slice(
+    values: npt.NDArray[np.floating],
+    axes: tuple[int, int],
+    steps: Sequence[float],
+    axis_codes: str | None,
+) -> "MarkedSlice":
+    """Lay a slice into the picture: its first axis to the right, the second down, the last of a volume up.
+
+    Args:
+        values: Shape of the two axes.
+        axes: Numbers of these axes in the volume.
+        steps: Step along each axis of the volume, in mm.
+        axis_codes: Directions in which the axes of the volume grow; None where they are unknown.
     """
-    orientation = nib.orientations.io_orientation(affine)
-    if np.isnan(orientation).any():
-        msg = f"no picture: expected three axes along R, A and S in {affine = }"
-        raise ValueError(msg)
-    axes = [int(axis) for axis in np.argsort(orientation[:, 0])]
-    return axes, [slice(None, None, int(orientation[axis, 1])) for axis in axes]
+    across, along = axes
+    right, down = (axis_codes[axis] if axis_codes else UNKNOWN for axis in axes)
+    left, up = OPPOSITE[right], OPPOSITE[down]
+    if along == _LAST_AXIS:
+        values, down, up = values[:, ::-1], up, down
+    return MarkedSlice(
+        values.T,
+        row_mm=steps[along],
+        column_mm=steps[across],
+        marks=Marks(left=left, right=right, top=up, bottom=down),
+    )
 
 
-def _compose(
-    slices: "Sequence[UprightSlice]", *, side_px: float, hu_per_unit: float
-) -> Image.Image:
+def _compose(slices: "Sequence[MarkedSlice]", *, side_px: float, hu_per_unit: float) -> Image.Image:
     """Draw all slices on one scale; the longest side of any becomes `side_px`."""
     px_per_mm = side_px / max(max(one.height_mm, one.width_mm) for one in slices)
     panels = [_draw_panel(one, px_per_mm=px_per_mm, hu_per_unit=hu_per_unit) for one in slices]
@@ -172,12 +190,14 @@ def _compose(
     return canvas
 
 
-def _draw_panel(one: "UprightSlice", *, px_per_mm: float, hu_per_unit: float) -> Image.Image:
+def _draw_panel(one: "MarkedSlice", *, px_per_mm: float, hu_per_unit: float) -> Image.Image:
     low, high = LUNG_WINDOW_HU
     hu = one.values.astype(np.float32) * np.float32(hu_per_unit)
     grey = np.clip((hu - low) * (255 / (high - low)), 0, 255).round().astype(np.uint8)
     size = (max(round(one.width_mm * px_per_mm), 1), max(round(one.height_mm * px_per_mm), 1))
-    return Image.fromarray(grey).resize(size, Image.Resampling.BOX, reducing_gap=None)
+    panel = Image.fromarray(grey).resize(size, Image.Resampling.BOX, reducing_gap=None)
+    draw_marks(panel, one.marks)
+    return panel
 
 
 def _encode_jpeg(image: Image.Image, *, quality: int) -> bytes:
@@ -187,12 +207,20 @@ def _encode_jpeg(image: Image.Image, *, quality: int) -> bytes:
 
 
 @dataclass(frozen=True)
-class UprightSlice:
-    """One upright slice: rows run down, columns to the right, as in the picture."""
+class MarkedSlice:
+    """One slice as in the picture: rows run down, columns to the right.
+
+    Attributes:
+        values: Values of the voxels, shape (rows, columns).
+        row_mm: Step from row to row.
+        column_mm: Step from column to column.
+        marks: Where the body is.
+    """
 
     values: npt.NDArray[np.floating]
     row_mm: float
     column_mm: float
+    marks: Marks
 
     @property
     def height_mm(self) -> float:

@@ -1,7 +1,7 @@
-"""Preview image of the windows of a volume: the middle axial slice of each window."""
+"""Preview image of the windows of a volume: the middle slice of each window."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,10 @@ import numpy.typing as npt
 from medassets.arrays import BytesLike
 from medassets.volumes.preview import (
     LUNG_WINDOW_HU,
-    UprightSlice,
+    MarkedSlice,
     draw_slices,
-    find_world_axes,
+    mark_slice,
+    measure_steps,
 )
 from medassets.volumes.windows.masks import Bits, Shape
 from medassets.volumes.windows.occupancy import BLOCK_BYTES, count_blocks_of
@@ -22,7 +23,7 @@ MOST_PANELS = 4
 
 
 def draw_windows_preview(members: Mapping[str, BytesLike]) -> bytes:
-    """Draw the middle axial slice of the first windows of a sample, white where voxels are inside.
+    """Draw the middle slice across the last axis of the first windows, white where voxels are inside.
 
     Args:
         members: Suffix -> content; `json` and the `bits` of the first `MOST_PANELS` windows.
@@ -33,10 +34,10 @@ def draw_windows_preview(members: Mapping[str, BytesLike]) -> bytes:
     described = json.loads(bytes(members["json"]))
     i, j, k = described["shape"]
     num_bytes = count_blocks_of((i, j, k)) * BLOCK_BYTES
-    panels: list[UprightSlice] = []
+    panels: list[MarkedSlice] = []
     for name, stored in list(described["windows"].items())[:MOST_PANELS]:
         bits = decode_bits(members[f"{name}.bits"], stored["encoding"], num_bytes=num_bytes)
-        panels.append(_cut_axial(bits, (i, j, k), described["geometry"]))
+        panels.append(_cut_middle(bits, (i, j, k), described["geometry"]))
     return draw_slices(panels, hu_per_unit=1.0)
 
 
@@ -59,20 +60,11 @@ def read_plane(bits: Bits, shape: Shape, axis: int, index: int) -> npt.NDArray[n
     return (bits[numbers >> 3] >> (numbers & 7).astype(np.uint8)) & np.uint8(1)
 
 
-def _cut_axial(bits: Bits, shape: Shape, geometry: Mapping[str, Any] | None) -> UprightSlice:
-    """Return the middle slice in radiological view: anterior up, the patient's right on the left."""
-    source = geometry["source"] if geometry else {"affine": np.eye(4)}
-    affine = np.array(source["affine"], np.float64)
-    axes, flips = find_world_axes(affine)
-    plane = read_plane(bits, shape, axes[2], shape[axes[2]] // 2)
-    upright = plane if axes[0] < axes[1] else plane.T
-    upright = upright[flips[0], flips[1]]
-    right_mm, front_mm, _ = _lengths(affine, axes)
+def _cut_middle(bits: Bits, shape: Shape, geometry: Mapping[str, Any] | None) -> MarkedSlice:
+    """Return the middle slice across the last axis, as a trainer receives it."""
+    source = geometry["source"] if geometry else {"affine": np.eye(4), "axis_codes": None}
+    plane = read_plane(bits, shape, 2, shape[2] // 2)
     low, high = LUNG_WINDOW_HU
-    grey = low + (high - low) * upright.astype(np.float32)
-    # Rows run down and columns to the right: flip the axes along which R or A grow the other way.
-    return UprightSlice(grey[::-1, ::-1].T, row_mm=front_mm, column_mm=right_mm)
-
-
-def _lengths(affine: npt.NDArray[np.float64], axes: Sequence[int]) -> list[float]:
-    return np.linalg.norm(affine[:3, :3], axis=0)[list(axes)].tolist()
+    grey = low + (high - low) * plane.astype(np.float32)
+    steps = measure_steps(np.array(source["affine"], np.float64))
+    return mark_slice(grey, (0, 1), steps, source["axis_codes"])
