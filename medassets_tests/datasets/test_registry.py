@@ -57,7 +57,7 @@ CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
     ),
     (VolumeDatasetSpec, "webdataset"): (
         {**TARS, "hu_rule": "none"},
-        f"folder shards fields array_key label_names labels {HU} {PRESET} delete_sources "
+        f"folder shards fields array_key accept_unterminated label_names labels {HU} {PRESET} delete_sources "
         "ignored_members",
     ),
     (CTWindowDatasetSpec, "huggingface"): (
@@ -74,7 +74,7 @@ CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
     ),
     (CTWindowDatasetSpec, "webdataset"): (
         {**TARS, "hu_rule": "none"},
-        f"folder shards fields array_key {HU} windows compression",
+        f"folder shards fields array_key accept_unterminated {HU} windows compression",
     ),
     (CTWindowDatasetSpec, "processed"): (TREE, "folder windows compression"),
     (VideoClipDatasetSpec, "videos"): (VIDEOS, f"{FRAMES} {CUTTING}"),
@@ -91,7 +91,7 @@ VALUES: Fields = {
     "repo_id": "org/other", "revision": "v1", "endpoint": "http://localhost:1", "use_token": False,
     "keep_raw": True, "staging_budget_gb": 5.0, "folder": "/other", "volumes_dir": "a/{split}",
     "array_key": "voxels", "meta_file": "meta.csv", "reports_file": "reports.csv",
-    "labels_file": "labels.csv", "shards": "/other/*.tar", "fields": {"volume": "npy"},
+    "labels_file": "labels.csv", "shards": "/other/*.tar", "accept_unterminated": True, "fields": {"volume": "npy"},
     "label_names": ["a"], "labels": {"values": [0, 1]}, "hu_rule": "table", "min_slices": 5,
     "min_plausible_share": 0.1,    "max_plausible_share": 0.9, "expected_air_share": [0.2, 0.9], "expected_orientation": "RAS",
     "preprocessing": "none", "target_spacing_mm": [1.0, 1.0, 1.0],
