@@ -20,6 +20,7 @@ class PairOptions:
     num_samples: int | None
     hu_rule: HuRule | None
     array_key: str
+    label_type: str | None
     seed: int
     num_workers: int
 
@@ -34,7 +35,7 @@ def verify_pairs(output: Output, options: PairOptions) -> int:
     )
     for finding in report.findings():
         output.warn(finding)
-    settings = CompareSettings(options.hu_rule, options.array_key)
+    settings = CompareSettings(options.hu_rule, options.array_key, options.label_type)
     workers = options.num_workers or os.cpu_count() or 1
     for comparison in iter_comparisons(report, settings, num_workers=workers):
         _tell(output, comparison)

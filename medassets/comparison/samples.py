@@ -18,6 +18,14 @@ from medassets.shards.readback import find_damage
 from medassets.shards.record import ShardRecord
 from medassets.specs import HuRule
 from medassets.storage.buffers import BufferPool
+from medassets.storage.formats.label_rules import LabelError, LabelRules, StatedLabels
+from medassets.storage.formats.label_types import encode_labels
+from medassets.storage.formats.labels import (
+    UncertainTypeError,
+    find_label_type,
+    find_readings,
+    read_labels,
+)
 from medassets.storage.formats.npy import read_dtype
 from medassets.tars.reader import open_tar
 from medassets.volumes.catalog.webdataset_facts import shorten
@@ -36,10 +44,12 @@ class CompareSettings:
     Attributes:
         hu_rule: How stored values become HU; None uses that of the jsons, see `read_recipe`.
         array_key: Name of the array in a `.npz`.
+        label_type: Type of the labels of the originals; None takes the only one that fits a sample.
     """
 
     hu_rule: HuRule | None = None
     array_key: str = "data"
+    label_type: str | None = None
 
 
 @dataclass
@@ -109,7 +119,7 @@ def _compare(
         return result
     try:
         before = _Opened.read(original)
-        result.differences += _compare_members(before, after)
+        result.differences += _compare_members(before, after, settings)
         _compare_volume(result, before, after, settings, buffers)
     except (ArithmeticError, OSError, ValueError) as error:
         result.differences.append(f"cannot be compared with {original.place}: {_explain(error)}")
@@ -148,7 +158,7 @@ def _read_record(path: Path, _: int) -> ShardRecord:
     return ShardRecord.read(path)
 
 
-def _compare_members(before: _Opened, after: _Opened) -> list[str]:
+def _compare_members(before: _Opened, after: _Opened, settings: CompareSettings) -> list[str]:
     found = []
     for role in ("labels", "text"):
         expected, there = before.read_role(role), after.read_role(role)
@@ -157,10 +167,31 @@ def _compare_members(before: _Opened, after: _Opened) -> list[str]:
         if expected is None or there is None:
             has, lacks = ("original", "sample") if there is None else ("sample", "original")
             found.append(f"{role}: the {has} has them, the {lacks} has none")
+        elif role == "text":
+            found.append(_describe_text(expected, there))
         else:
-            describe = _describe_labels if role == "labels" else _describe_text
-            found.append(describe(expected, there))
+            found += _compare_labels(expected, there, before.facts, settings)
     return found
+
+
+def _compare_labels(
+    expected: bytes, there: bytes, facts: Mapping[str, Any], settings: CompareSettings
+) -> list[str]:
+    """Compare labels of any type with the float32 that are made of them."""
+    stated, rules = StatedLabels.read(facts), LabelRules(label_type=settings.label_type)
+    try:
+        label_type = find_label_type([(expected, stated)], rules)
+        values = read_labels(expected, label_type, stated=stated, rules=rules)
+    except UncertainTypeError as error:
+        readings = find_readings(expected, stated, rules).values()
+        if any(encode_labels(one) == there for one in readings):
+            what = str(error).partition("; declare")[0]
+            return [f"labels: in the original, {what}; give --label-type"]
+        return [_describe_labels(expected, there)]
+    except LabelError:
+        return [_describe_labels(expected, there)]
+    made = encode_labels(values)
+    return [] if made == there else [_describe_labels(made, there)]
 
 
 def _describe_labels(expected: bytes, there: bytes) -> str:

@@ -11,6 +11,7 @@ from medassets.comparison.samples import CompareSettings, Comparison, compare_pa
 from medassets.comparison.studies import match_studies
 from medassets.comparison.tars import read_tar_set
 from medassets.storage.buffers import BufferPool
+from medassets.storage.formats.label_types import parse_label_type
 from medassets.tars.lists import FoundShard
 from medassets.testing.phantoms import make_chest_phantom
 from medassets_tests.small_shards import pack_tar
@@ -153,6 +154,38 @@ def test_members_are_compared_byte_for_byte(tmp_path: Path) -> None:
     ]
     found = compare(tmp_path, labels=b"1")
     assert found.differences == ["labels differ: 1 bytes, 12 in the original"]
+
+
+@pytest.mark.parametrize("dtype", ["<i4", ">f4", "<f8", "i1"])
+def test_labels_of_other_types_are_compared_by_value(tmp_path: Path, dtype: str) -> None:
+    values = [0, 1, 2]
+    original = np.array(values, dtype).tobytes()
+    named, plain = {"labels": dict(zip("ABC", values, strict=True))}, {}
+    for facts, declared in ((named, None), (plain, dtype)):
+        before = pack(tmp_path / "a.tar", FACTS | facts, STORED.tobytes(), labels=original)
+        for third, differences in (
+            (2, []),
+            (3, ["labels differ: number 2 is 3, 2 in the original"]),
+        ):
+            made = np.array([0, 1, third], "<f4").tobytes()
+            after = pack(
+                tmp_path / "b.tar", HALF_FACTS, STORED.astype("<f2").tobytes(), labels=made
+            )
+            samples = [read_tar_set([one]).samples for one in (before, after)]
+            (pair,) = match_studies(*samples).pairs
+            settings = CompareSettings(label_type=declared and parse_label_type(declared))
+            assert compare_pair(pair, settings, BufferPool()).differences == differences
+
+
+def test_a_label_type_that_is_not_certain_is_asked_for(tmp_path: Path) -> None:
+    original = np.array([0, 1, 2], "<i2").tobytes()
+    before = pack(tmp_path / "a.tar", FACTS, STORED.tobytes(), labels=original)
+    after = pack(tmp_path / "b.tar", HALF_FACTS, STORED.astype("<f2").tobytes())
+    samples = [read_tar_set([one]).samples for one in (before, after)]
+    (pair,) = match_studies(*samples).pairs
+    (difference,) = compare_pair(pair, CompareSettings(), BufferPool()).differences
+    assert "6 bytes may be" in difference
+    assert difference.endswith("; give --label-type")
 
 
 def test_two_members_for_one_role_are_named(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ def command(shard: Path, num_samples: int, *, as_json: bool) -> int:
     samples = describe_samples(shard, num_samples=num_samples, explain=proposals.explain)
     for sample in samples:
         _show(output, sample)
+    for line in _list_lengths(samples):
+        output.warn(line)
     fields, problem = proposals.agree()
     if fields:
         output.say(f"  of a declaration: {_as_yaml(fields)}")
@@ -43,6 +45,21 @@ def command(shard: Path, num_samples: int, *, as_json: bool) -> int:
     found = {"proposed_fields": fields, "fields_problem": problem}
     output.result({"shard": str(shard), "samples": samples, **found})
     return 0
+
+
+def _list_lengths(samples: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each member whose samples have different numbers of labels."""
+    lengths: dict[str, set[int]] = {}
+    for sample in samples:
+        for suffix, facts in sample["members"].items():
+            if "values" in facts:
+                lengths.setdefault(suffix, set()).add(len(facts["values"]))
+    return [
+        f"  .{_printable(suffix)} has {', '.join(map(str, sorted(found)))} labels in different "
+        "samples; a dataset has one number"
+        for suffix, found in lengths.items()
+        if len(found) > 1
+    ]
 
 
 class _Proposals:

@@ -41,6 +41,7 @@ _ONE_OF_BOTH = "{} and {} cannot be combined: DATASET is compared with its recor
     help="How raw values become HU; default: as the json of the sample says, else table.",
 )
 @click.option("--array-key", help="Name of the array in a .npz; default: data.")
+@click.option("--label-type", help="Type of raw labels, such as int32; default: the one that fits.")
 @click.option("--seed", type=int, help="Seed of the choice of --num-samples; default: 0.")
 @click.option("--num-workers", type=click.IntRange(0), help="Threads; 0: one per core.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -85,10 +86,20 @@ def _verify_pairs(output: Output, asked: dict[str, Any], refused: list[str]) -> 
         num_samples=asked.get("num_samples"),
         hu_rule=asked.get("hu_rule"),
         array_key=asked.get("array_key", "data"),
+        label_type=_parse_label_type(asked.get("label_type")),
         seed=asked.get("seed", 0),
         num_workers=asked.get("num_workers", 0),
     )
     return verify_pairs(output, options)
+
+
+def _parse_label_type(name: str | None) -> str | None:
+    from medassets.storage.formats.label_types import parse_label_type
+
+    try:
+        return None if name is None else parse_label_type(name)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--label-type") from error
 
 
 def _name_options(asked: dict[str, Any]) -> str:

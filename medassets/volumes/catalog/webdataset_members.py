@@ -53,6 +53,13 @@ class TarSample:
         """
         if suffix not in self.members:
             detail = f"has no .{suffix}, which names the study and its spacing"
+            dotted = [name for name in self.members if name.endswith(f".{suffix}")]
+            if dotted:
+                detail = (
+                    f"has no .{suffix}, but .{shorten(dotted[0])[1:-1]}: a key ends at the first dot "
+                    f"of a name, so rename the members without dots in their keys, or declare "
+                    f"`fields` where all samples have the same suffixes"
+                )
             raise SampleRejectedError(Reason.BAD_RECORD, detail)
         member = self.members[suffix]
         if member.size_bytes > _MOST_JSON_BYTES:

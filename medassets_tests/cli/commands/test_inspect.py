@@ -356,3 +356,9 @@ def test_a_pipe_is_refused_and_not_waited_for(medassets: Medassets, tmp_path: Pa
     ran = medassets("inspect", str(tmp_path / "pipe.tar"))
     assert ran.code in (1, 2)
     assert "pipe.tar: not a regular file" in ran.err
+
+
+def test_labels_of_several_lengths_are_named(medassets: Medassets, tmp_path: Path) -> None:
+    members = {f"{k}__cls": np.ones(n, "<f4").tobytes() for k, n in (("a", 2), ("b", 18))}
+    shard = write_tar(tmp_path / "a.tar", **members)
+    assert ".cls has 2, 18 labels in different samples" in medassets("inspect", str(shard)).err

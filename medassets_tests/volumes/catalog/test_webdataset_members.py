@@ -113,6 +113,14 @@ def test_a_sample_without_a_volume_names_what_it_has(open_sample: OpenSample) ->
     assert caught.value.reason is Reason.MISSING_SOURCE
 
 
+def test_a_key_with_dots_is_named(open_sample: OpenSample) -> None:
+    sample = open_sample({"2.840.1.bin": b"1", "2.840.1.json": b"{}"})
+    with pytest.raises(
+        SampleRejectedError, match=r"has no \.json, but \.2\.840\.1\.json: a key ends"
+    ):
+        sample.read_facts("json")
+
+
 def test_a_member_is_required_to_be_there_and_not_empty(open_sample: OpenSample) -> None:
     sample = open_sample({"txt": b"1", "cls": b""})
     sample.require("txt", Reason.MISSING_REPORT, "text (txt)")
