@@ -2,11 +2,21 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from medassets.arrays import BytesLike
 from medassets.errors import SampleRejectedError
+
+
+class SampleKind(StrEnum):
+    """What the samples of a shard are; manifest and record name it, so that a loader can tell."""
+
+    CT_VOLUME = "ct_volume"
+    CT_WINDOWS = "ct_windows"
+    VIDEO_FRAMES = "video_frames"
+    VIDEO_CLIPS = "video_clips"
 
 
 def _keep() -> None:

@@ -8,6 +8,7 @@ from medassets.shards.record import ShardRecord
 from medassets.storage.paths import DatasetPaths
 from medassets.storage.private_names import sweep_private
 
+_FAILURE = ".failure"
 _PRIVATE = re.compile(r"\.+(shard-\d{6})\..+")
 
 
@@ -45,6 +46,11 @@ def previous_record(shard: Path) -> Path:
     return shard.with_name(f".{shard.stem}.previous")
 
 
+def failure_note(shard: Path) -> Path:
+    """Return the private name of the note of a shard that failed; see `medassets.shards.failure`."""
+    return shard.with_name(f".{shard.stem}{_FAILURE}")
+
+
 def lock_path(shard: Path) -> Path:
     """Return the lock file of a shard, held by the process that builds or deletes it."""
     return shard.with_name(f".{shard.stem}.lock")
@@ -55,11 +61,12 @@ def remove_leftovers(shard: Path) -> None:
     tar, ledger = partial_paths(shard)
     pending = pending_record(shard)
     sweep_private(pending)
-    for path in (pending, previous_record(shard), tar, ledger):
+    for path in (pending, previous_record(shard), tar, ledger, failure_note(shard)):
         path.unlink(missing_ok=True)
 
 
 def find_unfinished(folder: Path) -> set[str]:
     """Return the names, without suffix, of shards with private files of a running or killed run."""
-    names = (_PRIVATE.fullmatch(path.name) for path in folder.glob(".*"))
+    files = (path for path in folder.glob(".*") if path.suffix != _FAILURE)
+    names = (_PRIVATE.fullmatch(path.name) for path in files)
     return {name[1] for name in names if name}

@@ -66,6 +66,7 @@ class ShardRecord:
             of it: a plan contains sizes and mtimes of files, which differ between machines that
             build the same bytes.
         source: `uri` and `revision` of the source.
+        kind: What its samples are; empty in records of earlier versions.
         samples: In the order of the tar.
         rejected: In the order of the plan.
     """
@@ -82,6 +83,7 @@ class ShardRecord:
     source: Mapping[str, Any]
     samples: tuple[SampleEntry, ...] = field(repr=False)
     rejected: tuple[Rejected, ...]
+    kind: str = ""
     record_version: int = RECORD_VERSION
 
     def rejected_by_reason(self) -> dict[str, int]:

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from medassets.errors import (
+    TRANSIENT_REASONS,
     SampleRejectedError,
     ShardIntegrityError,
     TooManyRejectedError,
 )
 from medassets.progress import SampleDone
 from medassets.samples import Encode, Encoded, SourceItem, Staged
+from medassets.shards.failure import FailureNote
 from medassets.shards.files import (
+    failure_note,
     lock_path,
     partial_paths,
     pending_record,
@@ -51,6 +54,8 @@ MOST_ITEMS_PER_CALL = 64
 """Samples that one call of `encode` may hold in memory at once."""
 
 _NAMED_REJECTIONS = 5
+_MOST_COLLECTED = 100
+"""Rejected items after which a shard that fails anyway tries no more of its items."""
 
 
 def _keep(_: Sequence[SourceItem]) -> None:
@@ -75,6 +80,7 @@ class ShardWork:
             a file with many samples is opened once. It returns the rejection of an item that cannot
             become a sample, or raises that of all items.
         source: `uri` and `revision`, for the record.
+        kind: What its samples are, for the record.
         expected_bytes: Expected size of the finished tar.
         max_rejected_share: A larger share of rejected items fails the shard.
         num_workers: Threads; 0 means one per core.
@@ -91,6 +97,7 @@ class ShardWork:
     encode: Encode
     source: Mapping[str, Any]
     release: Callable[[Sequence[SourceItem]], None] = _keep
+    kind: str = ""
     expected_bytes: int = 0
     max_rejected_share: float = 0.05
     num_workers: int = 0
@@ -137,7 +144,8 @@ def ensure_shard(
 
     Raises:
         TooManyRejectedError: If more items are rejected than allowed; nothing is published, and
-            the next run starts again.
+            the next run starts again. The other items are tried first, without writing them, so
+            that the error and the note beside the shard name all that has to be mended.
         ShardIntegrityError: If the disk returns other bytes than were written, an encoder returns a
             sample of another item, or samples of an existing tar would be lost; see
             `medassets.shards.replacement`.
@@ -186,6 +194,10 @@ def _group_by_file(items: Sequence[SourceItem]) -> list[list[SourceItem]]:
             for start in range(0, len(listed), MOST_ITEMS_PER_CALL)
         ]
     return groups
+
+
+def _describe_rejected(item: SourceItem, error: SampleRejectedError) -> Rejected:
+    return Rejected(item.key, str(error.reason), error.detail)
 
 
 def _publish(paths: DatasetPaths, tar: Path, record: ShardRecord, held: Held) -> None:
@@ -238,6 +250,8 @@ class _Maker:
         self.paths, self.work, self.observe = paths, work, observe
         self.shard = paths.shard(work.partition_key)
         self.seconds: dict[str, float] = {}
+        self.bad: list[Rejected] = []
+        self.num_collected = 0
         self.workers = work.num_workers or os.cpu_count() or 1
 
     def make(self) -> ShardResult:
@@ -254,6 +268,7 @@ class _Maker:
         tar, ledger = partial_paths(self.shard)
         with PartialShard(tar, ledger, self.work.plan_fingerprint) as partial:
             resumed = len(partial.outcomes)
+            failure_note(self.shard).unlink(missing_ok=True)
             with self._timed("resume"):
                 self._check_rejected(partial)
             self._fill(partial)
@@ -293,7 +308,10 @@ class _Maker:
         with check, closing(results):
             for group, encoded in zip(groups, results, strict=True):
                 self._take_group(partial, group, encoded)
-                check.follow()
+                if not self.bad:
+                    check.follow()
+            if self.bad:
+                self._fail(partial)
             with self._timed("publish"):
                 partial.add_end()
             with self._timed("verify"):
@@ -306,46 +324,81 @@ class _Maker:
             msg = f"{group[0].key}: its encoder returned {len(encoded)} of {len(group)} samples"
             raise ShardIntegrityError(msg)
         for item, result in zip(group, encoded, strict=True):
-            self._take(partial, item, result)
+            if self.bad:
+                self._collect(item, result)
+            else:
+                self._take(partial, item, result)
+            self._tell(partial, item)
+            if self._has_enough(result):
+                self._fail(partial)
 
     def _take(self, partial: PartialShard, item: SourceItem, result: Encoded) -> None:
         if isinstance(result, SampleRejectedError):
-            partial.add_rejected(Rejected(item.key, str(result.reason), result.detail))
+            partial.add_rejected(_describe_rejected(item, result))
             self._check_rejected(partial)
+            return
+        if result.key != item.key:
+            msg = f"{item.key}: its encoder returned sample {result.key!r}"
+            raise ShardIntegrityError(msg)
+        with self._timed("write"):
+            partial.add_sample(result.key, result.members, result.facts)
+        result.release()
+        for stage, seconds in result.seconds.items():
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+    def _check_rejected(self, partial: PartialShard) -> None:
+        """Begin to only collect rejected items when there are more than allowed."""
+        if partial.num_rejected > self.work.max_rejected_share * len(self.work.items):
+            # Nothing of it is kept from here on: a run that is killed now starts again.
+            partial.remove()
+            self.bad = list(partial.rejected)
+
+    def _collect(self, item: SourceItem, result: Encoded) -> None:
+        """Look at one more item of a shard that fails: only whether it was rejected counts."""
+        self.num_collected += 1
+        if isinstance(result, SampleRejectedError):
+            self.bad.append(_describe_rejected(item, result))
         else:
-            if result.key != item.key:
-                msg = f"{item.key}: its encoder returned sample {result.key!r}"
-                raise ShardIntegrityError(msg)
-            with self._timed("write"):
-                partial.add_sample(result.key, result.members, result.facts)
             result.release()
-            for stage, seconds in result.seconds.items():
-                self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+    def _has_enough(self, result: Encoded) -> bool:
+        """Tell whether a shard that fails need not try more of its items.
+
+        A decoder that hangs would hang again: each such item takes minutes.
+        """
+        if not self.bad or not isinstance(result, SampleRejectedError):
+            return False
+        return len(self.bad) >= _MOST_COLLECTED or result.reason in TRANSIENT_REASONS
+
+    def _tell(self, partial: PartialShard, item: SourceItem) -> None:
         if self.observe is not None:
             self.observe(
                 SampleDone(
                     partition_key=self.work.partition_key,
                     key=item.key,
-                    done=len(partial.outcomes),
+                    done=len(partial.outcomes) + self.num_collected,
                     total=len(self.work.items),
-                    rejected=partial.num_rejected,
+                    rejected=len(self.bad) or partial.num_rejected,
                     size_bytes=partial.size_bytes,
                 )
             )
 
-    def _check_rejected(self, partial: PartialShard) -> None:
-        total = len(self.work.items)
-        if partial.num_rejected <= self.work.max_rejected_share * total:
-            return
-        partial.remove()
-        rejected = partial.rejected
-        counts = Counter(r.reason for r in rejected)
+    def _fail(self, partial: PartialShard) -> None:
+        """Note and name what was rejected.
+
+        Raises:
+            TooManyRejectedError: Always.
+        """
+        num_tried = len(partial.outcomes) + self.num_collected
+        FailureNote(self.work.plan_fingerprint, num_tried, tuple(self.bad)).write(self.shard)
+        counts = Counter(r.reason for r in self.bad)
         reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
-        first = "; ".join(f"{r.key}: {r.reason}: {r.detail}" for r in rejected[:_NAMED_REJECTIONS])
+        first = "; ".join(f"{r.key}: {r.reason}: {r.detail}" for r in self.bad[:_NAMED_REJECTIONS])
         msg = (
-            f"{self.work.partition_key}: {len(rejected)} of the first {len(partial.outcomes)} of "
-            f"{total} samples were rejected ({reasons}), more than max_rejected_share = "
-            f"{self.work.max_rejected_share} allows; nothing was published. First: {first}"
+            f"{self.work.partition_key}: {len(self.bad)} of the first {num_tried} of "
+            f"{len(self.work.items)} samples were rejected ({reasons}), more than "
+            f"max_rejected_share = {self.work.max_rejected_share} allows; nothing was published. "
+            f"First: {first}"
         )
         raise TooManyRejectedError(msg)
 
@@ -377,6 +430,7 @@ class _Maker:
             plan_fingerprint=work.plan_fingerprint,
             fingerprint=fingerprint(origin),
             source=dict(work.source),
+            kind=str(work.kind),
             samples=samples,
             rejected=rejected,
         )

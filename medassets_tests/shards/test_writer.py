@@ -22,6 +22,7 @@ from medassets.errors import (
 from medassets.progress import SampleDone
 from medassets.samples import Encoded, EncodedSample, SourceItem, StagedFile, each_item
 from medassets.shards import writer
+from medassets.shards.failure import read_failure
 from medassets.shards.files import read_whole_record
 from medassets.shards.record import ShardRecord
 from medassets.shards.writer import ensure_shard
@@ -185,7 +186,52 @@ def test_too_many_rejected_publishes_nothing_and_names_reasons_and_keys(
         match=r"train-000000: 2 of .*12 samples.*bad_header 1, missing_upstream 1.*a_003.*a_007",
     ):
         ensure_shard(paths, make_work(max_rejected_share=0.1))
-    assert read_files(paths) == {}
+    assert [*read_files(paths)] == [".shard-000000.failure"]
+
+
+def test_a_shard_that_fails_names_all_its_bad_samples_and_publishes_when_they_are_allowed(
+    paths: DatasetPaths, make_work: MakeWork, make_items: Callable[..., tuple[SourceItem, ...]]
+) -> None:
+    items = make_items(40, bad=(1, 2, 30, 39), gone=(7,))
+    with pytest.raises(TooManyRejectedError, match=r"5 of the first 40 of 40 samples"):
+        ensure_shard(paths, make_work(items=items, max_rejected_share=0.0))
+    note = read_failure(paths, KEY, "plan")
+    assert note is not None
+    keys = ["a_001", "a_002", "a_007", "a_030", "a_039"]
+    assert [one.key for one in note.rejected] == keys
+    assert note.num_tried == 40
+    assert read_failure(paths, KEY, "another") is None
+    record = ensure_shard(paths, make_work(items=items, max_rejected_share=0.5)).record
+    assert [one.key for one in record.rejected] == keys
+    assert sorted(read_files(paths)) == ["shard-000000.json", "shard-000000.tar"]
+
+
+def test_a_shard_that_fails_tries_no_more_than_a_bounded_number_of_bad_samples(
+    paths: DatasetPaths, make_work: MakeWork, make_items: Callable[..., tuple[SourceItem, ...]]
+) -> None:
+    items = make_items(300, bad=range(300))
+    with pytest.raises(TooManyRejectedError, match=r"100 of the first 100 of 300 samples"):
+        ensure_shard(paths, make_work(items=items, max_rejected_share=0.0))
+
+
+def test_a_shard_that_fails_by_a_hanging_decoder_does_not_wait_for_the_others(
+    paths: DatasetPaths, make_work: MakeWork
+) -> None:
+    def reject(item: SourceItem, staged: StagedFile) -> EncodedSample:
+        raise SampleRejectedError(Reason.DECODER_TIMEOUT, item.key)
+
+    work = make_work(encode=each_item(reject), max_rejected_share=0.0)
+    with pytest.raises(TooManyRejectedError, match=r"1 of the first 1 of 12 samples"):
+        ensure_shard(paths, work)
+
+
+def test_an_interrupted_shard_with_more_rejections_than_are_now_allowed_fails(
+    paths: DatasetPaths, make_work: MakeWork
+) -> None:
+    with pytest.raises(RuntimeError, match="killed"):
+        ensure_shard(paths, fail_at(make_work(), "a_009", RuntimeError("killed")))
+    with pytest.raises(TooManyRejectedError, match=r"2 of the first 12 of 12 samples"):
+        ensure_shard(paths, make_work(max_rejected_share=0.1))
 
 
 def test_rejections_up_to_the_share_are_no_failure(
