@@ -24,6 +24,7 @@ from medassets.loaders import Loader, VolumeDataset
 from medassets.loaders.batch_memory import empty_tensor
 from medassets.loaders.index import ShardIndex
 from medassets.samples import EncodedSample, SourceItem, StagedFile, each_item
+from medassets.shards.account import Account
 from medassets.shards.manifest import build_manifest, write_manifest
 from medassets.shards.writer import ShardWork, ensure_shard
 from medassets.storage.checksums import byte_view
@@ -64,7 +65,8 @@ def make_shards(folder: Path) -> Path:
             "num_classes": 18,
         }  # fmt: skip
         manifest = build_manifest(
-            "train", records, dataset="loaders", sample_fields=fields, source={}, excluded={},
+            "train", records, dataset="loaders", sample_fields=fields, source={},
+            kind="ct_volume", account=Account(),
             planned=[record.partition for record in records], num_held=0,
             samples_per_shard=records[0].num_samples,
             describe_shard=lambda _: {},

@@ -60,6 +60,15 @@ TRANSIENT_REASONS = frozenset(
 )
 """Rejections that may be due to the machine, not the file; `medassets retry` tries them again."""
 
+ABSENT_REASONS = frozenset({Reason.MISSING_SOURCE, Reason.MISSING_UPSTREAM})
+"""The source does not have the item's file, such as a video that was never downloaded."""
+
+RULE_REASONS = frozenset({Reason.NO_CHEST, Reason.NULL_POSITION})
+"""The dataset itself leaves the item out: listed as no chest CT, or text without a position.
+
+Every other reason counts against `max_excluded_share`: the item is there and cannot be used.
+"""
+
 
 class MedassetsError(Exception):
     """Base class of every error that medassets raises for a foreseen condition."""

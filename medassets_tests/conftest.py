@@ -35,6 +35,7 @@ TINY = {
     "target_shape": (24, 20, 12),
     "samples_per_shard": 3,
     "max_rejected_share": 1.0,
+    "max_excluded_share": 1.0,
 }
 """A grid so small that a shard takes milliseconds."""
 

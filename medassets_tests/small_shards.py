@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from medassets.arrays import BytesLike
 from medassets.samples import Encoded, EncodedSample, SourceItem, StagedFile
+from medassets.shards.account import Account
 from medassets.shards.manifest import build_manifest, write_manifest
 from medassets.shards.record import ShardRecord
 from medassets.shards.writer import ShardWork, ensure_shard
@@ -70,6 +71,7 @@ def make_shards(
     dataset: str = "tiny",
     stage: str = VolumeStage.SHARDS,
     split: str = "train",
+    kind: str = "",
 ) -> Path:
     """Write a split with the real writer.
 
@@ -80,6 +82,7 @@ def make_shards(
         dataset: Name of the dataset.
         stage: Stage that the shards stand for.
         split: Name of the split.
+        kind: What manifest and records say that the samples are; empty as in earlier versions.
 
     Returns:
         Path of the manifest.
@@ -105,15 +108,17 @@ def make_shards(
             stage=lambda items: {item.key: staged for item in items},
             encode=encode,
             source={"uri": "file:", "revision": None},
+            kind=kind,
         )
         records.append(ensure_shard(paths, work).record)
     manifest = build_manifest(
         split,
         records,
         dataset=dataset,
+        kind=kind,
         sample_fields={},
         source={},
-        excluded={},
+        account=Account(items=number, done=number),
         planned=[record.partition for record in records],
         num_held=0,
         samples_per_shard=max((record.num_samples for record in records), default=1),

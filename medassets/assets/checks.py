@@ -3,13 +3,14 @@
 import dagster as dg
 
 from medassets.assets.keys import asset_key
-from medassets.assets.metadata import problems_metadata, survey_metadata
+from medassets.assets.metadata import account_metadata, problems_metadata, survey_metadata
 from medassets.assets.partitions import shard_partitions
+from medassets.datasets.accounts import take_account_of, take_accounts
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.manifests import find_problems, survey_dataset
 from medassets.datasets.verify import find_catalog_problems
 from medassets.resources.workspace import WorkspaceResource
-from medassets.shards.files import read_whole_record
+from medassets.shards.account import join_accounts
 from medassets.stages import CommonStage
 
 
@@ -40,6 +41,7 @@ def _catalog_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
     def check(workspace: WorkspaceResource) -> dg.AssetCheckResult:
         opened = workspace.open(kind)
         plan, problems = opened.read_plan(), find_catalog_problems(opened)
+        account = join_accounts(take_accounts(opened).values())
         return dg.AssetCheckResult(
             passed=not problems,
             metadata={
@@ -47,6 +49,7 @@ def _catalog_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
                 "planned": sum(plan.partitions.values()),
                 "held": plan.num_held,
                 "excluded": dg.MetadataValue.json(plan.excluded_by_reason()),
+                **account_metadata(account),
                 **problems_metadata(problems),
             },
         )
@@ -66,14 +69,16 @@ def build_shards_check(kind: DatasetKind) -> dg.AssetChecksDefinition:
     def check(
         context: dg.AssetCheckExecutionContext, workspace: WorkspaceResource
     ) -> dg.AssetCheckResult:
-        paths = workspace.open(kind).paths
-        records = [read_whole_record(paths, key) for key in sorted(context.partition_keys)]
-        rejected = sum(len(record.rejected) for record in records if record)
-        samples = sum(record.num_samples for record in records if record)
+        opened = workspace.open(kind)
+        account = take_account_of(opened, sorted(context.partition_keys))
         return dg.AssetCheckResult(
-            passed=rejected == 0 and None not in records,
+            passed=account.done == account.items,
             severity=dg.AssetCheckSeverity.WARN,
-            metadata={"samples": samples, "rejected": rejected},
+            metadata={
+                "samples": account.done,
+                "rejected": account.num_rejected,
+                **account_metadata(account),
+            },
         )
 
     return check
@@ -99,11 +104,13 @@ def _manifest_check(kind: DatasetKind, manifest: str) -> dg.AssetChecksDefinitio
         description="Every planned shard is on disk whole, made from today's inputs; no sample is held.",
     )
     def check(workspace: WorkspaceResource) -> dg.AssetCheckResult:
-        problems = find_problems(workspace.open(kind))
+        opened = workspace.open(kind)
+        problems = find_problems(opened)
+        account = join_accounts(take_accounts(opened).values())
         return dg.AssetCheckResult(
             passed=not problems,
             severity=dg.AssetCheckSeverity.WARN,
-            metadata=problems_metadata(problems),
+            metadata={**account_metadata(account), **problems_metadata(problems)},
         )
 
     return check

@@ -9,6 +9,7 @@ from pydantic import Field
 from medassets.assets.keys import asset_key
 from medassets.assets.metadata import catalog_metadata, manifest_metadata, stage_metadata
 from medassets.assets.partitions import backfill_policy, shard_partitions
+from medassets.datasets.accounts import check_excluded, take_accounts
 from medassets.datasets.build import plan_shard, stage_partition
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.manifests import build_manifests, describe_catalog
@@ -19,6 +20,7 @@ from medassets.io_managers.manifests import STAGE_KEY, ManifestSet
 from medassets.io_managers.tar_shards import ShardBatch
 from medassets.progress import BytesFetched, report
 from medassets.resources.workspace import WorkspaceResource
+from medassets.shards.account import join_accounts
 from medassets.shards.manifest import Document, Manifest
 from medassets.stages import CommonStage
 
@@ -100,9 +102,11 @@ def build_catalog_asset(kind: DatasetKind) -> dg.AssetsDefinition:
                 update=config.update,
             )
             described = describe_catalog(opened, draft.table)
+            account = join_accounts(take_accounts(opened, draft.table).values())
+            check_excluded(opened, account)
         return dg.MaterializeResult(
             value=draft,
-            metadata=catalog_metadata(draft, described),
+            metadata=catalog_metadata(draft, account, described),
             data_version=dg.DataVersion(draft.plan.version),
         )
 

@@ -9,17 +9,43 @@ from medassets.datasets.build import StageReport
 from medassets.datasets.refresh import CatalogDraft
 from medassets.datasets.survey import Survey
 from medassets.datasets.upstream.move import Upstream
+from medassets.shards.account import Account
 from medassets.shards.manifest import Manifest
 
 # Further rows are left out: an event row stays under 32 KB.
 _MOST_ROWS = 100
+_MOST_ITEMS = 30
+_MOST_CHARACTERS = 240
 
 
-def catalog_metadata(draft: CatalogDraft, described: Mapping[str, Any]) -> dict[str, Any]:
+def account_metadata(account: Account) -> dict[str, Any]:
+    """Return the account of a dataset: numbers that add up by reason, and the first items."""
+    counts = account.as_dict()
+    first = counts.pop("first")
+    lines = [f"- {item.state}: {shorten(item.describe())}" for item in account.first[:_MOST_ITEMS]]
+    named = {"medassets/first_items": dg.MetadataValue.md("\n".join(lines))} if first else {}
+    return {
+        "medassets/account": dg.MetadataValue.json(counts),
+        "medassets/account_line": account.describe(),
+        **named,
+    }
+
+
+def shorten(line: str) -> str:
+    """Leave out the middle: lines begin with a path, and end with the sample and what is wrong."""
+    if len(line) <= _MOST_CHARACTERS:
+        return line
+    return f"{line[: _MOST_CHARACTERS // 4]} … {line[-3 * _MOST_CHARACTERS // 4 :]}"
+
+
+def catalog_metadata(
+    draft: CatalogDraft, account: Account, described: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return counts by state, split and reason, the revision, and what is new.
 
     Args:
         draft: The catalog.
+        account: State of all source items.
         described: What its kind says of it.
     """
     plan = draft.plan
@@ -42,6 +68,7 @@ def catalog_metadata(draft: CatalogDraft, described: Mapping[str, Any]) -> dict[
         "medassets/source": draft.source_uri,
         "medassets/revision": draft.revision or "none",
         **_upstream_metadata(draft.upstream),
+        **account_metadata(account),
         **coverage_metadata(described),
     }
 
@@ -97,10 +124,10 @@ def manifest_metadata(manifests: Mapping[str, Manifest]) -> dict[str, Any]:
         for split, manifest in manifests.items()
         for shard in manifest["shards"]
     ]
-    totals = {
-        split: {k: m[k] for k in ("total_shards", "total_samples", "total_size_bytes", "complete")}
-        for split, m in manifests.items()
-    }
+    names = ("total_shards", "total_samples", "total_size_bytes", "complete", "account")
+    totals = {split: {name: m[name] for name in names} for split, m in manifests.items()}
+    for total in totals.values():
+        total["account"] = {k: v for k, v in total["account"].items() if k != "first"}
     return {
         "dagster/row_count": sum(m["total_samples"] for m in manifests.values()),
         "medassets/totals": dg.MetadataValue.json(totals),

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from medassets.assets.keys import asset_key
+from medassets.assets.metadata import shorten
 from medassets.assets.partitions import backfill_policy, shard_partitions
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.workspace import Workspace
@@ -21,7 +22,6 @@ from medassets.stages import CommonStage, VolumeStage
 _CHECK = "every_source_proven"
 # An event row stays under 32 KB, and has four lists at most.
 _MOST_LIST_BYTES = 6000
-_MOST_CHARACTERS = 240
 
 
 class ReclaimConfig(dg.Config):
@@ -180,7 +180,7 @@ def _check_trouble(reports: Sequence[ReclaimReport]) -> None:
     """
     troubles = [line for one in reports for line in one.troubles]
     if troubles and any(one.confirmed for one in reports):
-        shown = "; ".join(_shorten(line) for line in troubles[:5])
+        shown = "; ".join(shorten(line) for line in troubles[:5])
         more = f" and {len(troubles) - 5} more" if len(troubles) > 5 else ""
         what = "1 problem" if len(troubles) == 1 else f"{len(troubles)} problems"
         msg = f"sources were kept because of {what}: {shown}{more}"
@@ -190,7 +190,7 @@ def _check_trouble(reports: Sequence[ReclaimReport]) -> None:
 def _list(lines: Sequence[str]) -> dg.MarkdownMetadataValue:
     shown: list[str] = []
     room = _MOST_LIST_BYTES
-    for line in map(_shorten, lines):
+    for line in map(shorten, lines):
         # As the database has it: what is not ASCII takes six bytes or more.
         room -= len(line.encode("ascii", "backslashreplace")) + len("\\n- ")
         if room < 0:
@@ -198,10 +198,3 @@ def _list(lines: Sequence[str]) -> dg.MarkdownMetadataValue:
         shown.append(f"- {line}")
     more = [f"- and {len(lines) - len(shown)} more"] if len(lines) > len(shown) else []
     return dg.MetadataValue.md("\n".join([*shown, *more]) or "none")
-
-
-def _shorten(line: str) -> str:
-    """Leave out the middle: lines begin with a path, and end with the sample and what is wrong."""
-    if len(line) <= _MOST_CHARACTERS:
-        return line
-    return f"{line[: _MOST_CHARACTERS // 4]} … {line[-3 * _MOST_CHARACTERS // 4 :]}"

@@ -3,14 +3,16 @@
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 
+from medassets.cli.account_lines import describe_account, name_first_items
 from medassets.cli.console import Output
 from medassets.cli.formatting import count_words, format_bytes, format_seconds
 from medassets.cli.reclaiming import Reclaimed
 from medassets.cli.selection import BuildOptions
-from medassets.cli.source_notes import TableProblems, list_reasons
+from medassets.cli.source_notes import TableProblems
 from medassets.cli.upstream_notes import describe_left, describe_refresh
 from medassets.datasets.upstream.move import Upstream
 from medassets.errors import TRANSIENT_REASONS
+from medassets.shards.account import Account
 from medassets.stages import CommonStage, VolumeStage
 
 
@@ -27,6 +29,7 @@ class BuildReport:
         failed: Shards, or `catalog` or `manifest`, and why.
         kept: Shards that were done already, of those asked for.
         left: Other shards that are still to be made.
+        accounts: Stage -> state of every source item when the build ended.
         held: Samples that wait for a build without `--limit`.
         excluded: Rows of the source that cannot become samples, by reason.
         table_problems: Rows of the source's tables that cannot be used; the first, and how many.
@@ -50,6 +53,7 @@ class BuildReport:
     failed: dict[str, str] = field(default_factory=dict)
     kept: int = 0
     left: int = 0
+    accounts: dict[str, Account] = field(default_factory=dict)
     held: int = 0
     excluded: dict[str, int] = field(default_factory=dict)
     table_problems: TableProblems = field(default_factory=TableProblems)
@@ -65,6 +69,11 @@ class BuildReport:
     reclaimed: Reclaimed = field(default_factory=Reclaimed)
 
     @property
+    def account(self) -> Account | None:
+        """The account of the last stage that was looked at; None without a catalog."""
+        return self.accounts.get(self.stages[-1]) if self.stages else None
+
+    @property
     def did_something(self) -> bool:
         """Whether there is anything to report besides the error."""
         return bool(self.built or self.recorded or self.reclaimed.reports)
@@ -75,6 +84,9 @@ def tell_report(output: Output, report: BuildReport, options: BuildOptions, code
     document = asdict(replace(report, reclaimed=Reclaimed()))
     # `asdict` of Python 3.11 makes a Counter of a Counter's items.
     document["rejected"] = dict(report.rejected)
+    document["accounts"] = {stage: one.as_dict() for stage, one in report.accounts.items()}
+    if report.account is not None:
+        document["account"] = report.account.as_dict()
     document["table_problems"] = report.table_problems.as_dict()
     del document["has_moved"]
     if report.upstream is not None:
@@ -144,7 +156,12 @@ def _summarize(report: BuildReport) -> list[str]:
     parts.append(f"{report.kept} kept")
     if report.failed:
         parts.append(f"{len(report.failed)} failed")
-    lines = [f"{report.dataset}: {', '.join(parts)}, in {format_seconds(report.seconds)}"]
+    several = len(report.accounts) > 1
+    lines = [
+        describe_account(f"{report.dataset}: {stage}" if several else report.dataset, account)
+        for stage, account in report.accounts.items()
+    ]
+    lines.append(f"{report.dataset}: {', '.join(parts)}, in {format_seconds(report.seconds)}")
     if report.rejected:
         reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(report.rejected.items()))
         lines.append(f"  rejected: {count_words(report.rejected.total(), 'sample')} ({reasons})")
@@ -154,8 +171,8 @@ def _summarize(report: BuildReport) -> list[str]:
     if report.fetched_bytes:
         lines.append(f"  fetched from the source: {format_bytes(report.fetched_bytes)}")
     lines += [f"  {line}" for line in _describe_move(report)]
-    if report.excluded:
-        lines.append(f"  excluded, see catalog.parquet: {list_reasons(report.excluded)}")
+    if report.account is not None:
+        lines += name_first_items(report.dataset, report.account)
     lines += report.table_problems.lines()
     if report.left:
         lines.append(f"  not asked for and still to be made: {count_words(report.left, 'shard')}")

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -34,9 +34,11 @@ from medassets.cli.source_notes import (
     explain_empty,
     find_table_problems,
 )
+from medassets.datasets.accounts import take_accounts
 from medassets.datasets.preflight import check_ready
 from medassets.datasets.upstream.move import Upstream, read_upstream
 from medassets.errors import (
+    CatalogError,
     DiskSpaceError,
     MedassetsError,
     SourceAccessError,
@@ -44,6 +46,7 @@ from medassets.errors import (
     UsageError,
 )
 from medassets.reclaim.disk_peak import check_peak
+from medassets.shards.account import Account, join_accounts
 from medassets.shards.files import read_whole_record
 from medassets.stages import CommonStage, VideoStage, VolumeStage
 
@@ -81,6 +84,7 @@ def build_dataset(session: Session, output: Output, dataset: str, options: Build
             raise
         # What was built and deleted before must be reported too.
         report.error, code = str(error), exit_code_of(type(error))
+    report.accounts = build.take_accounts()
     report.seconds = round(time.monotonic() - start, 3)
     tell_report(output, report, options, code)
     return code
@@ -145,6 +149,16 @@ class _Build:
         if not workspace.paths.catalog.exists():
             return None
         return read_upstream(workspace.read_figures().schema.metadata)
+
+    def take_accounts(self) -> dict[str, Account]:
+        """Return the account of each stage that was looked at; empty without a usable catalog."""
+        accounts: dict[str, Account] = {}
+        # The build has told already that the catalog is missing or cannot be read.
+        with suppress(CatalogError):
+            for stage in self.report.stages:
+                workspace = self.session.workspace(self.report.dataset, stage)
+                accounts[stage] = join_accounts(take_accounts(workspace).values())
+        return accounts
 
     def _read_plan(self) -> bool:
         """Note what the catalog leaves out; return whether there is anything to build."""

@@ -81,6 +81,7 @@ def plan_shard(
         stage_each=files is not None or workspace.source.is_local,
         encode=built.encoding(kind.encoder()),
         source={"uri": workspace.source.uri, "revision": items[0].revision},
+        kind=kind.SAMPLES,
         expected_bytes=sum(kind.estimate(item.row).sample_bytes for item in items),
         max_rejected_share=spec.max_rejected_share,
         num_workers=num_workers or spec.num_workers,

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 import pyarrow as pa
 
 from medassets.datasets.ct_sources.base import CTSource
-from medassets.samples import Encode, SourceItem, Staged
+from medassets.samples import Encode, SampleKind, SourceItem, Staged
 from medassets.shards.record import ShardRecord
 from medassets.sources.base import Source
 from medassets.specs import DatasetSpec, FieldRule
@@ -18,7 +18,7 @@ COMMON_FIELDS = FieldRule(
     frozenset(
         {
             *("name", "source", "splits", "samples_per_shard", "max_rejected_share", "runs"),
-            *("num_workers", "automation", "catalog_cron"),
+            *("max_excluded_share", "num_workers", "automation", "catalog_cron"),
         }
     )
 )
@@ -61,10 +61,12 @@ class DatasetKind(Protocol):
 
     Attributes:
         TITLE: What datasets of this kind hold, in the plural.
+        SAMPLES: What the samples of its shards are.
         OPTIONS: Options of the command that only some kinds have, and this one does.
     """
 
     TITLE: ClassVar[str]
+    SAMPLES: ClassVar[SampleKind]
     OPTIONS: ClassVar[frozenset[str]]
 
     @property

@@ -6,11 +6,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from medassets.datasets.accounts import Books, open_books
 from medassets.datasets.build import today_fingerprint
 from medassets.datasets.manifest_differences import describe_differences
 from medassets.datasets.survey import Survey, require_one_orientation, survey_records
 from medassets.datasets.workspace import Workspace
-from medassets.shards.catalog import CatalogPlan
+from medassets.shards.account import Account
 from medassets.shards.files import read_whole_record
 from medassets.shards.manifest import (
     Manifest,
@@ -31,12 +32,13 @@ def build_manifests(workspace: Workspace) -> dict[str, Manifest]:
         CatalogError: If there is no catalog yet.
         MixedOrientationError: If the samples do not fit together; see `survey_dataset`.
     """
-    plan = workspace.read_plan()
-    records = _read_records(workspace, plan)
-    survey = survey_records(workspace.kind, [r for found in records.values() for r in found])
+    books = open_books(workspace)
+    survey = survey_records(workspace.kind, books.records())
     require_one_orientation(survey)
+    accounts = books.draw()
     return {
-        split: _build(workspace, plan, split, found, survey) for split, found in records.items()
+        split: _build(workspace, books, split, accounts[split], survey)
+        for split in workspace.kind.spec.splits
     }
 
 
@@ -46,8 +48,7 @@ def survey_dataset(workspace: Workspace) -> Survey:
     Raises:
         CatalogError: If there is no catalog yet.
     """
-    records = _read_records(workspace, workspace.read_plan())
-    return survey_records(workspace.kind, [r for found in records.values() for r in found])
+    return survey_records(workspace.kind, open_books(workspace).records())
 
 
 def describe_catalog(workspace: Workspace, table: pa.Table) -> dict[str, Any]:
@@ -62,39 +63,25 @@ def describe_catalog(workspace: Workspace, table: pa.Table) -> dict[str, Any]:
     return {**workspace.kind.describe_catalog(table), **known}
 
 
-def _read_records(workspace: Workspace, plan: CatalogPlan) -> dict[str, list[ShardRecord]]:
-    """Return the records of whole shards of today's inputs, by split, in order."""
-    planned, found = plan.splits(), dict[str, list[ShardRecord]]()
-    for split in workspace.kind.spec.splits:
-        records = (
-            read_whole_record(workspace.paths, key, today_fingerprint(workspace, plan, key))
-            for key in planned.get(split, [])
-        )
-        found[split] = [record for record in records if record is not None]
-    return found
-
-
 def _build(
-    workspace: Workspace,
-    plan: CatalogPlan,
-    split: str,
-    records: list[ShardRecord],
-    survey: Survey,
+    workspace: Workspace, books: Books, split: str, account: Account, survey: Survey
 ) -> Manifest:
+    records = books.records(split)
     outliers = survey.list_outliers(records)
     return build_manifest(
         split,
         records,
         dataset=workspace.kind.spec.name,
+        kind=workspace.kind.SAMPLES,
         sample_fields={
             **workspace.kind.manifest_fields(records),
             **({"hu_outliers": outliers} if outliers else {}),
         },
         source=_source(workspace, records),
-        excluded=plan.excluded.get(split, {}),
-        planned=plan.splits().get(split, []),
-        num_held=plan.num_held,
-        samples_per_shard=plan.samples_per_shard,
+        account=account,
+        planned=books.plan.splits().get(split, []),
+        num_held=books.plan.num_held,
+        samples_per_shard=books.plan.samples_per_shard,
         describe_shard=workspace.kind.describe_shard,
     )
 

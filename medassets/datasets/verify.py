@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from medassets.datasets.accounts import take_accounts
 from medassets.datasets.label_checks import find_label_problems
 from medassets.datasets.workspace import Workspace
+from medassets.shards.account import join_accounts
 from medassets.shards.catalog import STATE_EXCLUDED, STATE_HELD, STATE_PLANNED
 from medassets.shards.verify import Problem, verify_shard
 
@@ -78,4 +80,7 @@ def find_catalog_problems(workspace: Workspace) -> list[str]:
         for key in sorted(samples.keys() | plan.partitions.keys())
         if samples[key] != plan.partitions.get(key, 0)
     ]
+    account = join_accounts(take_accounts(workspace).values())
+    if account.num_unaccounted:
+        problems.append(f"the account does not add up: {account.describe()}")
     return problems

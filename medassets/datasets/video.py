@@ -18,7 +18,7 @@ from medassets.arrays import FrameBatchArray
 from medassets.datasets.clips import ClipShard, cut_clips, open_clip_shard
 from medassets.datasets.kind import COMMON_FIELDS, Estimate
 from medassets.errors import SampleRejectedError
-from medassets.samples import Encode, Encoded, EncodedSample, SourceItem, StagedFile
+from medassets.samples import Encode, Encoded, EncodedSample, SampleKind, SourceItem, StagedFile
 from medassets.shards.catalog import read_partition
 from medassets.shards.fingerprint import (
     FORMAT_VERSION,
@@ -172,6 +172,8 @@ class _VideoClips:
 class VideoFrames(_VideoClips):
     """The stage `frames`: tensors of frames, straight from the videos or from their clips."""
 
+    SAMPLES: ClassVar[SampleKind] = SampleKind.VIDEO_FRAMES
+
     @property
     def stage(self) -> str:
         """Name of the stage."""
@@ -297,6 +299,8 @@ class VideoFrames(_VideoClips):
 @dataclass(frozen=True)
 class VideoClips(_VideoClips):
     """The stage `clips`: each clip as an mp4 file."""
+
+    SAMPLES: ClassVar[SampleKind] = SampleKind.VIDEO_CLIPS
 
     @property
     def stage(self) -> str:

@@ -21,7 +21,7 @@ from medassets.datasets.label_checks import count_labels
 from medassets.datasets.sizes import GZIP_SHARE, count_voxels
 from medassets.datasets.survey import sum_facts
 from medassets.errors import SpecError
-from medassets.samples import Encode, EncodedSample, SourceItem, StagedFile, each_item
+from medassets.samples import Encode, EncodedSample, SampleKind, SourceItem, StagedFile, each_item
 from medassets.shards.fingerprint import FORMAT_VERSION, content_fingerprint
 from medassets.shards.record import ShardRecord
 from medassets.sources.base import Source
@@ -82,6 +82,7 @@ class VolumeDataset:
     OPTIONS: ClassVar[frozenset[str]] = frozenset(
         {"--delete-sources", "--yes", "--revision", "--update"}
     )
+    SAMPLES: ClassVar[SampleKind] = SampleKind.CT_VOLUME
 
     spec: VolumeDatasetSpec
     stage: str = VolumeStage.SHARDS

@@ -19,7 +19,7 @@ from medassets.datasets.hu_rules import check_array_rule, describe_limits
 from medassets.datasets.kind import COMMON_FIELDS, Estimate
 from medassets.datasets.sizes import GZIP_SHARE, count_voxels
 from medassets.datasets.survey import sum_facts
-from medassets.samples import Encode, EncodedSample, SourceItem, StagedFile, each_item
+from medassets.samples import Encode, EncodedSample, SampleKind, SourceItem, StagedFile, each_item
 from medassets.shards.fingerprint import FORMAT_VERSION, content_fingerprint
 from medassets.shards.record import ShardRecord
 from medassets.sources.base import Source
@@ -64,6 +64,7 @@ class CTWindows:
 
     TITLE: ClassVar[str] = "CT windows"
     OPTIONS: ClassVar[frozenset[str]] = frozenset({"--format", "--revision", "--update"})
+    SAMPLES: ClassVar[SampleKind] = SampleKind.CT_WINDOWS
 
     spec: CTWindowDatasetSpec
     stage: str = VolumeStage.WINDOWS

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medassets.shards.account import Account
 from medassets.shards.record import ShardRecord
 from medassets.storage.checksums import fingerprint
 from medassets.storage.made_file import MadeFile
@@ -20,9 +21,10 @@ def build_manifest(
     records: Sequence[ShardRecord],
     *,
     dataset: str,
+    kind: str,
     sample_fields: Mapping[str, Any],
     source: Mapping[str, Any],
-    excluded: Mapping[str, int],
+    account: Account,
     planned: Sequence[str],
     num_held: int,
     samples_per_shard: int,
@@ -37,9 +39,10 @@ def build_manifest(
         split: The split.
         records: Records of the shards that are on disk whole, in order.
         dataset: Dataset name.
+        kind: What the samples are.
         sample_fields: `preprocessed, sample_shape, sample_dtype, num_classes` of the kind.
         source: `repo`, `uri` and `revision` of the source; `revisions` if there are several.
-        excluded: Reason -> rows of the split excluded by rule.
+        account: State of every source item of the split.
         planned: Partition keys of the whole plan of the split.
         num_held: Rows of the dataset that are not planned yet.
         samples_per_shard: Samples of a full shard.
@@ -52,6 +55,7 @@ def build_manifest(
         "dataset": dataset,
         "split": split,
         "format": "webdataset",
+        "kind": str(kind),
         **sample_fields,
         "total_shards": len(records),
         "num_shards": len(records),
@@ -65,7 +69,8 @@ def build_manifest(
         "missing_partitions": [key for key in planned if key not in there],
         "held_samples": num_held,
         "source": dict(source),
-        "excluded": dict(sorted(excluded.items())),
+        "account": account.as_dict(),
+        "excluded": dict(account.excluded),
         "rejected": sum(len(record.rejected) for record in records),
         "fingerprint": fingerprint([record.fingerprint for record in records]),
         "shards": [_describe_shard(record, describe_shard(record)) for record in records],

@@ -36,6 +36,8 @@ class DatasetSpec:
         splits: Splits, named as the source names them.
         samples_per_shard: Samples in a full shard.
         max_rejected_share: A shard with a larger share of rejected samples fails.
+        max_excluded_share: A plan that must leave out a larger share of what the source has (bad
+            cells, unreadable files, contradictions) fails; absent files and rules do not count.
         runs: One run per shard, `batch: N` shards per run, or one `single` run for a range.
         keep_raw: Keep staged source files after their shard is verified.
         staging_budget_gb: Bytes (in 10**9) that staged files of this dataset may occupy.
@@ -54,6 +56,7 @@ class DatasetSpec:
     splits: tuple[str, ...] = ("train", "valid")
     samples_per_shard: int = 128
     max_rejected_share: float = 0.05
+    max_excluded_share: float = 0.05
     runs: str = "per-shard"
     keep_raw: bool = False
     staging_budget_gb: float = 200.0
@@ -75,6 +78,7 @@ class DatasetSpec:
             check_pattern("splits", split, _SPLIT, "lower-case letters and digits")
         check_range("samples_per_shard", self.samples_per_shard, 1, 1_000_000)
         check_range("max_rejected_share", self.max_rejected_share, 0, 1)
+        check_range("max_excluded_share", self.max_excluded_share, 0, 1)
         check_range("staging_budget_gb", self.staging_budget_gb, 0, 1e9)
         check_range("num_workers", self.num_workers, 0, 1024)
         self._check_places()

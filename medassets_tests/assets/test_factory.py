@@ -182,6 +182,8 @@ PROMISED = {
 
 
 OURS = {
+    "kind",
+    "account",
     "fingerprint",
     "source",
     "excluded",

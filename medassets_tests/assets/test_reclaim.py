@@ -26,7 +26,11 @@ def located(locate: Any, tmp_path: Path) -> tuple[Location, Originals]:
     """Five volumes in three shards, converted, with an ephemeral instance."""
     tree = make_npz_tree(tmp_path / "source", num_volumes=5, shape=(5, 7, 11))
     fields = tree.fields(
-        name="tiny", samples_per_shard=2, delete_sources=True, max_rejected_share=1.0
+        name="tiny",
+        samples_per_shard=2,
+        delete_sources=True,
+        max_rejected_share=1.0,
+        max_excluded_share=1.0,
     )
     spec = VolumeDatasetSpec(**{k: _freeze(v) for k, v in fields.items()})
     location = Location(spec, locate(tree.folder).instance)

@@ -46,8 +46,14 @@ def locate_windows(home: Path) -> Iterator[Callable[..., WindowLocation]]:
     with dg.DagsterInstance.ephemeral() as instance:
 
         def locate(**changes: Any) -> WindowLocation:
-            fields = {"name": "masks", "samples_per_shard": 3, "max_rejected_share": 1.0}
-            fields |= {"hu_rule": "none", **changes}
+            fields = {
+                "name": "masks",
+                "samples_per_shard": 3,
+                "max_rejected_share": 1.0,
+                "max_excluded_share": 1.0,
+                "hu_rule": "none",
+                **changes,
+            }
             spec: Any = CTWindowDatasetSpec(**fields)
             return WindowLocation(spec, instance)
 

@@ -93,6 +93,7 @@ def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
             "target_shape": [24, 20, 12],
             "samples_per_shard": 4,
             "max_rejected_share": 0.3,
+            "max_excluded_share": 1.0,
             "num_workers": 1,
             **changes,
         }
@@ -124,6 +125,7 @@ def write_films(films: SyntheticVideos, folder: Path, **changes: Any) -> Path:
         "samples_per_shard": 4,
         "num_workers": 1,
         "max_rejected_share": 1.0,
+        "max_excluded_share": 1.0,
         **changes,
     }
     document = {
@@ -167,7 +169,7 @@ def built_home(tmp_path_factory: pytest.TempPathFactory, repository: SyntheticRe
         "type: medassets.components.VolumeDatasetComponent\n"
         "attributes: {name: lungs, source: folder, hu_rule: none, samples_per_shard: 4, num_workers: 1,\n"
         "  target_spacing_mm: [4.0, 4.0, 8.0], target_shape: [24, 20, 12],\n"
-        f"  max_rejected_share: 0.3, folder: {json.dumps(str(repository.folder))}}}\n"
+        f"  max_rejected_share: 0.3, max_excluded_share: 1.0, folder: {json.dumps(str(repository.folder))}}}\n"
     )
     build_declared(folder, "lungs")
     return folder / "home"

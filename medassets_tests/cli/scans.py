@@ -21,6 +21,7 @@ def declare_scans(folder: Path, tree: SyntheticTree, **changes: Any) -> None:
         delete_sources=True,
         num_workers=2,
         max_rejected_share=0.5,
+        max_excluded_share=1.0,
     )
     write_declaration(folder, {**fields, **changes})
 

@@ -25,6 +25,14 @@ def test_a_second_build_keeps_everything_as_one_json_document(
     assert ran.err == ""
     document = ran.document
     assert document.pop("seconds") > 0
+    account = document.pop("account")
+    assert document.pop("accounts") == {"shards": account}
+    assert {name: account[name] for name in ("items", "done", "excluded", "left")} == {
+        "items": 18,
+        "done": 14,
+        "excluded": 4,
+        "left": 0,
+    }
     assert document == {
         "dataset": "lungs",
         "stages": ["shards"],
@@ -55,9 +63,29 @@ def test_rejected_samples_are_counted_by_reason(
         splits=("train",),
         special_volumes=pick_bad_volumes(*faults),
     )
-    changes = {"splits": ["train"], "max_rejected_share": 1.0, "samples_per_shard": 8}
+    changes = {
+        "splits": ["train"],
+        "max_rejected_share": 1.0,
+        "max_excluded_share": 1.0,
+        "samples_per_shard": 8,
+    }
     declare("some", source="folder", folder=str(repository.folder), **changes)
     ran = medassets("build", "some")
     assert ran.code == 0
     assert "  rejected: 2 samples (" in ran.out
     assert f"{BAD_VOLUMES[faults[0]].reason} " in ran.out
+    for name in faults:
+        assert f"  rejected, {BAD_VOLUMES[name].reason}: " in ran.out
+    assert "`medassets status some --list rejected` lists all" in ran.out
+    told = medassets("status", "some")
+    assert told.out.splitlines()[0] == ran.out.splitlines()[0]
+    document = medassets("status", "some", "--list", "rejected", "--json").document
+    assert document["account"] == medassets("verify", "some", "--json").document["account"]
+    assert document["account"]["rejected"] == 2
+    assert {item["reason"] for item in document["listed"]} == {
+        str(BAD_VOLUMES[name].reason) for name in faults
+    }
+    listed = medassets("status", "some", "--list", "rejected").out.splitlines()[-2:]
+    assert [line.partition(" ")[0] for line in listed] == [
+        item["key"] for item in document["listed"]
+    ]

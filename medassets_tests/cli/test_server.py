@@ -30,6 +30,7 @@ attributes:
   target_shape: [24, 20, 12]
   samples_per_shard: 2
   max_rejected_share: 0.3
+  max_excluded_share: 1.0
   num_workers: 1
 """
 SELECTOR = {

@@ -106,6 +106,7 @@ def site(
         "samples_per_shard": 4,
         "num_workers": 1,
         "max_rejected_share": 1.0,
+        "max_excluded_share": 1.0,
     }
     document = {
         "type": "medassets.components.VideoClipDatasetComponent",

@@ -30,6 +30,17 @@ def test_the_expected_bytes_have_no_difference() -> None:
     assert describe_differences(MANIFEST, encode_document(MANIFEST)) == []
 
 
+def test_a_manifest_of_an_earlier_version_lacks_only_what_it_could_not_say() -> None:
+    today = {"kind": "ct_volume", **MANIFEST, "account": {"items": 5}}
+    earlier = encode_document(MANIFEST)
+    assert describe_differences(today, earlier) == []
+    assert describe_differences({**today, "split": "valid"}, earlier) == [
+        'split is "train", expected "valid"'
+    ]
+    other = encode_document({**today, "account": {"items": 6}})
+    assert describe_differences(today, other) == ['account is {"items": 6}, expected {"items": 5}']
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [

@@ -21,8 +21,8 @@ from medassets.specs import (
 Fields = dict[str, Any]
 
 COMMON = (
-    "name source splits samples_per_shard max_rejected_share runs num_workers automation "
-    "catalog_cron"
+    "name source splits samples_per_shard max_rejected_share max_excluded_share runs num_workers "
+    "automation catalog_cron"
 )
 HUB = "repo_id revision endpoint use_token keep_raw staging_budget_gb volumes_dir"
 HU = "hu_rule min_slices min_plausible_share max_plausible_share expected_air_share"
@@ -87,6 +87,7 @@ CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
 # Another value than the default, for each field.
 VALUES: Fields = {
     "name": "other", "splits": ["valid"], "samples_per_shard": 7, "max_rejected_share": 0.5,
+    "max_excluded_share": 0.5,
     "runs": "single", "num_workers": 3, "automation": "drain", "catalog_cron": "0 6 * * *",
     "repo_id": "org/other", "revision": "v1", "endpoint": "http://localhost:1", "use_token": False,
     "keep_raw": True, "staging_budget_gb": 5.0, "folder": "/other", "volumes_dir": "a/{split}",

@@ -47,6 +47,7 @@ def open_windows(home: Path) -> Open:
             "hu_rule": "none",
             "samples_per_shard": 3,
             "max_rejected_share": 1.0,
+            "max_excluded_share": 1.0,
         }
         workspace = open_workspace(CTWindows(CTWindowDatasetSpec(**(fields | changes))))
         publish_catalog(workspace.paths, draft_catalog(workspace))

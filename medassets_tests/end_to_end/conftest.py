@@ -141,6 +141,7 @@ def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
             "target_shape": [24, 20, 12],
             "samples_per_shard": 3,
             "max_rejected_share": 0.5,
+            "max_excluded_share": 1.0,
             "num_workers": 2,
             **({"staging_budget_gb": 1.0} if "repo_id" in fields else {}),
             **fields,
@@ -173,6 +174,7 @@ def declare_films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
             "name": "films",
             "samples_per_shard": 12,
             "max_rejected_share": 1.0,
+            "max_excluded_share": 1.0,
             "num_workers": 2,
             **fields,
         }

@@ -27,7 +27,12 @@ def test_bad_volumes_are_right_or_rejected_and_hurt_no_other_sample(
     interpolate: Callable[..., np.ndarray],
     ulps: Callable[..., np.ndarray],
 ) -> None:
-    many = {"splits": ["train"], "samples_per_shard": 100, "max_rejected_share": 0.9}
+    many = {
+        "splits": ["train"],
+        "samples_per_shard": 100,
+        "max_rejected_share": 0.9,
+        "max_excluded_share": 1.0,
+    }
     good = make_ct_rate_repository(
         tmp_path / "good", num_patients=2, splits=("train",), shape_range=SIDES
     )
@@ -92,14 +97,14 @@ def test_too_many_bad_volumes_publish_nothing_and_name_the_reasons(
         special_volumes=pick_bad_volumes("truncated_gzip", "constant"),
     )
     fields = {"source": "folder", "folder": str(bad.folder), "samples_per_shard": 100}
-    declare(**fields, max_rejected_share=0.4)
+    declare(**fields, max_rejected_share=0.4, max_excluded_share=1.0)
     home = make_home("many")
     outcome = build(home)
     assert outcome.code == 1, outcome.text
     assert "corrupt_gzip 1" in outcome.text
     assert "max_rejected_share = 0.4" in outcome.text
     assert home.shards() == {}
-    declare(**fields, max_rejected_share=0.5)
+    declare(**fields, max_rejected_share=0.5, max_excluded_share=1.0)
     assert build(home).code == 0
     assert len(home.shards()) == 1
 

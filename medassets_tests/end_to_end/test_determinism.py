@@ -27,6 +27,7 @@ def declared(tmp_path: Path, declare: Callable[..., None]) -> None:
         splits=["train", "valid"],
         samples_per_shard=8,
         max_rejected_share=1.0,
+        max_excluded_share=1.0,
     )
 
 

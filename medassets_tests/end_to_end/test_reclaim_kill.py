@@ -148,6 +148,7 @@ def bench(
         delete_sources=True,
         num_workers=2,
         max_rejected_share=1.0,
+        max_excluded_share=1.0,
     )
     write_declaration(tmp_path / "declared", fields)
     monkeypatch.setenv("MEDASSETS_DEFS", str(tmp_path / "declared"))

@@ -115,7 +115,7 @@ def test_a_video_that_may_not_be_read_costs_its_own_clips_and_no_other(
     videos = shutil.copytree(films.videos_dir, tmp_path / "videos")
     (videos / "round.mp4").symlink_to("round.mp4")
     fields = {**paths_of(films), "videos_dir": str(videos)}
-    declare_films(**fields, split_mode="all_train", max_rejected_share=0.6)
+    declare_films(**fields, split_mode="all_train", max_rejected_share=0.6, max_excluded_share=1.0)
     home = make_home("films", "films")
 
     def run(*arguments: str) -> tuple[int, dict[str, Any]]:

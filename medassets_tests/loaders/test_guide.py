@@ -53,6 +53,7 @@ def project(workspace: Workspace, repository: SyntheticRepository, tmp_path: Pat
         folder=str(repository.folder),
         hu_rule="none",
         max_rejected_share=1.0,
+        max_excluded_share=1.0,
     )
     build_all(masks := open_workspace(CTWindows(windows)))
     (folder / "data" / "my_windows").symlink_to(masks.paths.folder)

@@ -43,6 +43,7 @@ class Made:
             "samples_per_shard": 3,
             "delete_sources": True,
             "max_rejected_share": 1.0,
+            "max_excluded_share": 1.0,
             "num_workers": 2,
             **changes,
         }

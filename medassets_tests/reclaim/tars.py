@@ -79,6 +79,7 @@ class Tars:
             samples_per_shard=samples_per_shard or self.samples_per_shard,
             delete_sources=True,
             max_rejected_share=1.0,
+            max_excluded_share=1.0,
             num_workers=2,
         )
         return open_workspace(VolumeDataset(spec), data_root=str(self.folder / "data"))

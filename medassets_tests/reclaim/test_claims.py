@@ -345,7 +345,12 @@ def test_a_volume_waits_for_its_windows_and_these_outlive_it(tmp_path: Path) -> 
     folder = tmp_path / "source"
     make_ct_rate_repository(folder, num_patients=2, splits=("valid",))
     fields: dict[str, Any] = {"source": "folder", "folder": str(folder), "splits": ("valid",)}
-    fields |= {"max_rejected_share": 1.0, "samples_per_shard": 4, "hu_rule": "none"}
+    fields |= {
+        "max_rejected_share": 1.0,
+        "max_excluded_share": 1.0,
+        "samples_per_shard": 4,
+        "hu_rule": "none",
+    }
     root = str(tmp_path / "data")
     windows = open_workspace(
         CTWindows(CTWindowDatasetSpec(name="windows", **fields)), data_root=root

@@ -10,6 +10,7 @@ import pytest
 
 from medassets.errors import ForeignFileError
 from medassets.samples import SourceItem
+from medassets.shards.account import Account
 from medassets.shards.manifest import build_manifest, write_manifest
 from medassets.shards.record import ShardRecord
 from medassets.shards.writer import ShardWork, ensure_shard
@@ -35,6 +36,7 @@ def manifest(paths: DatasetPaths, records: list[ShardRecord]) -> Mapping[str, An
         "train",
         records,
         dataset="tiny",
+        kind="ct_volume",
         sample_fields={
             "preprocessed": True,
             "sample_shape": [2, 3, 5],
@@ -42,7 +44,7 @@ def manifest(paths: DatasetPaths, records: list[ShardRecord]) -> Mapping[str, An
             "num_classes": 18,
         },
         source={"uri": "test://source", "revision": "rev"},
-        excluded={"no_chest": 3},
+        account=Account(items=18, done=15, excluded={"no_chest": 3}),
         planned=["train-000000", "train-000001", "train-000002"],
         num_held=0,
         samples_per_shard=3,

@@ -6,17 +6,14 @@ from typing import Any
 import click
 import pyarrow as pa
 
+from medassets.cli.account_lines import describe_account, name_excluded
 from medassets.cli.console import Output
 from medassets.cli.formatting import count_words, format_bytes, format_seconds
 from medassets.cli.selection import check_shard_size
 from medassets.cli.session import Session
-from medassets.cli.source_notes import (
-    explain_empty,
-    find_table_problems,
-    list_labels,
-    list_reasons,
-)
+from medassets.cli.source_notes import explain_empty, find_table_problems, list_labels
 from medassets.cli.upstream_notes import describe_left, describe_refresh
+from medassets.datasets.accounts import check_excluded, take_accounts
 from medassets.datasets.estimates import PlanEstimate, estimate_plan
 from medassets.datasets.refresh import CatalogDraft, draft_catalog
 from medassets.datasets.upstream.move import read_upstream
@@ -24,6 +21,7 @@ from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError
 from medassets.reclaim.claims import Needs
 from medassets.reclaim.disk_peak import PeakEstimate, estimate_peak, require_peak
+from medassets.shards.account import join_accounts
 from medassets.specs import VolumeDatasetSpec
 from medassets.storage.disk import free_bytes
 
@@ -58,6 +56,8 @@ def command(
     estimates = estimate_plan(workspace.kind, draft.table)
     free = free_bytes(workspace.paths.folder)
     peak = _estimate_peak(output, session, workspace, draft.table)
+    account = join_accounts(take_accounts(workspace, draft.table).values())
+    output.say(describe_account(dataset, account))
     _show(output, dataset, draft.source_uri, estimates, free)
     if peak is not None:
         _show_peak(output, peak)
@@ -66,8 +66,8 @@ def command(
         output.say(line)
     for doubt in described.get("label_doubts", ()):
         output.warn(f"labels: {doubt}")
-    if excluded := draft.plan.excluded_by_reason():
-        output.say(f"excluded: {list_reasons(excluded)}")
+    for line in name_excluded(account):
+        output.say(line)
     if draft.plan.num_held:
         held = count_words(draft.plan.num_held, "sample")
         output.say(f"held for a build without --limit: {held}")
@@ -86,7 +86,8 @@ def command(
             "upstream": draft.upstream.as_dict() if draft.upstream is not None else None,
             "rows": draft.plan.num_rows,
             "held": draft.plan.num_held,
-            "excluded": excluded,
+            "excluded": draft.plan.excluded_by_reason(),
+            "account": account.as_dict(),
             "table_problems": problems.as_dict(),
             "labels": described.get("label_values"),
             "label_doubts": list(described.get("label_doubts", ())),
@@ -96,6 +97,7 @@ def command(
             "splits": {split: vars(estimate) for split, estimate in estimates.items()},
         }
     )
+    check_excluded(workspace, account)
     if peak is not None:
         require_peak(workspace, peak)
     return 0

@@ -1,11 +1,13 @@
 """`medassets status`: what is done, and what is left to do."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import click
 
+from medassets.cli.account_lines import describe_account, name_first_items
 from medassets.cli.console import Output
 from medassets.cli.formatting import count_words, format_bytes
 from medassets.cli.main import EXIT_FAILED
@@ -18,12 +20,14 @@ from medassets.cli.source_notes import (
     list_reasons,
 )
 from medassets.cli.upstream_notes import look_upstream
+from medassets.datasets.accounts import iter_items, take_accounts
 from medassets.datasets.build import check_sources_kept
 from medassets.datasets.manifests import survey_dataset
 from medassets.datasets.status import ShardState, find_transient_rejections, shard_states
 from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError
 from medassets.reclaim.partition import count_deleted
+from medassets.shards.account import Account, AccountItem, ItemState, join_accounts
 from medassets.shards.reclaim_journal import ReclaimJournal
 from medassets.storage.paths import split_partition_key
 
@@ -42,9 +46,19 @@ _MEANING = {
 @click.argument("dataset")
 @click.option("--split", multiple=True, help="Only shards of this split; may be repeated.")
 @click.option("--stage", default="", help="This stage of shards; without it, all there are.")
+@click.option(
+    "--list",
+    "listed",
+    type=click.Choice([str(state) for state in ItemState]),
+    help="List all source items of this state, with key, shard and reason.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(dataset: str, split: tuple[str, ...], stage: str, *, as_json: bool) -> int:
-    """Show the state of every shard of DATASET.
+def command(
+    dataset: str, split: tuple[str, ...], stage: str, listed: str | None, *, as_json: bool
+) -> int:
+    """Show the state of every source item and of every shard of DATASET.
+
+    The first line adds up: source items = done + rejected + excluded + held + left.
 
     Exit code 1 when a shard failed, is lost or is stale, or when volumes have several orientations;
     missing shards are only work to do.
@@ -64,13 +78,13 @@ def command(dataset: str, split: tuple[str, ...], stage: str, *, as_json: bool) 
         name: find_transient_rejections(session.workspace(dataset, name), states)
         for name, states in found.items()
     }
+    accounts = {name: _take_account(session, dataset, name, split) for name in names}
     for name, states in found.items():
+        _show_account(output, dataset, accounts[name], stage=name if len(names) > 1 else "")
         _show(output, session.workspace(dataset, name), states)
         _show_lacking(output, dataset, lacking[name])
     if plan.num_held:
         output.say(f"held for a build without --limit: {count_words(plan.num_held, 'sample')}")
-    if excluded := plan.excluded_by_reason():
-        output.say(f"excluded: {list_reasons(excluded)}")
     num_deleted, deleted_bytes = count_deleted(workspace, list(plan.partitions))
     if num_deleted:
         words = count_words(num_deleted, "source")
@@ -84,6 +98,11 @@ def command(dataset: str, split: tuple[str, ...], stage: str, *, as_json: bool) 
         output.say(line)
     if not plan.partitions:
         output.say(explain_empty(workspace, workspace.read_exclusions(), num_held=plan.num_held))
+    items = _list_items(session, dataset, names, listed, split) if listed else []
+    for line in items:
+        output.say(line.describe())
+    excluded = plan.excluded_by_reason()
+    stages = {name: _as_dict(found[name], lacking[name], accounts[name]) for name in names}
     output.result(
         {
             "dataset": dataset,
@@ -95,8 +114,9 @@ def command(dataset: str, split: tuple[str, ...], stage: str, *, as_json: bool) 
             "deleted_sources": {"files": num_deleted, "bytes": deleted_bytes},
             "table_problems": problems.as_dict(),
             "survey": survey.as_dict(),
-            **_as_dict(found[names[0]], lacking[names[0]]),
-            "stages": {name: _as_dict(found[name], lacking[name]) for name in names},
+            **stages[names[0]],
+            "stages": stages,
+            **({"listed": [asdict(item) for item in items]} if listed else {}),
         }
     )
     is_bad = any(_BAD & set(states.values()) for states in found.values())
@@ -112,9 +132,39 @@ def _read_states(
     return {k: s for k, s in states.items() if not splits or split_partition_key(k)[0] in splits}
 
 
-def _as_dict(states: dict[str, ShardState], lacking: dict[str, dict[str, int]]) -> dict[str, Any]:
+def _take_account(session: Session, dataset: str, stage: str, splits: tuple[str, ...]) -> Account:
+    accounts = take_accounts(session.workspace(dataset, stage))
+    return join_accounts(one for name, one in accounts.items() if not splits or name in splits)
+
+
+def _list_items(
+    session: Session, dataset: str, stages: Sequence[str], state: str, splits: tuple[str, ...]
+) -> list[AccountItem]:
+    """Return all items of one state; those without a shard are the same in every stage."""
+    found = (
+        item
+        for stage in stages
+        for item in iter_items(session.workspace(dataset, stage), ItemState(state), splits=splits)
+    )
+    return list(dict.fromkeys(found))
+
+
+def _show_account(output: Output, dataset: str, account: Account, *, stage: str) -> None:
+    output.say(describe_account(f"{dataset}: {stage}" if stage else dataset, account))
+    for line in name_first_items(dataset, account):
+        output.say(line)
+
+
+def _as_dict(
+    states: dict[str, ShardState], lacking: dict[str, dict[str, int]], account: Account
+) -> dict[str, Any]:
     counts = dict(Counter(states.values()))
-    return {"counts": counts, "shards": dict(states), "to_retry": lacking}
+    return {
+        "account": account.as_dict(),
+        "counts": counts,
+        "shards": dict(states),
+        "to_retry": lacking,
+    }
 
 
 def _show_lacking(output: Output, dataset: str, lacking: dict[str, dict[str, int]]) -> None:

@@ -5,15 +5,18 @@ from typing import Any
 
 import click
 
+from medassets.cli.account_lines import describe_account, name_first_items
 from medassets.cli.console import Output
 from medassets.cli.formatting import count_words
 from medassets.cli.main import EXIT_FAILED
 from medassets.cli.selection import parse_partitions
 from medassets.cli.session import Session
+from medassets.datasets.accounts import take_accounts
 from medassets.datasets.manifests import find_manifest_problems, find_strays
 from medassets.datasets.verify import VerifyReport, verify_dataset
 from medassets.datasets.workspace import Workspace
 from medassets.reclaim.verify import find_lost_samples
+from medassets.shards.account import Account, join_accounts
 from medassets.shards.verify import Problem
 
 _ONE_OF_BOTH = "{} and {} cannot be combined: DATASET is compared with its records, tars with tars"
@@ -135,7 +138,8 @@ def _verify(
     if not partitions:
         others = find_manifest_problems(workspace) if with_manifest else []
         others += find_strays(workspace)
-    return _Found(workspace, report, others, find_lost_samples(workspace, keys))
+    account = join_accounts(take_accounts(workspace).values())
+    return _Found(workspace, report, others, find_lost_samples(workspace, keys), account)
 
 
 def _tell(output: Output, found: "_Found", *, quick: bool, several: bool) -> None:
@@ -143,11 +147,14 @@ def _tell(output: Output, found: "_Found", *, quick: bool, several: bool) -> Non
         output.warn(line)
     kind, report = found.workspace.kind, found.report
     name = f"{kind.spec.name}: {kind.stage}" if several else kind.spec.name
+    output.say(describe_account(name, found.account))
     how = "sizes only" if quick else "every byte"
     output.say(
         f"{name}: {count_words(len(report.checked), 'shard')} checked ({how}), "
         f"{len(found.damaged)} damaged, {len(report.absent)} not made yet"
     )
+    for line in name_first_items(kind.spec.name, found.account):
+        output.say(line)
 
 
 def _as_document(dataset: str, found: list["_Found"]) -> dict[str, Any]:
@@ -159,6 +166,7 @@ def _as_document(dataset: str, found: list["_Found"]) -> dict[str, Any]:
     for name in ("problems", "manifests", "lost"):
         together[name] = [entry for one in stages.values() for entry in one[name]]
     remedies = [one["remedy"] for one in stages.values() if one["remedy"]]
+    together["account"] = found[0].account.as_dict()
     return {**together, "remedy": " && ".join(remedies) or None, "stages": stages}
 
 
@@ -170,11 +178,15 @@ class _Found:
     report: VerifyReport
     others: list[str]
     lost: list[str]
+    account: Account
 
     @property
     def lines(self) -> list[str]:
         """All problems, a line each."""
-        return [*map(str, self.report.problems), *self.others, *self.lost]
+        lines = [*map(str, self.report.problems), *self.others, *self.lost]
+        if self.account.num_unaccounted:
+            lines.append(f"the account does not add up: {self.account.describe()}")
+        return lines
 
     @property
     def damaged(self) -> list[str]:
@@ -197,6 +209,7 @@ class _Found:
             "problems": [_as_dict(problem, stage) for problem in self.report.problems],
             "manifests": self.others,
             "lost": self.lost,
+            "account": self.account.as_dict(),
             "remedy": self.remedy if self.damaged else None,
         }
 

@@ -23,10 +23,17 @@ def test_a_build_makes_shards_and_manifest_and_tells_what_it_did(
     ran = medassets("build", "lungs")
     assert ran.code == 0
     lines = ran.out.splitlines()
-    assert lines[0].startswith("lungs: 4 shards built (14 samples, ")
-    assert " 0 kept, in 0:00:" in lines[0]
-    left_out = "4 samples (no_chest 2, spacing_missing 2)"
-    assert lines[1:] == [f"  excluded, see catalog.parquet: {left_out}"]
+    assert lines[0] == (
+        "lungs: 18 source items = 14 done + 0 rejected + 4 excluded (no_chest 2, spacing_missing 2) "
+        "+ 0 held + 0 left"
+    )
+    assert lines[1].startswith("lungs: 4 shards built (14 samples, ")
+    assert " 0 kept, in 0:00:" in lines[1]
+    assert [line.partition(";")[0] for line in lines[2:]] == [
+        "  excluded, no_chest: train_4_a_1, valid_4_a_1",
+        "  excluded, spacing_missing: train_5_a_1, valid_5_a_1",
+        "  `medassets status lungs --list excluded` lists all excluded",
+    ]
     folder = home / "data" / "lungs"
     assert sorted(p.parent.name + "-" + p.stem[6:] for p in folder.rglob("*.tar")) == ALL
     assert json.loads((folder / "train" / "manifest.json").read_text())["total_samples"] == 7

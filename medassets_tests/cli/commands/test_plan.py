@@ -16,7 +16,11 @@ def test_a_plan_counts_everything_and_writes_nothing(
     assert "lungs from " in ran.out
     assert "disk: " in ran.out
     assert " free: fits" in ran.out
-    assert "excluded: 4 samples (no_chest 2, spacing_missing 2)" in ran.out
+    assert ran.out.startswith(
+        "lungs: 18 source items = 0 done + 0 rejected + 4 excluded (no_chest 2, spacing_missing 2) "
+        "+ 0 held + 14 left (missing 14)\n"
+    )
+    assert "  excluded, spacing_missing: train_5_a_1, valid_5_a_1; the first: " in ran.out
     assert not home.exists()
     document = medassets("plan", "lungs", "--json").document
     assert document["rows"] == 18

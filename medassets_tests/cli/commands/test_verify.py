@@ -59,7 +59,7 @@ def test_damage_is_named_and_the_remedy_mends_it(
     assert ran.code == 1
     assert words in ran.err
     assert "Traceback" not in ran.err
-    assert ran.out == "lungs: 4 shards checked (every byte), 1 damaged, 0 not made yet\n"
+    assert "lungs: 4 shards checked (every byte), 1 damaged, 0 not made yet\n" in ran.out
 
     as_json = medassets("verify", "lungs", "--json")
     assert as_json.code == 1
@@ -94,7 +94,7 @@ def test_shards_that_were_never_made_are_counted_only(medassets: Medassets, buil
         file.unlink()
     ran = medassets("verify", "lungs")
     assert ran.code == 0
-    assert ran.out == "lungs: 2 shards checked (every byte), 0 damaged, 2 not made yet\n"
+    assert "lungs: 2 shards checked (every byte), 0 damaged, 2 not made yet\n" in ran.out
 
 
 def test_a_manifest_that_is_not_what_the_shards_say_is_named(

@@ -41,7 +41,12 @@ class CTSourceContract(ABC):
     @pytest.fixture
     def fields(self, tmp_path: Path) -> dict[str, Any]:
         """Fields of a declaration of a source that exists."""
-        fields = {"splits": ("train",), "max_rejected_share": 1.0, **self.make(tmp_path / "source")}
+        fields = {
+            "splits": ("train",),
+            "max_rejected_share": 1.0,
+            "max_excluded_share": 1.0,
+            **self.make(tmp_path / "source"),
+        }
         return (
             fields if CT_SOURCES[fields["source"]].stores_masks else {"hu_rule": "none", **fields}
         )

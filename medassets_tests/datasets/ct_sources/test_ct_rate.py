@@ -49,6 +49,7 @@ class TestCTRateHub(VolumeSourceContract):
                 "splits": ("train",),
                 "hu_rule": "none",
                 "max_rejected_share": 1.0,
+                "max_excluded_share": 1.0,
             }
 
     def read_expected(self, fields: dict[str, Any], item: SourceItem) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from medassets.shards.account import Account
 from medassets.shards.manifest import build_manifest, encode_document
 from medassets.shards.record import SampleEntry, ShardRecord
 from medassets.storage.checksums import crc32, sha256_file
@@ -73,9 +74,10 @@ def write_shards(
         "train",
         records,
         dataset="tiny",
+        kind="",
         sample_fields={},
         source={},
-        excluded={},
+        account=Account(),
         planned=[record.partition for record in records],
         num_held=0,
         samples_per_shard=3,

@@ -1,0 +1,209 @@
+"""Takes the account of a dataset from its catalog and the shards on disk."""
+
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from medassets.datasets.build import today_fingerprint
+from medassets.datasets.workspace import Workspace
+from medassets.errors import CatalogError
+from medassets.shards.account import (
+    NUM_FIRST,
+    Account,
+    AccountItem,
+    ItemState,
+    Left,
+    ShardFindings,
+    draw_account,
+    join_accounts,
+)
+from medassets.shards.catalog import STATE_EXCLUDED, STATE_HELD, CatalogPlan, plan_of
+from medassets.shards.catalog_reader import explain_unreadable
+from medassets.shards.failure import read_failure
+from medassets.shards.files import read_whole_record
+from medassets.shards.record import ShardRecord
+from medassets.storage.arrow import kernels
+from medassets.storage.paths import split_partition_key
+
+_COLUMNS = ["key", "split", "state", "excluded", "detail"]
+_NAMED_UNUSABLE = 5
+
+
+@dataclass(frozen=True)
+class Books:
+    """What an account is drawn from: the plan, the rows without a shard, and the shards on disk.
+
+    Attributes:
+        plan: The plan.
+        unplanned: Rows that are held or excluded: `key, split, state, excluded, detail`.
+        shards: Every planned shard as it is on disk, in the order of the plan.
+        splits: Declared splits, and others that rows name, in order.
+    """
+
+    plan: CatalogPlan
+    unplanned: pa.Table
+    shards: Mapping[str, ShardFindings]
+    splits: tuple[str, ...]
+
+    def records(self, split: str = "") -> list[ShardRecord]:
+        """Return the records of whole shards of today's inputs, of one split or all, in order."""
+        found = (
+            shard.record
+            for key, shard in self.shards.items()
+            if split in ("", split_partition_key(key)[0])
+        )
+        return [record for record in found if record is not None]
+
+    def draw(self) -> dict[str, Account]:
+        """Return the account of each split."""
+        return {split: self._draw_split(split) for split in self.splits}
+
+    def _draw_split(self, split: str) -> Account:
+        shards = {k: s for k, s in self.shards.items() if split_partition_key(k)[0] == split}
+        rows = self.unplanned.filter(kernels.equal(self.unplanned["split"], split))
+        excluded = rows.filter(kernels.equal(rows["state"], STATE_EXCLUDED))
+        held = rows.filter(kernels.equal(rows["state"], STATE_HELD))
+        counts = kernels.value_counts(excluded["excluded"].combine_chunks()).to_pylist()
+        reasons = {entry["values"]: entry["counts"] for entry in counts}
+        examples = [
+            excluded.filter(kernels.equal(excluded["excluded"], reason)).slice(0, NUM_FIRST)
+            for reason in reasons
+        ]
+        named = pa.concat_tables([held.slice(0, NUM_FIRST), *examples])
+        return draw_account(
+            split,
+            shards,
+            items=rows.num_rows + sum(shard.num_planned for shard in shards.values()),
+            excluded=reasons,
+            held=held.num_rows,
+            first_unplanned=_iter_unplanned(named),
+        )
+
+
+def take_accounts(workspace: Workspace, catalog: pa.Table | None = None) -> dict[str, Account]:
+    """Return the account of each split of a stage, as catalog and disk tell it now.
+
+    Args:
+        workspace: The dataset and stage.
+        catalog: A draft, in place of the catalog on disk.
+
+    Raises:
+        CatalogError: If there is no catalog yet, or it is not readable.
+    """
+    return open_books(workspace, catalog).draw()
+
+
+def take_account_of(workspace: Workspace, partitions: Iterable[str]) -> Account:
+    """Return the account of some planned shards alone."""
+    plan = workspace.read_plan()
+    accounts: list[Account] = []
+    for key in partitions:
+        found = _look_at(workspace, plan, key)
+        split, _ = split_partition_key(key)
+        count = found.num_planned
+        accounts.append(draw_account(split, {key: found}, items=count, excluded={}, held=0))
+    return join_accounts(accounts)
+
+
+def open_books(workspace: Workspace, catalog: pa.Table | None = None) -> Books:
+    """Return what the account is drawn from; see `take_accounts`."""
+    plan = plan_of(catalog) if catalog is not None else workspace.read_plan()
+    unplanned = _take_unplanned(workspace, plan, catalog)
+    found = kernels.unique(unplanned["split"]).to_pylist()
+    splits = dict.fromkeys([*workspace.kind.spec.splits, *plan.splits(), *found])
+    shards = {key: _look_at(workspace, plan, key) for key in plan.partitions}
+    return Books(plan, unplanned, shards, tuple(splits))
+
+
+def check_excluded(workspace: Workspace, account: Account) -> None:
+    """Refuse a plan that leaves out too much of what the source has.
+
+    Items that a rule leaves out and items whose files are absent do not count.
+
+    Raises:
+        CatalogError: If more cannot be used than `max_excluded_share` allows, with the counts.
+    """
+    spec = workspace.kind.spec
+    if account.unusable_share <= spec.max_excluded_share:
+        return
+    unusable = account.unusable
+    count = sum(unusable.values())
+    there = account.items - account.num_excluded + count
+    reasons = ", ".join(f"{reason} {n:,}" for reason, n in unusable.items())
+    items = (i for i in account.select_first(ItemState.EXCLUDED) if i.reason in unusable)
+    first = "; ".join(item.describe() for item in itertools.islice(items, _NAMED_UNUSABLE))
+    msg = (
+        f"{spec.name}: {count:,} of {there:,} source items that are there cannot be used "
+        f"({reasons}), more than max_excluded_share = {spec.max_excluded_share} allows; nothing "
+        f"was planned. Correct them, or declare a larger max_excluded_share. First: {first}"
+    )
+    raise CatalogError(msg)
+
+
+def iter_items(
+    workspace: Workspace, state: ItemState, *, splits: Collection[str] = ()
+) -> Iterator[AccountItem]:
+    """Yield all items of one state, in the order of the catalog.
+
+    Args:
+        workspace: The dataset and stage.
+        state: Their state.
+        splits: Only items of these splits; empty means all.
+
+    Raises:
+        CatalogError: If there is no catalog yet, or it is not readable.
+    """
+    books = open_books(workspace)
+    planned = state in (ItemState.DONE, ItemState.REJECTED, ItemState.LEFT)
+    items = _iter_planned(workspace, books, state) if planned else _iter_unplanned(books.unplanned)
+    return (i for i in items if i.state is state and (not splits or i.split in splits))
+
+
+def _iter_planned(workspace: Workspace, books: Books, state: ItemState) -> Iterable[AccountItem]:
+    for partition, shard in books.shards.items():
+        split, _ = split_partition_key(partition)
+        if shard.record is None and state is ItemState.LEFT:
+            bad = {item.key: item for item in shard.iter_items(partition, split)}
+            for row in workspace.read_partition(partition):
+                item = AccountItem(row.key, split, partition, ItemState.LEFT, shard.left)
+                yield bad.get(row.key, item)
+        elif shard.record is not None and state is ItemState.DONE:
+            for sample in shard.record.samples:
+                yield AccountItem(sample.key, split, partition, ItemState.DONE, "")
+        else:
+            yield from shard.iter_items(partition, split)
+
+
+def _iter_unplanned(rows: pa.Table) -> Iterator[AccountItem]:
+    for row in rows.to_pylist():
+        state = ItemState(row["state"])
+        reason, detail = row["excluded"] or "", row["detail"] or ""
+        yield AccountItem(row["key"], row["split"], "", state, reason, detail)
+
+
+def _take_unplanned(workspace: Workspace, plan: CatalogPlan, catalog: pa.Table | None) -> pa.Table:
+    if catalog is not None:
+        return catalog.select(_COLUMNS).slice(sum(plan.partitions.values()))
+    path = workspace.paths.catalog
+    with explain_unreadable(path), pq.ParquetFile(path) as file:
+        # The planned rows are before them, a row group for each shard.
+        groups = range(len(plan.partitions), file.num_row_groups)
+        return file.read_row_groups(list(groups), columns=_COLUMNS)
+
+
+def _look_at(workspace: Workspace, plan: CatalogPlan, key: str) -> ShardFindings:
+    paths, count = workspace.paths, plan.partitions[key]
+    today = today_fingerprint(workspace, plan, key)
+    record = read_whole_record(paths, key)
+    if record is not None and record.plan_fingerprint == today:
+        return ShardFindings(count, record)
+    failure = read_failure(paths, key, today)
+    if failure is not None:
+        return ShardFindings(count, None, Left.FAILED, failure.rejected)
+    if record is not None:
+        return ShardFindings(count, None, Left.STALE)
+    is_there = paths.record(key).exists() or paths.shard(key).exists()
+    return ShardFindings(count, None, Left.LOST if is_there else Left.MISSING)
