@@ -18,6 +18,7 @@ from medassets.sources.hub_errors import (
     clean_text,
     explain_http_error,
 )
+from medassets.sources.proxies import find_proxy
 from medassets.sources.rate_limit import RateLimiter, shared_limiter
 from medassets.sources.retries import Attempts, HubPolicy
 
@@ -123,12 +124,13 @@ class HubClient:
             return explain_http_error(error, caller, secret=secret)
         except httpx2.TimeoutException as error:
             words = f"no byte for {self.policy.stall_timeout_s:g} s ({type(error).__name__})"
-            return Failure(FailureKind.BROKEN, f"{self.endpoint}: {words}")
+            return Failure(FailureKind.BROKEN, f"{self.endpoint}: {words}{self._name_proxy()}")
         except (httpx2.RequestError, httpx2.InvalidURL) as error:
             words = clean_text(f"{type(error).__name__}: {error}", secret=secret)
             unreached = isinstance(error, httpx2.ConnectError)
             kind = FailureKind.UNREACHED if unreached else FailureKind.BROKEN
-            return Failure(kind, f"{self.endpoint}: connection failed ({words})")
+            failed = f"connection failed ({words}){self._name_proxy()}"
+            return Failure(kind, f"{self.endpoint}: {failed}")
         except HFValidationError:
             words = f"repo_id: {self.repo_id!r} is not the name of a dataset on a hub"
             return Failure(FailureKind.REFUSED, words)
@@ -245,6 +247,10 @@ class HubClient:
             if response.status_code != 416:
                 hf_raise_for_status(response)
             yield response
+
+    def _name_proxy(self) -> str:
+        proxy = find_proxy(self.endpoint)
+        return f"; the way leads through the proxy {proxy}: is it the right one?" if proxy else ""
 
     def _timeout(self) -> "httpx2.Timeout":
         import httpx2

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from medassets.errors import LockTimeoutError, Reason, SampleRejectedError
 from medassets.sources.base import OnBytes, RemoteFile
+from medassets.sources.content_coding import find_coding, find_unknown_coding, iter_stored
 from medassets.sources.hub_client import HubClient
 from medassets.sources.hub_errors import Failure, FailureKind
 from medassets.sources.partial import PartialFile, open_partial, partial_path
@@ -88,7 +89,12 @@ def _fill(
         best = part.best_bytes
         if not part.is_complete:
             attempts.wait_for_turn()
-            failure = client.attempt(lambda headers: _receive(client, file, part, headers))
+            other_way = num_wrong % 2 == 1
+            failure = client.attempt(
+                lambda headers, other_way=other_way: _receive(
+                    client, file, part, headers, other_way=other_way
+                )
+            )
         if part.is_complete and not part.is_right():
             part.restart()
             failure = Failure(FailureKind.WRONG_BYTES, "the digest is not the promised one")
@@ -106,9 +112,16 @@ def _fill(
 
 
 def _receive(
-    client: HubClient, file: RemoteFile, part: PartialFile, headers: dict[str, str]
+    client: HubClient,
+    file: RemoteFile,
+    part: PartialFile,
+    headers: dict[str, str],
+    *,
+    other_way: bool,
 ) -> Failure | None:
     """Read one response; None if it is complete."""
+    import httpx2
+
     revision = file.revision or "main"
     with client.open_file(
         file.path, revision=revision, offset=part.num_bytes, headers=headers
@@ -116,16 +129,35 @@ def _receive(
         failure = _align(response, file, part)
         if failure is not None:
             return failure
-        # Raw: a stored .gz must not be inflated, and the digest is that of the stored bytes.
-        for piece in response.iter_raw():
-            if not part.append(piece):
-                part.restart()
-                words = f"more than the promised {file.num_bytes:,} bytes arrived"
-                return Failure(FailureKind.WRONG_BYTES, words)
+        # A stored .gz must not be inflated: the digest is that of the stored bytes.
+        num_missing = (file.num_bytes or 0) - part.num_bytes
+        if unknown := find_unknown_coding(response, num_missing=num_missing):
+            words = f"a proxy compresses the file as {unknown!r}, which nobody asked for"
+            return Failure(FailureKind.REFUSED, f"{client.endpoint}: {words}; bypass it (NO_PROXY)")
+        pieces = iter_stored(response, num_missing=num_missing, other_way=other_way)
+        try:
+            failure = _append(part, pieces, file)
+        except httpx2.DecodingError as error:
+            part.restart()
+            words = (
+                f"a proxy compresses the answer ({find_coding(response)}), and not well: {error}"
+            )
+            return Failure(FailureKind.BROKEN, words)
+        if failure is not None:
+            return failure
     if part.is_complete:
         return None
     words = f"the answer ended after {part.num_bytes:,} of {file.num_bytes:,} bytes"
     return Failure(FailureKind.BROKEN, words)
+
+
+def _append(part: PartialFile, pieces: Iterator[bytes], file: RemoteFile) -> Failure | None:
+    for piece in pieces:
+        if not part.append(piece):
+            part.restart()
+            words = f"more than the promised {file.num_bytes:,} bytes arrived"
+            return Failure(FailureKind.WRONG_BYTES, words)
+    return None
 
 
 def _align(response: "httpx2.Response", file: RemoteFile, part: PartialFile) -> Failure | None:

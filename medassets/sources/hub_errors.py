@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from medassets.errors import (
     MedassetsError,
@@ -125,7 +126,7 @@ def explain_http_error(error: "HfHubHTTPError", caller: Caller, *, secret: str) 
     said = clean_text(f"HTTP {status}. {error.server_message or ''}", secret=secret).rstrip(". ")
     if _is_missing_revision(error):
         return Failure(FailureKind.MISSING_REVISION, _explain_missing_revision(caller, said))
-    access = _explain_refusal(error, caller, said)
+    access = _explain_redirect(error, caller, said) or _explain_refusal(error, caller, said)
     if access is not None:
         return Failure(FailureKind.ACCESS, access)
     where = clean_text(str(error.response.url), secret=secret)
@@ -140,6 +141,29 @@ def explain_http_error(error: "HfHubHTTPError", caller: Caller, *, secret: str) 
     return Failure(
         FailureKind.REFUSED, f"{where} gave an answer that no retry can correct ({said})"
     )
+
+
+def _explain_redirect(error: "HfHubHTTPError", caller: Caller, said: str) -> str | None:
+    """Say that another host refused access because the token was not sent there."""
+    response = error.response
+    if not caller.has_token or "authorization" in response.request.headers:
+        return None
+    target = _origin_of(str(response.url))
+    # A file's storage is on another host, too, and its links carry a signature of their own.
+    is_moved = any(answer.status_code in (301, 308) for answer in response.history)
+    is_hub = urlsplit(str(response.url)).path.startswith("/api/") or is_moved
+    if response.status_code not in (401, 403, 404) or not is_hub or not response.history:
+        return None
+    return (
+        f"dataset {caller.repo_id}: {caller.endpoint} redirects to {target}, and a token is never sent "
+        f"to another host, so it was dropped ({said}). If you trust that host, name it: set "
+        f"HF_ENDPOINT, or `endpoint` of the declaration, to {target}"
+    )
+
+
+def _origin_of(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _is_missing_revision(error: "HfHubHTTPError") -> bool:

@@ -17,6 +17,7 @@ from medassets.sources.hub import HubSource
 from medassets.sources.hub_errors import clean_text, read_retry_after
 from medassets.testing.hub import FaultKind, LocalHub
 from medassets_tests.sources.fetching import TOKEN, VOLUME, fetch, read_chain
+from medassets_tests.sources.middlemen import make_redirecting, serving
 
 
 @pytest.mark.parametrize(
@@ -128,3 +129,33 @@ def test_text_loses_token_and_signature() -> None:
 
 def test_text_is_cut() -> None:
     assert len(clean_text("x" * 10_000)) < 400
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("gated", [True, False], ids=["gated", "another token"])
+def test_a_redirect_to_another_host_that_drops_the_token_is_named(
+    repo: Path, source: HubSource, tmp_path: Path, status: int, *, gated: bool
+) -> None:
+    with (
+        LocalHub(repo, "org/ct-small" if gated else "org/x", token=TOKEN, gated=gated) as hub,
+        serving(make_redirecting(hub.endpoint, status)) as mirror,
+    ):
+        here = replace(source, endpoint=mirror, token=TOKEN, revision="main")
+        words = rf"{mirror} redirects to {hub.endpoint}, and a token is never sent.*HF_ENDPOINT"
+        if gated and status in (302, 307):
+            # A file's storage answers from another host as well, so only the API can tell.
+            assert here.resolve_revision() == hub.sha
+            return
+        with pytest.raises(SourceAccessError, match=words) as caught:
+            here.check_readable(VOLUME, revision=hub.sha) if gated else here.resolve_revision()
+        assert not any(request.has_token for request in hub.requests())
+        assert TOKEN not in read_chain(caught.value)
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_a_redirect_to_another_host_is_followed_where_no_token_is_needed(
+    repo: Path, hub: LocalHub, source: HubSource, tmp_path: Path, status: int
+) -> None:
+    with serving(make_redirecting(hub.endpoint, status)) as mirror:
+        here = replace(source, endpoint=mirror, token=TOKEN, revision="main")
+        assert fetch(here, tmp_path / "file").path.read_bytes() == (repo / VOLUME).read_bytes()
