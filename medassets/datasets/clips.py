@@ -75,6 +75,8 @@ def _encode(
         "duration_s": (facts.end_ms - facts.begin_ms) / 1000,
         "num_frames": facts.num_frames,
         "num_hidden_frames": facts.num_hidden,
+        "scan": facts.scan,
+        "crop": facts.crop,
         "width": facts.width,
         "height": facts.height,
         "codec": facts.codec,

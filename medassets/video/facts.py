@@ -3,7 +3,8 @@
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 
-_MIXED = "mixed"
+MIXED = "mixed"
+"""Stands for facts that differ between the frames of a clip."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def join_pixels(facts: Collection[PixelFacts]) -> PixelFacts:
     rows = [asdict(one) for one in facts]
     joined = dict(rows[0])
     for name in ("matrix", "range", "transfer", "scan"):
-        joined[name] = joined[name] if len({row[name] for row in rows}) == 1 else _MIXED
+        joined[name] = joined[name] if len({row[name] for row in rows}) == 1 else MIXED
     for name in ("matrix_stated", "range_stated"):
         joined[name] = all(row[name] for row in rows)
     return PixelFacts(**joined)

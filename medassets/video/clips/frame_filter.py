@@ -7,7 +7,7 @@ from av.video.frame import VideoFrame
 
 from medassets.video.files.cropping import Crop
 from medassets.video.files.orientation import UPRIGHT, Orientation, read_orientation
-from medassets.video.files.picture_filter import build_graph, plan_steps
+from medassets.video.files.picture_filter import build_graph, describe_scan, plan_steps
 
 _FLAGS = "bicubic+accurate_rnd+full_chroma_int+bitexact"
 """swscale's arithmetic without the shortcuts that differ between processors."""
@@ -20,6 +20,7 @@ class FrameFilter:
 
     Attributes:
         orientation: Orientation of the last frame.
+        scans: How the lines of frames were used, see `describe_scan`.
     """
 
     def __init__(self, *, height: int, crop: Crop | None = None) -> None:
@@ -31,6 +32,7 @@ class FrameFilter:
                 is proportional and even, too, as yuv420p requires.
         """
         self._height, self._crop = height, crop
+        self.scans: set[str] = set()
         self._size: tuple[int, int] | None = None
         self._look: tuple[Any, ...] = ()
         self.orientation = UPRIGHT
@@ -47,6 +49,7 @@ class FrameFilter:
         if (look, orientation) != (self._look, self.orientation):
             self._look, self.orientation = look, orientation
             self._graph = self._build(frame)
+            self.scans.add(describe_scan(frame))
         self._graph.vpush(frame)
         return cast("VideoFrame", self._graph.vpull())
 

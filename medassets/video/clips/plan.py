@@ -13,6 +13,10 @@ _FINEST_HZ = 10_000_000
 _COARSE_HZ = 1_000_000
 
 
+COPIED = "copied"
+"""How lines are used in a clip that was copied: as its reader decides."""
+
+
 @dataclass(frozen=True)
 class ClipEncoding:
     """How clips are made.
@@ -60,6 +64,10 @@ class ClipFacts:
         codec: Codec of the video stream.
         has_audio: Whether the file has audio.
         num_bytes: Size of the file.
+        scan: How the lines of the source's frames were used: `progressive`, one field of interlaced
+            frames, `mixed`, or `copied`: the clip's own reader decides.
+        crop: Pixels of the source that were cut away, as its container says: left, top, right, bottom.
+            Always None of a copied clip, whose container says the same.
     """
 
     begin_ms: int
@@ -72,6 +80,8 @@ class ClipFacts:
     codec: str
     has_audio: bool
     num_bytes: int
+    scan: str
+    crop: tuple[int, ...] | None
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,8 @@ class ClipPlan:
     codec: str
     has_audio: bool
     is_copy: bool
+    scan: str = COPIED
+    crop: tuple[int, ...] | None = None
 
 
 def choose_rate_hz(ticks_per_s: int) -> int:

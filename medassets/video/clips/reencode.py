@@ -20,6 +20,7 @@ from medassets.video.clips.audio import AudioEncoder, AudioReader
 from medassets.video.clips.frame_filter import FrameFilter
 from medassets.video.clips.plan import MUXING, ClipEncoding, ClipPlan, choose_rate_hz
 from medassets.video.clips.shown_frames import Ruler, Shown, ShownFrames, make_ruler
+from medassets.video.facts import MIXED
 from medassets.video.files.reader import VideoReader
 from medassets.video.requests import Progress
 from medassets.video.timeline import Segment
@@ -116,6 +117,7 @@ class _ClipWriter:
         if self._audio is not None:
             packets = self._audio.encode_until(self._seconds(end), is_last=True)
             self._output.mux(list(packets))
+        crop, scans = self._reader.crop, self._filter.scans
         return ClipPlan(
             begin_ms=frames.span.begin_ms,
             end_ms=frames.span.end_ms,
@@ -124,6 +126,8 @@ class _ClipWriter:
             codec="h264",
             has_audio=self._audio is not None and self._audio.num_samples > 0,
             is_copy=False,
+            scan=next(iter(scans)) if len(scans) == 1 else MIXED,
+            crop=None if crop is None else (crop.left, crop.top, crop.right, crop.bottom),
         )
 
     def _write_shown(self, shown: Shown) -> None:

@@ -73,6 +73,8 @@ def verify_clip(path: Path, plan: ClipPlan, *, on_progress: Progress) -> ClipFac
         codec=plan.codec,
         has_audio=plan.has_audio,
         num_bytes=path.stat().st_size,
+        scan=plan.scan,
+        crop=plan.crop,
     )
 
 

@@ -107,6 +107,9 @@ def test_a_clip_shows_what_remains(mode: Any, film: Path, tmp_path: Path) -> Non
     path, target = add_clap(film, tmp_path / "a.mp4", numbers), tmp_path / "clip.mp4"
     facts = write_clip(path, Segment(0, None), ClipEncoding(mode=mode, crf=0), target)
     assert (facts.width, facts.height) == (96, 60)
+    assert (facts.scan, facts.crop) == (
+        ("copied", None) if mode == "copy" else ("progressive", sides)
+    )
     # A copy is cut by its reader, what is encoded again before.
     assert read_crop(target) == (Crop(*sides) if mode == "copy" else None)
     difference = np.abs(decode(target).frames.astype(int) - decode(path).frames)
