@@ -27,7 +27,9 @@ LARGEST_INTEGER = 2**24
 MOST_BYTES = 1 << 16
 """More bytes are not labels of one sample."""
 
-_LARGEST = float(np.finfo(np.float32).max)
+LARGEST = float(np.finfo(np.float32).max)
+"""Largest number that float32 can hold."""
+
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?"
 _NUMBERS = re.compile(rf"{_NUMBER}(?:(?:\s*[,;]\s*|\s+){_NUMBER})*", re.ASCII)
 _PRINTABLE = frozenset(b"\t\n\r" + bytes(range(0x20, 0x7F)))
@@ -179,11 +181,28 @@ def _check_values(values: Values, *, is_float: bool) -> None:
     if not finite.all():
         msg = f"label {int(np.argmin(finite))} is not a finite number"
         raise ValueError(msg)
-    sizes = np.abs(values)
-    fits = sizes <= (_LARGEST if is_float else LARGEST_INTEGER)
+    fits = _fit_float32(values, LARGEST if is_float else LARGEST_INTEGER)
+    if not fits.all():
+        raise _refuse_value(float(values[int(np.argmin(fits))]))
+
+
+def check_stored(value: float) -> None:
+    """Refuse a number of a table that float32 cannot hold.
+
+    Raises:
+        ValueError: If it is too large, or a whole number that float32 rounds.
+    """
+    if not _fit_float32(np.array([value], np.float64), LARGEST).all():
+        raise _refuse_value(value)
+
+
+def _fit_float32(values: Values, largest: float) -> npt.NDArray[np.bool_]:
+    fits = np.abs(values) <= largest
     if fits.all():
         rounded = values.astype(np.float32)
         fits = (rounded == values) | (values != np.trunc(values))
-    if not fits.all():
-        msg = f"{float(values[int(np.argmin(fits))]):.9g} cannot be stored as a float32 label"
-        raise ValueError(msg)
+    return fits
+
+
+def _refuse_value(value: float) -> ValueError:
+    return ValueError(f"{value:.9g} cannot be stored as a float32 label")

@@ -8,14 +8,13 @@ from medassets.errors import Reason
 from medassets.specs import CTSourceSpec
 from medassets.storage.formats.csv_tables import CsvTable
 from medassets.storage.formats.label_rules import NO_RULES, LabelError, LabelRules
-from medassets.storage.formats.label_types import LARGEST_INTEGER
 from medassets.volumes.catalog.ct_rate_cells import (
     clean_section,
     encode_metadata_rows,
     join_report,
     read_spacing_pairs,
 )
-from medassets.volumes.catalog.label_columns import choose_label_columns
+from medassets.volumes.catalog.label_columns import choose_label_columns, parse_label
 
 REPORT_SECTIONS: Mapping[str, str] = {
     "clinical_information": "ClinicalInformation_EN",
@@ -50,7 +49,6 @@ LABEL_NAMES: tuple[str, ...] = (
 ASK_FOR_RESCALING = "complete the table, or declare `hu_rule: none` if values are HU already"
 """Remedy for missing RescaleSlope or RescaleIntercept."""
 
-_LARGEST_LABEL = 3.4e38
 Row = dict[str, Any]
 Exclusion = tuple[Reason, str]
 
@@ -81,7 +79,8 @@ def read_tables(
             index or identifier; names file, row and column.
     """
     rules = rules if with_texts else NO_RULES
-    label_names = choose_label_columns(labels, rules)
+    others = {*metadata.columns, *reports.columns} if with_texts else ()
+    label_names = choose_label_columns(labels, rules, others=others)
     return SplitTables(
         metadata=_index_by_name(metadata, name_of),
         cells=_read_metadata_cells(metadata, optional),
@@ -162,12 +161,16 @@ def _read_metadata_cells(table: CsvTable, optional: tuple[str, ...]) -> dict[str
 
 
 def _read_label_cells(table: CsvTable, name: str) -> list[float | None]:
-    values = table.numbers(name)
-    for index, value in enumerate(values):
-        if value is not None and (
-            abs(value) > _LARGEST_LABEL or (abs(value) > LARGEST_INTEGER and value == int(value))
-        ):
-            raise table.cell_error(index, name, expected="a number that fits float32")
+    known: dict[str, float | None] = {}
+    values: list[float | None] = []
+    for index, cell in enumerate(table.column(name)):
+        if cell not in known:
+            try:
+                known[cell] = parse_label(cell)
+            except ValueError as error:
+                expected = "a number that fits float32"
+                raise table.cell_error(index, name, expected=expected) from error
+        values.append(known[cell])
     return values
 
 

@@ -3,11 +3,12 @@
 import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from medassets.errors import CatalogError
 from medassets.storage.formats.csv_tables import CsvTable, parse_number
 from medassets.storage.formats.label_rules import LabelRules
+from medassets.storage.formats.label_types import check_stored
 from medassets.storage.formats.missing import is_missing
 
 KEY_COLUMN = "VolumeName"
@@ -33,12 +34,15 @@ _FEWEST_RUNNING = 3
 _FEWEST_DISTINCT = 10
 
 
-def choose_label_columns(table: CsvTable, rules: LabelRules) -> tuple[str, ...]:
+def choose_label_columns(
+    table: CsvTable, rules: LabelRules, *, others: Collection[str] = ()
+) -> tuple[str, ...]:
     """Return the label columns of a table, in the order of the declaration or of the table.
 
     Args:
         table: The table of labels.
         rules: What the declaration says.
+        others: Columns of the other tables, which are no labels unless they are declared.
 
     Raises:
         CatalogError: If a declared column is missing; if none is declared and a column is an index,
@@ -51,12 +55,27 @@ def choose_label_columns(table: CsvTable, rules: LabelRules) -> tuple[str, ...]:
         return rules.columns
     names = [name for name in table.columns if name != KEY_COLUMN]
     problems = {name: what for name in names if (what := _find_problem(table, name))}
+    problems |= dict.fromkeys(set(names).intersection(others), "a column of another table, too")
+    problems = {name: problems[name] for name in names if name in problems}
     if problems:
         raise _refuse(table, problems, [name for name in names if name not in problems])
     if not names:
         msg = f"{table.path}, row 1: expected a column per label beside {KEY_COLUMN}, got none"
         raise CatalogError(msg)
     return tuple(names)
+
+
+def parse_label(cell: str) -> float | None:
+    """Return the value of a cell; true and false are 1 and 0, and None says that nothing is given.
+
+    Raises:
+        ValueError: If it is neither, nor a finite number that float32 can hold.
+    """
+    word = cell.strip().lower()
+    value = float(word == "true") if word in ("true", "false") else parse_number(cell)
+    if value is not None:
+        check_stored(value)
+    return value
 
 
 def _refuse(table: CsvTable, problems: dict[str, str], rest: Sequence[str]) -> CatalogError:
@@ -80,15 +99,11 @@ def _find_problem(table: CsvTable, name: str) -> str | None:
 
 
 def _find_odd_content(cells: Sequence[str]) -> str | None:
-    given = [cell for cell in cells if not is_missing(cell)]
-    numbers: list[float] = []
-    for cell in given:
-        try:
-            numbers.append(parse_number(cell) or 0.0)
-        except ValueError:
-            continue
-    if len(given) > 1 and len(numbers) < len(given) / 2:
-        return f"text such as {given[0][:40]!r}"
+    known = {cell: _parse_label(cell) for cell in set(cells)}
+    numbers = [value for cell in cells if (value := known[cell]) is not None]
+    texts = [cell for cell in cells if known[cell] is None and not is_missing(cell)]
+    if len(texts) > max(len(numbers), 1):
+        return f"text such as {texts[0][:40]!r}"
     steps = {after - before for before, after in itertools.pairwise(numbers)}
     if len(numbers) >= _FEWEST_RUNNING and steps in ({1.0}, {-1.0}):
         return f"running numbers from {numbers[0]:g} to {numbers[-1]:g}"
@@ -96,3 +111,10 @@ def _find_odd_content(cells: Sequence[str]) -> str | None:
     if whole and len(numbers) >= _FEWEST_DISTINCT and len(set(numbers)) == len(numbers):
         return f"another whole number in each of {len(numbers):,} rows"
     return None
+
+
+def _parse_label(cell: str) -> float | None:
+    try:
+        return parse_label(cell)
+    except ValueError:
+        return None

@@ -205,3 +205,22 @@ def test_random_tables_never_give_other_labels_or_texts(tree: Path) -> None:
             if "2" in cells:
                 assert summary.doubts
     assert num_read > 5
+
+
+def test_true_and_false_are_1_and_0(tree: Path) -> None:
+    paths = table_paths("valid")
+    frame = pd.read_csv(tree / paths.labels)[["VolumeName"]].assign(
+        Nodule=[True, False, True, True], Mass=["TRUE", "false", "", "0"]
+    )
+    frame.to_csv(tree / paths.labels, index=False)
+    table = read(tree)
+    assert table["labels"].to_pylist() == [[1, 1], [0, 0], None, [1, 0]]
+    assert table["excluded"].to_pylist() == [None, None, "missing_labels", None]
+
+
+def test_a_column_of_the_metadata_is_no_label(tree: Path) -> None:
+    paths = table_paths("valid")
+    frame = pd.read_csv(tree / paths.labels).assign(RescaleSlope=1, KVP=[0, 1, 0, 1])
+    frame.to_csv(tree / paths.labels, index=False)
+    with pytest.raises(CatalogError, match=r"RescaleSlope \(a column of another table, too\)"):
+        read(tree)
