@@ -24,7 +24,7 @@ def describe_refresh(upstream: Upstream, dataset: str) -> list[str]:
         lines.append(f"made again: {count_words(upstream.updated, 'sample')} of built shards")
     if upstream.dropped:
         dropped = count_words(upstream.dropped, "sample")
-        lines.append(f"left the plan with their files: {dropped} never built")
+        lines.append(f"left the plan, gone or excluded upstream: {dropped} never built")
     return lines + _describe_kept(upstream.left, dataset)
 
 

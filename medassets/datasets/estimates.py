@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from medassets.datasets.kind import DatasetKind, Estimate
 from medassets.shards.catalog import STATE_PLANNED
+from medassets.shards.fingerprint import FILE_BYTES
 
 _ROWS_AT_ONCE = 8192
 
@@ -43,7 +44,9 @@ def estimate_plan(kind: DatasetKind, table: pa.Table) -> dict[str, PlanEstimate]
     for start in range(0, table.num_rows, _ROWS_AT_ONCE):
         for row in table.slice(start, _ROWS_AT_ONCE).to_pylist():
             if row["state"] == STATE_PLANNED:
-                sums.setdefault(row["split"], _Sum()).add(row["partition"], kind.estimate(row))
+                sums.setdefault(row["split"], _Sum()).add(
+                    row["partition"], kind.estimate(row), row.get(FILE_BYTES)
+                )
     return {split: total.as_estimate() for split, total in sums.items()}
 
 
@@ -57,10 +60,11 @@ class _Sum:
     shard_bytes: int = 0
     seconds: float = 0.0
 
-    def add(self, partition: str, cost: Estimate) -> None:
+    def add(self, partition: str, cost: Estimate, raw_bytes: int | None) -> None:
         self.num_samples += 1
         self.partitions.add(partition)
-        self.raw_bytes += cost.raw_bytes
+        # What the source stated of the file is better than an estimate.
+        self.raw_bytes += raw_bytes or cost.raw_bytes
         self.shard_bytes += cost.sample_bytes
         self.seconds += cost.seconds
 

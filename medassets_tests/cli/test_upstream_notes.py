@@ -35,7 +35,7 @@ def test_every_number_of_a_move_is_said() -> None:
         "no longer upstream: revision bbbbbbbbbbbb",
         "follow it: 5 samples never built",
         "made again: 2 samples of built shards",
-        "left the plan with their files: 1 sample never built",
+        "left the plan, gone or excluded upstream: 1 sample never built",
         "kept as planned: 1 planned sample that differ upstream; `medassets build ct --update` takes "
         "those of built shards, `--revision` those that were never built",
     ]

@@ -138,7 +138,7 @@ def test_a_reservation_ends_with_its_block(tmp_path: Path) -> None:
 
 
 def test_a_reservation_of_a_dead_process_is_removed(tmp_path: Path) -> None:
-    left = tmp_path / ".reservations" / "1-a.json"
+    left = tmp_path / ".reservations" / "1-0123456789abcdef.json"
     left.parent.mkdir()
     left.write_text('{"vol/a.nii.gz": 7}')
     with lock_folder(tmp_path):

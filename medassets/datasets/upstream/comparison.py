@@ -111,10 +111,10 @@ class _Comparison:
         changed, come, gone = self._compare_files(files)
         rows = self._compare_rows() & ~changed & ~gone
         moving = ~made & ~self._are_of({self.revision}) if repin else stranded
-        absent = np.array([path not in files for path in self.paths], bool) | (self.today < 0)
-        dropped = moving & absent & ~held
-        repinned = moving & ~absent
-        updated = made & (changed | come | rows) & ~absent & update
+        unusable = self._find_unusable(files)
+        dropped = moving & unusable & ~held
+        repinned = moving & ~unusable
+        updated = made & (changed | come | rows) & ~unusable & update
         stays = ~(repinned | updated | dropped)
         upstream = Upstream(
             self.revision,
@@ -129,9 +129,17 @@ class _Comparison:
             renewed=repinned | updated,
             kept=made & ~updated,
             dropped=dropped,
-            closed=self._whole_shards(moving & absent & held),
+            closed=self._whole_shards(moving & unusable & held),
         )
         return Following(upstream, self._exclude_dropped(dropped), follow, files)
+
+    def _find_unusable(self, files: Mapping[str, RemoteFile]) -> Mask:
+        """Return which items have no file, no row, or a row that is excluded now."""
+        found = np.zeros(len(self.paths), bool)
+        there = self.today >= 0
+        excluded = kernels.is_valid(self.rows["excluded"]).to_numpy()
+        found[there] = excluded[self.today[there]]
+        return found | ~there | np.array([path not in files for path in self.paths], bool)
 
     def _compare_files(self, files: Mapping[str, RemoteFile]) -> tuple[Mask, Mask, Mask]:
         """Return whose files changed, came into being, and are gone."""

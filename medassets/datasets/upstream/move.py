@@ -40,7 +40,7 @@ class Upstream:
         left: How it differs from the plan made then, because built shards keep their content.
         repinned: Rows that were never built and took this revision.
         updated: Rows of built shards that took new content, because the user asked for it.
-        dropped: Rows that were never built and left the plan, because their files are gone.
+        dropped: Rows that were never built and left the plan: files are gone, or rows excluded now.
         lost: Revisions of the plan before that no longer exist.
     """
 

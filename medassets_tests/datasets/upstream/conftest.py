@@ -132,6 +132,7 @@ def open_moving(
                 "target_shape": (12, 10, 8),
                 "samples_per_shard": 2,
                 "max_rejected_share": 0.0,
+                "hu_rule": "none",
                 "min_slices": 1,
                 **changes,
             }

@@ -5,10 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from medassets.datasets.build import plan_shard, stage_partition
+from medassets.datasets.build import build_shard, plan_shard, stage_partition
+from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.upstream.built_samples import find_built_rows, find_reusable, open_built
+from medassets.datasets.volumes import VolumeDataset
+from medassets.datasets.windows import CTWindows
+from medassets.datasets.workspace import Workspace, open_workspace
 from medassets.errors import DamagedTarError
 from medassets.shards.writer import ensure_shard
+from medassets.specs import CTWindowDatasetSpec, VolumeDatasetSpec
 from medassets_tests.datasets.upstream.conftest import MovingDataset
 
 KEY = "train-000000"
@@ -76,3 +81,35 @@ def test_a_damaged_sample_is_not_taken_over(moving: MovingDataset) -> None:
     moving.refresh(update=True)
     with pytest.raises(DamagedTarError, match="build the tar again"):
         moving.build(0)
+
+
+def open_kind_of(moving: MovingDataset, kind: str) -> Workspace:
+    spec = moving.workspace.kind.spec
+    common = {
+        "name": kind,
+        "repo_id": "org/moving",
+        "endpoint": moving.hub.endpoint,
+        "splits": spec.splits,
+        "samples_per_shard": 2,
+        "hu_rule": "none",
+        "min_slices": 1,
+    }
+    if kind == "windows":
+        windows = CTWindowDatasetSpec(**common, windows=("lung",))  # pyright: ignore[reportArgumentType]
+        return open_workspace(CTWindows(windows))
+    raw = VolumeDatasetSpec(**common, preprocessing="none")  # pyright: ignore[reportArgumentType]
+    return open_workspace(VolumeDataset(raw))
+
+
+@pytest.mark.parametrize("kind", ["windows", "raw"])
+def test_samples_of_every_kind_of_a_remote_source_are_taken_over(
+    moving: MovingDataset, kind: str
+) -> None:
+    workspace = open_kind_of(moving, kind)
+    publish_catalog(workspace.paths, draft_catalog(workspace))
+    build_shard(workspace, workspace.paths, plan_shard(workspace, KEY))
+    items = workspace.read_partition(KEY)
+    built = open_built(workspace, KEY, items)
+    assert set(built.entries) == {item.key for item in items}
+    rows = find_built_rows(workspace, workspace.read_plan())
+    assert all(rows.digests[:2])

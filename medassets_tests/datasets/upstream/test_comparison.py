@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from medassets.datasets.estimates import estimate_plan
 from medassets.datasets.status import Recorded, ShardState, shard_states
 from medassets.datasets.upstream.move import UPSTREAM_KEY, Move
 from medassets.errors import RevisionGoneError
@@ -16,6 +17,12 @@ from medassets_tests.datasets.upstream.conftest import MovingDataset
 def states(moving: MovingDataset) -> list[ShardState]:
     keys = list(moving.workspace.read_plan().partitions)
     return list(shard_states(moving.workspace, Recorded(keys, ())).values())
+
+
+def test_a_plan_states_the_bytes_that_the_hub_states(moving: MovingDataset) -> None:
+    table = moving.refresh().table
+    estimated = estimate_plan(moving.workspace.kind, table)["train"]
+    assert estimated.raw_bytes == volume_bytes(moving)
 
 
 def volume_bytes(moving: MovingDataset) -> int:
@@ -141,6 +148,23 @@ def test_a_file_deleted_upstream_stays_built_or_leaves_the_plan(moving: MovingDa
     again = moving.refresh()
     assert again.plan.partitions == draft.plan.partitions
     assert again.plan.excluded_by_reason() == {"missing_upstream": 1}
+
+
+def test_a_row_that_is_excluded_upstream_stays_built_or_leaves_the_plan(
+    moving: MovingDataset,
+) -> None:
+    built, unbuilt = (moving.rows()[number]["key"] for number in (1, 5))
+    (table,) = moving.folder.rglob("*no_chest*")
+    table.write_text("".join(f"{key}.nii.gz\n" for key in (built, unbuilt)))
+    moving.hub.squash()
+    draft = moving.refresh()
+    assert draft.upstream is not None
+    assert (draft.upstream.repinned, draft.upstream.dropped) == (2, 1)
+    assert list(draft.plan.partitions.values()) == [2, 2, 1, 1]
+    assert draft.plan.excluded_by_reason() == {"no_chest": 1}
+    assert moving.refresh(update=True).plan.partitions == draft.plan.partitions
+    finish(moving)
+    assert states(moving) == [ShardState.DONE] * 4
 
 
 def test_an_updated_shard_keeps_the_sample_whose_file_is_gone(moving: MovingDataset) -> None:
