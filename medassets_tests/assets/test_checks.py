@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from medassets.shards.catalog import plan_of
+from medassets.testing.ct_rate import make_ct_rate_repository
 from medassets_tests.location import Location, metadata_of
 
 pytestmark = pytest.mark.slow
@@ -93,7 +94,9 @@ def test_the_shard_check_counts_rejected_samples(
     found = {}
     for key in ("train-000000", "train-000001"):
         result = location.materialize("shards", partition=key)
-        (found[key],) = result.get_asset_check_evaluations()
+        checks = {e.check_name: e for e in result.get_asset_check_evaluations()}
+        assert checks.keys() == {"no_sample_rejected", "one_orientation"}
+        found[key] = checks["no_sample_rejected"]
         assert found[key].partition == key
     assert [found[key].passed for key in sorted(found)] == [False, True]
     assert found["train-000000"].metadata["rejected"].value == 1
@@ -112,3 +115,30 @@ def test_shards_made_with_other_settings_are_not_listed(location: Location) -> N
     assert [shard["filename"] for shard in manifest["shards"]] == ["shard-000000.tar"]
     assert manifest["missing_partitions"] == ["train-000001", "train-000002"]
     assert not is_complete(changed)
+
+
+def test_a_mix_of_orientations_fails_its_check_and_withholds_the_manifest(
+    locate: Callable[..., Location], tmp_path: Path
+) -> None:
+    make_ct_rate_repository(
+        tmp_path / "mix", num_patients=2, splits=("train",), axis_codes=("LPS", "RAS")
+    )
+    location = locate(tmp_path / "mix", splits=("train",))
+    location.materialize("catalog")
+    passed = {}
+    for key in location.keys:
+        result = location.materialize("shards", partition=key)
+        checks = {e.check_name: e for e in result.get_asset_check_evaluations()}
+        passed[key] = checks["one_orientation"].passed
+    assert list(passed.values()) == [False, False]
+    evaluation = location.check("shards", "one_orientation")
+    assert not evaluation.passed
+    assert evaluation.metadata["orientations"].value == {"LPS": 2, "RAS": 2}
+    assert "`orientation: LPS`" in str(evaluation.metadata["first"].value)
+    result = location.materialize("manifest", check=False)
+    assert not result.success
+    assert not location.workspace.paths.manifest("train").exists()
+    location.materialize("catalog")
+    coverage: Any = location.events("catalog")[-1].metadata["medassets/coverage"]
+    rows = {record.data["what"]: record.data["value"] for record in coverage.records}
+    assert (rows["built: orientations: LPS"], rows["built: orientations: RAS"]) == ("2", "2")
