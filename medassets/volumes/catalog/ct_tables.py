@@ -49,6 +49,7 @@ LABEL_NAMES: tuple[str, ...] = (
 ASK_FOR_RESCALING = "complete the table, or declare `hu_rule: none` if values are HU already"
 """Remedy for missing RescaleSlope or RescaleIntercept."""
 
+_MOST_NAMES = 3
 Row = dict[str, Any]
 Exclusion = tuple[Reason, str]
 
@@ -135,12 +136,20 @@ def _exclude_by_texts(name: str, *, row: Row, tables: "SplitTables") -> Exclusio
     if name not in tables.labels.first:
         return Reason.MISSING_LABELS, f"not in {tables.labels.table.path}"
     if row["labels"] is None:
-        return Reason.MISSING_LABELS, "a label is empty"
+        return Reason.MISSING_LABELS, f"a label is empty{_list_empty(name, tables)}"
     try:
         tables.rules.check_values(row["labels"])
     except LabelError as error:
         return Reason.BAD_LABELS, str(error)
     return None
+
+
+def _list_empty(name: str, tables: "SplitTables") -> str:
+    index = tables.labels.first[name]
+    cells = zip(tables.label_names, tables.label_cells, strict=True)
+    empty = [label for label, column in cells if column[index] is None]
+    more = f" and {len(empty) - _MOST_NAMES} more" if len(empty) > _MOST_NAMES else ""
+    return f": {', '.join(empty[:_MOST_NAMES])}{more}" if empty else ""
 
 
 def _read_metadata_cells(table: CsvTable, optional: tuple[str, ...]) -> dict[str, list[Any]]:

@@ -100,8 +100,8 @@ class _Stored:
         """Read the labels, or exclude the row."""
         row = self.row
         row["label_type"] = None if label_type == OWN_TYPE else label_type
-        if rules.columns:
-            row["label_names"] = list(rules.columns)
+        if names:
+            row["label_names"] = list(names)
         try:
             stated = self.stated.order(names)
             values = read_labels(self.content, label_type, stated=stated, rules=rules)

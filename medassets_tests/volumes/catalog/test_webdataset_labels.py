@@ -247,3 +247,32 @@ def test_random_members_never_give_other_labels(
         except SpecError:
             continue
         assert {key: expected[key] for key in found} == found
+
+
+def test_samples_whose_json_names_no_labels_have_the_names_of_the_others(
+    source: WebDatasetSource, write_tar: WriteTar
+) -> None:
+    named = labelled("a", np.array([0, 1], "<f4"), labels=[0, 1], label_names=["A", "B"])
+    write_tar("train/0.tar", named, labelled("b", np.array([1, 1], "<f4")))
+    table = read(source)
+    assert table["label_names"].to_pylist() == [["A", "B"]] * 2
+    assert build(source) == {"s_a": [0, 1], "s_b": [1, 1]}
+
+
+def test_labels_of_our_own_shards_need_no_declaration(
+    source: WebDatasetSource, write_tar: WriteTar
+) -> None:
+    vectors = {"a": [0.0, 0.0, 0.0], "b": [0.25, 1e-7, 3.0], "c": [-1.0, 0.5, 16_777_216.0]}
+    samples = [
+        labelled(
+            key,
+            np.array(vector, "<f4"),
+            num_classes=3,
+            labels=dict(zip("ABC", np.array(vector, "<f4").tolist(), strict=True)),
+        )
+        for key, vector in vectors.items()
+    ]
+    write_tar("train/0.tar", *samples)
+    expected = {f"s_{k}": np.array(v, "<f4").tolist() for k, v in vectors.items()}
+    assert build(source) == expected
+    assert {row["label_type"] for row in read(source).to_pylist()} == {None}

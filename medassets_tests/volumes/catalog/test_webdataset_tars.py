@@ -110,9 +110,9 @@ def read_tars(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names of the tars that were read, as they are read."""
     names: list[str] = []
 
-    def count(path: Path) -> Any:
+    def count(path: Path, **options: Any) -> Any:
         names.append(path.name)
-        return index_tar(path)
+        return index_tar(path, **options)
 
     monkeypatch.setattr("medassets.volumes.catalog.webdataset_rows.index_tar", count)
     return names
