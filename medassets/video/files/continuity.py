@@ -117,7 +117,7 @@ class TransportContinuity(Continuity):
             return cells is not None
         if not _are_counted(cells) or not packet.is_keyframe:
             return False
-        return _is_adjacent(before[-1], packet) or (
+        return _is_adjacent(before[-1], latest, packet) or (
             _is_near(latest, packet) and _ends_whole(cells) and self._starts_anew(cells, packet)
         )
 
@@ -187,10 +187,15 @@ def _ends_whole(cells: Cells) -> bool:
     )
 
 
-def _is_adjacent(last: Packet, packet: Packet) -> bool:
-    """Whether a packet starts when the one before ends."""
-    gap, duration = (packet.dts or 0) - (last.dts or 0), last.duration or 0
-    return 0 < 2 * gap <= 3 * duration
+def _is_adjacent(last: Packet, latest: int | None, packet: Packet) -> bool:
+    """Whether a packet starts when the one before ends, in the order of decoding or display.
+
+    Segments may need different numbers of pictures to reorder, which shifts decoding times.
+    """
+    gaps = [(packet.dts or 0) - (last.dts or 0)]
+    if latest is not None and packet.pts is not None:
+        gaps.append(packet.pts - latest)
+    return any(0 < 2 * gap <= 3 * (last.duration or 0) for gap in gaps)
 
 
 def _is_near(latest: int | None, packet: Packet) -> bool:

@@ -303,6 +303,26 @@ def test_segments_that_were_joined_lose_nothing_where_counters_start_anew(
         assert isinstance(clip, DecodedClip), (begin_ms, clip)
 
 
+def count_from(content: bytes, start: int) -> bytes:
+    """Return the cells of a transport stream, with counters that are higher by a number."""
+    cells = np.frombuffer(content, np.uint8).reshape(-1, CELL_BYTES).copy()
+    cells[:, 3] = cells[:, 3] & 0xF0 | (cells[:, 3] + start) & 0xF
+    return cells.tobytes()
+
+
+@pytest.mark.parametrize("name", ["alike", "of several lengths", "with more pictures to reorder"])
+def test_counters_may_start_anew_with_any_number(name: str, tmp_path: Path) -> None:
+    content, places, rng = b"", [], random.Random(name)
+    for part in JOINS[name]:
+        places += write_joined(tmp_path / "a.ts", [part], tmp_path)
+        content += count_from((tmp_path / "a.ts").read_bytes(), rng.randrange(16))
+    (tmp_path / "a.ts").write_bytes(content)
+    assert find_breaks(tmp_path / "a.ts") == []
+    (clip,) = decode_segments(tmp_path / "a.ts", [Segment(0, None)], REQUEST)
+    assert isinstance(clip, DecodedClip)
+    assert [round(time_s * 30) for time_s in clip.timestamps_s] == places
+
+
 def test_a_segment_that_is_missing_between_joined_ones_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "a.ts"
     write_joined(path, [(0, 20, PLAIN), (50, 20, PLAIN)], tmp_path)
