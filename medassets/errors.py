@@ -40,6 +40,7 @@ class Reason(StrEnum):
     PRECISION = "precision"
     MISSING_SOURCE = "missing_source"
     UNREADABLE_SOURCE = "unreadable_source"
+    LFS_POINTER = "lfs_pointer"
     AMBIGUOUS_SOURCE = "ambiguous_source"
     OTHER_DEPTH = "other_depth"
     BAD_RECORD = "bad_record"

@@ -28,6 +28,7 @@ _REMEDIES = {
     Reason.AMBIGUOUS_SOURCE: "leave one file per study or video, or name the video in info.csv",
     Reason.OTHER_DEPTH: "move the files to the depth of the others, or out of the folder",
     Reason.UNREADABLE_SOURCE: "make the file readable, or remove what is not a regular file",
+    Reason.LFS_POINTER: "run `git lfs pull` in the clone that holds the files",
     Reason.CORRUPT_TAR: _AGAIN,
     Reason.CORRUPT_NPZ: _AGAIN,
     Reason.BAD_NAME: "rename the file",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from medassets.errors import DamagedTarError, UnterminatedTarError
+from medassets.storage.formats.lfs_pointers import explain_pointer
 from medassets.tars.header import (
     CONTINUED,
     EXTENSIONS,
@@ -174,6 +175,8 @@ def _refuse(tar: OpenTar, name: str, kind: bytes) -> NoReturn:
 def _read_header(tar: OpenTar, position: int, accept_unterminated: bool) -> Header | None:
     """Return the header at a position; None at the end of the tar."""
     block = tar.read_range(position, HEADER_BYTES)
+    if not position and (pointer := explain_pointer(bytes(block))) is not None:
+        _fail(tar, pointer, remedy="")
     if not block and position and accept_unterminated:
         return None
     if len(block) < HEADER_BYTES:

@@ -10,6 +10,9 @@ from medassets.errors import Reason, SampleRejectedError
 MAX_DEFLATE_RATIO = 1032
 """Maximum ratio of deflate. Source: RFC 1951, 258 bytes from 2 bits."""
 
+GZIP_MAGIC = b"\x1f\x8b"
+"""First bytes of a gzip member. Source: RFC 1952, 2.3.1."""
+
 # Pieces stay in the second-level cache; smaller ones cost calls, larger ones gain nothing.
 _READ_BYTES = 1 << 18
 # malloc takes larger results from the system and returns them with each call: one page fault per 4 KB.
@@ -179,5 +182,17 @@ class GzipStream(InflateStream):
                 self._ended = True
                 return
             rest = bytes(self._buffer[:count]).lstrip(b"\0")
+        if rest[:2] != GZIP_MAGIC[: len(rest)]:
+            self._reject(
+                f"bytes that are not gzip ({_shorten(rest)}) follow a whole gzip member whose checksum "
+                f"is right; cut them off, or copy the file again"
+            )
         self._inflate = igzip_lib.IgzipDecompressor(self._kind)
         self._pending = memoryview(rest)
+
+
+def _shorten(content: bytes) -> str:
+    """Return the first bytes as text where they are printable, else in hexadecimal."""
+    head = content[:16]
+    is_text = all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head)
+    return repr(head.decode("ascii")) if is_text else head.hex(" ")

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 
 from medassets.errors import CatalogError
+from medassets.storage.formats.lfs_pointers import explain_pointer
 from medassets.storage.formats.missing import is_missing
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
@@ -73,6 +74,9 @@ def parse_number(text: str) -> float | None:
 
 
 def _decode(content: bytes, path: str) -> str:
+    if (pointer := explain_pointer(content)) is not None:
+        msg = f"{path}: {pointer}"
+        raise CatalogError(msg)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

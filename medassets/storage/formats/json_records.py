@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from medassets.errors import CatalogError
+from medassets.storage.formats.lfs_pointers import explain_pointer_file
 
 _BLOCK_BYTES = 1 << 20
 _MAX_RECORD_BYTES = 1 << 24
@@ -51,6 +52,9 @@ def iter_json_records(path: Path) -> Iterator[tuple[int, object]]:
         CatalogError: If the file is missing, empty, not JSON, or an array that is invalid or cut
             off; the message names file, line and remedy.
     """
+    if (pointer := explain_pointer_file(path)) is not None:
+        msg = f"{path}: {pointer}"
+        raise CatalogError(msg)
     try:
         file = path.open("rb")
     except OSError as error:

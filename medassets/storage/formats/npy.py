@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from medassets.storage.formats.lfs_pointers import explain_pointer_file
+
 MAGIC = b"\x93NUMPY"
 SHORTEST_BYTES = 12
 """Enough of a file for `measure_npy_header`."""
@@ -157,6 +159,8 @@ def map_npy(path: Path) -> npt.NDArray[Any]:
         ValueError: If it is not an array of numbers, is empty, or is shorter than its header says.
         OSError: If the file cannot be read.
     """
+    if (pointer := explain_pointer_file(path)) is not None:
+        raise ValueError(pointer)
     with path.open("rb") as file:
         header, offset = read_npy_header(file.read)
         num_bytes = min(file.seek(0, io.SEEK_END) - offset, header.num_bytes)

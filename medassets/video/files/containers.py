@@ -12,6 +12,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from medassets.errors import Reason, SampleRejectedError
+from medassets.storage.formats.lfs_pointers import explain_pointer_file
 from medassets.storage.unreadable import unreadable_as_rejection
 from medassets.video.files.foreign_files import name_foreign, name_still
 from medassets.video.timeline import Clock
@@ -32,7 +33,7 @@ def open_container(path: Path) -> InputContainer:
 
     Raises:
         SampleRejectedError: MISSING_SOURCE; UNREADABLE_SOURCE if permissions or the disk
-            prevent reading; DECODE_FAILED if it is not a media file.
+            prevent reading; LFS_POINTER; DECODE_FAILED if it is not a media file.
         OSError: If the machine, not the file, caused the failure.
     """
     try:
@@ -47,6 +48,8 @@ def open_container(path: Path) -> InputContainer:
         # FFmpeg reports "input/output error" for damaged files, too; reading bytes tells them apart.
         with unreadable_as_rejection():
             found = name_foreign(path)
+        if (pointer := explain_pointer_file(path)) is not None:
+            raise SampleRejectedError(Reason.LFS_POINTER, pointer) from error
         msg = f"the file cannot be opened: {error.strerror}"
         if isinstance(error, ArgumentError):
             # FFmpeg knows the format, but it is none of those above.

@@ -11,6 +11,7 @@ import numpy as np
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.storage.formats.byte_streams import ByteStream, FileWindow, PlainStream, read_bytes
+from medassets.storage.formats.lfs_pointers import MAX_POINTER_BYTES, explain_pointer
 from medassets.storage.formats.npy import NpyHeader, read_dtype, read_npy_header
 from medassets.storage.formats.zip_members import ZipMember
 from medassets.tars.reader import Member
@@ -140,6 +141,8 @@ def read_npz_header(path: Path, key: str) -> NpyHeader:
 @contextmanager
 def _open_window(path: Path, within: Member | None) -> Iterator[FileWindow]:
     with path.open("rb", buffering=0) as file:
+        if within is None and (pointer := explain_pointer(file.read(MAX_POINTER_BYTES))):
+            _reject(Reason.LFS_POINTER, pointer)
         offset, size = (0, _measure(file)) if within is None else (within.offset, within.size_bytes)
         yield FileWindow(file, offset, size)
 

@@ -11,11 +11,13 @@ import numpy as np
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.storage.formats.byte_streams import (
+    GZIP_MAGIC,
     MAX_DEFLATE_RATIO,
     ByteStream,
     GzipStream,
     PlainStream,
 )
+from medassets.storage.formats.lfs_pointers import MAX_POINTER_BYTES, explain_pointer
 from medassets.volumes.files.header import MAX_SIDE, MAX_VOXELS, VolumeHeader
 from medassets.volumes.files.nifti_transform import read_transform
 
@@ -35,18 +37,32 @@ def open_nifti(path: Path) -> Iterator["NiftiReader"]:
 
     Raises:
         SampleRejectedError: If the header cannot be used (BAD_HEADER) or the gzip stream is
-            damaged (CORRUPT_GZIP); on entry and on every later read.
+            damaged (CORRUPT_GZIP); on entry and on every later read. On entry also LFS_POINTER, and
+            BAD_NAME for a file that is named `.gz` and is not compressed.
     """
     num_bytes = path.stat().st_size
     with path.open("rb", buffering=0) as file:
-        magic = file.read(2)
+        head = file.read(MAX_POINTER_BYTES)
         file.seek(0)
-        if magic == b"\x1f\x8b":
+        if head.startswith(GZIP_MAGIC):
             yield NiftiReader(GzipStream(file), num_bytes * MAX_DEFLATE_RATIO)
-        elif path.name.endswith(".gz"):
-            _reject(Reason.CORRUPT_GZIP, f"{num_bytes} bytes that do not begin like gzip")
-        else:
-            yield NiftiReader(PlainStream(file), num_bytes)
+            return
+        _check_head(head, path, num_bytes)
+        yield NiftiReader(PlainStream(file), num_bytes)
+
+
+def _check_head(head: bytes, path: Path, num_bytes: int) -> None:
+    """Refuse a file that is not what its name says."""
+    if (pointer := explain_pointer(head)) is not None:
+        _reject(Reason.LFS_POINTER, pointer)
+    if not path.name.endswith(".gz"):
+        return
+    if int.from_bytes(head[:4], "little") in _HEADER_BYTES or (
+        int.from_bytes(head[:4], "big") in _HEADER_BYTES
+    ):
+        what = "an uncompressed NIfTI file whose name ends in .gz"
+        _reject(Reason.BAD_NAME, f"{what}; rename it to end in .nii, or compress it with gzip")
+    _reject(Reason.CORRUPT_GZIP, f"{num_bytes} bytes that do not begin like gzip")
 
 
 def decode_header(block: bytes) -> tuple[VolumeHeader, int]:

@@ -1,5 +1,6 @@
 """Headers that lie, files that end early, and what is read from good ones."""
 
+import gzip
 import struct
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.volumes.files.nifti import decode_header, open_nifti
+from medassets_tests.shared_data import CASES
 
 STORED = np.arange(5 * 7 * 11, dtype=np.int16).reshape(5, 7, 11)
 
@@ -140,6 +142,49 @@ def test_bytes_that_are_no_nifti_are_rejected(content: bytes, tmp_path: Path) ->
     zipped.write_bytes(content)
     reject(plain, "are not those of NIfTI")
     reject(zipped, "do not begin like gzip", Reason.CORRUPT_GZIP)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", [nib.Nifti1Header, nib.Nifti2Header])
+def test_an_uncompressed_nifti_named_gz_is_named(
+    kind: Any, order: str, write_volume: Any, tmp_path: Path
+) -> None:
+    plain = write_volume(STORED, np.eye(4), name="volume.nii", kind=kind, order=order)
+    path = plain.rename(tmp_path / "volume.nii.gz")
+    reject(path, r"an uncompressed NIfTI file whose name ends in \.gz; rename it", Reason.BAD_NAME)
+
+
+@pytest.mark.parametrize(
+    "tail", [b"x", b"\x1f", b"# made by hand\n", b"PK\3\4", b"\0\0tail", b"\x1f\x8a"]
+)
+def test_bytes_behind_a_whole_gzip_member_are_named(tail: bytes, write_volume: Any) -> None:
+    path = write_volume(STORED, np.eye(4))
+    path.write_bytes(path.read_bytes() + tail)
+    match = "bytes that are not gzip .* follow a whole gzip member" if tail != b"\x1f" else "gzip"
+    reject(path, match, Reason.CORRUPT_GZIP)
+
+
+@pytest.mark.parametrize("tail", [b"", b"\0" * 600, gzip.compress(b"")], ids=len)
+def test_padding_and_empty_members_behind_a_gzip_member_are_read(
+    tail: bytes, write_volume: Any
+) -> None:
+    path = write_volume(STORED, np.eye(4))
+    path.write_bytes(path.read_bytes() + tail)
+    read_all(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "match", "reason"),
+    [
+        ("plain_nifti_named_gz.nii.gz", "an uncompressed NIfTI file", Reason.BAD_NAME),
+        ("gzip_with_tail.nii.gz", "follow a whole gzip member", Reason.CORRUPT_GZIP),
+    ],
+)
+def test_shared_files_are_named_for_what_they_are(name: str, match: str, reason: Reason) -> None:
+    path = CASES / "headers" / name
+    if not path.is_file():
+        pytest.skip(f"needs the shared case {path}")
+    reject(path, match, reason)
 
 
 def test_an_analyze_header_is_rejected() -> None:

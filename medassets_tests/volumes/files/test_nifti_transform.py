@@ -161,7 +161,7 @@ def test_a_trailing_axis_of_zero_is_one(dim: list[int]) -> None:
     assert header.shape == (5, 7, 11)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     numbers=st.lists(st.floats(-1.25, 1.25, width=32), min_size=3, max_size=3),
     qfac=st.sampled_from([-1.0, 0.0, 1.0, -2.0, 3.0, float("nan")]),
