@@ -115,7 +115,7 @@ def list_labels(described: Mapping[str, Any]) -> list[str]:
 
 
 def find_table_problems(kind: DatasetKind, table: pa.Table) -> "TableProblems":
-    """Return the rows of the source's tables that were skipped.
+    """Return the rows of the source's tables that were skipped, and doubts about labels.
 
     Args:
         kind: The dataset.
@@ -125,23 +125,32 @@ def find_table_problems(kind: DatasetKind, table: pa.Table) -> "TableProblems":
     with suppress(CatalogError):
         described = kind.describe_catalog(table)
     videos = described.get("videos", {})
-    return TableProblems(videos.get("num_info_problems", 0), videos.get("info_problems", ()))
+    return TableProblems(
+        videos.get("num_info_problems", 0),
+        videos.get("info_problems", ()),
+        described.get("label_doubts", ()),
+    )
 
 
 @dataclass(frozen=True)
 class TableProblems:
-    """Rows of `info.csv` that cannot be used.
+    """Rows of `info.csv` that cannot be used, and labels that may be none.
 
     Attributes:
-        count: How many.
+        count: Number of rows.
         first: The first of them: row and reason.
+        doubts: A sentence for each doubtful label.
     """
 
     count: int = 0
     first: Sequence[str] = ()
+    doubts: Sequence[str] = ()
 
     def lines(self) -> list[str]:
         """Return the lines for the terminal; empty if all rows could be used."""
+        return [*self._list_rows(), *(f"  labels: {doubt}" for doubt in self.doubts)]
+
+    def _list_rows(self) -> list[str]:
         if not self.count:
             return []
         shown = [f"    {problem}" for problem in self.first[:_NUM_SHOWN]]
@@ -159,4 +168,5 @@ class TableProblems:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return {"count": self.count, "first": list(self.first)}
+        rows = {"count": self.count, "first": list(self.first)}
+        return {**rows, "label_doubts": list(self.doubts)} if self.doubts else rows

@@ -45,6 +45,8 @@ class DataConfig:
         seed: Seed of the permutations; `experiment.seed` if absent.
         dtype: dtype of the volumes: `float32` or `float16`.
         check: When contents are compared with their checksums.
+        label_type: Type of the labels in shards that medassets did not make; null takes the only
+            one that fits.
         uneven: `pad` or `drop`.
         drop_last: Leave out an incomplete last training batch.
         shard_window: Number of shards of a group, within which samples are shuffled; None: all.
@@ -61,6 +63,7 @@ class DataConfig:
     seed: int = 0
     dtype: str = "float32"
     check: str = "first"
+    label_type: str | None = None
     uneven: str = "pad"
     drop_last: bool = False
     shard_window: int | None = None
@@ -171,7 +174,12 @@ def build_loaders(
 def _build_loader(
     settings: DataConfig, shards: Any, *, train: bool, rank: int | None, world_size: int | None
 ) -> Loader:
-    dataset = VolumeDataset(shards, dtype=settings.dtype, check=settings.check)  # pyright: ignore[reportArgumentType]
+    dataset = VolumeDataset(
+        shards,
+        dtype=settings.dtype,  # pyright: ignore[reportArgumentType]
+        check=settings.check,  # pyright: ignore[reportArgumentType]
+        label_type=settings.label_type,
+    )
     return Loader(
         dataset,
         batch_size=settings.batch_size,

@@ -25,6 +25,7 @@ class VolumeStream(IterableDataset[Sample]):
         source: As for `VolumeDataset`.
         dtype: dtype of the volumes.
         check: When contents are compared with their checksums.
+        label_type: As for `VolumeDataset`.
         rank: Rank of this process; detected if both are None.
         world_size: Number of ranks.
         uneven: `pad` repeats samples from the beginning, `drop` leaves out at most world_size - 1
@@ -41,11 +42,12 @@ class VolumeStream(IterableDataset[Sample]):
         *,
         dtype: VolumeDtype = "float16",
         check: Check = "first",
+        label_type: str | None = None,
         rank: int | None = None,
         world_size: int | None = None,
         uneven: Uneven = "pad",
     ) -> None:
-        self.volumes = VolumeDataset(source, dtype=dtype, check=check)
+        self.volumes = VolumeDataset(source, dtype=dtype, check=check, label_type=label_type)
         self._place = find_place(rank, world_size)
         self._order = EpochOrder(
             num_samples=len(self.volumes),

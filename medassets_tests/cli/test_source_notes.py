@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from medassets.cli.source_notes import list_labels
+from medassets.cli.source_notes import TableProblems, list_labels
 from medassets.testing.clip4mc import SyntheticVideos
 from medassets.testing.npz_tree import make_npz_tree
 from medassets_tests.npz_source import write_declaration
@@ -137,3 +137,10 @@ def test_labels_are_listed_with_their_values() -> None:
     assert lines[1:] == ["  A: 0 x 2, 1 x 1", "  B: 1 x 3"]
     assert lines[0].startswith("labels: 2, ")
     assert list_labels({"npz_trees": {}}) == []
+
+
+def test_doubtful_labels_are_listed() -> None:
+    problems = TableProblems(doubts=["A has values beyond 0 and 1"])
+    assert problems.lines() == ["  labels: A has values beyond 0 and 1"]
+    assert problems.as_dict()["label_doubts"] == ["A has values beyond 0 and 1"]
+    assert TableProblems().as_dict() == {"count": 0, "first": []}

@@ -64,8 +64,6 @@ def command(
     described = workspace.kind.describe_catalog(draft.table)
     for line in (*_describe_trees(described), *list_labels(described)):
         output.say(line)
-    for doubt in described.get("label_doubts", ()):
-        output.warn(f"labels: {doubt}")
     for line in name_excluded(account):
         output.say(line)
     if draft.plan.num_held:

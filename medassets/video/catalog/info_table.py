@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from medassets.errors import CatalogError
+from medassets.storage.formats.missing import is_missing
 
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 """Id of a YouTube video."""
@@ -131,7 +132,7 @@ def _read_cells(
     if vid is None:
         shown = url if len(url) <= _SHOWN else f"{url[:_SHOWN]}…"
         return f"{shown!r} is not the URL of a YouTube video"
-    return (vid, filename) if filename else "the file name is empty"
+    return "the file name is empty" if is_missing(filename) else (vid, filename)
 
 
 def _guess_video(line: bytes, url_column: int) -> str | None:

@@ -146,7 +146,9 @@ def _read_text(record: Mapping[str, Any], names: tuple[str, ...]) -> str:
         )
     if text is None or is_missing(text):
         reason = Reason.BAD_RECORD if name == "clip_path" else Reason.EMPTY_TEXT
-        raise SampleRejectedError(reason, f"{name} is empty")
+        said = text.strip() if text else ""
+        what = f"says that nothing is given ({said!r})" if said else "is empty"
+        raise SampleRejectedError(reason, f"{name} {what}")
     if not text.isascii():
         try:
             text.encode()

@@ -130,6 +130,16 @@ BAD_RECORDS = {
     ),
     "text empty": (_changed(text=""), Reason.EMPTY_TEXT, "transcript clip is empty"),
     "text blank": (_changed(text=" \t\n "), Reason.EMPTY_TEXT, "transcript clip is empty"),
+    "text nan": (
+        _changed(text="nan"),
+        Reason.EMPTY_TEXT,
+        "transcript clip says that nothing is given",
+    ),
+    "text NA": (
+        _changed(text=" N/A "),
+        Reason.EMPTY_TEXT,
+        "transcript clip says that nothing is given",
+    ),
     "text null": (_changed(text=None), Reason.EMPTY_TEXT, "transcript clip is empty"),
     "text a list": (
         _changed(text=["a"]),
