@@ -281,11 +281,17 @@ class VideoFrames(_VideoClips):
         }
 
     def describe_shard(self, record: ShardRecord) -> Mapping[str, Any]:
-        """Return the number of frames of a shard, and the devices that decoded them."""
+        """Return the number of frames of a shard, what decoded them, and how pixels were made."""
         frames = sum(int(sample.facts["num_frames"]) for sample in record.samples)
         devices = Counter(str(sample.facts["device"]) for sample in record.samples)
         reasons = Counter(str(s.facts["fallback"]) for s in record.samples if s.facts["fallback"])
-        return {"frames": frames, "decoders": dict(devices), "fallbacks": dict(reasons)}
+        pixels = Counter(str(s.facts["pixels"]) for s in record.samples if "pixels" in s.facts)
+        return {
+            "frames": frames,
+            "decoders": dict(devices),
+            "fallbacks": dict(reasons),
+            "pixels": dict(pixels),
+        }
 
     def draw_preview(self, shard: Path, record: ShardRecord) -> bytes | None:
         """Return a contact sheet of the shard's first clips with their texts, as JPEG."""

@@ -58,6 +58,13 @@ class PixelFacts:
     crop: tuple[int, int, int, int] | None
     filter: str
 
+    @property
+    def summary(self) -> str:
+        """What differs between films, in a line that can be counted."""
+        matrix = self.matrix if self.matrix_stated else f"{self.matrix} (not stated)"
+        value_range = self.range if self.range_stated else f"{self.range} (not stated)"
+        return f"{matrix}, {value_range} range, transfer {self.transfer}, {self.scan}"
+
 
 def join_pixels(facts: Collection[PixelFacts]) -> PixelFacts:
     """Return the facts of several frames: `mixed` where they differ, stated only if all state it."""

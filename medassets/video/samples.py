@@ -61,6 +61,7 @@ def encode_clip_sample(
         "num_frames": len(clip.frames),
         "device": clip.device,
         "fallback": clip.fallback,
+        "pixels": clip.pixels.summary,
         "source_sha256": staged.sha256,
     }
     seconds = {"encode": time.perf_counter() - started}
