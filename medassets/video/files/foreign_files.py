@@ -13,7 +13,6 @@ _MAGICS: tuple[tuple[bytes, str], ...] = (
     (b"\0\0\0\x0cjP  ", "a picture (JPEG 2000)"),
     (b"P5", "a picture (PGM)"),
     (b"P6", "a picture (PPM)"),
-    (b"version https://git-lfs", "a Git LFS pointer; `git lfs pull` gets the video"),
     (b"%PDF-", "a document (PDF)"),
     (b"PK\x03\x04", "an archive (zip)"),
     (b"\x1f\x8b", "a compressed file (gzip)"),

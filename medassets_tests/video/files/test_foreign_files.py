@@ -19,7 +19,6 @@ CONTENTS = {
     "empty": (b"", "empty"),
     "zeros": (bytes(5000), "not downloaded"),
     "page": (b"\n<!DOCTYPE html><html>Sign in</html>", "web page"),
-    "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
     "sound": (b"RIFF\x24\0\0\0WAVEfmt " + bytes(16), "sound"),
     "archive": (b"PK\x03\x04" + bytes(60), "zip"),
     "playlist": (b"#EXTM3U\n", "playlist"),
@@ -27,10 +26,10 @@ CONTENTS = {
 }
 
 
-def refuse(path: Path) -> str:
+def refuse(path: Path, reason: Reason = Reason.DECODE_FAILED) -> str:
     with pytest.raises(SampleRejectedError, match=r"\A\w+: .") as caught:
         probe_video(path)
-    assert caught.value.reason is Reason.DECODE_FAILED
+    assert caught.value.reason is reason
     assert str(path.parent) not in caught.value.detail
     return caught.value.detail
 
@@ -53,6 +52,12 @@ def test_other_files_that_are_named_mp4_say_what_they_are(name: str, tmp_path: P
     path = tmp_path / "a.mp4"
     path.write_bytes(content)
     assert said in refuse(path)
+
+
+def test_a_git_lfs_pointer_has_its_own_reason_and_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12345\n")
+    assert "git lfs pull" in refuse(path, Reason.LFS_POINTER)
 
 
 def test_an_unknown_file_is_not_named(tmp_path: Path) -> None:
