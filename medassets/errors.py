@@ -171,6 +171,10 @@ class UnterminatedTarError(DamagedTarError):
     """A tar ends behind a whole member, without the end mark of a closed tar."""
 
 
+class WrongLoaderError(MedassetsError, ValueError):
+    """Shards were opened by a class for samples of another kind; the message names the right one."""
+
+
 class TooManyRejectedError(MedassetsError, RuntimeError):
     """More samples of a shard were rejected than the declaration allows; nothing was published."""
 

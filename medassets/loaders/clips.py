@@ -13,6 +13,8 @@ from medassets.loaders.batch_memory import empty_tensor
 from medassets.loaders.collate import Sample, StackedSamples, collate_samples
 from medassets.loaders.index import IndexedSample, ShardIndex
 from medassets.loaders.members import Check, ShardReader
+from medassets.loaders.sample_kinds import require_kind
+from medassets.samples import SampleKind
 from medassets.tars.lists import Source
 
 FrameLayout = Literal["tchw", "thwc"]
@@ -48,6 +50,7 @@ class ClipDataset(Dataset[Sample]):
     Raises:
         ShardIntegrityError: If the file is not a manifest, or a shard is missing, cut off, or differs from
             its record.
+        WrongLoaderError: If the shards hold samples of another kind.
         ValueError: If `layout` or `check` is unknown.
     """
 
@@ -59,6 +62,7 @@ class ClipDataset(Dataset[Sample]):
             raise ValueError(msg)
         self._reader = ShardReader(source, check=check)
         self._layout = layout
+        require_kind(self.index, SampleKind.VIDEO_FRAMES)
         self.index.require(*([name] for name in _MEMBERS))
 
     @property

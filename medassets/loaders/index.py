@@ -57,6 +57,7 @@ class _Part:
     crcs: list[int] | None = None
     partition: str = ""
     dataset: str = ""
+    kind: str = ""
 
 
 class ShardIndex:
@@ -72,6 +73,7 @@ class ShardIndex:
         paths: The tars, in order.
         size_bytes: Sizes of the tars.
         shard_ends: int64 (num_shards,), number of samples up to the end of each shard.
+        kinds: What the samples of each shard are, as record or manifest say; empty if neither does.
         suffixes: All suffixes of members.
 
     Raises:
@@ -86,6 +88,9 @@ class ShardIndex:
             parts = list(threads.map(_read_part, found))
         self.paths = tuple(str(shard.path) for shard in found)
         self.size_bytes = tuple(part.size_bytes for part in parts)
+        self.kinds = tuple(
+            part.kind or shard.kind for part, shard in zip(parts, found, strict=True)
+        )
         self._origins = tuple((part.dataset, part.partition) for part in parts)
         self.shard_ends = np.cumsum([len(part.keys) for part in parts], dtype=np.int64)
         self._take_keys(parts)
@@ -227,9 +232,10 @@ def _read_record(path: Path, size: int) -> _Part:
         document = json.loads(path.read_bytes())
         part = _Part(document["size_bytes"], crcs=[])
         part.dataset, part.partition = document["dataset"], document["partition"]
+        part.kind = document.get("kind", "")
         _take_samples(part, document["samples"])
         # Wrong types must fail here and not in the middle of an epoch.
-        "".join([*part.keys, *part.suffixes, part.dataset, part.partition]).encode()
+        "".join([*part.keys, *part.suffixes, part.dataset, part.partition, part.kind]).encode()
         np.array([part.size_bytes, *(part.crcs or ())], np.int64)
         if type(part.size_bytes) is not int:
             msg = "size_bytes is not an integer"

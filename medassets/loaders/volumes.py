@@ -21,6 +21,8 @@ from medassets.loaders.collate import Sample, StackedSamples, collate_samples
 from medassets.loaders.index import IndexedSample, ShardIndex
 from medassets.loaders.labels import LabelReader
 from medassets.loaders.members import Check, ShardReader
+from medassets.loaders.sample_kinds import require_kind
+from medassets.samples import SampleKind
 from medassets.tars.lists import Source
 
 VolumeDtype = Literal["float16", "float32"]
@@ -62,6 +64,7 @@ class VolumeDataset(Dataset[Sample]):
     Raises:
         UsageError: If there is no such type of labels.
         ShardIntegrityError: If a shard is missing, cut off, or differs from its record.
+        WrongLoaderError: If the shards hold samples of another kind.
         ValueError: If `dtype` or `check` is unknown.
     """
 
@@ -79,6 +82,7 @@ class VolumeDataset(Dataset[Sample]):
         self._reader = ShardReader(source, check=check)
         self._labels = LabelReader(self._reader, label_type)
         self._dtype = _TORCH_DTYPES[dtype]
+        require_kind(self.index, SampleKind.CT_VOLUME)
         self.index.require(_VOLUME_SUFFIXES, ["txt"])
 
     @property

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ class FoundShard:
         path: The tar; absolute, because a job may change its working directory.
         num_samples: Number of samples in the manifest; None without a manifest.
         size_bytes: Size in the manifest; None without a manifest.
+        kind: What its samples are, according to the manifest; empty if it does not say.
     """
 
     path: Path
     num_samples: int | None = None
     size_bytes: int | None = None
+    kind: str = ""
 
 
 def find_shards(shards: Source) -> list[FoundShard]:
@@ -121,7 +123,9 @@ def read_manifest(path: Path) -> list[FoundShard]:
         raise ShardIntegrityError(msg)
     try:
         document = json.loads(path.read_bytes())
-        return [_read_entry(path.parent, entry) for entry in document["shards"]]
+        entries = document["shards"]
+        kind = str(document.get("kind") or "")
+        found = [_read_entry(path.parent, entry, kind) for entry in entries]
     except FileNotFoundError as error:
         msg = f"{path}: no such manifest; `medassets build` makes it, or name the tars themselves"
         raise ShardIntegrityError(msg) from error
@@ -131,9 +135,28 @@ def read_manifest(path: Path) -> list[FoundShard]:
     except (KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         msg = f"{path}: not a manifest of medassets; expected the manifest.json beside the shards"
         raise ShardIntegrityError(msg) from error
+    if not found:
+        raise ShardIntegrityError(_explain_empty(path, document))
+    return found
 
 
-def _read_entry(folder: Path, entry: Any) -> FoundShard:
+def _explain_empty(path: Path, document: Mapping[str, Any]) -> str:
+    """Return why a manifest lists no shard: nothing is made yet, or the split has no sample."""
+    name = document.get("dataset", "DATASET")
+    if document.get("missing_partitions"):
+        return (
+            f"{path}: lists no shard, {len(document['missing_partitions']):,} are still to be made; "
+            f"`medassets build {name}` makes them"
+        )
+    counts = document.get("account")
+    items = f" of {counts['items']:,} source items" if isinstance(counts, dict) else ""
+    return (
+        f"{path}: the split is empty: no sample{items} is planned in it; name another split, or see "
+        f"`medassets status {name}`"
+    )
+
+
+def _read_entry(folder: Path, entry: Any, kind: str) -> FoundShard:
     if not isinstance(entry, dict):
         raise TypeError(entry)
     size = entry.get("size_bytes")
@@ -141,4 +164,5 @@ def _read_entry(folder: Path, entry: Any) -> FoundShard:
         folder / entry["filename"],
         int(entry["num_samples"]),
         None if size is None else int(size),
+        kind,
     )

@@ -86,6 +86,7 @@ class CTWindowSparseSDF(Dataset[Sample]):
         ValueError: If an argument is out of range, if no root has the window and it is not a standard
             one (the message lists those available), or if a root holds shards of several splits.
         ShardIntegrityError: If a shard is missing or damaged; the message names it and the remedy.
+        WrongLoaderError: If shards hold samples of another kind.
     """
 
     def __init__(

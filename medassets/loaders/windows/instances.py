@@ -13,12 +13,14 @@ from typing import Any
 
 from medassets.errors import WindowFileError
 from medassets.loaders.index import ShardIndex
+from medassets.loaders.sample_kinds import require_kind
 from medassets.loaders.windows import folders as window_folders
 from medassets.loaders.windows import shards as window_shards
 from medassets.loaders.windows.dense_masks import DenseMask
 from medassets.loaders.windows.folders import Case
 from medassets.loaders.windows.points import PointSource
 from medassets.loaders.windows.shards import ShardMask
+from medassets.samples import SampleKind
 from medassets.specs.windows import STANDARD_WINDOWS
 from medassets.storage.checksums import canonical_json, crc32
 
@@ -136,6 +138,7 @@ def find_instances(roots: Sequence[str], window: str, *, min_points: int) -> Ins
         ValueError: If no root has the window and it is not a standard one (the message lists those
             available), or if a root is a dataset of shards instead of one of its splits.
         ShardIntegrityError: If a shard is missing or damaged; the message names it and the remedy.
+        WrongLoaderError: If shards hold samples of another kind.
     """
     found = Instances()
     available = set(STANDARD_WINDOWS)
@@ -143,6 +146,7 @@ def find_instances(roots: Sequence[str], window: str, *, min_points: int) -> Ins
         path = Path(root).expanduser()
         if _names_shards(root, path):
             index = ShardIndex(root)
+            require_kind(index, SampleKind.CT_WINDOWS)
             windows = window_shards.list_windows(index)
             if window not in windows:
                 raise _unknown_window(window, set(windows))
