@@ -18,7 +18,8 @@ from medassets.datasets.workspace import Workspace
 from medassets.errors import Reason, ReclaimError, SpecError
 from medassets.reclaim.claims import Needs, Others
 from medassets.reclaim.partition import CONFIRMATION, is_reclaimed, reclaim_partition
-from medassets.reclaim.report import ReclaimReport
+from medassets.reclaim.remaining import Deletable
+from medassets.reclaim.report import Kept, ReclaimReport
 from medassets.shards.catalog_reader import explain_unreadable
 from medassets.stages import VolumeStage
 from medassets.storage.arrow import kernels
@@ -49,20 +50,24 @@ def check_may_delete(workspace: Workspace, others: Others) -> None:
     Needs(workspace, others)
 
 
-def ask_for_confirmation(output: Output, dataset: str, *, yes: bool, otherwise: str) -> bool:
+def ask_for_confirmation(
+    output: Output, dataset: str, deletable: Deletable, *, yes: bool, otherwise: str
+) -> bool:
     """Return whether the user typed the word that lets a run delete source files.
 
     Args:
         output: Where the warning goes.
         dataset: Dataset whose sources are deleted.
+        deletable: Files that may be deleted at most.
         yes: The user said so on the command line; nothing is asked.
         otherwise: What happens if the user does not confirm.
     """
     if yes:
         return True
     output.warn(
-        f"{dataset}: source files that are proven to be in a shard will be deleted. This cannot "
-        f"be undone."
+        f"{dataset}: up to {count_words(deletable.num_files, 'source file')}, "
+        f"{format_bytes(deletable.num_bytes)}, may be deleted: each one that is proven to be in a "
+        f"shard. This cannot be undone."
     )
     if _read_word().strip() == CONFIRMATION:
         return True
@@ -143,11 +148,14 @@ class Reclaimed:
 
     Attributes:
         reports: One per shard that was looked at.
+        remaining: Files that are still there and that no report names, with the state of their
+            shard.
         excluded: Rows of the catalog that name a file but cannot be in a shard, by reason.
         is_confirmed: Files may be deleted, so that a count of zero is reported too.
     """
 
     reports: list[ReclaimReport] = field(default_factory=list)
+    remaining: list[Kept] = field(default_factory=list)
     excluded: dict[str, int] = field(default_factory=dict)
     is_confirmed: bool = False
 
@@ -160,6 +168,11 @@ class Reclaimed:
     def freed_bytes(self) -> int:
         """Bytes of those files."""
         return sum(report.freed_bytes for report in self.reports)
+
+    @property
+    def kept(self) -> list[Kept]:
+        """All files that are still there and whose samples have a shard, and why."""
+        return [*(one for report in self.reports for one in report.kept), *self.remaining]
 
     @property
     def troubles(self) -> list[str]:
@@ -192,15 +205,13 @@ class Reclaimed:
             ],
             "vanished": [path for report in self.reports for path in report.vanished],
             "kept": [
-                {"path": kept.path, "bytes": kept.num_bytes, "why": kept.why}
-                for report in self.reports
-                for kept in report.kept
+                {"path": kept.path, "bytes": kept.num_bytes, "why": kept.why} for kept in self.kept
             ],
             "troubles": self.troubles,
         }
 
     def _describe_kept(self) -> str:
-        kept = [one for report in self.reports for one in report.kept]
+        kept = self.kept
         stopped = [report for report in self.reports if report.problems]
         words = [f"{count_words(len(kept), 'source')} kept"]
         if kept:

@@ -45,7 +45,9 @@ from medassets.errors import (
     SourceUnavailableError,
     UsageError,
 )
+from medassets.reclaim.claims import Needs
 from medassets.reclaim.disk_peak import check_peak
+from medassets.reclaim.remaining import find_remaining, measure_deletable
 from medassets.shards.account import Account, join_accounts
 from medassets.shards.files import read_whole_record
 from medassets.stages import CommonStage, VideoStage, VolumeStage
@@ -85,6 +87,7 @@ def build_dataset(session: Session, output: Output, dataset: str, options: Build
         # What was built and deleted before must be reported too.
         report.error, code = str(error), exit_code_of(type(error))
     report.accounts = build.take_accounts()
+    build.count_remaining()
     report.seconds = round(time.monotonic() - start, 3)
     tell_report(output, report, options, code)
     return code
@@ -106,13 +109,6 @@ class _Build:
         check_options(self.session.workspace(dataset), options)
         if options.delete_sources:
             check_may_delete(self.session.workspace(dataset), self.session.others(dataset))
-            self.may_delete = ask_for_confirmation(
-                self.output,
-                dataset,
-                yes=options.yes,
-                otherwise="shards are built, and no source is deleted",
-            )
-            report.reclaimed.is_confirmed = self.may_delete
         rounds = plan_rounds(self.session, dataset, options)
         report.stages = [stage for one in rounds for stage in one.stages]
         check_ready((self.session.kind(dataset, s) for s in report.stages), device=options.device)
@@ -127,8 +123,8 @@ class _Build:
             report.has_moved = before is not None and before != self._read_upstream()
         if not self._read_plan():
             return EXIT_FAILED
-        if self.may_delete:
-            check_peak(self.session.workspace(dataset), self.session.others(dataset))
+        if options.delete_sources:
+            self._ask()
         for one in rounds:
             selection = select_shards(self.session, dataset, options, one.stages)
             report.kept += selection.num_kept
@@ -143,6 +139,34 @@ class _Build:
             if not written.ok:
                 self._note_failure(CommonStage.MANIFEST, written)
         return self.code
+
+    def _ask(self) -> None:
+        """Ask whether sources may be deleted; the catalog says how many these are."""
+        dataset, report = self.report.dataset, self.report
+        workspace, others = self.session.workspace(dataset), self.session.others(dataset)
+        self.may_delete = ask_for_confirmation(
+            self.output,
+            dataset,
+            measure_deletable(workspace, Needs(workspace, others)),
+            yes=self.options.yes,
+            otherwise="shards are built, and no source is deleted",
+        )
+        report.reclaimed.is_confirmed = self.may_delete
+        if self.may_delete:
+            report.reclaimed.excluded = count_excluded(workspace)
+            check_peak(workspace, others)
+
+    def count_remaining(self) -> None:
+        """Note the source files that are still there, those of failed shards among them.
+
+        A build that was interrupted tells of the files that it looked at.
+        """
+        if self.may_delete and not self.report.interrupted:
+            workspace = self.session.workspace(self.report.dataset)
+            reclaimed = self.report.reclaimed
+            reclaimed.remaining = find_remaining(
+                workspace, reclaimed.reports, failed=self.report.failed
+            )
 
     def _read_upstream(self) -> Upstream | None:
         workspace = self.session.workspace(self.report.dataset)
@@ -166,8 +190,6 @@ class _Build:
         plan = workspace.read_plan()
         report.upstream = self._read_upstream()
         report.held, report.excluded = plan.num_held, plan.excluded_by_reason()
-        if self.may_delete:
-            report.reclaimed.excluded = count_excluded(workspace)
         report.table_problems = find_table_problems(workspace.kind, workspace.read_figures())
         if plan.partitions or self.options.live:
             return True

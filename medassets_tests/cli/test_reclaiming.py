@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from medassets.cli.formatting import format_bytes
 from medassets.volumes.catalog.ct_rate_names import table_paths
 from medassets_tests.cli.scans import KEYS, Scans
 
@@ -49,8 +50,11 @@ def test_the_word_deletes(
     scans: Scans, medassets: Medassets, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     type_in("DELETE\n", monkeypatch)
+    num_bytes = sum(scans.place(index).stat().st_size for index in range(5))
     ran = medassets(command, "scans", "--delete-sources")
     assert ran.code == 0, ran.err
+    told = f"scans: up to 5 source files, {format_bytes(num_bytes)}, may be deleted: each one"
+    assert told in ran.err
     assert "This cannot be undone" in ran.err
     assert "5 sources deleted" in ran.out
     assert ran.out.splitlines()[-1].strip() == "0 sources kept"
@@ -104,6 +108,25 @@ def test_rejected_files_stay_and_the_last_line_names_them_every_time(
     ran = medassets("reclaim", "scans", "--delete-sources", "--yes", "--json")
     assert {Path(one["path"]).name for one in ran.document["kept"]} == {p.name for p in bad}
     assert scans.green() == KEYS
+
+
+def test_files_of_a_failed_shard_are_counted_as_kept(scans: Scans, medassets: Medassets) -> None:
+    shutil.rmtree(scans.shell.home)
+    scans.declare(max_rejected_share=0.0)
+    bad = scans.place(0)
+    np.savez_compressed(bad, data=np.full((5, 7, 11), np.nan, np.float32))
+    ran = medassets("build", "scans", "--delete-sources", "--yes", "--json")
+    assert ran.code == 1
+    assert len(ran.document["failed"]) == 1
+    kept = {one["path"]: one["why"] for one in ran.document["reclaimed"]["kept"]}
+    assert {Path(path).stem for path in kept} == {scans.place(0).stem, scans.place(1).stem}
+    assert [*kept.values()] == ["its shard failed"] * 2
+    ran = medassets("build", "scans", "--delete-sources", "--yes")
+    last = ran.out.splitlines()[-1]
+    assert "2 sources kept (" in last
+    assert "2 because its shard failed" in last
+    ran = medassets("reclaim", "scans", "--delete-sources", "--yes")
+    assert "2 because its shard is not made yet" in ran.out.splitlines()[-1]
 
 
 def test_ctrl_c_at_the_question_ends_the_command(scans: Scans) -> None:

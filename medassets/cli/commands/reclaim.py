@@ -21,8 +21,9 @@ from medassets.cli.selection import parse_partitions
 from medassets.cli.session import Session
 from medassets.datasets.workspace import Workspace
 from medassets.errors import MedassetsError, ReclaimError
-from medassets.reclaim.claims import Others
+from medassets.reclaim.claims import Needs, Others
 from medassets.reclaim.partition import reclaim_partition
+from medassets.reclaim.remaining import find_remaining, measure_deletable
 from medassets.reclaim.report import ReclaimReport
 from medassets.reclaim.source_files import SourceFile
 from medassets.shards.files import read_whole_record
@@ -157,11 +158,14 @@ class _Deletion:
             DiskSpaceError: If there is no room for Dagster's record.
         """
         workspace = self.session.workspace(self.dataset)
-        check_may_delete(workspace, self.session.others(self.dataset))
+        others = self.session.others(self.dataset)
+        check_may_delete(workspace, others)
         keys = _find_keys(workspace, partitions)
+        made = _find_made(workspace, keys)
         self.found.is_confirmed = ask_for_confirmation(
             self.output,
             self.dataset,
+            measure_deletable(workspace, Needs(workspace, others), partitions=made),
             yes=self.found.is_confirmed,
             otherwise="nothing was deleted",
         )
@@ -184,6 +188,9 @@ class _Deletion:
             for key in pending:
                 self._reclaim(key)
                 progress.finish_shard(1, key)
+        self.found.remaining = find_remaining(
+            workspace, self.found.reports, failed=(), partitions=keys
+        )
 
     def _refresh(self, workspace: Workspace) -> bool:
         """Refresh the catalog; return whether it succeeded.
