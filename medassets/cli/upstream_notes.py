@@ -42,14 +42,15 @@ def _describe(move: Move) -> str:
 
 
 def _describe_kept(left: Move, dataset: str) -> list[str]:
-    differing = left.changed + left.rows
-    if not differing:
-        return []
-    samples = count_words(differing, "planned sample")
-    return [
-        f"kept as planned: {samples} that differ upstream; `medassets build {dataset} --update` "
-        f"takes those of built shards, `--revision` those that were never built"
-    ]
+    lines: list[str] = []
+    if differing := left.changed + left.rows:
+        lines.append(
+            f"kept as planned, other upstream: {count_words(differing, 'sample')}; `medassets build "
+            f"{dataset} --update` takes those of built shards, `--revision` those never built"
+        )
+    if left.gone:
+        lines.append(f"kept as planned, gone upstream: {count_words(left.gone, 'sample')}")
+    return lines
 
 
 def look_upstream(workspace: Workspace) -> tuple[list[str], dict[str, object] | None]:

@@ -8,11 +8,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medassets.datasets.kind import DatasetKind
-from medassets.errors import CatalogError, Reason, SampleRejectedError, SpecError
+from medassets.datasets.upstream.pins import Pin, pin_of, read_pin
+from medassets.errors import (
+    CatalogError,
+    Reason,
+    RevisionGoneError,
+    SampleRejectedError,
+    SpecError,
+)
 from medassets.samples import SourceItem, StagedFile
 from medassets.shards.catalog import CatalogPlan, read_catalog, read_partition, read_plan
 from medassets.shards.catalog_reader import explain_unreadable
-from medassets.sources.base import Source
+from medassets.sources.base import RemoteFile, Source
 from medassets.sources.staging import Staging
 from medassets.stages import VolumeStage
 from medassets.storage.paths import DatasetPaths, data_home, staging_home
@@ -124,8 +131,9 @@ class Workspace:
         groups: dict[str | None, list[str]] = {}
         for item in items:
             groups.setdefault(item.revision, []).extend(self.list_paths(item))
+        pins = {item.path: read_pin(item.row) for item in items}
         for revision, group in groups.items():
-            staged |= self._stage_group(group, revision, on_bytes)
+            staged |= self._stage_group(group, revision, pins, on_bytes)
         return {item.key: _join(item, self.list_paths(item), staged) for item in items}
 
     def list_paths(self, item: SourceItem) -> tuple[str, ...]:
@@ -137,16 +145,29 @@ class Workspace:
         self,
         paths: Sequence[str],
         revision: str | None,
+        pins: Mapping[str, Pin | None],
         on_bytes: Callable[[int], None] | None,
     ) -> dict[str, StagedFile | SampleRejectedError]:
         # Staged files need no request to the source: a build continues while the hub is unavailable.
         found = self.staging.lookup(paths, revision=revision) if self.source.pinned else {}
         wanted = [path for path in paths if path not in found]
-        files = self.source.describe(wanted, revision=revision) if wanted else {}
+        files = self._describe(wanted, revision, pins) if wanted else {}
         fetched = self.staging.stage(
             self.source, list(files.values()), num_workers=self.num_downloads, on_bytes=on_bytes
         )
         return {**found, **fetched}
+
+    def _describe(
+        self, paths: Sequence[str], revision: str | None, pins: Mapping[str, Pin | None]
+    ) -> Mapping[str, RemoteFile]:
+        """Describe files at a revision; if it is gone, the same bytes where the source is now."""
+        try:
+            return self.source.describe(paths, revision=revision)
+        except RevisionGoneError:
+            now = self.source.describe(paths, revision=self.source.resolve_revision())
+            if not all(path in now and pin_of(now[path]) == pins.get(path) for path in paths):
+                raise
+            return now
 
     def release(self, items: Sequence[SourceItem]) -> None:
         """Empty the staging area of the items' files, unless the declaration keeps them."""

@@ -36,15 +36,19 @@ def test_every_number_of_a_move_is_said() -> None:
         "follow it: 5 samples never built",
         "made again: 2 samples of built shards",
         "left the plan, gone or excluded upstream: 1 sample never built",
-        "kept as planned: 1 planned sample that differ upstream; `medassets build ct --update` takes "
-        "those of built shards, `--revision` those that were never built",
+        "kept as planned, other upstream: 1 sample; `medassets build ct --update` takes those of "
+        "built shards, `--revision` those never built",
+        "kept as planned, gone upstream: 1 sample",
     ]
 
 
 def test_a_source_that_did_not_move_is_not_mentioned() -> None:
     assert describe_left(Upstream(NEW, Move(new=3)), "ct") == []
     lines = describe_left(Upstream(NEW, left=Move(gone=1)), "ct")
-    assert lines == ["upstream moved: 0 files changed, 0 new, 1 gone"]
+    assert lines == [
+        "upstream moved: 0 files changed, 0 new, 1 gone",
+        "kept as planned, gone upstream: 1 sample",
+    ]
 
 
 @pytest.fixture

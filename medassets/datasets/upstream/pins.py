@@ -1,7 +1,7 @@
 """Size and digest of each planned file of a remote source, as the plan saw it."""
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -33,6 +33,12 @@ def is_same_file(pin: Pin, file: RemoteFile) -> bool:
     if now is None or now[0] != pin[0]:
         return False
     return now[1] == pin[1] or now[1].partition(":")[0] != pin[1].partition(":")[0]
+
+
+def read_pin(row: Mapping[str, Any]) -> Pin | None:
+    """Return the pin of one row of a catalog; None if it has none."""
+    digest = row.get(FILE_DIGEST)
+    return None if digest is None else (row[FILE_BYTES], digest)
 
 
 def read_pins(table: pa.Table) -> list[Pin | None]:

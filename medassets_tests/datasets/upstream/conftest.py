@@ -46,7 +46,7 @@ class MovingDataset:
         publish_catalog(self.workspace.paths, draft)
         return draft
 
-    def build(self, *numbers: int) -> int:
+    def build(self, *numbers: int, force: bool = False) -> int:
         """Build some shards of the plan by their position; return the bytes that were fetched."""
         fetched: list[int] = []
 
@@ -56,7 +56,11 @@ class MovingDataset:
         with listening(note):
             for number in numbers:
                 key = list(self.workspace.read_plan().partitions)[number]
-                build_shard(self.workspace, self.workspace.paths, plan_shard(self.workspace, key))
+                build_shard(
+                    self.workspace,
+                    self.workspace.paths,
+                    plan_shard(self.workspace, key, force=force),
+                )
         return sum(fetched)
 
     def records(self) -> dict[str, ShardRecord]:

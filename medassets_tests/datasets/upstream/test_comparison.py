@@ -39,12 +39,27 @@ def finish(moving: MovingDataset) -> int:
     return moving.build(*range(len(moving.workspace.read_plan().partitions)))
 
 
-def test_without_a_refresh_a_squashed_revision_is_named_with_the_remedy(
+def test_without_a_refresh_a_squashed_revision_is_named_if_files_changed(
     moving: MovingDataset,
 ) -> None:
+    moving.upload_again(moving.paths()[4])
     moving.hub.squash()
     with pytest.raises(RevisionGoneError, match="shards that were never built follow it"):
         moving.build(2)
+    assert moving.build(3) == (moving.folder / moving.paths()[6]).stat().st_size
+
+
+def test_a_built_shard_can_be_made_again_by_force_after_a_squash(moving: MovingDataset) -> None:
+    before = moving.records()
+    moving.hub.squash()
+    moving.refresh()
+    moving.build(0, force=True)
+    for old, new in zip(before.values(), moving.records().values(), strict=True):
+        assert (old.plan_fingerprint, old.num_samples) == (new.plan_fingerprint, new.num_samples)
+        assert [s.members[0].crc32 for s in old.samples] == [
+            s.members[0].crc32 for s in new.samples
+        ]
+    assert states(moving)[:2] == [ShardState.DONE] * 2
 
 
 def test_after_a_squash_what_is_built_stays_and_the_rest_is_built(moving: MovingDataset) -> None:
