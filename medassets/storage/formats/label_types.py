@@ -91,7 +91,9 @@ def decode_as(content: BytesLike, label_type: str) -> Values:
     if not len(content) or len(content) > MOST_BYTES:
         msg = f"{len(content):,} bytes; expected 1 to {MOST_BYTES:,} bytes of labels"
         raise ValueError(msg)
-    values = _DECODERS.get(label_type, _decode_raw)(bytes(content), label_type)
+    # Bytes of another type may be a signalling NaN.
+    with np.errstate(invalid="ignore"):
+        values = _DECODERS.get(label_type, _decode_raw)(bytes(content), label_type)
     _check_values(values, is_float="float" in label_type)
     return values
 

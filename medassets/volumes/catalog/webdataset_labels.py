@@ -23,20 +23,28 @@ from medassets.volumes.catalog.label_summary import (
 
 _MOST_SHOWN = 3
 _MOST_SIZES = 8
+_COLUMNS = {"names": "label_names", "values": "labels"}
+_IN_ROW = "row"
 _REMEDY = (
     "declare the right ones, `labels: {columns: [...]}`; samples with others are excluded then"
 )
 
 
-def store_labels(content: bytes, facts: Mapping[str, Any]) -> str:
+def store_labels(content: bytes, facts: Mapping[str, Any], row: Row) -> str:
     """Return what the catalog keeps of a sample's labels: the member, and what its json states.
+
+    Names and values that are columns of the row already are not repeated.
 
     Args:
         content: The member.
         facts: The json of the sample.
+        row: What is known of the sample.
     """
-    stated = StatedLabels.read(facts)
-    return canonical_json({"content": content.hex(), **vars(stated)}).decode()
+    stated: dict[str, Any] = dict(vars(StatedLabels.read(facts)))
+    for name, column in _COLUMNS.items():
+        if stated[name] is not None and row.get(column) == list(stated[name]):
+            stated[name] = _IN_ROW
+    return canonical_json({"content": content.hex(), **stated}).decode()
 
 
 def settle_labels(rows: Sequence[Row], spec: CTSourceSpec) -> LabelSummary | None:
@@ -88,12 +96,12 @@ class _Stored:
         stored = json.loads(row["stored_labels"])
         self.row = row
         self.content = bytes.fromhex(stored["content"])
-        names, values = stored["names"], stored["values"]
-        self.stated = StatedLabels(
-            None if names is None else tuple(names),
-            None if values is None else tuple(values),
-            stored["count"],
-        )
+        found = {
+            name: row[column] if stored[name] == _IN_ROW else stored[name]
+            for name, column in _COLUMNS.items()
+        }
+        names, values = (None if v is None else tuple(v) for v in found.values())
+        self.stated = StatedLabels(names, values, stored["count"])
         self.values: list[float] = []
 
     def settle(self, label_type: str, names: Sequence[str] | None, rules: LabelRules) -> None:

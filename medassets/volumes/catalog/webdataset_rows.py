@@ -229,7 +229,7 @@ class _Reader:
         if content is None:
             detail = f".{labels} has more than {MOST_BYTES:,} bytes; expected labels"
             raise SampleRejectedError(Reason.BAD_LABELS, detail)
-        row["stored_labels"] = store_labels(content, facts)
+        row["stored_labels"] = store_labels(content, facts, row)
 
 
 def _check_manifest(tar: NamedTar, found: Mapping[str, int]) -> None:

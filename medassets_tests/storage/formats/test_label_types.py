@@ -104,3 +104,9 @@ def test_labels_are_stored_as_float32() -> None:
     values = np.array([0, -0.0, 1, 0.1], np.float64)
     assert encode_labels(values) == np.array([0, -0.0, 1, 0.1], "<f4").tobytes()
     assert show_values(np.arange(9.0)) == "0, 1, 2, 3, 4, 5, ... (9 in all)"
+
+
+def test_a_signalling_nan_is_no_label() -> None:
+    content = np.array([0x7FA00000, 0], "<u4").tobytes()
+    with pytest.raises(ValueError, match="label 0 is not a finite number"):
+        decode_as(content, "float32")

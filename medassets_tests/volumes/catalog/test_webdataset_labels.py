@@ -276,3 +276,20 @@ def test_labels_of_our_own_shards_need_no_declaration(
     expected = {f"s_{k}": np.array(v, "<f4").tolist() for k, v in vectors.items()}
     assert build(source) == expected
     assert {row["label_type"] for row in read(source).to_pylist()} == {None}
+
+
+def test_a_refresh_that_reads_no_tar_gives_the_same_rows(
+    source: WebDatasetSource, write_tar: WriteTar
+) -> None:
+    vectors = {"a": [0.1, 1.0], "b": [0.7, 0.0]}
+    samples = [
+        labelled(key, np.array(vector, "<f8"), labels=dict(zip("AB", vector, strict=True)))
+        for key, vector in vectors.items()
+    ]
+    write_tar("train/0.tar", *samples)
+    first = refresh(source, None)
+    assert set(first["label_type"].to_pylist()) == {"float64"}
+    assert '"names":"row"' in first["stored_labels"].to_pylist()[0]
+    assert refresh(source, first).equals(first, check_metadata=True)
+    swapped = read(source, first, labels={"columns": ["B", "A"]})
+    assert set(swapped["excluded"].to_pylist()) == {"bad_labels"}
