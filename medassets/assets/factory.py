@@ -103,7 +103,7 @@ def build_catalog_asset(kind: DatasetKind) -> dg.AssetsDefinition:
             )
             described = describe_catalog(opened, draft.table)
             account = join_accounts(take_accounts(opened, draft.table).values())
-            check_excluded(opened, account)
+            check_excluded(opened, account, draft.table)
         return dg.MaterializeResult(
             value=draft,
             metadata=catalog_metadata(draft, account, described),

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from medassets.datasets.build import today_fingerprint
 from medassets.datasets.workspace import Workspace
-from medassets.errors import CatalogError
+from medassets.errors import ABSENT_REASONS, CatalogError
 from medassets.shards.account import (
     NUM_FIRST,
     Account,
@@ -112,35 +112,66 @@ def open_books(workspace: Workspace, catalog: pa.Table | None = None) -> Books:
     """Return what the account is drawn from; see `take_accounts`."""
     plan = plan_of(catalog) if catalog is not None else workspace.read_plan()
     unplanned = _take_unplanned(workspace, plan, catalog)
+    # An excluded row may have no split.
+    names = kernels.fill_null(unplanned["split"], "")
+    unplanned = unplanned.set_column(unplanned.column_names.index("split"), "split", names)
     found = kernels.unique(unplanned["split"]).to_pylist()
     splits = dict.fromkeys([*workspace.kind.spec.splits, *plan.splits(), *found])
     shards = {key: _look_at(workspace, plan, key) for key in plan.partitions}
     return Books(plan, unplanned, shards, tuple(splits))
 
 
-def check_excluded(workspace: Workspace, account: Account) -> None:
+def check_excluded(workspace: Workspace, account: Account, catalog: pa.Table) -> None:
     """Refuse a plan that leaves out too much of what the source has.
 
-    Items that a rule leaves out and items whose files are absent do not count.
+    Items that a rule leaves out and items whose files are absent do not count. A tar that cannot be
+    read is one row, whatever it holds, so the share of such files counts as well.
+
+    Args:
+        workspace: The dataset.
+        account: Its account.
+        catalog: The catalog of the plan, which may not be published yet.
 
     Raises:
         CatalogError: If more cannot be used than `max_excluded_share` allows, with the counts.
     """
-    spec = workspace.kind.spec
-    if account.unusable_share <= spec.max_excluded_share:
-        return
-    unusable = account.unusable
+    spec, unusable = workspace.kind.spec, account.unusable
     count = sum(unusable.values())
-    there = account.items - account.num_excluded + count
+    lost, there = _count_files(workspace, catalog)
+    what = ""
+    if account.unusable_share > spec.max_excluded_share:
+        what = f"{count:,} of {account.items - account.num_excluded + count:,} source items"
+    elif there and lost / there > spec.max_excluded_share:
+        what = f"{lost:,} of {there:,} source files"
+    if not what:
+        return
     reasons = ", ".join(f"{reason} {n:,}" for reason, n in unusable.items())
     items = (i for i in account.select_first(ItemState.EXCLUDED) if i.reason in unusable)
     first = "; ".join(item.describe() for item in itertools.islice(items, _NAMED_UNUSABLE))
     msg = (
-        f"{spec.name}: {count:,} of {there:,} source items that are there cannot be used "
-        f"({reasons}), more than max_excluded_share = {spec.max_excluded_share} allows; nothing "
-        f"was planned. Correct them, or declare a larger max_excluded_share. First: {first}"
+        f"{spec.name}: {what} that are there cannot be used ({reasons}), more than "
+        f"max_excluded_share = {spec.max_excluded_share} allows; nothing was planned. Correct them, "
+        f"or declare a larger max_excluded_share. First: {first}"
     )
     raise CatalogError(msg)
+
+
+def _count_files(workspace: Workspace, catalog: pa.Table) -> tuple[int, int]:
+    """Return how many files with several items cannot be used as a whole, and how many exist.
+
+    Both are 0 for a source whose items are files.
+    """
+    physical = workspace.source.physical_path
+    columns = (catalog[name].to_pylist() for name in ("path", "excluded"))
+    there: dict[str, bool] = {}
+    is_divided = False
+    for path, excluded in zip(*columns, strict=True):
+        if not path or excluded in ABSENT_REASONS:
+            continue
+        file = physical(path)
+        is_divided |= file != path
+        there[file] = there.get(file, True) and file == path and excluded is not None
+    return (sum(there.values()), len(there)) if is_divided else (0, 0)
 
 
 def iter_items(

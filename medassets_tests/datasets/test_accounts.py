@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from medassets.datasets.accounts import (
@@ -15,10 +16,13 @@ from medassets.datasets.accounts import (
 from medassets.datasets.build import build_shard, plan_shard
 from medassets.datasets.manifests import build_manifests
 from medassets.datasets.refresh import draft_catalog, publish_catalog
+from medassets.datasets.registry import open_kind
 from medassets.datasets.verify import find_catalog_problems
-from medassets.datasets.workspace import Workspace
+from medassets.datasets.workspace import Workspace, open_workspace
 from medassets.errors import CatalogError, TooManyRejectedError
 from medassets.shards.account import Account, ItemState, join_accounts
+from medassets_tests.account_cases import make_case
+from medassets_tests.reclaim.tars import make_sample, write_tar
 
 FIRST, SECOND = "train-000000", "train-000001"
 EXCLUDED = {"no_chest": 2, "spacing_missing": 2}
@@ -125,9 +129,45 @@ def test_a_plan_that_leaves_out_too_much_of_what_is_there_fails(
     open_folder: Callable[..., Workspace], own_repository: Path, share: float, fits: bool
 ) -> None:
     workspace = open_folder(own_repository, max_excluded_share=share)
-    account = join_accounts(take_accounts(workspace, draft_catalog(workspace).table).values())
+    table = draft_catalog(workspace).table
+    account = join_accounts(take_accounts(workspace, table).values())
     if fits:
-        check_excluded(workspace, account)
+        check_excluded(workspace, account, table)
         return
     with pytest.raises(CatalogError, match=r"2 of 16 .*\(spacing_missing 2\), .*train_5_a_1"):
-        check_excluded(workspace, account)
+        check_excluded(workspace, account, table)
+
+
+@pytest.mark.parametrize(("share", "fits"), [(0.2, False), (0.25, True)])
+def test_a_tar_that_cannot_be_read_counts_as_a_file(
+    tmp_path: Path, share: float, fits: bool
+) -> None:
+    case = make_case("webdataset", tmp_path)
+    places = sorted((tmp_path / "source").glob("*.tar"))
+    write_tar(places[-1], [make_sample(100 + n) for n in range(30)])
+    places[0].write_bytes(places[0].read_bytes()[:700])
+    workspace = open_workspace(open_kind(case.declare(max_excluded_share=share)))
+    table = draft_catalog(workspace).table
+    account = join_accounts(take_accounts(workspace, table).values())
+    assert account.unusable_share == 1 / 35
+    if fits:
+        check_excluded(workspace, account, table)
+        return
+    with pytest.raises(CatalogError, match=r"1 of 4 source files .*\(corrupt_tar 1\)"):
+        check_excluded(workspace, account, table)
+
+
+def test_a_row_without_a_split_is_counted(planned: Workspace) -> None:
+    table = planned.read_catalog()
+    assert table is not None
+    states = table["state"].to_pylist()
+    splits = [
+        s if state == "planned" else None
+        for s, state in zip(table["split"].to_pylist(), states, strict=True)
+    ]
+    changed = table.set_column(
+        table.column_names.index("split"), "split", pa.array(splits, pa.string())
+    )
+    accounts = take_accounts(planned, changed)
+    assert accounts[""].items == accounts[""].num_excluded == 4
+    assert join_accounts(accounts.values()).items == 18

@@ -95,7 +95,7 @@ def command(
             "splits": {split: vars(estimate) for split, estimate in estimates.items()},
         }
     )
-    check_excluded(workspace, account)
+    check_excluded(workspace, account, draft.table)
     if peak is not None:
         require_peak(workspace, peak)
     return 0

@@ -77,12 +77,12 @@ class TarSample:
             array_key: Name of the array in a `.npz`.
 
         Raises:
-            SampleRejectedError: MISSING_SOURCE if it is missing, BAD_RECORD if the json states a
-                shape or dtype that no array can have.
+            SampleRejectedError: BAD_RECORD if it is missing, or the json states a shape or dtype
+                that no array can have.
         """
         if suffix is None:
             detail = f"has no volume (bin with shape and dtype, npy or npz), only {self._list()}"
-            raise SampleRejectedError(Reason.MISSING_SOURCE, detail)
+            raise SampleRejectedError(Reason.BAD_RECORD, detail)
         kind = suffix.rpartition(".")[2]
         if kind not in ("npy", "npz"):
             return call_or_reject(Reason.BAD_RECORD, lambda: read_stated_columns(facts))

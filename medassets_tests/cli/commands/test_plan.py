@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 Medassets = Callable[..., Any]
 Declare = Callable[..., Path]
 
@@ -35,3 +37,28 @@ def test_a_trial_is_planned_as_it_would_be_built(medassets: Medassets, lungs: De
     assert document["held"] == 9
     assert document["new_shards"] == ["train-000000", "train-000001", "train-000002"]
     assert "held for a build without --limit: 9 samples" in medassets("plan", "lungs", *options).out
+
+
+def test_a_plan_that_leaves_out_too_much_fails_with_the_counts(
+    medassets: Medassets, lungs: Declare
+) -> None:
+    lungs(max_excluded_share=0.05)
+    ran = medassets("plan", "lungs")
+    assert ran.code == 1
+    assert ran.out.startswith(
+        "lungs: 18 source items = 0 done + 0 rejected + 4 excluded (no_chest 2"
+    )
+    assert "2 of 16 source items that are there cannot be used (spacing_missing 2)" in ran.err
+    assert "max_excluded_share = 0.05" in ran.err
+
+
+@pytest.mark.slow
+def test_a_build_of_a_plan_that_leaves_out_too_much_makes_nothing(
+    medassets: Medassets, lungs: Declare, home: Path
+) -> None:
+    lungs(max_excluded_share=0.05)
+    ran = medassets("build", "lungs", "--json")
+    assert ran.code == 1
+    assert "2 of 16 source items" in ran.document["failed"]["catalog"]
+    assert ran.document["accounts"] == {}
+    assert not (home / "data/lungs/catalog.parquet").exists()

@@ -110,7 +110,7 @@ def test_a_sample_without_a_volume_names_what_it_has(open_sample: OpenSample) ->
     match = r"has no volume .*, only \.txt, \.cls"
     with pytest.raises(SampleRejectedError, match=match) as caught:
         sample.read_array_columns(None, {}, "data")
-    assert caught.value.reason is Reason.MISSING_SOURCE
+    assert caught.value.reason is Reason.BAD_RECORD
 
 
 def test_a_key_with_dots_is_named(open_sample: OpenSample) -> None:
