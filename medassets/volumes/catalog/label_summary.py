@@ -24,7 +24,10 @@ def read_label_rules(spec: CTSourceSpec) -> LabelRules:
     Raises:
         SpecError: If a field of `labels` cannot be used, or contradicts `label_names` or `fields`.
     """
-    declared = dict(spec.labels)
+    if not isinstance(spec.labels, Mapping):
+        what = f"expected a mapping such as {{columns: [A, B]}}, got {spec.labels!r}"
+        raise SpecError(field="labels", what=what)
+    declared = {k: [*v] if isinstance(v, tuple) else v for k, v in spec.labels.items()}
     _merge(declared, "columns", list(spec.label_names), "label_names")
     _merge(declared, "member", spec.fields.get("labels"), "fields")
     try:

@@ -1,7 +1,10 @@
 """What a catalog tells people of its labels."""
 
 import pyarrow as pa
+import pytest
 
+from medassets.errors import SpecError
+from medassets.specs import VolumeDatasetSpec
 from medassets.storage.formats.label_rules import LabelRules
 from medassets.volumes.catalog.label_summary import (
     SUMMARY_KEY,
@@ -9,8 +12,16 @@ from medassets.volumes.catalog.label_summary import (
     count_values,
     describe_counts,
     find_doubts,
+    read_label_rules,
     read_summary,
 )
+
+
+def test_names_may_be_declared_in_two_fields_if_they_are_the_same() -> None:
+    spec = VolumeDatasetSpec(name="d", labels={"columns": ("A", "B")}, label_names=("A", "B"))
+    assert read_label_rules(spec).columns == ("A", "B")
+    with pytest.raises(SpecError, match=r"^labels: expected a mapping"):
+        read_label_rules(VolumeDatasetSpec(name="d", labels=["A"]))  # pyright: ignore[reportArgumentType]
 
 
 def test_values_are_counted_by_name_from_the_smallest_on() -> None:
