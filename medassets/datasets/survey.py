@@ -1,6 +1,6 @@
 """What the samples of a whole dataset have in common, and which of them do not fit together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,7 +72,7 @@ def survey_records(kind: DatasetKind, records: Sequence[ShardRecord]) -> Survey:
     samples = [(sample.key, sample.facts) for record in records for sample in record.samples]
     facts = sum_facts(records)
     orientations = facts.get("orientations", {})
-    problems = _find_mix(spec, orientations) or _find_unexpected(spec, samples)
+    problems = _find_unexpected(spec, records) or _find_mix(spec, orientations)
     return Survey(
         facts=facts,
         outliers=tuple(find_outliers(samples)),
@@ -109,7 +109,7 @@ def _find_mix(spec: CTSourceSpec, orientations: Mapping[str, int]) -> list[str]:
     remedy = (
         "`orientation: LPS` turns all of them alike"
         if can_turn
-        else "`expected_orientation` rejects all others (build with --force)"
+        else "declare `expected_orientation`, which rejects all others"
     )
     return [
         f"the volumes of {spec.name} have several orientations ({counts}), so that the left and right "
@@ -117,16 +117,27 @@ def _find_mix(spec: CTSourceSpec, orientations: Mapping[str, int]) -> list[str]:
     ]
 
 
-def _find_unexpected(spec: CTSourceSpec, samples: Sequence[tuple[str, Any]]) -> list[str]:
+def _find_unexpected(spec: CTSourceSpec, records: Sequence[ShardRecord]) -> list[str]:
     """Return what was built before the declaration said what it expects."""
     expected = spec.expected_orientation
-    keys = [key for key, facts in samples if facts.get("axis_codes", expected) != expected]
-    if not expected or not keys or _turns(spec):
+    found = {
+        sample.key: record.partition
+        for record in records
+        for sample in record.samples
+        if sample.facts.get("axis_codes", expected) != expected
+    }
+    if not expected or not found or _turns(spec):
         return []
     return [
-        f"{len(keys)} volumes of {spec.name} are not {expected} as expected_orientation says "
-        f"({_name_some(keys)}): no manifest is published; build their shards with --force"
+        f"{len(found)} volumes of {spec.name} are not {expected} as expected_orientation says "
+        f"({_name_some(list(found))}): no manifest is published; {_force(spec, found.values())}"
     ]
+
+
+def _force(spec: CTSourceSpec, partitions: Iterable[str]) -> str:
+    """Return the command that makes shards again although nothing that they hold has changed."""
+    keys = list(dict.fromkeys(partitions))
+    return f"`medassets build {spec.name} --force --partitions {','.join(keys)}` makes them again"
 
 
 def _turns(spec: CTSourceSpec) -> bool:
@@ -146,16 +157,16 @@ def _find_doubts(
             f"{orientations[n]:,} volumes {w}" for n, w in words.items() if n in orientations
         ]
     ending = f"expected {spec.expected_orientation} as declared by expected_orientation"
-    stale = [
-        rejected.key
+    stale = {
+        rejected.key: record.partition
         for record in records
         for rejected in record.rejected
         if rejected.reason == Reason.UNEXPECTED_ORIENTATION and not rejected.detail.endswith(ending)
-    ]
+    }
     if stale:
         doubts.append(
             f"{len(stale)} volumes were rejected under another expected_orientation "
-            f"({_name_some(stale)}); build their shards with --force"
+            f"({_name_some(list(stale))}); {_force(spec, stale.values())}"
         )
     return doubts
 

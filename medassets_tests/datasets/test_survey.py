@@ -119,7 +119,7 @@ def test_what_was_built_before_the_expectation_is_a_problem(
     later = open_folder(tmp_path / "RAS", splits=("train",), expected_orientation="LPS")
     (problem,) = survey_dataset(later).problems
     assert "4 volumes of tiny are not LPS as expected_orientation says" in problem
-    assert "--force" in problem
+    assert "`medassets build tiny --force --partitions train-000000,train-000001`" in problem
 
 
 def test_shares_are_summed_up_per_shard_and_split(build: Callable[..., Workspace]) -> None:
@@ -154,7 +154,7 @@ def test_orientations_that_differ_are_a_problem_and_missing_ones_a_doubt(
 
 def test_raw_volumes_are_told_to_expect_an_orientation() -> None:
     found = survey({"a": "LPS", "b": "RAS"}, preprocessing="none", hu_rule="none")
-    assert "`expected_orientation` rejects all others" in found.problems[0]
+    assert "declare `expected_orientation`, which rejects all others" in found.problems[0]
 
 
 def test_rejections_under_another_expectation_are_a_doubt() -> None:
