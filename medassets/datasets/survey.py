@@ -156,6 +156,17 @@ def _find_doubts(
         doubts += [
             f"{orientations[n]:,} volumes {w}" for n, w in words.items() if n in orientations
         ]
+    disputed = [
+        sample.key
+        for record in records
+        for sample in record.samples
+        if "rival_axis_codes" in sample.facts
+    ]
+    if disputed:
+        doubts.append(
+            f"{len(disputed)} volumes state one orientation in their sform, which is used, and another "
+            f"in their qform ({_name_some(disputed)})"
+        )
     ending = f"expected {spec.expected_orientation} as declared by expected_orientation"
     stale = {
         rejected.key: record.partition

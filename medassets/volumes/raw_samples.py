@@ -23,6 +23,7 @@ from medassets.volumes.grid.preprocessing import check_num_slices
 from medassets.volumes.grid.to_float16 import HalfStatistics, check_half, convert_to_half
 from medassets.volumes.samples import (
     collect_facts,
+    collect_orientation,
     declare_hu,
     describe_origin,
     describe_shape,
@@ -86,6 +87,7 @@ def encode_raw_sample(
             "metadata": json.loads(row.metadata or "{}"),
             "fingerprint": fingerprint,
         }
+        frame = stored.get("geometry", {}).get("source", {"axis_codes": None})
         members = (
             ("bin", voxels),
             ("txt", texts.text),
@@ -99,9 +101,7 @@ def encode_raw_sample(
         members=members,
         facts={
             **collect_facts(described),
-            "axis_codes": stored["geometry"]["source"]["axis_codes"]
-            if source.has_headers
-            else None,
+            **collect_orientation(frame, frame),
             "max_rounding_error": statistics.max_rounding_error,
         },
         seconds={"convert": read_s, "encode": time.perf_counter() - started - read_s},

@@ -90,7 +90,7 @@ def encode_volume_sample(
         facts={
             **collect_facts(described),
             **{name: described["hu"][name] for name in SHARES},
-            "axis_codes": described["geometry"]["output"]["axis_codes"],
+            **collect_orientation(described["geometry"]["output"], described["geometry"]["source"]),
             "cropped_share": described["geometry"]["cropped_share"],
         },
         seconds={**volume.seconds, "encode": time.perf_counter() - started},
@@ -208,6 +208,12 @@ def collect_facts(described: Mapping[str, Any]) -> dict[str, Any]:
         "label_names": list(described["labels"]),
         "labels": list(described["labels"].values()),
     }
+
+
+def collect_orientation(frame: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the axis codes of a sample, and those of a transform of its file that contradicts them."""
+    rival = source.get("rival_axis_codes")
+    return {"axis_codes": frame["axis_codes"], **({"rival_axis_codes": rival} if rival else {})}
 
 
 def encode_json(described: Mapping[str, Any]) -> bytes:

@@ -132,7 +132,7 @@ def test_the_ui_shows_depth_error_and_picture(tree: SyntheticTree, declare: Loca
     coverage = catalog.metadata["medassets/coverage"]
     assert isinstance(coverage, dg.TableMetadataValue)
     rows = [(row.data["what"], row.data["value"]) for row in coverage.records]
-    trees = [row for row in rows if row[0].startswith("npz_trees")]
+    trees = [row for row in rows if str(row[0]).startswith("npz_trees")]
     assert trees == [("npz_trees: train: depth", "2"), ("npz_trees: train: files_by_depth: 2", "8")]
     (event,) = location.events("shards", "train-000000")
     shown = metadata_of(event)

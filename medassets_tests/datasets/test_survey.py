@@ -1,6 +1,7 @@
 """One dataset, one orientation: mixes, expectations, and volumes that differ from the others."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,17 @@ def test_rejections_under_another_expectation_are_a_doubt() -> None:
     assert survey({"a": "LPS"}, rejected, expected_orientation="LPS").doubts == ()
     (doubt,) = survey({}, rejected, expected_orientation="RAS").doubts
     assert doubt.startswith("1 volumes were rejected under another expected_orientation (c)")
+
+
+def test_transforms_that_contradict_each_other_are_a_doubt() -> None:
+    record = make_record({"a": "LPS", "b": "LPS"})
+    disputed = replace(record.samples[1], facts={"axis_codes": "LPS", "rival_axis_codes": "RAS"})
+    records = [replace(record, samples=(record.samples[0], disputed))]
+    found = survey_records(VolumeDataset(make_spec()), records)
+    assert found.problems == ()
+    (doubt,) = found.doubts
+    assert "1 volumes state one orientation in their sform" in doubt
+    assert "(b)" in doubt
 
 
 def test_outliers_belong_to_the_manifest_of_their_split() -> None:

@@ -26,6 +26,8 @@ class VolumeHeader:
         affine_from: Field of the file that the affine comes from: sform, qform or pixdim.
         slope: Slope that the file states, None where it states no scaling.
         intercept: Intercept that the file states, None where `slope` is None.
+        rival_codes: Axis codes of a second transform of the file that contradicts `affine`; None
+            where there is none.
     """
 
     shape: tuple[int, int, int]
@@ -35,6 +37,7 @@ class VolumeHeader:
     affine_from: str
     slope: float | None
     intercept: float | None
+    rival_codes: str | None = None
 
     @classmethod
     def of_array(cls, shape: tuple[int, ...], dtype: np.dtype[Any]) -> "VolumeHeader":

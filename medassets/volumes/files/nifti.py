@@ -19,7 +19,7 @@ from medassets.storage.formats.byte_streams import (
 )
 from medassets.storage.formats.lfs_pointers import MAX_POINTER_BYTES, explain_pointer
 from medassets.volumes.files.header import MAX_SIDE, MAX_VOXELS, VolumeHeader
-from medassets.volumes.files.nifti_transform import read_transform
+from medassets.volumes.files.nifti_transform import find_rival, read_transform
 
 MAX_HEADER_BYTES = 1 << 24
 
@@ -101,6 +101,7 @@ def decode_header(block: bytes) -> tuple[VolumeHeader, int]:
         affine_from=affine_from,
         slope=slope if scaled else None,
         intercept=intercept if scaled else None,
+        rival_codes=find_rival(raw, affine) if affine_from == "sform" else None,
     )
     return header, int(offset)
 

@@ -47,6 +47,28 @@ def read_transform(header: nib.Nifti1Header) -> tuple[Affine, str]:
     return np.array(header.get_base_affine(), np.float64), "pixdim"
 
 
+def find_rival(header: nib.Nifti1Header, affine: Affine) -> str | None:
+    """Return the axis codes of a qform that turns the volume otherwise than its sform.
+
+    The standard lets both be true, of two spaces; more often one of them is wrong.
+
+    Args:
+        header: Header as stored, unchecked.
+        affine: That of the sform.
+
+    Returns:
+        Codes such as `RAS`; None where both agree, or the qform states none.
+    """
+    if int(header.structarr["qform_code"]) <= 0:
+        return None
+    try:
+        rival = _read_qform(header.structarr)
+    except SampleRejectedError:
+        return None
+    codes = ["".join(map(str, nib.orientations.aff2axcodes(one))) for one in (affine, rival)]
+    return codes[1] if codes[0] != codes[1] and "None" not in codes[1] else None
+
+
 def _read_qform(fields: Any) -> Affine:
     offset = {f"qoffset_{axis}": float(fields[f"qoffset_{axis}"]) for axis in "xyz"}
     _require_finite("qform", offset)

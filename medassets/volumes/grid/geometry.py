@@ -70,6 +70,7 @@ class SourceFrame:
         spacing_from: `table` or `header`.
         affine: float64 (4, 4), as the header states it or, for a blank header, diagonal.
         affine_from: Header field (sform, qform, pixdim), or `spacing` for a blank header.
+        rival_codes: Axis codes of another transform of the file that contradicts this one.
         axis_codes: Directions in which the axes grow, such as `LPS`; None where the file states no
             transform, so that nothing tells left from right.
     """
@@ -79,6 +80,7 @@ class SourceFrame:
     spacing_from: str
     affine: Affine = field(repr=False)
     affine_from: str
+    rival_codes: str | None = None
 
     @property
     def axis_codes(self) -> str | None:
@@ -223,6 +225,7 @@ def locate_source(header: VolumeHeader, spacing_mm: Spacing | None) -> SourceFra
         spacing_from="table" if spacing_mm else "header",
         affine=header.affine,
         affine_from=header.affine_from,
+        rival_codes=header.rival_codes,
     )
 
 
@@ -290,6 +293,7 @@ def describe_source(frame: SourceFrame) -> dict[str, Any]:
         "axis_codes": frame.axis_codes,
         "affine": _to_lists(frame.affine),
         "affine_from": frame.affine_from,
+        **({"rival_axis_codes": frame.rival_codes} if frame.rival_codes else {}),
     }
 
 

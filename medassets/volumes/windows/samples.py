@@ -19,6 +19,7 @@ from medassets.volumes.files.slices import open_slices
 from medassets.volumes.grid.geometry import describe_source
 from medassets.volumes.grid.hu_guard import SHARES, describe_hu
 from medassets.volumes.samples import (
+    collect_orientation,
     declare_hu,
     encode_json,
     read_limits,
@@ -193,13 +194,14 @@ def _collect_facts(document: Mapping[str, Any]) -> dict[str, Any]:
         name: {field: stored[field] for field in kept}
         for name, stored in document["windows"].items()
     }
+    frame = document["geometry"]["source"] if document["geometry"] else {"axis_codes": None}
     return {
         "patient": document["patient"],
         "source_sha256": document["source"]["sha256"],
         "source_bytes": document["source"]["bytes"],
         "shape": document["shape"],
         "resolution": document["resolution"],
-        "axis_codes": document["geometry"] and document["geometry"]["source"]["axis_codes"],
+        **collect_orientation(frame, frame),
         **{name: document["hu"][name] for name in SHARES if document["hu"]},
         "windows": windows,
     }

@@ -115,6 +115,26 @@ def test_the_sform_is_preferred_then_the_qform(sform_code: int, qform_code: int)
     assert origin == ("sform" if sform_code > 0 else "qform" if qform_code > 0 else "pixdim")
 
 
+@pytest.mark.parametrize(
+    ("quaternion", "qfac", "rival"),
+    [
+        ((1.0, 0.0, 0.0, 0.0), 1.0, None),
+        ((0.999, 0.0447, 0.0, 0.0), 1.0, None),
+        ((0.0, 0.0, 0.0, 1.0), 1.0, "LPS"),
+        ((1.0, 0.0, 0.0, 0.0), -1.0, "RAI"),
+        ((0.0, 1.0, 0.0, 0.0), 0.0, "RPI"),
+        ((0.0, 1.0, 1.0, 0.0), 1.0, None),
+    ],
+)
+def test_a_qform_that_turns_otherwise_than_the_sform_is_a_rival(
+    quaternion: tuple[float, ...], qfac: float, rival: str | None
+) -> None:
+    rows = {f"srow_{axis}": row for axis, row in zip("xyz", np.diag([*STEPS, 1]), strict=False)}
+    block = make_block(sform_code=1, **rows, **make_qform(quaternion, qfac))
+    header, _ = decode_header(block)
+    assert (header.affine_from, header.rival_codes) == ("sform", rival)
+
+
 def test_an_sform_of_zeros_states_nothing() -> None:
     affine, origin = read(make_block(sform_code=1, **make_qform(QUATERNIONS[4])))
     assert origin == "qform"
