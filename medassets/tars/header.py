@@ -148,7 +148,8 @@ def _decode_pax(content: bytes) -> dict[str, str]:
         end = int(length) if length.isdigit() and len(length) <= _MOST_DIGITS else 0
         name, equals, value = rest[: end - len(length) - 1].partition(b"=")
         if end <= len(length) + 1 or end > len(content) or not equals:
-            msg = "the pax header cannot be read"
+            digits = f": a record states its length with {len(length):,} digits"
+            msg = "the pax header cannot be read" + digits * (len(length) > _MOST_DIGITS)
             raise ValueError(msg)
         if name in (b"path", b"size"):
             found[name.decode()] = value.rstrip(b"\n").decode(errors="replace")

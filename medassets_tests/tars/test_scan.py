@@ -16,6 +16,7 @@ from medassets.errors import DamagedTarError, UnterminatedTarError
 from medassets.tars.compressed import open_any_tar
 from medassets.tars.reader import Members, OpenTar, open_tar
 from medassets.tars.scan import scan_tar, scan_until_damage
+from medassets_tests.shared_cases import find_case
 from medassets_tests.small_shards import pack_tar, read_by_tarfile
 from medassets_tests.tars.raw_tars import (
     END,
@@ -221,6 +222,15 @@ def test_a_dump_of_gnu_tar_with_a_label_has_the_samples_of_its_files(tmp_path: P
     with open_tar(tmp_path / "a.tar") as tar:
         found = {suffix: bytes(tar.read(m)) for suffix, m in samples["a"].items()}
     assert found == {suffix: suffix.encode() * 300 for suffix in ("bin", "txt")}
+
+
+def test_the_samples_behind_a_label_are_those_that_tarfile_reads() -> None:
+    path = find_case("headers/tar_volume_label.tar")
+    expected = read_by_tarfile(path)
+    samples = scan_tar(path)
+    assert list(samples) == ["k19"]
+    places = {name: place for name, place in expected.items() if name.startswith("k19.")}
+    assert list_members(samples) == places
 
 
 SPARSE = {
