@@ -1,5 +1,6 @@
 """Labels of existing WebDatasets: one type, one length, one list of names; the rest is named."""
 
+import json
 import shutil
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 from medassets.errors import CatalogError, SpecError
 from medassets.samples import SourceItem, StagedFile
 from medassets.sources.webdataset import WebDatasetSource
+from medassets.storage.formats.label_rules import StatedLabels
+from medassets.storage.formats.labels import read_labels
 from medassets.volumes.catalog.label_summary import read_label_rules, read_summary
+from medassets.volumes.catalog.webdataset_labels import settle_labels, store_labels
 from medassets.volumes.reports_and_labels import read_member_texts
 from medassets_tests.shared_data import CASES
 from medassets_tests.volumes.foreign_tars import (
@@ -293,3 +297,51 @@ def test_a_refresh_that_reads_no_tar_gives_the_same_rows(
     assert refresh(source, first).equals(first, check_metadata=True)
     swapped = read(source, first, labels={"columns": ["B", "A"]})
     assert set(swapped["excluded"].to_pylist()) == {"bad_labels"}
+
+
+TYPES = ("<f4", ">f4", "<f8", "<f2", "i1", "u1", "<i2", ">i2", "<i4", ">i4", "<u8", "text", "json")
+
+
+def write_vector(values: Any, label_type: str) -> tuple[bytes, list[float]]:
+    """Return a member, and its values as an independent reader has them."""
+    if label_type == "text":
+        return " ".join(f"{v:g}" for v in values).encode(), [float(f"{v:g}") for v in values]
+    if label_type == "json":
+        return json.dumps([float(v) for v in values]).encode(), [float(v) for v in values]
+    array = np.array(values).astype(label_type)
+    return array.tobytes(), array.astype(float).tolist()
+
+
+def test_random_datasets_never_give_other_labels_without_a_word(source: WebDatasetSource) -> None:
+    """Types, lengths and jsons may differ within a dataset; what differs is refused or doubted."""
+    random, num_right = np.random.default_rng(11), 0
+    for _ in range(400):
+        usual, length = TYPES[random.integers(len(TYPES))], int(random.integers(1, 7))
+        known, is_mixed, highest = (
+            random.integers(3),
+            random.random() < 0.15,
+            random.integers(2, 90),
+        )
+        rows, written = [], []
+        for n in range(random.integers(1, 7)):
+            other = is_mixed and random.random() < 0.5
+            label_type = TYPES[random.integers(len(TYPES))] if other else usual
+            vector = random.integers(0, highest, int(random.integers(1, 7)) if other else length)
+            content, values = write_vector(vector, label_type)
+            stated = [1 - value for value in values] if random.random() < 0.1 else values
+            named = {"labels": {f"n{i}": value for i, value in enumerate(stated)}}
+            facts = [{}, {"num_classes": len(values)}, named][known]
+            row: dict[str, Any] = {"path": f"a.tar/{n}", "labels_member": "cls"}
+            rows.append(row | {"stored_labels": store_labels(content, facts, row)})
+            written.append((content, facts, values))
+        try:
+            summary = settle_labels(rows, make_spec(source))
+        except (CatalogError, SpecError):
+            continue
+        for row, (content, facts, values) in zip(rows, written, strict=True):
+            if row.get("excluded") is None:
+                stated = StatedLabels.read(facts)
+                found = read_labels(content, row["label_type"] or "float32", stated=stated)
+                assert found.tolist() == values or (summary is not None and summary.doubts)
+                num_right += found.tolist() == values
+    assert num_right > 300
