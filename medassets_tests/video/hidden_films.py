@@ -49,6 +49,57 @@ def hide_vpx(
                 output.mux(written)
 
 
+def split_av1(source: Path, path: Path) -> int:
+    """Write hidden frames of AV1 as packets of their own, 1 ms before the shown one.
+
+    Args:
+        source: A file of an encoder that joins them.
+        path: File to write.
+
+    Returns:
+        Number of packets that show nothing.
+    """
+    import av
+    from av.packet import Packet
+
+    num_hidden = 0
+    with av.open(str(source)) as given, av.open(str(path), "w") as output:
+        template = given.streams.video[0]
+        stream = output.add_stream_from_template(template, opaque=True)
+        for packet in given.demux(template):
+            if not packet.size:
+                continue
+            groups = _group_obus(bytes(packet))
+            for index, content in enumerate(groups):
+                late = len(groups) - 1 - index
+                one = Packet(content)
+                one.pts, one.time_base = (packet.pts or 0) - late, packet.time_base
+                one.dts, one.stream = one.pts, stream
+                one.is_keyframe = packet.is_keyframe and not index
+                output.mux(one)
+            num_hidden += len(groups) - 1
+    return num_hidden
+
+
+def _group_obus(packet: bytes) -> list[bytes]:
+    """Return the units of a packet in groups, each of which ends with a frame."""
+    groups, at, first = [], 0, 0
+    while at < len(packet):
+        kind, start, size, place = packet[at] >> 3 & 15, at + 1 + (packet[at] >> 2 & 1), 0, 0
+        while True:
+            size |= (packet[start] & 0x7F) << place
+            start, place = start + 1, place + 7
+            if packet[start - 1] < 0x80:
+                break
+        at = start + size
+        if kind in (3, 6):
+            groups.append(packet[first:at])
+            first = at
+    if first < at:
+        groups[-1] += packet[first:]
+    return groups
+
+
 def hide_hevc(source: Path, path: Path, is_hidden: Callable[[int], bool]) -> None:
     """Write HEVC with `pic_output_flag` 0 in some pictures.
 

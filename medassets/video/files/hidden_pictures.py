@@ -7,6 +7,8 @@ from medassets.video.files.nal_units import find_units, read_bits, read_golomb
 
 _HEVC_PPS, _HEVC_ENTRIES = 34, range(16, 24)
 _VP9_MARKER, _VP9_INDEX = 0b10, 0b110
+_AV1_HEAD, _AV1_FRAMES = 0b10, frozenset({3, 6})
+_AV1_UNITS = frozenset({*range(1, 9), 15})
 
 
 def is_vp9_shown(data: memoryview) -> bool:
@@ -40,6 +42,38 @@ def _is_frame_shown(frame: memoryview) -> bool:
     bits = f"{frame[0]:08b}"[5 if frame[0] >> 4 & 3 == 3 else 4 :]
     shows_existing, shows = bits[0], bits[2]
     return "1" in (shows_existing, shows)
+
+
+def is_av1_shown(data: memoryview) -> bool:
+    """Whether one of a packet's frames is displayed; also if the packet is not whole.
+
+    Source: AV1 Bitstream and Decoding Process Specification, 5.3 and 5.9.2.
+    """
+    shown: list[bool] = []
+    at = 0
+    while at < len(data):
+        head = data[at]
+        start = at + 1 + (head >> 2 & 1)
+        size, start = _read_leb128(data, start)
+        # Forbidden and reserved bits, no size, a reserved type, or a wrong size: damaged.
+        if head & 0x83 != _AV1_HEAD or head >> 3 not in _AV1_UNITS or start + size > len(data):
+            return True
+        if head >> 3 in _AV1_FRAMES and size:
+            # show_existing_frame, two bits of frame_type, show_frame.
+            shown.append(data[start] & 0b1001_0000 > 0)
+        at = start + size
+    return any(shown) or not shown
+
+
+def _read_leb128(data: memoryview, at: int) -> tuple[int, int]:
+    """Return a number of 7 bits a byte, and the position after it."""
+    value = 0
+    for place, byte in enumerate(data[at : at + 8]):
+        value |= (byte & 0x7F) << 7 * place
+        at += 1
+        if byte < 0x80:
+            break
+    return value, at
 
 
 def is_hevc_shown(unit: memoryview, kind: int, extradata: bytes) -> bool:

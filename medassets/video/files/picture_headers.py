@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from medassets.video.files.hidden_pictures import is_hevc_shown, is_vp9_shown
+from medassets.video.files.hidden_pictures import is_av1_shown, is_hevc_shown, is_vp9_shown
 from medassets.video.files.nal_units import find_units, read_bits, read_golomb
 
 _H264_SLICES, _H264_IDR = (1, 5), 5
@@ -55,6 +55,8 @@ def read_picture(data: memoryview, *, codec: str, extradata: bytes | None, is_ke
         return _read_hevc(data, extradata or b"", is_key=is_key)
     if codec == "vp9":
         return Picture(is_entry=is_key, is_shown=is_vp9_shown(data))
+    if codec == "av1":
+        return Picture(is_entry=is_key, is_shown=is_av1_shown(data))
     return _KEY if is_key else _PLAIN
 
 

@@ -10,12 +10,12 @@ from medassets.errors import SampleRejectedError
 from medassets.testing.videos import VideoRecipe, make_video, read_frame_number
 from medassets.video.clips.plan import ClipEncoding
 from medassets.video.clips.writer import write_clip
-from medassets.video.files.hidden_pictures import is_vp9_shown
+from medassets.video.files.hidden_pictures import is_av1_shown, is_vp9_shown
 from medassets.video.files.probe import probe_video
 from medassets.video.frames.conversion import FrameConverter
 from medassets.video.frames.decoding import DecodedClip, FrameRequest, Segment, decode_segments
 from medassets_tests.shared_cases import find_case
-from medassets_tests.video.hidden_films import hide_hevc, hide_vpx
+from medassets_tests.video.hidden_films import hide_hevc, hide_vpx, split_av1
 from medassets_tests.video.naive import decode_naively
 
 ALL = FrameRequest(0, 512, 80, 128, 1, 500)
@@ -76,6 +76,35 @@ def test_hidden_frames_of_vp8_are_not_missing(name: str, tmp_path: Path) -> None
     hide_vpx(source, path, HIDDEN[name])
     num_shown = sum(not HIDDEN[name](number) for number in range(50))
     assert_as_decoding_everything(path, num_frames=num_shown)
+
+
+@pytest.mark.parametrize("kind", ["mkv", "webm"])
+def test_hidden_frames_of_av1_are_not_missing(kind: str, tmp_path: Path) -> None:
+    recipe = VideoRecipe(codec="libsvtav1", num_frames=50, gop_frames=20)
+    source, path = make_video(tmp_path / "a.mkv", recipe).path, tmp_path / f"b.{kind}"
+    assert split_av1(source, path) > 5
+    assert_as_decoding_everything(path, num_frames=50)
+
+
+@pytest.mark.parametrize(
+    ("packet", "is_shown"),
+    [
+        # A frame: its size, and a header of two bits of type between both flags.
+        ([0x32, 2, 0b0001_0000, 0], True),
+        ([0x32, 2, 0b1000_0000, 0], True),
+        ([0x32, 2, 0b0000_0000, 0], False),
+        ([0x12, 0, 0x32, 1, 0, 0x1A, 1, 0x80], True),
+        ([0x12, 0, 0x32, 1, 0, 0x1A, 1, 0x00], False),
+        # Damaged: the size is wrong, there is none, bits that are 0, no frame.
+        ([0x32, 9, 0, 0], True),
+        ([0x30, 0, 0], True),
+        ([0xB2, 1, 0], True),
+        ([0, 0, 0, 0], True),
+        ([0x12, 0], True),
+    ],
+)
+def test_headers_of_av1_tell_what_is_shown(packet: list[int], is_shown: bool) -> None:
+    assert is_av1_shown(memoryview(bytes(packet))) is is_shown
 
 
 def test_alternate_reference_frames_in_packets_of_their_own_are_not_missing() -> None:
