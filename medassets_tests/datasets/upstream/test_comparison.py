@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from medassets.datasets.build import build_shard, plan_shard
 from medassets.datasets.estimates import estimate_plan
 from medassets.datasets.status import Recorded, ShardState, shard_states
 from medassets.datasets.upstream.move import UPSTREAM_KEY, Move
@@ -87,6 +88,40 @@ def test_files_staged_before_a_squash_are_not_fetched_again(moving: MovingDatase
     assert moving.build(2) == 0
     assert moving.sent() == {}
     assert states(moving)[2] is ShardState.DONE
+
+
+def test_an_interrupted_shard_goes_on_with_its_staged_files_after_a_squash(
+    moving: MovingDataset,
+) -> None:
+    key = list(moving.workspace.read_plan().partitions)[2]
+
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    work = plan_shard(moving.workspace, key)
+    with pytest.raises(KeyboardInterrupt):
+        build_shard(moving.workspace, moving.workspace.paths, work, observe=interrupt)
+    moving.hub.squash()
+    moving.refresh()
+    moving.hub.forget_requests()
+    assert moving.build(2) == 0
+    assert moving.sent() == {}
+    assert moving.records()[key].num_samples == 2
+
+
+def test_a_branch_that_moves_back_is_at_the_plan_again(moving: MovingDataset) -> None:
+    path = moving.folder / moving.paths()[4]
+    content = path.read_bytes()
+    moving.upload_again(moving.paths()[4])
+    moving.hub.refresh()
+    moving.refresh()
+    path.write_bytes(content)
+    moving.hub.refresh()
+    found = moving.refresh().upstream
+    assert found is not None
+    assert found.move == found.left == Move()
+    finish(moving)
+    assert states(moving) == [ShardState.DONE] * 4
 
 
 def test_a_moved_branch_leaves_rows_where_they_are_pinned(moving: MovingDataset) -> None:
