@@ -56,6 +56,7 @@ def test_real_volumes_become_shards_that_every_reader_opens(
             endpoint=hub.endpoint,
             splits=["train", "valid"],
             hu_rule="header",
+            orientation="LPS",
             target_spacing_mm=list(preset.spacing_mm),
             target_shape=list(preset.shape),
             samples_per_shard=128,
@@ -92,6 +93,9 @@ def check_samples(
                 np.testing.assert_allclose(spacing_mm, header.get_zooms(), rtol=1e-6)
                 assert facts["geometry"]["source"]["shape"] == list(hu.shape)
                 assert facts["source"]["revision"] == revision
+                if facts["geometry"]["source"]["axis_codes"] == "RAS":
+                    hu = hu[::-1, ::-1]
+                assert facts["geometry"]["output"]["axis_codes"] == "LPS"
                 voxels = np.frombuffer(read["bin"], "<f2").reshape(preset.shape)
                 steps = ulps(voxels, interpolate(hu, spacing_mm, preset).astype(np.float16))
                 assert steps.max() <= 1, item.key
