@@ -162,16 +162,17 @@ def _count_files(workspace: Workspace, catalog: pa.Table) -> tuple[int, int]:
     Both are 0 for a source whose items are files.
     """
     physical = workspace.source.physical_path
+    # Planned rows are first; without any, the share of items says it all.
+    first = catalog["path"][0].as_py() if plan_of(catalog).partitions else ""
+    if not first or physical(first) == first:
+        return 0, 0
     columns = (catalog[name].to_pylist() for name in ("path", "excluded"))
-    there: dict[str, bool] = {}
-    is_divided = False
+    is_lost: dict[str, bool] = {}
     for path, excluded in zip(*columns, strict=True):
-        if not path or excluded in ABSENT_REASONS:
-            continue
-        file = physical(path)
-        is_divided |= file != path
-        there[file] = there.get(file, True) and file == path and excluded is not None
-    return (sum(there.values()), len(there)) if is_divided else (0, 0)
+        if path and excluded not in ABSENT_REASONS:
+            file = physical(path)
+            is_lost[file] = is_lost.get(file, True) and file == path and excluded is not None
+    return sum(is_lost.values()), len(is_lost)
 
 
 def iter_items(

@@ -11,11 +11,16 @@ import click
 from medassets.cli.console import Output
 from medassets.cli.formatting import count_words
 from medassets.errors import MedassetsError, UsageError
+from medassets.samples import SampleKind
 
 if TYPE_CHECKING:
     from medassets.loaders.bench import LoaderTiming
 
-_KINDS = ("volumes", "windows", "clips")
+_KINDS = {
+    SampleKind.CT_VOLUME: "volumes",
+    SampleKind.CT_WINDOWS: "windows",
+    SampleKind.VIDEO_FRAMES: "clips",
+}
 _ROUNDS = 3
 _COLUMNS = ("workers", "first ms", "mean ms", "std ms", "samples/s", "MB/s", "to GPU ms")
 
@@ -41,7 +46,9 @@ def command() -> None:
 @command.command(name="loader")
 @click.argument("source", nargs=-1, required=True)
 @click.option(
-    "--kind", type=click.Choice(_KINDS), help="What the shards hold; detected by default."
+    "--kind",
+    type=click.Choice(tuple(_KINDS.values())),
+    help="What the shards hold; detected by default.",
 )
 @click.option("--batch-size", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--workers", callback=_parse_workers, default="0,1,2,4", show_default=True)
@@ -140,23 +147,22 @@ def _row(timing: "LoaderTiming") -> list[str]:
 
 
 def _find_kind(source: tuple[str, ...]) -> str:
-    """Tell what shards hold by the members of their samples."""
+    """Tell what shards hold, by their records or the members of their samples."""
     from medassets.errors import ShardIntegrityError
     from medassets.loaders.index import ShardIndex
+    from medassets.loaders.sample_kinds import find_kind
 
     try:
-        suffixes = set(ShardIndex(source).suffixes)
+        index = ShardIndex(source)
     except ShardIntegrityError:
         if all(Path(part).expanduser().is_dir() for part in source):
             return "windows"
         raise
-    if "tokens.npy" in suffixes:
-        return "clips"
-    if any(suffix.endswith((".bits", ".rank")) for suffix in suffixes):
-        return "windows"
-    if suffixes & {"bin", "npy"}:
-        return "volumes"
-    what = f"members {', '.join(sorted(suffixes))} are not of a known kind; name it with --kind"
+    kinds = (find_kind(index, shard) for shard in range(len(index.paths)))
+    kind = next(filter(None, kinds), "")
+    if kind in _KINDS:
+        return _KINDS[SampleKind(kind)]
+    what = f"members {', '.join(index.suffixes)} are not of a known kind; name it with --kind"
     raise UsageError(field="source", what=what)
 
 
