@@ -21,7 +21,12 @@ def declare_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable
     monkeypatch.setenv("MEDASSETS_DEFS", str(tmp_path / "declared"))
 
     def write(name: str = "masks", **changes: Any) -> Path:
-        fields = {"name": name, "source": "folder", "samples_per_shard": 4}
+        fields = {
+            "name": name,
+            "source": "folder",
+            "samples_per_shard": 4,
+            "max_excluded_share": 1.0,
+        }
         fields |= {
             **({} if changes.get("source") == "processed" else {"hu_rule": "none"}),
             **changes,
