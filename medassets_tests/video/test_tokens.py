@@ -188,9 +188,9 @@ def test_a_long_text_is_cut_and_still_ends(tokenizer: Tokenizer) -> None:
 
 @pytest.mark.parametrize("letters", ["a", "<", "Ã©", "&amp;"])
 def test_a_hostile_text_takes_no_time(letters: str, tokenizer: Tokenizer) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert tokenizer.encode(letters * 1_000_000)[76] in (0, 49407)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_a_marker_in_a_text_does_not_end_it(tokenizer: Tokenizer) -> None:
