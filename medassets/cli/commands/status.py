@@ -99,8 +99,8 @@ def command(
     if not plan.partitions:
         output.say(explain_empty(workspace, workspace.read_exclusions(), num_held=plan.num_held))
     items = _list_items(session, dataset, names, listed, split) if listed else []
-    for line in items:
-        output.say(line.describe())
+    for name, item in items:
+        output.say(f"{name}: {item.describe()}" if len(names) > 1 else item.describe())
     excluded = plan.excluded_by_reason()
     stages = {name: _as_dict(found[name], lacking[name], accounts[name]) for name in names}
     output.result(
@@ -116,7 +116,11 @@ def command(
             "survey": survey.as_dict(),
             **stages[names[0]],
             "stages": stages,
-            **({"listed": [asdict(item) for item in items]} if listed else {}),
+            **(
+                {"listed": [{"stage": name, **asdict(item)} for name, item in items]}
+                if listed
+                else {}
+            ),
         }
     )
     is_bad = any(_BAD & set(states.values()) for states in found.values())
@@ -139,14 +143,13 @@ def _take_account(session: Session, dataset: str, stage: str, splits: tuple[str,
 
 def _list_items(
     session: Session, dataset: str, stages: Sequence[str], state: str, splits: tuple[str, ...]
-) -> list[AccountItem]:
-    """Return all items of one state; those without a shard are the same in every stage."""
-    found = (
-        item
+) -> list[tuple[str, AccountItem]]:
+    """Return all items of one state, each with its stage."""
+    return [
+        (stage, item)
         for stage in stages
         for item in iter_items(session.workspace(dataset, stage), ItemState(state), splits=splits)
-    )
-    return list(dict.fromkeys(found))
+    ]
 
 
 def _show_account(output: Output, dataset: str, account: Account, *, stage: str) -> None:
