@@ -183,6 +183,10 @@ PROMISED = {
 
 OURS = {
     "kind",
+    "label_names",
+    "label_values",
+    "orientations",
+    "hu_shares",
     "account",
     "fingerprint",
     "source",

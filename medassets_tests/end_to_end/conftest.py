@@ -55,12 +55,12 @@ class Home:
         return DatasetPaths(self.folder / "data", self.dataset)
 
     def contents(self) -> dict[str, bytes]:
-        """Return every file of data and staging, by path."""
+        """Return every file of data and staging by path, without journals of repeated writing."""
         return {
             path.relative_to(self.folder).as_posix(): path.read_bytes()
             for name in ("data", "staging")
             for path in sorted((self.folder / name).rglob("*"))
-            if path.is_file()
+            if path.is_file() and not path.name.endswith(".made.jsonl")
         }
 
     def shards(self) -> dict[str, bytes]:
