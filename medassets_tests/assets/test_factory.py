@@ -203,10 +203,6 @@ OURS = {
     "total_size_gb",
     "source_bytes",
     "compression_ratio",
-    "hu_shares",
-    "label_names",
-    "label_values",
-    "orientations",
 }
 
 
