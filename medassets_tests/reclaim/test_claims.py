@@ -387,11 +387,11 @@ def test_a_tar_that_the_other_could_not_read_for_a_moment_stays(
     read = webdataset_rows.index_tar
     tried: list[Path] = []
 
-    def fail_once(place: Path) -> Any:
+    def fail_once(place: Path, **options: Any) -> Any:
         tried.append(place)
         if len(tried) == 1:
             raise SampleRejectedError(Reason.UNREADABLE_SOURCE, "the disk did not answer")
-        return read(place)
+        return read(place, **options)
 
     monkeypatch.setattr(webdataset_rows, "index_tar", fail_once)
     report = tars.reclaim(key, other)
