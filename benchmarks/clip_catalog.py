@@ -70,7 +70,7 @@ def refresh(metadata: Path, videos: Path, catalog: Path) -> RefreshCost:
         return dict.fromkeys(files, _FACTS)
 
     started = time.perf_counter()
-    with open_previous(catalog) as stored:
+    with open_previous(catalog, spec.name) as stored:
         rows = read_video_rows(
             open_video_source(spec),
             previous=stored.read_slim() if stored is not None else None,
