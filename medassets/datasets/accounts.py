@@ -139,6 +139,9 @@ def check_excluded(workspace: Workspace, account: Account, catalog: pa.Table) ->
     count = sum(unusable.values())
     lost, there = _count_files(workspace, catalog)
     what = ""
+    if not plan_of(catalog).num_held and not plan_of(catalog).partitions:
+        # Nothing could be built: the command explains that with a remedy for each reason.
+        return
     if account.unusable_share > spec.max_excluded_share:
         what = f"{count:,} of {account.items - account.num_excluded + count:,} source items"
     elif there and lost / there > spec.max_excluded_share:

@@ -28,7 +28,7 @@ def test_damaged_clips_are_found_and_the_remedy_mends_them(
 ) -> None:
     fine = medassets("verify", "films")
     assert fine.code == 0
-    assert fine.out.splitlines() == [
+    assert [line for line in fine.out.splitlines() if "checked" in line] == [
         f"films: {stage}: 3 shards checked (every byte), 0 damaged, 0 not made yet"
         for stage in ("frames", "clips")
     ]
