@@ -313,11 +313,17 @@ def test_a_manifest_that_is_none_is_named(
     assert f"{manifest}: missing, or not what the shards say" in told.err
 
 
-def test_a_build_mends_a_manifest(medassets: Medassets, dataset: str, shard: Path) -> None:
+def test_a_build_keeps_an_edited_manifest_and_makes_it_again_once_it_is_moved_away(
+    medassets: Medassets, dataset: str, shard: Path
+) -> None:
     manifest = shard.parent / "manifest.json"
     before = manifest.read_bytes()
     manifest.write_bytes(before.replace(b"shard-000001.tar", b"shard-000009.tar"))
     assert medassets("verify", dataset).code == 1
+    ran = medassets("build", dataset)
+    assert ran.code == 1
+    assert f"{manifest}: this was not made by medassets, or was changed since" in ran.err
+    manifest.unlink()
     assert medassets("build", dataset).code == 0
     assert medassets("verify", dataset).code == 0
     assert manifest.read_bytes() == before
