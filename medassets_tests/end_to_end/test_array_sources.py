@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from medassets.testing.ct_rate import SyntheticRepository
+from medassets.testing.nifti import encode_nifti, write_nifti
 from medassets.volumes.catalog.ct_rate_names import table_paths
 from medassets_tests import shared_data
 from medassets_tests.location import Location
@@ -46,9 +47,23 @@ def volumes(
     if not folder.is_dir():
         pytest.skip(f"no real CT volumes at {folder}; set MEDASSETS_REAL_DATA to their folder")
     laid_out = lay_out_real_volumes(folder, tmp_path / "repository")
+    for volume in laid_out.volumes:
+        turn_to_ras(laid_out.folder / volume.path)
     shape = {"target_shape": (96, 90, 40), "target_spacing_mm": (3.0, 3.0, 4.0)}
     # One file holds HU + 1024: its header says so, and for arrays the table does.
     yield laid_out, {"hu_rule": "header", **shape}, {"hu_rule": "table", **shape}
+
+
+def turn_to_ras(path: Path) -> None:
+    """Store an LPS volume along R and A; one dataset has one orientation."""
+    image: Any = nib.load(path)
+    if nib.aff2axcodes(image.affine) == ("L", "P", "S"):
+        stored = image.dataobj.get_unscaled()[::-1, ::-1]
+        turn = np.diag([-1.0, -1.0, 1.0, 1.0])
+        turn[:2, 3] = np.subtract(stored.shape[:2], 1)
+        slope, intercept = image.dataobj.slope, image.dataobj.inter
+        content = encode_nifti(stored, affine=image.affine @ turn, slope=slope, intercept=intercept)
+        write_nifti(path, content)
 
 
 def read_members(location: Location) -> Members:
