@@ -74,7 +74,8 @@ def _check_labels(shard: OpenShard, sample: SampleEntry, rules: LabelRules) -> N
     facts = json.loads(bytes(shard.read(sample, "json")))
     values = decode_as(content, OWN_TYPE)
     stated = StatedLabels.read(facts if isinstance(facts, dict) else {})
-    if (difference := stated.order(rules.columns or None).contradicts(values)) is not None:
+    stated = stated.order(rules.columns or None, may_rename=True)
+    if (difference := stated.contradicts(values)) is not None:
         raise LabelError(difference)
     rules.check_values(values.tolist())
     tiny = next((value for value in values.tolist() if 0 < abs(value) < _SMALLEST), None)

@@ -10,9 +10,24 @@ import numpy.typing as npt
 from medassets.errors import UsageError
 from medassets.loaders.index import IndexedSample
 from medassets.loaders.members import ShardReader
-from medassets.storage.formats.label_rules import LabelError, LabelRules, StatedLabels
-from medassets.storage.formats.label_types import OWN_TYPE, parse_label_type
-from medassets.storage.formats.labels import find_label_type, read_labels
+from medassets.storage.formats.label_rules import (
+    NOTHING_STATED,
+    LabelError,
+    LabelRules,
+    StatedLabels,
+)
+from medassets.storage.formats.label_types import (
+    OWN_TYPE,
+    Values,
+    parse_label_type,
+    show_values,
+)
+from medassets.storage.formats.labels import (
+    describe_content,
+    find_label_type,
+    find_readings,
+    read_labels,
+)
 
 _SUFFIXES = ("labels", "cls")
 _MOST_ASKED = 64
@@ -36,6 +51,7 @@ class LabelReader:
         except ValueError as error:
             raise UsageError(field="label_type", what=str(error)) from error
         self._rules = LabelRules(label_type=self._type)
+        self._names: tuple[str, ...] | None = None
 
     def read(self, sample: IndexedSample, document: dict[str, Any]) -> npt.NDArray[np.float32]:
         """Return the labels of a sample, float32 (num_classes,); (0,) if it has none.
@@ -61,13 +77,38 @@ class LabelReader:
         # A record gives the CRC-32 of each member; then the shard is ours, and its type is known.
         is_ours = sample.members[suffix].crc32 is not None
         rules = LabelRules(label_type=OWN_TYPE) if is_ours else self._rules
-        label_type = rules.label_type or self._find_type()
         try:
             stated = StatedLabels.read(document)
+            stated = stated if is_ours else stated.order(self._find_names(stated))
+            label_type = rules.label_type or self._find_type()
             values = read_labels(content, label_type, stated=stated, rules=rules)
+            if not is_ours:
+                self._compare_others(sample, suffix, values)
         except LabelError as error:
             raise self._reader.index.damage(sample, f"member .{suffix}: {error}") from error
         return values.astype(np.float32)
+
+    def _find_names(self, stated: StatedLabels) -> tuple[str, ...] | None:
+        """Return the names of the labels in their order: those that a json states first."""
+        if self._names is None and stated.names is not None:
+            names = (one.names for _, one in self._iter_samples())
+            self._names = next((found for found in names if found is not None), stated.names)
+        return self._names
+
+    def _compare_others(self, sample: IndexedSample, suffix: str, values: Values) -> None:
+        """Refuse a second member of labels that no reading makes the same.
+
+        Raises:
+            LabelError: If they differ.
+        """
+        for other in _SUFFIXES:
+            if other == suffix or other not in sample.members:
+                continue
+            content = self._reader.read_member(sample, other)
+            readings = find_readings(content, NOTHING_STATED).values()
+            if not any(np.array_equal(values, found) for found in readings):
+                msg = f"{show_values(values)}, but .{other} has {describe_content(content)}"
+                raise LabelError(msg)
 
     def _find_type(self) -> str:
         if self._type is None:

@@ -184,10 +184,11 @@ class _LabelMembers:
     def fill(self) -> None:
         """Add the values of all members, or why they cannot be read."""
         for suffix, members in self._found.items():
+            names = next((stated.names for _, stated, _ in members if stated.names), None)
             for content, stated, described in members:
                 try:
                     label_type = find_label_type((c, s) for c, s, _ in members)
-                    values = read_labels(content, label_type, stated=stated)
+                    values = read_labels(content, label_type, stated=stated.order(names))
                 except LabelError as error:
                     described["problem"] = f"not readable as .{suffix}: {error}"
                 else:

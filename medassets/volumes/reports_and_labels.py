@@ -71,7 +71,8 @@ def read_member_texts(
     stored = _read_member(staged.path, members, suffixes["labels"], Reason.MISSING_LABELS)
     facts = _read_facts(staged.path, members, suffixes["json"])
     try:
-        stated = StatedLabels.read(facts).order(row.label_names)
+        # The catalog has decided whether declared names replace those of all samples.
+        stated = StatedLabels.read(facts).order(row.label_names, may_rename=bool(rules.columns))
         values = read_labels(stored, row.label_type, stated=stated, rules=rules)
     except LabelError as error:
         raise SampleRejectedError(Reason.BAD_LABELS, str(error)) from error

@@ -70,3 +70,45 @@ def test_a_contradiction_names_the_sample(tmp_path: Path) -> None:
         volumes[3]
     with pytest.raises(ShardIntegrityError, match=r"s0: member .cls: .*found 3 bytes of text"):
         read_all(write(tmp_path, [b"0 1", *[bytes(12)] * 3], [{"num_classes": 3}] * 4))
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        [{"labels": {"A": 1, "B": 0}}, {"labels": {"B": 1, "A": 0}}],
+        [{"labels": {"A": 1, "B": 0}}, {"labels": {"C": 1, "D": 0}}],
+        [{"label_names": ["A", "B"]}, {"label_names": ["B", "A"]}],
+        [{}, {"label_names": ["A", "A"]}],
+    ],
+)
+def test_names_that_differ_between_samples_are_refused(
+    tmp_path: Path, facts: list[dict[str, Any]]
+) -> None:
+    path = write(tmp_path, [np.array([1, 0], "<f4").tobytes()] * 2, facts)
+    volumes = VolumeDataset(str(path), label_type="float32")
+    assert volumes[0]["labels"].tolist() == [1, 0]
+    with pytest.raises(ShardIntegrityError, match=r"s1: member .cls: "):
+        volumes[1]
+    # In whichever order they are read.
+    again = VolumeDataset(str(path), label_type="float32")
+    with pytest.raises(ShardIntegrityError, match=r"s1: member .cls: "):
+        again[1]
+
+
+def test_two_members_of_labels_are_compared(tmp_path: Path) -> None:
+    shape = {"shape": SHAPE, "dtype": "float16", "num_classes": 2}
+    for number, (other, is_same) in enumerate([(b"1, 0", True), (b"0, 1", False)]):
+        sample = {
+            "bin": np.zeros(SHAPE, np.float16).tobytes(),
+            "txt": b"report",
+            "cls": other,
+            "labels": np.array([1, 0], "<f4").tobytes(),
+            "json": json.dumps(shape).encode(),
+        }
+        pack_tar(tmp_path / f"{number}.tar", {"s": sample})
+        volumes = VolumeDataset(str(tmp_path / f"{number}.tar"))
+        if is_same:
+            assert volumes[0]["labels"].tolist() == [1, 0]
+            continue
+        with pytest.raises(ShardIntegrityError, match=r"\.labels: 1, 0, but \.cls has 4 bytes"):
+            volumes[0]

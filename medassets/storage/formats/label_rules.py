@@ -6,10 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from medassets.storage.formats.label_types import Values, parse_label_type, show_values
+from medassets.storage.formats.label_types import (
+    OWN_TYPE,
+    RAW_TYPES,
+    Values,
+    parse_label_type,
+    show_values,
+)
 
-# A json may round a fraction; 0 and 1 are never rounded.
-_ROUNDED = 5e-4
+# A json may round a fraction to so many decimals or more; whole numbers are never rounded.
+_FEWEST_DECIMALS = 3
 _LARGEST = 3.4e38
 _FIELDS = frozenset({"columns", "member", "dtype", "values"})
 
@@ -73,78 +79,114 @@ class StatedLabels:
     """What the json of a sample states of its labels; None for what it does not state.
 
     Attributes:
-        names: Their names.
+        names: Their names, in the order of the member.
         values: Their values, in the order of the names; None for one that is no number.
-        count: Their number.
+        count: Their number, or the number of classes.
+        problem: Why what it states cannot be used, such as a name that occurs twice.
     """
 
     names: tuple[str, ...] | None = None
     values: tuple[float | None, ...] | None = None
     count: int | None = None
+    problem: str | None = None
 
     @classmethod
     def read(cls, facts: Mapping[str, Any]) -> "StatedLabels":
         """Return what a json states in `labels`, `label_names` and `num_classes`.
 
+        `label_names` states the order of the names; the keys of an object may have been sorted.
+
         Args:
             facts: The json; other content under these names states nothing.
         """
-        labels, names = facts.get("labels"), facts.get("label_names")
+        labels, names = facts.get("labels"), _read_names(facts.get("label_names"))
         count = facts.get("num_classes")
-        values: tuple[float | None, ...] | None = None
-        if isinstance(labels, dict) and labels:
-            names, values = [*labels], tuple(map(_read_number, labels.values()))
-        elif isinstance(labels, list) and labels:
-            values = tuple(map(_read_number, labels))
-            values = None if None in values else values
-        named = isinstance(names, list) and bool(names) and all(isinstance(n, str) for n in names)
-        return cls(
-            names=tuple(names) if named and names else None,
-            values=values,
-            count=count if type(count) is int and count > 0 else None,
-        )
+        count = count if type(count) is int and count > 0 else None
+        values = _read_values(labels)
+        if isinstance(labels, dict) and labels and values is not None:
+            by_name = dict(zip(labels, values, strict=True))
+            names = names or (*labels,)
+            if set(names) != set(by_name):
+                problem = f"its labels are {_show_names([*labels])}"
+                return cls(count=count, problem=f"{_blame(names)}, but {problem}")
+            values = tuple(by_name[name] for name in names)
+        if names is not None and len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            return cls(count=count, problem=f"{_blame(names)}; {twice} occurs twice")
+        if names is not None and values is not None and len(names) != len(values):
+            problem = f"{_blame(names)}, but {len(values)} values"
+            return cls(count=count, problem=problem)
+        return cls(names, values, count)
 
     @property
     def length(self) -> int | None:
         """Number of labels that it states in any way; names and values come before the count."""
         return next((len(one) for one in (self.names, self.values) if one is not None), self.count)
 
-    def order(self, names: Sequence[str] | None) -> "StatedLabels":
+    def order(self, names: Sequence[str] | None, *, may_rename: bool = False) -> "StatedLabels":
         """Return the same in the order of the dataset's names.
 
-        Other names, as many, in the same places are names that the dataset replaces.
+        Args:
+            names: Names of the dataset.
+            may_rename: Take other names, as many, for names that the dataset replaces.
 
         Raises:
-            LabelError: If some of the names differ, and others do not.
+            LabelError: If the names differ, or their order does and the values do not prove it.
         """
+        if self.problem is not None:
+            raise LabelError(self.problem)
         if names is None or self.names is None or tuple(names) == self.names:
             return self
-        if set(names) <= set(self.names) and self.values is not None:
-            by_name = dict(zip(self.names, self.values, strict=True))
-            return StatedLabels(tuple(names), tuple(by_name[name] for name in names))
-        if set(names) == set(self.names):
-            return StatedLabels(tuple(names), None, len(names))
-        if len(names) == len(self.names) and set(names).isdisjoint(self.names):
+        if set(names) <= set(self.names):
+            by_name = dict(zip(self.names, self.values or (None,) * len(self.names), strict=True))
+            values = tuple(by_name[name] for name in names)
+            if None not in values:
+                return StatedLabels(tuple(names), values)
+        if may_rename and self.can_be_renamed(names):
             return StatedLabels(tuple(names), self.values, self.count)
-        msg = f"the json names the labels {_show_names(self.names)}, not {_show_names(names)}"
+        msg = f"{_blame(self.names)}, not {_show_names(names)}"
         raise LabelError(msg)
 
-    def contradicts(self, values: Values) -> str | None:
-        """Return how values differ from what is stated; None where they do not."""
-        for length in (self.length, self.count):
-            if length is not None and length != len(values):
-                return f"{len(values)} labels ({show_values(values)}), but the json states {length}"
+    def can_be_renamed(self, names: Sequence[str]) -> bool:
+        """Tell whether its names are others throughout, and as many."""
+        stated = self.names or ()
+        return len(names) == len(stated) and set(names).isdisjoint(stated)
+
+    def contradicts(
+        self, values: Values, label_type: str = OWN_TYPE, *, may_be_index: bool = False
+    ) -> str | None:
+        """Return how values differ from what is stated; None where they do not.
+
+        Args:
+            values: The values of the member.
+            label_type: Its type, whose rounding a fraction of the json may lack.
+            may_be_index: Accept one whole number below the number of classes: the class.
+        """
+        if self.problem is not None:
+            return self.problem
+        found = f"{len(values)} label{'s' * (len(values) != 1)} ({show_values(values)})"
+        listed = StatedLabels(self.names, self.values).length
+        if listed is not None and listed != len(values):
+            return f"{found}, but the json states {listed}"
+        is_class = may_be_index and self.count is not None and _is_class(values, self.count)
+        if self.count not in (None, len(values)) and not is_class:
+            return f"{found}, but the json states {self.count} classes"
         for index, stated in enumerate(self.values or ()):
-            if stated is not None and not _is_same(float(values[index]), stated):
+            if stated is not None and not _is_same(float(values[index]), stated, label_type):
                 name = self.names[index] if self.names else f"label {index}"
                 return f"{name} is {values[index]:.9g}, but {stated:.9g} in the json"
         return None
 
-    def confirms(self, values: Values) -> bool:
+    def confirms(self, values: Values, label_type: str = OWN_TYPE) -> bool:
         """Tell whether every value is stated, and the same."""
         if self.values is None or None in self.values or len(self.values) != len(values):
             return False
-        return self.contradicts(values) is None
+        return self.contradicts(values, label_type) is None
+
+
+def may_be_class_index(label_type: str, rules: LabelRules) -> bool:
+    """Tell whether one number may be a class: its type says so itself, or a declared integer."""
+    return label_type not in RAW_TYPES or (rules.label_type is not None and "int" in label_type)
 
 
 NO_RULES = LabelRules()
@@ -154,10 +196,39 @@ NOTHING_STATED = StatedLabels()
 """What a sample without json states."""
 
 
-def _is_same(value: float, stated: float) -> bool:
+def _is_same(value: float, stated: float, label_type: str) -> bool:
     if value == stated or stated == np.trunc(stated):
         return value == stated
-    return abs(value - stated) <= _ROUNDED
+    with np.errstate(over="ignore"):
+        types = (np.float32, np.float16) if label_type.endswith("float16") else (np.float32,)
+        if any(kind(value) == kind(stated) for kind in types):
+            return True
+    decimals = len(f"{stated!r}".partition(".")[2]) if "e" not in f"{stated!r}" else 0
+    return decimals >= _FEWEST_DECIMALS and round(value, decimals) == stated
+
+
+def _is_class(values: Values, count: int) -> bool:
+    return len(values) == 1 and 0 <= values[0] < count and values[0] == np.trunc(values[0])
+
+
+def _read_names(names: Any) -> tuple[str, ...] | None:
+    named = isinstance(names, list) and bool(names) and all(isinstance(n, str) for n in names)
+    return tuple(names) if named else None
+
+
+def _read_values(labels: Any) -> tuple[float | None, ...] | None:
+    """Return the values that a json gives as an object, a list or one number."""
+    if isinstance(labels, dict) and labels:
+        return tuple(map(_read_number, labels.values()))
+    if isinstance(labels, bool):
+        return None
+    listed = labels if isinstance(labels, list) else [labels]
+    values = tuple(map(_read_number, listed))
+    return values if values and None not in values else None
+
+
+def _blame(names: Sequence[str]) -> str:
+    return f"the json names the labels {_show_names(names)}"
 
 
 def _read_number(value: Any) -> float | None:

@@ -18,6 +18,7 @@ from medassets.storage.formats.label_rules import (
     LabelError,
     LabelRules,
     StatedLabels,
+    may_be_class_index,
 )
 from medassets.storage.formats.label_types import (
     JSON,
@@ -72,13 +73,15 @@ def read_labels(
     except ValueError as error:
         msg = f"{error}; found {describe_content(content)}"
         raise LabelError(msg) from error
-    if (difference := stated.contradicts(values)) is not None:
+    may_be_index = may_be_class_index(label_type, rules)
+    difference = stated.contradicts(values, label_type, may_be_index=may_be_index)
+    if difference is not None:
         raise LabelError(difference)
     if rules.columns and len(values) != len(rules.columns):
         msg = f"{len(values)} labels, but {len(rules.columns)} names of labels"
         raise LabelError(msg)
     rules.check_values(values.tolist())
-    if rules.label_type is None and not stated.confirms(values):
+    if rules.label_type is None and not stated.confirms(values, label_type):
         _doubt(content, label_type, values)
     return values
 
@@ -150,9 +153,12 @@ def _read_as(
             rules.check_values(values.tolist())
         except ValueError:
             continue
-        if stated.contradicts(values) or (rules.columns and len(values) != len(rules.columns)):
+        may_be_index = may_be_class_index(kind, rules)
+        if stated.contradicts(values, kind, may_be_index=may_be_index):
             continue
-        if stated.confirms(values) or _is_plausible(content, kind, values):
+        if rules.columns and len(values) != len(rules.columns):
+            continue
+        if stated.confirms(values, kind) or _is_plausible(content, kind, values):
             found[kind] = values
     return found
 

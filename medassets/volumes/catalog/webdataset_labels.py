@@ -41,6 +41,8 @@ def store_labels(content: bytes, facts: Mapping[str, Any], row: Row) -> str:
         row: What is known of the sample.
     """
     stated: dict[str, Any] = dict(vars(StatedLabels.read(facts)))
+    if stated["problem"] is None:
+        del stated["problem"]
     for name, column in _COLUMNS.items():
         if stated[name] is not None and row.get(column) == list(stated[name]):
             stated[name] = _IN_ROW
@@ -64,15 +66,16 @@ def settle_labels(rows: Sequence[Row], spec: CTSourceSpec) -> LabelSummary | Non
     rules = read_label_rules(spec)
     found = [_Stored(row) for row in rows if _is_open(row)]
     names = rules.columns or _agree(found, "names", lambda one: one.stated.names, _show_names)
+    may_rename = bool(rules.columns) and _may_rename(found, rules.columns)
     try:
-        label_type = find_label_type(_ordered(found, names), rules)
+        label_type = find_label_type(_ordered(found, names, may_rename=may_rename), rules)
     except UncertainTypeError as error:
         sizes = sorted({len(one.content) for one in found})
         shown = ", ".join(map(str, sizes[:_MOST_SIZES]))
         what = f"{error}; members such as that of {found[0].row['path']} have {shown} bytes"
         raise SpecError(field="labels", what=what) from error
     for one in found:
-        one.settle(label_type, names, rules)
+        one.settle(label_type, names, rules, may_rename=may_rename)
     usable = [one for one in found if one.row.get("excluded") is None]
     count = _agree(usable, "numbers of labels", lambda one: len(one.values), str)
     if count is None:
@@ -101,17 +104,24 @@ class _Stored:
             for name, column in _COLUMNS.items()
         }
         names, values = (None if v is None else tuple(v) for v in found.values())
-        self.stated = StatedLabels(names, values, stored["count"])
+        self.stated = StatedLabels(names, values, stored["count"], stored.get("problem"))
         self.values: list[float] = []
 
-    def settle(self, label_type: str, names: Sequence[str] | None, rules: LabelRules) -> None:
+    def settle(
+        self,
+        label_type: str,
+        names: Sequence[str] | None,
+        rules: LabelRules,
+        *,
+        may_rename: bool,
+    ) -> None:
         """Read the labels, or exclude the row."""
         row = self.row
         row["label_type"] = None if label_type == OWN_TYPE else label_type
         if names:
             row["label_names"] = list(names)
         try:
-            stated = self.stated.order(names)
+            stated = self.stated.order(names, may_rename=may_rename)
             values = read_labels(self.content, label_type, stated=stated, rules=rules)
             self.values = values.astype(np.float32).astype(float).tolist()
         except LabelError as error:
@@ -119,12 +129,24 @@ class _Stored:
             row |= {"excluded": str(Reason.BAD_LABELS), "detail": detail}
 
 
+def _may_rename(found: Sequence[_Stored], names: Sequence[str]) -> bool:
+    """Tell whether declared names replace those of the jsons: all state the same other names.
+
+    Raises:
+        CatalogError: If they state several lists of other names, and none states the declared ones.
+    """
+    if any(one.stated.names and set(names) & set(one.stated.names) for one in found):
+        return False
+    others = [one for one in found if one.stated.can_be_renamed(names)]
+    return _agree(others, "names", lambda one: one.stated.names, _show_names) is not None
+
+
 def _ordered(
-    found: Iterable[_Stored], names: Sequence[str] | None
+    found: Iterable[_Stored], names: Sequence[str] | None, *, may_rename: bool
 ) -> Iterable[tuple[bytes, StatedLabels]]:
     for one in found:
         try:
-            yield one.content, one.stated.order(names)
+            yield one.content, one.stated.order(names, may_rename=may_rename)
         except LabelError:
             continue
 

@@ -122,6 +122,76 @@ def test_names_that_differ_between_samples_are_refused(
     assert build(source, labels={"columns": ["A", "B"]}) == {"s_a": [0, 1]}
 
 
+@pytest.mark.parametrize("facts", [{"label_names": ["B", "A"]}, {"label_names": ["C", "D"]}])
+def test_other_names_than_the_declared_ones_are_excluded(
+    source: WebDatasetSource, write_tar: WriteTar, facts: dict[str, Any]
+) -> None:
+    one = np.array([1, 0], "<f4")
+    right = labelled("a", one, label_names=["A", "B"])
+    write_tar("train/0.tar", right, labelled("b", one, **facts))
+    assert build(source, labels={"columns": ["A", "B"]}) == {"s_a": [1, 0]}
+    with pytest.raises(CatalogError, match="different names"):
+        read(source)
+
+
+def test_declared_names_replace_one_list_of_names_only(
+    source: WebDatasetSource, write_tar: WriteTar
+) -> None:
+    one = np.array([1, 0], "<f4")
+    first = labelled("a", one, label_names=["A", "B"])
+    write_tar("train/0.tar", first, labelled("b", one, label_names=["C", "D"]))
+    with pytest.raises(CatalogError, match=r"different names: A, B \(1, .*; C, D \(1"):
+        read(source, labels={"columns": ["X", "Y"]})
+    write_tar("train/0.tar", first, labelled("b", one, label_names=["A", "B"]))
+    assert build(source, labels={"columns": ["X", "Y"]}) == {"s_a": [1, 0], "s_b": [1, 0]}
+
+
+def test_a_name_that_occurs_twice_excludes_its_sample(
+    source: WebDatasetSource, write_tar: WriteTar
+) -> None:
+    one = np.array([1, 0], "<f4")
+    bad = labelled("b", one, label_names=["A", "A"])
+    write_tar("train/0.tar", labelled("a", one, label_names=["A", "B"]), bad)
+    assert build(source) == {"s_a": [1, 0]}
+    assert ("bad_labels", "train/0.tar/b: the json names the labels A, A; A occurs twice") in (
+        list_exclusions(read(source))
+    )
+
+
+def test_the_order_of_label_names_holds_for_sorted_labels(
+    source: WebDatasetSource, write_tar: WriteTar
+) -> None:
+    vectors = {"a": [0, 0], "b": [1, 0]}
+    samples = [
+        labelled(key, np.array(v, "<f4"), label_names=["B", "A"], labels={"A": v[1], "B": v[0]})
+        for key, v in vectors.items()
+    ]
+    write_tar("train/0.tar", *samples)
+    assert build(source) == {"s_a": [0, 0], "s_b": [1, 0]}
+    first = refresh(source, None)
+    assert refresh(source, first).equals(first, check_metadata=True)
+    assert set(map(tuple, first["label_names"].to_pylist())) == {("B", "A")}
+
+
+def test_one_number_in_the_json_is_compared(source: WebDatasetSource, write_tar: WriteTar) -> None:
+    write_tar("train/0.tar", labelled("a", b"5", labels=5), labelled("b", b"5", labels=3))
+    assert build(source) == {"s_a": [5]}
+
+
+def test_a_class_is_read_beside_the_number_of_classes(
+    source: WebDatasetSource, write_tar: WriteTar
+) -> None:
+    samples = [labelled(f"k{n}", str(n).encode(), num_classes=10) for n in (0, 5, 9, 10)]
+    write_tar("train/0.tar", *samples)
+    assert build(source) == {"s_k0": [0], "s_k5": [5], "s_k9": [9]}
+    (detail,) = [detail for reason, detail in list_exclusions(read(source)) if reason]
+    assert detail == "train/0.tar/k10: 1 label (10), but the json states 10 classes"
+    raw = [labelled(f"k{n}", np.array(n, "<i8"), num_classes=10) for n in (0, 5)]
+    write_tar("train/0.tar", *raw)
+    assert build(source) == {}
+    assert build(source, labels={"dtype": "int64"}) == {"s_k0": [0], "s_k5": [5]}
+
+
 def test_a_json_that_sorts_its_names_is_compared_by_name(
     source: WebDatasetSource, write_tar: WriteTar
 ) -> None:
