@@ -5,7 +5,9 @@ are missing then, and in AVI, which counts frames, all later times are wrong.
 """
 
 import os
+from collections import deque
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +15,21 @@ import numpy.typing as npt
 from av.packet import Packet
 
 from medassets.video.files.elements import ElementFile
+from medassets.video.files.picture_headers import starts_anew
 
 Cells = npt.NDArray[np.uint8]
 """Packets of a transport stream from the sync byte on, axes (cell, byte)."""
 
 _SYNC, _ADAPTATION, _PAYLOAD, _STUFFING = 0x47, 0x20, 0x10, 0xFF
-_LONGEST_GAP_S = Fraction(1, 2)
+# Bytes of the optional fields of a cell that precede stuffing, by their flag.
+_FIELD_BYTES = {0x10: 6, 0x08: 6, 0x04: 1}
+_OTHER_FIELDS = 0x03
+# Their decoder reports no error for a picture whose end is missing.
+_SILENT_CODECS = frozenset({"hevc"})
+_MOST_PICTURE_BYTES = 1 << 25
+# A picture is displayed after at most 16 that are decoded after it.
+_MOST_REORDERED = 17
+_JITTER_S = Fraction(1, 1000)
 # Bytes of a cell, and how many of them precede the sync byte: plain, Blu-ray, DVB.
 _CELL_LAYOUTS = ((188, 0), (192, 4), (204, 0))
 
@@ -93,41 +104,69 @@ class TransportContinuity(Continuity):
     """Checks MPEG transport streams, whose demuxer marks packets around gaps in the counters.
 
     It marks the packet before the incomplete one, and also the last but one before the place where
-    two whole segments were joined, since counters start anew there: at a key frame that starts
-    when the frame before it ends; or up to half a second later, if the picture before is whole and
-    the counters of a table and of the picture start with the same number. A whole segment that is missing is
-    longer than that. Source: ISO/IEC 13818-1, 2.4.3; RFC 8216, 3.2.
+    two whole segments were joined, since counters start anew there. Nothing is missing if the
+    picture before is whole, no earlier one is missing on screen, and a key frame is displayed, or
+    is decoded, one frame later. Source: ISO/IEC 13818-1, 2.4.3; RFC 8216, 3.2.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open a transport stream."""
-        self._file = path.open("rb", buffering=0)
+    def __init__(self, path: Path, codec: str) -> None:
+        """Open a transport stream.
+
+        Args:
+            path: The file.
+            codec: Name of the codec of its picture.
+        """
+        self._file, self._codec = path.open("rb", buffering=0), codec
         self._seen: list[Packet] = []
-        self._latest: int | None = None
+        self._shown = _ShownTimes()
 
     def follows(self, packet: Packet) -> bool:
         """Whether no cell is missing, as far as the demuxer's marks and positions tell."""
         before, self._seen = self._seen, [*self._seen[-1:], packet]
-        latest, self._latest = self._latest, _latest(self._latest, packet.pts)
+        try:
+            return self._follows(before, packet)
+        finally:
+            self._shown.add(packet)
+
+    def _follows(self, before: list[Packet], packet: Packet) -> bool:
         # The position of the second of two frames in one cell is not reliable.
         if not before or (packet.pos or 0) <= (before[-1].pos or 0):
             return True
         cells = self._read_cells(before[-1], packet)
         if cells is None or len(before) < 2 or not before[0].is_corrupt:
             return cells is not None
-        if not _are_counted(cells) or not packet.is_keyframe:
+        return packet.is_keyframe and self._is_whole(cells) and self._is_next(before[-1], packet)
+
+    def _is_next(self, last: Packet, packet: Packet) -> bool:
+        """Whether a packet starts one frame after those before, in the order of display or decoding.
+
+        Segments may need different numbers of pictures to reorder, which shifts decoding times.
+        These count only for a key frame that pictures displayed before it may follow.
+        """
+        longest = self._shown.longest_step(last)
+        if not self._shown.is_complete(longest):
             return False
-        return _is_adjacent(before[-1], latest, packet) or (
-            _is_near(latest, packet) and _ends_whole(cells) and self._starts_anew(cells, packet)
-        )
+        if packet.pts is not None and 0 < packet.pts - self._shown.latest <= longest:
+            return True
+        is_open = packet.pts is None or not starts_anew(memoryview(packet), self._codec)
+        return is_open and 0 < (packet.dts or 0) - (last.dts or 0) <= longest
+
+    def _is_whole(self, cells: Cells) -> bool:
+        """Whether no cell of a picture is missing, unless the decoder will report that."""
+        return _are_counted(cells) and (self._codec not in _SILENT_CODECS or _ends_whole(cells))
 
     def ends(self) -> bool:
-        """Whether the last packets are not marked."""
-        return not any(packet.is_corrupt for packet in self._seen)
+        """Whether the last packets are not marked, and the last one ends whole."""
+        if any(packet.is_corrupt for packet in self._seen):
+            return False
+        if not self._seen or self._seen[-1].pos is None:
+            return True
+        cells = self._read_rest(self._seen[-1].pos)
+        return not len(cells) or self._is_whole(cells)
 
     def jump(self, *, to_start: bool) -> None:
         """Forget the last packets."""
-        self._seen, self._latest = [], None
+        self._seen, self._shown = [], _ShownTimes()
 
     def close(self) -> None:
         """Close the file."""
@@ -145,17 +184,53 @@ class TransportContinuity(Continuity):
                 return content.reshape(-1, size)[:, num_before:]
         return None
 
-    def _starts_anew(self, cells: Cells, packet: Packet) -> bool:
-        """Whether a packet begins a segment: a table before it has the same counter."""
-        tables = cells[_find_last_own(cells) + 1 :]
-        tables = tables[((tables[:, 1:3] & (0x1F, 0xFF)) == 0).all(axis=1)]
-        sizes = (self._read(packet.pos or 0, size) for size, _ in _CELL_LAYOUTS)
-        first = next((cell for cell in sizes if cell is not None), None)
-        return first is not None and bool((((first[0, 3] ^ tables[:, 3]) & 0xF) == 0).any())
+    def _read_rest(self, start: int) -> Cells:
+        """Return the cells from a position up to the end, or to other bytes; none if unknown."""
+        content = np.frombuffer(os.pread(self._file.fileno(), _MOST_PICTURE_BYTES, start), np.uint8)
+        rests = [_find_cells(content, *layout) for layout in _CELL_LAYOUTS]
+        return max(rests, key=len)
 
 
-def _latest(latest: int | None, pts: int | None) -> int | None:
-    return latest if pts is None else pts if latest is None else max(latest, pts)
+class _ShownTimes:
+    """Display times of the last pictures, in ticks."""
+
+    def __init__(self) -> None:
+        # Those displayed next to the latest are among them, in whatever order they are decoded.
+        self._times: deque[int] = deque(maxlen=3 * _MOST_REORDERED)
+
+    def add(self, packet: Packet) -> None:
+        """Take the time of the next packet."""
+        if packet.pts is not None:
+            self._times.append(packet.pts)
+
+    @property
+    def latest(self) -> int:
+        """The latest time; 0 if there is none."""
+        return max(self._times, default=0)
+
+    def longest_step(self, last: Packet) -> Fraction:
+        """Return how far apart neighbours may be: a frame, half of one as with repeated fields, jitter.
+
+        Args:
+            last: Its duration is that of a frame if there are no two times.
+        """
+        step = min(self._steps(len(self._times)), default=last.duration or 0)
+        return Fraction(3 * step, 2) + _JITTER_S / (last.time_base or 1)
+
+    def is_complete(self, longest: Fraction) -> bool:
+        """Whether the pictures displayed last are at most so far apart."""
+        return all(step <= longest for step in self._steps(_MOST_REORDERED))
+
+    def _steps(self, count: int) -> list[int]:
+        times = sorted(set(self._times))[-count:]
+        return [after - before for before, after in pairwise(times)]
+
+
+def _find_cells(content: npt.NDArray[np.uint8], size: int, num_before: int) -> Cells:
+    """Return the cells at the beginning of some bytes."""
+    cells = content[: len(content) // size * size].reshape(-1, size)[:, num_before:]
+    is_other = cells[:, 0] != _SYNC
+    return cells[: int(is_other.argmax()) if is_other.any() else len(cells)]
 
 
 def _find_own(cells: Cells) -> npt.NDArray[np.intp]:
@@ -177,29 +252,15 @@ def _are_counted(cells: Cells) -> bool:
 def _ends_whole(cells: Cells) -> bool:
     """Whether the last cell of the first cell's stream is filled up, as the last of a picture is.
 
-    The payload of a picture's other cells takes all of their bytes.
+    The payload of a picture's other cells takes all of their bytes. About one picture in 180 fills
+    its last cell by chance: it does not end whole for sure.
     """
     last = cells[_find_last_own(cells)]
-    return (
-        bool(last[3] & _ADAPTATION)
-        and last[4] > 0
-        and bool((last[6 : 5 + last[4]] == _STUFFING).all())
-    )
-
-
-def _is_adjacent(last: Packet, latest: int | None, packet: Packet) -> bool:
-    """Whether a packet starts when the one before ends, in the order of decoding or display.
-
-    Segments may need different numbers of pictures to reorder, which shifts decoding times.
-    """
-    gaps = [(packet.dts or 0) - (last.dts or 0)]
-    if latest is not None and packet.pts is not None:
-        gaps.append(packet.pts - latest)
-    return any(0 < 2 * gap <= 3 * (last.duration or 0) for gap in gaps)
-
-
-def _is_near(latest: int | None, packet: Packet) -> bool:
-    """Whether a packet is displayed soon after all that were before it."""
-    if latest is None or packet.pts is None or packet.time_base is None:
+    if not last[3] & _ADAPTATION:
         return False
-    return 0 < (packet.pts - latest) * packet.time_base <= _LONGEST_GAP_S
+    length, flags = int(last[4]), int(last[5])
+    if not length or not flags:
+        return True
+    fields = 1 + sum(size for flag, size in _FIELD_BYTES.items() if flags & flag)
+    stuffing = last[5 + fields : 5 + length]
+    return not flags & _OTHER_FIELDS and len(stuffing) > 0 and bool((stuffing == _STUFFING).all())

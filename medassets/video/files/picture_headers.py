@@ -11,6 +11,8 @@ _H264_INTRA_SLICES = frozenset({2, 4, 7, 9})
 _HEVC_LAST_SLICE, _HEVC_ENTRIES = 31, range(16, 24)
 _HEVC_LAST_PLAIN = 14
 _HEVC_SETTINGS = frozenset({32, 33, 34})
+_HEVC_IDR = frozenset({19, 20})
+_MPEG2_GROUP, _MPEG2_CLOSED = b"\0\0\1\xb8", 0x40
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,24 @@ def read_picture(data: memoryview, *, codec: str, extradata: bytes | None, is_ke
     if codec == "av1":
         return Picture(is_entry=is_key, is_shown=is_av1_shown(data))
     return _KEY if is_key else _PLAIN
+
+
+def starts_anew(data: memoryview, codec: str) -> bool:
+    """Whether no picture that follows a key frame is displayed before it; False if unknown.
+
+    Args:
+        data: The key frame's packet, with start codes.
+        codec: Name of the coding.
+
+    Source: ITU-T H.264, 7.4.1.2.4; H.265, 7.4.2.2; H.262, 6.2.2.6.
+    """
+    if codec == "mpeg2video":
+        group = bytes(data).find(_MPEG2_GROUP)
+        return 0 <= group < len(data) - 7 and bool(data[group + 7] & _MPEG2_CLOSED)
+    kinds = [data[start] for start in find_units(data, b"", at=0)]
+    if codec == "hevc":
+        return any(kind >> 1 & 0x3F in _HEVC_IDR for kind in kinds)
+    return codec == "h264" and any(kind & 0x1F == _H264_IDR for kind in kinds)
 
 
 def _read_h264(data: memoryview, extradata: bytes, *, is_key: bool) -> Picture:

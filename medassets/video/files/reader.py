@@ -195,7 +195,7 @@ class VideoReader:
         if "avi" in self._formats and self.codec != "dvvideo":
             file = AviFile(self._path, self._stream.index)
             return ElementContinuity(file, recovers=False)
-        return TransportContinuity(self._path) if self._is_transport else Continuity()
+        return TransportContinuity(self._path, self.codec) if self._is_transport else Continuity()
 
     @cached_property
     def crop(self) -> Crop | None:

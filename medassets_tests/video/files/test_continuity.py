@@ -35,9 +35,12 @@ def decode(path: Path) -> list[Outcome]:
 
 
 def make(path: Path, codec: str, *, has_audio: bool = False) -> Path:
-    options = (("b", "2M"), ("sc_threshold", "1000000000")) if codec == "mpeg2video" else ()
-    recipe = replace(RECIPE, codec=codec, has_audio=has_audio, options=options)
+    recipe = replace(RECIPE, codec=codec, has_audio=has_audio, options=find_options(codec))
     return make_video(path, recipe).path
+
+
+def find_options(codec: str) -> tuple[tuple[str, str], ...]:
+    return (("b", "2M"), ("sc_threshold", "1000000000")) if codec == "mpeg2video" else ()
 
 
 def cut(path: Path, position: int, size: int) -> Path:
@@ -282,8 +285,6 @@ JOINS = {
     "alike": [(0, 20, PLAIN), (20, 20, PLAIN), (40, 20, PLAIN)],
     "of several lengths": [(0, 7, PLAIN), (7, 23, PLAIN), (30, 5, PLAIN), (35, 25, PLAIN)],
     "with more pictures to reorder": [(0, 20, PLAIN), (20, 20, DEEP), (40, 20, PLAIN)],
-    "a frame later": [(0, 20, PLAIN), (21, 20, PLAIN), (42, 20, DEEP)],
-    "four frames later": [(0, 20, DEEP), (24, 20, PLAIN), (48, 20, PLAIN)],
     "of another size": [(0, 20, PLAIN), (20, 20, replace(PLAIN, width=160, height=96))],
 }
 
@@ -323,10 +324,83 @@ def test_counters_may_start_anew_with_any_number(name: str, tmp_path: Path) -> N
     assert [round(time_s * 30) for time_s in clip.timestamps_s] == places
 
 
-def test_a_segment_that_is_missing_between_joined_ones_is_noticed(tmp_path: Path) -> None:
-    path = tmp_path / "a.ts"
-    write_joined(path, [(0, 20, PLAIN), (50, 20, PLAIN)], tmp_path)
+@pytest.mark.parametrize("num_missing", [1, 4, 12, 30])
+@pytest.mark.parametrize("recipes", [(PLAIN, PLAIN), (DEEP, PLAIN), (PLAIN, DEEP), (DEEP, DEEP)])
+def test_frames_that_are_missing_between_joined_segments_are_noticed(
+    recipes: tuple[VideoRecipe, VideoRecipe], num_missing: int, tmp_path: Path
+) -> None:
+    path, (first, second) = tmp_path / "a.ts", recipes
+    write_joined(path, [(0, 20, first), (20 + num_missing, 20, second)], tmp_path)
     assert len(find_breaks(path)) == 1
+
+
+@pytest.mark.parametrize("num_cut", [1, 2, 3, 5, 20, 28])
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg2video"])
+def test_a_segment_that_was_cut_off_spoils_the_clip_across_its_join(
+    codec: str, num_cut: int, tmp_path: Path
+) -> None:
+    path, recipe = (
+        tmp_path / "a.ts",
+        replace(PLAIN, codec=codec, width=320, height=240, options=find_options(codec)),
+    )
+    write_joined(tmp_path / "0.ts", [(0, 20, recipe)], tmp_path)
+    write_joined(tmp_path / "1.ts", [(20, 20, recipe)], tmp_path)
+    parts = [(tmp_path / name).read_bytes() for name in ("0.ts", "1.ts")]
+    path.write_bytes(drop_cells(parts[0], num_cut) + parts[1])
+    joined = tmp_path / "whole.ts"
+    joined.write_bytes(b"".join(parts))
+    assert find_breaks(joined) == []
+    (clip,) = decode_segments(path, [Segment(0, None)], REQUEST)
+    assert isinstance(clip, SampleRejectedError)
+    (clip,) = decode_segments(path, [Segment(700, 1300)], REQUEST)
+    (whole,) = decode_segments(joined, [Segment(700, 1300)], REQUEST)
+    assert isinstance(clip, DecodedClip), clip
+    assert isinstance(whole, DecodedClip)
+    np.testing.assert_array_equal(clip.frames, whole.frames)
+
+
+def drop_cells(content: bytes, count: int) -> bytes:
+    """Cut a transport stream off before the last cells of its picture."""
+    starts = range(0, len(content), CELL_BYTES)
+    own = [at for at in starts if content[at + 1] & 31 == 1 and not content[at + 2]]
+    return content[: own[-count]]
+
+
+@pytest.mark.parametrize("num_cut", [1, 2, 5, 20])
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg2video"])
+def test_the_clip_at_the_end_of_a_transport_stream_that_was_cut_off_is_refused(
+    codec: str, num_cut: int, tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, codec=codec, num_frames=40, width=320, height=240)
+    recipe = replace(recipe, num_b_frames=0, options=find_options(codec))
+    path = make_video(tmp_path / "a.ts", recipe).path
+    segments = [Segment(300, 800), Segment(1000, 1320)]
+    whole = list(decode_segments(path, segments, REQUEST))
+    content = path.read_bytes()
+    path.write_bytes(drop_cells(content, num_cut))
+    first, last = decode_segments(path, segments, REQUEST)
+    assert isinstance(last, SampleRejectedError)
+    assert isinstance(first, DecodedClip)
+    assert isinstance(whole[0], DecodedClip)
+    assert isinstance(whole[1], DecodedClip)
+    np.testing.assert_array_equal(first.frames, whole[0].frames)
+
+
+def test_a_lost_picture_that_is_displayed_before_the_last_one_is_noticed(tmp_path: Path) -> None:
+    import av
+
+    contents = []
+    for place in (0, 20):
+        write_joined(tmp_path / "a.ts", [(place, 20, DEEP)], tmp_path)
+        contents.append((tmp_path / "a.ts").read_bytes())
+    (tmp_path / "a.ts").write_bytes(contents[0])
+    with av.open(str(tmp_path / "a.ts")) as container:
+        packets = [one for one in container.demux(video=0) if one.size]
+    latest = max(range(len(packets)), key=lambda index: packets[index].pts or 0)
+    assert latest < len(packets) - 1
+    end = packets[latest + 1].pos or 0
+    (tmp_path / "a.ts").write_bytes(contents[0][:end] + contents[1])
+    assert len(find_breaks(tmp_path / "a.ts")) == 1
 
 
 def test_all_frames_of_five_joined_segments_are_there() -> None:

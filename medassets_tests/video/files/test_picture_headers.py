@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from medassets.testing.videos import VideoRecipe, make_video
-from medassets.video.files.picture_headers import Picture, read_picture
+from medassets.video.files.picture_headers import Picture, read_picture, starts_anew
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -105,3 +105,20 @@ def test_nonsense_is_no_entry_and_not_disposable(
     picture = read_picture(memoryview(content), codec=codec, extradata=extradata, is_key=False)
     assert not picture.is_entry
     assert not picture.is_disposable
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg2video"])
+def test_key_frames_that_pictures_displayed_before_them_follow_do_not_start_anew(
+    codec: str, tmp_path: Path
+) -> None:
+    options = (("sc_threshold", "1000000000"),) if codec == "mpeg2video" else ()
+    recipe = VideoRecipe(codec=codec, num_b_frames=2, has_open_gop=True, noise=20, options=options)
+    packets, _ = read_packets(make_video(tmp_path / "a.ts", recipe).path)
+    name = {"libx264": "h264", "libx265": "hevc"}.get(codec, codec)
+    keys = [index for index, packet in enumerate(packets) if packet.is_keyframe]
+    is_anew = [starts_anew(memoryview(packets[index]), name) for index in keys]
+    for index, anew in zip(keys, is_anew, strict=True):
+        later = [packet.pts or 0 for packet in packets[index + 1 :]]
+        assert not anew or min(later) > (packets[index].pts or 0)
+    assert is_anew[0]
+    assert not all(is_anew)
