@@ -11,7 +11,7 @@ from medassets.samples import SourceItem, StagedFile
 from medassets.storage.formats.label_rules import NO_RULES, LabelError, LabelRules, StatedLabels
 from medassets.storage.formats.label_types import Values, encode_labels
 from medassets.storage.formats.labels import read_labels
-from medassets.storage.formats.missing import LONGEST_MISSING_BYTES, is_missing
+from medassets.storage.formats.missing import is_missing
 from medassets.tars.index import find_members, split_sample_path, tar_errors_as_rejections
 from medassets.tars.reader import Members, open_tar
 from medassets.volumes.catalog.columns import VolumeRow
@@ -99,7 +99,7 @@ def _check_text(text: bytes) -> None:
     except UnicodeDecodeError as error:
         detail = f"the text is not UTF-8 (byte {error.start})"
         raise SampleRejectedError(Reason.BAD_RECORD, detail) from error
-    if len(text) <= LONGEST_MISSING_BYTES and is_missing(text.decode()):
+    if is_missing(text.decode()):
         raise SampleRejectedError(Reason.MISSING_REPORT, "the text says that nothing is given")
 
 

@@ -49,3 +49,12 @@ def test_labels_that_are_no_numbers_are_refused(tmp_path: Path, value: float) ->
     with pytest.raises(SampleRejectedError, match="label 1 is not a finite number") as caught:
         read(tmp_path, cls=cls)
     assert caught.value.reason == Reason.BAD_LABELS
+
+
+@pytest.mark.parametrize("text", [b" " * 80, b"\n" * 70 + b"nan", b"#N/A", b'"nan"', b"nan " * 40])
+def test_a_text_of_any_length_that_says_nothing_is_a_missing_report(
+    tmp_path: Path, text: bytes
+) -> None:
+    with pytest.raises(SampleRejectedError) as caught:
+        read(tmp_path, text=text)
+    assert caught.value.reason is Reason.MISSING_REPORT

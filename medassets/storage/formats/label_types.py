@@ -31,7 +31,13 @@ LARGEST = float(np.finfo(np.float32).max)
 """Largest number that float32 can hold."""
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?"
-_NUMBERS = re.compile(rf"{_NUMBER}(?:(?:\s*[,;]\s*|\s+){_NUMBER})*", re.ASCII)
+# One kind of separator: a comma beside another one may be that of a decimal.
+_NUMBERS = re.compile(
+    "|".join(rf"{_NUMBER}(?:{mark}{_NUMBER})*" for mark in (r"\s*,\s*", r"\s*;\s*", r"\s+")),
+    re.ASCII,
+)
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+(?:\.\d{3})*,\d+", re.ASCII)
+_BOM = b"\xef\xbb\xbf"
 _PRINTABLE = frozenset(b"\t\n\r" + bytes(range(0x20, 0x7F)))
 _SHOWN = 40
 
@@ -64,9 +70,25 @@ def parse_label_type(name: object) -> str:
 
 
 def is_text(content: BytesLike) -> bool:
-    """Tell whether bytes are printable ASCII throughout, which raw numbers hardly ever are."""
-    data = bytes(content)
+    """Tell whether bytes are printable ASCII throughout, which raw numbers hardly ever are.
+
+    The mark of UTF-8 may precede it.
+    """
+    data = bytes(content).removeprefix(_BOM)
     return bool(data) and _PRINTABLE.issuperset(data)
+
+
+def is_json_list(content: BytesLike) -> bool:
+    """Tell whether text begins as a JSON list does."""
+    return bytes(content).removeprefix(_BOM).lstrip()[:1] == b"["
+
+
+def read_decimal_comma(content: BytesLike) -> float | None:
+    """Return the number that two whole numbers with a comma between them may also be."""
+    text = bytes(content).removeprefix(_BOM).decode("latin-1").strip()
+    if _DECIMAL_COMMA.fullmatch(text) is None:
+        return None
+    return float(text.replace(".", "").replace(",", "."))
 
 
 def is_npy(content: BytesLike) -> bool:
@@ -138,7 +160,9 @@ def _decode_text(content: bytes, _: str) -> Values:
         if missing is not None and len(parts) > 1:
             msg = f"label {missing} is not given ({parts[missing]!r})"
             raise ValueError(msg)
-        msg = f"the text {shorten_text(content)} is no list of decimal numbers"
+        mixed = all(re.fullmatch(_NUMBER, part, re.ASCII) for part in parts)
+        why = "; its separators differ, so a comma may be that of a decimal" if mixed else ""
+        msg = f"the text {shorten_text(content)} is no list of decimal numbers{why}"
         raise ValueError(msg)
     return np.array([float(part) for part in re.findall(_NUMBER, text)], np.float64)
 
@@ -202,7 +226,8 @@ def _fit_float32(values: Values, largest: float) -> npt.NDArray[np.bool_]:
     fits = np.abs(values) <= largest
     if fits.all():
         rounded = values.astype(np.float32)
-        fits = (rounded == values) | (values != np.trunc(values))
+        # A fraction may be rounded, but not to nothing.
+        fits = (rounded == values) | ((values != np.trunc(values)) & (rounded != 0))
     return fits
 
 

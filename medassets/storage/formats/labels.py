@@ -29,8 +29,10 @@ from medassets.storage.formats.label_types import (
     TEXT,
     Values,
     decode_as,
+    is_json_list,
     is_npy,
     is_text,
+    read_decimal_comma,
     shorten_text,
     show_values,
 )
@@ -38,6 +40,8 @@ from medassets.storage.formats.label_types import (
 # Read with the wrong type, small whole numbers become floats far below it.
 _SMALLEST = 1e-6
 _MOST_READINGS = 4
+# A reading that makes text uncertain; no type of labels.
+_DECIMAL = "a decimal comma"
 # Of so many samples every type is tried; of the others only those that fit nearly all of these.
 _TRY_ALL = 500
 _NEARLY_ALL = 0.9
@@ -121,8 +125,7 @@ def find_readings(
     if is_npy(content):
         kinds: tuple[str, ...] = (NPY,)
     elif is_text(content):
-        listed = bytes(content).lstrip()[:1] == b"["
-        kinds = (JSON if listed else TEXT, *RAW_TYPES)
+        kinds = (JSON if is_json_list(content) else TEXT, *RAW_TYPES)
     else:
         kinds = RAW_TYPES
     return _read_as(kinds, content, stated, rules)
@@ -160,6 +163,9 @@ def _read_as(
             continue
         if stated.confirms(values, kind) or _is_plausible(content, kind, values):
             found[kind] = values
+    if TEXT in found and stated.length is None and not rules.columns:
+        number = read_decimal_comma(content)
+        found |= {} if number is None else {_DECIMAL: np.array([number], np.float64)}
     return found
 
 

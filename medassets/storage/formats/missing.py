@@ -1,21 +1,37 @@
 """The one notion of a missing text: in cells of tables, in json, and in members of samples."""
 
-_WORDS = frozenset({"", "nan", "none", "null", "n/a", "na", "<na>", "not given"})
-# `str.strip` removes white space, but not the marks of UTF-8 and zero-width spaces.
-_BLANKS = "\ufeff\u200b\u2060"
+import re
+import unicodedata
+
+# What pandas reads as missing. Source: pandas, `read_csv`, argument `na_values`.
+_PANDAS = frozenset(
+    {
+        *("", "nan", "-nan", "none", "null", "n/a", "na", "<na>", "#n/a", "#n/a n/a", "#na"),
+        *("1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"),
+    }
+)
+# What a spreadsheet shows in a cell without a value.
+_ERRORS = frozenset({"#null!", "#div/0!", "#value!", "#ref!", "#name?", "#num!"})
+_WORDS = _PANDAS | _ERRORS | {"not given", "n.a", "n. a", "n / a", "nat"}
+_DASHES = re.compile(r"[-\u2010-\u2015\u2212]+")
+_QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
+_WORD = re.compile(r"[^\s,;|]+")
 
 LONGEST_MISSING_BYTES = 64
-"""A longer text is not missing; so only shorter members have to be read to find out."""
+"""A catalog reads shorter members only to find out whether they are missing."""
 
 
 def clean_text(text: str) -> str | None:
     """Return a text without white space around it; None if it says that nothing is given.
 
-    Missing are nothing at all, white space, and in any case, with or without a full stop: `nan`,
-    `None`, `null`, `N/A`, `NA`, `<NA>` and `Not given.`.
+    Missing are nothing at all, white space, dashes, and in any case, with or without quotes and a full
+    stop: `nan`, `None`, `null`, `N/A`, `n.a.`, `NA`, `<NA>`, `#N/A`, `NaT`, `Not given.`, the errors
+    of spreadsheets, and several of these.
     """
-    word = _strip(_strip(text).rstrip(".")).lower()
-    return None if word in _WORDS else text.strip()
+    words = (match.group() for match in _WORD.finditer(_strip(text)))
+    if _says_nothing(text) or all(map(_says_nothing, words)):
+        return None
+    return text.strip()
 
 
 def is_missing(text: str) -> bool:
@@ -23,8 +39,21 @@ def is_missing(text: str) -> bool:
     return clean_text(text) is None
 
 
+def _says_nothing(text: str) -> bool:
+    word = _strip(_strip(_strip(text).strip(_QUOTES)).rstrip(".")).lower()
+    return word in _WORDS or _DASHES.fullmatch(word) is not None
+
+
 def _strip(text: str) -> str:
-    stripped = text.strip()
-    while stripped and (stripped[0] in _BLANKS or stripped[-1] in _BLANKS):
-        stripped = stripped.strip(_BLANKS).strip()
-    return stripped
+    """Return a text without white space and characters that nobody sees at its ends."""
+    start, end = 0, len(text)
+    while start < end and _is_blank(text[start]):
+        start += 1
+    while start < end and _is_blank(text[end - 1]):
+        end -= 1
+    return text[start:end]
+
+
+def _is_blank(char: str) -> bool:
+    # Control characters and marks such as that of UTF-8 and zero-width spaces.
+    return char.isspace() or unicodedata.category(char) in ("Cc", "Cf")

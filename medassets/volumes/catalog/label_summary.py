@@ -16,6 +16,8 @@ SUMMARY_KEY = b"medassets.labels"
 """Key of the schema metadata that holds the `LabelSummary` of a catalog."""
 
 _MOST_VALUES = 8
+# Read with the wrong type, small whole numbers become floats far below it.
+_SMALLEST = 1e-6
 
 
 def read_label_rules(spec: CTSourceSpec) -> LabelRules:
@@ -124,14 +126,19 @@ def count_values(
 
 
 def find_doubts(counts: Mapping[str, Mapping[str, int]], rules: LabelRules) -> list[str]:
-    """Return a sentence per label with values outside 0 to 1 that no declaration allows."""
+    """Return a sentence per label with values outside 0 to 1, or hardly above 0, if none are declared."""
     if rules.values:
         return []
+    tiny = [n for n in counts if any(0 < abs(float(value)) < _SMALLEST for value in counts[n])]
     odd = [name for name in counts if any(not 0 <= float(value) <= 1 for value in counts[name])]
     return [
         f"{name} has values beyond 0 and 1: {describe_counts(counts[name])}; if they are right, "
         f"declare `labels: {{values: [...]}}`"
         for name in odd
+    ] + [
+        f"{name} has values that are nearly 0, as whole numbers have that are read as floats: "
+        f"{describe_counts(counts[name])}; compare the type with `labels: {{dtype: ...}}`"
+        for name in tiny
     ]
 
 

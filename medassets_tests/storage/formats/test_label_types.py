@@ -36,7 +36,8 @@ def test_raw_numbers_of_every_size_and_order_are_decoded(label_type: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "content", [b"1 0 1 2", b" 1,0, 1;2\r\n", b"1.0\t0e0 +1 2.", b"1\n0\n1\n2"]
+    "content",
+    [b"1 0 1 2", b" 1,0, 1 ,2\r\n", b"1;0; 1;2", b"1.0\t0e0 +1 2.", b"\xef\xbb\xbf1\n0\n1\n2"],
 )
 def test_decimal_text_is_decoded(content: bytes) -> None:
     assert decode_as(content, "text").tolist() == list(VALUES)
@@ -57,6 +58,7 @@ def test_json_and_npy_are_decoded() -> None:
         ("float32", bytes(MOST_BYTES + 4), "expected 1 to 65,536 bytes of labels"),
         ("float32", bytes(6), "6 bytes are no whole number of float32 values"),
         ("float32", encode("float32", [0, np.nan]), "label 1 is not a finite number"),
+        ("float64", encode("int64", [0, 1]), "4.94.*e-324 cannot be stored as a float32 label"),
         ("float64", encode("float64", [1e39]), "1e.39 cannot be stored as a float32 label"),
         ("int64", encode("int64", [0, 2**53 + 1]), "cannot be stored as a float32 label"),
         ("uint32", encode("uint32", [2**24 + 1]), "16777217 cannot be stored"),
@@ -65,6 +67,8 @@ def test_json_and_npy_are_decoded() -> None:
         ("text", b"9007199254740993", "cannot be stored"),
         ("text", b"0 nan 1", "label 1 is not given"),
         ("text", b"normal", "'normal' is no list of decimal numbers"),
+        ("text", b"0,5;1,0", "its separators differ, so a comma may be that of a decimal"),
+        ("text", b"0,5 1,0", "its separators differ"),
         ("text", b"0x10", "is no list of decimal numbers"),
         ("text", b"1_000", "is no list of decimal numbers"),
         ("json", b'{"A": 1}', "expected a JSON list of numbers"),

@@ -7,7 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from medassets.storage.formats.label_rules import LabelError, LabelRules, StatedLabels
+from medassets.storage.formats.label_rules import (
+    NOTHING_STATED,
+    LabelError,
+    LabelRules,
+    StatedLabels,
+)
 from medassets.storage.formats.label_types import RAW_TYPES, decode_as
 from medassets.storage.formats.labels import (
     UncertainTypeError,
@@ -143,3 +148,19 @@ def test_what_is_there_is_described() -> None:
     assert "int32 (0, 1)" in describe_content(np.array([0, 1], "<i4").tobytes())
     assert describe_content(b"") == "0 bytes that are labels of no known type"
     assert set(find_readings(b"7", StatedLabels())) == {"text"}
+
+
+def test_a_comma_that_may_be_that_of_a_decimal_is_asked_about() -> None:
+    samples = [(content, NOTHING_STATED) for content in (b"0,5", b"1,0", b"0,25")]
+    with pytest.raises(UncertainTypeError, match=r"text \(0, 25\) or a decimal comma \(0.25\)"):
+        find_label_type(samples)
+    assert find_label_type(samples, LabelRules(label_type="text")) == "text"
+    assert find_label_type(samples, LabelRules(columns=("A", "B"))) == "text"
+    assert find_label_type([(c, StatedLabels(count=2)) for c, _ in samples]) == "text"
+    assert find_label_type([(c, NOTHING_STATED) for c in (b"0,1", b"1,0", b"1,1")]) == "text"
+
+
+def test_the_mark_of_utf8_is_no_part_of_the_labels() -> None:
+    for content in (b"\xef\xbb\xbf0 1", b"\xef\xbb\xbf[0, 1]"):
+        label_type = find_label_type([(content, NOTHING_STATED)])
+        assert read_labels(content, label_type).tolist() == [0, 1]

@@ -56,3 +56,12 @@ def test_a_summary_is_stored_with_the_catalog_and_merged_over_splits() -> None:
         "label_values": {"A": "0 x 2, 2 x 1, 10 x 2"},
         "label_doubts": ["odd"],
     }
+
+
+def test_values_that_are_nearly_0_are_doubted_as_a_wrong_type() -> None:
+    counts = count_values([(0, 1), (1.4e-45, 1)], ["A", "B"])
+    (doubt,) = find_doubts(counts, LabelRules(label_type="float32"))
+    assert doubt.startswith(
+        "A has values that are nearly 0, as whole numbers have that are read as"
+    )
+    assert "0 x 1, 1.4" in doubt
