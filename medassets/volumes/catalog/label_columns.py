@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 from medassets.errors import CatalogError
@@ -10,27 +11,14 @@ from medassets.storage.formats.csv_tables import CsvTable, parse_number
 from medassets.storage.formats.label_rules import LabelRules
 from medassets.storage.formats.label_types import check_stored
 from medassets.storage.formats.missing import is_missing
+from medassets.volumes.catalog.label_column_names import is_identifier_name, is_index_name
 
 KEY_COLUMN = "VolumeName"
 """Column by which tables are joined."""
 
-_INDEX = frozenset({"", "index", "row", "rowid", "rownumber", "level0", "no", "nr", "number"})
-_UNNAMED = re.compile(r"(?:unnamed|level)[\s_]*:?[\s_]*\d+(?:[_.]\w+)?", re.IGNORECASE)
-_IDENTIFIERS = frozenset(
-    {
-        *("patient", "subject", "study", "series", "scan", "volume", "image", "case", "sample"),
-        *("accession", "accessionnumber", "mrn", "name", "patientname", "filename", "file", "path"),
-        *("filepath", "key", "uri", "url", "hash", "md5", "sha256", "reconstruction", "instance"),
-        *("fold", "split", "set", "subset", "partition", "cv", "group", "cluster", "cohort"),
-        *("site", "center", "centre", "hospital", "institution", "scanner", "manufacturer"),
-        *("date", "studydate", "time", "timestamp", "year", "age", "patientage", "sex", "gender"),
-        *("patientsex", "reader", "annotator", "source", "version", "seed", "weight", "report"),
-    }
-)
-_ID_WORD = re.compile(r"(?:^|[^A-Za-z])(?:id|uid|uuid|guid)s?(?:$|[^A-Za-z])", re.IGNORECASE)
-_ID_END = re.compile(r"[a-z](?:ID|UID|Id|Uid)s?$")
 _PLAIN = re.compile(r"[A-Za-z][\w ]*", re.ASCII)
 _FEWEST_RUNNING = 3
+_FEWEST_COUNTED = 5
 _FEWEST_DISTINCT = 10
 
 
@@ -90,10 +78,9 @@ def _refuse(table: CsvTable, problems: dict[str, str], rest: Sequence[str]) -> C
 
 def _find_problem(table: CsvTable, name: str) -> str | None:
     """Return why a column is hardly a label; None where it may be one."""
-    plain = re.sub(r"[^a-z0-9]", "", name.lower())
-    if plain in _INDEX or _UNNAMED.fullmatch(name):
+    if is_index_name(name):
         return "an index by its name"
-    if plain in _IDENTIFIERS or _ID_WORD.search(name) or _ID_END.search(name):
+    if is_identifier_name(name):
         return "an identifier by its name"
     return _find_odd_content(table.column(name))
 
@@ -107,10 +94,29 @@ def _find_odd_content(cells: Sequence[str]) -> str | None:
     steps = {after - before for before, after in itertools.pairwise(numbers)}
     if len(numbers) >= _FEWEST_RUNNING and steps in ({1.0}, {-1.0}):
         return f"running numbers from {numbers[0]:g} to {numbers[-1]:g}"
-    whole = all(number == int(number) for number in numbers)
-    if whole and len(numbers) >= _FEWEST_DISTINCT and len(set(numbers)) == len(numbers):
-        return f"another whole number in each of {len(numbers):,} rows"
+    if all(number == int(number) for number in numbers):
+        return _find_counting(numbers)
     return None
+
+
+def _find_counting(numbers: Sequence[float]) -> str | None:
+    """Return how whole numbers number the rows, or those of several tables one after another."""
+    distinct = sorted(set(numbers))
+    if len(distinct) < _FEWEST_COUNTED:
+        return None
+    starts = [n for n, number in enumerate(numbers) if number == numbers[0]]
+    steps = {b - a for n, (a, b) in enumerate(itertools.pairwise(numbers)) if n + 1 not in starts}
+    if len(starts) > 1 and steps == {1.0}:
+        return f"running numbers from {distinct[0]:g}, {len(starts):,} times"
+    counts = set(Counter(numbers).values())
+    if len(distinct) < _FEWEST_DISTINCT or len(counts) > 1:
+        return None
+    if counts == {1}:
+        return f"another whole number in each of {len(numbers):,} rows"
+    is_whole_range = distinct[-1] - distinct[0] == len(distinct) - 1
+    return (
+        f"each number from {distinct[0]:g} to {distinct[-1]:g} as often" if is_whole_range else None
+    )
 
 
 def _parse_label(cell: str) -> float | None:

@@ -68,6 +68,8 @@ def test_an_index_or_identifier_is_refused_by_its_name(name: str) -> None:
         ([str(n) for n in range(NUM_ROWS, 0, -1)], "running numbers from 12 to 1"),
         ([str(n * 37 % 101) for n in range(NUM_ROWS)], "another whole number in each of 12 rows"),
         ([f"v{n}" for n in range(NUM_ROWS)], "text such as 'v0'"),
+        ([str(n % 6) for n in range(NUM_ROWS)], "running numbers from 0, 2 times"),
+        ([str(n % 7 + 1) for n in range(NUM_ROWS)], "running numbers from 1, 2 times"),
     ],
 )
 def test_a_column_that_counts_or_names_is_refused_by_its_content(
@@ -77,10 +79,17 @@ def test_a_column_that_counts_or_names_is_refused_by_its_content(
         choose(make_table(Nodule=BINARY, Thing=cells))
 
 
-@pytest.mark.parametrize("name", ["Covid", "Thyroid", "Hyaloid", "Fluid", "Carotid", "Mass", "Ids"])
-def test_a_finding_whose_name_ends_like_an_identifier_is_a_label(name: str) -> None:
-    if name != "Ids":
-        assert choose(make_table(**{name: BINARY})) == (name,)
+def test_each_number_as_often_as_the_others_is_no_label() -> None:
+    cells = [str(n) for n in RANDOM.permutation([*range(10), *range(10)])]
+    content = "VolumeName,Thing\n" + "".join(f"v{n},{cell}\n" for n, cell in enumerate(cells))
+    with pytest.raises(CatalogError, match="each number from 0 to 9 as often"):
+        choose(parse_csv(content.encode(), "labels.csv"))
+
+
+def test_grades_are_labels() -> None:
+    for top in (2, 3, 5, 8):
+        grades = [str(n) for n in RANDOM.integers(0, top, NUM_ROWS)]
+        assert choose(make_table(Grade=grades)) == ("Grade",)
 
 
 def test_what_pandas_writes_with_its_index_is_refused_with_the_columns_to_declare() -> None:
