@@ -1,6 +1,8 @@
 """Open untrusted media files, choose the video stream and convert its timestamps."""
 
+from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain, islice
 from pathlib import Path
 
 import av
@@ -14,7 +16,12 @@ from av.video.stream import VideoStream
 from medassets.errors import Reason, SampleRejectedError
 from medassets.storage.formats.lfs_pointers import explain_pointer_file
 from medassets.storage.unreadable import unreadable_as_rejection
-from medassets.video.files.foreign_files import name_foreign, name_still
+from medassets.video.files.foreign_files import (
+    name_embedding,
+    name_foreign,
+    name_single,
+    name_still,
+)
 from medassets.video.timeline import Clock
 
 # A playlist named like a video would open other files, or connect to other machines.
@@ -58,6 +65,8 @@ def open_container(path: Path) -> InputContainer:
             msg = f"the file is not a video: it is {found}"
         raise SampleRejectedError(Reason.DECODE_FAILED, msg) from error
     found = name_still(container.metadata.get("major_brand", ""))
+    if container.format.name == "mjpeg":
+        found = name_embedding(path)
     if found is not None:
         container.close()
         msg = f"the file is not a video: it is {found}"
@@ -76,6 +85,27 @@ def pick_stream(container: InputContainer) -> VideoStream:
             return stream
     msg = "the file has no video stream that can be decoded"
     raise SampleRejectedError(Reason.NO_VIDEO_STREAM, msg)
+
+
+def refuse_single(stream: VideoStream, packets: Iterator[Packet]) -> Iterator[Packet]:
+    """Return the packets of a stream, unless they are one still picture.
+
+    Args:
+        stream: The stream.
+        packets: Its packets from the first on.
+
+    Raises:
+        SampleRejectedError: DECODE_FAILED if it is a picture.
+        FFmpegError: If the file cannot be read.
+    """
+    found = name_single(stream.codec_context.codec.canonical_name)
+    if found is None:
+        return packets
+    head = list(islice(packets, 2))
+    if len(head) == 1:
+        msg = f"the file is not a video: it is {found}"
+        raise SampleRejectedError(Reason.DECODE_FAILED, msg)
+    return chain(head, packets)
 
 
 def make_clock(container: InputContainer, stream: VideoStream, first: Packet | None) -> Clock:

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 _NUM_BYTES = 512
+_JPEG = b"\xff\xd8\xff"
 _MAGICS: tuple[tuple[bytes, str], ...] = (
-    (b"\xff\xd8\xff", "a picture (JPEG)"),
+    (_JPEG, "a picture (JPEG)"),
     (b"\x89PNG\r\n\x1a\n", "a picture (PNG)"),
     (b"BM", "a picture (BMP)"),
     (b"II*\0", "a picture (TIFF)"),
@@ -28,12 +29,36 @@ _STILL_BRANDS = {
     "avif": "a picture (AVIF)", "heic": "a picture (HEIC)", "heix": "a picture (HEIC)",
     "mif1": "a picture (HEIF)",
 }  # fmt: skip
+_PICTURE_CODECS = {
+    "mjpeg": "JPEG", "gif": "GIF", "png": "PNG", "apng": "PNG", "webp": "WebP", "bmp": "BMP",
+    "tiff": "TIFF", "jpeg2000": "JPEG 2000", "jpegls": "JPEG-LS", "ljpeg": "JPEG",
+}  # fmt: skip
 _PAGES = (b"<!doctype html", b"<html")
 
 
 def name_still(major_brand: str) -> str | None:
     """Return what an mp4 is whose brand is that of a single picture; None for others."""
     return _STILL_BRANDS.get(major_brand)
+
+
+def name_single(codec: str) -> str | None:
+    """Return what a file is whose only picture has a codec, None if it may be a short film."""
+    form = _PICTURE_CODECS.get(codec)
+    return None if form is None else f"a single picture ({form})"
+
+
+def name_embedding(path: Path) -> str | None:
+    """Return what a file is that holds JPEG pictures, None if it begins with one.
+
+    FFmpeg looks for them in any file, such as a document.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_JPEG)) == _JPEG:
+            return None
+    return name_foreign(path) or "another file that has pictures (JPEG) in it"
 
 
 def name_foreign(path: Path) -> str | None:

@@ -19,7 +19,12 @@ from medassets.errors import (
     SampleRejectedError,
 )
 from medassets.video.facts import VideoFacts
-from medassets.video.files.containers import make_clock, open_container, pick_stream
+from medassets.video.files.containers import (
+    make_clock,
+    open_container,
+    pick_stream,
+    refuse_single,
+)
 from medassets.video.files.continuity import Continuity, ElementContinuity, TransportContinuity
 from medassets.video.files.cropping import Crop, read_crop
 from medassets.video.files.decoders import make_decoder
@@ -104,8 +109,8 @@ class VideoReader:
         for stream in self._container.streams:
             if stream.index != self._stream.index:
                 stream.discard = Discard.all
-        packets = self._demux()
         try:
+            packets = refuse_single(self._stream, self._demux())
             packet = next(packets, None)
         except FFmpegError as error:
             msg = f"the file cannot be read: {error.strerror}"

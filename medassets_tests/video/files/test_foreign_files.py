@@ -2,7 +2,9 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -44,6 +46,65 @@ def test_a_picture_that_is_named_mp4_is_a_picture(form: str, tmp_path: Path) -> 
     path = tmp_path / "a.mp4"
     path.write_bytes(content.getvalue())
     assert refuse(path) == f"the file is not a video: it is a picture ({FORMATS[form]})"
+
+
+def save_pictures(path: Path, form: str, count: int) -> None:
+    pictures = [Image.new("RGB", (64, 48), (200, 40 * index, 40)) for index in range(count)]
+    options = {"save_all": True, "append_images": pictures[1:]} if form in ("PDF", "GIF") else {}
+    pictures[0].save(path, form, **options)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_document_that_holds_pictures_is_a_document(count: int, tmp_path: Path) -> None:
+    save_pictures(tmp_path / "a.mp4", "PDF", count)
+    assert refuse(tmp_path / "a.mp4") == "the file is not a video: it is a document (PDF)"
+
+
+def test_another_file_that_holds_pictures_is_no_video(tmp_path: Path) -> None:
+    save_pictures(tmp_path / "a.jpg", "JPEG", 1)
+    content = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.mp4").write_bytes(b"%!PS-Adobe-3.0\n" + content + content)
+    assert "not a video" in refuse(tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.mp4"])
+def test_a_gif_of_one_frame_is_a_picture(name: str, tmp_path: Path) -> None:
+    save_pictures(tmp_path / name, "GIF", 1)
+    assert refuse(tmp_path / name) == "the file is not a video: it is a single picture (GIF)"
+    save_pictures(tmp_path / name, "GIF", 2)
+    assert probe_video(tmp_path / name).codec == "gif"
+
+
+@pytest.mark.parametrize(
+    ("codec", "kind"),
+    [("mjpeg", "mov"), ("mjpeg", "avi"), ("mjpeg", "mkv"), ("mjpeg", "mjpeg"), ("png", "mov")],
+)
+def test_one_picture_in_a_container_of_videos_is_a_picture(
+    codec: str, kind: str, tmp_path: Path
+) -> None:
+    for count in (1, 3):
+        path = tmp_path / f"{count}.{kind}"
+        mux_pictures(path, codec, count)
+        if count == 1:
+            assert "picture (" in refuse(path)
+        else:
+            assert probe_video(path).codec == codec
+
+
+def mux_pictures(path: Path, codec: str, count: int) -> None:
+    import av
+    from av.video.frame import VideoFrame
+
+    form = "yuvj420p" if codec == "mjpeg" else "rgb24"
+    with av.open(str(path), "w") as output:
+        stream: Any = output.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, form
+        for number in range(count):
+            grey = np.full((48, 64), 80 * number, np.uint8)
+            frame = VideoFrame.from_ndarray(grey, "gray").reformat(format=form)
+            frame.pts = number
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
 
 
 @pytest.mark.parametrize("name", CONTENTS)
