@@ -72,7 +72,7 @@ def survey_records(kind: DatasetKind, records: Sequence[ShardRecord]) -> Survey:
     samples = [(sample.key, sample.facts) for record in records for sample in record.samples]
     facts = sum_facts(records)
     orientations = facts.get("orientations", {})
-    problems = _find_unexpected(spec, records) or _find_mix(spec, orientations)
+    problems = _find_unexpected(spec, records) or _find_mix(kind, orientations)
     return Survey(
         facts=facts,
         outliers=tuple(find_outliers(samples)),
@@ -101,11 +101,13 @@ def require_one_orientation(survey: Survey) -> None:
         raise MixedOrientationError("; ".join(survey.problems))
 
 
-def _find_mix(spec: CTSourceSpec, orientations: Mapping[str, int]) -> list[str]:
+def _find_mix(kind: DatasetKind, orientations: Mapping[str, int]) -> list[str]:
     if len(list_codes(orientations)) < 2:
         return []
     counts = ", ".join(f"{code} {count:,}" for code, count in orientations.items())
-    can_turn = isinstance(spec, VolumeDatasetSpec) and spec.preprocessing != RAW
+    spec, source = kind.spec, kind.ct_source
+    with_headers = source is not None and source.has_headers
+    can_turn = with_headers and isinstance(spec, VolumeDatasetSpec) and spec.preprocessing != RAW
     remedy = (
         "`orientation: LPS` turns all of them alike"
         if can_turn

@@ -57,6 +57,7 @@ def list_volume_rules() -> list[FieldRule]:
     """Return which fields of a `VolumeDatasetSpec` have an effect, and where."""
     sources, presets = list_volume_sources(), {"preprocessing": tuple(PRESETS)}
     with_headers = [name for name, kind in sources.items() if kind.has_headers]
+    oriented = [name for name, kind in sources.items() if kind.states_orientation]
     local = [name for name, kind in sources.items() if kind.is_local]
     return [
         COMMON_FIELDS,
@@ -64,7 +65,7 @@ def list_volume_rules() -> list[FieldRule]:
         FieldRule(_OWN_FIELDS),
         FieldRule(_PRESET_FIELDS, presets),
         FieldRule(frozenset({"orientation"}), {"source": with_headers, **presets}),
-        FieldRule(frozenset({"expected_orientation"}), {"source": with_headers}),
+        FieldRule(frozenset({"expected_orientation"}), {"source": oriented}),
         FieldRule(frozenset({"max_rounding_error"}), {"preprocessing": (RAW,)}),
         FieldRule(frozenset({"delete_sources"}), {"source": local}),
         *(

@@ -48,13 +48,13 @@ _VOLUME_FIELDS = frozenset(
 def list_window_rules() -> list[FieldRule]:
     """Return which fields of a `CTWindowDatasetSpec` have an effect, and where."""
     volumes = list_volume_sources()
-    with_headers = [name for name, kind in volumes.items() if kind.has_headers]
+    oriented = [name for name, kind in volumes.items() if kind.states_orientation]
     return [
         COMMON_FIELDS,
         *list_source_rules(CT_SOURCES, with_texts=False),
         FieldRule(_OWN_FIELDS),
         FieldRule(_VOLUME_FIELDS, {"source": tuple(volumes)}),
-        FieldRule(frozenset({"expected_orientation"}), {"source": with_headers}),
+        FieldRule(frozenset({"expected_orientation"}), {"source": oriented}),
     ]
 
 

@@ -91,7 +91,7 @@ class CTSourceSpec(DatasetSpec):
         check_range("min_plausible_share", self.min_plausible_share, 0, 1)
         check_range("max_plausible_share", self.max_plausible_share, self.min_plausible_share, 1)
         self._check_air_share()
-        if self.expected_orientation and not _is_orientation(self.expected_orientation):
+        if self.expected_orientation and not is_orientation(self.expected_orientation):
             what = f"expected three axis codes such as LPS, got {self.expected_orientation!r}"
             raise SpecError(field="expected_orientation", what=what)
         for role, suffix in self.fields.items():
@@ -130,7 +130,7 @@ class CTSourceSpec(DatasetSpec):
         return text.replace(_SPLIT, split)
 
 
-def _is_orientation(codes: str) -> bool:
+def is_orientation(codes: str) -> bool:
     """Tell whether a text names one direction of each of the three axes of the body."""
     axes = [next((axis for axis in _AXES if code in axis), None) for code in codes]
     return len(codes) == 3 and set(axes) == set(_AXES)

@@ -48,7 +48,7 @@ def encode_raw_sample(
     (i, j, k) of the volume's own shape. `txt` and `cls` are those of a preprocessed sample. `json` has
     the names that readers of raw shards expect, such as `RescaleSlope` and `XYSpacing`, and whether
     slope and intercept apply, in `preprocessing.hu_rule`, null where the declaration does not say.
-    Files with headers add `geometry.source` and `hu`: HU are values times `hu.slope` plus
+    Files with headers add `geometry.source` and `hu`, arrays of stated orientation the former: HU are values times `hu.slope` plus
     `hu.intercept`.
 
     Args:
@@ -71,8 +71,13 @@ def encode_raw_sample(
             header = stream.header
             check_num_slices(header, spec.min_slices)
             stored = _describe_stored(row, header, spacing)
+            frame = locate_source(header, spacing)
+            check_orientation(frame, spec.expected_orientation)
+            source_frame = {"dtype": header.dtype.name, **describe_source(frame)}
+            if source.has_headers or frame.axis_codes:
+                stored["geometry"] = {"source": source_frame}
             if source.has_headers:
-                stored |= _describe_header(item, header, spacing, spec)
+                stored |= _describe_scaling(item, header, spec)
             voxels = stack.enter_context(buffers.borrow(header.shape, np.float16))
             statistics = convert_to_half(stream, voxels, buffers=buffers)
         check_half(statistics, max_rounding_error=spec.max_rounding_error)
@@ -87,7 +92,6 @@ def encode_raw_sample(
             "metadata": json.loads(row.metadata or "{}"),
             "fingerprint": fingerprint,
         }
-        frame = stored.get("geometry", {}).get("source", {"axis_codes": None})
         members = (
             ("bin", voxels),
             ("txt", texts.text),
@@ -101,7 +105,7 @@ def encode_raw_sample(
         members=members,
         facts={
             **collect_facts(described),
-            **collect_orientation(frame, frame),
+            **collect_orientation(source_frame, source_frame),
             "max_rounding_error": statistics.max_rounding_error,
         },
         seconds={"convert": read_s, "encode": time.perf_counter() - started - read_s},
@@ -122,19 +126,16 @@ def _describe_stored(row: VolumeRow, header: VolumeHeader, spacing: Spacing) -> 
     }
 
 
-def _describe_header(
-    item: SourceItem, header: VolumeHeader, spacing: Spacing, spec: VolumeDatasetSpec
+def _describe_scaling(
+    item: SourceItem, header: VolumeHeader, spec: VolumeDatasetSpec
 ) -> dict[str, Any]:
-    """Return geometry and HU scaling of a file with a header, which may contradict the table.
+    """Return the HU scaling of a file with a header, which may contradict the table.
 
     Raises:
-        SampleRejectedError: If it does; see `geometry` and `hu`.
+        SampleRejectedError: If it does; see `hu`.
     """
-    frame = locate_source(header, spacing)
-    check_orientation(frame, spec.expected_orientation)
     scaling = choose_scaling(declare_hu(item, spec), header)
     described: dict[str, Any] = {
-        "geometry": {"source": {"dtype": header.dtype.name, **describe_source(frame)}},
         "hu": {"rule": scaling.rule, "slope": scaling.slope, "intercept": scaling.intercept},
     }
     if scaling.rule == "header":

@@ -69,7 +69,7 @@ def read_member_texts(
     text = _read_member(staged.path, members, suffixes["text"], Reason.MISSING_REPORT)
     _check_text(text)
     stored = _read_member(staged.path, members, suffixes["labels"], Reason.MISSING_LABELS)
-    facts = _read_facts(staged.path, members, suffixes["json"])
+    facts = read_member_facts(staged.path, members, suffixes["json"])
     try:
         # The catalog has decided whether declared names replace those of all samples.
         stated = StatedLabels.read(facts).order(row.label_names, may_rename=bool(rules.columns))
@@ -83,6 +83,22 @@ def find_sample_members(item: SourceItem, tar: Path) -> Members:
     """Return the members of a sample of an existing WebDataset in its tar."""
     # The source has decided whether the tar may lack its end mark.
     return find_members(tar, split_sample_path(item.path)[1], accept_unterminated=True)
+
+
+def read_member_facts(tar: Path, members: Members, suffix: str | None) -> dict[str, Any]:
+    """Return the json of a sample of an existing WebDataset; empty without one.
+
+    Raises:
+        SampleRejectedError: BAD_RECORD if it cannot be read; CORRUPT_TAR or UNREADABLE_SOURCE if the tar
+            cannot be read.
+    """
+    if suffix is None or suffix not in members:
+        return {}
+    content = _read_member(tar, members, suffix, Reason.BAD_RECORD)
+    try:
+        return parse_facts(content)
+    except ValueError as error:
+        raise SampleRejectedError(Reason.BAD_RECORD, f".{suffix}: {error}") from error
 
 
 def _read_member(tar: Path, members: Members, suffix: str | None, missing: Reason) -> bytes:
@@ -101,16 +117,6 @@ def _check_text(text: bytes) -> None:
         raise SampleRejectedError(Reason.BAD_RECORD, detail) from error
     if is_missing(text.decode()):
         raise SampleRejectedError(Reason.MISSING_REPORT, "the text says that nothing is given")
-
-
-def _read_facts(tar: Path, members: Members, suffix: str | None) -> dict[str, Any]:
-    if suffix is None or suffix not in members:
-        return {}
-    content = _read_member(tar, members, suffix, Reason.BAD_RECORD)
-    try:
-        return parse_facts(content)
-    except ValueError as error:
-        raise SampleRejectedError(Reason.BAD_RECORD, f".{suffix}: {error}") from error
 
 
 def _name_labels(values: Values, names: list[str] | None) -> dict[str, float]:

@@ -58,7 +58,7 @@ CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
     (VolumeDatasetSpec, "webdataset"): (
         {**TARS, "hu_rule": "none"},
         f"folder shards fields array_key accept_unterminated label_names labels {HU} {PRESET} delete_sources "
-        "ignored_members",
+        "ignored_members expected_orientation",
     ),
     (CTWindowDatasetSpec, "huggingface"): (
         {"repo_id": "org/name"},
@@ -74,7 +74,8 @@ CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
     ),
     (CTWindowDatasetSpec, "webdataset"): (
         {**TARS, "hu_rule": "none"},
-        f"folder shards fields array_key accept_unterminated {HU} windows compression",
+        f"folder shards fields array_key accept_unterminated {HU} windows compression "
+        "expected_orientation",
     ),
     (CTWindowDatasetSpec, "processed"): (TREE, "folder windows compression"),
     (VideoClipDatasetSpec, "videos"): (VIDEOS, f"{FRAMES} {CUTTING}"),

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from medassets.datasets.build import build_shard, plan_shard
@@ -15,14 +17,19 @@ from medassets.datasets.manifests import (
     survey_dataset,
 )
 from medassets.datasets.refresh import draft_catalog, publish_catalog
+from medassets.datasets.registry import open_kind
 from medassets.datasets.survey import Survey, survey_records
 from medassets.datasets.volumes import VolumeDataset
-from medassets.datasets.workspace import Workspace
+from medassets.datasets.workspace import Workspace, open_workspace
 from medassets.errors import MixedOrientationError, Reason
 from medassets.shards.files import read_whole_record
 from medassets.shards.record import Rejected, SampleEntry, ShardRecord
+from medassets.specs import CTWindowDatasetSpec, VolumeDatasetSpec
 from medassets.testing.ct_rate import make_ct_rate_repository
+from medassets.volumes.files.header import VolumeHeader
+from medassets.volumes.grid.geometry import locate_source
 from medassets_tests.declarations import make_spec
+from medassets_tests.volumes.foreign_tars import make_sample
 
 Open = Callable[..., Workspace]
 
@@ -74,6 +81,96 @@ def build(open_folder: Open, tmp_path: Path) -> Callable[..., Workspace]:
         return workspace
 
     return build_it
+
+
+@pytest.fixture
+def build_tars(tmp_path: Path) -> Callable[..., Workspace]:
+    """Return a function that builds a sample of an existing WebDataset for each `geometry` of a json."""
+
+    def build_it(*geometries: Any, windows: bool = False, **changes: Any) -> Workspace:
+        from webdataset.writer import TarWriter
+
+        (tmp_path / "tars").mkdir()
+        with TarWriter(str(tmp_path / "tars" / "a.tar")) as writer:
+            for number, geometry in enumerate(geometries):
+                writer.write(make_sample(str(number), study_id=f"s{number}", geometry=geometry))
+        fields: dict[str, Any] = {
+            "name": "foreign",
+            "source": "webdataset",
+            "shards": f"{tmp_path}/tars/*.tar",
+            "splits": ("train",),
+            "hu_rule": "none",
+            "min_slices": 1,
+            **changes,
+        }
+        names: dict[str, Any] = {"label_names": ("one", "two")}
+        spec = CTWindowDatasetSpec(**fields) if windows else VolumeDatasetSpec(**fields, **names)
+        workspace = open_workspace(open_kind(spec), data_root=str(tmp_path / "home"))
+        publish_catalog(workspace.paths, draft_catalog(workspace))
+        for key in workspace.read_plan().partitions:
+            build_shard(workspace, workspace.paths, plan_shard(workspace, key))
+        return workspace
+
+    return build_it
+
+
+def stated(codes: Any, **more: Any) -> dict[str, Any]:
+    return {"source": {"axis_codes": codes, **more}}
+
+
+SHARES = {"min_plausible_share": 0.0, "max_plausible_share": 1.0, "expected_air_share": (0.0, 1.0)}
+PROCESSINGS: list[dict[str, Any]] = [
+    {"preprocessing": "none", "max_rounding_error": 1.0},
+    {"target_spacing_mm": (1.0, 1.0, 1.0), "target_shape": (6, 6, 6), **SHARES},
+    {"windows": True, **SHARES},
+]
+
+
+@pytest.mark.parametrize("changes", PROCESSINGS)
+def test_a_mix_that_the_json_of_foreign_samples_states_withholds_the_manifest(
+    build_tars: Callable[..., Workspace], changes: dict[str, Any]
+) -> None:
+    workspace = build_tars(stated("LPS"), stated("RAS"), None, **changes)
+    expected = (
+        r"several orientations \(LPS 1, RAS 1, none stated 1\).*declare `expected_orientation`"
+    )
+    with pytest.raises(MixedOrientationError, match=expected):
+        build_manifests(workspace)
+
+
+@pytest.mark.parametrize("changes", PROCESSINGS)
+def test_the_orientation_that_a_json_states_is_expected_like_that_of_a_file(
+    build_tars: Callable[..., Workspace], changes: dict[str, Any]
+) -> None:
+    preprocessed = {"source": {"axis_codes": "RAS"}, "output": {"axis_codes": "LPS"}}
+    samples = [stated("LPS"), stated("RAS"), None, stated(5), stated("LLS"), preprocessed]
+    workspace = build_tars(*samples, expected_orientation="LPS", max_rejected_share=1.0, **changes)
+    manifest = build_manifests(workspace)["train"]
+    assert manifest["orientations"] == {"LPS": 2}
+    record = read_whole_record(workspace.paths, "train-000000")
+    assert record is not None
+    assert [rejected.reason for rejected in record.rejected] == [
+        Reason.UNEXPECTED_ORIENTATION,
+        Reason.ORIENTATION_MISSING,
+        Reason.BAD_RECORD,
+        Reason.BAD_RECORD,
+    ]
+    assert "grow to RAS (the json of the sample)" in record.rejected[0].detail
+    assert "axis_codes: expected three directions such as LPS" in record.rejected[2].detail
+
+
+def test_a_rival_that_a_json_states_is_a_doubt(build_tars: Callable[..., Workspace]) -> None:
+    workspace = build_tars(stated("LPS", rival_axis_codes="RAS"), **PROCESSINGS[0])
+    (doubt,) = survey_dataset(workspace).doubts
+    assert "another in their qform" in doubt
+
+
+@pytest.mark.parametrize("codes", ["LPS", "RAS", "PIR", "SLA"])
+def test_the_affine_of_an_array_grows_as_its_json_states(codes: str) -> None:
+    header = VolumeHeader.of_array((5, 7, 11), np.dtype(np.int16))
+    frame = locate_source(replace(header, stated_codes=codes), (0.75, 0.5, 1.5))
+    assert "".join(nib.orientations.aff2axcodes(frame.affine)) == frame.axis_codes == codes
+    np.testing.assert_array_equal(np.abs(frame.affine[:3, :3]).sum(axis=0), [0.75, 0.5, 1.5])
 
 
 def test_a_mix_withholds_the_manifest_with_counts_and_remedy(

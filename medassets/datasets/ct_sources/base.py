@@ -55,6 +55,9 @@ class CTSource(ABC):
     has_headers: ClassVar[bool] = False
     """Whether files state spacing, orientation and HU scaling of their own."""
 
+    states_orientation: ClassVar[bool] = False
+    """Whether files, or records beside them, may state how a volume is oriented."""
+
     is_local: ClassVar[bool] = True
     """Whether files are read where they are, on this machine."""
 

@@ -36,6 +36,7 @@ class CTRateFolder(CTSource):
     FIELDS = frozenset({"folder", "volumes_dir"})
     TEXT_FIELDS = frozenset({"labels"})
     has_headers = True
+    states_orientation = True
     is_compressed = True
 
     def check(self) -> None:

@@ -1,7 +1,8 @@
 """Existing WebDatasets: volumes, reports and labels in the samples of tar files."""
 
-from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,22 @@ from medassets.samples import SourceItem, StagedFile
 from medassets.sources.base import Source
 from medassets.sources.webdataset import WebDatasetSource
 from medassets.tars.index import index_tar, split_sample_path
+from medassets.tars.reader import Members
 from medassets.volumes.catalog.columns import VolumeRow
 from medassets.volumes.catalog.label_summary import read_label_rules
+from medassets.volumes.catalog.webdataset_facts import read_stated_orientation
 from medassets.volumes.catalog.webdataset_rows import read_webdataset_rows
-from medassets.volumes.files.array_files import open_npy_array, open_npz_array, open_raw_array
+from medassets.volumes.files.array_files import (
+    ArrayStream,
+    open_npy_array,
+    open_npz_array,
+    open_raw_array,
+)
 from medassets.volumes.files.header import VolumeStream
 from medassets.volumes.reports_and_labels import (
     SampleTexts,
     find_sample_members,
+    read_member_facts,
     read_member_texts,
 )
 
@@ -40,6 +49,7 @@ class WebDatasetTars(CTSource):
     FIELDS = frozenset({"folder", "shards", "fields", "array_key", "accept_unterminated"})
     DELETION_FIELDS = frozenset({"ignored_members"})
     TEXT_FIELDS = frozenset({"label_names", "labels"})
+    states_orientation = True
 
     @property
     def folder(self) -> Path:
@@ -92,11 +102,30 @@ class WebDatasetTars(CTSource):
         files = self.open_files()
         return files.locate(files.physical_path(path)) is not None
 
-    def open_volume(self, item: SourceItem, path: Path) -> AbstractContextManager[VolumeStream]:
-        """Open the array of a sample: `.npz`, `.npy`, or plain bytes that the json describes."""
-        row = VolumeRow.of(item.row)
+    @contextmanager
+    def open_volume(self, item: SourceItem, path: Path) -> Iterator[VolumeStream]:
+        """Open the array of a sample, with the orientation that its json states.
+
+        Raises:
+            SampleRejectedError: BAD_RECORD if the json cannot be read or states no possible orientation;
+                others as of `VolumeSource.open_volume`.
+        """
+        row, members = VolumeRow.of(item.row), find_sample_members(item, path)
+        facts = read_member_facts(path, members, row.members["json"])
+        try:
+            codes, rival = read_stated_orientation(facts)
+        except ValueError as error:
+            detail = f".{row.members['json']}: {error}"
+            raise SampleRejectedError(Reason.BAD_RECORD, detail) from error
+        with self._open_array(row, members, path) as stream:
+            stream.header = replace(stream.header, stated_codes=codes, rival_codes=rival)
+            yield stream
+
+    def _open_array(
+        self, row: VolumeRow, members: Members, path: Path
+    ) -> AbstractContextManager[ArrayStream]:
+        """Open `.npz`, `.npy`, or plain bytes that the json describes."""
         suffix = row.members["volume"]
-        members = find_sample_members(item, path)
         if suffix is None or suffix not in members:
             raise SampleRejectedError(Reason.MISSING_SOURCE, f"the sample has no member .{suffix}")
         within = members[suffix]

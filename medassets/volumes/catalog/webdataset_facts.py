@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from medassets.specs.ct import is_orientation
 from medassets.storage.checksums import canonical_json
 from medassets.storage.formats.csv_tables import parse_number
 from medassets.storage.formats.npy import read_dtype
@@ -112,6 +113,38 @@ def read_spacing(facts: Mapping[str, Any]) -> list[float | None]:
     whole = [steps for steps in candidates if len(steps) == 3 and None not in steps]
     nothing: list[float | None] = [None, None, None]
     return next((steps for steps in (*whole, candidates[0]) if len(steps) == 3), nothing)
+
+
+def read_stated_orientation(facts: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return the axis codes of the array of a sample, and those that rival them; None for none.
+
+    Shards of medassets state them: preprocessed ones in `geometry.output`, raw ones in
+    `geometry.source`.
+
+    Args:
+        facts: The json.
+
+    Raises:
+        ValueError: If axis codes are given that name no orientation.
+    """
+    geometry = facts.get("geometry")
+    frames = geometry if isinstance(geometry, dict) else {}
+    source, output = (
+        frame if isinstance(frame, dict) else {}
+        for frame in (frames.get("source"), frames.get("output"))
+    )
+    codes = _read_codes(output if output else source, "axis_codes")
+    return codes, _read_codes(source, "rival_axis_codes") if codes else None
+
+
+def _read_codes(frame: Mapping[str, Any], name: str) -> str | None:
+    value = frame.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not is_orientation(value):
+        msg = f"{name}: expected three directions such as LPS, got {shorten(value)}"
+        raise ValueError(msg)
+    return value
 
 
 def read_stated_columns(facts: Mapping[str, Any]) -> Row:

@@ -28,6 +28,8 @@ class VolumeHeader:
         intercept: Intercept that the file states, None where `slope` is None.
         rival_codes: Axis codes of a second transform of the file that contradicts `affine`; None
             where there is none.
+        stated_codes: Axis codes, such as `LPS`, that a record beside a plain array states; None where
+            nothing states them, or the file has a transform of its own.
     """
 
     shape: tuple[int, int, int]
@@ -38,6 +40,7 @@ class VolumeHeader:
     slope: float | None
     intercept: float | None
     rival_codes: str | None = None
+    stated_codes: str | None = None
 
     @classmethod
     def of_array(cls, shape: tuple[int, ...], dtype: np.dtype[Any]) -> "VolumeHeader":

@@ -15,7 +15,7 @@ from medassets.volumes.files.header import VolumeHeader
 MAX_SPACING_DISAGREEMENT = 0.01
 MAX_RESAMPLED_SIDE = 1 << 16
 
-_TRANSFORMS = frozenset({"sform", "qform"})
+_TRANSFORMS = frozenset({"sform", "qform", "json"})
 
 Spacing = tuple[float, float, float]
 
@@ -69,7 +69,8 @@ class SourceFrame:
         spacing_mm: Steps in use, along the stored axes.
         spacing_from: `table` or `header`.
         affine: float64 (4, 4), as the header states it or, for a blank header, diagonal.
-        affine_from: Header field (sform, qform, pixdim), or `spacing` for a blank header.
+        affine_from: Header field (sform, qform, pixdim), `spacing` for a blank header, or `json` where
+            the record beside a plain array states its axis codes.
         rival_codes: Axis codes of another transform of the file that contradicts this one.
         axis_codes: Directions in which the axes grow, such as `LPS`; None where the file states no
             transform, so that nothing tells left from right.
@@ -202,7 +203,8 @@ def locate_source(header: VolumeHeader, spacing_mm: Spacing | None) -> SourceFra
 
     The table's spacing wins: the header holds float32. A header that was never filled in
     (identity affine, or no transform and steps of 1) has no spacing of its own; with a table it
-    gets an affine that holds the table's spacing only.
+    gets an affine that holds the table's spacing only, along the axes that a record beside the array
+    states.
 
     Args:
         header: Header of the stored volume.
@@ -214,8 +216,7 @@ def locate_source(header: VolumeHeader, spacing_mm: Spacing | None) -> SourceFra
     if spacing_mm is not None:
         _check_spacing(spacing_mm, "table")
         if _is_blank(header, spacing_mm):
-            affine = np.diag([*spacing_mm, 1.0])
-            return SourceFrame(header.shape, spacing_mm, "table", affine, "spacing")
+            return _locate_blank(header, spacing_mm)
     stated = _header_spacing(header)
     if spacing_mm is not None:
         _check_agreement(spacing_mm, stated, "the table", "the header")
@@ -227,6 +228,18 @@ def locate_source(header: VolumeHeader, spacing_mm: Spacing | None) -> SourceFra
         affine_from=header.affine_from,
         rival_codes=header.rival_codes,
     )
+
+
+def _locate_blank(header: VolumeHeader, spacing_mm: Spacing) -> SourceFrame:
+    affine, codes = np.diag([*spacing_mm, 1.0]), header.stated_codes
+    if codes is None:
+        return SourceFrame(header.shape, spacing_mm, "table", affine, "spacing")
+    # From the stored axes to axes that grow to right, anterior and superior.
+    turn = orientations.axcodes2ornt(tuple(codes))
+    for stored, (world, sign) in enumerate(turn):
+        affine[:3, stored] = 0.0
+        affine[int(world), stored] = sign * spacing_mm[stored]
+    return SourceFrame(header.shape, spacing_mm, "table", affine, "json", header.rival_codes)
 
 
 def check_orientation(frame: SourceFrame, expected: str) -> None:
@@ -244,16 +257,24 @@ def check_orientation(frame: SourceFrame, expected: str) -> None:
     if frame.axis_codes is None:
         _reject_unoriented(f"expected_orientation: {expected}")
     detail = (
-        f"the axes grow to {frame.axis_codes} ({frame.affine_from} of the header), expected "
+        f"the axes grow to {frame.axis_codes} ({_name_origin(frame)}), expected "
         f"{expected} as declared by expected_orientation"
     )
     raise SampleRejectedError(Reason.UNEXPECTED_ORIENTATION, detail)
 
 
+def _name_origin(frame: SourceFrame) -> str:
+    return (
+        "the json of the sample"
+        if frame.affine_from == "json"
+        else f"{frame.affine_from} of the header"
+    )
+
+
 def _reject_unoriented(asked_by: str) -> NoReturn:
     detail = (
-        f"the file states no orientation (sform_code and qform_code 0, or a header that was never "
-        f"filled in), but the declaration asks for one ({asked_by})"
+        f"the file states no orientation (sform_code and qform_code 0, a header that was never "
+        f"filled in, or an array whose json gives no axis_codes), but the declaration asks for one ({asked_by})"
     )
     raise SampleRejectedError(Reason.ORIENTATION_MISSING, detail)
 
