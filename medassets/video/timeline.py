@@ -68,11 +68,13 @@ class Timeline:
             screen at the begin of the part, or is the first of the video.
         end: Tick at which the last frame ends; None if the video continues.
         holes: Half-open ranges [begin, end) in ticks whose frames are unknown.
+        cause: Why they are unknown.
     """
 
     pts: npt.NDArray[np.int64] = field(repr=False)
     end: int | None
     holes: tuple[tuple[int, int], ...] = ()
+    cause: str = "the video is damaged"
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def plan_span(timeline: Timeline, segment: Segment, *, clock: Clock, rules: Span
     begin_tick, end_tick = clock.floor_tick(segment.begin_ms), clock.ceil_tick(end_ms)
     for low, high in timeline.holes:
         if low < end_tick and begin_tick < high:
-            msg = f"the video is damaged at {clock.seconds(max(low, begin_tick)):.3f} s"
+            msg = f"{timeline.cause} at {clock.seconds(max(low, begin_tick)):.3f} s"
             raise SampleRejectedError(Reason.DECODE_FAILED, msg)
     first = max(int(np.searchsorted(timeline.pts, begin_tick, side="right")) - 1, 0)
     stop = int(np.searchsorted(timeline.pts, end_tick, side="left"))
@@ -147,7 +149,8 @@ def _clip_end(timeline: Timeline, segment: Segment, clock: Clock, rules: SpanRul
         raise SampleRejectedError(Reason.TOO_SHORT, msg)
     if end is None:
         if end_ms is None:
-            msg = "the end of the video cannot be determined"
+            why = f": {timeline.cause}" if timeline.holes else ""
+            msg = f"the end of the video cannot be determined{why}"
             raise SampleRejectedError(Reason.DECODE_FAILED, msg)
         return end_ms
     video_end_ms = clock.ceil_ms(end)

@@ -39,9 +39,11 @@ class Continuity:
 
     Attributes:
         recovers: Whether times are right again after missing bytes.
+        restarts: Whether times were found to start anew in the file.
     """
 
     recovers = True
+    restarts = False
 
     def follows(self, packet: Packet) -> bool:
         """Whether a packet is the next of its stream; if not, the one before may be cut, too."""
@@ -123,6 +125,7 @@ class TransportContinuity(Continuity):
     def follows(self, packet: Packet) -> bool:
         """Whether no cell is missing, as far as the demuxer's marks and positions tell."""
         before, self._seen = self._seen, [*self._seen[-1:], packet]
+        self.restarts |= packet.is_keyframe and self._shown.restart_with(packet)
         try:
             return self._follows(before, packet)
         finally:
@@ -202,6 +205,10 @@ class _ShownTimes:
         """Take the time of the next packet."""
         if packet.pts is not None:
             self._times.append(packet.pts)
+
+    def restart_with(self, packet: Packet) -> bool:
+        """Whether a key frame is displayed before, or with, all pictures of this memory."""
+        return packet.pts is not None and packet.pts <= min(self._times, default=packet.pts - 1)
 
     @property
     def latest(self) -> int:

@@ -1,7 +1,7 @@
 """Decode in two passes: the first learns the display time of every frame, the second keeps frames."""
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,10 @@ from medassets.video.timeline import FIRST_TICK, LAST_TICK, Timeline
 
 # Groups of pictures are rarely longer; if one is, decoding begins at the start of the file.
 _BACK_S = 20
+_RESTART = (
+    "times start anew in the file, as in joined segments that count from 0 each (encode it again, or "
+    "join them with rising times), so that frames are not certain"
+)
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,8 @@ def _learn(
         # Pictures that remain in the decoder are not missing.
         promised = [pts for pts in promised if pts < latest]
     timeline, ordinals = learn_timeline(notes, promised, is_end=is_end)
+    if reader.continuity.restarts:
+        timeline = replace(timeline, cause=_RESTART)
     keys = (note.pts for note in notes if note is not None and note.is_key)
     entry = next((pts for pts in keys if pts is not None), LAST_TICK)
     return LearnedFrames(anchor, timeline, ordinals), entry

@@ -472,3 +472,17 @@ def test_a_lost_part_of_the_last_frame_of_a_segment_is_not_taken_for_a_join(
     assert len(own) > 2
     refused = find_refused(decode(cut(path, packets[key - 1][0] + own[1], CELL_BYTES)), whole)
     assert refused
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+@pytest.mark.parametrize("num_frames", [20, 70])
+def test_joined_segments_whose_times_start_anew_are_not_called_damaged(
+    num_frames: int, codec: str, tmp_path: Path
+) -> None:
+    path, recipe = tmp_path / "a.ts", replace(PLAIN, codec=codec)
+    write_joined(path, [(0, num_frames, recipe)] * 3, tmp_path)
+    for segment in (Segment(0, None), Segment(600, 700 if num_frames == 20 else 3000)):
+        (outcome,) = decode_segments(path, [segment], REQUEST)
+        assert isinstance(outcome, SampleRejectedError)
+        assert "times start anew" in outcome.detail
+        assert "damaged" not in outcome.detail
