@@ -4,7 +4,9 @@ import csv
 import io
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from medassets.errors import CatalogError
 from medassets.storage.formats.lfs_pointers import explain_pointer
@@ -16,6 +18,8 @@ _LARGEST_INTEGER = 2**53
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _LONGEST_CELL = 1 << 24
 _DELIMITERS = ",;\t|"
+
+_T = TypeVar("_T")
 
 
 def parse_csv(content: bytes, path: str) -> "CsvTable":
@@ -71,6 +75,19 @@ def parse_number(text: str) -> float | None:
         msg = f"not a finite number: {text!r}"
         raise ValueError(msg)
     return value
+
+
+def parse_integer(text: str) -> int | None:
+    """Parse an integer, `12` or `12.0`; None where nothing is given.
+
+    Raises:
+        ValueError: If the text is not an integer.
+    """
+    value = parse_number(text)
+    if value is not None and (value != int(value) or abs(value) > _LARGEST_INTEGER):
+        msg = f"not an integer: {text!r}"
+        raise ValueError(msg)
+    return None if value is None else int(value)
 
 
 def _decode(content: bytes, path: str) -> str:
@@ -149,34 +166,35 @@ class CsvTable:
         index = self.column_index(name)
         return [row[index].strip() for row in self.rows]
 
-    def numbers(self, name: str) -> list[float | None]:
-        """Return one column as finite numbers; None where nothing is given.
+    def parse_cells(
+        self, name: str, parse: Callable[[str], _T | None], expected: str, bad: dict[int, str]
+    ) -> list[_T | None]:
+        """Return the values of one column; a few cells that cannot be read are None.
+
+        Args:
+            name: The column.
+            parse: From a cell to its value, None where nothing is given; a ValueError refuses it.
+            expected: Description of the expected content.
+            bad: Receives index -> message of the cells that cannot be read.
 
         Raises:
-            CatalogError: If the column is missing or a cell is not a number.
+            CatalogError: If the column is missing, or more cells cannot be read than can.
         """
-        values: list[float | None] = []
-        known: dict[str, float | None] = {}
-        for index, text in enumerate(self.column(name)):
-            if text not in known:
-                try:
-                    known[text] = parse_number(text)
-                except ValueError as error:
-                    raise self.cell_error(index, name, expected="a number") from error
-            values.append(known[text])
-        return values
-
-    def integers(self, name: str) -> list[int | None]:
-        """Return one column as integers (`12` or `12.0`); None for an empty cell.
-
-        Raises:
-            CatalogError: If the column is missing or a cell is not an integer.
-        """
-        values = self.numbers(name)
-        for index, value in enumerate(values):
-            if value is not None and (value != int(value) or abs(value) > _LARGEST_INTEGER):
-                raise self.cell_error(index, name, expected="an integer")
-        return [None if value is None else int(value) for value in values]
+        cells = self.column(name)
+        known: dict[str, _T | None] = {}
+        refused: set[str] = set()
+        for cell in set(cells):
+            try:
+                known[cell] = parse(cell)
+            except ValueError:
+                known[cell] = None
+                refused.add(cell)
+        found = {index for index, cell in enumerate(cells) if cell in refused}
+        errors = {index: self.cell_error(index, name, expected=expected) for index in sorted(found)}
+        if len(found) > sum(known[cell] is not None for cell in cells):
+            raise next(iter(errors.values()))
+        bad |= {index: str(error) for index, error in errors.items()}
+        return [known[cell] for cell in cells]
 
     def cell_error(self, index: int, name: str, *, expected: str) -> CatalogError:
         """Return an error that names one cell.

@@ -52,23 +52,19 @@ def encode_metadata_rows(table: CsvTable, *, without: str) -> list[str]:
     return ["{" + ",".join(cells) + "}" for cells in zip(*fragments, strict=True)]
 
 
-def read_spacing_pairs(table: CsvTable, name: str) -> list[tuple[float | None, float | None]]:
-    """Read a column of JSON pairs such as `[0.75, 0.75]`, in mm; None where empty or NaN.
+def parse_spacing_pair(text: str) -> tuple[float | None, float | None]:
+    """Return a JSON pair such as `[0.75, 0.75]`, in mm; None where nothing is given.
 
     Raises:
-        CatalogError: If the column is missing or a cell is not a pair of numbers.
+        ValueError: If it is no pair of numbers.
     """
-    known: dict[str, tuple[float | None, float | None]] = {}
-    pairs: list[tuple[float | None, float | None]] = []
-    for index, text in enumerate(table.column(name)):
-        if text not in known:
-            try:
-                known[text] = _parse_pair(text)
-            except ValueError as error:
-                expected = "a JSON pair of steps in mm such as [0.75, 0.75]"
-                raise table.cell_error(index, name, expected=expected) from error
-        pairs.append(known[text])
-    return pairs
+    if is_missing(text):
+        return None, None
+    parts = text.removeprefix("[").removesuffix("]").split(",")
+    if not (text.startswith("[") and text.endswith("]") and len(parts) == 2):
+        msg = f"not a pair: {text!r}"
+        raise ValueError(msg)
+    return parse_number(parts[0]), parse_number(parts[1])
 
 
 def clean_section(text: str) -> str | None:
@@ -79,16 +75,6 @@ def clean_section(text: str) -> str | None:
 def join_report(sections: Sequence[str | None]) -> str | None:
     """Join the sections that are not missing, one per line; None if all are missing."""
     return "\n".join(section for section in sections if section) or None
-
-
-def _parse_pair(text: str) -> tuple[float | None, float | None]:
-    if is_missing(text):
-        return None, None
-    parts = text.removeprefix("[").removesuffix("]").split(",")
-    if not (text.startswith("[") and text.endswith("]") and len(parts) == 2):
-        msg = f"not a pair: {text!r}"
-        raise ValueError(msg)
-    return parse_number(parts[0]), parse_number(parts[1])
 
 
 def _encode_column(cells: list[str], *, name: str, encode: Callable[[str], str]) -> list[str]:

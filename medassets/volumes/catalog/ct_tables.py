@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from medassets.errors import Reason
 from medassets.specs import CTSourceSpec
-from medassets.storage.formats.csv_tables import CsvTable
+from medassets.storage.formats.csv_tables import CsvTable, parse_integer, parse_number
 from medassets.storage.formats.label_rules import NO_RULES, LabelError, LabelRules
 from medassets.volumes.catalog.ct_rate_cells import (
     clean_section,
     encode_metadata_rows,
     join_report,
-    read_spacing_pairs,
+    parse_spacing_pair,
 )
 from medassets.volumes.catalog.label_columns import choose_label_columns, parse_label
 
@@ -50,6 +50,7 @@ ASK_FOR_RESCALING = "complete the table, or declare `hu_rule: none` if values ar
 """Remedy for missing RescaleSlope or RescaleIntercept."""
 
 _MOST_NAMES = 3
+_T = TypeVar("_T")
 Row = dict[str, Any]
 Exclusion = tuple[Reason, str]
 
@@ -79,17 +80,21 @@ def read_tables(
         CatalogError: If a column is missing, a cell cannot be read, or a column of the labels is an
             index or identifier; names file, row and column.
     """
-    rules = rules if with_texts else NO_RULES
+    rules, bad = rules if with_texts else NO_RULES, _BadCells()
     others = {*metadata.columns, *reports.columns} if with_texts else ()
     label_names = choose_label_columns(labels, rules, others=others)
     return SplitTables(
         metadata=_index_by_name(metadata, name_of),
-        cells=_read_metadata_cells(metadata, optional),
+        cells=_read_metadata_cells(metadata, optional, bad.metadata),
         reports=_index_by_name(reports, name_of),
         section_columns={s: reports.column_index(name) for s, name in REPORT_SECTIONS.items()},
         labels=_index_by_name(labels, name_of),
         label_names=label_names,
-        label_cells=[_read_label_cells(labels, name) for name in label_names],
+        label_cells=[
+            labels.parse_cells(name, parse_label, "a number that fits float32", bad.labels)
+            for name in label_names
+        ],
+        bad=bad,
         with_texts=with_texts,
         rules=rules,
     )
@@ -114,15 +119,21 @@ def exclude_by_cells(
     name: str, *, row: Row, tables: "SplitTables", spec: CTSourceSpec
 ) -> Exclusion | None:
     """Return why the cells of a row make no sample: the first rule that applies."""
+    index = tables.metadata.first.get(name)
+    bad = {column: cells[index] for column, cells in tables.bad.metadata.items() if index in cells}
     spacing = {axis: row[f"spacing_{axis}"] for axis in "ijk"}
     unusable = [axis for axis, step in spacing.items() if step is None or step <= 0]
     if unusable:
         column = "ZSpacing" if unusable == ["k"] else "XYSpacing"
-        return Reason.SPACING_MISSING, f"{column} is empty, NaN, zero or negative"
+        return Reason.SPACING_MISSING, bad.get(column, f"{column} is empty, NaN, zero or negative")
     if spec.needs_rescaling and not row["rescale_slope"]:
-        return Reason.HU_RULE_MISSING, f"RescaleSlope is empty or zero; {ASK_FOR_RESCALING}"
+        what = bad.get("RescaleSlope", "RescaleSlope is empty or zero")
+        return Reason.HU_RULE_MISSING, f"{what}; {ASK_FOR_RESCALING}"
     if spec.needs_rescaling and row["rescale_intercept"] is None:
-        return Reason.HU_RULE_MISSING, f"RescaleIntercept is empty; {ASK_FOR_RESCALING}"
+        what = bad.get("RescaleIntercept", "RescaleIntercept is empty")
+        return Reason.HU_RULE_MISSING, f"{what}; {ASK_FOR_RESCALING}"
+    if "NumberofSlices" in bad:
+        return Reason.BAD_RECORD, bad["NumberofSlices"]
     if tables.with_texts:
         return _exclude_by_texts(name, row=row, tables=tables)
     return None
@@ -135,6 +146,8 @@ def _exclude_by_texts(name: str, *, row: Row, tables: "SplitTables") -> Exclusio
         return Reason.MISSING_REPORT, "neither findings nor impressions are given"
     if name not in tables.labels.first:
         return Reason.MISSING_LABELS, f"not in {tables.labels.table.path}"
+    if (what := tables.bad.labels.get(tables.labels.first[name])) is not None:
+        return Reason.BAD_LABELS, what
     if row["labels"] is None:
         return Reason.MISSING_LABELS, f"a label is empty{_list_empty(name, tables)}"
     try:
@@ -152,35 +165,24 @@ def _list_empty(name: str, tables: "SplitTables") -> str:
     return f": {', '.join(empty[:_MOST_NAMES])}{more}" if empty else ""
 
 
-def _read_metadata_cells(table: CsvTable, optional: tuple[str, ...]) -> dict[str, list[Any]]:
-    pairs = read_spacing_pairs(table, "XYSpacing")
-    missing = {name for name in optional if name not in table.columns}
-    nothing = [None] * len(table.rows)
+def _read_metadata_cells(
+    table: CsvTable, optional: tuple[str, ...], bad: dict[str, dict[int, str]]
+) -> dict[str, list[Any]]:
+    def read(name: str, parse: Callable[[str], _T | None], expected: str) -> list[_T | None]:
+        if name in optional and name not in table.columns:
+            return [None] * len(table.rows)
+        return table.parse_cells(name, parse, expected, bad.setdefault(name, {}))
+
+    pairs = read("XYSpacing", parse_spacing_pair, "a JSON pair of steps in mm such as [0.75, 0.75]")
     return {
-        "spacing_i": [pair[0] for pair in pairs],
-        "spacing_j": [pair[1] for pair in pairs],
-        "spacing_k": table.numbers("ZSpacing"),
-        "num_slices": nothing if "NumberofSlices" in missing else table.integers("NumberofSlices"),
-        "rescale_slope": nothing if "RescaleSlope" in missing else table.numbers("RescaleSlope"),
-        "rescale_intercept": nothing
-        if "RescaleIntercept" in missing
-        else table.numbers("RescaleIntercept"),
+        "spacing_i": [pair[0] if pair else None for pair in pairs],
+        "spacing_j": [pair[1] if pair else None for pair in pairs],
+        "spacing_k": read("ZSpacing", parse_number, "a number"),
+        "num_slices": read("NumberofSlices", parse_integer, "an integer"),
+        "rescale_slope": read("RescaleSlope", parse_number, "a number"),
+        "rescale_intercept": read("RescaleIntercept", parse_number, "a number"),
         "metadata": encode_metadata_rows(table, without="VolumeName"),
     }
-
-
-def _read_label_cells(table: CsvTable, name: str) -> list[float | None]:
-    known: dict[str, float | None] = {}
-    values: list[float | None] = []
-    for index, cell in enumerate(table.column(name)):
-        if cell not in known:
-            try:
-                known[cell] = parse_label(cell)
-            except ValueError as error:
-                expected = "a number that fits float32"
-                raise table.cell_error(index, name, expected=expected) from error
-        values.append(known[cell])
-    return values
 
 
 def _index_by_name(table: CsvTable, name_of: Callable[[str], str]) -> "NamedTable":
@@ -217,6 +219,19 @@ class NamedTable:
 
 
 @dataclass(frozen=True)
+class _BadCells:
+    """Messages of cells that cannot be read, by the index of their row.
+
+    Attributes:
+        metadata: By column.
+        labels: Of all labels.
+    """
+
+    metadata: dict[str, dict[int, str]] = field(default_factory=dict)
+    labels: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class SplitTables:
     """Everything read of one split, before it is joined; cells by column, then by row.
 
@@ -228,6 +243,7 @@ class SplitTables:
         labels: One column per label.
         label_names: Their names.
         label_cells: Their values, by column.
+        bad: The few cells of metadata and labels that cannot be read.
         with_texts: Whether a volume needs a report and labels.
         rules: What the declaration says of labels.
     """
@@ -239,6 +255,7 @@ class SplitTables:
     labels: NamedTable
     label_names: tuple[str, ...]
     label_cells: list[list[float | None]]
+    bad: _BadCells
     with_texts: bool
     rules: LabelRules
 

@@ -3,7 +3,7 @@
 import pytest
 
 from medassets.errors import CatalogError
-from medassets.storage.formats.csv_tables import parse_csv, parse_number
+from medassets.storage.formats.csv_tables import parse_csv, parse_integer, parse_number
 
 TABLE = b'\xef\xbb\xbfname, size,share\r\na,12,0.5\r\n\r\n"b,c",12.0,nan\r\n'
 
@@ -12,8 +12,8 @@ def test_a_table_is_read_by_column() -> None:
     table = parse_csv(TABLE, "t.csv")
     assert table.columns == ("name", "size", "share")
     assert table.column("name") == ["a", "b,c"]
-    assert table.integers("size") == [12, 12]
-    assert table.numbers("share") == [0.5, None]
+    assert table.parse_cells("size", parse_integer, "an integer", {}) == [12, 12]
+    assert table.parse_cells("share", parse_number, "a number", {}) == [0.5, None]
     assert table.row_numbers == [2, 4]
 
 
@@ -33,15 +33,19 @@ def test_an_invalid_table_is_named_by_row_and_column(content: bytes, message: st
         parse_csv(content, "t.csv")
 
 
-def test_an_invalid_cell_is_named() -> None:
+def test_a_few_invalid_cells_are_named_and_left_out() -> None:
     table = parse_csv(b"n\n1\nx\n2.5\n", "t.csv")
-    with pytest.raises(CatalogError, match=r"t\.csv, row 3, column n: expected a number, got 'x'"):
-        table.numbers("n")
+    bad: dict[int, str] = {}
+    assert table.parse_cells("n", parse_number, "a number", bad) == [1, None, 2.5]
+    assert bad == {1: "t.csv, row 3, column n: expected a number, got 'x'"}
+
+
+def test_a_column_whose_cells_are_mostly_invalid_is_refused() -> None:
+    table = parse_csv(b"n\n1\nx\n2.5\n", "t.csv")
+    with pytest.raises(CatalogError, match=r"row 3, column n: expected an integer, got 'x'"):
+        table.parse_cells("n", parse_integer, "an integer", {})
     with pytest.raises(CatalogError, match=r"column m: missing; found n"):
         table.column("m")
-    halves = parse_csv(b"n\n2.5\n", "t.csv")
-    with pytest.raises(CatalogError, match=r"row 2, column n: expected an integer, got '2\.5'"):
-        halves.integers("n")
 
 
 @pytest.mark.parametrize("text", ["1_000", "inf", "0x10", "1,5", "\u0661"])
@@ -67,7 +71,7 @@ def test_a_decimal_comma_is_named() -> None:
     with pytest.raises(
         CatalogError, match=r"row 2, column A: expected a number with a decimal point"
     ):
-        table.numbers("A")
+        table.parse_cells("A", parse_number, "a number", {})
 
 
 def test_a_cell_may_be_longer_than_python_allows_by_default() -> None:
@@ -79,4 +83,5 @@ def test_a_cell_may_be_longer_than_python_allows_by_default() -> None:
 
 @pytest.mark.parametrize("word", ["NA", "N/A", "<NA>", "nan", "NaN", "None", "null", " ", ""])
 def test_a_number_may_be_not_given_in_every_usual_word(word: str) -> None:
-    assert parse_csv(f"A,B\n{word},2\n".encode(), "t.csv").numbers("A") == [None]
+    table = parse_csv(f"A,B\n{word},2\n".encode(), "t.csv")
+    assert table.parse_cells("A", parse_number, "a number", {}) == [None]

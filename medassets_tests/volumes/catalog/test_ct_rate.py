@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -265,25 +266,49 @@ def test_missing_rescale_values_matter_only_for_the_rule_table(tables: Path, col
 # ---- tables that cannot be read
 
 
-@pytest.mark.parametrize(
-    ("path", "column", "text"),
-    [
-        (PATHS.metadata, "ZSpacing", "1.5mm"),
-        (PATHS.metadata, "ZSpacing", "1_5"),
-        (PATHS.metadata, "ZSpacing", "inf"),
-        (PATHS.metadata, "XYSpacing", "0.75"),
-        (PATHS.metadata, "XYSpacing", "[0.75]"),
-        (PATHS.metadata, "XYSpacing", "[0.75, x]"),
-        (PATHS.metadata, "NumberofSlices", "10.5"),
-        (PATHS.metadata, "NumberofSlices", "99999999999999999999"),
-        (PATHS.metadata, "RescaleSlope", "one"),
-        (PATHS.labels, "Cardiomegaly", "yes"),
-        (PATHS.labels, "Cardiomegaly", "1e39"),
-    ],
-)
-def test_a_malformed_cell_is_named(tables: Path, path: str, column: str, text: str) -> None:
+MALFORMED = [
+    (PATHS.metadata, "ZSpacing", "1.5mm", "spacing_missing"),
+    (PATHS.metadata, "ZSpacing", "1_5", "spacing_missing"),
+    (PATHS.metadata, "ZSpacing", "inf", "spacing_missing"),
+    (PATHS.metadata, "ZSpacing", "?", "spacing_missing"),
+    (PATHS.metadata, "XYSpacing", "0.75", "spacing_missing"),
+    (PATHS.metadata, "XYSpacing", "[0.75]", "spacing_missing"),
+    (PATHS.metadata, "XYSpacing", "[0.75, x]", "spacing_missing"),
+    (PATHS.metadata, "NumberofSlices", "10.5", "bad_record"),
+    (PATHS.metadata, "NumberofSlices", "99999999999999999999", "bad_record"),
+    (PATHS.metadata, "RescaleSlope", "one", "hu_rule_missing"),
+    (PATHS.metadata, "RescaleIntercept", "?", "hu_rule_missing"),
+    (PATHS.labels, "Cardiomegaly", "yes", "bad_labels"),
+    (PATHS.labels, "Cardiomegaly", "?", "bad_labels"),
+    (PATHS.labels, "Cardiomegaly", "1e39", "bad_labels"),
+    (PATHS.labels, "Cardiomegaly", "#N/A", "missing_labels"),
+    (PATHS.metadata, "ZSpacing", "#N/A", "spacing_missing"),
+]
+
+
+@pytest.mark.parametrize(("path", "column", "text", "reason"), MALFORMED)
+def test_a_malformed_cell_excludes_its_row_only(
+    tables: Path, path: str, column: str, text: str, reason: str
+) -> None:
+    by_table = VolumeDatasetSpec(name="v1", source="folder", folder="/unused", hu_rule="table")
+    before = read(tables, spec=by_table).to_pylist()
     edit_cell(tables / path, 5, column, text)
-    with pytest.raises(CatalogError, match=rf"{path}, row 5, column {column}: expected a.*"):
+    after = read(tables, spec=by_table).to_pylist()
+    (changed,) = [row for row, old in zip(after, before, strict=True) if row != old]
+    assert changed["excluded"] == reason
+    if text != "#N/A":
+        assert f"{path}, row 5, column {column}: expected a" in changed["detail"]
+
+
+@pytest.mark.parametrize(("path", "column", "text", "reason"), MALFORMED[:-2])
+def test_a_column_of_malformed_cells_is_refused(
+    tables: Path, path: str, column: str, text: str, reason: str
+) -> None:
+    frame = pd.read_csv(tables / path, dtype=str, keep_default_na=False)
+    frame[column] = text
+    frame.to_csv(tables / path, index=False)
+    assert reason
+    with pytest.raises(CatalogError, match=rf"{path}, row (1|2), .*{column}"):
         read(tables)
 
 
