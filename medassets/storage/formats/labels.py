@@ -75,7 +75,8 @@ def read_labels(
     try:
         values = decode_as(content, label_type)
     except ValueError as error:
-        msg = f"{error}; found {describe_content(content)}"
+        why = _explain_unreadable(content) if rules.label_type is None else None
+        msg = f"{why or error}; found {describe_content(content)}"
         raise LabelError(msg) from error
     may_be_index = may_be_class_index(label_type, rules)
     difference = stated.contradicts(values, label_type, may_be_index=may_be_index)
@@ -146,6 +147,18 @@ def describe_content(content: BytesLike) -> str:
     return f"{size} that could be {', '.join(shown[:_MOST_READINGS])}{more}"
 
 
+def _explain_unreadable(content: BytesLike) -> str | None:
+    """Return why a member is labels of no type at all; None if some type could be declared."""
+    own = NPY if is_npy(content) else TEXT if is_text(content) else None
+    if own is None or find_readings(content, NOTHING_STATED):
+        return None
+    try:
+        decode_as(content, JSON if own == TEXT and is_json_list(content) else own)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def _read_as(
     kinds: Iterable[str], content: BytesLike, stated: StatedLabels, rules: LabelRules
 ) -> dict[str, Values]:
@@ -180,6 +193,9 @@ def _is_plausible(content: BytesLike, label_type: str, values: Values) -> bool:
 
 def _doubt(content: BytesLike, label_type: str, values: Values) -> None:
     if not _is_plausible(content, label_type, values):
+        if (why := _explain_unreadable(content)) is not None:
+            msg = f"{why}; found {describe_content(content)}"
+            raise LabelError(msg)
         msg = (
             f"read as {label_type} the labels would be {show_values(values)}; found "
             f"{describe_content(content)}; declare `labels: {{dtype: ...}}` if that is right"

@@ -11,6 +11,7 @@ LABEL_SUFFIXES = ("cls", "labels")
 TEXT_SUFFIXES = ("txt", "text")
 ARRAY_SUFFIXES = ("bin", "npy", "npz")
 
+_LABEL_ARRAYS = tuple(f"{suffix}.npy" for suffix in LABEL_SUFFIXES)
 _SHAPE_NAMES = ("shape", "volume_shape")
 _DTYPE_NAMES = ("dtype", "volume_dtype")
 
@@ -49,7 +50,7 @@ def propose_fields(
     """Recognise the members of a sample by their suffixes.
 
     The volume is `npy`, `npz`, or a `bin` of which the json says shape and dtype; `volume.npy` and
-    other suffixes that end so are recognised, too. Labels are `cls` or `labels`, the text is `txt`
+    other suffixes that end so are recognised, too. Labels are `cls` or `labels`, as such or as `.npy`, the text is `txt`
     or `text`, the json is `json`.
 
     Args:
@@ -66,9 +67,14 @@ def propose_fields(
     declared = declared or {}
     free = [suffix for suffix in suffixes if suffix not in declared.values()]
     arrays = [s for s in free if _kind(s) in ("npy", "npz") or _is_described_bin(s, facts)]
+    labels = [suffix for suffix in free if suffix in LABEL_SUFFIXES]
+    # Beside a volume, an array of that name holds labels; alone, it is the volume.
+    if any(suffix not in _LABEL_ARRAYS for suffix in arrays) or "volume" in declared:
+        labels += [suffix for suffix in arrays if suffix in _LABEL_ARRAYS]
+        arrays = [suffix for suffix in arrays if suffix not in _LABEL_ARRAYS]
     candidates = {
         "volume": arrays,
-        "labels": [suffix for suffix in free if suffix in LABEL_SUFFIXES],
+        "labels": labels,
         "text": [suffix for suffix in free if suffix in TEXT_SUFFIXES],
         "json": [suffix for suffix in free if suffix == "json"],
     }

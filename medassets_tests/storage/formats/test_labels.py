@@ -164,3 +164,23 @@ def test_the_mark_of_utf8_is_no_part_of_the_labels() -> None:
     for content in (b"\xef\xbb\xbf0 1", b"\xef\xbb\xbf[0, 1]"):
         label_type = find_label_type([(content, NOTHING_STATED)])
         assert read_labels(content, label_type).tolist() == [0, 1]
+
+
+def test_what_is_labels_of_no_type_is_named_as_what_it_is() -> None:
+    array = io.BytesIO()
+    np.save(array, np.array([2**24 + 1]))
+    for content, match in (
+        (b'{"A": 0, "B": 1}', r"the text .* is no list of decimal numbers"),
+        (array.getvalue(), "16777217 cannot be stored as a float32 label"),
+        (b"yes!", "the text 'yes!' is no list of decimal numbers"),
+        (b"[NaN, 1]", "label 0 is not a finite number"),
+        (b"0,1,", r"label 2 is not given"),
+        (b"[0 1 1]", "is no JSON list"),
+        (b"0,5;1,0,", "is no list|is not given"),
+    ):
+        label_type = find_label_type([(content, NOTHING_STATED)])
+        with pytest.raises(LabelError, match=match) as caught:
+            read_labels(content, label_type)
+        assert "; found " in str(caught.value)
+        assert "declare" not in str(caught.value)
+        assert "float32 values" not in str(caught.value)

@@ -22,6 +22,9 @@ VOLUME_SHAPED: Mapping[str, Any] = {"volume_shape": [5, 7, 11], "volume_dtype": 
         (("volume.npy", "meta.json"), {}, FieldMap("volume.npy", None, None, None)),
         (("ct.bin", "npz.txt"), SHAPED, FieldMap("ct.bin", None, None, None)),
         (("jpg",), SHAPED, FieldMap(None, None, None, None)),
+        (("npy", "labels.npy", "txt"), {}, FieldMap("npy", "labels.npy", "txt", None)),
+        (("cls.npy", "bin"), SHAPED, FieldMap("bin", "cls.npy", None, None)),
+        (("labels.npy", "cls"), {}, FieldMap("labels.npy", "cls", None, None)),
         ((), {}, FieldMap(None, None, None, None)),
     ],
 )
