@@ -29,7 +29,10 @@ _REMEDIES = {
     Reason.OTHER_DEPTH: "move the files to the depth of the others, or out of the folder",
     Reason.UNREADABLE_SOURCE: "make the file readable, or remove what is not a regular file",
     Reason.LFS_POINTER: "run `git lfs pull` in the clone that holds the files",
-    Reason.CORRUPT_TAR: _AGAIN,
+    Reason.CORRUPT_TAR: (
+        f"{_AGAIN}; where tars are whole and only their end mark is missing, declare "
+        "`accept_unterminated: true`"
+    ),
     Reason.CORRUPT_NPZ: _AGAIN,
     Reason.BAD_NAME: "rename the file",
     Reason.BAD_RECORD: "correct the record or the sample; of tars, `fields` may have to be declared",

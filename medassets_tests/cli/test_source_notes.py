@@ -55,7 +55,7 @@ def test_videos_behind_links_end_a_build_that_says_so(
     assert (ran.code, ran.document["exit_code"]) == (1, 1)
     assert ran.document["error"].startswith("films: nothing to build: 16 rows")
     planned = medassets("plan", "films")
-    assert planned.code == 0
+    assert planned.code == 1
     assert "films: nothing to build: 16 rows" in planned.err
     assert "films: nothing to build: 16 rows" in medassets("status", "films").out
 

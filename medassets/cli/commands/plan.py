@@ -9,6 +9,7 @@ import pyarrow as pa
 from medassets.cli.account_lines import describe_account, name_excluded
 from medassets.cli.console import Output
 from medassets.cli.formatting import count_words, format_bytes, format_seconds
+from medassets.cli.main import EXIT_FAILED
 from medassets.cli.selection import check_shard_size
 from medassets.cli.session import Session
 from medassets.cli.source_notes import explain_empty, find_table_problems, list_labels
@@ -42,7 +43,11 @@ def command(
     update: bool,
     as_json: bool,
 ) -> int:
-    """Read the tables of DATASET and say how many samples, bytes and hours a build takes."""
+    """Read the tables of DATASET and say how many samples, bytes and hours a build takes.
+
+    Exit code 1 when more is left out than max_excluded_share allows, or when nothing can be planned
+    although items are there.
+    """
     output, session = Output(as_json), Session()
     workspace = session.workspace(dataset)
     check_shard_size(workspace, samples_per_shard)
@@ -98,7 +103,8 @@ def command(
     check_excluded(workspace, account, draft.table)
     if peak is not None:
         require_peak(workspace, peak)
-    return 0
+    is_empty = not draft.plan.partitions and not draft.plan.num_held
+    return EXIT_FAILED if is_empty and account.unusable else 0
 
 
 def _describe_upstream(workspace: Workspace, draft: CatalogDraft) -> list[str]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from medassets_tests.reclaim.tars import make_sample, write_tar
+
 Medassets = Callable[..., Any]
 Declare = Callable[..., Path]
 
@@ -50,6 +52,30 @@ def test_a_plan_that_leaves_out_too_much_fails_with_the_counts(
     )
     assert "2 of 16 source items that are there cannot be used (spacing_missing 2)" in ran.err
     assert "max_excluded_share = 0.05" in ran.err
+
+
+def test_a_plan_of_nothing_fails_where_items_are_there(
+    medassets: Medassets, declare: Declare, tmp_path: Path
+) -> None:
+    tar = write_tar(tmp_path / "train.tar", [make_sample(1)])
+    content = tar.read_bytes()
+    tar.write_bytes(content[: len(content.rstrip(b"\0")) // 512 * 512 + 512])
+    changes: dict[str, Any] = {
+        "source": "webdataset",
+        "shards": str(tar),
+        "splits": ["train"],
+        "label_names": ["one", "two"],
+        "hu_rule": "none",
+    }
+    declare("tars", **changes)
+    ran = medassets("plan", "tars")
+    assert ran.code == 1
+    assert "tars: 1 source item = 0 done + 0 rejected + 1 excluded (corrupt_tar 1)" in ran.out
+    assert "nothing to build: 1 row, and none is planned" in ran.err
+    advice = next(line for line in ran.err.splitlines() if line.startswith("  1 corrupt_tar: "))
+    assert "declare `accept_unterminated: true`" in advice
+    planned = medassets("plan", "tars", "--json")
+    assert (planned.code, planned.document["excluded"]) == (1, {"corrupt_tar": 1})
 
 
 @pytest.mark.slow
