@@ -101,7 +101,7 @@ def take_account_of(workspace: Workspace, partitions: Iterable[str]) -> Account:
     plan = workspace.read_plan()
     accounts: list[Account] = []
     for key in partitions:
-        found = _look_at(workspace, plan, key)
+        found = look_at(workspace, plan, key)
         split, _ = split_partition_key(key)
         count = found.num_planned
         accounts.append(draw_account(split, {key: found}, items=count, excluded={}, held=0))
@@ -117,7 +117,7 @@ def open_books(workspace: Workspace, catalog: pa.Table | None = None) -> Books:
     unplanned = unplanned.set_column(unplanned.column_names.index("split"), "split", names)
     found = kernels.unique(unplanned["split"]).to_pylist()
     splits = dict.fromkeys([*workspace.kind.spec.splits, *plan.splits(), *found])
-    shards = {key: _look_at(workspace, plan, key) for key in plan.partitions}
+    shards = {key: look_at(workspace, plan, key) for key in plan.partitions}
     return Books(plan, unplanned, shards, tuple(splits))
 
 
@@ -229,7 +229,16 @@ def _take_unplanned(workspace: Workspace, plan: CatalogPlan, catalog: pa.Table |
         return file.read_row_groups(list(groups), columns=_COLUMNS)
 
 
-def _look_at(workspace: Workspace, plan: CatalogPlan, key: str) -> ShardFindings:
+def look_at(workspace: Workspace, plan: CatalogPlan, key: str) -> ShardFindings:
+    """Return what the disk tells of a planned shard: whole, else failed, else stale, else lost.
+
+    A build of today's plan that failed is later than a shard of another plan, so that it counts.
+
+    Args:
+        workspace: The dataset and stage.
+        plan: Its plan.
+        key: The shard.
+    """
     paths, count = workspace.paths, plan.partitions[key]
     today = today_fingerprint(workspace, plan, key)
     record = read_whole_record(paths, key)

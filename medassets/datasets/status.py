@@ -5,9 +5,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from medassets.datasets.build import today_fingerprint
+from medassets.datasets.accounts import look_at
 from medassets.datasets.workspace import Workspace
 from medassets.errors import TRANSIENT_REASONS
+from medassets.shards.account import Left
 from medassets.shards.catalog import CatalogPlan
 from medassets.shards.files import find_unfinished, read_whole_record
 
@@ -22,7 +23,7 @@ class ShardState(StrEnum):
     """Never made."""
 
     FAILED = "failed"
-    """The last try failed and nothing was published."""
+    """The last try failed and nothing was published; an older shard may be on disk."""
 
     STALE = "stale"
     """On disk, but made from other inputs or by other settings."""
@@ -93,12 +94,11 @@ def _touched(workspace: Workspace, plan: CatalogPlan) -> list[str]:
 
 
 def _state(workspace: Workspace, plan: CatalogPlan, key: str, recorded: Recorded) -> ShardState:
-    known = key in recorded.materialized
-    record = read_whole_record(workspace.paths, key)
-    if record is None:
-        if key in recorded.failed:
-            return ShardState.FAILED
-        return ShardState.LOST if known else ShardState.MISSING
-    if record.plan_fingerprint != today_fingerprint(workspace, plan, key):
-        return ShardState.STALE
-    return ShardState.DONE if known and key not in recorded.failed else ShardState.ORPHANED
+    known, found = key in recorded.materialized, look_at(workspace, plan, key)
+    if found.record is not None:
+        return ShardState.DONE if known and key not in recorded.failed else ShardState.ORPHANED
+    if found.left in (Left.FAILED, Left.STALE):
+        return ShardState(found.left)
+    if key in recorded.failed:
+        return ShardState.FAILED
+    return ShardState.LOST if known else ShardState.MISSING

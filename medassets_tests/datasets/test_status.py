@@ -5,12 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from medassets.datasets.build import build_shard, plan_shard
+from medassets.datasets.accounts import take_account_of
+from medassets.datasets.build import build_shard, plan_shard, today_fingerprint
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.status import Recorded, ShardState, shard_states
 from medassets.datasets.volumes import VolumeDataset
 from medassets.datasets.workspace import Workspace
-from medassets.errors import CatalogError
+from medassets.errors import CatalogError, Reason
+from medassets.shards.failure import FailureNote
+from medassets.shards.record import Rejected
 
 KEY, OTHER = "train-000000", "train-000001"
 NOBODY = Recorded(materialized=(), failed=())
@@ -69,6 +72,21 @@ def test_a_shard_of_other_settings_is_stale(made: Workspace) -> None:
     changed = replace(made, kind=kind)
     assert state(changed, DAGSTER) == ShardState.STALE
     assert state(changed, NOBODY) == ShardState.STALE
+
+
+def test_a_stale_shard_whose_next_build_failed_has_failed_as_the_account_says(
+    made: Workspace,
+) -> None:
+    assert isinstance(made.kind, VolumeDataset)
+    kind = VolumeDataset(replace(made.kind.spec, target_shape=(20, 20, 12)))
+    changed = replace(made, kind=kind)
+    today = today_fingerprint(changed, changed.read_plan(), KEY)
+    rejected = Rejected(changed.read_partition(KEY)[0].key, Reason.CORRUPT_GZIP, "cut off")
+    FailureNote(today, num_tried=1, rejected=(rejected,)).write(changed.paths.shard(KEY))
+    assert take_account_of(changed, [KEY]).left.keys() == {"failed"}
+    assert state(changed, DAGSTER) == state(changed, NOBODY) == ShardState.FAILED
+    # The note of another plan says nothing.
+    assert state(made, DAGSTER) == ShardState.DONE
 
 
 def test_a_shard_whose_last_run_failed_has_failed(made: Workspace) -> None:
