@@ -10,6 +10,7 @@ from medassets.cli.reclaiming import Reclaimed
 from medassets.cli.selection import BuildOptions
 from medassets.cli.source_notes import TableProblems
 from medassets.cli.upstream_notes import describe_left, describe_refresh
+from medassets.datasets.survey import Survey
 from medassets.datasets.upstream.move import Upstream
 from medassets.errors import TRANSIENT_REASONS
 from medassets.shards.account import Account
@@ -30,6 +31,7 @@ class BuildReport:
         kept: Shards that were done already, of those asked for.
         left: Other shards that are still to be made.
         accounts: Stage -> state of every source item when the build ended.
+        survey: What the samples built so far have in common, and what a person should look at.
         held: Samples that wait for a build without `--limit`.
         excluded: Rows of the source that cannot become samples, by reason.
         table_problems: Rows of the source's tables that cannot be used; the first, and how many.
@@ -54,6 +56,7 @@ class BuildReport:
     kept: int = 0
     left: int = 0
     accounts: dict[str, Account] = field(default_factory=dict)
+    survey: Survey = field(default_factory=Survey)
     held: int = 0
     excluded: dict[str, int] = field(default_factory=dict)
     table_problems: TableProblems = field(default_factory=TableProblems)
@@ -87,6 +90,7 @@ def tell_report(output: Output, report: BuildReport, options: BuildOptions, code
     document["accounts"] = {stage: one.as_dict() for stage, one in report.accounts.items()}
     if report.account is not None:
         document["account"] = report.account.as_dict()
+    document["survey"] = report.survey.as_dict()
     document["table_problems"] = report.table_problems.as_dict()
     del document["has_moved"]
     if report.upstream is not None:
@@ -174,6 +178,7 @@ def _summarize(report: BuildReport) -> list[str]:
     if report.account is not None:
         lines += name_first_items(report.dataset, report.account)
     lines += report.table_problems.lines()
+    lines += [f"  {line}" for line in report.survey.list_doubts()]
     if report.left:
         lines.append(f"  not asked for and still to be made: {count_words(report.left, 'shard')}")
     if report.held:

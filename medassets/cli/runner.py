@@ -35,6 +35,7 @@ from medassets.cli.source_notes import (
     find_table_problems,
 )
 from medassets.datasets.accounts import take_accounts
+from medassets.datasets.manifests import survey_dataset
 from medassets.datasets.preflight import check_ready
 from medassets.datasets.upstream.move import Upstream, read_upstream
 from medassets.errors import (
@@ -87,6 +88,7 @@ def build_dataset(session: Session, output: Output, dataset: str, options: Build
         # What was built and deleted before must be reported too.
         report.error, code = str(error), exit_code_of(type(error))
     report.accounts = build.take_accounts()
+    build.take_survey()
     build.count_remaining()
     report.seconds = round(time.monotonic() - start, 3)
     tell_report(output, report, options, code)
@@ -183,6 +185,11 @@ class _Build:
                 workspace = self.session.workspace(self.report.dataset, stage)
                 accounts[stage] = join_accounts(take_accounts(workspace).values())
         return accounts
+
+    def take_survey(self) -> None:
+        """Note what the samples of all shards have in common, and doubts about them."""
+        with suppress(CatalogError):
+            self.report.survey = survey_dataset(self.session.workspace(self.report.dataset))
 
     def _read_plan(self) -> bool:
         """Note what the catalog leaves out; return whether there is anything to build."""

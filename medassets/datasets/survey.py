@@ -53,10 +53,14 @@ class Survey:
 
     def lines(self) -> list[str]:
         """Return what a person should know: problems first."""
+        return [*self.problems, *self.list_doubts()]
+
+    def list_doubts(self) -> list[str]:
+        """Return what a person should look at although manifests are published."""
         more = len(self.outliers) - _MOST_NAMES
         listed = [f"differs from the others: {outlier}" for outlier in self.outliers[:_MOST_NAMES]]
         rest = [f"and {more} more such volumes; --json lists all"] if more > 0 else []
-        return [*self.problems, *self.doubts, *listed, *rest]
+        return [*self.doubts, *listed, *rest]
 
 
 def survey_records(kind: DatasetKind, records: Sequence[ShardRecord]) -> Survey:

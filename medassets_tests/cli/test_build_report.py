@@ -1,12 +1,18 @@
 """What a build says it did, in lines and as one JSON document."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from medassets.cli.build_report import BuildReport, tell_report
+from medassets.cli.console import Output
+from medassets.cli.selection import BuildOptions
+from medassets.datasets.survey import Survey
 from medassets.testing.ct_rate import make_ct_rate_repository
+from medassets.volumes.summaries import Outlier
 from medassets_tests.bad_volumes import BAD_VOLUMES, pick_bad_volumes
 from medassets_tests.cli.building import digests
 
@@ -33,6 +39,7 @@ def test_a_second_build_keeps_everything_as_one_json_document(
         "excluded": 4,
         "left": 0,
     }
+    assert document.pop("survey") == medassets("status", "lungs", "--json").document["survey"]
     assert document == {
         "dataset": "lungs",
         "stages": ["shards"],
@@ -51,6 +58,25 @@ def test_a_second_build_keeps_everything_as_one_json_document(
         "interrupted": False,
     }
     assert digests(built) == before
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_doubts_are_said_once(capsys: pytest.CaptureFixture[str], *, as_json: bool) -> None:
+    outlier = Outlier("b", "air_share", 0.9, 0.5)
+    survey = Survey(outliers=(outlier,), problems=("a mix",), doubts=("a state nothing",))
+    report = BuildReport("lungs", survey=survey)
+    tell_report(Output(as_json), report, BuildOptions(), 0)
+    out = capsys.readouterr().out
+    if as_json:
+        assert json.loads(out)["survey"] == json.loads(json.dumps(survey.as_dict()))
+        return
+    assert (
+        out.count("  a state nothing\n")
+        == out.count(f"  differs from the others: {outlier}\n")
+        == 1
+    )
+    # The manifest that was not written has told the problem.
+    assert "a mix" not in out
 
 
 def test_rejected_samples_are_counted_by_reason(
