@@ -100,9 +100,22 @@ class VolumeDataset:
             self._check_headers()
         else:
             self._check_arrays()
-        if self.spec.delete_sources and not self.ct_source.is_local:
+        if self.spec.delete_sources:
+            self._check_deletion()
+
+    def _check_deletion(self) -> None:
+        if not self.ct_source.is_local:
             what = "only files of this machine can be deleted, not those of a hub"
             raise SpecError(field="delete_sources", what=what)
+        spec = self.spec
+        is_open = spec.orientation == "as_stored" and not spec.expected_orientation
+        if self.ct_source.has_headers and is_open:
+            what = (
+                "delete_sources needs the orientation that is expected, such as LPS, or "
+                "`orientation: LPS`: if volumes turned out to differ when the sources of others are "
+                "deleted, those could not be made again"
+            )
+            raise SpecError(field="expected_orientation", what=what)
 
     def _check_headers(self) -> None:
         if self.spec.is_raw and self.spec.hu_rule is None:

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from medassets.datasets.build import today_fingerprint
+from medassets.datasets.survey import survey_records
 from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError
 from medassets.progress import ShardReclaimed
@@ -143,6 +144,7 @@ def _read_records(
     """Return the records of the shards that are whole and made from today's plan."""
     plan = workspace.read_plan()
     _check_declaration(workspace, plan)
+    _check_survey(workspace, plan)
     found: dict[str, ShardRecord] = {}
     for key in partitions:
         today = today_fingerprint(workspace, plan, key)
@@ -175,6 +177,19 @@ def _check_declaration(workspace: Workspace, plan: CatalogPlan) -> None:
             f"it differently. Nothing is deleted until that is reverted: no manifest would list all "
             f"shards"
         )
+        raise ReclaimError(msg)
+
+
+def _check_survey(workspace: Workspace, plan: CatalogPlan) -> None:
+    """Refuse a dataset whose samples do not fit together: its shards would have to be made again.
+
+    Raises:
+        ReclaimError: With what `survey_records` found.
+    """
+    records = [read_whole_record(workspace.paths, key) for key in plan.partitions]
+    survey = survey_records(workspace.kind, [record for record in records if record is not None])
+    if survey.problems:
+        msg = f"{'; '.join(survey.problems)}. Nothing is deleted until then"
         raise ReclaimError(msg)
 
 

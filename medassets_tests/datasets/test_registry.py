@@ -148,6 +148,8 @@ def test_a_field_is_taken_or_refused(
     needed = {**CASES[kind, source][0], "source": source, field: VALUES[field]}
     if is_taken:
         needed = {**COMPANIONS.get(field, {}), **needed}
+        if (source, field) == ("folder", "delete_sources"):
+            needed["expected_orientation"] = "LPS"
         if field == "splits" and kind is VideoClipDatasetSpec:
             needed["splits"] = ["test", "val", "train"]
         open_kind(make_spec(kind, **needed))

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from medassets.errors import ReclaimError
 from medassets.reclaim.partition import is_reclaimed
 from medassets.shards.reclaim_journal import ReclaimJournal
+from medassets.shards.record import ShardRecord
 from medassets.testing.npz_tree import SyntheticTree
 from medassets_tests.npz_source import Originals, find_member, flip_byte
 from medassets_tests.reclaim.reclaiming import FIRST, KEYS, LAST, SECOND, Made, whys
@@ -98,6 +100,19 @@ def test_a_shard_that_is_missing_or_outdated_frees_nothing(made: Made, gone: str
     ):
         path(FIRST).unlink()
     with pytest.raises(ReclaimError, match="missing, damaged or outdated"):
+        made.reclaim()
+    assert len(made.left) == 7
+
+
+def test_a_dataset_of_several_orientations_frees_nothing(made: Made) -> None:
+    paths = made.open().paths
+    for key, codes in ((FIRST, "LPS"), (SECOND, "RAS")):
+        record = ShardRecord.read(paths.record(key))
+        samples = tuple(
+            replace(one, facts={**one.facts, "axis_codes": codes}) for one in record.samples
+        )
+        replace(record, samples=samples).write(paths.record(key))
+    with pytest.raises(ReclaimError, match=r"several orientations .*Nothing is deleted until then"):
         made.reclaim()
     assert len(made.left) == 7
 

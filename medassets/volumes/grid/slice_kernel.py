@@ -32,24 +32,28 @@ def measure_slice(
         first: Stored value of the volume's first voxel.
 
     Returns:
-        Numbers of voxels: plausible, air and dark air that differ from `first`, above what scanners
-        store, different from `first`, not finite.
+        Numbers of voxels: plausible; air; air and dark air that differ from the voxel before them on
+        axis i, as noise does and padding does not; above what scanners store; different from
+        `first`; not finite.
     """
     low, high, air, dark, darkest, highest = ranges
-    within = below = deep = beyond = unlike = not_finite = 0
+    within = below = noisy = deep = beyond = unlike = not_finite = 0
     for j in range(stored.shape[0]):
         row = stored[j]
+        before = np.float64(row[0])
         for i in range(row.size):
             value = np.float64(row[i])
             hu = value * slope + intercept
-            differs = value != first
+            changes = value != before
             within += (hu >= low) & (hu <= high)
-            below += (hu < air) & differs
-            deep += (hu < dark) & (hu >= darkest) & differs
+            below += hu < air
+            noisy += (hu < air) & changes
+            deep += (hu < dark) & (hu >= darkest) & changes
             beyond += hu > highest
-            unlike += differs
+            unlike += value != first
             not_finite += not np.isfinite(value)
-    return within, below, deep, beyond, unlike, not_finite
+            before = value
+    return within, below, noisy, deep, beyond, unlike, not_finite
 
 
 @njit(nogil=True, cache=True)
@@ -70,27 +74,33 @@ def measure_integer_slice(stored: npt.NDArray[Any], ranges: npt.NDArray[Any], fi
         ranges[3, 0],
         ranges[3, 1],
     )
-    within = below = deep = beyond = unlike = 0
+    within = below = noisy = deep = beyond = unlike = 0
     for j in range(stored.shape[0]):
         row = stored[j]
         for start in range(0, row.size, _PIECE_VOXELS):
-            piece = row[start : start + _PIECE_VOXELS]
+            stop = min(start + _PIECE_VOXELS, row.size)
             # Counters as narrow as the voxels are vectorized without widening.
-            w = b = d = a = u = np.int16(0)
-            for i in range(piece.size):
-                value = piece[i]
-                differs = value != first
+            w = b = n = d = a = u = np.int16(0)
+            for i in range(start, stop):
+                value = row[i]
+                is_air = (value >= air_low) & (value <= air_high)
                 w = np.int16(w + np.int16((value >= low) & (value <= high)))
-                b = np.int16(b + np.int16((value >= air_low) & (value <= air_high) & differs))
-                d = np.int16(d + np.int16((value >= dark_low) & (value <= dark_high) & differs))
+                b = np.int16(b + np.int16(is_air))
                 a = np.int16(a + np.int16((value >= above_low) & (value <= above_high)))
-                u = np.int16(u + np.int16(differs))
+                u = np.int16(u + np.int16(value != first))
+            for i in range(max(start, 1), stop):
+                value = row[i]
+                changes = value != row[i - 1]
+                is_air = (value >= air_low) & (value <= air_high)
+                n = np.int16(n + np.int16(is_air & changes))
+                d = np.int16(d + np.int16((value >= dark_low) & (value <= dark_high) & changes))
             within += w
             below += b
+            noisy += n
             deep += d
             beyond += a
             unlike += u
-    return within, below, deep, beyond, unlike
+    return within, below, noisy, deep, beyond, unlike
 
 
 @njit(nogil=True, cache=True)

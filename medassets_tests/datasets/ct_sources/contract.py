@@ -181,7 +181,11 @@ class VolumeSourceContract(CTSourceContract):
 
     def test_only_files_of_this_machine_can_be_deleted(self, fields: dict[str, Any]) -> None:
         kind = self.declare(fields)
-        deleting = replace(kind.spec, delete_sources=True)
+        deleting: Any = replace(kind.spec, delete_sources=True)
+        if find_source(kind).has_headers and find_source(kind).is_local:
+            with pytest.raises(SpecError, match=r"^expected_orientation: delete_sources needs"):
+                open_kind(deleting)
+            deleting = replace(deleting, expected_orientation="LPS")
         if find_source(kind).is_local:
             assert open_kind(deleting).spec == deleting
         else:

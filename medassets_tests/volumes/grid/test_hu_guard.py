@@ -106,6 +106,33 @@ def test_a_chest_stored_in_a_wrong_way_is_refused(hu: np.ndarray, way: str) -> N
         judge(measure(WRONG_WAYS[way](hu)))
 
 
+@pytest.mark.parametrize("padding", [-1000, -1024])
+@pytest.mark.parametrize("where", ["front", "end", "far side", "background"])
+@pytest.mark.parametrize("way", ["never applied", "offset 1000", "clipped at 0", "other sign"])
+def test_padding_that_looks_like_air_hides_no_wrong_way(
+    hu: np.ndarray, way: str, where: str, padding: int
+) -> None:
+    stored = WRONG_WAYS[way](hu)
+    if where == "background":
+        stored[:, : hu.shape[1] // 3] = padding
+    else:
+        axis, sides = (1, (0, hu.shape[1] // 2)) if where == "far side" else (2, (0, 30))
+        widths = [(0, 0)] * 3
+        widths[axis] = sides[::-1] if where == "front" else sides
+        stored = np.pad(stored, widths, constant_values=padding)
+    with pytest.raises(SampleRejectedError, match="hu_implausible"):
+        judge(measure(stored))
+
+
+@pytest.mark.parametrize("way", RIGHT_WAYS)
+def test_a_chest_stored_right_and_padded_is_accepted(hu: np.ndarray, way: str) -> None:
+    store, scaling = RIGHT_WAYS[way]
+    padded = np.pad(
+        hu, [(0, 0), (0, hu.shape[1] // 3), (0, hu.shape[2] // 3)], constant_values=-1000
+    )
+    judge(measure(store(padded), scaling))
+
+
 @pytest.mark.parametrize("way", RIGHT_WAYS)
 def test_a_chest_stored_right_is_accepted(hu: np.ndarray, way: str) -> None:
     store, scaling = RIGHT_WAYS[way]
@@ -114,11 +141,11 @@ def test_a_chest_stored_right_is_accepted(hu: np.ndarray, way: str) -> None:
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32, np.float64])
 def test_shares_are_those_that_numpy_finds(hu: np.ndarray, dtype: Any) -> None:
-    inner = hu != hu[0, 0, 0]
+    changes = np.diff(hu, axis=0, prepend=hu[:1]) != 0
     assert collect_shares(measure(hu.astype(dtype))) == {
         "plausible_share": ((hu >= -200) & (hu <= 300)).mean(),
         "air_share": (hu < -200).mean(),
-        "dark_air_share": ((hu >= -1100) & (hu < -700) & inner).mean(),
+        "dark_air_share": ((hu >= -1100) & (hu < -700) & changes).mean(),
     }
 
 
@@ -135,7 +162,7 @@ def test_values_of_int16_read_as_unsigned_are_named(hu: np.ndarray) -> None:
         ({"num_air": 9}, r"0\.0900 of the voxels are below -200 HU, expected 0\.1 to 0\.95"),
         ({"num_air": 96}, r"0\.9600 of the voxels are below"),
         ({"num_dark_air": 0}, "0.0000 of the voxels are air and lung"),
-        ({"num_beyond": 2}, "0.0200 of the voxels are above 30000 HU"),
+        ({"num_beyond": 2}, "0.0200 of the voxels are above 32767 HU"),
     ],
     ids=str,
 )
@@ -159,10 +186,13 @@ def test_the_guard_accepts_its_limits(changes: dict[str, int]) -> None:
 
 
 def test_a_body_part_without_air_declares_so() -> None:
-    statistics = replace(RIGHT, num_air=2, num_dark_air=0, num_beyond=2)
+    statistics = replace(RIGHT, num_air=2, num_dark_air=0)
     judge(statistics, (0.0, 0.5))
     with pytest.raises(SampleRejectedError, match="declare expected_air_share"):
-        judge(replace(statistics, num_beyond=0))
+        judge(statistics)
+    # Unsigned values are wrong in every body part.
+    with pytest.raises(SampleRejectedError, match="int16 read as unsigned"):
+        judge(replace(statistics, num_beyond=2), (0.0, 0.5))
 
 
 def test_volumes_that_are_constant_or_not_finite_are_named_first() -> None:
