@@ -116,10 +116,12 @@ def test_padding_that_looks_like_air_hides_no_wrong_way(
     if where == "background":
         stored[:, : hu.shape[1] // 3] = padding
     else:
-        axis, sides = (1, (0, hu.shape[1] // 2)) if where == "far side" else (2, (0, 30))
-        widths = [(0, 0)] * 3
-        widths[axis] = sides[::-1] if where == "front" else sides
-        stored = np.pad(stored, widths, constant_values=padding)
+        widths = {
+            "front": ((0, 0), (0, 0), (30, 0)),
+            "end": ((0, 0), (0, 0), (0, 30)),
+            "far side": ((0, 0), (0, hu.shape[1] // 2), (0, 0)),
+        }
+        stored = np.pad(stored, widths[where], constant_values=padding)
     with pytest.raises(SampleRejectedError, match="hu_implausible"):
         judge(measure(stored))
 
