@@ -78,21 +78,23 @@ def measure_integer_slice(stored: npt.NDArray[Any], ranges: npt.NDArray[Any], fi
     for j in range(stored.shape[0]):
         row = stored[j]
         for start in range(0, row.size, _PIECE_VOXELS):
-            stop = min(start + _PIECE_VOXELS, row.size)
-            # Counters as narrow as the voxels are vectorized without widening.
-            w = b = n = d = a = u = np.int16(0)
-            for i in range(start, stop):
-                value = row[i]
-                is_air = (value >= air_low) & (value <= air_high)
+            # Only loops over whole slices are vectorized, and only with counters as narrow as voxels.
+            piece = row[start : start + _PIECE_VOXELS]
+            w = b = a = u = np.int16(0)
+            for i in range(piece.size):
+                value = piece[i]
                 w = np.int16(w + np.int16((value >= low) & (value <= high)))
-                b = np.int16(b + np.int16(is_air))
+                b = np.int16(b + np.int16((value >= air_low) & (value <= air_high)))
                 a = np.int16(a + np.int16((value >= above_low) & (value <= above_high)))
                 u = np.int16(u + np.int16(value != first))
-            for i in range(max(start, 1), stop):
-                value = row[i]
-                changes = value != row[i - 1]
-                is_air = (value >= air_low) & (value <= air_high)
-                n = np.int16(n + np.int16(is_air & changes))
+            # The first voxel of a row has none before it.
+            piece = row[start + 1 : start + 1 + _PIECE_VOXELS]
+            before = row[start : start + piece.size]
+            n = d = np.int16(0)
+            for i in range(piece.size):
+                value = piece[i]
+                changes = value != before[i]
+                n = np.int16(n + np.int16((value >= air_low) & (value <= air_high) & changes))
                 d = np.int16(d + np.int16((value >= dark_low) & (value <= dark_high) & changes))
             within += w
             below += b
