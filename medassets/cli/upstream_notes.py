@@ -7,7 +7,6 @@ from medassets.datasets.refresh import draft_catalog
 from medassets.datasets.upstream.move import Move, Upstream, read_upstream
 from medassets.datasets.workspace import Workspace
 from medassets.errors import SourceAccessError, SourceUnavailableError
-from medassets.sources.hub import HubSource
 
 _SHA_LETTERS = 12
 
@@ -59,7 +58,7 @@ def look_upstream(workspace: Workspace) -> tuple[list[str], dict[str, object] | 
     The hub is asked once, for its commit. Only if that is new, its tables and listing are read.
     """
     source = workspace.source
-    if not isinstance(source, HubSource):
+    if not source.pinned:
         return [], None
     dataset = workspace.kind.spec.name
     known = read_upstream(workspace.read_figures().schema.metadata)

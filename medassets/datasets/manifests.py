@@ -125,7 +125,9 @@ def _compare(path: Path, document: Mapping[str, object]) -> list[str]:
     except OSError as error:
         found = [f"it cannot be read ({error.strerror})"]
     problem = f"{path}: missing, or not what the shards say"
-    return [f"{problem}: {what}; build the dataset" for what in found]
+    return [
+        f"{problem}: {what}; if you changed it, move it away; build the dataset" for what in found
+    ]
 
 
 def find_strays(workspace: Workspace) -> list[str]:

@@ -170,8 +170,8 @@ def _find_doubts(
     ]
     if disputed:
         doubts.append(
-            f"{len(disputed)} volumes state one orientation in their sform, which is used, and another "
-            f"in their qform ({_name_some(disputed)})"
+            f"of volumes whose sform and qform state different orientations, the sform is used: "
+            f"{len(disputed)} ({_name_some(disputed)})"
         )
     ending = f"expected {spec.expected_orientation} as declared by expected_orientation"
     stale = {

@@ -22,9 +22,9 @@ from medassets.samples import Encode, Encoded, EncodedSample, SampleKind, Source
 from medassets.shards.catalog import read_partition
 from medassets.shards.fingerprint import (
     FORMAT_VERSION,
-    content_fingerprint,
     plan_fingerprint,
     rows_fingerprint,
+    sample_fingerprint,
 )
 from medassets.shards.record import SampleEntry, ShardRecord
 from medassets.sources.base import Source
@@ -164,8 +164,7 @@ class _VideoClips:
         return self.decoder or DecoderPool(device="cpu", num_workers=self.spec.num_workers)
 
     def _sample_fingerprint(self, own: str, item: SourceItem, staged: StagedFile) -> str:
-        row = content_fingerprint(item)
-        return fingerprint({"spec": own, "sha256": staged.sha256, "row": row})
+        return sample_fingerprint(own, item, staged.sha256)
 
 
 @dataclass(frozen=True)

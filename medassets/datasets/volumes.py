@@ -22,7 +22,7 @@ from medassets.datasets.sizes import GZIP_SHARE, count_voxels
 from medassets.datasets.survey import sum_facts
 from medassets.errors import SpecError
 from medassets.samples import Encode, EncodedSample, SampleKind, SourceItem, StagedFile, each_item
-from medassets.shards.fingerprint import FORMAT_VERSION, content_fingerprint
+from medassets.shards.fingerprint import FORMAT_VERSION, sample_fingerprint, was_made_of
 from medassets.shards.record import ShardRecord
 from medassets.sources.base import Source
 from medassets.specs import (
@@ -211,16 +211,11 @@ class VolumeDataset:
 
     def sample_fingerprint(self, item: SourceItem, staged: StagedFile) -> str:
         """Return the hash that says "same voxels, same table row, same processing"."""
-        return self._hash_inputs(item, staged.sha256)
-
-    def _hash_inputs(self, item: SourceItem, sha256: str | None) -> str:
-        row = content_fingerprint(item)
-        return fingerprint({"spec": self.fingerprint(), "sha256": sha256, "row": row})
+        return sample_fingerprint(self.fingerprint(), item, staged.sha256)
 
     def is_sample_of(self, item: SourceItem, document: Mapping[str, Any]) -> bool:
         """Return whether a sample was made of a row, of the same file and in the same way."""
-        made_from = self._hash_inputs(item, document.get("source", {}).get("sha256"))
-        return made_from == document.get("fingerprint")
+        return was_made_of(self.fingerprint(), item, document)
 
     def open_files(self, paths: DatasetPaths, partition_key: str) -> None:
         """Return None: volumes come from the source."""

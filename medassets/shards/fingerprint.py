@@ -55,6 +55,30 @@ def plan_fingerprint(spec_fingerprint: str, rows_digest: str) -> str:
     return fingerprint({"format": FORMAT_VERSION, "spec": spec_fingerprint, "rows": rows_digest})
 
 
+def sample_fingerprint(spec_fingerprint: str, item: SourceItem, sha256: str | None) -> str:
+    """Return the hash that says "same source bytes, same table row, same processing".
+
+    Args:
+        spec_fingerprint: Hash of the declaration, from the kind of dataset.
+        item: Catalog row of the sample.
+        sha256: Digest of its source file; None if it is unknown.
+    """
+    row = content_fingerprint(item)
+    return fingerprint({"spec": spec_fingerprint, "sha256": sha256, "row": row})
+
+
+def was_made_of(spec_fingerprint: str, item: SourceItem, document: Mapping[str, Any]) -> bool:
+    """Return whether a sample was made of a row, of the same file and in the same way.
+
+    Args:
+        spec_fingerprint: Hash of the declaration, from the kind of dataset.
+        item: Catalog row of the sample.
+        document: Its json.
+    """
+    sha256 = document.get("source", {}).get("sha256")
+    return sample_fingerprint(spec_fingerprint, item, sha256) == document.get("fingerprint")
+
+
 def _take_content(row: Mapping[str, Any], left_out: frozenset[str]) -> dict[str, Any]:
     empty = {name for name in LATER_COLUMNS if row.get(name) is None}
     return {k: v for k, v in row.items() if k not in left_out and k not in empty}

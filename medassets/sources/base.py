@@ -105,6 +105,20 @@ class Source(Protocol):
         """
         ...
 
+    def in_a_hurry(self) -> "Source":
+        """Return the same source, given up at the first failure: a user waits for the answer."""
+        ...
+
+    def check_readable(self, path: str, *, revision: str) -> None:
+        """Ask for the bytes of one file, and read none.
+
+        Raises:
+            UsageError: If the source has no revisions.
+            SourceAccessError: If the source refuses access.
+            SourceUnavailableError: If the source does not have the file, or does not respond.
+        """
+        ...
+
     def read_table(self, path: str, *, revision: str | None) -> bytes:
         """Return the whole content of a table or list.
 

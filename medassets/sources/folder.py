@@ -83,6 +83,18 @@ class FolderSource:
         """
         raise no_revision_error(self.uri)
 
+    def in_a_hurry(self) -> "FolderSource":
+        """Return the source itself: a folder is not waited for."""
+        return self
+
+    def check_readable(self, path: str, *, revision: str) -> NoReturn:
+        """Refuse: a folder has no revisions.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise no_revision_error(self.uri)
+
     def has_revision(self, revision: str) -> bool:
         """Return False: a folder has no revisions."""
         return False

@@ -131,7 +131,7 @@ class HubSource:
         return replace(self, revision=revision)
 
     def in_a_hurry(self) -> "HubSource":
-        """Return the same repository, given up at the first failure: a user waits for a word."""
+        """Return the same repository, given up at the first failure: a user waits for the answer."""
         policy = replace(self.policy, max_attempts=1, connect_timeout_s=3.0, stall_timeout_s=10.0)
         return replace(self, policy=policy)
 

@@ -132,7 +132,7 @@ def _receive(
         # A stored .gz must not be inflated: the digest is that of the stored bytes.
         num_missing = (file.num_bytes or 0) - part.num_bytes
         if unknown := find_unknown_coding(response, num_missing=num_missing):
-            words = f"a proxy compresses the file as {unknown!r}, which nobody asked for"
+            words = f"a proxy compresses the file as {unknown!r}, which was not requested"
             return Failure(FailureKind.REFUSED, f"{client.endpoint}: {words}; bypass it (NO_PROXY)")
         pieces = iter_stored(response, num_missing=num_missing, other_way=other_way)
         try:

@@ -100,6 +100,18 @@ class WebDatasetSource:
         """
         raise no_revision_error(self.uri)
 
+    def in_a_hurry(self) -> "WebDatasetSource":
+        """Return the source itself: a folder is not waited for."""
+        return self
+
+    def check_readable(self, path: str, *, revision: str) -> NoReturn:
+        """Refuse: a folder has no revisions.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise no_revision_error(self.uri)
+
     def has_revision(self, revision: str) -> bool:
         """Return False: a folder has no revisions."""
         return False

@@ -12,7 +12,7 @@ from medassets.testing.ct_rate import make_ct_rate_repository
 from medassets.testing.ct_rate_tables import VolumeEntry, write_tables
 from medassets.testing.nifti import encode_nifti, write_nifti
 from medassets.testing.phantoms import make_affine, make_chest_phantom
-from medassets_tests.shared_data import CASES
+from medassets_tests import shared_cases
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +72,7 @@ def test_a_file_without_transform_is_counted_and_never_turned(
     make_home: Callable[..., Any],
     build: Callable[..., Any],
 ) -> None:
-    path = CASES / "headers" / "no_transform.nii.gz"
+    path = shared_cases.FOLDER / "headers" / "no_transform.nii.gz"
     if path.is_file():
         lay_out(tmp_path / "source", path, shape=(40, 36, 30), spacing_mm=(1.5, 1.5, 3.0))
     else:
@@ -98,7 +98,7 @@ def test_a_table_that_scales_blank_headers_asks_for_the_rule(
     make_home: Callable[..., Any],
     build: Callable[..., Any],
 ) -> None:
-    path = CASES / "hu" / "stored_plus_1024_blank_header.nii.gz"
+    path = shared_cases.FOLDER / "hu" / "stored_plus_1024_blank_header.nii.gz"
     if path.is_file():
         cells = {"shape": (122, 101, 30), "spacing_mm": (3.0, 3.0, 3.0)}
         lay_out(tmp_path / "source", path, slope=1, intercept=-1024, **cells)

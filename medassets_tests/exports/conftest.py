@@ -1,4 +1,4 @@
-"""An empty dataset for every test of an export, and one of two shards with its export."""
+"""Fixtures of exports: an empty dataset, and one of two shards with its export."""
 
 from pathlib import Path
 

@@ -12,9 +12,7 @@ from medassets.cli.console import Output
 from medassets.cli.formatting import count_words, format_bytes
 from medassets.cli.main import EXIT_FAILED
 from medassets.cli.session import Session, ensure_dagster_home
-from medassets.datasets.ct_sources.ct_rate import CTRateHub
 from medassets.errors import MedassetsError
-from medassets.sources.hub import HubSource
 from medassets.storage.disk import free_bytes
 from medassets.storage.paths import data_home, staging_home
 
@@ -122,11 +120,12 @@ def _resolve(session: Session, dataset: str) -> str:
     revision = source.resolve_revision()
     if not revision:
         return source.uri
-    if isinstance(source, HubSource) and isinstance(tables, CTRateHub):
-        # A gated repository tells its commit and its files to all, and their bytes to few.
-        source.check_readable(tables.first_table(), revision=revision)
-        return f"{source.uri} at {revision[:12]}, {tables.first_table()} can be read"
-    return f"{source.uri} at {revision[:12]}"
+    table = tables.first_table() if tables is not None else None
+    if table is None:
+        return f"{source.uri} at {revision[:12]}"
+    # A gated repository tells its commit and its files to all, and their bytes to few.
+    source.check_readable(table, revision=revision)
+    return f"{source.uri} at {revision[:12]}, {table} can be read"
 
 
 def _ask(what: str, question: Callable[[], str]) -> Finding:

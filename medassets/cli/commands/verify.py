@@ -12,7 +12,8 @@ from medassets.cli.main import EXIT_FAILED
 from medassets.cli.selection import parse_partitions
 from medassets.cli.session import Session
 from medassets.datasets.accounts import take_accounts
-from medassets.datasets.manifests import find_manifest_problems, find_strays
+from medassets.datasets.manifests import find_manifest_problems, find_strays, survey_dataset
+from medassets.datasets.survey import Survey
 from medassets.datasets.verify import VerifyReport, verify_dataset
 from medassets.datasets.workspace import Workspace
 from medassets.reclaim.verify import find_lost_samples
@@ -139,7 +140,8 @@ def _verify(
         others = find_manifest_problems(workspace) if with_manifest else []
         others += find_strays(workspace)
     account = join_accounts(take_accounts(workspace).values())
-    return _Found(workspace, report, others, find_lost_samples(workspace, keys), account)
+    lost, survey = find_lost_samples(workspace, keys), survey_dataset(workspace)
+    return _Found(workspace, report, others, lost, account, survey)
 
 
 def _tell(output: Output, found: "_Found", *, quick: bool, several: bool) -> None:
@@ -153,7 +155,7 @@ def _tell(output: Output, found: "_Found", *, quick: bool, several: bool) -> Non
         f"{name}: {count_words(len(report.checked), 'shard')} checked ({how}), "
         f"{len(found.damaged)} damaged, {len(report.absent)} not made yet"
     )
-    for line in name_first_items(kind.spec.name, found.account):
+    for line in [*name_first_items(kind.spec.name, found.account), *found.survey.list_doubts()]:
         output.say(line)
 
 
@@ -167,6 +169,7 @@ def _as_document(dataset: str, found: list["_Found"]) -> dict[str, Any]:
         together[name] = [entry for one in stages.values() for entry in one[name]]
     remedies = [one["remedy"] for one in stages.values() if one["remedy"]]
     together["account"] = found[0].account.as_dict()
+    together["survey"] = found[0].survey.as_dict()
     return {**together, "remedy": " && ".join(remedies) or None, "stages": stages}
 
 
@@ -179,6 +182,7 @@ class _Found:
     others: list[str]
     lost: list[str]
     account: Account
+    survey: Survey
 
     @property
     def lines(self) -> list[str]:
@@ -210,6 +214,7 @@ class _Found:
             "manifests": self.others,
             "lost": self.lost,
             "account": self.account.as_dict(),
+            "survey": self.survey.as_dict(),
             "remedy": self.remedy if self.damaged else None,
         }
 

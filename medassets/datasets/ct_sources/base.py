@@ -92,6 +92,10 @@ class CTSource(ABC):
         """Return the tree of files that items name with their paths."""
         return FolderSource(self.folder)
 
+    def first_table(self) -> str | None:
+        """Return the path of a table that every refresh reads; None if there is none."""
+        return None
+
     @abstractmethod
     def read_rows(
         self, files: Source, *, revision: str | None, previous: pa.Table | None = None

@@ -45,7 +45,7 @@ def _says_nothing(text: str) -> bool:
 
 
 def _strip(text: str) -> str:
-    """Return a text without white space and characters that nobody sees at its ends."""
+    """Return a text without white space and invisible characters at its ends."""
     start, end = 0, len(text)
     while start < end and _is_blank(text[start]):
         start += 1

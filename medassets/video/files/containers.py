@@ -59,7 +59,7 @@ def open_container(path: Path) -> InputContainer:
             raise SampleRejectedError(Reason.LFS_POINTER, pointer) from error
         msg = f"the file cannot be opened: {error.strerror}"
         if isinstance(error, ArgumentError):
-            # FFmpeg knows the format, but it is none of those above.
+            # FFmpeg knows the format, but this reader does not accept it.
             msg = "the file is in no format of videos"
         if found is not None:
             msg = f"the file is not a video: it is {found}"

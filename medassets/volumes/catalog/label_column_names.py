@@ -1,4 +1,4 @@
-"""Names of columns that number or identify something, whoever wrote them: no names of labels."""
+"""Names of columns that number or identify rows in any spelling, and so are not labels."""
 
 import re
 

@@ -15,7 +15,7 @@ from medassets.tars.scan import scan_tar
 from medassets.video.files.containers import open_container
 from medassets.volumes.files.array_files import open_npy_array, open_npz_array, read_npz_header
 from medassets.volumes.files.nifti import open_nifti
-from medassets_tests.shared_data import CASES
+from medassets_tests.shared_cases import find_case
 
 POINTER = (
     b"version https://git-lfs.github.com/spec/v1\n"
@@ -73,8 +73,6 @@ def test_other_files_are_no_pointers(content: bytes, tmp_path: Path) -> None:
 
 
 def test_the_shared_pointer_is_named() -> None:
-    path = CASES / "headers" / "lfs_pointer.nii.gz"
-    if not path.is_file():
-        pytest.skip(f"needs the shared case {path}")
+    path = find_case("headers/lfs_pointer.nii.gz")
     with pytest.raises(SampleRejectedError, match="lfs_pointer: a Git LFS pointer"):
         enter(open_nifti(path))

@@ -7,23 +7,9 @@ from pathlib import Path
 import pytest
 
 from medassets.errors import SampleRejectedError
-from medassets.testing.videos import VideoRecipe, make_video
-from medassets.video.frames.decoding import (
-    DecodedClip,
-    FrameRequest,
-    Outcome,
-    Segment,
-    decode_segments,
-)
-
-REQUEST = FrameRequest(0, 512, 64, 96, 1, 500)
-QUARTERS = [Segment(250 * k, 250 * k + 250) for k in range(20)]
-RECIPE = VideoRecipe(num_frames=150, noise=25)
-
-
-def decode(path: Path) -> list[Outcome]:
-    return list(decode_segments(path, QUARTERS, REQUEST))
-
+from medassets.testing.videos import make_video
+from medassets.video.frames.decoding import DecodedClip, Segment, decode_segments
+from medassets_tests.video.files.test_continuity import RECIPE, REQUEST
 
 TAILS = {
     "zeros": bytes(3000),

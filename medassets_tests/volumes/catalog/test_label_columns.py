@@ -18,7 +18,7 @@ from medassets.volumes.catalog.ct_rate import read_rows
 from medassets.volumes.catalog.ct_rate_names import table_paths
 from medassets.volumes.catalog.label_columns import choose_label_columns
 from medassets.volumes.catalog.label_summary import read_summary
-from medassets_tests.shared_data import CASES
+from medassets_tests.shared_cases import find_case
 from medassets_tests.volumes.catalog.test_ct_rate import TreeSource, VolumeDatasetSpec
 
 NUM_ROWS = 12
@@ -120,10 +120,9 @@ def read(folder: Path, **changes: Any) -> Any:
     return read_rows(TreeSource(folder), spec, "valid", None)
 
 
-@pytest.mark.skipif(not CASES.exists(), reason="no shared/cases beside the checkout")
 def test_row_numbers_do_not_move_the_labels(tree: Path) -> None:
     paths = table_paths("valid")
-    shutil.copy(CASES / "tables" / "labels_with_row_numbers.csv", tree / paths.labels)
+    shutil.copy(find_case("tables/labels_with_row_numbers.csv"), tree / paths.labels)
     with pytest.raises(CatalogError, match=r"column Unnamed: 0: .*an index by its name"):
         read(tree)
     names = ["Medical material", "Cardiomegaly", "Lung nodule"]
@@ -135,10 +134,9 @@ def test_row_numbers_do_not_move_the_labels(tree: Path) -> None:
     assert summary.counts["Lung nodule"] == {"0": 2, "1": 2}
 
 
-@pytest.mark.skipif(not CASES.exists(), reason="no shared/cases beside the checkout")
 def test_words_for_nothing_are_no_reports(tree: Path) -> None:
     paths = table_paths("valid")
-    shutil.copy(CASES / "tables" / "reports_with_nan_words.csv", tree / paths.reports)
+    shutil.copy(find_case("tables/reports_with_nan_words.csv"), tree / paths.reports)
     table = read(tree)
     assert table["excluded"].to_pylist() == ["missing_report"] * 3 + [None]
     assert table["report"].to_pylist() == [None, None, None, "Normal"]

@@ -15,7 +15,7 @@ from medassets.storage.formats.labels import read_labels
 from medassets.volumes.catalog.label_summary import read_label_rules, read_summary
 from medassets.volumes.catalog.webdataset_labels import settle_labels, store_labels
 from medassets.volumes.reports_and_labels import read_member_texts
-from medassets_tests.shared_data import CASES
+from medassets_tests.shared_cases import find_case
 from medassets_tests.volumes.foreign_tars import (
     Sample,
     WriteTar,
@@ -25,8 +25,6 @@ from medassets_tests.volumes.foreign_tars import (
     read,
     refresh,
 )
-
-needs_cases = pytest.mark.skipif(not CASES.exists(), reason="no shared/cases beside the checkout")
 
 
 def labelled(key: str, cls: Any, **facts: Any) -> Sample:
@@ -50,7 +48,6 @@ def build(source: WebDatasetSource, **changes: Any) -> dict[str, list[float]]:
     return found
 
 
-@needs_cases
 @pytest.mark.parametrize(
     ("name", "values"),
     [
@@ -65,14 +62,13 @@ def test_labels_that_were_read_as_float32_have_their_values(
     source: WebDatasetSource, name: str, values: list[float]
 ) -> None:
     (source.folder / "train").mkdir()
-    shutil.copy(CASES / "labels" / f"{name}.tar", source.folder / "train")
+    shutil.copy(find_case(f"labels/{name}.tar"), source.folder / "train")
     assert [*build(source).values()] == [values]
 
 
-@needs_cases
 def test_a_tar_with_labels_of_three_lengths_is_refused(source: WebDatasetSource) -> None:
     (source.folder / "train").mkdir()
-    shutil.copy(CASES / "labels" / "mixed_lengths.tar", source.folder / "train")
+    shutil.copy(find_case("labels/mixed_lengths.tar"), source.folder / "train")
     with pytest.raises(CatalogError, match=r"numbers of labels: 2 \(1, .*; 3 \(1, .*; 18 \(1, "):
         read(source)
 

@@ -11,7 +11,7 @@ import pytest
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.volumes.files.nifti import decode_header, open_nifti
-from medassets_tests.shared_data import CASES
+from medassets_tests.shared_cases import find_case
 
 STORED = np.arange(5 * 7 * 11, dtype=np.int16).reshape(5, 7, 11)
 
@@ -181,9 +181,7 @@ def test_padding_and_empty_members_behind_a_gzip_member_are_read(
     ],
 )
 def test_shared_files_are_named_for_what_they_are(name: str, match: str, reason: Reason) -> None:
-    path = CASES / "headers" / name
-    if not path.is_file():
-        pytest.skip(f"needs the shared case {path}")
+    path = find_case(f"headers/{name}")
     reject(path, match, reason)
 
 

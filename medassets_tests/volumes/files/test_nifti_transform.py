@@ -16,7 +16,7 @@ from medassets.testing.nifti import encode_nifti
 from medassets.testing.phantoms import make_chest_phantom
 from medassets.volumes.files.nifti import decode_header, open_nifti
 from medassets.volumes.grid.geometry import locate_source
-from medassets_tests.shared_data import CASES
+from medassets_tests.shared_cases import find_case
 
 STEPS = (0.9, 1.3, 2.1)
 ORIGIN = (-20.0, 31.0, -110.0)
@@ -214,9 +214,7 @@ def test_a_header_is_read_as_independently_computed_or_refused(
 
 
 def read_shared(name: str) -> Any:
-    path = CASES / "headers" / name
-    if not path.is_file():
-        pytest.skip(f"needs the shared case {path}")
+    path = find_case(f"headers/{name}")
     with open_nifti(path) as reader:
         return reader.header
 
@@ -227,7 +225,7 @@ def test_shared_headers_that_readers_repair_are_read(name: str) -> None:
     np.testing.assert_allclose(frame.spacing_mm, (1.5, 1.5, 3), rtol=1e-5)
     assert frame.affine_from == "qform"
     raw = nib.Nifti1Header(
-        gzip.decompress((CASES / "headers" / name).read_bytes())[:348], check=False
+        gzip.decompress(find_case(f"headers/{name}").read_bytes())[:348], check=False
     )
     numbers = [float(raw[f"quatern_{axis}"]) for axis in "bcd"]
     squares = float(np.square(numbers).sum())
