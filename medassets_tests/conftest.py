@@ -136,6 +136,6 @@ def shell(home: Path) -> "Shell":
 
     shell = Shell(home.parent)
     shell.dagster_home.mkdir(parents=True)
-    settings = (files("medassets.cli") / "dagster.yaml").read_text()
+    settings = (files("medassets.instance") / "dagster.yaml").read_text()
     (shell.dagster_home / "dagster.yaml").write_text(settings)
     return shell

@@ -1,20 +1,14 @@
 """Connects the command to Dagster: instance, declared datasets, and runs in this process."""
 
-import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import sqlalchemy.exc
-import yaml
 
 from medassets.assets.keys import asset_key
-from medassets.cli.killed_runs import PROCESS_TAG, fail_killed_runs, name_process
 from medassets.cli.run_result import RunResult, hearing_interrupts, read_result
 from medassets.components.loading import LoadedDatasets
 from medassets.datasets.kind import DatasetKind
@@ -22,65 +16,15 @@ from medassets.datasets.registry import list_build_stages, open_kind, open_kinds
 from medassets.datasets.status import Recorded
 from medassets.datasets.workspace import Workspace
 from medassets.definitions import build_definitions, build_resources, load_declared
-from medassets.errors import DiskSpaceError, ForeignFileError, UsageError
-from medassets.io_managers.failures import LAUNCHED_BY_TAG
+from medassets.errors import UsageError
+from medassets.instance.database import database_trouble_explained
+from medassets.instance.home import open_instance
+from medassets.instance.killed_runs import name_process
+from medassets.instance.run_tags import LAUNCHED_BY_TAG, PROCESS_TAG
 from medassets.reclaim.claims import Others
-from medassets.storage.atomic import publish_bytes
-from medassets.storage.disk import free_bytes
-from medassets.storage.locks import lock_file
-from medassets.storage.ownership import never
-from medassets.storage.paths import dagster_home
 
 # The terminal shows progress and errors; the full log is in the run, for the UI.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
-# Dagster would take over standard error during a step, progress bar and all, and start four
-# processes to show it again a second later.
-_NO_CAPTURE = {
-    "compute_logs": {
-        "module": "dagster._core.storage.noop_compute_log_manager",
-        "class": "NoOpComputeLogManager",
-    }
-}
-
-
-_LOCK_NAME = ".opening.lock"
-
-
-def ensure_dagster_home() -> Path:
-    """Return the instance's folder; create it with the shipped `dagster.yaml` if it is missing.
-
-    `DAGSTER_HOME` of the environment wins; the variable is set for this process and its children.
-
-    Raises:
-        UsageError: If the folder cannot be written.
-    """
-    own = os.environ.get("DAGSTER_HOME")
-    home = Path(own).absolute() if own else dagster_home()
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        if not os.path.lexists(home / "dagster.yaml"):
-            shipped = files("medassets.cli") / "dagster.yaml"
-            # Another process may write it first.
-            with suppress(ForeignFileError):
-                publish_bytes(home / "dagster.yaml", shipped.read_bytes(), is_ours=never)
-    except OSError as error:
-        variable = "DAGSTER_HOME" if own else "MEDASSETS_HOME"
-        what = f"cannot keep a Dagster instance in {home}: {error.strerror}"
-        raise UsageError(field=variable, what=what) from error
-    os.environ["DAGSTER_HOME"] = str(home)
-    return home
-
-
-def make_instance() -> Path:
-    """Return the instance's folder with its databases made, before several processes open them.
-
-    Dagster's SQLite storage makes its tables when it is first opened; two processes that do so at
-    once leave a database that neither can open again.
-    """
-    home = ensure_dagster_home()
-    with lock_file(home / _LOCK_NAME), dg.DagsterInstance.get():
-        return home
 
 
 class Session:
@@ -98,18 +42,7 @@ class Session:
         Raises:
             UsageError: If its folder cannot be written, or its `dagster.yaml` is wrong.
         """
-        home = ensure_dagster_home()
-        try:
-            with lock_file(home / _LOCK_NAME):
-                # Of the public ways to open a persistent instance only this one takes overrides;
-                # with a folder given, it makes nothing temporary.
-                instance = dg.DagsterInstance.local_temp(str(home), overrides=_NO_CAPTURE)
-                fail_killed_runs(instance)
-                return instance
-        except (dg.DagsterError, yaml.YAMLError) as error:
-            raise UsageError(
-                field=str(home / "dagster.yaml"), what=f"Dagster cannot use it: {error}"
-            ) from error
+        return open_instance()
 
     @cached_property
     def definitions(self) -> dg.Definitions:
@@ -193,7 +126,7 @@ class Session:
         dataset = workspace.kind.spec.name
         asset = asset_key(dataset, workspace.kind.stage)
         definition = dg.DynamicPartitionsDefinition(name=f"{dataset}_shards")
-        with _storage_trouble_explained():
+        with database_trouble_explained():
             statuses = self.instance.get_status_by_partition(asset, keys, definition)
             materialized = self.instance.get_materialized_partitions(asset)
         # Dagster exports the function but not the enum of what it returns.
@@ -219,7 +152,7 @@ class Session:
         """
         ops = {name: {"config": value} for name, value in (config or {}).items()}
         definition, instance = self.definitions.resolve_job_def(job), self.instance
-        with _storage_trouble_explained(), hearing_interrupts() as interrupted:
+        with database_trouble_explained(), hearing_interrupts() as interrupted:
             result = definition.execute_in_process(
                 instance=instance,
                 partition_key=partition,
@@ -229,20 +162,6 @@ class Session:
             )
             stopped = interrupted()
         return read_result(result, interrupted=stopped)
-
-
-@contextmanager
-def _storage_trouble_explained() -> Iterator[None]:
-    """Name the instance when its database cannot be used; the usual cause is a full disk."""
-    try:
-        yield
-    except sqlalchemy.exc.OperationalError as error:
-        home = os.environ["DAGSTER_HOME"]
-        msg = (
-            f"{home}: Dagster's database cannot be used ({error.orig}), {free_bytes(Path(home)):,} "
-            f"bytes are free there. Published shards are whole; free room and run again"
-        )
-        raise DiskSpaceError(msg) from error
 
 
 def _names(file: Path, dataset: str) -> bool:

@@ -12,9 +12,7 @@ from medassets.errors import (
     MedassetsError,
     SourceUnavailableError,
 )
-
-LAUNCHED_BY_TAG = "medassets/launched_by"
-"""Tag of runs that the medassets command made: the user of the terminal can retry by hand."""
+from medassets.instance.run_tags import LAUNCHED_BY_TAG
 
 _PASSING = (DiskSpaceError, LockTimeoutError, SourceUnavailableError)
 _MAX_RETRIES = 2

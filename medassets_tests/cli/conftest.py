@@ -1,21 +1,14 @@
 """The command in this process, on tiny datasets; and a real `medassets ui`."""
 
 import json
-import os
-import re
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx2
-import psutil
 import pytest
 import yaml
 
@@ -29,6 +22,7 @@ from medassets_tests.cli.pairs import DATASETS, NUM_STUDIES, PER_TAR, Pairs, mak
 from medassets_tests.cli.scans import Scans, declare_scans
 from medassets_tests.location import Shell
 from medassets_tests.npz_source import Originals, write_declaration
+from medassets_tests.running_ui import RunningUi, run_ui
 
 Medassets = Callable[..., "Ran"]
 
@@ -217,66 +211,10 @@ def hub_dataset(
         yield hub
 
 
-@dataclass(frozen=True)
-class RunningUi:
-    """A running `medassets ui`."""
-
-    process: subprocess.Popen[bytes]
-    client: httpx2.Client
-
-    @property
-    def port(self) -> int:
-        """The port it listens on."""
-        port = self.client.base_url.port
-        assert port is not None
-        return port
-
-    def ask(self, document: str, **variables: object) -> dict[str, Any]:
-        """Execute a GraphQL operation as the UI's own pages do, and return its data."""
-        body = {"query": document, "variables": variables}
-        answer = self.client.post("/graphql", json=body).json()
-        assert "errors" not in answer, answer
-        return answer["data"]
-
-    def descendants(self) -> list[psutil.Process]:
-        """Return all processes that it has started."""
-        return psutil.Process(self.process.pid).children(recursive=True)
-
-
-@contextmanager
-def _running_ui(home: Path, *options: str, **environment: str) -> Iterator[RunningUi]:
-    command = [sys.executable, "-m", "medassets", "ui", "--port", "0", *options]
-    env = {**os.environ, "MEDASSETS_HOME": str(home), "PYTHONUNBUFFERED": "1", **environment}
-    log = home.parent / "ui.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, env=env, stdout=output, stderr=output, cwd=home.parent)
-    started: list[psutil.Process] = []
-    try:
-        address = _wait_for_address(process, log)
-        started = psutil.Process(process.pid).children(recursive=True)
-        with httpx2.Client(base_url=address, timeout=60, trust_env=False) as client:
-            yield RunningUi(process, client)
-    finally:
-        process.terminate()
-        process.wait(60)
-        for left in started:
-            with suppress(psutil.NoSuchProcess):
-                left.kill()
-
-
-def _wait_for_address(process: subprocess.Popen[bytes], log: Path) -> str:
-    deadline = time.monotonic() + 400
-    while time.monotonic() < deadline and process.poll() is None:
-        if found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text()):
-            return found[0]
-        time.sleep(0.1)
-    raise AssertionError(log.read_text())
-
-
 @pytest.fixture(scope="session")
 def running_ui() -> Callable[..., AbstractContextManager[RunningUi]]:
     """Return a function that runs `medassets ui` on a home folder, with options and variables."""
-    return _running_ui
+    return run_ui
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,8 @@ import pytest
 
 from medassets.cli.run_result import RunResult, hearing_interrupts, read_result
 from medassets.errors import CatalogError, DiskSpaceError, MedassetsError
-from medassets.io_managers.failures import LAUNCHED_BY_TAG, explained_failures
+from medassets.instance.run_tags import LAUNCHED_BY_TAG
+from medassets.io_managers.failures import explained_failures
 from medassets_tests.location import QUIET
 
 

@@ -1,10 +1,16 @@
 """The instance and the declared datasets of one command."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
+
+from medassets_tests.cli.slow_build import SLOW, wait_for
 
 Medassets = Callable[..., Any]
 Declare = Callable[..., Path]
@@ -41,3 +47,21 @@ def test_a_broken_dagster_yaml_is_named(
     assert ran.code == 2
     assert ran.err.startswith(f"medassets: {file}: Dagster cannot use it: ")
     assert "Traceback" not in ran.err
+
+
+@pytest.mark.slow
+def test_a_killed_build_is_on_record_as_failed_once_the_next_command_looks(
+    lungs: Declare, home: Path, tmp_path: Path
+) -> None:
+    lungs()
+    command = [sys.executable, "-c", SLOW, "build", "lungs"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: list(home.glob("data/lungs/*/.*.partial")), process)
+    process.kill()
+    process.communicate()
+    status = [sys.executable, "-m", "medassets", "status", "lungs", "--json"]
+    shown = json.loads(subprocess.run(status, capture_output=True, text=True).stdout)
+    assert "failed" in shown["counts"]
+    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+        statuses = {run.status for run in instance.get_runs()}
+    assert statuses == {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}

@@ -107,7 +107,7 @@ def empty_instance(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a Dagster instance without runs; making one takes longer than copying it."""
     folder = tmp_path_factory.mktemp("instance") / "dagster"
     folder.mkdir()
-    with as_file(files("medassets.cli") / "dagster.yaml") as shipped:
+    with as_file(files("medassets.instance") / "dagster.yaml") as shipped:
         (folder / "dagster.yaml").write_text(shipped.read_text() + _NO_CAPTURE)
     with dg.DagsterInstance.from_config(str(folder)) as instance:
         assert instance.get_runs() == []

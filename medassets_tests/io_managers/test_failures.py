@@ -9,8 +9,9 @@ import pytest
 from medassets import errors
 from medassets.datasets.volumes import VolumeDataset
 from medassets.datasets.workspace import Workspace
+from medassets.instance.run_tags import LAUNCHED_BY_TAG
 from medassets.io_managers import failures
-from medassets.io_managers.failures import LAUNCHED_BY_TAG, fail_range
+from medassets.io_managers.failures import fail_range
 from medassets_tests.location import Location
 
 KEY = "train-000000"

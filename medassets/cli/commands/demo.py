@@ -14,7 +14,8 @@ import click
 from medassets.cli.console import Output
 from medassets.cli.runner import build_dataset
 from medassets.cli.selection import BuildOptions
-from medassets.cli.session import Session, ensure_dagster_home
+from medassets.cli.session import Session
+from medassets.instance.home import ensure_dagster_home
 from medassets.storage.paths import medassets_home
 from medassets.testing.clip4mc import make_clip4mc_folder
 from medassets.testing.ct_rate import make_ct_rate_repository

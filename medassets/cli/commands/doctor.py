@@ -11,8 +11,9 @@ import click
 from medassets.cli.console import Output
 from medassets.cli.formatting import count_words, format_bytes
 from medassets.cli.main import EXIT_FAILED
-from medassets.cli.session import Session, ensure_dagster_home
+from medassets.cli.session import Session
 from medassets.errors import MedassetsError
+from medassets.instance.home import ensure_dagster_home
 from medassets.storage.disk import free_bytes
 from medassets.storage.paths import data_home, staging_home
 

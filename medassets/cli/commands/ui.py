@@ -24,8 +24,8 @@ from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__ as webserver_version
 from starlette.types import ASGIApp
 
-from medassets.cli.session import make_instance
 from medassets.cli.web_guard import WebGuard
+from medassets.instance.home import make_instance
 
 _ADDRESS = "127.0.0.1"
 # Open pages hold a websocket each; they reconnect, so nothing is lost by not waiting for them.
@@ -53,7 +53,7 @@ def command(port: int, *, read_only: bool, no_daemon: bool) -> int:
     daemon_log = make_instance() / "daemon.log"
     with ExitStack() as stack:
         listener = stack.enter_context(_listening_socket(port))
-        workspace = stack.enter_context(as_file(files("medassets.cli") / "workspace.yaml"))
+        workspace = stack.enter_context(as_file(files("medassets.instance") / "workspace.yaml"))
         stack.enter_context(_terminate_as_interrupt())
         if not (read_only or no_daemon):
             stack.enter_context(running_daemon(workspace, daemon_log))
@@ -97,7 +97,7 @@ def running_daemon(workspace: Path, log: Path) -> Iterator[subprocess.Popen[byte
         workspace: The `workspace.yaml` to serve.
         log: File to which its output and that of the runs it starts are appended.
     """
-    arguments = [sys.executable, "-m", "medassets.cli.ui_daemon", "--workspace", str(workspace)]
+    arguments = [sys.executable, "-m", "medassets.instance.daemon", "--workspace", str(workspace)]
     with log.open("ab") as output:
         daemon = subprocess.Popen(
             arguments,

@@ -22,7 +22,7 @@ def test_a_signal_stops_webserver_daemon_and_code_servers(
     running_ui: Start, home: Path, number: signal.Signals
 ) -> None:
     with running_ui(home) as ui:
-        daemon, *_ = [p for p in ui.descendants() if "medassets.cli.ui_daemon" in p.cmdline()]
+        daemon, *_ = [p for p in ui.descendants() if "medassets.instance.daemon" in p.cmdline()]
         wait_until(lambda: bool(daemon.children()))
         processes = ui.descendants()
         ui.process.send_signal(number)
@@ -33,7 +33,7 @@ def test_a_signal_stops_webserver_daemon_and_code_servers(
 @pytest.mark.slow
 def test_a_daemon_that_ends_by_itself_is_reported(running_ui: Start, home: Path) -> None:
     with running_ui(home) as ui:
-        daemon = next(p for p in ui.descendants() if "medassets.cli.ui_daemon" in p.cmdline())
+        daemon = next(p for p in ui.descendants() if "medassets.instance.daemon" in p.cmdline())
         daemon.kill()
         log = home.parent / "ui.log"
         wait_until(lambda: f"the daemon ended, exit code -{int(signal.SIGKILL)}" in log.read_text())
@@ -45,7 +45,7 @@ def test_a_read_only_ui_refuses_changes_and_starts_no_daemon(running_ui: Start, 
       { __typename } }"""
     with running_ui(home, "--read-only") as ui:
         assert ui.ask(wipe)["wipeAssets"]["__typename"] == "UnauthorizedError"
-        assert not [p for p in ui.descendants() if "medassets.cli.ui_daemon" in p.cmdline()]
+        assert not [p for p in ui.descendants() if "medassets.instance.daemon" in p.cmdline()]
 
 
 def test_the_instance_sends_no_telemetry_and_shows_no_welcome(

@@ -5,11 +5,8 @@ import socket
 
 import dagster as dg
 
-from medassets.io_managers.failures import LAUNCHED_BY_TAG
+from medassets.instance.run_tags import LAUNCHED_BY_TAG, PROCESS_TAG
 from medassets.storage.processes import is_alive
-
-PROCESS_TAG = "medassets/process"
-"""Tag of a run: the host and process that execute it."""
 
 
 def name_process() -> str:

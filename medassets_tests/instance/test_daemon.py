@@ -18,7 +18,7 @@ DAEMONS = """{ instance { daemonHealth { allDaemonStatuses { daemonType healthy 
 @pytest.mark.slow
 def test_the_daemon_ends_when_its_parent_is_killed(running_ui: Start, home: Path) -> None:
     with running_ui(home) as ui:
-        daemon = next(p for p in ui.descendants() if "medassets.cli.ui_daemon" in p.cmdline())
+        daemon = next(p for p in ui.descendants() if "medassets.instance.daemon" in p.cmdline())
         wait_until(lambda: ui_daemons_are_healthy(ui))
         ui.process.kill()
         wait_until(lambda: are_gone([daemon]))
