@@ -7,7 +7,8 @@ from medassets.assets.metadata import account_metadata, problems_metadata, surve
 from medassets.assets.partitions import shard_partitions
 from medassets.datasets.accounts import take_account_of, take_accounts
 from medassets.datasets.kind import DatasetKind
-from medassets.datasets.manifests import find_problems, survey_dataset
+from medassets.datasets.manifests.problems import find_problems
+from medassets.datasets.manifests.publication import survey_dataset
 from medassets.datasets.verify import find_catalog_problems
 from medassets.resources.workspace import WorkspaceResource
 from medassets.shards.account import join_accounts

@@ -12,7 +12,7 @@ from medassets.assets.partitions import backfill_policy, shard_partitions
 from medassets.datasets.accounts import check_excluded, take_accounts
 from medassets.datasets.build import plan_shard, stage_partition
 from medassets.datasets.kind import DatasetKind
-from medassets.datasets.manifests import build_manifests, describe_catalog
+from medassets.datasets.manifests.publication import build_manifests, describe_catalog
 from medassets.datasets.refresh import draft_catalog
 from medassets.io_managers.catalog import CatalogFile
 from medassets.io_managers.failures import explained_failures

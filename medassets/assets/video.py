@@ -12,7 +12,7 @@ from medassets.assets.factory import (
     build_shards_asset,
 )
 from medassets.datasets.kind import DatasetKind
-from medassets.datasets.manifests import list_keys
+from medassets.datasets.manifests.publication import list_keys
 from medassets.datasets.registry import list_build_stages, open_kinds
 from medassets.datasets.video import VideoClips, VideoFrames, clip_encoding
 from medassets.specs import VideoClipDatasetSpec

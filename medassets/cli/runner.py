@@ -35,7 +35,7 @@ from medassets.cli.source_notes import (
     find_table_problems,
 )
 from medassets.datasets.accounts import take_accounts
-from medassets.datasets.manifests import survey_dataset
+from medassets.datasets.manifests.publication import survey_dataset
 from medassets.datasets.preflight import check_ready
 from medassets.datasets.upstream.move import Upstream, read_upstream
 from medassets.errors import (

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from medassets.datasets.manifests import list_keys
+from medassets.datasets.manifests.publication import list_keys
 from medassets.io_managers.failures import explained_failures
 from medassets.resources.workspace import WorkspaceResource
 from medassets.shards.manifest import Document, Manifest, encode_document, write_manifest

@@ -14,7 +14,7 @@ from medassets.datasets.accounts import (
     take_accounts,
 )
 from medassets.datasets.build import build_shard, plan_shard
-from medassets.datasets.manifests import build_manifests
+from medassets.datasets.manifests.publication import build_manifests
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.registry import open_kind
 from medassets.datasets.verify import find_catalog_problems

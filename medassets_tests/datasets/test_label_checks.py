@@ -12,7 +12,7 @@ import pytest
 
 from medassets.datasets.build import build_shard, plan_shard
 from medassets.datasets.label_checks import count_labels, find_label_problems
-from medassets.datasets.manifests import build_manifests
+from medassets.datasets.manifests.publication import build_manifests
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.registry import open_kind
 from medassets.datasets.verify import verify_dataset

@@ -10,12 +10,8 @@ import numpy as np
 import pytest
 
 from medassets.datasets.build import build_shard, plan_shard
-from medassets.datasets.manifests import (
-    build_manifests,
-    find_manifest_problems,
-    find_problems,
-    survey_dataset,
-)
+from medassets.datasets.manifests.problems import find_manifest_problems, find_problems
+from medassets.datasets.manifests.publication import build_manifests, survey_dataset
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.registry import open_kind
 from medassets.datasets.survey import Survey, survey_records

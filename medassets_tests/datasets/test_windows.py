@@ -17,7 +17,7 @@ from PIL import Image
 
 from medassets.datasets.build import build_shard, plan_shard, today_fingerprint
 from medassets.datasets.estimates import estimate_plan
-from medassets.datasets.manifests import build_manifests
+from medassets.datasets.manifests.publication import build_manifests
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.registry import list_build_stages, open_kind
 from medassets.datasets.windows import CTWindows

@@ -17,7 +17,7 @@ import yaml
 from medassets.cli.main import run
 from medassets.datasets.accounts import iter_items, take_account_of, take_accounts
 from medassets.datasets.build import build_shard, plan_shard
-from medassets.datasets.manifests import build_manifests
+from medassets.datasets.manifests.publication import build_manifests
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.registry import list_build_stages, open_kind
 from medassets.datasets.verify import find_catalog_problems

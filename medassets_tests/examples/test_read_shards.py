@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from medassets.datasets.build import build_shard, plan_shard
-from medassets.datasets.manifests import build_manifests
+from medassets.datasets.manifests.publication import build_manifests
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.workspace import Workspace
 from medassets.shards.manifest import write_manifest

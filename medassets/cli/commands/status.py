@@ -22,7 +22,7 @@ from medassets.cli.source_notes import (
 from medassets.cli.upstream_notes import look_upstream
 from medassets.datasets.accounts import iter_items, take_accounts
 from medassets.datasets.build import check_sources_kept
-from medassets.datasets.manifests import survey_dataset
+from medassets.datasets.manifests.publication import survey_dataset
 from medassets.datasets.status import ShardState, find_transient_rejections, shard_states
 from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError

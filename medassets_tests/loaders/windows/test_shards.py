@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from medassets.datasets.build import build_shard, plan_shard
-from medassets.datasets.manifests import build_manifests
+from medassets.datasets.manifests.publication import build_manifests
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.windows import CTWindows
 from medassets.datasets.workspace import open_workspace

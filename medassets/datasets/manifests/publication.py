@@ -1,25 +1,16 @@
-"""Manifests of a dataset's splits, and what keeps them from being complete."""
+"""Manifests of a dataset's splits, from the records of its shards."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from medassets.datasets.accounts import Books, open_books
-from medassets.datasets.build import today_fingerprint
-from medassets.datasets.manifest_differences import describe_differences
 from medassets.datasets.survey import Survey, require_one_orientation, survey_records
 from medassets.datasets.workspace import Workspace
 from medassets.shards.account import Account
-from medassets.shards.files import read_whole_record
-from medassets.shards.manifest import (
-    Manifest,
-    build_manifest,
-    build_wids_index,
-)
+from medassets.shards.manifest import Manifest, build_manifest
 from medassets.shards.record import ShardRecord
-from medassets.shards.verify import verify_shard
 
 
 def build_manifests(workspace: Workspace) -> dict[str, Manifest]:
@@ -101,63 +92,3 @@ def list_keys(manifests: Mapping[str, Manifest]) -> dict[str, list[str]]:
         split: [key for shard in manifest["shards"] for key in shard["keys"]]
         for split, manifest in manifests.items()
     }
-
-
-def find_manifest_problems(workspace: Workspace) -> list[str]:
-    """Return what manifests say that the shards do not; a build writes them again."""
-    if problems := list(survey_dataset(workspace).problems):
-        return problems
-    paths = workspace.paths
-    for split, manifest in build_manifests(workspace).items():
-        if not manifest["shards"]:
-            continue
-        for path, document in (
-            (paths.manifest(split), manifest),
-            (paths.wids_index(split), build_wids_index(manifest)),
-        ):
-            problems += _compare(path, document)
-    return problems
-
-
-def _compare(path: Path, document: Mapping[str, object]) -> list[str]:
-    try:
-        found = describe_differences(document, path.read_bytes())
-    except OSError as error:
-        found = [f"it cannot be read ({error.strerror})"]
-    problem = f"{path}: missing, or not what the shards say"
-    return [
-        f"{problem}: {what}; if you changed it, move it away; build the dataset" for what in found
-    ]
-
-
-def find_strays(workspace: Workspace) -> list[str]:
-    """Return the shards in the stage's folders that no plan knows.
-
-    Patterns such as `shard-{000000..000314}.tar` and globs read them.
-    """
-    paths = workspace.paths
-    planned = {paths.shard(key) for key in workspace.read_plan().partitions}
-    folders = [paths.split_folder(split) for split in workspace.kind.spec.splits]
-    found = {path for folder in folders for path in folder.glob("shard-*.tar")}
-    return [f"{stray}: no plan knows this shard; move it away" for stray in sorted(found - planned)]
-
-
-def find_problems(workspace: Workspace) -> list[str]:
-    """Return what keeps the dataset from being complete: shards missing, damaged or outdated.
-
-    Samples that do not fit together, so that no manifest is published, come first.
-    """
-    plan = workspace.read_plan()
-    problems = list(survey_dataset(workspace).problems)
-    for key in plan.partitions:
-        if not workspace.paths.record(key).exists():
-            problems.append(f"{key}: not made yet")
-            continue
-        found = [str(problem) for problem in verify_shard(workspace.paths, key, full=False)]
-        today = today_fingerprint(workspace, plan, key)
-        if not found and read_whole_record(workspace.paths, key, today) is None:
-            found = [f"{key}: made from other inputs or settings than today's; build it again"]
-        problems += found
-    if plan.num_held:
-        problems.append(f"{plan.num_held} samples are held; refresh the catalog without limit")
-    return problems

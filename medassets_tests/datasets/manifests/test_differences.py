@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from medassets.datasets.manifest_differences import describe_differences
+from medassets.datasets.manifests.differences import describe_differences
 from medassets.shards.manifest import encode_document
 
 MANIFEST: dict[str, Any] = {

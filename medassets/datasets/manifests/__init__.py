@@ -1,0 +1,1 @@
+"""What training reads first: which shards the manifests list, and what they lack."""
