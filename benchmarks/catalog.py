@@ -14,7 +14,7 @@ from benchmarks.clip_catalog import measure_refresh
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.volumes import VolumeDataset
 from medassets.datasets.workspace import Workspace, open_workspace
-from medassets.shards.catalog import read_partition, read_plan
+from medassets.shards.catalog.files import read_partition, read_plan
 from medassets.specs import VolumeDatasetSpec
 from medassets.testing.ct_rate_tables import NUM_CT_RATE_VOLUMES, make_ct_rate_tables
 from medassets_tests.clip_metadata import (

@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from medassets.shards.catalog import plan_catalog, plan_of, write_catalog
-from medassets.shards.catalog_reader import open_previous
+from medassets.shards.catalog.files import write_catalog
+from medassets.shards.catalog.plan import plan_of
+from medassets.shards.catalog.planning import plan_catalog
+from medassets.shards.catalog.previous import open_previous
 from medassets.specs import VideoClipDatasetSpec
 from medassets.video.catalog.rows import read_video_rows
 from medassets.video.catalog.sources.registry import open_video_source

@@ -22,7 +22,7 @@ PURE_ROOMS = (
     "medassets.volumes.catalog.npz_rows",
     "medassets.volumes.catalog.webdataset_rows",
     "medassets.shards.writer",
-    "medassets.shards.catalog",
+    "medassets.shards.catalog.planning",
     "medassets.shards.manifest",
     "medassets.exports.clip4mc",
     "medassets.exports.clips",

@@ -20,7 +20,7 @@ from medassets.reclaim.claims import Needs, Others
 from medassets.reclaim.partition import CONFIRMATION, is_reclaimed, reclaim_partition
 from medassets.reclaim.remaining import Deletable
 from medassets.reclaim.report import Kept, ReclaimReport
-from medassets.shards.catalog_reader import explain_unreadable
+from medassets.shards.catalog.previous import explain_unreadable
 from medassets.stages import VolumeStage
 from medassets.storage.arrow import kernels
 

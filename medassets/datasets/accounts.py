@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from medassets.datasets.build import today_fingerprint
 from medassets.datasets.workspace import Workspace
@@ -20,8 +19,8 @@ from medassets.shards.account import (
     draw_account,
     join_accounts,
 )
-from medassets.shards.catalog import STATE_EXCLUDED, STATE_HELD, CatalogPlan, plan_of
-from medassets.shards.catalog_reader import explain_unreadable
+from medassets.shards.catalog.files import read_unplanned
+from medassets.shards.catalog.plan import STATE_EXCLUDED, STATE_HELD, CatalogPlan, plan_of
 from medassets.shards.failure import read_failure
 from medassets.shards.files import read_whole_record
 from medassets.shards.record import ShardRecord
@@ -221,12 +220,8 @@ def _iter_unplanned(rows: pa.Table) -> Iterator[AccountItem]:
 
 def _take_unplanned(workspace: Workspace, plan: CatalogPlan, catalog: pa.Table | None) -> pa.Table:
     if catalog is not None:
-        return catalog.select(_COLUMNS).slice(sum(plan.partitions.values()))
-    path = workspace.paths.catalog
-    with explain_unreadable(path), pq.ParquetFile(path) as file:
-        # The planned rows are before them, a row group for each shard.
-        groups = range(len(plan.partitions), file.num_row_groups)
-        return file.read_row_groups(list(groups), columns=_COLUMNS)
+        return catalog.select(_COLUMNS).slice(plan.num_planned)
+    return read_unplanned(workspace.paths.catalog, _COLUMNS)
 
 
 def look_at(workspace: Workspace, plan: CatalogPlan, key: str) -> ShardFindings:

@@ -9,7 +9,7 @@ from medassets.datasets.workspace import Workspace
 from medassets.errors import DiskSpaceError, ReclaimError, SampleRejectedError
 from medassets.progress import BytesFetched, SampleDone, report
 from medassets.samples import SourceItem, Staged
-from medassets.shards.catalog import CatalogPlan
+from medassets.shards.catalog.plan import CatalogPlan
 from medassets.shards.files import read_whole_record
 from medassets.shards.fingerprint import plan_fingerprint, rows_fingerprint
 from medassets.shards.reclaim_journal import ReclaimJournal

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from medassets.datasets.kind import DatasetKind, Estimate
-from medassets.shards.catalog import STATE_PLANNED
+from medassets.shards.catalog.plan import STATE_PLANNED
 from medassets.shards.fingerprint import FILE_BYTES
 
 _ROWS_AT_ONCE = 8192

@@ -12,14 +12,10 @@ from medassets.datasets.upstream.move import Upstream, store_upstream
 from medassets.datasets.upstream.pins import pin_files
 from medassets.datasets.workspace import Workspace
 from medassets.errors import CatalogError, UsageError
-from medassets.shards.catalog import (
-    CatalogPlan,
-    plan_catalog,
-    plan_of,
-    read_plan,
-    write_catalog,
-)
-from medassets.shards.catalog_reader import name_dataset, open_previous
+from medassets.shards.catalog.files import read_plan, write_catalog
+from medassets.shards.catalog.plan import CatalogPlan, plan_of
+from medassets.shards.catalog.planning import plan_catalog
+from medassets.shards.catalog.previous import name_dataset, open_previous
 from medassets.shards.reclaim_journal import ReclaimJournal
 from medassets.sources.base import Source
 from medassets.storage.checksums import canonical_json
@@ -171,7 +167,7 @@ def check_settings(workspace: Workspace, asked: Mapping[str, Any]) -> None:
         UsageError: See `resolve_settings`.
     """
     with open_previous(workspace.paths.catalog, workspace.kind.spec.name) as stored:
-        resolve_settings(workspace, stored.file.schema_arrow if stored is not None else None, asked)
+        resolve_settings(workspace, stored.schema if stored is not None else None, asked)
 
 
 def resolve_settings(

@@ -9,7 +9,7 @@ from medassets.datasets.accounts import look_at
 from medassets.datasets.workspace import Workspace
 from medassets.errors import TRANSIENT_REASONS
 from medassets.shards.account import Left
-from medassets.shards.catalog import CatalogPlan
+from medassets.shards.catalog.plan import CatalogPlan
 from medassets.shards.files import find_unfinished, read_whole_record
 
 

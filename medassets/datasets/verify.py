@@ -8,7 +8,7 @@ from medassets.datasets.accounts import take_accounts
 from medassets.datasets.label_checks import find_label_problems
 from medassets.datasets.workspace import Workspace
 from medassets.shards.account import join_accounts
-from medassets.shards.catalog import STATE_EXCLUDED, STATE_HELD, STATE_PLANNED
+from medassets.shards.catalog.plan import STATE_EXCLUDED, STATE_HELD, STATE_PLANNED
 from medassets.shards.verify import Problem, verify_shard
 
 

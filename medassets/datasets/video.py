@@ -19,7 +19,7 @@ from medassets.datasets.clips import ClipShard, cut_clips, open_clip_shard
 from medassets.datasets.kind import COMMON_FIELDS, Estimate
 from medassets.errors import SampleRejectedError
 from medassets.samples import Encode, Encoded, EncodedSample, SampleKind, SourceItem, StagedFile
-from medassets.shards.catalog import read_partition
+from medassets.shards.catalog.files import read_partition
 from medassets.shards.fingerprint import (
     FORMAT_VERSION,
     plan_fingerprint,

@@ -17,8 +17,9 @@ from medassets.errors import (
     SpecError,
 )
 from medassets.samples import SourceItem, StagedFile
-from medassets.shards.catalog import CatalogPlan, read_catalog, read_partition, read_plan
-from medassets.shards.catalog_reader import explain_unreadable
+from medassets.shards.catalog.files import read_catalog, read_figures, read_partition, read_plan
+from medassets.shards.catalog.plan import CatalogPlan
+from medassets.shards.catalog.previous import explain_unreadable
 from medassets.sources.base import RemoteFile, Source
 from medassets.sources.staging import Staging
 from medassets.stages import VolumeStage
@@ -80,8 +81,7 @@ class Workspace:
             CatalogError: If there is no catalog yet.
         """
         self._require_catalog()
-        with explain_unreadable(self.paths.catalog):
-            return pq.read_schema(self.paths.catalog).empty_table()
+        return read_figures(self.paths.catalog)
 
     def read_exclusions(self) -> pa.Table:
         """Return reason and detail of every row of the catalog, null where it has a place.

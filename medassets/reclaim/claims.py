@@ -12,7 +12,7 @@ from medassets.datasets.refresh import draft_catalog
 from medassets.datasets.registry import open_kind
 from medassets.datasets.workspace import Workspace
 from medassets.errors import MedassetsError, Reason, ReclaimError
-from medassets.shards.catalog import STATE_PLANNED, CatalogPlan
+from medassets.shards.catalog.plan import STATE_PLANNED, CatalogPlan
 from medassets.shards.files import read_whole_record
 from medassets.shards.replacement import SOURCE_TROUBLE
 from medassets.specs import DatasetSpec

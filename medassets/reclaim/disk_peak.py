@@ -10,7 +10,7 @@ from medassets.errors import DiskSpaceError
 from medassets.reclaim.claims import Needs, Others
 from medassets.reclaim.files_to_shards import index_places
 from medassets.reclaim.source_files import size_of
-from medassets.shards.catalog import STATE_PLANNED, plan_of
+from medassets.shards.catalog.plan import STATE_PLANNED, plan_of
 from medassets.shards.files import partial_paths, read_whole_record
 from medassets.storage.disk import free_bytes
 

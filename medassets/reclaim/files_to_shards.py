@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from medassets.shards.catalog import STATE_PLANNED
-from medassets.shards.catalog_reader import explain_unreadable
+from medassets.shards.catalog.plan import STATE_PLANNED
+from medassets.shards.catalog.previous import explain_unreadable
 from medassets.sources.base import Source
 from medassets.storage.paths import split_partition_key
 

@@ -18,7 +18,7 @@ from medassets.reclaim.claims import Needs, Others
 from medassets.reclaim.report import Observe, ReclaimReport
 from medassets.reclaim.run import ReclaimRun
 from medassets.reclaim.source_files import find_source_files, find_unused
-from medassets.shards.catalog import CatalogPlan
+from medassets.shards.catalog.plan import CatalogPlan
 from medassets.shards.files import lock_path, read_whole_record
 from medassets.shards.reclaim_journal import ReclaimJournal
 from medassets.shards.record import ShardRecord

@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from medassets.shards.catalog import plan_of
+from medassets.shards.catalog.files import read_catalog
+from medassets.shards.catalog.plan import plan_of
 from medassets.testing.ct_rate import make_ct_rate_repository
 from medassets_tests.location import Location, metadata_of
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.slow
 def test_the_check_finds_rows_that_the_plan_does_not_count(location: Location) -> None:
     location.materialize("catalog")
     path = location.workspace.paths.catalog
-    table = pq.read_table(path)
+    table = read_catalog(path)
     size = plan_of(table).samples_per_shard
     with pq.ParquetWriter(path, table.schema) as writer:
         writer.write_table(table.slice(size - 1))

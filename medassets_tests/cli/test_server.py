@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from medassets.shards.catalog import read_partition
+from medassets.shards.catalog.files import read_partition
 from medassets.testing.ct_rate import make_ct_rate_repository
 
 pytestmark = pytest.mark.slow

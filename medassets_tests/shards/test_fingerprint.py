@@ -4,14 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from medassets.samples import SourceItem
-from medassets.shards.catalog import (
-    plan_catalog,
-    read_partition,
-    read_plan,
-    write_catalog,
-)
+from medassets.shards.catalog.files import read_partition, read_plan, write_catalog
+from medassets.shards.catalog.planning import plan_catalog
 from medassets.shards.fingerprint import content_fingerprint, plan_fingerprint, rows_fingerprint
-from medassets_tests.shards.catalog_rows import make_keys, make_rows
+from medassets_tests.shards.catalog.catalog_rows import make_keys, make_rows
 
 
 def test_a_digest_in_the_plan_is_that_of_the_rows_on_disk(tmp_path: Path) -> None:

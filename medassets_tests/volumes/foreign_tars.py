@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from medassets.shards.catalog import plan_catalog, read_catalog, write_catalog
-from medassets.shards.catalog_reader import open_previous
+from medassets.shards.catalog.files import read_catalog, write_catalog
+from medassets.shards.catalog.planning import plan_catalog
+from medassets.shards.catalog.previous import open_previous
 from medassets.sources.webdataset import WebDatasetSource
 from medassets.specs import VolumeDatasetSpec
 from medassets.volumes.catalog.webdataset_rows import read_webdataset_rows

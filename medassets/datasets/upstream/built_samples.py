@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from medassets.datasets.workspace import Workspace
 from medassets.samples import Encode, Encoded, EncodedSample, SourceItem, Staged, StagedFile
-from medassets.shards.catalog import CatalogPlan
+from medassets.shards.catalog.plan import CatalogPlan
 from medassets.shards.files import read_whole_record
 from medassets.shards.fingerprint import plan_fingerprint
 from medassets.shards.record import SampleEntry, ShardRecord

@@ -13,10 +13,10 @@ from medassets.datasets.upstream.move import Move, Upstream, read_upstream
 from medassets.datasets.upstream.pins import PLACES, is_same_file, read_pins
 from medassets.datasets.workspace import Workspace
 from medassets.errors import Reason
-from medassets.shards.catalog import STATE_EXCLUDED, plan_of
-from medassets.shards.catalog_reader import PreviousCatalog
+from medassets.shards.catalog.growth import Follow, find_today
+from medassets.shards.catalog.plan import STATE_EXCLUDED, plan_of
+from medassets.shards.catalog.previous import PreviousCatalog
 from medassets.shards.fingerprint import FILE_BYTES, FILE_DIGEST, NOTE_COLUMNS
-from medassets.shards.plan import Follow, find_today
 from medassets.sources.base import RemoteFile
 from medassets.storage.arrow import kernels
 

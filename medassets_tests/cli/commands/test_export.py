@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from medassets.shards.catalog import plan_catalog, write_catalog
+from medassets.shards.catalog.files import write_catalog
+from medassets.shards.catalog.planning import plan_catalog
 from medassets.storage.paths import DatasetPaths
 from medassets_tests.exports.making import Clip, make_shard
 

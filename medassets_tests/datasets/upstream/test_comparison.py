@@ -10,7 +10,7 @@ from medassets.datasets.estimates import estimate_plan
 from medassets.datasets.status import Recorded, ShardState, shard_states
 from medassets.datasets.upstream.move import UPSTREAM_KEY, Move
 from medassets.errors import RevisionGoneError
-from medassets.shards.catalog import read_catalog, write_catalog
+from medassets.shards.catalog.files import read_catalog, write_catalog
 from medassets.shards.record import ShardRecord
 from medassets_tests.datasets.upstream.conftest import MovingDataset
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medassets.errors import CatalogError
-from medassets.shards.catalog import plan_catalog
+from medassets.shards.catalog.planning import plan_catalog
 from medassets.video.catalog.coverage import summarize_coverage
 from medassets_tests.shelf import FACTS, Shelf, clip
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from medassets.errors import Reason, SampleRejectedError
-from medassets.shards.catalog import plan_catalog
+from medassets.shards.catalog.planning import plan_catalog
 from medassets.video.catalog.columns import VIDEO_ROW_SCHEMA
 from medassets.video.catalog.coverage import summarize_coverage
 from medassets_tests.shelf import FACTS, Shelf, clip

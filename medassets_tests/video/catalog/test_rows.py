@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from medassets.errors import Reason, SampleRejectedError
-from medassets.shards.catalog import plan_catalog, plan_of, read_partition, write_catalog
+from medassets.shards.catalog.files import read_partition, write_catalog
+from medassets.shards.catalog.plan import plan_of
+from medassets.shards.catalog.planning import plan_catalog
 from medassets.shards.fingerprint import rows_fingerprint
 from medassets.video.catalog.columns import VIDEO_ROW_SCHEMA
 from medassets.video.catalog.coverage import summarize_coverage

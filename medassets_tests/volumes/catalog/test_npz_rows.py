@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from medassets.errors import CatalogError
-from medassets.shards.catalog import plan_catalog
+from medassets.shards.catalog.planning import plan_catalog
 from medassets.specs import VolumeDatasetSpec
 from medassets.testing.npz_tree import SyntheticTree, make_npz_tree
 from medassets.volumes.catalog.columns import ARRAY_ROW_SCHEMA

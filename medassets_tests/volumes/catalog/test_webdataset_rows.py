@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from medassets.errors import Reason
-from medassets.shards.catalog import plan_catalog
+from medassets.shards.catalog.planning import plan_catalog
 from medassets.sources.webdataset import WebDatasetSource
 from medassets.volumes.catalog.columns import WEBDATASET_ROW_SCHEMA
 from medassets_tests.volumes.foreign_tars import (

@@ -11,7 +11,7 @@ import pytest
 
 from medassets.datasets.ct_sources.webdataset import WebDatasetTars
 from medassets.errors import CatalogError
-from medassets.shards.catalog import plan_catalog
+from medassets.shards.catalog.planning import plan_catalog
 from medassets.sources.webdataset import WebDatasetSource
 from medassets.tars.index import index_tar
 from medassets.volumes.catalog.columns import WEBDATASET_ROW_SCHEMA

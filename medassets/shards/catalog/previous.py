@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medassets.errors import CatalogError
-from medassets.shards.plan import Numbers
+from medassets.shards.catalog.footer import Footer, read_footer
+from medassets.shards.catalog.growth import Numbers
 from medassets.storage.arrow import release_memory
 
 _LARGE_BYTES = 1 << 25
@@ -60,8 +61,9 @@ def open_previous(path: Path, dataset: str) -> "Iterator[PreviousCatalog | None]
         # A buffer would need as much memory as the columns that are read.
         file = pq.ParquetFile(path, pre_buffer=False)
     with file:
-        require_catalog_of(dataset, file.schema_arrow, path)
-        yield PreviousCatalog(path, file)
+        footer = read_footer(file, str(path))
+        require_catalog_of(dataset, footer.schema, path)
+        yield PreviousCatalog(path, file, footer)
 
 
 @contextmanager
@@ -98,10 +100,17 @@ class PreviousCatalog:
     Attributes:
         path: The catalog.
         file: The same, open.
+        footer: Its footer.
     """
 
     path: Path
     file: pq.ParquetFile = field(repr=False)
+    footer: Footer = field(repr=False)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns, figures and plan."""
+        return self.footer.schema
 
     def read_keys(self) -> pa.Table:
         """Return the column `key`, `mtime_ns` if there is one, and the plan.
@@ -119,7 +128,7 @@ class PreviousCatalog:
         Raises:
             CatalogError: If the file is not a catalog.
         """
-        known = self.file.schema_arrow.names
+        known = self.schema.names
         return self._read([name for name in names if name in known])
 
     def read_slim(self, *, large_bytes: int = _LARGE_BYTES) -> pa.Table:
@@ -133,7 +142,7 @@ class PreviousCatalog:
         Raises:
             CatalogError: If the file is not a catalog.
         """
-        schema = self.file.schema_arrow
+        schema = self.schema
         sizes = _column_bytes(self.file.metadata)
         small = [
             name
@@ -145,19 +154,17 @@ class PreviousCatalog:
         return self._read(small)
 
     def fetch(self, numbers: Numbers) -> pa.Table:
-        """Return whole rows by number, in that order; only the shards that hold them are read.
+        """Return whole rows by number, in that order; only the row groups that hold them are read.
 
         Raises:
             CatalogError: If the file is not a catalog.
         """
-        metadata = self.file.metadata
-        counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
-        ends = np.cumsum(counts)
+        ends = self.footer.ends
         wanted, places = np.unique(numbers, return_inverse=True)
         groups = np.searchsorted(ends, wanted, side="right")
         pieces = [self.file.schema_arrow.empty_table()]
         for group in np.unique(groups).tolist():
-            inside = wanted[groups == group] - (ends[group] - counts[group])
+            inside = wanted[groups == group] - (ends[group - 1] if group else 0)
             with explain_unreadable(self.path):
                 pieces.append(self.file.read_row_group(group).take(pa.array(inside)))
         return pa.concat_tables(pieces).take(pa.array(places))
@@ -166,4 +173,4 @@ class PreviousCatalog:
         with explain_unreadable(self.path):
             table = self.file.read(columns=columns)
         release_memory()
-        return table
+        return table.replace_schema_metadata(self.schema.metadata)

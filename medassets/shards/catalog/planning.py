@@ -1,29 +1,19 @@
-"""The catalog: one row per source item, and the plan that gives each sample its shard.
+"""Makes a catalog of the rows of a source and of the catalog before it.
 
 Columns every kind of dataset has: `key, split, path, revision, excluded, detail` from the source,
 `partition` and `state` from the plan. A kind adds columns of its own; they are content.
-
-One row group is one shard, in the order of the plan, so that a partition's run reads its own rows
-only; the plan itself is in the file's footer.
 """
 
 import hashlib
-import json
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from medassets.errors import CatalogError
-from medassets.samples import SourceItem
-from medassets.shards.catalog_reader import dataset_of, explain_unreadable, require_catalog_of
-from medassets.shards.fingerprint import NOTE_COLUMNS, digest_rows
-from medassets.shards.plan import (
+from medassets.shards.catalog.growth import (
     FetchRows,
     Follow,
     Growth,
@@ -32,19 +22,22 @@ from medassets.shards.plan import (
     grow_plan,
     take_rows,
 )
+from medassets.shards.catalog.plan import (
+    PLAN_KEY,
+    STATE_EXCLUDED,
+    STATE_HELD,
+    STATE_PLANNED,
+    CatalogPlan,
+    plan_of,
+    store_plan,
+)
+from medassets.shards.fingerprint import NOTE_COLUMNS, digest_rows
 from medassets.storage.arrow import kernels
-from medassets.storage.atomic import publishing
 from medassets.storage.checksums import canonical_json
-from medassets.storage.ownership import IsOurs, is_plain_file
-from medassets.storage.paths import check_member_path, split_partition_key
-
-STATE_PLANNED = "planned"
-STATE_HELD = "held"
-STATE_EXCLUDED = "excluded"
+from medassets.storage.paths import check_member_path
 
 REQUIRED_COLUMNS = ("key", "split", "path", "revision", "excluded", "detail")
 
-_PLAN_KEY = b"medassets.plan"
 _KEY_PATTERN = r"\A[A-Za-z0-9_-]{1,90}\z"
 _PLACE_COLUMNS = ("partition", "state")
 _ROWS_AT_A_TIME = 65_536
@@ -80,7 +73,7 @@ def plan_catalog(
         pinned: Whether the bytes of a revision never change. If they may, planned rows take their
             current content, because the old bytes no longer exist.
         fetch: Returns whole rows of the previous catalog, if `previous` has only its keys; see
-            `medassets.shards.catalog_reader`.
+            `medassets.shards.catalog.previous`.
         has_file: Returns whether the file of a row exists, by its path; given if sources may be
             deleted after their shards were built.
         follow: What rows planned before do when a pinned source has moved.
@@ -112,140 +105,7 @@ def plan_catalog(
         table = _forget_notes(table, growth.planned >= rows.num_rows)
     if complete is not None:
         table = complete(table)
-    return _with_plan(table, growth, size)
-
-
-def plan_of(catalog: pa.Table) -> "CatalogPlan":
-    """Return the plan of a catalog from the table's metadata."""
-    return _parse_plan(catalog.schema.metadata or {}, "catalog")
-
-
-def read_plan(path: Path, dataset: str | None = None) -> "CatalogPlan":
-    """Return the plan of a catalog on disk, reading the file's footer only.
-
-    Raises:
-        CatalogError: If the file is not a catalog, or that of another dataset.
-    """
-    with explain_unreadable(path):
-        schema = pq.read_schema(path)
-    if dataset is not None:
-        require_catalog_of(dataset, schema, path)
-    return _parse_plan(schema.metadata or {}, str(path))
-
-
-def is_catalog_of(dataset: str | None) -> IsOurs:
-    """Return the evidence that a file is the catalog of a dataset.
-
-    Args:
-        dataset: Its name; None accepts the catalog of any dataset.
-    """
-
-    def is_ours(path: Path) -> bool:
-        try:
-            return is_plain_file(path) and bool(read_plan(path, dataset))
-        except CatalogError:
-            return False
-
-    return is_ours
-
-
-def read_catalog(path: Path) -> pa.Table:
-    """Return the whole catalog.
-
-    Raises:
-        CatalogError: If the file is not a catalog.
-    """
-    with explain_unreadable(path):
-        return pq.read_table(path)
-
-
-def read_partition(path: Path, partition_key: str) -> list[SourceItem]:
-    """Return the samples of one shard in order, reading their own row group only.
-
-    Raises:
-        CatalogError: If the plan has no such partition, or the file is not a catalog.
-    """
-    split_partition_key(partition_key)
-    with explain_unreadable(path), pq.ParquetFile(path) as file:
-        plan = _parse_plan(file.schema_arrow.metadata or {}, str(path))
-        group = plan.row_group(partition_key)
-        if group is None:
-            msg = (
-                f"{path}: the plan has no partition {partition_key!r}; refresh the catalog, or "
-                f"choose one of its {len(plan.partitions)} partitions"
-            )
-            raise CatalogError(msg)
-        return [_as_item(row) for row in file.read_row_group(group).to_pylist()]
-
-
-def write_catalog(catalog: pa.Table, path: Path) -> None:
-    """Write a catalog, one row group per shard, and publish it atomically.
-
-    The caller holds the catalog's lock; leftovers of killed writers are removed.
-
-    Raises:
-        ForeignFileError: If a file of this name is not a catalog, or that of another dataset.
-        DiskSpaceError: If the disk is full; the old catalog stays.
-    """
-    # Every run reads the footer; statistics of the texts of every shard would double its size.
-    with (
-        publishing(path, is_ours=is_catalog_of(dataset_of(catalog.schema))) as private,
-        pq.ParquetWriter(
-            private, catalog.schema, compression="zstd", write_statistics=False
-        ) as writer,
-    ):
-        start = 0
-        for count in plan_of(catalog).partitions.values():
-            writer.write_table(catalog.slice(start, count))
-            start += count
-        writer.write_table(catalog.slice(start))
-
-
-@dataclass(frozen=True)
-class CatalogPlan:
-    """The plan in a catalog.
-
-    Attributes:
-        samples_per_shard: Samples of a full shard.
-        partitions: Partition key -> number of samples, splits in the order of the source, shards
-            by number.
-        digests: Partition key -> hash of its rows' content.
-        num_rows: All rows.
-        num_held: Rows that a refresh without limit would plan.
-        excluded: Split -> reason -> number of rows.
-        version: Digest of all rows; unchanged if no row changed.
-        notes: Digest of everything else that people read: positions of rows in tables, reasons
-            for exclusion, and figures of the source's tables.
-    """
-
-    samples_per_shard: int
-    partitions: dict[str, int]
-    digests: dict[str, str] = field(repr=False)
-    num_rows: int
-    num_held: int
-    excluded: dict[str, dict[str, int]]
-    version: str
-    notes: str = ""
-
-    def row_group(self, partition_key: str) -> int | None:
-        """Return the row group that holds a partition, None if the plan has no such partition."""
-        keys = list(self.partitions)
-        return keys.index(partition_key) if partition_key in self.partitions else None
-
-    def excluded_by_reason(self) -> dict[str, int]:
-        """Return the number of excluded rows of all splits, by reason."""
-        total: dict[str, int] = {}
-        for reasons in self.excluded.values():
-            for reason, count in reasons.items():
-                total[reason] = total.get(reason, 0) + count
-        return dict(sorted(total.items()))
-
-    def splits(self) -> dict[str, list[str]]:
-        """Return the partition keys of each split, in order."""
-        found: dict[str, list[str]] = {}
-        for key in self.partitions:
-            found.setdefault(split_partition_key(key)[0], []).append(key)
-        return found
+    return store_plan(table, _summarize(table, growth, size))
 
 
 def _check_rows(rows: pa.Table) -> None:
@@ -343,12 +203,6 @@ def _forget_notes(table: pa.Table, is_gone: npt.NDArray[np.bool_]) -> pa.Table:
     return table
 
 
-def _with_plan(table: pa.Table, growth: Growth, size: int) -> pa.Table:
-    plan = _summarize(table, growth, size)
-    metadata = {**(table.schema.metadata or {}), _PLAN_KEY: canonical_json(_plan_document(plan))}
-    return table.replace_schema_metadata(metadata)
-
-
 def _summarize(table: pa.Table, growth: Growth, size: int) -> CatalogPlan:
     content = _without_places(table)
     digests: dict[str, str] = {}
@@ -397,7 +251,7 @@ def _digest_notes(table: pa.Table) -> str:
         for start in range(0, table.num_rows, _ROWS_AT_A_TIME):
             digest.update(canonical_json(table[name].slice(start, _ROWS_AT_A_TIME).to_pylist()))
     for name, value in sorted((table.schema.metadata or {}).items()):
-        if name != _PLAN_KEY:
+        if name != PLAN_KEY:
             digest.update(b"%b %d %b" % (name, len(value), value))
     return digest.hexdigest()
 
@@ -411,36 +265,3 @@ def _version(size: int, digests: dict[str, str], rest: pa.Table) -> str:
         digest.update((b"," if number else b"") + canonical_json(list(cells))[1:-1])
     digest.update(b'],"size":' + canonical_json(size) + b"}")
     return digest.hexdigest()
-
-
-def _plan_document(plan: CatalogPlan) -> dict[str, Any]:
-    # Lists, because canonical JSON sorts the keys of objects, and the order is part of the plan.
-    shards = [[key, count, plan.digests[key]] for key, count in plan.partitions.items()]
-    return {
-        "samples_per_shard": plan.samples_per_shard,
-        "shards": shards,
-        "num_rows": plan.num_rows,
-        "num_held": plan.num_held,
-        "excluded": plan.excluded,
-        "version": plan.version,
-        "notes": plan.notes,
-    }
-
-
-def _parse_plan(metadata: Mapping[bytes, bytes], where: str) -> CatalogPlan:
-    if _PLAN_KEY not in metadata:
-        msg = f"{where}: has no plan; it was not written by medassets. Refresh the catalog"
-        raise CatalogError(msg)
-    document = json.loads(metadata[_PLAN_KEY])
-    shards = document.pop("shards")
-    return CatalogPlan(
-        partitions={key: count for key, count, _ in shards},
-        digests={key: digest for key, _, digest in shards},
-        **document,
-    )
-
-
-def _as_item(row: dict[str, Any]) -> SourceItem:
-    return SourceItem(
-        key=row["key"], split=row["split"], path=row["path"], revision=row["revision"], row=row
-    )

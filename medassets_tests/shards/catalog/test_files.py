@@ -1,3 +1,5 @@
+"""The catalog on disk: what is written is read again, by partition, from few row groups."""
+
 import time
 from pathlib import Path
 from typing import Any
@@ -8,84 +10,19 @@ import pytest
 
 from medassets.errors import CatalogError, ForeignFileError
 from medassets.samples import SourceItem
-from medassets.shards import catalog
-from medassets.shards.catalog import (
-    plan_catalog,
-    plan_of,
+from medassets.shards.catalog import footer
+from medassets.shards.catalog.files import (
     read_catalog,
     read_partition,
     read_plan,
+    read_unplanned,
     write_catalog,
 )
-from medassets.shards.catalog_reader import name_dataset, open_previous
+from medassets.shards.catalog.plan import CatalogPlan, plan_of
+from medassets.shards.catalog.planning import plan_catalog
+from medassets.shards.catalog.previous import name_dataset, open_previous
 from medassets.shards.fingerprint import rows_fingerprint
-from medassets.storage.checksums import fingerprint
-from medassets_tests.shards.catalog_rows import make_keys, make_rows, read_places
-
-
-def test_every_row_ends_in_one_state_and_the_counts_add_up() -> None:
-    catalog = plan_catalog(
-        make_rows(make_keys(10), excluded=["k000003", "k000008"]),
-        None,
-        samples_per_shard=3,
-        limit=5,
-    )
-    plan = plan_of(catalog)
-    assert sorted(catalog["key"].to_pylist()) == make_keys(10)
-    assert catalog["state"].to_pylist() == ["planned"] * 5 + ["held"] * 3 + ["excluded"] * 2
-    assert plan.excluded == {"train": {"no_chest": 2}}
-    assert plan.excluded_by_reason() == {"no_chest": 2}
-    assert sum(plan.partitions.values()) + plan.num_held + 2 == plan.num_rows == 10
-
-
-def test_what_only_a_person_reads_changes_the_notes_and_nothing_else() -> None:
-    rows = make_rows(make_keys(5)).replace_schema_metadata({b"figures": b"1"})
-    first = plan_of(plan_catalog(rows, None, samples_per_shard=2))
-    cut = pa.concat_tables([rows.slice(0, 3), rows.slice(3)])
-    assert plan_of(plan_catalog(cut, None, samples_per_shard=2)) == first
-    figures = rows.replace_schema_metadata({b"figures": b"2"})
-    details = rows.set_column(
-        rows.column_names.index("detail"), "detail", pa.array(["why", *[None] * 4])
-    )
-    for changed in (figures, details):
-        plan = plan_of(plan_catalog(changed, None, samples_per_shard=2))
-        assert plan.notes != first.notes
-    assert plan_of(plan_catalog(figures, None, samples_per_shard=2)).version == first.version
-
-
-def test_another_shard_size_is_refused_with_the_reason() -> None:
-    first = plan_catalog(make_rows(make_keys(5)), None, samples_per_shard=2)
-    with pytest.raises(CatalogError, match="made with 2, got 3"):
-        plan_catalog(make_rows(make_keys(5)), first, samples_per_shard=3)
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        (make_rows(["a", "a"]), "key 'a' is repeated"),
-        (make_rows(["a.b"]), r"key 'a\.b' is not"),
-        (make_rows([""]), "key '' is not"),
-        (make_rows(["a" * 91]), "is not 1 to 90"),
-        (make_rows(["a"]).drop_columns(["path"]), r"columns \['path'\] are missing"),
-        (make_rows(["a"], split="a-b"), "partition key"),
-        (
-            make_rows(["a"], share=[float("nan")]),
-            r"train-000000 \(a to a\): a value is not plain JSON",
-        ),
-        (
-            make_rows(["a"]).set_column(2, "path", pa.array(["../etc/passwd"])),
-            "path in source",
-        ),
-    ],
-)
-def test_rows_that_no_plan_can_hold_are_refused(rows: pa.Table, message: str) -> None:
-    with pytest.raises(CatalogError, match=message):
-        plan_catalog(rows, None, samples_per_shard=2)
-
-
-def test_the_first_plan_needs_a_shard_size() -> None:
-    with pytest.raises(CatalogError, match="samples_per_shard"):
-        plan_catalog(make_rows(["a"]), None)
+from medassets_tests.shards.catalog.catalog_rows import make_keys, make_rows, read_places
 
 
 def test_no_rows_make_an_empty_catalog(tmp_path: Path) -> None:
@@ -156,13 +93,13 @@ def test_a_file_that_is_no_catalog_of_ours_is_not_replaced(tmp_path: Path, kind:
 
 def _counting_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     groups: list[int] = []
-    real = pq.ParquetFile.read_row_group
+    real = pq.ParquetFile.read_row_groups
 
-    def read(self: pq.ParquetFile, i: int, *args: Any, **kwargs: Any) -> pa.Table:
-        groups.append(i)
-        return real(self, i, *args, **kwargs)
+    def read(self: pq.ParquetFile, found: list[int], *args: Any, **kwargs: Any) -> pa.Table:
+        groups.extend(found)
+        return real(self, found, *args, **kwargs)
 
-    monkeypatch.setattr(pq.ParquetFile, "read_row_group", read)
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", read)
     return groups
 
 
@@ -176,6 +113,12 @@ def _bytes_read(path: Path, partition_key: str) -> int:
     before = read_so_far()
     read_partition(path, partition_key)
     return read_so_far() - before
+
+
+def _items_of(catalog: pa.Table, partition: str) -> list[SourceItem]:
+    mask = pa.array([place == partition for place in catalog["partition"].to_pylist()])
+    rows = catalog.filter(mask).to_pylist()
+    return [SourceItem(r["key"], r["split"], r["path"], r["revision"], r) for r in rows]
 
 
 @pytest.mark.slow
@@ -202,11 +145,12 @@ def test_fifty_thousand_rows_are_planned_in_seconds_and_read_by_partition(
 
     groups = _counting_reads(monkeypatch)
     cost = _bytes_read(path, "train-000100")
-    assert groups == [100]
+    # Eight shards of 128 rows are a group.
+    assert groups == [100 // 8]
     metadata = pq.ParquetFile(path).metadata
-    assert metadata.num_row_groups == len(plan_of(first).partitions) + 1
+    assert metadata.num_row_groups == 392 // 8 + 1
     # The footer, and what the reader takes with it in its first guess.
-    assert cost < metadata.serialized_size + metadata.row_group(100).total_byte_size + 2**17
+    assert cost < metadata.serialized_size + metadata.row_group(12).total_byte_size + 2**17
 
     second = plan_catalog(make(51_188, "two"), read_catalog(path))
     before, after = plan_of(first), plan_of(second)
@@ -220,24 +164,6 @@ def test_fifty_thousand_rows_are_planned_in_seconds_and_read_by_partition(
     places, grown = read_places(first), read_places(second)
     assert {key: grown[key] for key in places} == places
     assert sum(after.partitions.values()) == sum(before.partitions.values()) + 1000
-
-
-def _items_of(catalog: pa.Table, partition: str) -> list[SourceItem]:
-    mask = pa.array([place == partition for place in catalog["partition"].to_pylist()])
-    rows = catalog.filter(mask).to_pylist()
-    return [SourceItem(r["key"], r["split"], r["path"], r["revision"], r) for r in rows]
-
-
-def test_the_version_is_the_hash_of_everything_that_a_plan_says(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(catalog, "_ROWS_AT_A_TIME", 3)
-    rows = make_rows(make_keys(20), excluded=make_keys(9, start=4))
-    plan = plan_of(plan_catalog(rows, None, samples_per_shard=2, limit=5))
-    rest = [[key, "train", None] for key in make_keys(20)[14:]]
-    rest += [[key, "train", "no_chest"] for key in make_keys(9, start=4)]
-    everything = {"size": 2, "digests": plan.digests, "rest": rest}
-    assert plan.version == fingerprint(everything)
 
 
 def test_the_catalog_of_another_dataset_is_neither_replaced_nor_read(tmp_path: Path) -> None:
@@ -264,3 +190,76 @@ def test_a_catalog_without_a_name_is_that_of_an_older_version(tmp_path: Path) ->
     write_catalog(planned, path)
     write_catalog(name_dataset(planned, "ours"), path)
     assert read_plan(path, "ours").num_rows == 1
+
+
+def _write_in_groups_of_shards(catalog: pa.Table, path: Path) -> None:
+    """Write a catalog as versions before 0.2 did: a row group per shard, the plan in the schema."""
+    with pq.ParquetWriter(path, catalog.schema, write_statistics=False) as writer:
+        start = 0
+        for count in plan_of(catalog).partitions.values():
+            writer.write_table(catalog.slice(start, count))
+            start += count
+        writer.write_table(catalog.slice(start))
+
+
+def test_a_catalog_with_a_row_group_per_shard_is_read_and_replaced(tmp_path: Path) -> None:
+    rows = make_rows(make_keys(25), excluded=make_keys(3, start=7))
+    catalog = plan_catalog(rows, None, samples_per_shard=4, limit=15)
+    old, new = tmp_path / "old.parquet", tmp_path / "new.parquet"
+    _write_in_groups_of_shards(catalog, old)
+    write_catalog(catalog, new)
+    assert pq.ParquetFile(old).num_row_groups == 5
+    assert pq.ParquetFile(new).num_row_groups == 2
+    assert read_plan(old) == read_plan(new) == plan_of(catalog)
+    assert read_catalog(old).equals(read_catalog(new))
+    for key in plan_of(catalog).partitions:
+        assert read_partition(old, key) == read_partition(new, key) == _items_of(catalog, key)
+    unplanned = read_unplanned(new, ["key", "state"])
+    assert read_unplanned(old, ["key", "state"]).equals(unplanned)
+    assert unplanned["state"].to_pylist() == ["held"] * 7 + ["excluded"] * 3
+    write_catalog(catalog, old)
+    assert pq.ParquetFile(old).num_row_groups == 2
+
+
+@pytest.mark.parametrize("size", [1, 3, 700, 1024, 2000])
+def test_a_row_group_holds_whole_shards_and_a_partition_reads_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    catalog, path = plan_catalog(make_rows(make_keys(3000)), None, samples_per_shard=size), tmp_path
+    write_catalog(catalog, path / "c.parquet")
+    groups = _counting_reads(monkeypatch)
+    keys = list(plan_of(catalog).partitions)
+    for key in (keys[0], keys[len(keys) // 2], keys[-1]):
+        groups.clear()
+        assert read_partition(path / "c.parquet", key) == _items_of(catalog, key)
+        assert len(groups) == 1
+
+
+def test_the_footer_of_ten_thousand_shards_is_small(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.parquet"
+    catalog = plan_catalog(make_rows(make_keys(40_000)), None, samples_per_shard=4)
+    write_catalog(catalog, path)
+    assert len(read_plan(path).partitions) == 10_000
+    size = int.from_bytes(path.read_bytes()[-8:-4], "little")
+    assert size < 2_000_000
+
+
+def test_the_footer_is_read_once_until_the_catalog_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[str] = []
+    real = footer.parse_plan
+
+    def parse(metadata: Any, where: str) -> CatalogPlan:
+        parsed.append(where)
+        return real(metadata, where)
+
+    path = tmp_path / "catalog.parquet"
+    write_catalog(plan_catalog(make_rows(make_keys(4)), None, samples_per_shard=2), path)
+    monkeypatch.setattr(footer, "parse_plan", parse)
+    for _ in range(3):
+        assert list(read_plan(path).partitions) == ["train-000000", "train-000001"]
+        assert len(read_partition(path, "train-000001")) == 2
+    assert len(parsed) == 1
+    write_catalog(plan_catalog(make_rows(make_keys(2)), None, samples_per_shard=2), path)
+    assert list(read_plan(path).partitions) == ["train-000000"]

@@ -9,9 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from medassets.errors import CatalogError
-from medassets.shards import plan as growth
-from medassets.shards.catalog import plan_catalog, plan_of, read_catalog, write_catalog
-from medassets.shards.catalog_reader import open_previous
+from medassets.shards.catalog import files, growth
+from medassets.shards.catalog.files import read_catalog, write_catalog
+from medassets.shards.catalog.plan import plan_of
+from medassets.shards.catalog.planning import plan_catalog
+from medassets.shards.catalog.previous import open_previous
 
 
 def _rows(names: list[str], *, excluded: frozenset[str] = frozenset(), day: int = 1) -> pa.Table:
@@ -76,9 +78,11 @@ def test_rows_are_fetched_whole_and_in_order(catalog: Path, numbers: list[int]) 
     assert found.to_pylist() == [read_catalog(catalog).to_pylist()[n] for n in numbers]
 
 
-def test_only_shards_with_wanted_rows_are_read(
+def test_only_row_groups_with_wanted_rows_are_read(
     catalog: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(files, "_LEAST_ROWS", 3)
+    write_catalog(read_catalog(catalog), catalog)
     groups: list[int] = []
     real = pq.ParquetFile.read_row_group
 

@@ -4,11 +4,9 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medassets.shards.catalog import (
-    plan_catalog,
-    plan_of,
-)
-from medassets_tests.shards.catalog_rows import make_keys, make_rows, read_places
+from medassets.shards.catalog.plan import plan_of
+from medassets.shards.catalog.planning import plan_catalog
+from medassets_tests.shards.catalog.catalog_rows import make_keys, make_rows, read_places
 
 
 def test_samples_are_sorted_and_laid_into_shards_per_split() -> None:

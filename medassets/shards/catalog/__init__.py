@@ -1,0 +1,1 @@
+"""The catalog: one row per source item, and the plan that gives each sample its shard."""
