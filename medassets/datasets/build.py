@@ -12,6 +12,7 @@ from medassets.samples import SourceItem, Staged
 from medassets.shards.catalog.plan import CatalogPlan
 from medassets.shards.files import read_whole_record
 from medassets.shards.fingerprint import plan_fingerprint, rows_fingerprint
+from medassets.shards.made_from import MadeFrom
 from medassets.shards.reclaim_journal import ReclaimJournal
 from medassets.shards.writer import ShardResult, ShardWork, ensure_shard, missing_bytes
 from medassets.storage.disk import require_free_bytes
@@ -62,7 +63,8 @@ def plan_shard(
     """
     kind, spec = workspace.kind, workspace.kind.spec
     items = tuple(workspace.read_partition(partition_key))
-    today = plan_fingerprint(kind.fingerprint(), rows_fingerprint(items))
+    made_from = MadeFrom.of(kind.facts(), items)
+    today = made_from.plan_fingerprint
     fetch = workspace.stage if workspace.source.is_local else _reporting(workspace)
     stage = _checking_sources(workspace, partition_key, _naming_rows(fetch))
     # The sources of a complete shard may have been deleted.
@@ -82,6 +84,7 @@ def plan_shard(
         encode=built.encoding(kind.encoder()),
         source={"uri": workspace.source.uri, "revision": items[0].revision},
         kind=kind.SAMPLES,
+        made_from=made_from,
         expected_bytes=sum(kind.estimate(item.row).sample_bytes for item in items),
         max_rejected_share=spec.max_rejected_share,
         num_workers=num_workers or spec.num_workers,

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from medassets.datasets.ct_sources.base import CTSource
 from medassets.samples import Encode, SampleKind, SourceItem, Staged
+from medassets.shards.made_from import Facts
 from medassets.shards.record import ShardRecord
 from medassets.sources.base import Source
 from medassets.specs import DatasetSpec, FieldRule
@@ -63,11 +64,14 @@ class DatasetKind(Protocol):
         TITLE: What datasets of this kind hold, in the plural.
         SAMPLES: What the samples of its shards are.
         OPTIONS: Options of the command that only some kinds have, and this one does.
+        OLDEST_ALIKE: Fields of its facts that leave the meaning of a sample (shape, dtype, units,
+            labels) as it is, with the oldest version that does; see `meaning_of`.
     """
 
     TITLE: ClassVar[str]
     SAMPLES: ClassVar[SampleKind]
     OPTIONS: ClassVar[frozenset[str]]
+    OLDEST_ALIKE: ClassVar[Mapping[str, int | None]]
 
     @property
     def spec(self) -> DatasetSpec:
@@ -96,8 +100,12 @@ class DatasetKind(Protocol):
         """Return the tree of files that the dataset is made of; touches neither network nor disk."""
         ...
 
+    def facts(self) -> Facts:
+        """Return everything in the declaration that changes the bytes of a sample, JSON-like."""
+        ...
+
     def fingerprint(self) -> str:
-        """Return the hash of everything in the declaration that changes the bytes of a sample."""
+        """Return the hash of the facts."""
         ...
 
     def plan_settings(self) -> Mapping[str, Any]:

@@ -26,12 +26,12 @@ from medassets.shards.fingerprint import (
     rows_fingerprint,
     sample_fingerprint,
 )
+from medassets.shards.made_from import Facts, facts_fingerprint, list_fields, nest_facts
 from medassets.shards.record import SampleEntry, ShardRecord
 from medassets.sources.base import Source
 from medassets.sources.folder import FolderSource
 from medassets.specs import FieldRule, VideoClipDatasetSpec
 from medassets.stages import VideoStage
-from medassets.storage.checksums import fingerprint
 from medassets.storage.formats.npy import decode_npy
 from medassets.storage.paths import DatasetPaths
 from medassets.tars.reader import OpenTar, open_tar
@@ -172,6 +172,11 @@ class VideoFrames(_VideoClips):
     """The stage `frames`: tensors of frames, straight from the videos or from their clips."""
 
     SAMPLES: ClassVar[SampleKind] = SampleKind.VIDEO_FRAMES
+    OLDEST_ALIKE: ClassVar[Mapping[str, int | None]] = {
+        **{"format_version": 1, "frames_version": 3},
+        **{"request.min_frames": None, "request.end_tolerance_ms": None},
+        **{"clips.format_version": 1, "clips.clips_version": 3},
+    }
 
     @property
     def stage(self) -> str:
@@ -179,26 +184,28 @@ class VideoFrames(_VideoClips):
         return VideoStage.FRAMES
 
     def fingerprint(self) -> str:
-        """Return the hash of everything in the declaration that changes the bytes of a sample."""
+        """Return the hash of the facts."""
         return self._fingerprint
 
     @cached_property
     def _fingerprint(self) -> str:
+        return facts_fingerprint(self.facts())
+
+    def facts(self) -> Facts:
+        """Return everything in the declaration that changes the bytes of a sample."""
         from medassets.video.frames.decoding import RESIZE
         from medassets.video.tokens import TOKENIZER, VOCABULARY_SHA256
 
         spec = self.spec
-        return fingerprint(
-            {
-                "kind": "video_frames",
-                "format_version": FORMAT_VERSION,
-                "request": asdict(self.request()),
-                "resize": RESIZE,
-                "frames_version": _FRAMES_VERSION,
-                "tokenizer": [TOKENIZER, VOCABULARY_SHA256],
-                "clips": VideoClips(spec).fingerprint() if spec.frames_from == "clips" else None,
-            }
-        )
+        return {
+            "kind": "video_frames",
+            "format_version": FORMAT_VERSION,
+            "request": list_fields(self.request()),
+            "resize": RESIZE,
+            "frames_version": _FRAMES_VERSION,
+            "tokenizer": [TOKENIZER, VOCABULARY_SHA256],
+            "clips": nest_facts(VideoClips(spec).facts()) if spec.frames_from == "clips" else None,
+        }
 
     def request(self) -> "FrameRequest":
         """Return which frames of a clip are kept, and their size."""
@@ -306,6 +313,7 @@ class VideoClips(_VideoClips):
     """The stage `clips`: each clip as an mp4 file."""
 
     SAMPLES: ClassVar[SampleKind] = SampleKind.VIDEO_CLIPS
+    OLDEST_ALIKE: ClassVar[Mapping[str, int | None]] = {"format_version": 1, "clips_version": 3}
 
     @property
     def stage(self) -> str:
@@ -313,19 +321,21 @@ class VideoClips(_VideoClips):
         return VideoStage.CLIPS
 
     def fingerprint(self) -> str:
-        """Return the hash of everything in the declaration that changes the bytes of a clip."""
+        """Return the hash of the facts."""
         return self._fingerprint
 
     @cached_property
     def _fingerprint(self) -> str:
-        return fingerprint(
-            {
-                "kind": "video_clips",
-                "format_version": FORMAT_VERSION,
-                "clips_version": _CLIPS_VERSION,
-                "encoding": asdict(clip_encoding(self.spec)),
-            }
-        )
+        return facts_fingerprint(self.facts())
+
+    def facts(self) -> Facts:
+        """Return everything in the declaration that changes the bytes of a clip."""
+        return {
+            "kind": "video_clips",
+            "format_version": FORMAT_VERSION,
+            "clips_version": _CLIPS_VERSION,
+            "encoding": list_fields(clip_encoding(self.spec)),
+        }
 
     def encoder(self) -> Encode:
         """Return the function that cuts the clips of one video."""

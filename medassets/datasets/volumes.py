@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +23,7 @@ from medassets.datasets.survey import sum_facts
 from medassets.errors import SpecError
 from medassets.samples import Encode, EncodedSample, SampleKind, SourceItem, StagedFile, each_item
 from medassets.shards.fingerprint import FORMAT_VERSION, sample_fingerprint, was_made_of
+from medassets.shards.made_from import Facts, facts_fingerprint, list_fields
 from medassets.shards.record import ShardRecord
 from medassets.sources.base import Source
 from medassets.specs import (
@@ -34,11 +35,12 @@ from medassets.specs import (
     VolumeDatasetSpec,
 )
 from medassets.stages import VolumeStage
-from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import DatasetPaths
 from medassets.tars.reader import open_tar
 from medassets.volumes.catalog.columns import VolumeRow
 
+# Increased whenever the same source is stored as different bytes; see docs/identity.md.
+_CODEC_VERSION = 1
 # 512 x 512 x 336 takes about 0.5 s on one core of an AMD EPYC; it grows with the voxels read.
 _SECONDS_PER_RAW_BYTE = 0.5 / 176e6
 # Headers of the members, padding, labels and the json without report and metadata.
@@ -84,6 +86,10 @@ class VolumeDataset:
         {"--delete-sources", "--yes", "--revision", "--update"}
     )
     SAMPLES: ClassVar[SampleKind] = SampleKind.CT_VOLUME
+    OLDEST_ALIKE: ClassVar[Mapping[str, int | None]] = {
+        **{"format_version": 1, "codec_version": 1},
+        **{"min_slices": None, "plausible_share": None, "air_share": None, "tolerance": None},
+    }
 
     spec: VolumeDatasetSpec
     stage: str = VolumeStage.SHARDS
@@ -138,22 +144,28 @@ class VolumeDataset:
         return self.ct_source.open_files()
 
     def fingerprint(self) -> str:
-        """Return the hash of everything in the declaration that changes the bytes of a sample."""
+        """Return the hash of the facts."""
         return self._fingerprint
 
     @cached_property
     def _fingerprint(self) -> str:
+        return facts_fingerprint(self.facts())
+
+    def facts(self) -> Facts:
+        """Return everything in the declaration that changes the bytes of a sample."""
         spec = self.spec
         facts: dict[str, Any] = {
             "kind": "ct_volume",
             "format_version": FORMAT_VERSION,
+            # The first version is not stated: there was none when it was.
+            **({"codec_version": _CODEC_VERSION} if _CODEC_VERSION > 1 else {}),
             "min_slices": spec.min_slices,
         }
         if spec.is_raw:
             tolerance = spec.max_rounding_error
             facts |= {"preprocessing": RAW, "hu_rule": spec.hu_rule, "tolerance": tolerance}
         else:
-            preset = asdict(spec.preset())
+            preset = list_fields(spec.preset())
             preset.pop("air_share")
             facts |= {
                 "preprocessing": {
@@ -164,7 +176,7 @@ class VolumeDataset:
                 "hu_rule": spec.effective_hu_rule,
                 "plausible_share": [spec.min_plausible_share, spec.max_plausible_share],
             }
-        return fingerprint({**facts, **describe_limits(spec), **self.ct_source.fingerprint_facts()})
+        return {**facts, **describe_limits(spec), **self.ct_source.fingerprint_facts()}
 
     def plan_settings(self) -> Mapping[str, Any]:
         """Return an empty mapping: the source states the split of each volume."""

@@ -1,7 +1,7 @@
 """Windows of CT volumes as a kind of dataset."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,11 +21,11 @@ from medassets.datasets.sizes import GZIP_SHARE, count_voxels
 from medassets.datasets.survey import sum_facts
 from medassets.samples import Encode, EncodedSample, SampleKind, SourceItem, StagedFile, each_item
 from medassets.shards.fingerprint import FORMAT_VERSION, sample_fingerprint, was_made_of
+from medassets.shards.made_from import Facts, facts_fingerprint, list_fields
 from medassets.shards.record import ShardRecord
 from medassets.sources.base import Source
 from medassets.specs import PADDING_HU, CTWindowDatasetSpec, FieldRule
 from medassets.stages import VolumeStage
-from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import DatasetPaths
 from medassets.tars.reader import open_tar
 from medassets.volumes.catalog.columns import CaseRow, VolumeRow
@@ -65,6 +65,11 @@ class CTWindows:
     TITLE: ClassVar[str] = "CT windows"
     OPTIONS: ClassVar[frozenset[str]] = frozenset({"--format", "--revision", "--update"})
     SAMPLES: ClassVar[SampleKind] = SampleKind.CT_WINDOWS
+    OLDEST_ALIKE: ClassVar[Mapping[str, int | None]] = {
+        # The second element of `compression` is the version of the codec.
+        **{"format_version": 1, "compression.1": 2},
+        **{"processing.min_slices": None, "processing.plausible_share": None, "air_share": None},
+    }
 
     spec: CTWindowDatasetSpec
     stage: str = VolumeStage.WINDOWS
@@ -86,29 +91,31 @@ class CTWindows:
         return self.ct_source.open_files()
 
     def fingerprint(self) -> str:
-        """Return the hash of everything in the declaration that changes the bytes of a sample."""
+        """Return the hash of the facts."""
         return self._fingerprint
 
     @cached_property
     def _fingerprint(self) -> str:
+        return facts_fingerprint(self.facts())
+
+    def facts(self) -> Facts:
+        """Return everything in the declaration that changes the bytes of a sample."""
         spec = self.spec
         processing = {
             "hu_rule": spec.effective_hu_rule,
             "min_slices": spec.min_slices,
             "plausible_share": [spec.min_plausible_share, spec.max_plausible_share],
         }
-        return fingerprint(
-            {
-                **self.ct_source.fingerprint_facts(),
-                "kind": "ct_windows",
-                "format_version": FORMAT_VERSION,
-                "windows": [asdict(window) for window in spec.list_windows()],
-                "padding_hu": PADDING_HU,
-                "compression": [spec.compression, _CODEC_VERSION],
-                "processing": None if self.ct_source.stores_masks else processing,
-                **describe_limits(spec),
-            }
-        )
+        return {
+            **self.ct_source.fingerprint_facts(),
+            "kind": "ct_windows",
+            "format_version": FORMAT_VERSION,
+            "windows": [list_fields(window) for window in spec.list_windows()],
+            "padding_hu": PADDING_HU,
+            "compression": [spec.compression, _CODEC_VERSION],
+            "processing": None if self.ct_source.stores_masks else processing,
+            **describe_limits(spec),
+        }
 
     def plan_settings(self) -> Mapping[str, Any]:
         """Return an empty mapping: the source states the split of each volume."""

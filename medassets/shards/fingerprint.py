@@ -26,6 +26,7 @@ nothing new keeps its fingerprint."""
 
 _PLACE_COLUMNS = frozenset(("partition", "state"))
 _STAT_COLUMNS = frozenset(("num_bytes", "mtime_ns"))
+_ROWS_LEAVE_OUT = _PLACE_COLUMNS | NOTE_COLUMNS
 
 
 def rows_fingerprint(items: Iterable[SourceItem]) -> str:
@@ -35,8 +36,12 @@ def rows_fingerprint(items: Iterable[SourceItem]) -> str:
 
 def digest_rows(rows: Iterable[Mapping[str, Any]]) -> str:
     """Return the hash of rows as they are in the catalog; see `rows_fingerprint`."""
-    left_out = _PLACE_COLUMNS | NOTE_COLUMNS
-    return fingerprint([_take_content(row, left_out) for row in rows])
+    return fingerprint([_take_content(row, _ROWS_LEAVE_OUT) for row in rows])
+
+
+def list_contents(items: Iterable[SourceItem]) -> list[tuple[SourceItem, dict[str, Any]]]:
+    """Return each row with the part of it that `rows_fingerprint` covers."""
+    return [(item, _take_content(item.row, _ROWS_LEAVE_OUT)) for item in items]
 
 
 def content_fingerprint(item: SourceItem) -> str:
@@ -45,14 +50,18 @@ def content_fingerprint(item: SourceItem) -> str:
     return fingerprint(_take_content(item.row, left_out))
 
 
-def plan_fingerprint(spec_fingerprint: str, rows_digest: str) -> str:
+def plan_fingerprint(
+    spec_fingerprint: str, rows_digest: str, *, format_version: int | None = None
+) -> str:
     """Return the hash of everything that determines the bytes of a shard, before it is built.
 
     Args:
         spec_fingerprint: Hash of the declaration, from the kind of dataset.
         rows_digest: Hash of the shard's rows, from `rows_fingerprint` or the plan.
+        format_version: Version of the shard's bytes; None means today's.
     """
-    return fingerprint({"format": FORMAT_VERSION, "spec": spec_fingerprint, "rows": rows_digest})
+    version = FORMAT_VERSION if format_version is None else format_version
+    return fingerprint({"format": version, "spec": spec_fingerprint, "rows": rows_digest})
 
 
 def sample_fingerprint(spec_fingerprint: str, item: SourceItem, sha256: str | None) -> str:

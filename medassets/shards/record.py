@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from medassets.errors import ShardIntegrityError
+from medassets.shards.made_from import MadeFrom, read_made_from
 from medassets.storage.atomic import publish_bytes
 from medassets.storage.ownership import IsOurs, content_says
 from medassets.tars.reader import Member
 
 RECORD_VERSION = 1
+_LISTS = ("samples", "rejected", "rows")
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,11 @@ class ShardRecord:
         kind: What its samples are; empty in records of earlier versions.
         samples: In the order of the tar.
         rejected: In the order of the plan.
+        made_from: The facts behind `plan_fingerprint`; empty in records of earlier versions. See
+            `medassets.shards.made_from`.
+        rows: The rows that it was made from, shortened, in the order of the plan.
+        adopted: What it was made from where `medassets adopt` found that today's inputs and settings
+            make the same samples; empty otherwise.
     """
 
     dataset: str
@@ -85,6 +92,14 @@ class ShardRecord:
     rejected: tuple[Rejected, ...]
     kind: str = ""
     record_version: int = RECORD_VERSION
+    made_from: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    rows: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    adopted: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> MadeFrom | None:
+        """What it was made from; None if the record does not say."""
+        return read_made_from(self.made_from, self.rows)
 
     def rejected_by_reason(self) -> dict[str, int]:
         """Return the number of rejected items by reason."""
@@ -93,7 +108,11 @@ class ShardRecord:
     def encode(self) -> bytes:
         """Return the record as JSON with one line per sample, which people can read and diff."""
         document = asdict(self)
-        lists = {name: document.pop(name) for name in ("samples", "rejected")}
+        # Records without these are written as before there were any.
+        for name in ("made_from", "rows", "adopted"):
+            if not document[name]:
+                del document[name]
+        lists = {name: document.pop(name) for name in _LISTS if name in document}
         head = json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True)[:-2]
         for name, entries in lists.items():
             lines = ",\n  ".join(json.dumps(e, ensure_ascii=False, sort_keys=True) for e in entries)
@@ -116,7 +135,8 @@ class ShardRecord:
             document = json.loads(path.read_bytes())
             samples = tuple(_read_sample(entry) for entry in document.pop("samples"))
             rejected = tuple(Rejected(**entry) for entry in document.pop("rejected"))
-            return cls(samples=samples, rejected=rejected, **document)
+            rows = tuple(dict(row) for row in document.pop("rows", ()))
+            return cls(samples=samples, rejected=rejected, rows=rows, **document)
         except (ValueError, KeyError, TypeError) as error:
             msg = f"{path}: not a shard record ({error}); move it away and build the shard again"
             raise ShardIntegrityError(msg) from error

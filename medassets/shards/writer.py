@@ -29,6 +29,7 @@ from medassets.shards.files import (
     remove_leftovers,
 )
 from medassets.shards.ledger import PartialShard
+from medassets.shards.made_from import MadeFrom
 from medassets.shards.pipeline import iter_in_order
 from medassets.shards.record import Rejected, ShardRecord, is_record_of
 from medassets.shards.replacement import (
@@ -81,6 +82,7 @@ class ShardWork:
             become a sample, or raises that of all items.
         source: `uri` and `revision`, for the record.
         kind: What its samples are, for the record.
+        made_from: The facts behind `plan_fingerprint`, for the record.
         expected_bytes: Expected size of the finished tar.
         max_rejected_share: A larger share of rejected items fails the shard.
         num_workers: Threads; 0 means one per core.
@@ -98,6 +100,7 @@ class ShardWork:
     source: Mapping[str, Any]
     release: Callable[[Sequence[SourceItem]], None] = _keep
     kind: str = ""
+    made_from: MadeFrom | None = field(default=None, repr=False)
     expected_bytes: int = 0
     max_rejected_share: float = 0.05
     num_workers: int = 0
@@ -433,6 +436,8 @@ class _Maker:
             kind=str(work.kind),
             samples=samples,
             rejected=rejected,
+            made_from=work.made_from.as_dict() if work.made_from else {},
+            rows=tuple(work.made_from.rows.values()) if work.made_from else (),
         )
 
     @contextmanager

@@ -1,0 +1,228 @@
+"""What a shard was made from: the facts behind its plan fingerprint, and how they differ from today's."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Self
+
+from medassets.samples import SourceItem
+from medassets.shards.fingerprint import (
+    FORMAT_VERSION,
+    list_contents,
+    plan_fingerprint,
+    rows_fingerprint,
+)
+from medassets.storage.checksums import fingerprint, sha256_bytes
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Facts = Mapping[str, Any]
+Row = Mapping[str, Any]
+
+ADDED_LATER: Mapping[str, bool] = {"added_later": True}
+"""Metadata of a dataclass field; see `list_fields`."""
+
+_NESTED = "facts"
+_LONGEST_VALUE = 60
+_SHOWN_START = 30
+_ROW_FIELDS_OF_FILES = frozenset({"mtime_ns"})
+
+
+def nest_facts(facts: Facts) -> dict[str, Any]:
+    """Return facts that are part of other facts by their fingerprint alone."""
+    return {_NESTED: dict(facts)}
+
+
+def list_fields(value: "DataclassInstance") -> dict[str, Any]:
+    """Return the fields of a dataclass as facts.
+
+    A field added after the first release has the metadata `ADDED_LATER`: it is left out while it has
+    its default, so that declarations that say nothing new keep their fingerprint.
+    """
+    silent = {
+        one.name
+        for one in fields(value)
+        if one.metadata == ADDED_LATER and getattr(value, one.name) == one.default
+    }
+    return {name: fact for name, fact in asdict(value).items() if name not in silent}
+
+
+def facts_fingerprint(facts: Facts) -> str:
+    """Return the fingerprint of a kind's facts; nested ones count by their own fingerprint."""
+    return fingerprint({name: _collapse(value) for name, value in facts.items()})
+
+
+def _collapse(value: Any) -> Any:
+    is_nested = isinstance(value, Mapping) and value.keys() == {_NESTED}
+    return facts_fingerprint(value[_NESTED]) if is_nested else value
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference between what a shard was made from and what it would be made from today.
+
+    Attributes:
+        field: Field of the declaration's facts, or column of the row; empty if the facts are unknown.
+        was: Its value when the shard was made; None if there was none.
+        now: Its value today; None if there is none.
+        key: Sample key of the row; empty for the declaration.
+        what: What changed, where no field can be named.
+    """
+
+    field: str = ""
+    was: Any = None
+    now: Any = None
+    key: str = ""
+    what: str = ""
+
+    @property
+    def is_of_file(self) -> bool:
+        """Whether only the time of a source file changed, as a copy of the files has another."""
+        return bool(self.key) and self.field in _ROW_FIELDS_OF_FILES
+
+    def describe(self) -> str:
+        """Return one line: the field and both values."""
+        where = f"{self.key}: " if self.key else ""
+        if self.what:
+            return f"{where}{self.what}"
+        return f"{where}{self.field} was {_show(self.was)}, is {_show(self.now)}"
+
+
+@dataclass(frozen=True)
+class MadeFrom:
+    """Everything that determines the bytes of a shard.
+
+    Attributes:
+        spec: Facts of the declaration, as its kind states them; see `facts_fingerprint`.
+        rows_digest: Hash of the rows; see `rows_fingerprint`.
+        rows: Sample key -> content of its row without empty fields; long values are shortened to
+            their start, length and digest.
+        format_version: Version of the shard's bytes.
+    """
+
+    spec: Facts
+    rows_digest: str
+    rows: Mapping[str, Row] = field(default_factory=dict, repr=False)
+    format_version: int = FORMAT_VERSION
+
+    @classmethod
+    def of(cls, spec: Facts, items: Sequence[SourceItem]) -> Self:
+        """Return what a shard of some rows would be made from today."""
+        return cls(spec, rows_fingerprint(items), shorten_rows(items))
+
+    @property
+    def plan_fingerprint(self) -> str:
+        """The hash of all of it."""
+        known_by = facts_fingerprint(self.spec)
+        return plan_fingerprint(known_by, self.rows_digest, format_version=self.format_version)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form without the rows."""
+        return {
+            "format_version": self.format_version,
+            "spec": dict(self.spec),
+            "rows_digest": self.rows_digest,
+        }
+
+
+def read_made_from(document: Mapping[str, Any], rows: Iterable[Row]) -> MadeFrom | None:
+    """Return the facts of a record; None if it has none, as those of earlier versions."""
+    try:
+        return MadeFrom(
+            spec=dict(document["spec"]),
+            rows_digest=str(document["rows_digest"]),
+            rows={str(row["key"]): row for row in rows},
+            format_version=int(document["format_version"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def shorten_rows(items: Iterable[SourceItem]) -> dict[str, dict[str, Any]]:
+    """Return the content of rows by sample key; see `MadeFrom`."""
+    found: dict[str, dict[str, Any]] = {}
+    for item, content in list_contents(items):
+        values = {n: _shorten(v) for n, v in content.items() if v is not None and n != "key"}
+        found[item.key] = {"key": item.key, **values}
+    return found
+
+
+def _shorten(value: Any) -> Any:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if len(text) <= _LONGEST_VALUE:
+        return value
+    digest = sha256_bytes(text.encode(errors="surrogatepass"))[:12]
+    return f"{text[:_SHOWN_START]}… ({len(text):,} characters, {digest})"
+
+
+def compare_facts(was: Facts, now: Facts) -> list[Change]:
+    """Return the fields that differ, nested ones by their path."""
+    return list(_compare(was, now, ""))
+
+
+def compare_rows(was: Mapping[str, Row], now: Mapping[str, Row]) -> list[Change]:
+    """Return the rows and their fields that differ."""
+    found = [Change(key=key, what="is new in the plan") for key in now if key not in was]
+    found += [Change(key=key, what="left the plan") for key in was if key not in now]
+    for key in (key for key in now if key in was):
+        changes = _compare(was[key], now[key], "")
+        found += [Change(one.field, one.was, one.now, key) for one in changes]
+    return found
+
+
+def _compare(was: Facts, now: Facts, prefix: str) -> Iterator[Change]:
+    for name in dict.fromkeys([*was, *now]):
+        old, new = _unwrap(was.get(name)), _unwrap(now.get(name))
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _compare(old, new, f"{prefix}{name}.")
+        elif _plain(old) != _plain(new):
+            yield Change(f"{prefix}{name}", old, new)
+
+
+def _unwrap(value: Any) -> Any:
+    is_nested = isinstance(value, Mapping) and value.keys() == {_NESTED}
+    return value[_NESTED] if is_nested else value
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON stores it: facts in a record have lists where those of today have tuples."""
+    return json.loads(json.dumps(value))
+
+
+def meaning_of(facts: Facts, oldest_alike: Mapping[str, int | None]) -> str:
+    """Return the hash of what samples mean to a reader: all facts but those that leave it as it is.
+
+    Args:
+        facts: Facts of a declaration.
+        oldest_alike: Field, by its path -> the oldest version whose samples mean the same as
+            today's; None where no value changes the meaning. A list counts by its elements.
+    """
+    told = {
+        path: value
+        for path, value in _list_leaves(_plain(facts), "")
+        if not _leaves_meaning(path, value, oldest_alike)
+    }
+    return fingerprint(told)
+
+
+def _list_leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    value = _unwrap(value)
+    inner = value.items() if isinstance(value, Mapping) else None
+    inner = enumerate(value) if isinstance(value, list) else inner
+    if inner is None:
+        yield path, value
+        return
+    for name, part in inner:
+        yield from _list_leaves(part, f"{path}.{name}" if path else str(name))
+
+
+def _leaves_meaning(path: str, value: Any, oldest_alike: Mapping[str, int | None]) -> bool:
+    for name, oldest in oldest_alike.items():
+        if path == name or path.startswith(f"{name}."):
+            return oldest is None or (isinstance(value, int) and value >= oldest)
+    return False
+
+
+def _show(value: Any) -> str:
+    return "not set" if value is None else json.dumps(_plain(value), ensure_ascii=False)

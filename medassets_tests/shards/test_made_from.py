@@ -1,0 +1,96 @@
+"""The facts behind a plan fingerprint, and what changed since."""
+
+import json
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from medassets.samples import SourceItem
+from medassets.shards.fingerprint import plan_fingerprint, rows_fingerprint
+from medassets.shards.made_from import (
+    ADDED_LATER,
+    MadeFrom,
+    compare_facts,
+    compare_rows,
+    facts_fingerprint,
+    list_fields,
+    nest_facts,
+    read_made_from,
+)
+from medassets.storage.checksums import fingerprint
+
+TEXT = "There is no pleural effusion. " * 5
+
+
+def item(key: str, **row: object) -> SourceItem:
+    content = {"key": key, "split": "train", "path": f"{key}.nii.gz", "row": 3, **row}
+    return SourceItem(key, "train", f"{key}.nii.gz", None, content)
+
+
+ITEMS = [item("a", mtime_ns=1, report=TEXT), item("b", labels=[0.0, 1.0])]
+
+
+def test_facts_have_the_fingerprint_in_use() -> None:
+    spec = {"shape": (5, 7, 11), "limits": {"share": (0.1, 0.9)}}
+    made = MadeFrom.of(spec, ITEMS)
+    assert made.plan_fingerprint == plan_fingerprint(fingerprint(spec), rows_fingerprint(ITEMS))
+
+
+def test_facts_survive_the_json_of_a_record() -> None:
+    made = MadeFrom.of({"shape": (5, 7, 11), "clips": nest_facts({"crf": 28})}, ITEMS)
+    document = json.loads(json.dumps(made.as_dict()))
+    read = read_made_from(document, made.rows.values())
+    assert read is not None
+    assert read.plan_fingerprint == made.plan_fingerprint
+    assert compare_facts(read.spec, made.spec) == []
+    assert read.rows == made.rows
+
+
+@pytest.mark.parametrize("document", [{}, {"spec": 1}, {"spec": {}, "rows_digest": ""}])
+def test_a_record_without_facts_says_nothing(document: dict[str, object]) -> None:
+    assert read_made_from(document, []) is None
+
+
+def test_nested_facts_count_by_their_own_fingerprint() -> None:
+    inner = {"crf": 28}
+    nested = facts_fingerprint({"clips": nest_facts(inner)})
+    assert nested == fingerprint({"clips": fingerprint(inner)})
+
+
+def test_a_change_of_the_declaration_names_field_and_both_values() -> None:
+    was = {"preprocessing": {"shape": [480, 480, 240], "scale": 1000.0}, "hu_rule": "none"}
+    now = {"preprocessing": {"shape": (8, 8, 8), "scale": 1000.0}, "hu_rule": None}
+    assert [change.describe() for change in compare_facts(was, now)] == [
+        "preprocessing.shape was [480, 480, 240], is [8, 8, 8]",
+        'hu_rule was "none", is not set',
+    ]
+
+
+def test_a_change_of_rows_names_key_field_and_both_values() -> None:
+    was = MadeFrom.of({}, ITEMS).rows
+    today = [item("a", mtime_ns=2, report=TEXT.upper()), item("c")]
+    found = compare_rows(was, MadeFrom.of({}, today).rows)
+    assert [change.describe() for change in found[:3]] == [
+        "c: is new in the plan", "b: left the plan", "a: mtime_ns was 1, is 2",
+    ]  # fmt: skip
+    assert found[2].is_of_file
+    report = found[3]
+    assert (report.key, report.field, report.is_of_file) == ("a", "report", False)
+    assert report.was.startswith("There is no pleural effusion. … (150 characters, ")
+    assert report.now.startswith("THERE IS NO PLEURAL EFFUSION. … (150 characters, ")
+
+
+def test_notes_of_a_row_are_no_change() -> None:
+    rows = MadeFrom.of({}, ITEMS).rows
+    moved = [replace(one, row={**one.row, "row": 9, "partition": "train-000003"}) for one in ITEMS]
+    assert compare_rows(rows, MadeFrom.of({}, moved).rows) == []
+
+
+def test_a_field_added_later_counts_when_it_is_not_its_default() -> None:
+    @dataclass(frozen=True)
+    class Preset:
+        scale: float = 1000.0
+        smooth: bool = field(default=False, metadata=ADDED_LATER)
+
+    assert list_fields(Preset()) == {"scale": 1000.0}
+    assert list_fields(Preset(smooth=True)) == {"scale": 1000.0, "smooth": True}
