@@ -37,16 +37,22 @@ def iter_abandoned(path: Path) -> Iterator[Path]:
 
     Files of other users, links and folders are passed over: this process did not make them.
     """
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{{_DIGITS}}}\.tmp")
-    if not path.parent.is_dir():
-        return
-    for private in sorted(path.parent.iterdir()):
-        fd = _try_lock(private) if pattern.fullmatch(private.name) else None
+    for private in _list_private(path):
+        fd = _try_lock(private)
         if fd is not None:
             try:
                 yield private
             finally:
                 os.close(fd)
+
+
+def _list_private(path: Path) -> list[Path]:
+    if not path.parent.is_dir():
+        return []
+    # Every shard lists the folder of its split: names of 10,000 shards, a path for few of them.
+    start, pattern = f".{path.name}.", re.compile(rf"[0-9a-f]{{{_DIGITS}}}\.tmp")
+    names = (name for name in os.listdir(path.parent) if name.startswith(start))
+    return [path.with_name(n) for n in sorted(names) if pattern.fullmatch(n, len(start))]
 
 
 def sweep_private(path: Path) -> None:
