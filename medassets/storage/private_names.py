@@ -51,7 +51,8 @@ def _list_private(path: Path) -> list[Path]:
         return []
     # Every shard lists the folder of its split: names of 10,000 shards, a path for few of them.
     start, pattern = f".{path.name}.", re.compile(rf"[0-9a-f]{{{_DIGITS}}}\.tmp")
-    names = (name for name in os.listdir(path.parent) if name.startswith(start))
+    with os.scandir(path.parent) as entries:
+        names = [entry.name for entry in entries if entry.name.startswith(start)]
     return [path.with_name(n) for n in sorted(names) if pattern.fullmatch(n, len(start))]
 
 
