@@ -1,6 +1,7 @@
 """Connects the command to Dagster: instance, declared datasets, and runs in this process."""
 
 import re
+import uuid
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +20,7 @@ from medassets.definitions import build_definitions, build_resources, load_decla
 from medassets.errors import UsageError
 from medassets.instance.database import database_trouble_explained
 from medassets.instance.home import open_instance
-from medassets.instance.killed_runs import name_process
-from medassets.instance.run_tags import LAUNCHED_BY_TAG, PROCESS_TAG
+from medassets.instance.run_tags import tags_of_command
 from medassets.reclaim.claims import Others
 
 # The terminal shows progress and errors; the full log is in the run, for the UI.
@@ -152,13 +152,15 @@ class Session:
         """
         ops = {name: {"config": value} for name, value in (config or {}).items()}
         definition, instance = self.definitions.resolve_job_def(job), self.instance
+        run_id = str(uuid.uuid4())
         with database_trouble_explained(), hearing_interrupts() as interrupted:
             result = definition.execute_in_process(
                 instance=instance,
                 partition_key=partition,
                 run_config={**_QUIET, "ops": ops, "resources": dict(resources or {})},
                 raise_on_error=False,
-                tags={LAUNCHED_BY_TAG: "medassets", PROCESS_TAG: name_process()},
+                run_id=run_id,
+                tags=tags_of_command(run_id),
             )
             stopped = interrupted()
         return read_result(result, interrupted=stopped)

@@ -1,18 +1,15 @@
 """The folder of the Dagster instance, and the instance that commands open in it."""
 
 import os
-from contextlib import suppress
-from importlib.resources import files
 from pathlib import Path
 
 import dagster as dg
 import yaml
 
-from medassets.errors import ForeignFileError, UsageError
+from medassets.errors import UsageError
 from medassets.instance.killed_runs import fail_killed_runs
-from medassets.storage.atomic import publish_bytes
+from medassets.instance.settings import write_settings
 from medassets.storage.locks import lock_file
-from medassets.storage.ownership import never
 from medassets.storage.paths import dagster_home
 
 # Dagster would take over standard error during a step, progress bar and all, and start four
@@ -27,7 +24,7 @@ _LOCK_NAME = ".opening.lock"
 
 
 def ensure_dagster_home() -> Path:
-    """Return the instance's folder; create it with the shipped `dagster.yaml` if it is missing.
+    """Return the instance's folder, with a `dagster.yaml` of this version or the user's own.
 
     `DAGSTER_HOME` of the environment wins; the variable is set for this process and its children.
 
@@ -38,11 +35,7 @@ def ensure_dagster_home() -> Path:
     home = Path(own).absolute() if own else dagster_home()
     try:
         home.mkdir(parents=True, exist_ok=True)
-        if not os.path.lexists(home / "dagster.yaml"):
-            shipped = files("medassets.instance") / "dagster.yaml"
-            # Another process may write it first.
-            with suppress(ForeignFileError):
-                publish_bytes(home / "dagster.yaml", shipped.read_bytes(), is_ours=never)
+        write_settings(home)
     except OSError as error:
         variable = "DAGSTER_HOME" if own else "MEDASSETS_HOME"
         what = f"cannot keep a Dagster instance in {home}: {error.strerror}"

@@ -1,34 +1,38 @@
-"""Finds runs of this command whose process was killed, which Dagster does not detect."""
-
-import os
-import socket
+"""Ends runs whose process was killed, which Dagster's own launcher does not detect."""
 
 import dagster as dg
 
-from medassets.instance.run_tags import LAUNCHED_BY_TAG, PROCESS_TAG
-from medassets.storage.processes import is_alive
+from medassets.instance.run_processes import inspect_process
+from medassets.storage.processes import Existence
 
-
-def name_process() -> str:
-    """Return this process as a tag's value."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+_UNFINISHED = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
 def fail_killed_runs(instance: dg.DagsterInstance) -> list[str]:
     """Report runs as failed whose process on this machine is gone; return their ids.
 
-    Without it a killed run stays "started" in the UI permanently, and its partition in progress.
+    Without it a killed run stays "started" in the UI permanently, its partition in progress, and its
+    place in the queue taken. A run that was being canceled becomes canceled.
     """
-    unfinished = dg.RunsFilter(
-        tags={LAUNCHED_BY_TAG: "medassets"},
-        statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING],
+    ended: list[str] = []
+    for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
+        found = inspect_process(instance, run)
+        if found.existence is Existence.ENDED:
+            _end(instance, run, found.detail)
+            ended.append(run.run_id)
+    return ended
+
+
+def _end(instance: dg.DagsterInstance, run: dg.DagsterRun, detail: str) -> None:
+    if run.status is dg.DagsterRunStatus.CANCELING:
+        instance.report_run_canceled(run, f"its process was gone: {detail}")
+        return
+    instance.report_run_failed(
+        run,
+        f"its process was killed ({detail}); complete shards are kept, the next build continues",
     )
-    failed: list[str] = []
-    for run in instance.get_runs(unfinished):
-        host, _, pid = run.tags.get(PROCESS_TAG, "").rpartition(":")
-        if host == socket.gethostname() and pid.isdigit() and not is_alive(int(pid)):
-            instance.report_run_failed(
-                run, f"process {pid} was killed; complete shards are kept, the next build continues"
-            )
-            failed.append(run.run_id)
-    return failed
