@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from medassets.cli.session import Session
+from medassets.datasets.accounts import open_books
 from medassets.datasets.refresh import check_settings
 from medassets.datasets.status import ShardState, find_transient_rejections, shard_states
 from medassets.datasets.workspace import Workspace
@@ -198,12 +199,13 @@ def _select(workspace: Workspace, session: Session, options: BuildOptions) -> Se
     if options.splits:
         asked = [key for key in asked if split_partition_key(key)[0] in options.splits]
     recorded = session.recorded(workspace, list(plan.partitions))
-    states = shard_states(workspace, recorded)
+    books = open_books(workspace)
+    states = shard_states(workspace, recorded, books=books)
     wanted = options.states()
     # A stale shard whose rebuild failed counts as failed, like a shard that was never built.
     tried = set(recorded.failed) if options.failed else set()
     asked = _cut(asked, plan.partitions, options)
-    again = set(find_transient_rejections(workspace, states)) if options.failed else set[str]()
+    again = set(find_transient_rejections(books, states)) if options.failed else set[str]()
     chosen = {
         key: plan.partitions[key]
         for key in asked

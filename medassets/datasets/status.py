@@ -5,12 +5,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from medassets.datasets.accounts import look_at
+from medassets.datasets.accounts import Books, open_books
 from medassets.datasets.workspace import Workspace
 from medassets.errors import TRANSIENT_REASONS
-from medassets.shards.account import Left
+from medassets.shards.account import Left, ShardFindings
 from medassets.shards.catalog.plan import CatalogPlan
-from medassets.shards.files import find_unfinished, read_whole_record
+from medassets.shards.files import find_unfinished
 
 
 class ShardState(StrEnum):
@@ -49,27 +49,34 @@ class Recorded:
     failed: Collection[str]
 
 
-def shard_states(workspace: Workspace, recorded: Recorded) -> dict[str, ShardState]:
+def shard_states(
+    workspace: Workspace, recorded: Recorded, *, books: Books | None = None
+) -> dict[str, ShardState]:
     """Return the state of every planned shard, in the order of the plan.
+
+    Args:
+        workspace: The dataset and stage.
+        recorded: What Dagster knows.
+        books: What was read of the disk; None reads it.
 
     Raises:
         CatalogError: If there is no catalog yet.
     """
-    plan = workspace.read_plan()
-    states = {key: _state(workspace, plan, key, recorded) for key in plan.partitions}
-    for key in _touched(workspace, plan):
+    books = books or open_books(workspace)
+    states = {key: _state(key, found, recorded) for key, found in books.shards.items()}
+    for key in _touched(workspace, books.plan):
         if states[key] is ShardState.DONE:
             states[key] = ShardState.ORPHANED
     return states
 
 
 def find_transient_rejections(
-    workspace: Workspace, states: Mapping[str, ShardState]
+    books: Books, states: Mapping[str, ShardState]
 ) -> dict[str, dict[str, int]]:
     """Return which done shards lack samples that another try may give.
 
     Args:
-        workspace: The dataset and stage.
+        books: What is on disk of the stage.
         states: State of each shard.
 
     Returns:
@@ -77,7 +84,7 @@ def find_transient_rejections(
     """
     found: dict[str, dict[str, int]] = {}
     for key, state in states.items():
-        record = read_whole_record(workspace.paths, key) if state is ShardState.DONE else None
+        record = books.shards[key].record if state is ShardState.DONE else None
         rejected = record.rejected if record is not None else ()
         counts = Counter(item.reason for item in rejected if item.reason in TRANSIENT_REASONS)
         if counts:
@@ -93,8 +100,8 @@ def _touched(workspace: Workspace, plan: CatalogPlan) -> list[str]:
     return found
 
 
-def _state(workspace: Workspace, plan: CatalogPlan, key: str, recorded: Recorded) -> ShardState:
-    known, found = key in recorded.materialized, look_at(workspace, plan, key)
+def _state(key: str, found: ShardFindings, recorded: Recorded) -> ShardState:
+    known = key in recorded.materialized
     if found.record is not None:
         return ShardState.DONE if known and key not in recorded.failed else ShardState.ORPHANED
     if found.left in (Left.FAILED, Left.STALE):

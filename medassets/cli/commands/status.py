@@ -20,7 +20,7 @@ from medassets.cli.source_notes import (
     list_reasons,
 )
 from medassets.cli.upstream_notes import look_upstream
-from medassets.datasets.accounts import iter_items, take_accounts
+from medassets.datasets.accounts import Books, iter_items, open_books
 from medassets.datasets.build import check_sources_kept
 from medassets.datasets.manifests.publication import survey_dataset
 from medassets.datasets.status import ShardState, find_transient_rejections, shard_states
@@ -73,12 +73,10 @@ def command(
     plan = workspace.read_plan()
     check_splits(workspace, split, plan.partitions)
     names = [stage] if stage else session.live_stages(dataset)
-    found = {name: _read_states(session, dataset, name, split) for name in names}
-    lacking = {
-        name: find_transient_rejections(session.workspace(dataset, name), states)
-        for name, states in found.items()
-    }
-    accounts = {name: _take_account(session, dataset, name, split) for name in names}
+    books = {name: open_books(session.workspace(dataset, name)) for name in names}
+    found = {name: _read_states(session, dataset, name, split, books[name]) for name in names}
+    lacking = {name: find_transient_rejections(books[name], found[name]) for name in names}
+    accounts = {name: _take_account(books[name], split) for name in names}
     for name, states in found.items():
         _show_account(output, dataset, accounts[name], stage=name if len(names) > 1 else "")
         _show(output, session.workspace(dataset, name), states)
@@ -90,7 +88,7 @@ def command(
         words = count_words(num_deleted, "source")
         output.say(f"deleted, proven to be in shards: {words}, {format_bytes(deleted_bytes)}")
     lines, upstream = look_upstream(workspace)
-    survey = survey_dataset(workspace)
+    survey = survey_dataset(workspace, books.get(workspace.kind.stage))
     for line in [*lines, *describe_survey(survey)]:
         output.say(line)
     problems = find_table_problems(workspace.kind, workspace.read_figures())
@@ -128,16 +126,16 @@ def command(
 
 
 def _read_states(
-    session: Session, dataset: str, stage: str, splits: tuple[str, ...]
+    session: Session, dataset: str, stage: str, splits: tuple[str, ...], books: Books
 ) -> dict[str, ShardState]:
     workspace = session.workspace(dataset, stage)
-    keys = list(workspace.read_plan().partitions)
-    states = shard_states(workspace, session.recorded(workspace, keys))
+    recorded = session.recorded(workspace, list(books.plan.partitions))
+    states = shard_states(workspace, recorded, books=books)
     return {k: s for k, s in states.items() if not splits or split_partition_key(k)[0] in splits}
 
 
-def _take_account(session: Session, dataset: str, stage: str, splits: tuple[str, ...]) -> Account:
-    accounts = take_accounts(session.workspace(dataset, stage))
+def _take_account(books: Books, splits: tuple[str, ...]) -> Account:
+    accounts = books.draw()
     return join_accounts(one for name, one in accounts.items() if not splits or name in splits)
 
 

@@ -33,13 +33,17 @@ def build_manifests(workspace: Workspace) -> dict[str, Manifest]:
     }
 
 
-def survey_dataset(workspace: Workspace) -> Survey:
+def survey_dataset(workspace: Workspace, books: Books | None = None) -> Survey:
     """Compare the samples of all shards that are on disk whole and made from today's inputs.
+
+    Args:
+        workspace: The dataset and stage.
+        books: What was read of the disk; None reads it.
 
     Raises:
         CatalogError: If there is no catalog yet.
     """
-    return survey_records(workspace.kind, open_books(workspace).records())
+    return survey_records(workspace.kind, (books or open_books(workspace)).records())
 
 
 def describe_catalog(workspace: Workspace, table: pa.Table) -> dict[str, Any]:
