@@ -66,6 +66,8 @@ class LazyGroup(click.Group):
             return None
         name = cmd_name.replace("-", "_")
         module = __import__(f"medassets.cli.commands.{name}", fromlist=["command"])
+        # Else every collection goes over all of Dagster.
+        gc.freeze()
         return module.command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -25,6 +25,7 @@ from medassets.shards.failure import read_failure
 from medassets.shards.files import read_whole_record
 from medassets.shards.record import ShardRecord
 from medassets.storage.arrow import kernels
+from medassets.storage.collection import paused_collection
 from medassets.storage.paths import split_partition_key
 
 _COLUMNS = ["key", "split", "state", "excluded", "detail"]
@@ -116,7 +117,8 @@ def open_books(workspace: Workspace, catalog: pa.Table | None = None) -> Books:
     unplanned = unplanned.set_column(unplanned.column_names.index("split"), "split", names)
     found = kernels.unique(unplanned["split"]).to_pylist()
     splits = dict.fromkeys([*workspace.kind.spec.splits, *plan.splits(), *found])
-    shards = {key: look_at(workspace, plan, key) for key in plan.partitions}
+    with paused_collection():
+        shards = {key: look_at(workspace, plan, key) for key in plan.partitions}
     return Books(plan, unplanned, shards, tuple(splits))
 
 
