@@ -117,6 +117,10 @@ class CatalogError(MedassetsError, ValueError):
     """A source table or a stored catalog cannot be used; the message names file, row and column."""
 
 
+class LostCatalogError(CatalogError):
+    """The catalog is gone, but shards that were made from it are on disk."""
+
+
 class SampleRejectedError(MedassetsError, ValueError):
     """One source item cannot become a sample; the shard is written without it.
 
@@ -181,6 +185,10 @@ class TooManyRejectedError(MedassetsError, RuntimeError):
 
 class ReclaimError(MedassetsError, RuntimeError):
     """Source files cannot be deleted, or a shard cannot be rebuilt because they were deleted."""
+
+
+class RefusedByDiskError(MedassetsError, OSError):
+    """The system does not allow what is asked of a file or folder: its owner, mode or sort differs."""
 
 
 class ForeignFileError(MedassetsError, FileExistsError):

@@ -15,6 +15,7 @@ from medassets.errors import (
     SourceUnavailableError,
     UsageError,
 )
+from medassets.storage.unreadable import explain_refusal
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -116,6 +117,12 @@ def run(arguments: list[str]) -> int:
     except MedassetsError as error:
         click.echo(f"medassets: {error}", err=True)
         return _report(str(error), exit_code_of(type(error)), as_json=as_json)
+    except OSError as error:
+        refusal = explain_refusal(error)
+        if refusal is None:
+            raise
+        click.echo(f"medassets: {refusal}", err=True)
+        return _report(str(refusal), EXIT_FAILED, as_json=as_json)
     return code if isinstance(code, int) else 0
 
 

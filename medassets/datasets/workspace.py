@@ -1,5 +1,6 @@
 """Source, staging area and shards of one dataset."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,9 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medassets.datasets.kind import DatasetKind
+from medassets.datasets.recovery.places import count_records
 from medassets.datasets.upstream.pins import Pin, pin_of, read_pin
 from medassets.errors import (
     CatalogError,
+    LostCatalogError,
     Reason,
     RevisionGoneError,
     SampleRejectedError,
@@ -103,13 +106,20 @@ class Workspace:
         return read_partition(self.paths.catalog, partition_key)
 
     def _require_catalog(self) -> None:
-        if not self.paths.catalog.exists():
-            name = self.kind.spec.name
+        if os.path.lexists(self.paths.catalog):
+            return
+        name = self.kind.spec.name
+        if count := count_records(self.paths):
             msg = (
-                f"{name}: there is no catalog yet; `{self.paths.build_command}` makes it, or "
-                f"materialize {name}/catalog"
+                f"{self.paths.catalog}: the catalog is gone, but {name} has {count} shards on disk; "
+                f"`{self.paths.reconcile_command}` restores the plan from their records"
             )
-            raise CatalogError(msg)
+            raise LostCatalogError(msg)
+        msg = (
+            f"{name}: there is no catalog yet; `{self.paths.build_command}` makes it, or "
+            f"materialize {name}/catalog"
+        )
+        raise CatalogError(msg)
 
     def stage(
         self,

@@ -13,6 +13,7 @@ from medassets.errors import (
     SourceUnavailableError,
 )
 from medassets.instance.run_tags import LAUNCHED_BY_TAG
+from medassets.storage.unreadable import explain_refusal
 
 _PASSING = (DiskSpaceError, LockTimeoutError, SourceUnavailableError)
 _MAX_RETRIES = 2
@@ -32,7 +33,7 @@ def explained_failures(run_tags: Mapping[str, str]) -> Iterator[None]:
 
     Raises:
         dg.RetryRequested: If another try, a minute later, may succeed.
-        dg.Failure: For any other MedassetsError.
+        dg.Failure: For any other MedassetsError, and for a file that this process may not use.
     """
     try:
         yield
@@ -42,6 +43,11 @@ def explained_failures(run_tags: Mapping[str, str]) -> Iterator[None]:
         raise dg.RetryRequested(_MAX_RETRIES, seconds_to_wait=_RETRY_DELAY_S) from error
     except MedassetsError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
+    except OSError as error:
+        refusal = explain_refusal(error)
+        if refusal is None:
+            raise
+        raise dg.Failure(str(refusal), allow_retries=False) from refusal
 
 
 def fail_range(

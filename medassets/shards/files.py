@@ -1,11 +1,12 @@
 """Files of a shard on disk: the published tar with its record, and files of an unfinished shard."""
 
 import re
+import stat
 from pathlib import Path
 
 from medassets.errors import ShardIntegrityError
 from medassets.shards.record import ShardRecord
-from medassets.storage.paths import DatasetPaths
+from medassets.storage.paths import DatasetPaths, split_partition_key
 from medassets.storage.private_names import sweep_private
 
 _FAILURE = ".failure"
@@ -17,6 +18,8 @@ def read_whole_record(
 ) -> ShardRecord | None:
     """Return the record of a shard whose tar has the recorded size, else None.
 
+    A record that is in the place of another shard, or contradicts itself, is no record of this one.
+
     Args:
         paths: Paths of the dataset.
         partition_key: The shard.
@@ -24,11 +27,34 @@ def read_whole_record(
     """
     try:
         record = ShardRecord.read(paths.record(partition_key))
-        size = paths.shard(partition_key).stat().st_size
-    except (FileNotFoundError, ShardIntegrityError):
+        shard = paths.shard(partition_key).stat()
+    except (OSError, ShardIntegrityError):
+        return None
+    if explain_place(paths, partition_key, record) or any(record.find_contradictions()):
         return None
     fresh = plan_fingerprint is None or record.plan_fingerprint == plan_fingerprint
-    return record if fresh and record.size_bytes == size else None
+    is_whole = stat.S_ISREG(shard.st_mode) and record.size_bytes == shard.st_size
+    return record if fresh and is_whole else None
+
+
+def explain_place(paths: DatasetPaths, partition_key: str, record: ShardRecord) -> str:
+    """Return what shows that a record is not the one of the shard beside which it is.
+
+    Args:
+        paths: Paths of the dataset.
+        partition_key: The shard at whose place the record is.
+        record: The record.
+
+    Returns:
+        Empty if it is the record of this shard.
+    """
+    split, _ = split_partition_key(partition_key)
+    name = paths.shard(partition_key).name
+    expected = {"dataset": paths.dataset, "partition": partition_key, "split": split}
+    for field, value in {**expected, "filename": name}.items():
+        if (stated := getattr(record, field)) != value:
+            return f"its record is that of {field} {stated!r}, expected {value!r}"
+    return ""
 
 
 def partial_paths(shard: Path) -> tuple[Path, Path]:

@@ -1,8 +1,10 @@
 """The record of one shard: its samples, its rejected items, and how to verify both."""
 
+import hashlib
 import json
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,15 @@ from typing import Any
 from medassets.errors import ShardIntegrityError
 from medassets.shards.made_from import MadeFrom, read_made_from
 from medassets.storage.atomic import publish_bytes
+from medassets.storage.checksums import fingerprint
 from medassets.storage.ownership import IsOurs, content_says
 from medassets.tars.reader import Member
 
 RECORD_VERSION = 1
 _LISTS = ("samples", "rejected", "rows")
+
+_CHECKSUM = re.compile(rb',\n "checksum": "([0-9a-f]{64})"\n}\n\Z')
+"""Last line of a record: SHA-256 of everything before it."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,20 @@ class ShardRecord:
         for name, entries in lists.items():
             lines = ",\n  ".join(json.dumps(e, ensure_ascii=False, sort_keys=True) for e in entries)
             head += f',\n "{name}": [\n  {lines}\n ]' if entries else f',\n "{name}": []'
-        return (head + "\n}\n").encode()
+        content = head.encode()
+        digest = hashlib.sha256(content).hexdigest()
+        return content + f',\n "checksum": "{digest}"\n}}\n'.encode()
+
+    def find_contradictions(self) -> Iterator[str]:
+        """Yield what the record says in two places in two ways; nothing for one that we wrote."""
+        if self.num_samples != len(self.samples):
+            yield f"its record counts {self.num_samples} samples and lists {len(self.samples)}"
+        keys = [entry.key for entry in (*self.samples, *self.rejected)]
+        yield from (
+            f"{key} is in its record {n} times" for key, n in Counter(keys).items() if n > 1
+        )
+        if self.fingerprint != content_fingerprint(self.sha256, self.rejected):
+            yield "its record's fingerprint is not that of its sha256 and rejected items"
 
     def write(self, path: Path) -> None:
         """Publish the record atomically."""
@@ -129,17 +148,42 @@ class ShardRecord:
 
         Raises:
             FileNotFoundError: If it does not exist.
-            ShardIntegrityError: If the file is not a record.
+            ShardIntegrityError: If the file is not a record, or cannot be read.
         """
         try:
             document = json.loads(path.read_bytes())
+            document.pop("checksum", None)
             samples = tuple(_read_sample(entry) for entry in document.pop("samples"))
             rejected = tuple(Rejected(**entry) for entry in document.pop("rejected"))
             rows = tuple(dict(row) for row in document.pop("rows", ()))
             return cls(samples=samples, rejected=rejected, rows=rows, **document)
-        except (ValueError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             msg = f"{path}: not a shard record ({error}); move it away and build the shard again"
             raise ShardIntegrityError(msg) from error
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            msg = f"{path}: the record cannot be read ({error.strerror})"
+            raise ShardIntegrityError(msg) from error
+
+
+def content_fingerprint(sha256: str, rejected: Sequence[Rejected]) -> str:
+    """Return the hash of a shard's bytes and rejected items; see `ShardRecord.fingerprint`.
+
+    Args:
+        sha256: Digest of the tar.
+        rejected: Its rejected items, in the order of the plan.
+    """
+    return fingerprint({"sha256": sha256, "rejected": [[r.key, r.reason] for r in rejected]})
+
+
+def is_as_written(content: bytes) -> bool:
+    """Tell whether the bytes of a record are those that were published.
+
+    Records of earlier versions have no checksum; nothing is known against them.
+    """
+    found = _CHECKSUM.search(content)
+    return not found or hashlib.sha256(content[: found.start()]).hexdigest().encode() == found[1]
 
 
 def is_record_of(dataset: str, partition: str) -> IsOurs:

@@ -1,6 +1,7 @@
 """Compare published shards with their records."""
 
 import hashlib
+import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from medassets.errors import ShardIntegrityError
+from medassets.shards.files import explain_place
 from medassets.shards.readback import find_damage
-from medassets.shards.record import ShardRecord
+from medassets.shards.record import ShardRecord, is_as_written
+from medassets.storage.ownership import describe_type
 from medassets.storage.paths import DatasetPaths
 from medassets.tars.header import HEADER_BYTES
 from medassets.tars.reader import OpenTar, open_tar
@@ -57,18 +60,46 @@ def verify_shard(paths: DatasetPaths, partition_key: str, *, full: bool) -> list
         return [Problem(partition_key, record_path, "", "the record is missing")]
     except ShardIntegrityError as error:
         return [Problem(partition_key, record_path, "", str(error))]
-    try:
-        size = shard.stat().st_size
-    except FileNotFoundError:
-        return [Problem(partition_key, shard, "", "the shard is missing")]
-    problems: list[Problem] = []
+    doubts = list(_find_doubts(paths, partition_key, record))
+    problems = [Problem(partition_key, record_path, "", what) for what in doubts]
+    size = _find_size(shard)
+    if not isinstance(size, int):
+        return [*problems, Problem(partition_key, shard, "", size)]
     if size != record.size_bytes:
         what = f"the shard has {size:,} bytes, its record says {record.size_bytes:,}"
         problems.append(Problem(partition_key, shard, "", what))
-    return problems + _read_through(shard, record, size) if full else problems
+    if full:
+        found = _read_through(shard, record, size)
+        problems += [Problem(partition_key, shard, sample, what) for sample, what in found]
+    return problems
 
 
-def _read_through(shard: Path, record: ShardRecord, size: int) -> list[Problem]:
+def _find_doubts(paths: DatasetPaths, partition_key: str, record: ShardRecord) -> Iterator[str]:
+    """Yield what shows that a record is not as it was published, or not in its place."""
+    if what := explain_place(paths, partition_key, record):
+        yield what
+    yield from record.find_contradictions()
+    try:
+        if not is_as_written(paths.record(partition_key).read_bytes()):
+            yield "its record was changed since it was published"
+    except OSError as error:
+        yield f"the record cannot be read ({error.strerror})"
+
+
+def _find_size(shard: Path) -> int | str:
+    """Return the size of a tar, or what is in its place."""
+    try:
+        found = shard.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return "the shard is missing"
+    except OSError as error:
+        return f"the shard cannot be read ({error.strerror})"
+    if not stat.S_ISREG(found.st_mode):
+        return f"{describe_type(found.st_mode)} is in the place of the shard; move it away"
+    return found.st_size
+
+
+def _read_through(shard: Path, record: ShardRecord, size: int) -> list[Trouble]:
     try:
         with open_tar(shard) as tar:
             found = list(_find_differences(tar, record, size))
@@ -78,7 +109,7 @@ def _read_through(shard: Path, record: ShardRecord, size: int) -> list[Problem]:
     except (OSError, OverflowError, TypeError, ValueError) as error:
         # The disk cannot be read, or the numbers in the record are invalid.
         found = [("", f"it cannot be compared with its record ({error})")]
-    return [Problem(record.partition, shard, sample, what) for sample, what in found]
+    return found
 
 
 def _find_differences(tar: OpenTar, record: ShardRecord, size: int) -> Iterator[Trouble]:
@@ -100,8 +131,6 @@ def _find_differences(tar: OpenTar, record: ShardRecord, size: int) -> Iterator[
         digest.update(chunk)
     if whole and digest.hexdigest() != record.sha256:
         yield "", "its sha256 is not that of the record, though every member's content is right"
-    if record.num_samples != len(record.samples):
-        yield "", f"its record counts {record.num_samples} samples and lists {len(record.samples)}"
 
 
 def _find_displaced(tar: OpenTar, record: ShardRecord) -> list[Trouble]:

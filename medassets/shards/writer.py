@@ -31,7 +31,7 @@ from medassets.shards.files import (
 from medassets.shards.ledger import PartialShard
 from medassets.shards.made_from import MadeFrom
 from medassets.shards.pipeline import iter_in_order
-from medassets.shards.record import Rejected, ShardRecord, is_record_of
+from medassets.shards.record import Rejected, ShardRecord, content_fingerprint, is_record_of
 from medassets.shards.replacement import (
     Held,
     check_kept,
@@ -46,7 +46,7 @@ from medassets.storage.atomic import (
     publish_bytes,
     publish_file,
 )
-from medassets.storage.checksums import fingerprint, sha256_file
+from medassets.storage.checksums import sha256_file
 from medassets.storage.locks import lock_file
 from medassets.storage.ownership import is_plain_file, is_private, require_ours
 from medassets.storage.paths import DatasetPaths, split_partition_key
@@ -419,9 +419,6 @@ class _Maker:
         work = self.work
         samples, rejected = partial.samples, partial.rejected
         digest = partial.sha256.hexdigest()
-        # Without the plan, whose hash covers size and mtime of local files: these differ between
-        # machines that build the same bytes.
-        origin = {"sha256": digest, "rejected": [[r.key, r.reason] for r in rejected]}
         return ShardRecord(
             dataset=work.dataset,
             split=split_partition_key(work.partition_key)[0],
@@ -431,7 +428,7 @@ class _Maker:
             size_bytes=partial.size_bytes,
             sha256=digest,
             plan_fingerprint=work.plan_fingerprint,
-            fingerprint=fingerprint(origin),
+            fingerprint=content_fingerprint(digest, rejected),
             source=dict(work.source),
             kind=str(work.kind),
             samples=samples,

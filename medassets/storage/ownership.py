@@ -47,6 +47,12 @@ def is_plain_folder(path: Path) -> bool:
         return False
 
 
+def describe_type(mode: int) -> str:
+    """Return what sort of thing a mode of `stat` names, for messages."""
+    sorts = {stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link"}
+    return sorts.get(stat.S_IFMT(mode), "a device, socket or pipe")
+
+
 def content_says(is_ours: Callable[[bytes], bool]) -> IsOurs:
     """Return evidence by content: a regular file whose bytes only this package writes.
 

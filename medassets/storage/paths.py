@@ -126,6 +126,11 @@ class DatasetPaths:
         return f"medassets build {self.dataset}{mode}"
 
     @property
+    def reconcile_command(self) -> str:
+        """The command that brings catalog and Dagster in line with the disk, as a user types it."""
+        return f"medassets reconcile {self.dataset}"
+
+    @property
     def catalog(self) -> Path:
         """The catalog, one Parquet file."""
         return self.folder / "catalog.parquet"
@@ -134,6 +139,11 @@ class DatasetPaths:
     def catalog_lock(self) -> Path:
         """Lock held while the catalog is replaced, or must not be replaced."""
         return self.folder / ".catalog.lock"
+
+    @property
+    def stage_folder(self) -> Path:
+        """Folder of the folders of the stage's splits."""
+        return self.folder if self.stage == VolumeStage.SHARDS else self.folder / self.stage
 
     def split_folder(self, split: str) -> Path:
         """Return the folder of one split's shards."""
@@ -171,5 +181,4 @@ class DatasetPaths:
 @cache
 def _split_folder(paths: DatasetPaths, split: str) -> Path:
     split_partition_key(f"{split}-000000")
-    folder = paths.folder if paths.stage == VolumeStage.SHARDS else paths.folder / paths.stage
-    return folder / split
+    return paths.stage_folder / split

@@ -1,16 +1,38 @@
-"""Files that exist but cannot be read: tells errors of one file from errors of the machine."""
+"""Files that cannot be read or written: tells errors of one file from errors of the machine."""
 
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from medassets.errors import Reason, SampleRejectedError
+from medassets.errors import Reason, RefusedByDiskError, SampleRejectedError
 
 # Everything else (no memory, no descriptors, no room) would affect every file.
 _OF_ONE_FILE = frozenset(
     (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ELOOP, errno.ENXIO, errno.EISDIR)
 )
+
+_REFUSALS = frozenset(
+    (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
+)
+
+
+def explain_refusal(error: OSError) -> RefusedByDiskError | None:
+    """Return an error that names the file which the system does not let this process use.
+
+    Args:
+        error: What reading or writing raised.
+
+    Returns:
+        None if the cause is not the owner, mode or sort of a file or folder.
+    """
+    if error.errno not in _REFUSALS or error.filename is None:
+        return None
+    msg = (
+        f"{error.filename}: {error.strerror}; it must be a file or folder that the user of this "
+        f"process may read, and write to build. Correct owner and mode, or move it away, and run again"
+    )
+    return RefusedByDiskError(msg)
 
 
 def explain_unreadable(error: OSError) -> SampleRejectedError | None:

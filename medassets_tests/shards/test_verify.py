@@ -1,9 +1,12 @@
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from medassets.shards.files import read_whole_record
 from medassets.shards.record import ShardRecord
 from medassets.shards.verify import verify_shard
 from medassets.shards.writer import ShardWork, ensure_shard
@@ -82,3 +85,59 @@ def test_missing_files_are_problems_too(paths: DatasetPaths, record: ShardRecord
     assert ["not a shard record" in p for p in _found(paths)] == [True]
     paths.record(KEY).unlink()
     assert ["the record is missing" in p for p in _found(paths)] == [True]
+
+
+def _edit(paths: DatasetPaths, **fields: Any) -> None:
+    path = paths.record(KEY)
+    document = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**document, **fields}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        ({"num_samples": 11}, "its record counts 11 samples and lists 10"),
+        ({"rejected": []}, "its record's fingerprint is not that of its sha256"),
+        ({"sha256": "0" * 64}, "its record's fingerprint is not that of its sha256"),
+        ({"partition": "train-000001"}, "is that of partition 'train-000001', expected"),
+        ({"split": "valid"}, "is that of split 'valid', expected 'train'"),
+        ({"filename": "shard-000001.tar"}, "is that of filename 'shard-000001.tar'"),
+        ({"dataset": "other"}, "is that of dataset 'other'"),
+    ],
+)
+@pytest.mark.usefixtures("record")
+def test_a_record_that_contradicts_itself_or_its_place_is_found_at_once(
+    paths: DatasetPaths, fields: dict[str, Any], what: str
+) -> None:
+    _edit(paths, **fields)
+    assert what in _found(paths, full=False)[0]
+    assert read_whole_record(paths, KEY) is None
+
+
+def test_any_change_of_a_record_is_found(paths: DatasetPaths, record: ShardRecord) -> None:
+    text = paths.record(KEY).read_text()
+    changed = text.replace('"uri": "', '"uri": "elsewhere', 1)
+    assert changed != text
+    paths.record(KEY).write_text(changed)
+    (problem,) = _found(paths, full=False)
+    assert "its record was changed since it was published" in problem
+    # A record of an earlier version has no checksum.
+    document = json.loads(record.encode())
+    del document["checksum"]
+    paths.record(KEY).write_text(json.dumps(document))
+    assert _found(paths) == []
+
+
+@pytest.mark.parametrize("name", ["shard", "record"])
+@pytest.mark.usefixtures("record")
+def test_a_folder_or_link_in_place_of_a_file_is_named(paths: DatasetPaths, name: str) -> None:
+    path: Path = getattr(paths, name)(KEY)
+    moved = path.rename(path.with_name("moved"))
+    path.mkdir()
+    (problem,) = _found(paths)
+    assert problem.startswith(f"{path}: ")
+    path.rmdir()
+    if name == "shard":
+        path.symlink_to(moved)
+        (problem,) = _found(paths)
+        assert "a link is in the place of the shard; move it away" in problem

@@ -1,5 +1,6 @@
 """`medassets status`: what is done, and what is left to do."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -23,6 +24,8 @@ from medassets.cli.upstream_notes import look_upstream
 from medassets.datasets.accounts import Books, iter_items, open_books
 from medassets.datasets.build import check_sources_kept
 from medassets.datasets.manifests.publication import survey_dataset
+from medassets.datasets.recovery.places import has_shards
+from medassets.datasets.recovery.strays import explain_unplanned, find_unplanned
 from medassets.datasets.status import ShardState, find_transient_rejections, shard_states
 from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError
@@ -65,7 +68,7 @@ def command(
     """
     output, session = Output(as_json), Session()
     workspace = session.workspace(dataset, stage)
-    if not workspace.paths.catalog.exists():
+    if not (os.path.lexists(workspace.paths.catalog) or has_shards(workspace.paths)):
         check_splits(workspace, split, ())
         output.say(f"{dataset}: nothing planned yet; `{workspace.paths.build_command}` begins")
         output.result({"dataset": dataset, "planned": False, "shards": {}})
@@ -94,6 +97,13 @@ def command(
     problems = find_table_problems(workspace.kind, workspace.read_figures())
     for line in problems.lines():
         output.say(line)
+    unplanned = [
+        explain_unplanned(session.workspace(dataset, name), one, plan)
+        for name in names
+        for one in find_unplanned(session.workspace(dataset, name), plan)
+    ]
+    for line in unplanned:
+        output.warn(line)
     if not plan.partitions:
         output.say(explain_empty(workspace, workspace.read_exclusions(), num_held=plan.num_held))
     items = _list_items(session, dataset, names, listed, split) if listed else []
@@ -112,6 +122,7 @@ def command(
             "deleted_sources": {"files": num_deleted, "bytes": deleted_bytes},
             "table_problems": problems.as_dict(),
             "survey": survey.as_dict(),
+            "unplanned": unplanned,
             **stages[names[0]],
             "stages": stages,
             **(
@@ -122,7 +133,7 @@ def command(
         }
     )
     is_bad = any(_BAD & set(states.values()) for states in found.values())
-    return EXIT_FAILED if is_bad or survey.problems else 0
+    return EXIT_FAILED if is_bad or survey.problems or unplanned else 0
 
 
 def _read_states(

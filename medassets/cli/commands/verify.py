@@ -12,8 +12,9 @@ from medassets.cli.main import EXIT_FAILED
 from medassets.cli.selection import parse_partitions
 from medassets.cli.session import Session
 from medassets.datasets.accounts import take_accounts
-from medassets.datasets.manifests.problems import find_manifest_problems, find_strays
+from medassets.datasets.manifests.problems import find_manifest_problems
 from medassets.datasets.manifests.publication import survey_dataset
+from medassets.datasets.recovery.strays import find_strays
 from medassets.datasets.survey import Survey
 from medassets.datasets.verify import VerifyReport, verify_dataset
 from medassets.datasets.workspace import Workspace

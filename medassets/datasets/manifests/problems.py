@@ -39,18 +39,6 @@ def _compare(path: Path, document: Mapping[str, object]) -> list[str]:
     ]
 
 
-def find_strays(workspace: Workspace) -> list[str]:
-    """Return the shards in the stage's folders that no plan knows.
-
-    Patterns such as `shard-{000000..000314}.tar` and globs read them.
-    """
-    paths = workspace.paths
-    planned = {paths.shard(key) for key in workspace.read_plan().partitions}
-    folders = [paths.split_folder(split) for split in workspace.kind.spec.splits]
-    found = {path for folder in folders for path in folder.glob("shard-*.tar")}
-    return [f"{stray}: no plan knows this shard; move it away" for stray in sorted(found - planned)]
-
-
 def find_problems(workspace: Workspace) -> list[str]:
     """Return what keeps the dataset from being complete: shards missing, damaged or outdated.
 

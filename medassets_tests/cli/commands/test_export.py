@@ -1,6 +1,7 @@
 """`medassets export`: from declared datasets to the folders of other trainers."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -150,6 +151,6 @@ def test_the_command_that_makes_what_is_missing_makes_clips_where_clips_are_miss
     none = medassets("export", "films", "--format", "clips", "--out", str(films.root / "new"))
     assert none.code == 1
     assert "stage clips exists yet; run `medassets build films --mode clip` first" in none.err
-    films.catalog.unlink()
+    shutil.rmtree(films.folder)
     early = medassets("export", "films", "--format", "clips")
     assert "no catalog yet; `medassets build films --mode clip` makes it" in early.err

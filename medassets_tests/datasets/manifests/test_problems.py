@@ -6,7 +6,6 @@ from medassets.datasets.build import build_shard, plan_shard
 from medassets.datasets.manifests.problems import (
     find_manifest_problems,
     find_problems,
-    find_strays,
 )
 from medassets.datasets.manifests.publication import build_manifests
 from medassets.datasets.workspace import Workspace
@@ -35,11 +34,3 @@ def test_manifests_on_disk_must_say_what_the_shards_say(planned: Workspace) -> N
     ]  # fmt: skip
     write_manifest(paths, "train", build_manifests(planned)["train"])
     assert find_manifest_problems(planned) == []
-
-
-def test_a_shard_that_no_plan_knows_is_a_stray(planned: Workspace) -> None:
-    assert find_strays(planned) == []
-    stray = planned.paths.split_folder("train") / "shard-000099.tar"
-    stray.parent.mkdir(parents=True)
-    stray.touch()
-    assert find_strays(planned) == [f"{stray}: no plan knows this shard; move it away"]
