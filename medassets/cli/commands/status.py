@@ -98,9 +98,9 @@ def command(
     for line in problems.lines():
         output.say(line)
     unplanned = [
-        explain_unplanned(session.workspace(dataset, name), one, plan)
-        for name in names
-        for one in find_unplanned(session.workspace(dataset, name), plan)
+        line
+        for name, states in found.items()
+        for line in _find_unplanned(session.workspace(dataset, name), states)
     ]
     for line in unplanned:
         output.warn(line)
@@ -143,6 +143,14 @@ def _read_states(
     recorded = session.recorded(workspace, list(books.plan.partitions))
     states = shard_states(workspace, recorded, books=books)
     return {k: s for k, s in states.items() if not splits or split_partition_key(k)[0] in splits}
+
+
+def _find_unplanned(workspace: Workspace, states: Mapping[str, ShardState]) -> list[str]:
+    """Return a line for each shard with samples that the plan does not give it."""
+    plan, current = workspace.read_plan(), {ShardState.DONE, ShardState.ORPHANED}
+    known = {key for key, state in states.items() if state in current}
+    found = find_unplanned(workspace, plan, current=known)
+    return [explain_unplanned(workspace, one, plan) for one in found]
 
 
 def _take_account(books: Books, splits: tuple[str, ...]) -> Account:

@@ -1,13 +1,15 @@
 """Files in the folders of a stage's shards that the plan does not account for."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from medassets.datasets.recovery.places import FoundShard, list_places, look_at_place
 from medassets.datasets.workspace import Workspace
-from medassets.shards.catalog import CatalogPlan
+from medassets.shards.catalog.plan import CatalogPlan
 
 
-def find_unplanned(workspace: Workspace, plan: CatalogPlan) -> list[FoundShard]:
+def find_unplanned(
+    workspace: Workspace, plan: CatalogPlan, *, current: Collection[str] = ()
+) -> list[FoundShard]:
     """Return the shards of this dataset that have samples which the plan does not give them.
 
     That is so where an older catalog was put back: a shard is unknown, or had fewer samples then.
@@ -15,11 +17,13 @@ def find_unplanned(workspace: Workspace, plan: CatalogPlan) -> list[FoundShard]:
     Args:
         workspace: The dataset and stage.
         plan: Its plan.
+        current: Shards that are known to be made of today's plan; they are not looked at.
     """
-    places = (look_at_place(workspace.paths, place) for place in list_places(workspace.paths))
+    places = (p for p in list_places(workspace.paths) if p not in current)
+    found_there = (look_at_place(workspace.paths, place) for place in places)
     return [
         found
-        for found in places
+        for found in found_there
         if found.is_ours and len(found.list_keys()) > plan.partitions.get(found.place, 0)
     ]
 
