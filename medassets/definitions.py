@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from medassets.components.loading import LoadedDatasets, load_datasets
+from medassets.components.yaml_lines import read_declaration
 from medassets.io_managers.catalog import CatalogIOManager
 from medassets.io_managers.manifests import ManifestIOManager
 from medassets.io_managers.tar_shards import TarShardIOManager
@@ -46,18 +47,10 @@ def load_declared() -> LoadedDatasets:
     """
     folders = declaration_folders()
     files = sorted(file for folder in folders for file in folder.rglob("defs.yaml"))
-    texts = [_read(file) for file in files]
+    texts = [read_declaration(file) for file in files]
     names = {name.decode() for text in texts for name in _VARIABLE.findall(text)}
     values = tuple((name, os.environ.get(name)) for name in sorted(names))
     return _load(tuple(folders), (tuple(files), tuple(texts), values))
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError:
-        # Loading it will tell why; the others must not suffer.
-        return b""
 
 
 @lru_cache(maxsize=1)

@@ -40,6 +40,8 @@ class Reason(StrEnum):
     PRECISION = "precision"
     MISSING_SOURCE = "missing_source"
     UNREADABLE_SOURCE = "unreadable_source"
+    READER_FAILED = "reader_failed"
+    OUT_OF_MEMORY = "out_of_memory"
     LFS_POINTER = "lfs_pointer"
     AMBIGUOUS_SOURCE = "ambiguous_source"
     OTHER_DEPTH = "other_depth"
@@ -57,7 +59,10 @@ class Reason(StrEnum):
 
 
 TRANSIENT_REASONS = frozenset(
-    {Reason.DECODER_TIMEOUT, Reason.DECODER_KILLED, Reason.UNREADABLE_SOURCE}
+    {
+        *(Reason.DECODER_TIMEOUT, Reason.DECODER_KILLED),
+        *(Reason.UNREADABLE_SOURCE, Reason.OUT_OF_MEMORY),
+    }
 )
 """Rejections that may be due to the machine, not the file; `medassets retry` tries them again."""
 

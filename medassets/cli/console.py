@@ -19,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from medassets.cli.formatting import count_words, format_bytes
 from medassets.progress import (
@@ -30,6 +31,7 @@ from medassets.progress import (
     listening,
 )
 from medassets.reclaim.report import ReclaimReport
+from medassets.storage.paths import show_path
 
 # Shortest time between two progress lines when the output is not a terminal.
 _PLAIN_LINE_S = 10.0
@@ -53,27 +55,29 @@ class Output:
     def say(self, text: str) -> None:
         """Print a line; silent with --json."""
         if not self.as_json:
-            self.out.print(text, markup=False)
+            self.out.print(show_path(text), markup=False)
 
     def warn(self, text: str) -> None:
         """Print a warning to standard error."""
-        self.err.print(text, markup=False)
+        self.err.print(show_path(text), markup=False)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Print a table; silent with --json."""
         if self.as_json:
             return
-        table = Table(title=title, title_justify="left")
+        # Cells show what foreign files contain, which is no markup.
+        table = Table(title=Text(show_path(title), style="table.title"), title_justify="left")
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*(str(cell) for cell in row))
+            table.add_row(*(Text(show_path(str(cell))) for cell in row))
         self.out.print(table)
 
     def result(self, document: Mapping[str, Any]) -> None:
         """Print the command's result as JSON when that was asked for."""
         if self.as_json:
-            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+            # A lone surrogate is no text, but may be escaped in JSON.
+            click.echo(show_path(json.dumps(document, indent=2, ensure_ascii=False)))
 
 
 @contextmanager

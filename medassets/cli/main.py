@@ -15,6 +15,7 @@ from medassets.errors import (
     SourceUnavailableError,
     UsageError,
 )
+from medassets.storage.paths import show_path
 from medassets.storage.unreadable import explain_refusal
 
 EXIT_FAILED = 1
@@ -115,7 +116,7 @@ def run(arguments: list[str]) -> int:
         click.echo(f"medassets: {message}", err=True)
         return _report(message, EXIT_INTERRUPTED, as_json=as_json)
     except MedassetsError as error:
-        click.echo(f"medassets: {error}", err=True)
+        click.echo(f"medassets: {show_path(str(error))}", err=True)
         return _report(str(error), exit_code_of(type(error)), as_json=as_json)
     except OSError as error:
         refusal = explain_refusal(error)
@@ -129,7 +130,8 @@ def run(arguments: list[str]) -> int:
 def _report(message: str, code: int, *, as_json: bool) -> int:
     """Give a program its one document even when there is no result."""
     if as_json:
-        click.echo(json.dumps({"error": message, "exit_code": code}, ensure_ascii=False))
+        document = json.dumps({"error": message, "exit_code": code}, ensure_ascii=False)
+        click.echo(show_path(document))
     return code
 
 

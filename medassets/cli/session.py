@@ -12,6 +12,7 @@ import dagster as dg
 from medassets.assets.keys import asset_key
 from medassets.cli.run_result import RunResult, hearing_interrupts, read_result
 from medassets.components.loading import LoadedDatasets
+from medassets.components.yaml_lines import read_declaration
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.registry import list_build_stages, open_kind, open_kinds
 from medassets.datasets.status import Recorded
@@ -168,8 +169,5 @@ class Session:
 
 def _names(file: Path, dataset: str) -> bool:
     """Tell whether a broken declaration is the one of a dataset, as far as it can be read."""
-    try:
-        text = file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
+    text = read_declaration(file).decode("utf-8", errors="replace")
     return bool(re.search(rf"^\s*name:\s*[\"']?{re.escape(dataset)}\b", text, re.MULTILINE))

@@ -28,6 +28,10 @@ _REMEDIES = {
     Reason.AMBIGUOUS_SOURCE: "leave one file per study or video, or name the video in info.csv",
     Reason.OTHER_DEPTH: "move the files to the depth of the others, or out of the folder",
     Reason.UNREADABLE_SOURCE: "make the file readable, or remove what is not a regular file",
+    Reason.READER_FAILED: (
+        f"{_AGAIN}; if it is whole, report the message: it names the function that failed"
+    ),
+    Reason.OUT_OF_MEMORY: "run again with fewer runs at a time, or fewer num_workers",
     Reason.LFS_POINTER: "run `git lfs pull` in the clone that holds the files",
     Reason.CORRUPT_TAR: (
         f"{_AGAIN}; where tars are whole and only their end mark is missing, declare "

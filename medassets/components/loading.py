@@ -2,7 +2,6 @@
 
 import re
 import sys
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +27,11 @@ from medassets.components.yaml_lines import (
     read_documents,
 )
 from medassets.datasets.registry import explain_unused_fields
-from medassets.errors import MedassetsError, SpecError
+from medassets.errors import CatalogError, MedassetsError, SpecError
 from medassets.reclaim.claims import Declarations
 from medassets.specs import DatasetSpec
+from medassets.storage.foreign_bytes import Boundary
+from medassets.storage.scratch import open_scratch
 
 __all__ = ["Declared", "LoadedDatasets", "Problem", "load_datasets"]
 
@@ -116,10 +117,24 @@ def load_datasets(folders: Iterable[Path]) -> LoadedDatasets:
 
 def _read(file: Path) -> tuple[list[Document], list[Problem]]:
     try:
+        with Boundary(_refuse):
+            return _read_documents(file)
+    except CatalogError as error:
+        return [], [Problem(file, 0, "", str(error).removeprefix(f"{file}: "))]
+
+
+def _refuse(_: Exception, what: str) -> CatalogError:
+    return CatalogError(what)
+
+
+def _read_documents(file: Path) -> tuple[list[Document], list[Problem]]:
+    try:
         documents = read_documents(file)
     except yaml.MarkedYAMLError as error:
         return [], [_explain_syntax(file, error)]
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        return [], [Problem(file, 0, "", f"not readable as YAML: {error.strerror}")]
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         return [], [Problem(file, 0, "", f"not readable as YAML: {error}")]
     if not documents:
         return [], [Problem(file, 0, "", "the file declares nothing")]
@@ -132,6 +147,16 @@ def _explain_syntax(file: Path, error: yaml.MarkedYAMLError) -> Problem:
 
 
 def _load(document: Document) -> tuple[dg.Definitions, list[DatasetSpec], list[Problem]]:
+    try:
+        with Boundary(_refuse):
+            return _load_document(document)
+    except CatalogError as error:
+        return dg.Definitions(), [], [document.problem("", str(error))]
+
+
+def _load_document(
+    document: Document,
+) -> tuple[dg.Definitions, list[DatasetSpec], list[Problem]]:
     problems = check_document(document)
     if problems:
         return dg.Definitions(), [], problems
@@ -140,9 +165,9 @@ def _load(document: Document) -> tuple[dg.Definitions, list[DatasetSpec], list[P
             definitions, specs = _load_folder(document.file.parent)
         else:
             # Dagster reads whole files only, and one broken document would stop its neighbours.
-            with tempfile.TemporaryDirectory(prefix="medassets-") as folder:
-                (Path(folder) / "defs.yaml").write_text(document.text, encoding="utf-8")
-                definitions, specs = _load_folder(Path(folder))
+            with open_scratch() as folder:
+                (folder / "defs.yaml").write_text(document.text, encoding="utf-8")
+                definitions, specs = _load_folder(folder)
     except _TROUBLE as error:
         return dg.Definitions(), [], _explain(document, error)
     found = [problem for spec in specs for problem in _check_fields(document, spec)]

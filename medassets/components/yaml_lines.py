@@ -7,6 +7,11 @@ from typing import Any, get_origin
 
 import yaml
 
+from medassets.errors import CatalogError
+from medassets.storage.foreign_bytes import read_foreign
+
+_MOST_BYTES = 1 << 20
+_MOST_VALUES = 100_000
 _NUMBERS = {int: "a whole number", float: "a number"}
 
 
@@ -67,16 +72,27 @@ class Document:
         return Problem(self.file, self.line, field, what)
 
 
+def read_declaration(file: Path) -> bytes:
+    """Return the content of a file of declarations; empty if it cannot be read: loading says why."""
+    try:
+        return read_foreign(file, most_bytes=_MOST_BYTES)
+    except (OSError, CatalogError):
+        return b""
+
+
 def read_documents(file: Path) -> list[Document]:
     """Return the YAML documents of a file.
 
     Raises:
         yaml.YAMLError: If it is not YAML.
         UnicodeDecodeError: If it is not UTF-8.
-        OSError: If it cannot be read.
+        OSError: If it cannot be read, or is not a regular file.
+        CatalogError: If it is larger than a declaration can be.
     """
-    text = file.read_text(encoding="utf-8")
+    text = read_foreign(file, most_bytes=_MOST_BYTES).decode("utf-8")
     nodes = [node for node in yaml.compose_all(text, Loader=yaml.SafeLoader) if node is not None]
+    for node in nodes:
+        _require_bounded(node, {})
     lines = text.splitlines(keepends=True)
     ends = [*(node.start_mark.line for node in nodes[1:]), len(lines)]
     found: list[Document] = []
@@ -86,6 +102,31 @@ def read_documents(file: Path) -> list[Document]:
         own = [line for line in lines[start:end] if not line.startswith(("---", "..."))]
         found.append(Document(file, "\n" * start + "".join(own), node, alone=len(nodes) == 1))
     return found
+
+
+def _require_bounded(node: yaml.Node, known: dict[int, int]) -> int:
+    """Return how many values a node stands for, each alias written out.
+
+    A kilobyte of aliases of aliases can stand for more values than any memory holds.
+
+    Raises:
+        yaml.YAMLError: If it contains itself, or stands for too many.
+    """
+    if (size := known.get(id(node))) is None:
+        # Of a node that contains itself, this is what the inner one finds.
+        known[id(node)] = _MOST_VALUES
+        children = _children_of(node)
+        size = known[id(node)] = 1 + sum(_require_bounded(child, known) for child in children)
+    if size > _MOST_VALUES:
+        msg = f"its aliases stand for more than {_MOST_VALUES:,} values, or for themselves"
+        raise yaml.YAMLError(msg)
+    return size
+
+
+def _children_of(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.SequenceNode):
+        return node.value
+    return [part for pair in _pairs(node) for part in pair]
 
 
 def check_document(document: Document) -> list[Problem]:

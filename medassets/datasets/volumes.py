@@ -35,6 +35,7 @@ from medassets.specs import (
     VolumeDatasetSpec,
 )
 from medassets.stages import VolumeStage
+from medassets.storage.memory_budget import MemoryBudget
 from medassets.storage.paths import DatasetPaths
 from medassets.tars.reader import open_tar
 from medassets.volumes.catalog.columns import VolumeRow
@@ -197,7 +198,7 @@ class VolumeDataset:
         """Return the function that makes a sample of one file; numba is imported here."""
         from medassets.storage.buffers import BufferPool
 
-        buffers = BufferPool()
+        buffers = BufferPool(budget=MemoryBudget(self.spec.memory_budget_bytes))
         encode_sample = self._choose_encoder()
 
         def encode(item: SourceItem, staged: StagedFile) -> EncodedSample:

@@ -26,6 +26,7 @@ from medassets.shards.record import ShardRecord
 from medassets.sources.base import Source
 from medassets.specs import PADDING_HU, CTWindowDatasetSpec, FieldRule
 from medassets.stages import VolumeStage
+from medassets.storage.memory_budget import MemoryBudget
 from medassets.storage.paths import DatasetPaths
 from medassets.tars.reader import open_tar
 from medassets.volumes.catalog.columns import CaseRow, VolumeRow
@@ -136,7 +137,8 @@ class CTWindows:
         """Return the function that makes the windows of one item; numba is imported here."""
         from medassets.storage.buffers import BufferPool
 
-        encode_windows = self.ct_source.window_encoder(self.spec, BufferPool())
+        buffers = BufferPool(budget=MemoryBudget(self.spec.memory_budget_bytes))
+        encode_windows = self.ct_source.window_encoder(self.spec, buffers)
 
         def encode(item: SourceItem, staged: StagedFile) -> EncodedSample:
             return encode_windows(item, staged, self.sample_fingerprint(item, staged))

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from medassets.errors import CatalogError
+from medassets.storage.foreign_bytes import read_table, refusing_foreign
+from medassets.storage.paths import show_path
 
 NAME = "dataset_info.json"
 SPLITS = ("train", "val", "test")
@@ -23,8 +25,13 @@ def read_dataset_info(path: Path) -> dict[str, list[str]]:
         CatalogError: If the file is missing, or is not three lists of names; the message has file
             and field.
     """
+    with refusing_foreign(path):
+        return _read(path)
+
+
+def _read(path: Path) -> dict[str, list[str]]:
     try:
-        document = json.loads(path.read_bytes().decode("utf-8-sig"))
+        document = json.loads(read_table(path).decode("utf-8-sig"))
     except (OSError, ValueError) as error:
         msg = f"{path}: cannot be read as JSON ({error})"
         raise CatalogError(msg) from error
@@ -45,10 +52,15 @@ def _read_split(path: Path, split: str, document: Mapping[str, object]) -> list[
         msg = f"{path}: field {split!r}: expected a list of folder names, got {found}"
         raise CatalogError(msg)
     for index, folder in enumerate(folders):
-        if not isinstance(folder, str) or not folder or "\0" in folder:
+        if not isinstance(folder, str) or not _is_name(folder):
             msg = f"{path}: field {split!r}[{index}]: expected a folder name, got {_quote(folder)}"
             raise CatalogError(msg)
     return folders
+
+
+def _is_name(folder: str) -> bool:
+    """Tell whether a text can be the name of a folder: no file system stores a lone surrogate."""
+    return bool(folder) and "\0" not in folder and show_path(folder) == folder
 
 
 def _quote(value: object) -> str:

@@ -21,11 +21,13 @@ from medassets.loaders.summary import (
     summarize_loader,
 )
 from medassets.loaders.volumes import VolumeDataset, VolumeDtype
+from medassets.storage.foreign_bytes import Boundary, read_foreign
 
 _SHARDS = {
     "train": ("train_shard_pattern", "webdataset_shards_train"),
     "valid": ("valid_shard_pattern", "webdataset_shards_val"),
 }
+_MOST_BYTES = 1 << 24
 _MINIMA = {"batch_size": 1, "num_workers": 0, "prefetch_factor": 1, "seed": 0, "shard_window": 1}
 
 
@@ -205,17 +207,24 @@ def _read_config(config: Mapping[str, Any] | Path | str) -> Mapping[str, Any]:
         what = f"expected a mapping or the path of a YAML file, got {reprlib.repr(config)}"
         raise SpecError(field="config", what=what)
     try:
-        document = yaml.safe_load(Path(config).read_bytes())
+        content = read_foreign(Path(config), most_bytes=_MOST_BYTES)
+        document = _parse_config(content, config)
     except OSError as error:
         raise SpecError(
             field=str(config), what=f"cannot be read ({error.strerror}); expected a YAML file"
         ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # PyYAML raises ValueError for impossible dates and invalid bytes.
-        raise SpecError(field=str(config), what=f"not YAML ({error})") from error
     if not isinstance(document, Mapping):
         raise SpecError(field=str(config), what="expected a configuration with a section data:")
     return document
+
+
+def _parse_config(content: bytes, config: Path | str) -> Any:
+    with Boundary(lambda _, what: SpecError(field=str(config), what=what)):
+        try:
+            return yaml.safe_load(content)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            # PyYAML raises ValueError for impossible dates and invalid bytes.
+            raise SpecError(field=str(config), what=f"not YAML ({error})") from error
 
 
 def _read_data(data: Mapping[str, Any], experiment: Any) -> tuple[DataConfig, list[str]]:

@@ -18,8 +18,8 @@ from medassets.shards.replacement import SOURCE_TROUBLE
 from medassets.specs import DatasetSpec
 
 _COLUMNS = ["key", "path", "state", "partition", "excluded"]
-_TRANSIENT = frozenset({Reason.MISSING_UPSTREAM, Reason.UNREADABLE_SOURCE})
-"""Reasons that no longer apply once the file is available again."""
+_TRANSIENT = frozenset({Reason.MISSING_UPSTREAM, Reason.UNREADABLE_SOURCE, Reason.OUT_OF_MEMORY})
+"""Reasons that no longer apply once the file, or the memory for it, is available again."""
 
 
 @dataclass(frozen=True)

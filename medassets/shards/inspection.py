@@ -16,16 +16,18 @@ from typing import Any
 import numpy as np
 
 from medassets.errors import DamagedTarError, ShardIntegrityError
+from medassets.storage.foreign_bytes import Boundary
 from medassets.storage.formats.label_rules import NOTHING_STATED, LabelError, StatedLabels
 from medassets.storage.formats.labels import find_label_type, read_labels
 from medassets.storage.formats.npy import decode_any_npy
+from medassets.storage.memory import read_budget_bytes
 from medassets.tars.compressed import open_any_tar
 from medassets.tars.reader import OpenTar
 from medassets.tars.scan import ScannedSample, iter_samples
 
 _TEXT_START = 80
 _MOST_SECONDS = 1e9
-# Members are read into memory; of larger ones only the size is reported.
+# Members are read into memory; of larger ones, and of what memory has no room for, only the size.
 _MOST_BYTES = 4 << 30
 _LABEL_KINDS = frozenset({"cls", "cls2", "labels", "index", "id", "count"})
 _TOO_LARGE = {"problem": "too large to read"}
@@ -82,11 +84,12 @@ def describe_samples(
         # Opening a pipe would block until there is a writer.
         msg = f"{shard}: not a regular file; expected a tar"
         raise ShardIntegrityError(msg)
+    labels = _LabelMembers()
     try:
         with open_any_tar(shard) as tar:
             samples = itertools.islice(iter_samples(tar), num_samples)
-            labels = _LabelMembers()
-            found = [_describe(tar, sample, explain, labels) for sample in samples]
+            boundary = Boundary(lambda _, what: DamagedTarError(what, what))
+            found = [boundary(_describe)(tar, sample, explain, labels) for sample in samples]
     except (DamagedTarError, OSError) as error:
         what = error.what if isinstance(error, DamagedTarError) else error.strerror
         msg = f"{shard}: not a whole tar file ({what})"
@@ -104,7 +107,7 @@ def _describe(
     contents = {
         suffix: tar.read(member)
         for suffix, member in sample.members.items()
-        if member.size_bytes <= _MOST_BYTES
+        if member.size_bytes <= _most_bytes()
     }
     facts = _read_json(contents.get("json", b""))
     described: dict[str, Any] = {"key": sample.key, "members": {}}
@@ -125,6 +128,10 @@ def _describe(
     return described
 
 
+def _most_bytes() -> int:
+    return min(_MOST_BYTES, read_budget_bytes() // 4)
+
+
 def _at(facts: Any, *names: str) -> Any:
     for name in names:
         facts = facts.get(name) if isinstance(facts, dict) else None
@@ -134,7 +141,7 @@ def _at(facts: Any, *names: str) -> Any:
 def _read_json(content: Any) -> dict[str, Any]:
     try:
         value = json.loads(content)
-    except (TypeError, ValueError):
+    except (RecursionError, TypeError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -189,7 +196,7 @@ class _LabelMembers:
                 try:
                     label_type = find_label_type((c, s) for c, s, _ in members)
                     values = read_labels(content, label_type, stated=stated.order(names))
-                except LabelError as error:
+                except (LabelError, *_NOT_READABLE) as error:
                     described["problem"] = f"not readable as .{suffix}: {error}"
                 else:
                     described |= {"values": values.tolist(), "type": label_type}
@@ -204,7 +211,7 @@ def _describe_npz(content: bytearray) -> dict[str, Any]:
 
 
 def _read_zipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> dict[str, Any]:
-    if member.file_size > _MOST_BYTES:
+    if member.file_size > _most_bytes():
         return {"problem": f"{member.file_size:,} bytes: too large to read"}
     try:
         return _summarize(decode_any_npy(archive.read(member)))

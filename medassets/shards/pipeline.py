@@ -6,6 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
 from typing import TypeVar
 
+from medassets.storage.memory_budget import taking_turn
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -32,23 +34,23 @@ def iter_in_order(
     """
     stopped = Event()
 
-    def guarded(item: Item) -> Result | None:
+    def guarded(number: int, item: Item) -> Result | None:
         if stopped.is_set():
             return None
         try:
-            return work(item)
+            with taking_turn(number, stopped.is_set):
+                return work(item)
         except BaseException:
             # Items start in order, so later results are never read.
             stopped.set()
             raise
 
     pending: deque[Future[Result | None]] = deque()
-    source = iter(items)
     limit = window or 3 * num_workers
     pool = ThreadPoolExecutor(num_workers, thread_name_prefix="medassets-worker")
     try:
-        for item in source:
-            pending.append(pool.submit(guarded, item))
+        for number, item in enumerate(items):
+            pending.append(pool.submit(guarded, number, item))
             if len(pending) >= limit:
                 yield pending.popleft().result()  # pyright: ignore[reportReturnType]
         while pending:

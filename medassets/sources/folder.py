@@ -9,8 +9,9 @@ from medassets.errors import CatalogError, Reason, SampleRejectedError
 from medassets.samples import StagedFile
 from medassets.sources.base import OnBytes, RemoteFile, no_revision_error
 from medassets.storage.checksums import sha256_file
+from medassets.storage.foreign_bytes import read_table
 from medassets.storage.paths import check_member_path
-from medassets.storage.unreadable import unreadable_as_rejection
+from medassets.storage.unreadable import explain_unreadable, unreadable_as_rejection
 
 
 @dataclass(frozen=True)
@@ -103,13 +104,19 @@ class FolderSource:
         """Return the whole content of a file.
 
         Raises:
-            CatalogError: If the folder does not have it.
+            CatalogError: If the folder does not have it, or it cannot be read.
         """
-        place = self.locate(path)
-        if place is None:
-            msg = f"{path}: no such table in {self.folder}"
-            raise CatalogError(msg)
-        return place.read_bytes()
+        try:
+            place = self.locate(path)
+            if place is None:
+                msg = f"{path}: no such table in {self.folder}"
+                raise CatalogError(msg)
+            return read_table(place)
+        except OSError as error:
+            if explain_unreadable(error) is None:
+                raise
+            msg = f"{self.folder / path}: the table cannot be read ({error.strerror})"
+            raise CatalogError(msg) from error
 
     def describe(
         self, paths: Sequence[str], *, revision: str | None = None

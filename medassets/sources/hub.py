@@ -1,7 +1,6 @@
 """Source of files in a dataset repository on the Hugging Face Hub or a compatible server."""
 
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from medassets.sources.hub_client import HubClient
 from medassets.sources.hub_download import download_file, missing_file_error
 from medassets.sources.retries import HubPolicy
 from medassets.storage.paths import check_member_path
+from medassets.storage.scratch import open_scratch
 
 if TYPE_CHECKING:
     from huggingface_hub import RepoFile
@@ -147,8 +147,8 @@ class HubSource:
         if found is None:
             msg = f"{path}: no such table in {self.uri} at revision {revision or self.revision}"
             raise CatalogError(msg)
-        with tempfile.TemporaryDirectory(prefix="medassets-") as folder:
-            target = (self.cache_folder or Path(folder)) / f"{found.sha256 or found.git_sha1}"
+        with open_scratch() as folder:
+            target = (self.cache_folder or folder) / f"{found.sha256 or found.git_sha1}"
             try:
                 download_file(self.client, found, target)
             except SampleRejectedError as error:

@@ -42,6 +42,9 @@ class DatasetSpec:
         keep_raw: Keep staged source files after their shard is verified.
         staging_budget_gb: Bytes (in 10**9) that staged files of this dataset may occupy.
         num_workers: Threads that preprocess samples; 0 means one per core.
+        memory_budget_gb: Memory (in 10**9 bytes) that the samples of one process may take together; a
+            file that claims more is rejected as `too_large`. 0 means a third of the machine's memory,
+            or of the container's limit.
         automation: `drain` lets Dagster start missing shards by itself.
         catalog_cron: Cron line of the catalog schedule (UTC).
     """
@@ -61,6 +64,7 @@ class DatasetSpec:
     keep_raw: bool = False
     staging_budget_gb: float = 200.0
     num_workers: int = 0
+    memory_budget_gb: float = 0.0
     automation: Automation = "off"
     catalog_cron: str = "0 5 * * *"
 
@@ -81,6 +85,7 @@ class DatasetSpec:
         check_range("max_excluded_share", self.max_excluded_share, 0, 1)
         check_range("staging_budget_gb", self.staging_budget_gb, 0, 1e9)
         check_range("num_workers", self.num_workers, 0, 1024)
+        check_range("memory_budget_gb", self.memory_budget_gb, 0, 1e6)
         self._check_places()
 
     def _check_places(self) -> None:
@@ -89,6 +94,11 @@ class DatasetSpec:
         if self.endpoint and not re.match(r"https?://", self.endpoint):
             what = f"expected an http(s) URL, got {self.endpoint!r}"
             raise SpecError(field="endpoint", what=what)
+
+    @property
+    def memory_budget_bytes(self) -> int:
+        """Memory that the samples of one process may take; 0 means a share of the machine's."""
+        return int(self.memory_budget_gb * 1e9)
 
     @property
     def partitions_name(self) -> str:

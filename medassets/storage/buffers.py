@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from medassets.storage.memory_budget import MemoryBudget
+
 _ROUND_BYTES = 1 << 21
 _MAX_WASTE = 2
 _Memory = npt.NDArray[np.uint8]
@@ -32,16 +34,22 @@ class BufferPool:
         min_free_count: So many of the newest free buffers are kept whatever their size.
         huge_pages: Ask for pages of 2 MB. Kernels that write across an array gain by them (resampling
             takes a sixth less time); copies do not, and getting them can take twice as long.
+        budget: What borrowed memory may take together; None: no limit.
+
+    Attributes:
+        budget: As given.
     """
 
     def __init__(
         self,
         *,
+        budget: MemoryBudget | None = None,
         max_free_bytes: int = 1 << 29,
         max_kept_bytes: int | None = None,
         min_free_count: int = 0,
         huge_pages: bool = True,
     ) -> None:
+        self.budget = budget
         self._max_free_bytes = max_free_bytes
         self._max_kept_bytes = max_free_bytes if max_kept_bytes is None else max_kept_bytes
         self._min_free_count = min_free_count
@@ -84,13 +92,26 @@ class BufferPool:
 
         Yields:
             A C-contiguous array that starts at a page boundary.
+
+        Raises:
+            SampleRejectedError: TOO_LARGE, if it does not fit the budget.
         """
         num_bytes = _count_bytes(shape, dtype)
-        memory = self._take(num_bytes)
-        try:
-            yield memory[:num_bytes].view(dtype).reshape(shape)
-        finally:
-            self._take_back(memory)
+        with self._lease(num_bytes, shape, dtype):
+            memory = self._take(num_bytes)
+            try:
+                yield memory[:num_bytes].view(dtype).reshape(shape)
+            finally:
+                self._take_back(memory)
+
+    def _lease(
+        self, num_bytes: int, shape: tuple[int, ...], dtype: npt.DTypeLike
+    ) -> contextlib.AbstractContextManager[None]:
+        # Small arrays are not worth a lock.
+        if self.budget is None or num_bytes < _ROUND_BYTES:
+            return contextlib.nullcontext()
+        sides = " x ".join(map(str, shape))
+        return self.budget.lease(num_bytes, what=f"an array of {sides} ({np.dtype(dtype)})")
 
     def keep(self, user: object) -> None:
         """Raise the limit of free memory to `max_kept_bytes` as long as an object is alive.

@@ -50,6 +50,11 @@ def explain_unreadable(error: OSError) -> SampleRejectedError | None:
     return SampleRejectedError(Reason.UNREADABLE_SOURCE, detail)
 
 
+def not_regular_error(path: Path | str) -> OSError:
+    """Return the error of a pipe, a socket, a device or a folder in place of a file."""
+    return OSError(errno.ENXIO, "not a regular file", str(path))
+
+
 def is_gone(path: Path) -> bool:
     """Tell whether a file does not exist; one that exists but cannot be accessed is not gone."""
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from medassets.errors import DamagedTarError
+from medassets.storage.foreign_bytes import open_foreign
 from medassets.tars.reader import OpenTar, open_tar
 
 _OPENERS: dict[bytes, Callable[[Path], IO[bytes]]] = {
@@ -24,7 +25,7 @@ def open_any_tar(path: Path) -> OpenTar:
     Raises:
         OSError: If it cannot be opened.
     """
-    with path.open("rb") as file:
+    with open_foreign(path) as file:
         start = file.read(max(map(len, _OPENERS)))
     for magic, opener in _OPENERS.items():
         if start.startswith(magic):

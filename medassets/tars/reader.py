@@ -10,6 +10,7 @@ from typing import Self
 from medassets.arrays import BytesLike
 from medassets.errors import DamagedTarError
 from medassets.storage.checksums import byte_view, crc32
+from medassets.storage.foreign_bytes import open_foreign_fd
 
 _CHUNK_BYTES = 1 << 20
 """Chunks that are still in the CPU cache when they are hashed, checksummed or copied."""
@@ -40,9 +41,9 @@ def open_tar(path: Path | str) -> "OpenTar":
     """Open a tar for reading; use it in a `with` block, or let its last reference close it.
 
     Raises:
-        OSError: If it cannot be opened.
+        OSError: If it cannot be opened, or is not a regular file.
     """
-    return OpenTar(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC), owns_fd=True)
+    return OpenTar(path, open_foreign_fd(path), owns_fd=True)
 
 
 def iter_slices(view: memoryview) -> Iterator[memoryview]:

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from medassets.errors import DamagedTarError, UnterminatedTarError
+from medassets.storage.foreign_bytes import iter_guarded
 from medassets.storage.formats.lfs_pointers import explain_pointer
 from medassets.tars.header import (
     CONTINUED,
@@ -95,8 +97,9 @@ def iter_samples(tar: OpenTar, *, accept_unterminated: bool = False) -> Iterator
         OSError: If it cannot be read.
     """
     sample = None
+    files = _iter_files(tar, accept_unterminated=accept_unterminated)
     try:
-        for name, offset, size in _iter_files(tar, accept_unterminated=accept_unterminated):
+        for name, offset, size in iter_guarded(files, partial(_explain_damage, tar)):
             parts = _split_name(name)
             if parts is None:
                 continue
@@ -217,6 +220,10 @@ def _read_extension(tar: OpenTar, kind: bytes, start: int, size: int) -> dict[st
         return decode_extension(kind, bytes(tar.read_range(start, size)))
     except ValueError as error:
         _fail(tar, f"{error}, at byte {start:,}")
+
+
+def _explain_damage(tar: OpenTar, _: Exception, what: str) -> DamagedTarError:
+    return DamagedTarError(f"{tar.path}: {what}{_REMEDY}", what)
 
 
 def _fail(tar: OpenTar, what: str, *, remedy: str = _REMEDY) -> NoReturn:

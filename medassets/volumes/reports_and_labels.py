@@ -8,6 +8,7 @@ import numpy as np
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import SourceItem, StagedFile
+from medassets.storage.foreign_bytes import rejecting_foreign
 from medassets.storage.formats.label_rules import NO_RULES, LabelError, LabelRules, StatedLabels
 from medassets.storage.formats.label_types import Values, encode_labels
 from medassets.storage.formats.labels import read_labels
@@ -48,6 +49,7 @@ def read_row_texts(item: SourceItem) -> SampleTexts:
     return SampleTexts(text, np.array(list(labels.values()), "<f4").tobytes(), labels)
 
 
+@rejecting_foreign()
 def read_member_texts(
     item: SourceItem, staged: StagedFile, rules: LabelRules = NO_RULES
 ) -> SampleTexts:
@@ -85,6 +87,7 @@ def find_sample_members(item: SourceItem, tar: Path) -> Members:
     return find_members(tar, split_sample_path(item.path)[1], accept_unterminated=True)
 
 
+@rejecting_foreign()
 def read_member_facts(tar: Path, members: Members, suffix: str | None) -> dict[str, Any]:
     """Return the json of a sample of an existing WebDataset; empty without one.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from medassets.cli.console import Output
 from medassets_tests.cli.slow_build import SLOW
 
 Declare = Callable[..., Path]
@@ -48,3 +49,15 @@ def test_a_terminal_gets_a_bar_and_its_cursor_back(lungs: Declare) -> None:
     hidden, back = text.rfind("\x1b[?25l"), text.rfind("\x1b[?25h")
     assert 0 <= hidden < back
     assert "lungs: 2 shards built (7 samples" in text[back:]
+
+
+def test_what_foreign_files_contain_is_neither_markup_nor_an_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = Output()
+    output.say("[/bold] \ud800")
+    output.table("[/title] \udfff", ["a"], [["[/cell] \ud800"]])
+    Output(as_json=True).result({"text": "\ud800"})
+    shown = capsys.readouterr().out
+    assert all(text in shown for text in ("[/bold] \\ud800", "[/title] \\udfff", "[/cell] \\ud800"))
+    assert '"text": "\\ud800"' in shown

@@ -1,5 +1,6 @@
 """A mistake in YAML is reported with file, line and field, and stays alone."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,3 +161,40 @@ def test_variables_of_the_environment_stand_in_templates(
     monkeypatch.setenv("PLACE_OF_CT", "/mnt/ct")
     text = GOOD.replace("/data/ct", "\"{{ env('PLACE_OF_CT', '/none') }}\"")
     assert load(mine=text).datasets["mine"].spec.folder == "/mnt/ct"
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("a: " + "[" * 5000 + "]" * 5000, "RecursionError"),
+        ("- " * 5000 + "x", "RecursionError"),
+        ("a: &a [*a]\n", "stand for more than"),
+        ("\n".join(["a0: &a0 [x, x]"] + [f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 60)]),
+         "stand for more than"),
+        ("x" * (2 << 20), "too large"),
+    ],
+    ids=["deep flow", "deep block", "cycle", "bomb", "long"],
+)  # fmt: skip
+@pytest.mark.timeout(20)
+def test_a_hostile_file_is_a_problem_of_its_own(content: str, what: str, tmp_path: Path) -> None:
+    for name, text in (("good", GOOD), ("hostile", content)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "defs.yaml").write_text(text)
+    loaded = load_datasets([tmp_path])
+    assert list(loaded.datasets) == ["mine"]
+    (problem,) = loaded.problems
+    assert problem.file == tmp_path / "hostile" / "defs.yaml"
+    assert what in problem.what
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_named_like_a_declaration_is_a_problem_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "defs.yaml").parent.mkdir(exist_ok=True)
+    (tmp_path / "good").mkdir()
+    (tmp_path / "good" / "defs.yaml").write_text(GOOD)
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe" / "defs.yaml")
+    loaded = load_datasets([tmp_path])
+    assert (list(loaded.datasets), [p.what for p in loaded.problems]) == (
+        ["mine"], ["not readable as YAML: not a regular file"]
+    )  # fmt: skip

@@ -21,7 +21,7 @@ from medassets.specs import (
 Fields = dict[str, Any]
 
 COMMON = (
-    "name source splits samples_per_shard max_rejected_share max_excluded_share runs num_workers "
+    "name source splits samples_per_shard max_rejected_share max_excluded_share runs num_workers memory_budget_gb "
     "automation catalog_cron"
 )
 HUB = "repo_id revision endpoint use_token keep_raw staging_budget_gb volumes_dir"
@@ -89,7 +89,7 @@ CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
 VALUES: Fields = {
     "name": "other", "splits": ["valid"], "samples_per_shard": 7, "max_rejected_share": 0.5,
     "max_excluded_share": 0.5,
-    "runs": "single", "num_workers": 3, "automation": "drain", "catalog_cron": "0 6 * * *",
+    "runs": "single", "num_workers": 3, "memory_budget_gb": 2.5, "automation": "drain", "catalog_cron": "0 6 * * *",
     "repo_id": "org/other", "revision": "v1", "endpoint": "http://localhost:1", "use_token": False,
     "keep_raw": True, "staging_budget_gb": 5.0, "folder": "/other", "volumes_dir": "a/{split}",
     "array_key": "voxels", "meta_file": "meta.csv", "reports_file": "reports.csv",

@@ -67,7 +67,10 @@ def test_the_fingerprint_changes_with_what_changes_the_voxels(changes: dict[str,
     )
 
 
-@pytest.mark.parametrize("changes", [{"num_workers": 3}, {"keep_raw": True}, {"runs": "single"}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"num_workers": 3}, {"memory_budget_gb": 2.5}, {"keep_raw": True}, {"runs": "single"}],
+)
 def test_the_fingerprint_does_not_change_with_how_a_build_runs(changes: dict[str, Any]) -> None:
     assert (
         VolumeDataset(make_spec()).fingerprint()

@@ -1,5 +1,6 @@
 """`dataset_info.json` is read back as it was written, and a malformed one is named with its field."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,20 @@ def test_a_malformed_file_is_named_with_its_field(
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match=r"nowhere.json: cannot be read"):
         read_dataset_info(tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"[" * 100_000, "RecursionError"),
+        (b'{"train": ["\\ud800"], "val": [], "test": []}', "expected a folder name"),
+        (b'{"train": ' + b"9" * 5000 + b"}", "4300 digits"),
+    ],
+)
+def test_hostile_json_is_refused_by_the_name_of_its_file(
+    content: bytes, what: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "dataset_info.json"
+    path.write_bytes(content)
+    with pytest.raises(CatalogError, match=rf"{re.escape(str(path))}.*{what}"):
+        read_dataset_info(path)

@@ -27,6 +27,7 @@ def make_spec(**changes: object) -> DatasetSpec:
         ({"keep_raw": "yes"}, "^keep_raw: expected bool"),
         ({"num_workers": True}, "^num_workers: expected int"),
         ({"num_workers": -1}, "^num_workers: expected a number in 0"),
+        ({"memory_budget_gb": -1.0}, "^memory_budget_gb: expected a number in 0"),
         ({"max_rejected_share": 1.5}, "^max_rejected_share"),
         ({"staging_budget_gb": -1.0}, "^staging_budget_gb: expected a number in 0"),
         ({"automation": "on"}, "^automation: expected one of off, drain"),

@@ -355,3 +355,19 @@ def test_what_is_no_tar_is_not_accepted_as_an_unterminated_one(
 ) -> None:
     with pytest.raises(DamagedTarError):
         scan_tar(write(tmp_path / "a.tar", content), accept_unterminated=True)
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_named_like_a_tar_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.tar")
+    with pytest.raises(OSError, match="not a regular file"):
+        scan_tar(tmp_path / "pipe.tar")
+
+
+@pytest.mark.parametrize("zeros", ["", "0" * 5000])
+def test_lengths_of_thousands_of_digits_are_damage_of_their_tar(zeros: str, tmp_path: Path) -> None:
+    for number, text in enumerate((f"{zeros}{'9' * 5000} path=a", f"20 size={zeros}{'9' * 5000}")):
+        path = tmp_path / f"{number}.tar"
+        write(path, member("pax", text.encode(), b"x"), sample("a"), END)
+        with pytest.raises(DamagedTarError, match=re.escape(str(path))):
+            scan_tar(path)

@@ -26,11 +26,11 @@ from medassets.volumes.catalog.label_summary import read_label_rules
 from medassets.volumes.catalog.webdataset_facts import read_stated_orientation
 from medassets.volumes.catalog.webdataset_rows import read_webdataset_rows
 from medassets.volumes.files.array_files import (
-    ArrayStream,
     open_npy_array,
     open_npz_array,
     open_raw_array,
 )
+from medassets.volumes.files.guarded import GuardedStream
 from medassets.volumes.files.header import VolumeStream
 from medassets.volumes.reports_and_labels import (
     SampleTexts,
@@ -123,7 +123,7 @@ class WebDatasetTars(CTSource):
 
     def _open_array(
         self, row: VolumeRow, members: Members, path: Path
-    ) -> AbstractContextManager[ArrayStream]:
+    ) -> AbstractContextManager[GuardedStream]:
         """Open `.npz`, `.npy`, or plain bytes that the json describes."""
         suffix = row.members["volume"]
         if suffix is None or suffix not in members:

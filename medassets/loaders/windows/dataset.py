@@ -15,7 +15,6 @@ from torch.utils.data import Dataset, get_worker_info
 
 from medassets.errors import WindowFileError
 from medassets.loaders.batch_memory import empty_batch
-from medassets.loaders.memory import read_available_bytes
 from medassets.loaders.windows.instances import (
     DAMAGED,
     Instance,
@@ -30,6 +29,7 @@ from medassets.loaders.windows.point_lists import PointList
 from medassets.loaders.windows.points import KeptSource, Points, PointSource
 from medassets.loaders.windows.preview import draw_batch
 from medassets.specs import STANDARD_WINDOWS
+from medassets.storage.memory import read_available_bytes
 from medassets.volumes.windows.masks import name_window_file
 from medassets.volumes.windows.occupancy import draw_ranks
 

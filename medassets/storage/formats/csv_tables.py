@@ -4,11 +4,14 @@ import csv
 import io
 import math
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
 from medassets.errors import CatalogError
+from medassets.storage.foreign_bytes import refusing_foreign
 from medassets.storage.formats.lfs_pointers import explain_pointer
 from medassets.storage.formats.missing import is_missing
 
@@ -17,6 +20,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _LARGEST_INTEGER = 2**53
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _LONGEST_CELL = 1 << 24
+_MOST_NAMES = 40
 _DELIMITERS = ",;\t|"
 
 _T = TypeVar("_T")
@@ -35,6 +39,11 @@ def parse_csv(content: bytes, path: str) -> "CsvTable":
         CatalogError: If the bytes are not UTF-8, a quote is not closed, a column name occurs twice,
             a row has more or fewer cells than the header, or there is no header.
     """
+    with refusing_foreign(path):
+        return _parse(content, path)
+
+
+def _parse(content: bytes, path: str) -> "CsvTable":
     text = _decode(content, path)
     # Python refuses cells over 131,072 characters; reports may be longer.
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
@@ -115,9 +124,9 @@ def _check_columns(columns: tuple[str, ...], path: str) -> None:
     if not any(columns):
         msg = f"{path}, row 1: expected a header with column names, the file begins without one"
         raise CatalogError(msg)
-    for name in columns:
-        if columns.count(name) > 1:
-            msg = f"{path}, row 1, column {name}: the name occurs {columns.count(name)} times"
+    for name, count in Counter(columns).items():
+        if count > 1:
+            msg = f"{path}, row 1, column {name}: the name occurs {count} times"
             raise CatalogError(msg)
 
 
@@ -152,10 +161,18 @@ class CsvTable:
         Raises:
             CatalogError: If the column is missing.
         """
-        if name not in self.columns:
-            msg = f"{self.path}, row 1, column {name}: missing; found {', '.join(self.columns)}"
+        index = self._places.get(name)
+        if index is None:
+            more = f" and {len(self.columns) - _MOST_NAMES:,} more"
+            shown = ", ".join(self.columns[:_MOST_NAMES]) + more * (len(self.columns) > _MOST_NAMES)
+            msg = f"{self.path}, row 1, column {name}: missing; found {shown}"
             raise CatalogError(msg)
-        return self.columns.index(name)
+        return index
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        # A search for each of 50,000 columns would take a minute.
+        return {name: index for index, name in enumerate(self.columns)}
 
     def column(self, name: str) -> list[str]:
         """Return the cells of one column, white space stripped.
@@ -204,7 +221,7 @@ class CsvTable:
             name: Column.
             expected: Description of the expected content.
         """
-        text = self.rows[index][self.columns.index(name)]
+        text = self.rows[index][self.column_index(name)]
         shown = text if len(text) <= 80 else f"{text[:80]}…"
         if expected == "a number" and _DECIMAL_COMMA.fullmatch(text.strip()):
             expected = "a number with a decimal point, not a comma"

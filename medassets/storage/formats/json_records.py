@@ -5,6 +5,7 @@ record. An array cannot be read beyond its first error.
 """
 
 import codecs
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from medassets.errors import CatalogError
+from medassets.storage.foreign_bytes import iter_guarded, open_foreign
 from medassets.storage.formats.lfs_pointers import explain_pointer_file
 
 _BLOCK_BYTES = 1 << 20
@@ -52,11 +54,16 @@ def iter_json_records(path: Path) -> Iterator[tuple[int, object]]:
         CatalogError: If the file is missing, empty, not JSON, or an array that is invalid or cut
             off; the message names file, line and remedy.
     """
+    records = _iter_records(path)
+    yield from iter_guarded(records, lambda _, what: CatalogError(f"{path}: {what}"))
+
+
+def _iter_records(path: Path) -> Iterator[tuple[int, object]]:
     if (pointer := explain_pointer_file(path)) is not None:
         msg = f"{path}: {pointer}"
         raise CatalogError(msg)
     try:
-        file = path.open("rb")
+        file = io.BufferedReader(open_foreign(path))
     except OSError as error:
         msg = f"{path}: cannot be read ({error.strerror}); name an existing JSON file"
         raise CatalogError(msg) from error

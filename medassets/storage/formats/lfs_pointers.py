@@ -6,6 +6,8 @@ Source: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md.
 import re
 from pathlib import Path
 
+from medassets.storage.foreign_bytes import open_foreign
+
 MAX_POINTER_BYTES = 1024
 """A pointer is shorter."""
 
@@ -29,7 +31,7 @@ def explain_pointer(head: bytes) -> str | None:
 def explain_pointer_file(path: Path) -> str | None:
     """Return the same of a file on disk; None as well if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_foreign(path) as file:
             return explain_pointer(file.read(MAX_POINTER_BYTES))
     except OSError:
         return None

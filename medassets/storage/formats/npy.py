@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from medassets.storage.foreign_bytes import open_foreign
 from medassets.storage.formats.lfs_pointers import explain_pointer_file
 
 MAGIC = b"\x93NUMPY"
@@ -161,7 +162,7 @@ def map_npy(path: Path) -> npt.NDArray[Any]:
     """
     if (pointer := explain_pointer_file(path)) is not None:
         raise ValueError(pointer)
-    with path.open("rb") as file:
+    with open_foreign(path) as file:
         header, offset = read_npy_header(file.read)
         num_bytes = min(file.seek(0, io.SEEK_END) - offset, header.num_bytes)
         _check_length(header, num_bytes)

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from medassets.errors import CatalogError
+from medassets.storage.foreign_bytes import read_table, refusing_foreign
 from medassets.storage.formats.missing import is_missing
 
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
@@ -35,7 +36,13 @@ def read_info_table(path: Path) -> "InfoTable":
     Raises:
         CatalogError: If the file is missing or UTF-16, or no row has a URL and a name.
     """
-    lines = _LINE_ENDS.split(_read_bytes(path))
+    content = _read_bytes(path)
+    with refusing_foreign(path):
+        return _parse_table(content, path)
+
+
+def _parse_table(content: bytes, path: Path) -> "InfoTable":
+    lines = _LINE_ENDS.split(content)
     filenames: dict[str, list[str]] = {}
     problems: list[InfoProblem] = []
     url_column, name_column, num_columns = 0, 1, 2
@@ -88,7 +95,7 @@ def parse_video_url(url: str) -> str | None:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        content = read_table(path)
     except OSError as error:
         msg = f"{path}: cannot be read ({error.strerror}); name an existing table, or none"
         raise CatalogError(msg) from error

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from medassets.errors import CatalogError, Reason
 from medassets.specs import CTSourceSpec
+from medassets.storage.foreign_bytes import read_table
 from medassets.storage.formats.csv_tables import CsvTable, parse_csv
 from medassets.storage.formats.label_rules import LabelRules
 from medassets.volumes.catalog.columns import ARRAY_ROW_SCHEMA, LABEL_NAMES_KEY, drop_texts
@@ -144,15 +145,12 @@ def _open_tables(
             Path(spec.of_split(path, s)).expanduser() for s in (split, name_split_long(split))
         ]
         place = next((one for one in places if (folder / one).exists()), places[0])
-        if (folder / place).exists() and not (folder / place).is_file():
-            # Reading a pipe would block.
-            msg = f"{folder / place}: the table cannot be read (not a regular file)"
-            raise CatalogError(msg)
         try:
-            return parse_csv((folder / place).read_bytes(), str(place))
+            content = read_table(folder / place)
         except OSError as error:
             msg = f"{folder / place}: the table cannot be read ({error.strerror})"
             raise CatalogError(msg) from error
+        return parse_csv(content, str(place))
 
     metadata = read(spec.meta_file)
     reports = read(spec.reports_file, tuple(REPORT_SECTIONS.values()))

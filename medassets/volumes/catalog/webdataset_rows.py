@@ -11,6 +11,7 @@ import pyarrow as pa
 from medassets.errors import CatalogError, Reason, SampleRejectedError
 from medassets.specs import CTSourceSpec
 from medassets.storage.checksums import fingerprint
+from medassets.storage.foreign_bytes import rejecting_foreign
 from medassets.storage.formats.label_types import MOST_BYTES
 from medassets.storage.formats.missing import LONGEST_MISSING_BYTES, is_missing
 from medassets.storage.paths import check_member_path, show_path
@@ -187,7 +188,8 @@ class _Reader:
         row["key"] = f"{self.split}-sample-{_digest(path)}"
         try:
             check_member_path(path)
-            self._fill_row(row, sample)
+            with rejecting_foreign():
+                self._fill_row(row, sample)
         except CatalogError:
             detail = f"{tar}: {shorten(key)} is not the name of a sample"
             row |= {"path": tar, "excluded": str(Reason.BAD_NAME), "detail": detail}

@@ -10,11 +10,13 @@ from typing import IO, NoReturn
 import numpy as np
 
 from medassets.errors import Reason, SampleRejectedError
+from medassets.storage.foreign_bytes import open_foreign, rejecting_foreign
 from medassets.storage.formats.byte_streams import ByteStream, FileWindow, PlainStream, read_bytes
 from medassets.storage.formats.lfs_pointers import MAX_POINTER_BYTES, explain_pointer
 from medassets.storage.formats.npy import NpyHeader, read_dtype, read_npy_header
 from medassets.storage.formats.zip_members import ZipMember
 from medassets.tars.reader import Member
+from medassets.volumes.files.guarded import guard_volume
 from medassets.volumes.files.header import MAX_SIDE, MAX_VOXELS, VolumeHeader
 
 _DTYPE_KINDS = frozenset("iuf")
@@ -60,6 +62,7 @@ class ArrayStream:
         self._verify()
 
 
+@guard_volume
 @contextmanager
 def open_npz_array(path: Path, key: str, *, within: Member | None = None) -> Iterator[ArrayStream]:
     """Open one array of a `.npz` file, stored or deflated.
@@ -79,6 +82,7 @@ def open_npz_array(path: Path, key: str, *, within: Member | None = None) -> Ite
         yield ArrayStream(header, member, member.verify)
 
 
+@guard_volume
 @contextmanager
 def open_npy_array(path: Path, *, within: Member | None = None) -> Iterator[ArrayStream]:
     """Open a `.npy` file.
@@ -98,6 +102,7 @@ def open_npy_array(path: Path, *, within: Member | None = None) -> Iterator[Arra
         yield ArrayStream(header, stream, _verify_nothing)
 
 
+@guard_volume
 @contextmanager
 def open_raw_array(
     path: Path, *, shape: tuple[int, ...], dtype: str, within: Member | None = None
@@ -124,6 +129,7 @@ def open_raw_array(
         yield ArrayStream(header, PlainStream(window), _verify_nothing)
 
 
+@rejecting_foreign()
 def read_npz_header(path: Path, key: str) -> NpyHeader:
     """Return what the header of one array says, from a few KB of the file.
 
@@ -140,7 +146,7 @@ def read_npz_header(path: Path, key: str) -> NpyHeader:
 
 @contextmanager
 def _open_window(path: Path, within: Member | None) -> Iterator[FileWindow]:
-    with path.open("rb", buffering=0) as file:
+    with open_foreign(path) as file:
         if within is None and (pointer := explain_pointer(file.read(MAX_POINTER_BYTES))):
             _reject(Reason.LFS_POINTER, pointer)
         offset, size = (0, _measure(file)) if within is None else (within.offset, within.size_bytes)

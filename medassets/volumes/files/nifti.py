@@ -1,6 +1,7 @@
 """Read NIfTI files as a stream of voxels: bounded memory, checked to the last byte."""
 
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import nibabel as nib
 import numpy as np
 
 from medassets.errors import Reason, SampleRejectedError
+from medassets.storage.foreign_bytes import open_foreign
 from medassets.storage.formats.byte_streams import (
     GZIP_MAGIC,
     MAX_DEFLATE_RATIO,
@@ -18,6 +20,7 @@ from medassets.storage.formats.byte_streams import (
     PlainStream,
 )
 from medassets.storage.formats.lfs_pointers import MAX_POINTER_BYTES, explain_pointer
+from medassets.volumes.files.guarded import guard_volume
 from medassets.volumes.files.header import MAX_SIDE, MAX_VOXELS, VolumeHeader
 from medassets.volumes.files.nifti_transform import find_rival, read_transform
 
@@ -28,6 +31,7 @@ _DTYPE_KINDS = frozenset("iuf")
 _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 
 
+@guard_volume
 @contextmanager
 def open_nifti(path: Path) -> Iterator["NiftiReader"]:
     """Open a `.nii` or `.nii.gz` file; the first bytes tell which of the two it is.
@@ -40,8 +44,8 @@ def open_nifti(path: Path) -> Iterator["NiftiReader"]:
             damaged (CORRUPT_GZIP); on entry and on every later read. On entry also LFS_POINTER, and
             BAD_NAME for a file that is named `.gz` and is not compressed.
     """
-    num_bytes = path.stat().st_size
-    with path.open("rb", buffering=0) as file:
+    with open_foreign(path) as file:
+        num_bytes = os.fstat(file.fileno()).st_size
         head = file.read(MAX_POINTER_BYTES)
         file.seek(0)
         if head.startswith(GZIP_MAGIC):

@@ -21,6 +21,7 @@ from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.specs import CTWindow, CTWindowDatasetSpec
 from medassets.storage.buffers import BufferPool
 from medassets.storage.checksums import fingerprint
+from medassets.storage.foreign_bytes import rejecting_foreign
 from medassets.storage.formats.npy import map_npy
 from medassets.volumes.catalog.columns import CASE_ROW_SCHEMA, CaseRow
 from medassets.volumes.windows.masks import Bits, choose_resolution, name_window_file
@@ -210,10 +211,11 @@ def _describe(
 
 def _open_mask(file: StagedFile) -> npt.NDArray[Any]:
     """Map an array file into memory, without trusting it."""
-    try:
-        mask = map_npy(file.path)
-    except ValueError as error:
-        _reject(f"{file.uri}: not a whole .npy file of numbers ({error})")
+    with rejecting_foreign():
+        try:
+            mask = map_npy(file.path)
+        except ValueError as error:
+            _reject(f"{file.uri}: not a whole .npy file of numbers ({error})")
     if mask.ndim != 3 or not mask.size:
         _reject(f"{file.uri}: expected a mask (i, j, k), got {mask.shape}")
     choose_resolution(mask.shape)

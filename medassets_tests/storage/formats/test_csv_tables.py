@@ -85,3 +85,14 @@ def test_a_cell_may_be_longer_than_python_allows_by_default() -> None:
 def test_a_number_may_be_not_given_in_every_usual_word(word: str) -> None:
     table = parse_csv(f"A,B\n{word},2\n".encode(), "t.csv")
     assert table.parse_cells("A", parse_number, "a number", {}) == [None]
+
+
+@pytest.mark.timeout(10)
+def test_fifty_thousand_columns_are_read_at_once() -> None:
+    names = [f"c{number}" for number in range(50_000)]
+    table = parse_csv((",".join(names) + "\n" + ",".join("1" for _ in names)).encode(), "wide.csv")
+    assert {cell for name in names for cell in table.column(name)} == {"1"}
+    with pytest.raises(
+        CatalogError, match=r"column VolumeName: missing; found c0, .* 49,960 more$"
+    ):
+        table.column_index("VolumeName")

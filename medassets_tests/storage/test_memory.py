@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medassets.loaders.memory import read_available_bytes
+from medassets.storage.memory import read_available_bytes
 
 
 @pytest.fixture
