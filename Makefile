@@ -23,7 +23,7 @@ demo: install
 
 # The Dagster UI on what `make demo` made, at http://127.0.0.1:3000.
 ui: install
-	MEDASSETS_HOME=$(DEMO_HOME) $(BIN)/medassets ui
+	MEDASSETS_HOME=$(DEMO_HOME) $(BIN)/medassets up
 
 # Everything that needs no server, daemon or process of Dagster. More processes than cores, because
 # many tests wait for others.

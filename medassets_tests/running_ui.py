@@ -1,4 +1,4 @@
-"""A real `medassets ui`, with its daemon and code servers, for the tests of several rooms."""
+"""A real `medassets up`, with its daemon and code servers, for the tests of several rooms."""
 
 import os
 import re
@@ -17,7 +17,7 @@ import psutil
 
 @dataclass(frozen=True)
 class RunningUi:
-    """A running `medassets ui`."""
+    """A running `medassets up`."""
 
     process: subprocess.Popen[bytes]
     client: httpx2.Client
@@ -43,8 +43,8 @@ class RunningUi:
 
 @contextmanager
 def run_ui(home: Path, *options: str, **environment: str) -> Iterator[RunningUi]:
-    """Run `medassets ui` on a home folder, with options and variables, until the block is left."""
-    command = [sys.executable, "-m", "medassets", "ui", "--port", "0", *options]
+    """Run `medassets up` on a home folder, with options and variables, until the block is left."""
+    command = [sys.executable, "-m", "medassets", "up", "--port", "0", *options]
     env = {**os.environ, "MEDASSETS_HOME": str(home), "PYTHONUNBUFFERED": "1", **environment}
     log = home.parent / "ui.log"
     with log.open("wb") as output:
@@ -66,7 +66,7 @@ def run_ui(home: Path, *options: str, **environment: str) -> Iterator[RunningUi]
 def _wait_for_address(process: subprocess.Popen[bytes], log: Path) -> str:
     deadline = time.monotonic() + 400
     while time.monotonic() < deadline and process.poll() is None:
-        if found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text()):
+        if found := re.search(r"http://(?:127\.0\.0\.1|0\.0\.0\.0):\d+", log.read_text()):
             return found[0]
         time.sleep(0.1)
     raise AssertionError(log.read_text())

@@ -39,8 +39,9 @@ COMMANDS = {
     "validate": "Check every declaration: file, line, field.",
     "doctor": "Check what a build needs on this machine.",
     "demo": "Build example datasets from synthetic data.",
-    "ui": "Start the Dagster UI and daemon, for this machine only.",
+    "up": "Serve the Dagster UI and daemon, for this machine only.",
 }
+_ALIASES = {"ui": "up"}
 _EXIT_CODES = """\b
 Exit codes:
     0  done
@@ -64,9 +65,10 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return one command."""
-        if cmd_name not in COMMANDS:
+        name = _ALIASES.get(cmd_name, cmd_name)
+        if name not in COMMANDS:
             return None
-        name = cmd_name.replace("-", "_")
+        name = name.replace("-", "_")
         module = __import__(f"medassets.cli.commands.{name}", fromlist=["command"])
         # Else every collection goes over all of Dagster.
         gc.freeze()

@@ -5,6 +5,8 @@ as a GET, which any page in the user's browser can send with an `<img>`. Whoever
 connection to the port can still do everything: this guards the browser, not the machine.
 """
 
+import ipaddress
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -23,14 +25,15 @@ _GRAPHQL_TYPES = frozenset({"application/json", "application/graphql"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def find_refusal(connection: HTTPConnection) -> str | None:
+def find_refusal(connection: HTTPConnection, *, is_remote: bool = False) -> str | None:
     """Return why a request or websocket is refused, None when it may pass.
 
     Args:
         connection: Headers, path and query of the request; the body is not read.
+        is_remote: Whether other machines may connect.
     """
     return (
-        _foreign_host(connection)
+        _foreign_host(connection, is_remote=is_remote)
         or _foreign_origin(connection)
         or _foreign_embedding(connection)
         or _mutation_in_url(connection)
@@ -51,12 +54,24 @@ def carries_only_queries(document: str) -> bool:
     return all(node.operation is OperationType.QUERY for node in operations)
 
 
-def _foreign_host(connection: HTTPConnection) -> str | None:
+def _foreign_host(connection: HTTPConnection, *, is_remote: bool) -> str | None:
     hosts = connection.headers.getlist("host")
-    if len(hosts) == 1 and _host_name(hosts[0]) in _OWN_HOSTS:
+    name = _host_name(hosts[0]) if len(hosts) == 1 else None
+    if name in _OWN_HOSTS or (is_remote and name is not None and _is_of_this_machine(name)):
         return None
     known = ", ".join(sorted(_OWN_HOSTS))
     return f"the request names host {hosts}; this server answers to {known} only"
+
+
+def _is_of_this_machine(name: str) -> bool:
+    """Tell whether a name is the machine's own, or an address, which no rebinding can use."""
+    if name in (socket.gethostname().lower(), socket.getfqdn().lower()):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _host_name(host: str) -> str | None:
@@ -124,16 +139,18 @@ class WebGuard:
 
     Attributes:
         app: The application behind it.
+        is_remote: Whether other machines may connect, by an address or the machine's name.
     """
 
     app: ASGIApp
+    is_remote: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or websocket."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        refusal = find_refusal(HTTPConnection(scope))
+        refusal = find_refusal(HTTPConnection(scope), is_remote=self.is_remote)
         if refusal is None:
             await self.app(scope, receive, send)
         elif scope["type"] == "http":

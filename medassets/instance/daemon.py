@@ -1,7 +1,7 @@
-"""The Dagster daemon as a child of `medassets ui`: it ends when its standard input is closed.
+"""The Dagster daemon as a child of `medassets up`: it ends when its standard input is closed.
 
 The pipe is closed however the parent ends, also by kill -9; Dagster's own shutdown pipe needs a
-message, which a killed parent cannot send.
+message, which a killed parent cannot send. Until it has ended, it holds the lock of its home.
 """
 
 import os
@@ -11,14 +11,28 @@ import threading
 from contextlib import suppress
 from importlib.metadata import entry_points
 
+import dagster as dg
 
-def main() -> None:
-    """Run the daemon on the workspace files named by the arguments."""
+from medassets.instance.killed_runs import fail_killed_runs
+
+
+def main(lock_fd: str, *arguments: str) -> None:
+    """Run the daemon.
+
+    Args:
+        lock_fd: Descriptor of the home's lock, inherited from the parent.
+        arguments: Options of `dagster-daemon run`.
+    """
     # A shell's background job inherits an ignored SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.argv = ["dagster-daemon", "run", "--log-level", "warning", *sys.argv[1:]]
+    # Code servers and runs outlive the daemon; the lock must not.
+    os.set_inheritable(int(lock_fd), False)
+    sys.argv = ["dagster-daemon", "run", "--log-level", "warning", *arguments]
     with suppress(KeyboardInterrupt):
         threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
+        with dg.DagsterInstance.get() as instance:
+            # Dagster asks about started runs only, not about those killed while they started.
+            fail_killed_runs(instance)
         (command,) = entry_points(group="console_scripts", name="dagster-daemon")
         command.load()()
 
@@ -30,4 +44,4 @@ def _interrupt_at_end_of_input() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

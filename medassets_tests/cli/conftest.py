@@ -1,4 +1,4 @@
-"""The command in this process, on tiny datasets; and a real `medassets ui`."""
+"""The command in this process, on tiny datasets; and a real `medassets up`."""
 
 import json
 import shutil
@@ -213,7 +213,7 @@ def hub_dataset(
 
 @pytest.fixture(scope="session")
 def running_ui() -> Callable[..., AbstractContextManager[RunningUi]]:
-    """Return a function that runs `medassets ui` on a home folder, with options and variables."""
+    """Return a function that runs `medassets up` on a home folder, with options and variables."""
     return run_ui
 
 

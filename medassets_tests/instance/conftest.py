@@ -1,4 +1,4 @@
-"""A real `medassets ui` for the tests of its processes."""
+"""A real `medassets up` for the tests of its processes."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -10,5 +10,5 @@ from medassets_tests.running_ui import RunningUi, run_ui
 
 @pytest.fixture
 def running_ui() -> Callable[..., AbstractContextManager[RunningUi]]:
-    """Return a function that runs `medassets ui` on a home folder, with options and variables."""
+    """Return a function that runs `medassets up` on a home folder, with options and variables."""
     return run_ui

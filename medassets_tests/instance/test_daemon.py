@@ -1,4 +1,4 @@
-"""The daemon of `medassets ui` ends with its parent, however that ends."""
+"""The daemon of `medassets up` ends with its parent, however that ends."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager

@@ -1,7 +1,9 @@
-"""`medassets ui`: the processes it starts and stops, and who can connect."""
+"""`medassets up`: the processes it starts and stops, and who can connect."""
 
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -31,13 +33,14 @@ def test_a_signal_stops_webserver_daemon_and_code_servers(
 
 
 @pytest.mark.slow
-def test_a_daemon_that_ends_by_itself_is_reported(running_ui: Start, home: Path) -> None:
-    with running_ui(home) as ui:
-        daemon = next(p for p in ui.descendants() if "medassets.instance.daemon" in p.cmdline())
-        daemon.kill()
-        log = home.parent / "ui.log"
-        wait_until(lambda: f"the daemon ended, exit code -{int(signal.SIGKILL)}" in log.read_text())
-        assert ui.ask("{ version }")["version"]
+def test_a_second_server_names_the_first_and_ends(running_ui: Start, home: Path) -> None:
+    with running_ui(home, "--read-only"), running_ui(home) as ui:
+        command = [sys.executable, "-m", "medassets", "ui", "--port", "0"]
+        second = subprocess.run(command, capture_output=True, text=True, timeout=100)
+        assert second.returncode == 1
+        first = f"process {ui.process.pid} on {socket.gethostname()}, http://127.0.0.1:{ui.port}"
+        assert f"a server runs for this home already: {first}, since " in second.stderr
+        assert len([p for p in ui.descendants() if "medassets.instance.daemon" in p.cmdline()]) == 1
 
 
 def test_a_read_only_ui_refuses_changes_and_starts_no_daemon(running_ui: Start, home: Path) -> None:
@@ -66,5 +69,27 @@ def test_only_this_machine_can_connect(running_ui: Start, home: Path) -> None:
 def test_a_taken_port_is_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert run(["ui", "--port", str(port)]) == EXIT_USAGE
+        assert run(["up", "--port", str(port)]) == EXIT_USAGE
     assert f"--port {port}: cannot listen on 127.0.0.1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+def test_an_address_that_others_reach_must_be_meant(
+    home: Path, capsys: pytest.CaptureFixture[str], host: str
+) -> None:
+    assert run(["up", "--host", host]) == EXIT_USAGE
+    message = capsys.readouterr().err
+    assert f"--host: {host} is reachable from other machines, and it has no login" in message
+    assert message.endswith("or add --without-login\n")
+    assert not home.exists()
+
+
+@pytest.mark.slow
+def test_a_meant_address_is_warned_of_and_served(running_ui: Start, home: Path) -> None:
+    with running_ui(home, "--no-daemon", "--host", "0.0.0.0", "--without-login") as ui:
+        name = {"host": f"{socket.gethostname()}:{ui.port}"}
+        assert ui.client.get("/server_info", headers=name).status_code == 200
+        rebound = {"host": f"evil.example:{ui.port}"}
+        assert ui.client.get("/server_info", headers=rebound).status_code == 403
+    warning = "WARNING: the UI listens on 0.0.0.0, and it has no login"
+    assert warning in (home.parent / "ui.log").read_text()
