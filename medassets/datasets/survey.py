@@ -173,6 +173,18 @@ def _find_doubts(
             f"of volumes whose sform and qform state different orientations, the sform is used: "
             f"{len(disputed)} ({_name_some(disputed)})"
         )
+    doubtful = {
+        sample.key: sample.facts["hu_doubt"]
+        for record in records
+        for sample in record.samples
+        if "hu_doubt" in sample.facts
+    }
+    if doubtful:
+        doubts.append(
+            f"by hu_rule {spec.hu_rule}, {len(doubtful)} volumes do not have the HU of a chest "
+            f"({_name_some(list(doubtful))}); stored values are kept, so that training applies what "
+            f"the json states. The first: {next(iter(doubtful.values()))}"
+        )
     ending = f"expected {spec.expected_orientation} as declared by expected_orientation"
     stale = {
         rejected.key: record.partition

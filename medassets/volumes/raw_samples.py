@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from medassets.errors import SampleRejectedError
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.specs import RAW, VolumeDatasetSpec
 from medassets.storage.buffers import BufferPool
@@ -19,6 +20,12 @@ from medassets.volumes.grid.geometry import (
     locate_source,
 )
 from medassets.volumes.grid.hu import choose_scaling
+from medassets.volumes.grid.hu_guard import (
+    VoxelCounter,
+    VoxelStatistics,
+    check_statistics,
+    collect_shares,
+)
 from medassets.volumes.grid.preprocessing import check_num_slices
 from medassets.volumes.grid.to_float16 import HalfStatistics, check_half, convert_to_half
 from medassets.volumes.samples import (
@@ -29,6 +36,7 @@ from medassets.volumes.samples import (
     describe_shape,
     describe_texts,
     encode_json,
+    read_limits,
 )
 from medassets.volumes.source import VolumeSource
 
@@ -79,7 +87,8 @@ def encode_raw_sample(
             if source.has_headers:
                 stored |= _describe_scaling(item, header, spec)
             voxels = stack.enter_context(buffers.borrow(header.shape, np.float16))
-            statistics = convert_to_half(stream, voxels, buffers=buffers)
+            counter = _open_counter(item, header, spec)
+            statistics = convert_to_half(stream, voxels, buffers=buffers, counter=counter)
         check_half(statistics, max_rounding_error=spec.max_rounding_error)
         read_s = time.perf_counter() - started
         described = {
@@ -106,6 +115,7 @@ def encode_raw_sample(
         facts={
             **collect_facts(described),
             **collect_orientation(source_frame, source_frame),
+            **(_judge_hu(counter.statistics(), spec) if counter is not None else {}),
             "max_rounding_error": statistics.max_rounding_error,
         },
         seconds={"convert": read_s, "encode": time.perf_counter() - started - read_s},
@@ -142,6 +152,35 @@ def _describe_scaling(
         # Readers of raw shards know these names only.
         described |= {"RescaleSlope": scaling.slope, "RescaleIntercept": scaling.intercept}
     return described
+
+
+def _open_counter(
+    item: SourceItem, header: VolumeHeader, spec: VolumeDatasetSpec
+) -> VoxelCounter | None:
+    """Return what counts the voxels by HU; None where nothing says how they become HU."""
+    if spec.hu_rule is None:
+        return None
+    scaling = choose_scaling(declare_hu(item, spec), header)
+    dtype = np.dtype(np.float32) if header.dtype == np.float16 else header.dtype
+    return VoxelCounter(scaling, dtype)
+
+
+def _judge_hu(statistics: VoxelStatistics, spec: VolumeDatasetSpec) -> dict[str, Any]:
+    """Return the shares of HU, and what is wrong with them as those of a chest.
+
+    It is a doubt, not a rejection: stored values are kept as they are, of any body part.
+    """
+    limits = read_limits(spec)
+    try:
+        check_statistics(
+            statistics,
+            min_plausible_share=limits.min_plausible_share,
+            max_plausible_share=limits.max_plausible_share,
+            air_share=limits.air_share,
+        )
+    except SampleRejectedError as doubt:
+        return {**collect_shares(statistics), "hu_doubt": doubt.detail}
+    return collect_shares(statistics)
 
 
 def _describe_precision(statistics: HalfStatistics) -> dict[str, float]:

@@ -89,6 +89,8 @@ def test_values_that_float16_cannot_keep_are_refused_or_their_error_is_recorded(
     assert "70,000" in rejected["train_2_a_2"][1].replace("70000", "70,000")
     manifest = json.loads(location.workspace.paths.manifest("train").read_bytes())
     assert (manifest["max_rounding_error"], manifest["rejected"]) == (1, 5)
+    shares = [shard["contents"].pop("hu_shares", None) for shard in manifest["shards"]]
+    assert [found is not None for found in shares] == [True, False]
     assert [shard["contents"] for shard in manifest["shards"]] == [
         {"max_rounding_error": 1.0, "orientations": {"none stated": 3}},
         {"max_rounding_error": None},
@@ -136,8 +138,11 @@ def test_the_ui_shows_depth_error_and_picture(tree: SyntheticTree, declare: Loca
     assert trees == [("npz_trees: train: depth", "2"), ("npz_trees: train: files_by_depth: 2", "8")]
     (event,) = location.events("shards", "train-000000")
     shown = metadata_of(event)
+    contents = shown["medassets/contents"]
+    assert isinstance(contents, dict)
+    assert contents.pop("hu_shares").keys() == {"plausible_share", "air_share", "dark_air_share"}
     unoriented = {"orientations": {"none stated": 4}}
-    assert shown["medassets/contents"] == {"max_rounding_error": 0.0, **unoriented}
+    assert contents == {"max_rounding_error": 0.0, **unoriented}
     assert str(shown["medassets/preview"]).startswith("![preview](data:image/jpeg;base64,")
 
 

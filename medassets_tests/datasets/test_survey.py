@@ -157,8 +157,8 @@ def test_the_orientation_that_a_json_states_is_expected_like_that_of_a_file(
 
 def test_a_rival_that_a_json_states_is_a_doubt(build_tars: Callable[..., Workspace]) -> None:
     workspace = build_tars(stated("LPS", rival_axis_codes="RAS"), **PROCESSINGS[0])
-    (doubt,) = survey_dataset(workspace).doubts
-    assert "sform and qform state different orientations" in doubt
+    doubts = survey_dataset(workspace).doubts
+    assert sum("sform and qform state different orientations" in doubt for doubt in doubts) == 1
 
 
 @pytest.mark.parametrize("codes", ["LPS", "RAS", "PIR", "SLA"])
@@ -268,6 +268,17 @@ def test_transforms_that_contradict_each_other_are_a_doubt() -> None:
     (doubt,) = found.doubts
     assert "sform and qform state different orientations, the sform is used: 1 (" in doubt
     assert "(b)" in doubt
+
+
+def test_stored_values_that_are_no_hu_of_a_chest_are_a_doubt() -> None:
+    record = make_record({"a": "LPS", "b": "LPS"})
+    doubted = replace(record.samples[1], facts={"axis_codes": "LPS", "hu_doubt": "no air"})
+    records = [replace(record, samples=(record.samples[0], doubted))]
+    found = survey_records(VolumeDataset(make_spec(preprocessing="none", hu_rule="none")), records)
+    assert found.problems == ()
+    (doubt,) = found.doubts
+    assert "by hu_rule none, 1 volumes do not have the HU of a chest (b)" in doubt
+    assert doubt.endswith("The first: no air")
 
 
 def test_outliers_belong_to_the_manifest_of_their_split() -> None:

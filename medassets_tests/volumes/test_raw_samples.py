@@ -19,6 +19,7 @@ from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.specs import HuRule, VolumeDatasetSpec
 from medassets.storage.buffers import BufferPool
 from medassets.testing.ct_rate import SyntheticRepository
+from medassets.testing.phantoms import make_chest_phantom
 from medassets.volumes.preview import draw_sample_preview
 from medassets.volumes.raw_samples import encode_raw_sample
 from medassets_tests.npz_source import read_volumes
@@ -115,6 +116,43 @@ def test_slope_and_intercept_of_the_rule_are_recorded_and_not_applied(
     stated = expected if rule == "header" else table
     assert (facts["RescaleSlope"], facts["RescaleIntercept"]) == stated
     np.testing.assert_array_equal(read_voxels(sample), stored.astype(np.float16))
+
+
+STORED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "right": lambda hu: hu,
+    "as float32": lambda hu: hu.astype(np.float32),
+    "as float64": lambda hu: hu.astype(np.float64),
+    "never applied": lambda hu: hu + 1024,
+    "half slope": lambda hu: hu // 2,
+    "twice": lambda hu: hu - 1024,
+    "other sign": lambda hu: -hu,
+    "unsigned": lambda hu: hu.astype(np.uint16).astype(np.int32),
+}
+
+
+@pytest.mark.parametrize("way", STORED)
+def test_values_that_are_no_hu_by_the_rule_are_kept_and_doubted(
+    way: str, write_volume: Write, make_affine: Any
+) -> None:
+    hu = make_chest_phantom((40, 44, 24), seed=3)
+    stored = STORED[way](hu)
+    sample = encode(write_volume(stored, make_affine(SPACING_MM)), "none")
+    np.testing.assert_array_equal(read_voxels(sample), stored.astype(np.float16))
+    assert ("hu_doubt" in sample.facts) is not (way in ("right", "as float32", "as float64"))
+    inside = (stored >= -200) & (stored <= 300)
+    assert sample.facts["plausible_share"] == inside.mean()
+    assert sample.facts["air_share"] == (stored < -200).mean()
+
+
+def test_the_scaling_that_the_rule_states_is_what_is_judged(
+    write_volume: Write, make_affine: Any
+) -> None:
+    hu = make_chest_phantom((40, 44, 24), seed=3)
+    path = write_volume(hu + 1024, make_affine(SPACING_MM))
+    right = encode(path, "table", rescale_slope=1.0, rescale_intercept=-1024.0)
+    wrong = encode(path, "table", rescale_slope=1.0, rescale_intercept=0.0)
+    assert ("hu_doubt" in right.facts, "hu_doubt" in wrong.facts) == (False, True)
+    assert right.facts["air_share"] == (hu < -200).mean()
 
 
 @pytest.mark.parametrize("rule", ["none", "table"])

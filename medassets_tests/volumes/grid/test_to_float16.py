@@ -9,6 +9,9 @@ import pytest
 from medassets.errors import Reason, SampleRejectedError
 from medassets.storage.buffers import BufferPool
 from medassets.volumes.files.array_files import open_npy_array, open_npz_array
+from medassets.volumes.grid import to_float16
+from medassets.volumes.grid.hu import HuScaling
+from medassets.volumes.grid.hu_guard import VoxelCounter
 from medassets.volumes.grid.to_float16 import HalfStatistics, check_half, convert_to_half
 
 ORDERS: tuple[Literal["C", "F"], ...] = ("C", "F")
@@ -40,6 +43,42 @@ def reject(
         with pytest.raises(SampleRejectedError, match=match) as caught:
             check_half(statistics, max_rounding_error=tolerance)
         assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_small_array_is_counted_whole(
+    tmp_path: Path, dtype: str, order: Literal["C", "F"]
+) -> None:
+    values = lay_out([3, 90, 0, 7, 120], dtype)
+    np.savez(tmp_path / "volume.npz", data=values.copy(order))
+    counter = VoxelCounter(HuScaling("table", 10.0, -1000.0), np.dtype(dtype))
+    with open_npz_array(tmp_path / "volume.npz", "data") as stream:
+        convert_to_half(
+            stream, np.empty(values.shape, np.float16), buffers=BufferPool(), counter=counter
+        )
+    found = counter.statistics()
+    assert found.num_voxels == values.size
+    hu = values.astype(np.float64) * 10 - 1000
+    assert found.num_air == (hu < -200).sum()
+    assert found.num_plausible == ((hu >= -200) & (hu <= 300)).sum()
+
+
+def test_of_a_large_array_pieces_at_equal_distances_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(to_float16, "_PIECE_VALUES", 100)
+    monkeypatch.setattr(to_float16, "_COUNTED_PIECES", 10)
+    # Air in the first half: a sample of the beginning alone would see nothing else.
+    values = np.concatenate([np.full(5000, -1000), np.full(5000, 40)]).reshape(10, 10, 100)
+    np.savez(tmp_path / "volume.npz", data=values.astype(np.int16))
+    counter = VoxelCounter(HuScaling("none", 1.0, 0.0), np.dtype(np.int16))
+    with open_npz_array(tmp_path / "volume.npz", "data") as stream:
+        out = np.empty(values.shape, np.float16)
+        convert_to_half(stream, out, buffers=BufferPool(), counter=counter)
+    np.testing.assert_array_equal(out, values)
+    found = counter.statistics()
+    assert (found.num_voxels, found.num_air, found.num_plausible) == (1000, 500, 500)
 
 
 def assert_as_numpy(values: np.ndarray, folder: Path) -> None:
