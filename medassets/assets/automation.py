@@ -1,11 +1,15 @@
-"""Jobs for the terminal and the launchpad, and the schedule that looks for new source files."""
+"""Jobs for the terminal and the launchpad, the schedule that looks for new files, and automation."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from medassets.assets.keys import asset_key
+from medassets.datasets.automation.switch import read_switch
+from medassets.instance.run_tags import AUTOMATED_TAG, DATASET_TAG
+from medassets.resources.workspace import WorkspaceResource
 from medassets.specs import DatasetSpec
 from medassets.stages import CommonStage
 
@@ -14,6 +18,14 @@ if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import (
         UnresolvedAssetJobDefinition,
     )
+
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+_KEEP_EVALUATIONS_S = 7 * 86400.0
 
 
 def build_automation(
@@ -31,20 +43,14 @@ def build_automation(
     killed run as an orphan.
     """
     catalog = _job(spec, "catalog", [CommonStage.CATALOG])
-    schedule = dg.ScheduleDefinition(
-        name=f"{spec.name}_catalog_schedule",
-        job=catalog,
-        cron_schedule=spec.catalog_cron,
-        description="Looks for new source files; switch it on in the UI.",
-    )
     return dg.Definitions(
         jobs=[
             catalog,
             *(_job(spec, name, list(stages)) for name, stages in jobs.items()),
             _job(spec, "manifest", [manifest]),
         ],
-        schedules=[schedule],
-        sensors=_sensors(spec),
+        schedules=[_schedule(spec, catalog)],
+        sensors=[_sensor(spec)],
     )
 
 
@@ -54,17 +60,74 @@ def _job(spec: DatasetSpec, name: str, stages: list[str]) -> "UnresolvedAssetJob
         name=f"{spec.name}_{name}",
         selection=dg.AssetSelection.assets(*keys),
         executor_def=dg.in_process_executor,
-        tags={"medassets/dataset": spec.name},
+        tags={DATASET_TAG: spec.name},
     )
 
 
-def _sensors(spec: DatasetSpec) -> list[dg.AutomationConditionSensorDefinition]:
-    if spec.automation == "off":
-        return []
-    return [
-        dg.AutomationConditionSensorDefinition(
-            name=f"{spec.name}_drain",
-            target=dg.AssetSelection.groups(spec.name),
-            run_tags={"medassets/dataset": spec.name},
-        )
-    ]
+def _schedule(spec: DatasetSpec, catalog: "UnresolvedAssetJobDefinition") -> dg.ScheduleDefinition:
+    """Return the schedule of the catalog's refresh; it runs by default where automation is declared."""
+
+    def refresh(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        workspace: WorkspaceResource = context.resources.workspace
+        switch = read_switch(spec, workspace.paths(spec.name))
+        if switch.override == "off":
+            return dg.SkipReason(f"automation is {switch.describe()}")
+        _forget_old_evaluations(context.instance)
+        if waiting := _find_refresh(context.instance, spec.name):
+            return dg.SkipReason(f"run {waiting} refreshes the catalog already, or waits to")
+        return dg.RunRequest()
+
+    return dg.ScheduleDefinition(
+        name=f"{spec.name}_catalog_schedule",
+        job=catalog,
+        cron_schedule=spec.catalog_cron,
+        execution_fn=refresh,
+        required_resource_keys={"workspace"},
+        default_status=(
+            dg.DefaultScheduleStatus.RUNNING
+            if spec.is_automated
+            else dg.DefaultScheduleStatus.STOPPED
+        ),
+        description="Looks for new source files; runs by default with automation: on.",
+    )
+
+
+def _find_refresh(instance: dg.DagsterInstance, dataset: str) -> str:
+    """Return the id of a run that refreshes the catalog or waits to; empty if there is none."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED, tags={DATASET_TAG: dataset}))
+    catalog = asset_key(dataset, CommonStage.CATALOG)
+    found = (
+        run.run_id
+        for run in runs
+        if run.job_name == f"{dataset}_catalog" or catalog in (run.asset_selection or ())
+    )
+    return next(found, "")
+
+
+def _forget_old_evaluations(instance: dg.DagsterInstance) -> None:
+    """Remove what conditions evaluated to long ago: Dagster keeps a row for each change of each asset.
+
+    It removes rows of other sensors, but not those of a sensor whose conditions are custom.
+    """
+    storage = instance.schedule_storage
+    if storage is not None:
+        storage.purge_asset_evaluations(before=time.time() - _KEEP_EVALUATIONS_S)
+
+
+def _sensor(spec: DatasetSpec) -> dg.AutomationConditionSensorDefinition:
+    """Return the sensor that starts what the conditions of the dataset's assets ask for.
+
+    It always runs: only then does `medassets automate` need no server, and survive a lost database.
+    """
+    return dg.AutomationConditionSensorDefinition(
+        name=f"{spec.name}_automation",
+        target=dg.AssetSelection.groups(spec.name),
+        run_tags={DATASET_TAG: spec.name, AUTOMATED_TAG: "yes"},
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        # Dagster's daemon cannot evaluate conditions that are not its own.
+        use_user_code_server=True,
+        description=(
+            "Makes shards that are missing, lost, stale or failed, and the manifest after them; it "
+            "asks for nothing unless the dataset says automation: on, or `medassets automate` did."
+        ),
+    )

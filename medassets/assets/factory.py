@@ -1,15 +1,19 @@
 """The assets every kind of dataset has: catalog, raw files, shards, manifest."""
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
+from medassets.assets.conditions import ManifestWanted, RefreshWanted, ShardsWanted
 from medassets.assets.keys import asset_key
 from medassets.assets.metadata import catalog_metadata, manifest_metadata, stage_metadata
 from medassets.assets.partitions import backfill_policy, shard_partitions
 from medassets.datasets.accounts import check_excluded, take_accounts
+from medassets.datasets.automation.outcomes import noting_trouble, require_source
+from medassets.datasets.automation.wanted import describe_shards
 from medassets.datasets.build import plan_shard, stage_partition
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.manifests.publication import build_manifests, describe_catalog
@@ -18,18 +22,13 @@ from medassets.io_managers.catalog import CatalogFile
 from medassets.io_managers.failures import explained_failures
 from medassets.io_managers.manifests import STAGE_KEY, ManifestSet
 from medassets.io_managers.tar_shards import ShardBatch
+from medassets.io_managers.tries import try_asset, try_shard
 from medassets.progress import BytesFetched, report
 from medassets.resources.workspace import WorkspaceResource
 from medassets.shards.account import join_accounts
 from medassets.shards.manifest import Document, Manifest
+from medassets.shards.writer import ShardWork
 from medassets.stages import CommonStage
-
-_DRAIN = (
-    dg.AutomationCondition.missing()
-    & ~dg.AutomationCondition.in_progress()
-    & ~dg.AutomationCondition.execution_failed()
-)
-
 
 Equip = Callable[[DatasetKind, Any], DatasetKind]
 """Gives a kind the resources of a run that its processing needs."""
@@ -85,13 +84,15 @@ def build_catalog_asset(kind: DatasetKind) -> dg.AssetsDefinition:
         group_name=spec.name,
         kinds={"parquet"},
         io_manager_key="catalog_io_manager",
+        automation_condition=RefreshWanted.condition(kind),
         description="One row per source item: where it is, which shard it belongs to, or why not.",
     )
     def catalog(
         context: dg.AssetExecutionContext, config: CatalogConfig, workspace: WorkspaceResource
     ) -> dg.MaterializeResult:
-        with explained_failures(context.run.tags):
-            opened = workspace.open(kind)
+        opened, tags = workspace.open(kind), context.run.tags
+        tried = try_asset(opened, CommonStage.CATALOG, "", context.run)
+        with explained_failures(tags), noting_trouble(tried):
             draft = draft_catalog(
                 opened,
                 limit=config.limit,
@@ -105,7 +106,7 @@ def build_catalog_asset(kind: DatasetKind) -> dg.AssetsDefinition:
             account = join_accounts(take_accounts(opened, draft.table).values())
             check_excluded(opened, account, draft.table)
         return dg.MaterializeResult(
-            value=draft,
+            value=replace(draft, tried=tried),
             metadata=catalog_metadata(draft, account, described),
             data_version=dg.DataVersion(draft.plan.version),
         )
@@ -125,15 +126,19 @@ def build_raw_asset(kind: DatasetKind, *, stage: str) -> dg.AssetsDefinition:
         backfill_policy=backfill_policy(spec),
         deps=[asset_key(spec.name, CommonStage.CATALOG)],
         pool="hf_download",
-        automation_condition=_DRAIN if spec.automation == "drain" else None,
+        automation_condition=ShardsWanted.condition(kind, with_stages=[stage, kind.stage]),
         description="Source files of one shard, checked; released when the shard is verified.",
     )
     def raw(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> None:
         opened, keys = workspace.open(kind), sorted(context.partition_keys)
         for key in keys:
             with explained_failures(context.run.tags):
+                tried = try_shard(opened, key, context.run)
+                require_source(tried)
                 # Only the shards, later in this run, free the room that a range would wait for.
-                done = stage_partition(opened, key, may_wait=len(keys) == 1, on_bytes=_report_bytes)
+                may_wait = len(keys) == 1
+                with noting_trouble(tried):
+                    done = stage_partition(opened, key, may_wait=may_wait, on_bytes=_report_bytes)
             context.add_asset_metadata(stage_metadata(done), partition_key=key)
 
     return raw
@@ -143,6 +148,7 @@ def build_shards_asset(
     kind: DatasetKind,
     *,
     upstream: str | None = None,
+    made_of: DatasetKind | None = None,
     equip: Equip = keep_kind,
     resource_keys: Collection[str] = (),
     pool: str | None = None,
@@ -153,14 +159,15 @@ def build_shards_asset(
     Args:
         kind: The declared dataset.
         upstream: Partitioned stage it reads, None when it reads a local folder.
+        made_of: The kind of that stage, where its shards are what this stage is made of.
         equip: Gives the kind the resources it needs.
         resource_keys: Names of those resources.
         pool: Dagster pool that bounds how many runs make such shards at once.
         is_optional: A whole build leaves it out. So it has a group of its own, that *Materialize
-            all* of the dataset's group leaves it out too, and `automation: drain` does not make it.
+            all* of the dataset's group leaves it out too, and automation never makes it.
     """
     spec = kind.spec
-    condition = _DRAIN if spec.automation == "drain" and not is_optional else None
+    condition = None if is_optional else ShardsWanted.condition(kind, made_of=made_of)
 
     @dg.asset(
         key=asset_key(spec.name, kind.stage),
@@ -184,10 +191,14 @@ def build_shards_asset(
         workspace: WorkspaceResource = context.resources.workspace
         with explained_failures(context.run.tags):
             opened = workspace.open(equip(kind, context.resources))
-            works = {
-                key: plan_shard(opened, key, num_workers=config.num_workers, force=config.force)
-                for key in sorted(context.partition_keys)
-            }
+            works: dict[str, ShardWork] = {}
+            for key in sorted(context.partition_keys):
+                tried = try_shard(opened, key, context.run)
+                require_source(tried)
+                with noting_trouble(tried):
+                    works[key] = plan_shard(
+                        opened, key, num_workers=config.num_workers, force=config.force
+                    )
         versions = [work.plan_fingerprint for work in works.values()]
         return dg.MaterializeResult(
             value=ShardBatch(opened, works),
@@ -220,19 +231,21 @@ def build_manifest_asset(
         deps=[asset_key(spec.name, kind.stage)],
         ins={"catalog": dg.AssetIn(asset_key(spec.name, CommonStage.CATALOG))},
         io_manager_key="manifest_io_manager",
-        automation_condition=(
-            dg.AutomationCondition.eager() if spec.automation == "drain" else None
-        ),
+        automation_condition=ManifestWanted.condition(kind, name=name),
         description="What training reads first: the shards of each split, sizes and checksums.",
     )
     def manifest(
         context: dg.AssetExecutionContext, workspace: WorkspaceResource, catalog: CatalogFile
     ) -> dg.MaterializeResult:
-        with explained_failures(context.run.tags):
-            manifests = build_manifests(workspace.open(kind))
-            documents = {f"{name}.json": document(manifests)} if document else {}
+        opened, tags = workspace.open(kind), context.run.tags
+        with explained_failures(tags):
+            # What is published during this run makes another manifest due.
+            tried = try_asset(opened, name, describe_shards(opened), context.run)
+            with noting_trouble(tried):
+                manifests = build_manifests(opened)
+                documents = {f"{name}.json": document(manifests)} if document else {}
         return dg.MaterializeResult(
-            value=ManifestSet(manifests, documents), metadata=manifest_metadata(manifests)
+            value=ManifestSet(manifests, documents, tried), metadata=manifest_metadata(manifests)
         )
 
     return manifest

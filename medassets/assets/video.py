@@ -35,10 +35,10 @@ def build_video_assets(spec: VideoClipDatasetSpec) -> dg.Definitions:
     # Refuses a declaration that cannot work.
     kinds = open_kinds(spec)
     frames, clips = VideoFrames(spec), VideoClips(spec)
-    upstream = VideoStage.CLIPS if spec.frames_from == "clips" else None
+    made_of = clips if spec.frames_from == "clips" else None
     assets = [
         build_catalog_asset(frames),
-        _build_stage(frames, upstream=upstream),
+        _build_stage(frames, made_of=made_of),
         build_manifest_asset(frames, name=VideoStage.DATASET_INFO, document=list_keys),
     ]
     checks = build_checks(frames, manifest=VideoStage.DATASET_INFO)
@@ -55,11 +55,12 @@ def build_video_assets(spec: VideoClipDatasetSpec) -> dg.Definitions:
 
 
 def _build_stage(
-    kind: VideoFrames | VideoClips, *, upstream: str | None = None, is_optional: bool = False
+    kind: VideoFrames | VideoClips, *, made_of: VideoClips | None = None, is_optional: bool = False
 ) -> dg.AssetsDefinition:
     return build_shards_asset(
         kind,
-        upstream=upstream,
+        upstream=made_of.stage if made_of is not None else None,
+        made_of=made_of,
         equip=_give_decoder,
         resource_keys=[_DECODER],
         pool=_POOL,

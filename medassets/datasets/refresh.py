@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
+from medassets.datasets.automation.outcomes import Try
 from medassets.datasets.upstream.comparison import Following, follow_upstream
 from medassets.datasets.upstream.move import Upstream, store_upstream
 from medassets.datasets.upstream.pins import pin_files
@@ -38,6 +39,7 @@ class CatalogDraft:
         partitions_name: Dynamic partitions definition that takes the plan's keys.
         settings: What decides a sample's split or place; kept from the first plan on.
         upstream: What was found at a source with revisions; None for others.
+        tried: The try that drafted it, which its publication ends; None notes nothing.
     """
 
     table: pa.Table
@@ -48,6 +50,7 @@ class CatalogDraft:
     partitions_name: str
     settings: Mapping[str, Any]
     upstream: Upstream | None = None
+    tried: Try | None = field(default=None, compare=False, repr=False)
 
     @property
     def new_partitions(self) -> list[str]:

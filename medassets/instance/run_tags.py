@@ -8,6 +8,12 @@ LAUNCHED_BY_TAG = "medassets/launched_by"
 PROCESS_TAG = "medassets/process"
 """Tag of a run: the process that executes it."""
 
+AUTOMATED_TAG = "medassets/automated"
+"""Tag of a run that automation launched: it fails at once, because automation retries by itself."""
+
+DATASET_TAG = "medassets/dataset"
+"""Tag of a run: its dataset."""
+
 LAUNCHER_TAG = "medassets/launcher"
 """Tag of a run from the queue: the daemon's process that launched it on this machine."""
 

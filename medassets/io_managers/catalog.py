@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from medassets.datasets.automation.outcomes import note_success, noting_trouble
 from medassets.datasets.refresh import CatalogDraft, publish_catalog
 from medassets.io_managers.failures import explained_failures
 from medassets.resources.workspace import WorkspaceResource
@@ -64,7 +65,7 @@ class CatalogIOManager(dg.ConfigurableIOManager):
             dg.RetryRequested: If the disk is full, or another refresh holds the catalog.
         """
         paths = self._paths(context)
-        with explained_failures(context.step_context.run_tags):
+        with explained_failures(context.step_context.run_tags), noting_trouble(obj.tried):
             publish_catalog(paths, obj)
         sync_partitions(
             context.step_context.instance,
@@ -73,6 +74,7 @@ class CatalogIOManager(dg.ConfigurableIOManager):
             dropped=obj.dropped_partitions,
             beside=paths.catalog,
         )
+        note_success(obj.tried)
         context.add_output_metadata({"dagster/uri": str(paths.catalog)})
 
     def load_input(self, context: dg.InputContext) -> CatalogFile:

@@ -12,8 +12,11 @@ from medassets.errors import (
     MedassetsError,
     SourceUnavailableError,
 )
-from medassets.instance.run_tags import LAUNCHED_BY_TAG
+from medassets.instance.run_tags import AUTOMATED_TAG, LAUNCHED_BY_TAG
 from medassets.storage.unreadable import explain_refusal
+
+_NO_RETRY_TAGS = frozenset({LAUNCHED_BY_TAG, AUTOMATED_TAG})
+"""Tags of runs that do not wait in their place of the queue: somebody else tries again later."""
 
 _PASSING = (DiskSpaceError, LockTimeoutError, SourceUnavailableError)
 _MAX_RETRIES = 2
@@ -38,7 +41,7 @@ def explained_failures(run_tags: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except _PASSING as error:
-        if LAUNCHED_BY_TAG in run_tags:
+        if _NO_RETRY_TAGS & run_tags.keys():
             raise dg.Failure(str(error), allow_retries=False) from error
         raise dg.RetryRequested(_MAX_RETRIES, seconds_to_wait=_RETRY_DELAY_S) from error
     except MedassetsError as error:
@@ -65,7 +68,7 @@ def fail_range(
     """
     failure = _as_failure(failed)
     passing = any(isinstance(error, _PASSING) for error in failed.values())
-    if passing and LAUNCHED_BY_TAG not in run_tags:
+    if passing and not _NO_RETRY_TAGS & run_tags.keys():
         raise dg.RetryRequested(_MAX_RETRIES, seconds_to_wait=_RETRY_DELAY_S) from failure
     raise failure
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from medassets.datasets.automation.outcomes import Try, note_success, noting_trouble
 from medassets.datasets.manifests.publication import list_keys
 from medassets.io_managers.failures import explained_failures
 from medassets.resources.workspace import WorkspaceResource
@@ -29,10 +30,12 @@ class ManifestSet:
     Attributes:
         manifests: By split.
         documents: Other documents of the dataset's folder, by file name.
+        tried: The try that made them, which their publication ends; None notes nothing.
     """
 
     manifests: Mapping[str, Manifest]
     documents: Mapping[str, Document] = field(default_factory=dict)
+    tried: Try | None = None
 
 
 class ManifestIOManager(dg.ConfigurableIOManager):
@@ -48,7 +51,7 @@ class ManifestIOManager(dg.ConfigurableIOManager):
             dg.Failure: If a file in the way was not written by this package, or was changed since.
         """
         paths = self._paths(context.asset_key, context.definition_metadata)
-        with explained_failures(context.step_context.run_tags):
+        with explained_failures(context.step_context.run_tags), noting_trouble(obj.tried):
             # Older versions left no journal of the documents, which list the keys of the manifests.
             listed = encode_document(list_keys(_read_manifests(paths, obj.manifests)))
             was_ours = content_says(lambda content: content == listed)
@@ -57,6 +60,8 @@ class ManifestIOManager(dg.ConfigurableIOManager):
             for name, document in obj.documents.items():
                 file = MadeFile(paths.folder / name, was_ours=was_ours)
                 file.publish(encode_document(document))
+        if obj.tried is not None:
+            note_success(obj.tried, written=obj.tried.plan, used_source=False)
         context.add_output_metadata({"dagster/uri": str(paths.folder)})
 
     def load_input(self, context: dg.InputContext) -> dict[str, Path]:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import dagster as dg
 
+from medassets.datasets.automation.outcomes import note_success, noting_trouble
 from medassets.datasets.build import build_shard
 from medassets.datasets.workspace import Workspace
 from medassets.errors import MedassetsError, SpecError
 from medassets.io_managers.failures import explained_failures, fail_range
 from medassets.io_managers.metadata import shard_metadata
+from medassets.io_managers.tries import try_shard
 from medassets.progress import report
 from medassets.resources.workspace import WorkspaceResource
 from medassets.shards.files import read_whole_record
@@ -90,10 +92,15 @@ class TarShardIOManager(dg.ConfigurableIOManager):
     def _build(
         self, context: dg.OutputContext, batch: ShardBatch, work: ShardWork, paths: DatasetPaths
     ) -> dict[str, dg.MetadataValue]:
-        result: ShardResult = build_shard(batch.workspace, paths, work, observe=report)
-        verb = "adopted" if result.adopted else "published"
-        context.log.info(f"{work.partition_key}: {verb} {result.record.num_samples} samples")
-        return shard_metadata(batch.workspace.kind, paths.shard(work.partition_key), result)
+        tried = try_shard(batch.workspace, work.partition_key, context.step_context.dagster_run)
+        with noting_trouble(tried, begins=True):
+            result: ShardResult = build_shard(batch.workspace, paths, work, observe=report)
+            verb = "adopted" if result.adopted else "published"
+            context.log.info(f"{work.partition_key}: {verb} {result.record.num_samples} samples")
+            shard = paths.shard(work.partition_key)
+            metadata = shard_metadata(batch.workspace.kind, shard, result)
+        note_success(tried, used_source=not result.adopted)
+        return metadata
 
     def load_input(self, context: dg.InputContext) -> dict[str, Path]:
         """Return the shards that are on disk whole, by partition key, sorted.

@@ -13,7 +13,7 @@ from medassets.specs.checks import (
     check_types,
 )
 
-Automation = Literal["off", "drain"]
+Automation = Literal["off", "on", "drain"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _SPLIT = re.compile(r"[a-z0-9]+")
@@ -45,7 +45,8 @@ class DatasetSpec:
         memory_budget_gb: Memory (in 10**9 bytes) that the samples of one process may take together; a
             file that claims more is rejected as `too_large`. 0 means a third of the machine's memory,
             or of the container's limit.
-        automation: `drain` lets Dagster start missing shards by itself.
+        automation: `on` refreshes the catalog by schedule and makes shards that are missing, lost,
+            stale or failed, and the manifest after them; `drain` is the old word for it.
         catalog_cron: Cron line of the catalog schedule (UTC).
     """
 
@@ -99,6 +100,11 @@ class DatasetSpec:
     def memory_budget_bytes(self) -> int:
         """Memory that the samples of one process may take; 0 means a share of the machine's."""
         return int(self.memory_budget_gb * 1e9)
+
+    @property
+    def is_automated(self) -> bool:
+        """Whether the declaration lets Dagster start shards by itself."""
+        return self.automation != "off"
 
     @property
     def partitions_name(self) -> str:

@@ -2,13 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from medassets.errors import JournalHeaderError
-from medassets.storage.atomic import fsync_folder, write_all
+from medassets.storage.atomic import fsync_folder, publish_bytes, write_all
 from medassets.storage.checksums import canonical_json, crc32
+from medassets.storage.ownership import is_plain_file
 
 
 class Journal:
@@ -81,6 +82,20 @@ class Journal:
         self.end += len(data)
         if durable and is_new:
             fsync_folder(self.path.parent)
+
+    def rewrite(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Replace all entries in one step: readers see the old ones or the new ones.
+
+        Args:
+            lines: The entries behind the header.
+
+        Raises:
+            DiskSpaceError: If the disk is full; the old entries stay.
+        """
+        self.close()
+        data = _encode_lines(self.header, *lines)
+        publish_bytes(self.path, data, is_ours=is_plain_file)
+        self.end = len(data)
 
     def close(self, *, durable: bool = False) -> None:
         """Close the file.

@@ -39,6 +39,15 @@ def format_partition_key(split: str, index: int) -> str:
     return key
 
 
+def name_shard(partition_key: str) -> str:
+    """Return the name of a shard's files without suffix, `shard-<six digits>`.
+
+    Raises:
+        CatalogError: If the key is not ``<split>-<six digits>``.
+    """
+    return f"shard-{split_partition_key(partition_key)[1]:06d}"
+
+
 def check_member_path(path: str) -> str:
     """Return a path inside a source if it is safe to join to a local folder.
 
@@ -145,6 +154,16 @@ class DatasetPaths:
         """Folder of the folders of the stage's splits."""
         return self.folder if self.stage == VolumeStage.SHARDS else self.folder / self.stage
 
+    @property
+    def attempts(self) -> Path:
+        """Journal of what automation tried, of all stages."""
+        return self.folder / ".attempts.jsonl"
+
+    @property
+    def automation_switch(self) -> Path:
+        """What `medassets automate` said, if it did; it wins over the declaration."""
+        return self.folder / ".automation.json"
+
     def split_folder(self, split: str) -> Path:
         """Return the folder of one split's shards."""
         # Joined once: a look at ten thousand shards asks for it forty thousand times.
@@ -152,8 +171,8 @@ class DatasetPaths:
 
     def shard(self, partition_key: str) -> Path:
         """Return the path of a published shard."""
-        split, index = split_partition_key(partition_key)
-        return self.split_folder(split) / f"shard-{index:06d}.tar"
+        split, _ = split_partition_key(partition_key)
+        return self.split_folder(split) / f"{name_shard(partition_key)}.tar"
 
     def record(self, partition_key: str) -> Path:
         """Return the path of the record beside a shard."""

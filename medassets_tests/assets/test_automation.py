@@ -1,113 +1,31 @@
-"""Jobs, schedule, and the condition that starts missing shards once."""
+"""Jobs, schedule and sensor; the conditions are tested beside `medassets.assets.conditions`."""
 
-from collections.abc import Callable
-from pathlib import Path
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import dagster as dg
 import pytest
 
+from medassets.datasets.automation.switch import write_switch
+from medassets.instance.run_tags import AUTOMATED_TAG, DATASET_TAG
+from medassets.resources.workspace import WorkspaceResource
 from medassets_tests.location import Location
 
 
-@pytest.fixture
-def draining(locate: Callable[..., Location], growing: Path) -> Location:
-    """A dataset that lets Dagster start its shards, catalogued."""
-    location = locate(growing, automation="drain")
-    location.materialize("catalog")
-    return location
-
-
-class Daemon:
-    """Dagster's evaluation of automation conditions, tick by tick."""
-
-    def __init__(self, location: Location) -> None:
-        self.location = location
-        self.cursor: dg.AssetDaemonCursor | None = None
-
-    def tick(self) -> dict[str, set[str | None]]:
-        """Return what Dagster asks for now, by stage."""
-        result = dg.evaluate_automation_conditions(
-            defs=self.location.definitions, instance=self.location.instance, cursor=self.cursor
-        )
-        self.cursor = result.cursor
-        keys = self.location.definitions.resolve_all_asset_keys()
-        stages = [key.path[-1] for key in keys]
-        asked = {s: result.get_requested_partitions(self.location.key(s)) for s in stages}
-        return {stage: set(partitions) for stage, partitions in asked.items() if partitions}
-
-
-@pytest.mark.slow
-def test_missing_shards_are_asked_for_once_and_not_again_after_a_refresh(
-    draining: Location, grow: Callable[[], None]
+@pytest.mark.parametrize("declared", ["off", "on", "drain"])
+def test_the_sensor_always_runs_and_the_schedule_where_automation_is_declared(
+    remote: Callable[..., Location], declared: str
 ) -> None:
-    daemon, known = Daemon(draining), set(draining.keys)
-    assert daemon.tick() == {"shards": known}
-    for key in sorted(known):
-        draining.materialize("shards", partition=key)
-    assert "shards" not in daemon.tick()
-    draining.materialize("catalog")
-    assert "shards" not in daemon.tick()
-
-    grow()
-    draining.materialize("catalog")
-    assert daemon.tick()["shards"] == set(draining.keys) - known
-
-
-@pytest.mark.slow
-def test_files_and_shards_of_a_remote_source_are_asked_for_together_and_once(
-    remote: Callable[..., Location],
-) -> None:
-    location = remote(automation="drain", splits=("train",))
-    location.materialize("catalog")
-    daemon, known = Daemon(location), set(location.keys)
-    assert daemon.tick() == {"raw_volumes": known, "shards": known}
-    for key in sorted(known):
-        location.materialize("raw_volumes", "shards", partition=key)
-    # The files are released by now; that alone is no reason to fetch them again.
-    assert location.workspace.staging.usage().num_files == 0
-    location.materialize("catalog")
-    assert set(daemon.tick()) <= {"manifest"}
-
-
-def test_a_shard_that_was_there_before_the_automation_is_asked_for_when_it_is_missing(
-    draining: Location,
-) -> None:
-    draining.materialize("shards", partition="train-000001")
-    assert Daemon(draining).tick() == {"shards": set(draining.keys) - {"train-000001"}}
-
-
-def test_a_failed_shard_is_left_to_the_user(locate: Callable[..., Location], growing: Path) -> None:
-    (growing / "dataset/train_fixed/train_1/train_1_a/train_1_a_1.nii.gz").write_bytes(b"no")
-    location = locate(growing, automation="drain", max_rejected_share=0.0)
-    location.materialize("catalog")
-    daemon = Daemon(location)
-    assert "train-000000" in daemon.tick()["shards"]
-    location.materialize("shards", partition="train-000000", check=False)
-    assert daemon.tick()["shards"] == set(location.keys) - {"train-000000"}
-
-
-@pytest.mark.slow
-def test_the_manifest_follows_when_every_shard_is_there(draining: Location) -> None:
-    daemon = Daemon(draining)
-    daemon.tick()
-    for key in draining.keys:
-        draining.materialize("shards", partition=key)
-    assert daemon.tick() == {"manifest": {None}}
-    draining.materialize("manifest")
-    assert daemon.tick() == {}
-
-
-def test_without_automation_nothing_is_asked_for(location: Location) -> None:
-    location.materialize("catalog")
-    assert Daemon(location).tick() == {}
-    assert not location.definitions.sensors
-
-
-def test_a_draining_dataset_has_a_sensor_that_waits_to_be_switched_on(draining: Location) -> None:
-    (sensor,) = draining.definitions.sensors or []
+    definitions = remote(automation=declared).definitions
+    (sensor,) = definitions.sensors or []
     assert isinstance(sensor, dg.AutomationConditionSensorDefinition)
-    assert sensor.name == "tiny_drain"
-    assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
+    assert sensor.name == "tiny_automation"
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+    assert sensor.run_tags == {DATASET_TAG: "tiny", AUTOMATED_TAG: "yes"}
+    schedule = definitions.resolve_schedule_def("tiny_catalog_schedule")
+    runs = schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+    assert runs == (declared != "off")
 
 
 def test_jobs_and_a_schedule_of_the_catalog_exist(remote: Callable[..., Location]) -> None:
@@ -122,22 +40,73 @@ def test_jobs_and_a_schedule_of_the_catalog_exist(remote: Callable[..., Location
     assert {job.executor_def.name for job in jobs.values()} == {"in_process"}
     schedule = definitions.resolve_schedule_def("tiny_catalog_schedule")
     assert schedule.cron_schedule == "15 3 * * *"
-    assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
 
 
-def test_the_schedule_starts_a_refresh(location: Location) -> None:
+@pytest.fixture
+def scheduled(location: Location) -> Iterator[Location]:
+    """A dataset with an instance that a schedule can open by reference."""
+    with dg.instance_for_test() as instance:
+        yield replace(location, instance=instance)
+
+
+def tick(location: Location) -> dg.RunRequest | str:
+    """Return what the schedule asks for now, or why it asks for nothing."""
     definitions = location.definitions
-    schedule = definitions.resolve_schedule_def("tiny_catalog_schedule")
     with dg.build_schedule_context(
-        instance=location.instance, repository_def=definitions.get_repository_def()
+        instance=location.instance,
+        repository_def=definitions.get_repository_def(),
+        resources={"workspace": WorkspaceResource()},
     ) as context:
-        (request,) = schedule.evaluate_tick(context).run_requests or []
+        data = definitions.resolve_schedule_def("tiny_catalog_schedule").evaluate_tick(context)
+    return data.run_requests[0] if data.run_requests else data.skip_message or ""
+
+
+def test_the_schedule_starts_a_refresh(scheduled: Location) -> None:
+    request = tick(scheduled)
+    assert isinstance(request, dg.RunRequest)
     assert request.partition_key is None
-    assert (
-        definitions.resolve_job_def("tiny_catalog")
-        .execute_in_process(instance=location.instance)
-        .success
+    job = scheduled.definitions.resolve_job_def("tiny_catalog")
+    assert job.execute_in_process(instance=scheduled.instance).success
+    assert isinstance(tick(scheduled), dg.RunRequest)
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])
+def test_the_schedule_starts_no_refresh_beside_another(
+    scheduled: Location, status: dg.DagsterRunStatus
+) -> None:
+    job = scheduled.definitions.resolve_job_def("tiny_catalog")
+    run = scheduled.instance.create_run_for_job(job, status=status, tags=dict(job.tags))
+    assert tick(scheduled) == f"run {run.run_id} refreshes the catalog already, or waits to"
+    scheduled.instance.report_run_failed(run)
+    assert isinstance(tick(scheduled), dg.RunRequest)
+
+
+def test_a_shard_that_is_made_does_not_stop_the_schedule(scheduled: Location) -> None:
+    job = scheduled.definitions.resolve_job_def("tiny_build")
+    scheduled.instance.create_run_for_job(
+        job, status=dg.DagsterRunStatus.STARTED, tags=dict(job.tags)
     )
+    assert isinstance(tick(scheduled), dg.RunRequest)
+
+
+def test_the_schedule_rests_while_automation_is_switched_off(scheduled: Location) -> None:
+    paths = scheduled.workspace.paths
+    write_switch(paths, "off")
+    assert tick(scheduled) == "automation is off (by command; declared off)"
+    write_switch(paths, None)
+    assert isinstance(tick(scheduled), dg.RunRequest)
+
+
+def test_old_evaluations_are_forgotten_at_a_tick_of_the_schedule(scheduled: Location) -> None:
+    storage = scheduled.instance.schedule_storage
+    assert storage is not None
+    purged: list[float] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            type(storage), "purge_asset_evaluations", lambda self, before: purged.append(before)
+        )
+        tick(scheduled)
+    assert purged == [pytest.approx(time.time() - 7 * 86400, abs=60)]
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,19 @@
 """Files of a shard: whole ones with their record, and private ones of an interrupted run."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from medassets.shards.files import (
+    ShardHead,
     find_unfinished,
     lock_path,
     partial_paths,
     pending_record,
     previous_record,
+    read_head,
     read_whole_record,
     remove_leftovers,
 )
@@ -67,3 +70,34 @@ def test_files_of_other_shards_are_not_removed(tmp_path: Path) -> None:
     remove_leftovers(tmp_path / "shard-000000.tar")
     assert sorted(tmp_path.iterdir()) == before
     assert find_unfinished(tmp_path) == {"shard-000001"}
+
+
+def test_the_head_of_a_record_says_what_the_whole_record_says(
+    paths: DatasetPaths, make_work: MakeWork
+) -> None:
+    record = ensure_shard(paths, make_work()).record
+    place = (record.dataset, KEY, "train", "shard-000000.tar")
+    head = ShardHead(record.plan_fingerprint, record.sha256, record.size_bytes, place)
+    assert read_head(paths.record(KEY)) == head
+    # A head that is longer than what is read first.
+    long = replace(record, source={"uri": "u" * 20_000, "revision": None})
+    paths.record(KEY).write_bytes(long.encode())
+    assert read_head(paths.record(KEY)) == head
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "longer", "empty", "foreign"])
+def test_a_record_that_is_not_whole_has_no_head(
+    paths: DatasetPaths, make_work: MakeWork, damage: str
+) -> None:
+    content = ensure_shard(paths, make_work()).record.encode()
+    path = paths.record(KEY)
+    path.unlink()
+    written = {
+        "cut": content[:-10],
+        "longer": content + b"x",
+        "empty": b"",
+        "foreign": b'{"samples": []}\n',
+    }
+    if damage in written:
+        path.write_bytes(written[damage])
+    assert read_head(path) is None

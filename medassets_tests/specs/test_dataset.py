@@ -30,7 +30,7 @@ def make_spec(**changes: object) -> DatasetSpec:
         ({"memory_budget_gb": -1.0}, "^memory_budget_gb: expected a number in 0"),
         ({"max_rejected_share": 1.5}, "^max_rejected_share"),
         ({"staging_budget_gb": -1.0}, "^staging_budget_gb: expected a number in 0"),
-        ({"automation": "on"}, "^automation: expected one of off, drain"),
+        ({"automation": "yes"}, "^automation: expected one of off, on, drain"),
         ({"runs": "often"}, "^runs: expected per-shard, single or 'batch: N'"),
         ({"runs": "batch: 0"}, "^runs: expected per-shard, single or 'batch: N'"),
     ],

@@ -84,3 +84,14 @@ def test_a_linked_journal_is_not_written_through(tmp_path: Path, path: Path) -> 
     with pytest.raises(OSError, match="symbolic link"):
         append(link, {"n": 2})
     assert path.read_bytes() == BYTES
+
+
+def test_a_journal_that_is_rewritten_has_the_new_lines_and_goes_on(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl", {"v": 1})
+    assert list(journal.replay()) == []
+    journal.append({"n": 1}, {"n": 2}, durable=True)
+    journal.rewrite([{"n": 3}])
+    journal.append({"n": 4}, durable=True)
+    journal.close()
+    assert list(Journal(journal.path, {"v": 1}).replay()) == [{"n": 3}, {"n": 4}]
+    assert [path.name for path in tmp_path.iterdir()] == ["j.jsonl"]

@@ -1,0 +1,212 @@
+"""Automation conditions that read the disk and the journal of tries, not Dagster's record alone."""
+
+from abc import abstractmethod
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import dagster as dg
+
+# Dagster exports conditions, but not how a condition names the partitions it is true for.
+from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
+from dagster._core.definitions.events import AssetKeyPartitionKey
+
+from medassets.assets.keys import asset_key
+from medassets.datasets.automation.attempts import Attempts, AttemptsLog
+from medassets.datasets.automation.switch import read_switch
+from medassets.datasets.automation.wanted import (
+    is_overdue,
+    list_due,
+    pick,
+    seconds_now,
+    wants_manifest,
+    wants_refresh,
+)
+from medassets.datasets.kind import DatasetKind
+from medassets.resources.workspace import WorkspaceResource
+from medassets.stages import CommonStage
+
+
+@dataclass(frozen=True, eq=False)
+class DiskCondition(dg.AutomationCondition):
+    """A condition on the files of a dataset; never true while its automation is off.
+
+    Attributes:
+        kind: The dataset and stage.
+    """
+
+    kind: DatasetKind
+
+    # Dagster awaits it, as it does its own; the stub of the base class does not say so.
+    async def evaluate(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, context: Any
+    ) -> dg.AutomationResult:
+        """Return which candidates it is true for."""
+        resource = _read_resource(context.asset_graph.get(context.key).assets_def)
+        paths = resource.paths(self.kind.spec.name)
+        keys: Collection[str | None] = ()
+        if not context.candidate_subset.is_empty and read_switch(self.kind.spec, paths).is_on:
+            keys = await self.find(context.asset_graph_view, resource, AttemptsLog(paths).read())
+        found = context.asset_graph_view.get_asset_subset_from_asset_partitions(
+            context.key, {AssetKeyPartitionKey(context.key, key) for key in keys}
+        )
+        return dg.AutomationResult(
+            context, true_subset=found.compute_intersection(context.candidate_subset)
+        )
+
+    @abstractmethod
+    async def find(
+        self, view: AssetGraphView, resource: WorkspaceResource, attempts: Attempts
+    ) -> Collection[str | None]:
+        """Return partition keys; of an unpartitioned asset, None alone or nothing.
+
+        Args:
+            view: What Dagster knows.
+            resource: Opens the dataset's workspace.
+            attempts: What was tried.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class ShardsWanted(DiskCondition):
+    """Shards are missing, lost, stale, or failed and due again.
+
+    Attributes:
+        made_of: Stage whose shards these are made of.
+        with_stages: A run or backfill of one of these stages makes the shard already.
+    """
+
+    made_of: DatasetKind | None = None
+    with_stages: Sequence[str] = ()
+
+    @staticmethod
+    def condition(
+        kind: DatasetKind, *, made_of: DatasetKind | None = None, with_stages: Sequence[str] = ()
+    ) -> dg.AutomationCondition:
+        """Return the condition of a partitioned asset.
+
+        Args:
+            kind: Dataset and stage of the shards; of a raw stage, those its files are for.
+            made_of: Stage whose shards these are made of.
+            with_stages: The asset's own stage and others that one run makes with it. Files that
+                were released when their shard was made are not missing.
+        """
+        wanted = ShardsWanted(kind, made_of, tuple(with_stages) or (kind.stage,))
+        return wanted & ~dg.AutomationCondition.in_progress()
+
+    @property
+    def description(self) -> str:
+        """Text of the condition in the UI."""
+        return "Missing, lost, stale, or failed and due again, on disk"
+
+    async def find(
+        self, view: AssetGraphView, resource: WorkspaceResource, attempts: Attempts
+    ) -> Collection[str | None]:
+        """Return the shards to ask for now."""
+        workspace = resource.open(self.kind)
+        if not workspace.paths.catalog.exists():
+            return ()
+        now = seconds_now()
+        upstream = resource.open(self.made_of) if self.made_of is not None else None
+        known = set(view.instance.get_dynamic_partitions(self.kind.spec.partitions_name))
+        due = list_due(workspace, attempts, now=now, upstream=upstream)
+        busy = await self._list_busy(view) if due else set[str]()
+        due = [key for key in due if key in known]
+        return pick(due, attempts, stage=self.kind.stage, busy=busy, now=now)
+
+    async def _list_busy(self, view: AssetGraphView) -> set[str]:
+        busy: set[str] = set()
+        for stage in self.with_stages:
+            key = asset_key(self.kind.spec.name, stage)
+            full = view.get_full_subset(key=key)
+            by_run = await view.compute_run_in_progress_subset(key=key, from_subset=full)
+            by_backfill = await view.compute_backfill_in_progress_subset(key=key, from_subset=full)
+            for subset in (by_run, by_backfill):
+                busy.update(subset.expensively_compute_partition_keys())
+        return busy
+
+
+@dataclass(frozen=True, eq=False)
+class RefreshWanted(DiskCondition):
+    """The catalog does not exist yet, its last refresh failed, or Dagster lacks keys of its plan."""
+
+    @staticmethod
+    def condition(kind: DatasetKind) -> dg.AutomationCondition:
+        """Return the condition of a catalog; its schedule asks for it as well."""
+        return RefreshWanted(kind) & ~dg.AutomationCondition.in_progress()
+
+    @property
+    def description(self) -> str:
+        """Text of the condition in the UI."""
+        return "Not there yet, failed and due again, or with partitions that Dagster lacks"
+
+    async def find(
+        self, view: AssetGraphView, resource: WorkspaceResource, attempts: Attempts
+    ) -> Collection[str | None]:
+        """Return None alone if the catalog wants a refresh."""
+        workspace = resource.open(self.kind)
+        known = view.instance.get_dynamic_partitions(self.kind.spec.partitions_name)
+        return [None] if wants_refresh(workspace, attempts, known=known, now=seconds_now()) else []
+
+
+@dataclass(frozen=True, eq=False)
+class ManifestWanted(DiskCondition):
+    """The shards on disk are others than when the manifest was last written.
+
+    Attributes:
+        manifest: Name of the manifest's asset.
+    """
+
+    manifest: str = CommonStage.MANIFEST
+
+    @staticmethod
+    def condition(kind: DatasetKind, *, name: str) -> dg.AutomationCondition:
+        """Return the condition of a manifest.
+
+        It waits while shards are made, an hour at most. Shards that failed do not hold it back.
+        """
+        in_progress = dg.AutomationCondition.in_progress()
+        settled = ~dg.AutomationCondition.any_deps_in_progress() | ManifestOverdue(kind)
+        return ManifestWanted(kind, name) & ~in_progress & settled
+
+    @property
+    def description(self) -> str:
+        """Text of the condition in the UI."""
+        return "Shards on disk are others than when it was written"
+
+    async def find(
+        self, view: AssetGraphView, resource: WorkspaceResource, attempts: Attempts
+    ) -> Collection[str | None]:
+        """Return None alone if the manifest is to be written."""
+        workspace = resource.open(self.kind)
+        is_wanted = wants_manifest(workspace, attempts, name=self.manifest, now=seconds_now())
+        return [None] if is_wanted else []
+
+
+@dataclass(frozen=True, eq=False)
+class ManifestOverdue(DiskCondition):
+    """The manifest on disk is an hour old."""
+
+    @property
+    def description(self) -> str:
+        """Text of the condition in the UI."""
+        return "An hour old"
+
+    async def find(
+        self, view: AssetGraphView, resource: WorkspaceResource, attempts: Attempts
+    ) -> Collection[str | None]:
+        """Return None alone if it is."""
+        is_late = is_overdue(resource.open(self.kind), now=seconds_now())
+        return [None] if is_late else []
+
+
+def _read_resource(assets: dg.AssetsDefinition) -> WorkspaceResource:
+    """Return the resource that the asset's own runs would get: its roots may be configured."""
+    return _init_resource(assets.resource_defs["workspace"])
+
+
+@lru_cache(maxsize=8)
+def _init_resource(definition: dg.ResourceDefinition) -> WorkspaceResource:
+    with dg.build_resources({"workspace": definition}) as resources:
+        return resources.workspace

@@ -1,0 +1,259 @@
+"""Journal of what was tried: how often it failed, when it is due again, whether its source is away.
+
+It is beside the dataset's outputs, so that a lost Dagster database loses none of it. An entry is
+written before its run ends or raises; otherwise automation would start the same item again at once.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from medassets.datasets.automation.pace import Pace
+from medassets.storage.journal import Journal
+from medassets.storage.locks import lock_file
+from medassets.storage.ownership import is_plain_file, require_ours
+from medassets.storage.paths import DatasetPaths
+
+_HEADER = {"attempts": 1}
+_MOST_CHARACTERS = 300
+_SPARE_LINES = 256
+"""Lines that do not count any more, after which the journal is written anew."""
+
+
+def name_item(stage: str, partition: str = "") -> str:
+    """Return the name of what is tried: a shard of a stage, or an unpartitioned asset."""
+    return f"{stage}/{partition}" if partition else str(stage)
+
+
+@dataclass(frozen=True)
+class Tries:
+    """What was tried of one item since it was last made.
+
+    Attributes:
+        plan: Fingerprint of the inputs that were tried; other inputs begin anew.
+        last_at: Time of the last try, in seconds since 1970.
+        next_at: When it is due again, in seconds since 1970; None when it is left as failed.
+        failures: Tries that failed through the item itself.
+        begun: Tries in a row that began and never ended: their processes were killed.
+        run: Run of the last try.
+        error: Why the last try failed.
+    """
+
+    plan: str
+    last_at: float
+    next_at: float | None = None
+    failures: int = 0
+    begun: int = 0
+    run: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Away:
+    """A trouble that no item is to blame for: the source does not answer, or the disk is full.
+
+    Attributes:
+        since: When it was first seen, in seconds since 1970.
+        next_at: When to look again.
+        looks: Tries that found it, one for each look.
+        error: What it is.
+    """
+
+    since: float
+    next_at: float
+    looks: int
+    error: str
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """All entries of a journal that count.
+
+    Attributes:
+        tries: Name of an item -> what was tried of it.
+        away: The trouble of the whole dataset, None when there is none.
+        written: Name of an unpartitioned asset -> fingerprint of what it was last made from.
+    """
+
+    tries: Mapping[str, Tries] = field(default_factory=dict)
+    away: Away | None = None
+    written: Mapping[str, str] = field(default_factory=dict)
+
+    def is_held_back(self, now: float) -> bool:
+        """Return whether nothing is started now, because the source is away."""
+        return self.away is not None and now < self.away.next_at
+
+    def find(self, item: str, plan: str) -> Tries | None:
+        """Return what was tried of an item with these inputs."""
+        tries = self.tries.get(item)
+        return tries if tries is not None and tries.plan == plan else None
+
+    def is_due(self, item: str, plan: str, now: float) -> bool:
+        """Return whether an item that wants making may be tried now."""
+        tries = self.find(item, plan)
+        return tries is None or (tries.next_at is not None and tries.next_at <= now)
+
+
+class AttemptsLog:
+    """The journal of one dataset.
+
+    Attributes:
+        paths: Where the dataset is stored.
+        pace: How long to wait.
+    """
+
+    def __init__(self, paths: DatasetPaths, pace: Pace | None = None) -> None:
+        self.paths = paths
+        self.pace = pace or Pace.from_environment()
+
+    def read(self) -> Attempts:
+        """Return the entries that count; none without a journal.
+
+        What follows a damaged line is lost: its items are tried again.
+
+        Raises:
+            ForeignFileError: If the file is no journal of this package.
+            JournalHeaderError: If it is another journal.
+        """
+        return _fold(iter(_read_lines(self._journal())))
+
+    def note_begin(self, item: str, plan: str, *, run: str, now: float) -> None:
+        """Note that a run begins to make an item; a second note of one run changes nothing."""
+        with self._writing() as writer:
+            before = writer.state.find(item, plan) or Tries(plan, last_at=now)
+            if before.run == run and before.begun:
+                return
+            begun = before.begun + 1
+            due = now + self.pace.after_kill(begun)
+            writer.put(
+                item, replace(before, last_at=now, next_at=due, begun=begun, run=run, error="")
+            )
+
+    def note_made(self, item: str, *, written: str = "", used_source: bool = True) -> None:
+        """Note that an item was made: what was tried of it counts no more.
+
+        Args:
+            item: Its name.
+            written: Fingerprint of what it was made from, for an asset that follows others.
+            used_source: Whether it shows that the source answers.
+        """
+        with self._writing() as writer:
+            if item in writer.state.tries:
+                writer.drop(item)
+            if written and writer.state.written.get(item) != written:
+                writer.append({"item": item, "written": written})
+            if used_source and writer.state.away is not None:
+                writer.append({"away": None})
+
+    def note_failure(self, item: str, plan: str, error: str, *, run: str, now: float) -> None:
+        """Note a failure of the item itself; it is due after 10 minutes, 1 hour, 6 hours, or left."""
+        with self._writing() as writer:
+            before = writer.state.find(item, plan) or Tries(plan, last_at=now)
+            failures = before.failures + 1
+            wait = self.pace.after_failure(failures)
+            due = None if wait is None else now + wait
+            writer.put(item, Tries(plan, now, due, failures, run=run, error=_cut(error)))
+
+    def note_away(self, item: str, plan: str, error: str, *, run: str, now: float) -> None:
+        """Note a trouble that counts against no item: everything waits, then one looks again."""
+        with self._writing() as writer:
+            before = writer.state.find(item, plan) or Tries(plan, last_at=now)
+            writer.put(
+                item,
+                replace(before, last_at=now, next_at=now, begun=0, run=run, error=_cut(error)),
+            )
+            away = writer.state.away
+            if away is None or now >= away.next_at:
+                looks = away.looks + 1 if away is not None else 1
+                since = away.since if away is not None else now
+                until = now + self.pace.between_looks(looks)
+                writer.append({"away": asdict(Away(since, until, looks, _cut(error)))})
+
+    def note_stopped(self, item: str, plan: str, *, run: str, now: float) -> None:
+        """Note that a user stopped the run: it counts against no item, and waits like a failure."""
+        with self._writing() as writer:
+            before = writer.state.find(item, plan) or Tries(plan, last_at=now)
+            due = now + self.pace.retries_s[0]
+            writer.put(
+                item, replace(before, last_at=now, next_at=due, begun=0, run=run, error="stopped")
+            )
+
+    def _journal(self) -> Journal:
+        return Journal(self.paths.attempts, _HEADER)
+
+    @contextmanager
+    def _writing(self) -> Iterator["_Writer"]:
+        path = self.paths.attempts
+        with lock_file(path.with_name(f"{path.name}.lock")):
+            journal = self._journal()
+            writer = _Writer(journal, _read_lines(journal))
+            yield writer
+            writer.flush()
+
+
+class _Writer:
+    """Entries to be added to a journal whose lock is held."""
+
+    def __init__(self, journal: Journal, lines: list[dict[str, Any]]) -> None:
+        self._journal, self._num_lines = journal, len(lines)
+        self.state = _fold(iter(lines))
+        self._lines: list[dict[str, Any]] = []
+
+    def put(self, item: str, tries: Tries) -> None:
+        self.append({"item": item, "tries": asdict(tries)})
+
+    def drop(self, item: str) -> None:
+        self.append({"item": item, "tries": None})
+
+    def append(self, line: dict[str, Any]) -> None:
+        self._lines.append(line)
+
+    def flush(self) -> None:
+        """Add the entries; a journal with many that do not count any more is written anew."""
+        if not self._lines:
+            return
+        try:
+            state = _fold(iter(self._lines), self.state)
+            live = _unfold(state)
+            if self._num_lines + len(self._lines) > 2 * len(live) + _SPARE_LINES:
+                self._journal.rewrite(live)
+            else:
+                self._journal.append(*self._lines, durable=True)
+        finally:
+            self._journal.close()
+
+
+def _read_lines(journal: Journal) -> list[dict[str, Any]]:
+    lines = list(journal.replay())
+    if not journal.end:
+        require_ours(journal.path, lambda path: is_plain_file(path) and journal.is_intact())
+    return lines
+
+
+def _fold(lines: Iterator[dict[str, Any]], before: Attempts | None = None) -> Attempts:
+    """Return what is left of entries when each replaces the earlier ones of its item."""
+    before = before or Attempts()
+    tries, away, written = dict(before.tries), before.away, dict(before.written)
+    for line in lines:
+        if "away" in line:
+            away = Away(**line["away"]) if line["away"] else None
+        elif "written" in line:
+            written[line["item"]] = line["written"]
+        elif line["tries"]:
+            tries[line["item"]] = Tries(**line["tries"])
+        else:
+            tries.pop(line["item"], None)
+    return Attempts(tries, away, written)
+
+
+def _unfold(state: Attempts) -> list[dict[str, Any]]:
+    lines: list[dict[str, Any]] = [
+        {"item": item, "tries": asdict(tries)} for item, tries in state.tries.items()
+    ]
+    lines += [{"item": item, "written": text} for item, text in state.written.items()]
+    return [*lines, {"away": asdict(state.away)}] if state.away is not None else lines
+
+
+def _cut(error: str) -> str:
+    return error if len(error) <= _MOST_CHARACTERS else f"{error[:_MOST_CHARACTERS]}…"

@@ -1,0 +1,212 @@
+"""Which shards want making now: what the disk lacks, less what was tried too lately to try again."""
+
+import os
+import time
+from collections.abc import Collection, Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from medassets.datasets.automation.attempts import Attempts, name_item
+from medassets.datasets.workspace import Workspace
+from medassets.shards.account import Left
+from medassets.shards.catalog.plan import CatalogPlan
+from medassets.shards.files import ShardHead, read_head
+from medassets.shards.fingerprint import plan_fingerprint
+from medassets.stages import CommonStage
+from medassets.storage.checksums import fingerprint
+from medassets.storage.paths import name_shard
+
+MOST_AT_ONCE = 256
+"""Shards of a stage that are asked for and not yet made.
+
+All of ten thousand at once would each fail in turn when the source goes away.
+"""
+
+_LONGEST_WAIT_S = 3600.0
+"""How long a manifest waits while shards are made without a pause."""
+
+
+def find_left(workspace: Workspace, plan: CatalogPlan) -> dict[str, Left]:
+    """Return the planned shards that are not whole and of today's inputs, in order.
+
+    It reads no list of samples: ten thousand shards take a tenth of a second, the first time a third.
+
+    Args:
+        workspace: The dataset and stage.
+        plan: Its plan.
+    """
+    heads, kind = _read_heads(workspace, plan), workspace.kind.fingerprint()
+    left: dict[str, Left] = {}
+    for key in plan.partitions:
+        head = heads.get(key)
+        if head is None:
+            left[key] = Left.LOST if key in heads else Left.MISSING
+        elif head.plan_fingerprint != plan_fingerprint(kind, plan.digests[key]):
+            left[key] = Left.STALE
+    return left
+
+
+def _read_heads(workspace: Workspace, plan: CatalogPlan) -> dict[str, ShardHead | None]:
+    """Return the record's head of each shard with files on disk; None if they are not whole."""
+    heads: dict[str, ShardHead | None] = {}
+    for split, keys in plan.splits().items():
+        found = _scan(str(workspace.paths.split_folder(split)))
+        for key in keys:
+            name = name_shard(key)
+            record, tar = found.get(f"{name}.json"), found.get(f"{name}.tar")
+            if record is None and tar is None:
+                continue
+            head = _read_head(record.path, *_signature(record)) if record is not None else None
+            place = (workspace.paths.dataset, key, split, f"{name}.tar")
+            is_whole = tar and head and (head.size_bytes, head.place) == (tar.stat().st_size, place)
+            heads[key] = head if is_whole else None
+    return heads
+
+
+def _scan(folder: str) -> dict[str, "os.DirEntry[str]"]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: entry for entry in entries if entry.is_file()}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+
+
+def _signature(entry: "os.DirEntry[str]") -> tuple[int, int, int]:
+    stat = entry.stat()
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+@lru_cache(maxsize=1 << 16)
+def _read_head(path: str, _mtime_ns: int, _size: int, _inode: int) -> ShardHead | None:
+    return read_head(Path(path))
+
+
+def list_due(
+    workspace: Workspace,
+    attempts: Attempts,
+    *,
+    now: float,
+    upstream: Workspace | None = None,
+) -> list[str]:
+    """Return the shards that want making and may be tried now, in the order of the plan.
+
+    A shard whose sources were deleted is not among them: no build makes it again.
+
+    Args:
+        workspace: The dataset and stage.
+        attempts: What was tried.
+        now: Seconds since 1970.
+        upstream: Stage whose shards these are made of; a shard waits for its own.
+    """
+    plan = workspace.read_plan()
+    waiting = find_left(upstream, plan) if upstream is not None else {}
+    stage, paths, kind = workspace.kind.stage, workspace.paths, workspace.kind.fingerprint()
+    return [
+        key
+        for key in find_left(workspace, plan)
+        if key not in waiting
+        and attempts.is_due(name_item(stage, key), plan_fingerprint(kind, plan.digests[key]), now)
+        and not paths.reclaim_journal(key).exists()
+    ]
+
+
+def pick(
+    due: Iterable[str], attempts: Attempts, *, stage: str, busy: Collection[str], now: float
+) -> list[str]:
+    """Return which of the shards that are due are asked for now.
+
+    While the source is away, that is one at a time, the one that was not tried for the longest:
+    its outcome says whether the source is back.
+
+    Args:
+        due: Partition keys, in the order of the plan.
+        attempts: What was tried.
+        stage: The stage.
+        busy: Partition keys that a run or backfill makes already.
+        now: Seconds since 1970.
+    """
+    free = [key for key in due if key not in busy]
+    if attempts.away is not None:
+        if attempts.is_held_back(now) or busy:
+            return []
+        return sorted(free, key=lambda key: _last_try(attempts, name_item(stage, key)))[:1]
+    # By halves, so that ten thousand shards are some dozens of backfills, not thousands.
+    return free[: MOST_AT_ONCE - len(busy)] if len(busy) <= MOST_AT_ONCE // 2 else []
+
+
+def _last_try(attempts: Attempts, item: str) -> float:
+    tries = attempts.tries.get(item)
+    return tries.last_at if tries is not None else 0.0
+
+
+def wants_refresh(
+    workspace: Workspace, attempts: Attempts, *, known: Collection[str], now: float
+) -> bool:
+    """Return whether the catalog wants a refresh beside those of its schedule.
+
+    It does when there is none yet, when the last refresh failed and is due again, and when Dagster
+    lacks shards of the plan. Where shards are on disk without a catalog, the plan was lost: it is
+    restored, and not made anew unasked.
+
+    Args:
+        workspace: The dataset.
+        attempts: What was tried.
+        known: Partition keys that Dagster knows.
+        now: Seconds since 1970.
+    """
+    item = name_item(CommonStage.CATALOG)
+    if attempts.is_held_back(now) or not attempts.is_due(item, "", now):
+        return False
+    if workspace.paths.catalog.exists():
+        return item in attempts.tries or bool(workspace.read_plan().partitions.keys() - set(known))
+    return not any(workspace.paths.folder.rglob("shard-*.json"))
+
+
+def describe_shards(workspace: Workspace) -> str:
+    """Return the fingerprint of what a manifest lists: the plan, and the shards on disk.
+
+    Raises:
+        CatalogError: If there is no catalog yet.
+    """
+    plan = workspace.read_plan()
+    heads = _read_heads(workspace, plan)
+    found = {key: [head.sha256, head.plan_fingerprint] for key, head in heads.items() if head}
+    return fingerprint([plan.version, plan.notes, workspace.kind.fingerprint(), found])
+
+
+def wants_manifest(workspace: Workspace, attempts: Attempts, *, name: str, now: float) -> bool:
+    """Return whether the shards on disk are others than when the manifest was last written.
+
+    Without a shard there is nothing to list. It waits for shards that are about to be made, an hour at
+    most.
+
+    Args:
+        workspace: The dataset, and the stage that the manifest lists.
+        attempts: What was tried.
+        name: Name of the manifest's asset.
+        now: Seconds since 1970.
+    """
+    if not workspace.paths.catalog.exists():
+        return False
+    if not any(_read_heads(workspace, workspace.read_plan()).values()):
+        return False
+    today = describe_shards(workspace)
+    if attempts.written.get(name) == today or not attempts.is_due(name_item(name), today, now):
+        return False
+    is_settled = attempts.is_held_back(now) or not list_due(workspace, attempts, now=now)
+    return is_settled or is_overdue(workspace, now=now)
+
+
+def is_overdue(workspace: Workspace, *, now: float) -> bool:
+    """Return whether manifests are an hour old, or there are none an hour after the plan."""
+    paths = workspace.paths
+    manifests = [paths.manifest(split) for split in workspace.kind.spec.splits]
+    times = [path.stat().st_mtime for path in manifests if path.exists()]
+    if not times and paths.catalog.exists():
+        times = [paths.catalog.stat().st_mtime]
+    return max(times, default=now) < now - _LONGEST_WAIT_S
+
+
+def seconds_now() -> float:
+    """Return the time, in seconds since 1970."""
+    return time.time()

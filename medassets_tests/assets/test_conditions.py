@@ -1,0 +1,209 @@
+"""What Dagster asks for, tick by tick, as disk and journal tell it."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from medassets.datasets.automation.attempts import AttemptsLog, Tries
+from medassets.datasets.automation.pace import VARIABLE
+from medassets.datasets.automation.switch import write_switch
+from medassets.instance.run_tags import AUTOMATED_TAG
+from medassets.testing.hub import LocalHub
+from medassets_tests.location import Location
+
+
+@pytest.fixture
+def automated(locate: Callable[..., Location], growing: Path) -> Location:
+    """A dataset that lets Dagster start its shards, catalogued."""
+    location = locate(growing, automation="on")
+    location.materialize("catalog")
+    return location
+
+
+class Daemon:
+    """Dagster's evaluation of automation conditions, tick by tick."""
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+        self.cursor: dg.AssetDaemonCursor | None = None
+
+    def tick(self) -> dict[str, set[str | None]]:
+        """Return what Dagster asks for now, by stage."""
+        result = dg.evaluate_automation_conditions(
+            defs=self.location.definitions, instance=self.location.instance, cursor=self.cursor
+        )
+        self.cursor = result.cursor
+        keys = self.location.definitions.resolve_all_asset_keys()
+        stages = [key.path[-1] for key in keys]
+        asked = {s: result.get_requested_partitions(self.location.key(s)) for s in stages}
+        return {stage: set(partitions) for stage, partitions in asked.items() if partitions}
+
+
+def tries_of(location: Location, key: str) -> Tries | None:
+    """Return what was tried of a shard."""
+    return AttemptsLog(location.workspace.paths).read().tries.get(f"shards/{key}")
+
+
+def wait_until(moment: float) -> None:
+    """Let the time pass until a moment that the journal names."""
+    time.sleep(max(0.0, moment - time.time()))
+
+
+@pytest.mark.slow
+def test_what_changed_is_asked_for_once_the_short_last_shards_among_it(
+    automated: Location, grow: Callable[[], None]
+) -> None:
+    daemon, known = Daemon(automated), set(automated.keys)
+    assert daemon.tick() == {"shards": known}
+    for key in sorted(known):
+        automated.materialize("shards", partition=key)
+    assert "shards" not in daemon.tick()
+    automated.materialize("catalog")
+    assert "shards" not in daemon.tick()
+
+    grow()
+    automated.materialize("catalog")
+    short = {"train-000002", "valid-000002"}
+    assert daemon.tick() == {"shards": (set(automated.keys) - known) | short}
+
+
+@pytest.mark.slow
+def test_files_and_shards_of_a_remote_source_are_asked_for_together_and_once(
+    remote: Callable[..., Location],
+) -> None:
+    location = remote(automation="on", splits=("train",))
+    location.materialize("catalog")
+    daemon, known = Daemon(location), set(location.keys)
+    assert daemon.tick() == {"raw_volumes": known, "shards": known}
+    for key in sorted(known):
+        location.materialize("raw_volumes", "shards", partition=key)
+    # The files are released by now; that alone is no reason to fetch them again.
+    assert location.workspace.staging.usage().num_files == 0
+    location.materialize("catalog")
+    assert set(daemon.tick()) <= {"manifest"}
+
+
+def test_the_catalog_is_asked_for_when_there_is_none_and_when_dagster_lacks_keys(
+    locate: Callable[..., Location], growing: Path
+) -> None:
+    location = locate(growing, automation="on")
+    daemon = Daemon(location)
+    assert daemon.tick() == {"catalog": {None}}
+    location.materialize("catalog")
+    assert "catalog" not in daemon.tick()
+    name = location.spec.partitions_name
+    location.instance.delete_dynamic_partition(name, "train-000000")
+    asked = daemon.tick()
+    assert asked["catalog"] == {None}
+    assert "train-000000" not in asked["shards"]
+
+
+def test_a_lost_catalog_beside_shards_is_not_planned_anew(automated: Location) -> None:
+    automated.materialize("shards", partition="train-000000")
+    automated.workspace.paths.catalog.unlink()
+    assert Daemon(automated).tick() == {}
+
+
+def test_shards_that_are_lost_or_whole_are_told_apart(automated: Location) -> None:
+    for key in ("train-000000", "train-000001"):
+        automated.materialize("shards", partition=key)
+    tar = automated.workspace.paths.shard("train-000000")
+    tar.write_bytes(tar.read_bytes()[:-512])
+    assert Daemon(automated).tick() == {"shards": set(automated.keys) - {"train-000001"}}
+
+
+@pytest.mark.slow
+def test_a_failed_shard_is_tried_again_three_times_and_then_left(
+    locate: Callable[..., Location], growing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (growing / "dataset/train_fixed/train_1/train_1_a/train_1_a_1.nii.gz").write_bytes(b"no")
+    location = locate(growing, automation="on", max_rejected_share=0.0)
+    location.materialize("catalog")
+    daemon, key = Daemon(location), "train-000000"
+    monkeypatch.setenv(VARIABLE, "0.5,0.6,0.7")
+    for failures in (1, 2, 3, 4):
+        assert key in daemon.tick()["shards"]
+        location.materialize("shards", partition=key, check=False)
+        tries = tries_of(location, key)
+        assert tries is not None
+        assert tries.failures == failures
+        if tries.next_at is not None:
+            assert time.time() >= tries.next_at or key not in daemon.tick()["shards"]
+            wait_until(tries.next_at)
+    assert tries.next_at is None
+    assert "samples were rejected (corrupt_gzip" in tries.error
+    assert daemon.tick()["shards"] == set(location.keys) - {key}
+
+
+@pytest.mark.slow
+def test_the_manifest_follows_when_no_shard_is_left_to_make(automated: Location) -> None:
+    daemon = Daemon(automated)
+    for key in automated.keys:
+        assert "manifest" not in daemon.tick()
+        automated.materialize("shards", partition=key)
+    assert daemon.tick() == {"manifest": {None}}
+    automated.materialize("manifest")
+    assert daemon.tick() == {}
+
+
+@pytest.mark.slow
+def test_a_source_that_is_away_counts_against_no_shard_and_one_shard_looks_again(
+    remote: Callable[..., Location], hub: LocalHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "5")
+    location = remote(automation="on", splits=("train",))
+    location.materialize("catalog")
+    daemon, log = Daemon(location), AttemptsLog(location.workspace.paths)
+    first, second, *_ = location.keys
+    hub.fail("gated", times=None)
+    make(location, first)
+    num_asked = len(hub.requests())
+    make(location, second)
+    assert len(hub.requests()) == num_asked, "the second run must not ask a source that is away"
+    attempts = log.read()
+    assert attempts.away is not None
+    assert attempts.away.looks == 1
+    assert [tries.failures for tries in attempts.tries.values()] == [0]
+
+    wait_until(attempts.away.next_at)
+    looking = daemon.tick()
+    assert looking == {"raw_volumes": {second}, "shards": {second}}
+    make(location, second)
+    attempts = log.read()
+    assert attempts.away is not None
+    assert attempts.away.looks == 2
+    assert daemon.tick() == {}
+
+    hub.heal()
+    wait_until(attempts.away.next_at)
+    assert len(daemon.tick()["shards"]) == 1
+    make(location, first, succeeds=True)
+    assert log.read().away is None
+    assert daemon.tick()["shards"] == set(location.keys) - {first}
+
+
+def make(location: Location, key: str, *, succeeds: bool = False) -> None:
+    """Make a shard as a run of automation does."""
+    tags = {AUTOMATED_TAG: "yes"}
+    done = location.materialize("raw_volumes", "shards", partition=key, check=False, tags=tags)
+    assert done.success == succeeds
+
+
+def test_without_automation_nothing_is_asked_for_or_noted(
+    location: Location,
+) -> None:
+    location.materialize("catalog")
+    location.materialize("shards", partition="train-000000")
+    assert Daemon(location).tick() == {}
+    assert not location.workspace.paths.attempts.exists()
+
+
+def test_the_word_of_the_command_wins_over_the_declaration(automated: Location) -> None:
+    daemon, paths = Daemon(automated), automated.workspace.paths
+    write_switch(paths, "off")
+    assert daemon.tick() == {}
+    write_switch(paths, "on")
+    assert daemon.tick() == {"shards": set(automated.keys)}
