@@ -64,6 +64,7 @@ def catalog_metadata(
         "medassets/splits": dg.MetadataValue.table(table) if table else "none",
         "medassets/shards": len(plan.partitions),
         "medassets/new_shards": len(draft.new_partitions),
+        "medassets/restored_shards": len(draft.restored),
         "medassets/new_rows": plan.num_rows - (previous.num_rows if previous else 0),
         "medassets/source": draft.source_uri,
         "medassets/revision": draft.revision or "none",

@@ -1,5 +1,6 @@
 """The work behind `build`, `retry` and `demo`: selects shards and runs one job for each."""
 
+import os
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -37,6 +38,7 @@ from medassets.cli.source_notes import (
 from medassets.datasets.accounts import take_accounts
 from medassets.datasets.manifests.publication import survey_dataset
 from medassets.datasets.preflight import check_ready
+from medassets.datasets.recovery.restore import explain_loss, find_lost_shards
 from medassets.datasets.upstream.move import Upstream, read_upstream
 from medassets.errors import (
     CatalogError,
@@ -117,6 +119,7 @@ class _Build:
         if options.device and VideoStage.FRAMES not in report.stages:
             self.output.warn("--device: it decodes frames only; clips are cut on the CPU")
         if options.refresh:
+            self._tell_of_lost_plan()
             before = self._read_upstream()
             refreshed = self._execute("catalog", config=_catalog_config(dataset, options))
             if not refreshed.ok:
@@ -141,6 +144,14 @@ class _Build:
             if not written.ok:
                 self._note_failure(CommonStage.MANIFEST, written)
         return self.code
+
+    def _tell_of_lost_plan(self) -> None:
+        """Say that the refresh restores a plan from records: its file is gone or too old."""
+        workspace = self.session.workspace(self.report.dataset)
+        has_plan = os.path.lexists(workspace.paths.catalog)
+        lost = find_lost_shards(workspace, workspace.read_plan() if has_plan else None)
+        if lost:
+            self.output.warn(explain_loss(workspace, list(lost)))
 
     def _ask(self) -> None:
         """Ask whether sources may be deleted; the catalog says how many these are."""

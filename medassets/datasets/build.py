@@ -85,6 +85,7 @@ def plan_shard(
         source={"uri": workspace.source.uri, "revision": items[0].revision},
         kind=kind.SAMPLES,
         made_from=made_from,
+        plan=workspace.copy_plan(items),
         expected_bytes=sum(kind.estimate(item.row).sample_bytes for item in items),
         max_rejected_share=spec.max_rejected_share,
         num_workers=num_workers or spec.num_workers,

@@ -1,6 +1,5 @@
 """The catalog: what the source holds today, arranged in a plan that only grows."""
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from medassets.datasets.automation.outcomes import Try
+from medassets.datasets.recovery.restore import ReadRows, open_planned
 from medassets.datasets.upstream.comparison import Following, follow_upstream
 from medassets.datasets.upstream.move import Upstream, store_upstream
 from medassets.datasets.upstream.pins import pin_files
@@ -17,13 +17,11 @@ from medassets.shards.catalog.files import read_plan, write_catalog
 from medassets.shards.catalog.plan import CatalogPlan, plan_of
 from medassets.shards.catalog.planning import plan_catalog
 from medassets.shards.catalog.previous import name_dataset, open_previous
+from medassets.shards.catalog.settings import read_settings, store_settings
 from medassets.shards.reclaim_journal import ReclaimJournal
 from medassets.sources.base import Source
-from medassets.storage.checksums import canonical_json
 from medassets.storage.locks import lock_file
 from medassets.storage.paths import DatasetPaths
-
-_SETTINGS_KEY = b"medassets.settings"
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,9 @@ class CatalogDraft:
         settings: What decides a sample's split or place; kept from the first plan on.
         upstream: What was found at a source with revisions; None for others.
         tried: The try that drafted it, which its publication ends; None notes nothing.
+        replaces: Version of the catalog on disk that it replaces; None if there was none.
+        restored: Partition keys whose members were restored from records; see
+            `medassets.datasets.recovery.restore`.
     """
 
     table: pa.Table
@@ -51,6 +52,8 @@ class CatalogDraft:
     settings: Mapping[str, Any]
     upstream: Upstream | None = None
     tried: Try | None = field(default=None, compare=False, repr=False)
+    replaces: str | None = None
+    restored: tuple[str, ...] = ()
 
     @property
     def new_partitions(self) -> list[str]:
@@ -98,7 +101,8 @@ def draft_catalog(
     workspace, repin = _at_revision(workspace, revision, update=update), bool(revision)
     source = workspace.source
     at = source.resolve_revision()
-    with open_previous(workspace.paths.catalog, spec.name) as stored:
+    with open_planned(workspace, _reader(workspace, settings or {})) as before:
+        stored = before.catalog
         previous = stored.read_keys() if stored is not None else None
         decided = resolve_settings(
             workspace, previous.schema if previous is not None else None, settings or {}
@@ -112,10 +116,8 @@ def draft_catalog(
         )
         if workspace.kind.ct_source is not None:
             workspace.kind.ct_source.check_rows(rows, own=workspace.paths.folder)
-        metadata = {**(rows.schema.metadata or {}), _SETTINGS_KEY: canonical_json(decided)}
-        rows = rows.replace_schema_metadata(metadata)
-        if not source.pinned and "mtime_ns" not in rows.column_names:
-            rows = _with_file_stats(rows, source)
+        rows = store_settings(rows, decided)
+        rows = _with_file_stats(rows, source)
         found = None
         if at is not None:
             found = follow_upstream(
@@ -145,7 +147,23 @@ def draft_catalog(
         partitions_name=spec.partitions_name,
         settings=decided,
         upstream=found.upstream if found is not None else None,
+        replaces=before.version,
+        restored=before.restored,
     )
+
+
+def _reader(workspace: Workspace, asked: Mapping[str, Any]) -> ReadRows:
+    """Return the function that reads the source for a plan that is restored."""
+    source = workspace.source
+
+    def read(revision: str | None) -> pa.Table:
+        is_there = revision is not None and source.pinned and source.has_revision(revision)
+        at = revision if is_there else source.resolve_revision()
+        settings = {**workspace.kind.plan_settings(), **asked}
+        rows = workspace.kind.read_rows(source, revision=at, previous=None, settings=settings)
+        return _with_file_stats(rows, source)
+
+    return read
 
 
 def _at_revision(workspace: Workspace, revision: str, *, update: bool) -> Workspace:
@@ -188,11 +206,7 @@ def resolve_settings(
             that name.
     """
     own = dict(workspace.kind.plan_settings())
-    kept = (
-        json.loads((previous.metadata or {}).get(_SETTINGS_KEY, b"{}"))
-        if previous is not None
-        else {}
-    )
+    kept = read_settings(previous)
     for name, value in asked.items():
         if name not in own:
             raise UsageError(field=name, what=f"{workspace.kind.spec.name} has no such setting")
@@ -214,6 +228,8 @@ def _locator(workspace: Workspace) -> Callable[[str], bool] | None:
 
 def _with_file_stats(rows: pa.Table, source: Source) -> pa.Table:
     """Add size and mtime: without a revision, only they show that a file was replaced."""
+    if source.pinned or "mtime_ns" in rows.column_names:
+        return rows
     paths = rows["path"].to_pylist()
     wanted = zip(paths, rows["excluded"].to_pylist(), strict=True)
     planned = dict.fromkeys(p for p, excluded in wanted if excluded is None)
@@ -240,11 +256,11 @@ def publish_catalog(paths: DatasetPaths, draft: CatalogDraft) -> None:
         current = read_plan(path) if path.exists() else None
         if current and (current.version, current.notes) == (draft.plan.version, draft.plan.notes):
             return
-        if (current and current.version) != (draft.previous_plan and draft.previous_plan.version):
+        if (current and current.version) != draft.replaces:
             msg = f"{path}: another refresh wrote the catalog meanwhile; run the refresh again"
             raise CatalogError(msg)
-        if current:
-            _check_not_reclaimed(paths, current, draft.plan)
+        if draft.previous_plan:
+            _check_not_reclaimed(paths, draft.previous_plan, draft.plan)
         write_catalog(draft.table, path)
 
 

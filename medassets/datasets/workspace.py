@@ -23,6 +23,8 @@ from medassets.samples import SourceItem, StagedFile
 from medassets.shards.catalog.files import read_catalog, read_figures, read_partition, read_plan
 from medassets.shards.catalog.plan import CatalogPlan
 from medassets.shards.catalog.previous import explain_unreadable
+from medassets.shards.catalog.settings import read_settings
+from medassets.shards.plan_copy import PlanCopy
 from medassets.sources.base import RemoteFile, Source
 from medassets.sources.staging import Staging
 from medassets.stages import VolumeStage
@@ -104,6 +106,19 @@ class Workspace:
         """
         self._require_catalog()
         return read_partition(self.paths.catalog, partition_key)
+
+    def copy_plan(self, items: Sequence[SourceItem]) -> PlanCopy:
+        """Return the part of the plan that the record of a shard keeps.
+
+        Args:
+            items: The shard's rows.
+
+        Raises:
+            CatalogError: If there is no catalog yet.
+        """
+        settings = read_settings(self.read_figures().schema)
+        size = self.read_plan().samples_per_shard
+        return PlanCopy.of(items, samples_per_shard=size, settings=settings)
 
     def _require_catalog(self) -> None:
         if os.path.lexists(self.paths.catalog):

@@ -82,6 +82,8 @@ class ShardRecord:
         rows: The rows that it was made from, shortened, in the order of the plan.
         adopted: What it was made from where `medassets adopt` found that today's inputs and settings
             make the same samples; empty otherwise.
+        plan: Its part of the plan; empty in records of earlier versions. See
+            `medassets.shards.plan_copy`.
     """
 
     dataset: str
@@ -101,6 +103,7 @@ class ShardRecord:
     made_from: Mapping[str, Any] = field(default_factory=dict, repr=False)
     rows: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     adopted: Mapping[str, Any] = field(default_factory=dict)
+    plan: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def facts(self) -> MadeFrom | None:
@@ -115,7 +118,7 @@ class ShardRecord:
         """Return the record as JSON with one line per sample, which people can read and diff."""
         document = asdict(self)
         # Records without these are written as before there were any.
-        for name in ("made_from", "rows", "adopted"):
+        for name in ("made_from", "rows", "adopted", "plan"):
             if not document[name]:
                 del document[name]
         lists = {name: document.pop(name) for name in _LISTS if name in document}

@@ -111,7 +111,8 @@ def check_planned(shard: Path, held: Collection[str], planned: Collection[str]) 
     if strange:
         msg = (
             f"{shard}: holds {_name(strange)}, which the current plan assigns to another shard or does not have. It "
-            f"is not replaced; move the tar and its record away if they are not needed, and build again"
+            f"is not replaced. After an older catalog was put back, `medassets reconcile` restores the "
+            f"plan; else move the tar and its record away if they are not needed, and build again"
         )
         raise ShardIntegrityError(msg)
 

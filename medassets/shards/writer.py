@@ -31,6 +31,7 @@ from medassets.shards.files import (
 from medassets.shards.ledger import PartialShard
 from medassets.shards.made_from import MadeFrom
 from medassets.shards.pipeline import iter_in_order
+from medassets.shards.plan_copy import PlanCopy
 from medassets.shards.record import Rejected, ShardRecord, content_fingerprint, is_record_of
 from medassets.shards.replacement import (
     Held,
@@ -83,6 +84,7 @@ class ShardWork:
         source: `uri` and `revision`, for the record.
         kind: What its samples are, for the record.
         made_from: The facts behind `plan_fingerprint`, for the record.
+        plan: Its part of the plan, for the record.
         expected_bytes: Expected size of the finished tar.
         max_rejected_share: A larger share of rejected items fails the shard.
         num_workers: Threads; 0 means one per core.
@@ -101,6 +103,7 @@ class ShardWork:
     release: Callable[[Sequence[SourceItem]], None] = _keep
     kind: str = ""
     made_from: MadeFrom | None = field(default=None, repr=False)
+    plan: PlanCopy | None = field(default=None, repr=False)
     expected_bytes: int = 0
     max_rejected_share: float = 0.05
     num_workers: int = 0
@@ -264,8 +267,7 @@ class _Maker:
             is_record_of(self.work.dataset, self.work.partition_key),
         )
         held = read_held(self.paths, self.work.partition_key)
-        if self.work.keep_held or not held.is_ours:
-            check_planned(self.shard, held.keys, [item.key for item in self.work.items])
+        check_planned(self.shard, held.keys, [item.key for item in self.work.items])
         if self.work.force:
             remove_leftovers(self.shard)
         tar, ledger = partial_paths(self.shard)
@@ -435,6 +437,7 @@ class _Maker:
             rejected=rejected,
             made_from=work.made_from.as_dict() if work.made_from else {},
             rows=tuple(work.made_from.rows.values()) if work.made_from else (),
+            plan=work.plan.as_dict() if work.plan else {},
         )
 
     @contextmanager

@@ -23,7 +23,7 @@ from medassets.reclaim.claims import Declarations, Others
 from medassets.reclaim.partition import reclaim_partition
 from medassets.reclaim.report import ReclaimReport
 from medassets.shards.files import read_whole_record
-from medassets.shards.record import Rejected
+from medassets.shards.record import Rejected, content_fingerprint
 from medassets.specs import CTWindowDatasetSpec, VideoClipDatasetSpec, VolumeDatasetSpec
 from medassets.testing.ct_rate import make_ct_rate_repository
 from medassets.volumes.catalog import webdataset_rows
@@ -107,8 +107,14 @@ def test_a_sample_that_could_not_be_had_for_a_while_keeps_its_file(
     record = read_whole_record(other.paths, FIRST)
     assert record is not None
     one, *others = record.samples
-    refused = Rejected(one.key, reason, "the disk did not answer")
-    replace(record, samples=others, rejected=[refused]).write(other.paths.record(FIRST))
+    refused = (Rejected(one.key, reason, "the disk did not answer"),)
+    replace(
+        record,
+        samples=tuple(others),
+        num_samples=len(others),
+        rejected=refused,
+        fingerprint=content_fingerprint(record.sha256, refused),
+    ).write(other.paths.record(FIRST))
     # To make that shard again takes all its files.
     assert keeps_all(made, report := made.reclaim(FIRST, others=[other]))
     assert f"train-000000 could not read {one.key} ({reason})" in whys(report)[one.key]

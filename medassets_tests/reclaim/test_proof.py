@@ -9,7 +9,7 @@ import numpy as np
 
 from medassets.reclaim.proof import Proof, prove_file
 from medassets.reclaim.source_files import SourceFile
-from medassets.shards.record import ShardRecord
+from medassets.shards.record import ShardRecord, content_fingerprint
 from medassets.storage.checksums import crc32
 from medassets_tests.npz_source import find_member, flip_byte
 from medassets_tests.reclaim.reclaiming import FIRST, Made, whys
@@ -24,6 +24,7 @@ def test_a_shard_whose_record_agrees_with_damage_is_still_found_out(made: Made) 
     record_path = made.open().paths.record(FIRST)
     record = json.loads(record_path.read_bytes())
     record["sha256"] = hashlib.sha256(content).hexdigest()
+    record["fingerprint"] = content_fingerprint(record["sha256"], ())
     (entry,) = [sample for sample in record["samples"] if sample["key"] == study]
     (part,) = [part for part in entry["members"] if part["suffix"] == "bin"]
     part["crc32"] = crc32(content[member.offset_data : member.offset_data + member.size])

@@ -39,6 +39,7 @@ def edit_record(made: Made, **facts: Any) -> str:
         sample["facts"] |= facts
     else:
         del record["samples"][1]
+        record["num_samples"] -= 1
     path.write_text(json.dumps(record))
     return sample["key"]
 

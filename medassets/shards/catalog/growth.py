@@ -116,7 +116,8 @@ def take_rows(rows: pa.Table, fetch: FetchRows, numbers: Numbers) -> pa.Table:
     starts = range(0, len(numbers), _ROWS_AT_A_TIME)
     blocks = [_take_block(rows, before, numbers[i : i + _ROWS_AT_A_TIME]) for i in starts]
     empty = [rows.slice(0, 0), before.slice(0, 0)]
-    return pa.concat_tables([*empty, *blocks], promote_options="default")
+    # Rows from records have the types that their values show.
+    return pa.concat_tables([*empty, *blocks], promote_options="permissive")
 
 
 def _take_block(rows: pa.Table, before: pa.Table, numbers: Numbers) -> pa.Table:
@@ -131,7 +132,7 @@ def _take_block(rows: pa.Table, before: pa.Table, numbers: Numbers) -> pa.Table:
     ]
     # Position of each row after the split into current and previous rows.
     places = np.argsort(np.argsort(~is_today, kind="stable"), kind="stable")
-    return pa.concat_tables(parted, promote_options="default").take(pa.array(places))
+    return pa.concat_tables(parted, promote_options="permissive").take(pa.array(places))
 
 
 def find_today(rows: pa.Table, previous: pa.Table | None, num_planned: int) -> Numbers:

@@ -5,7 +5,7 @@ Columns every kind of dataset has: `key, split, path, revision, excluded, detail
 """
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -105,6 +105,20 @@ def plan_catalog(
         table = _forget_notes(table, growth.planned >= rows.num_rows)
     if complete is not None:
         table = complete(table)
+    return store_plan(table, _summarize(table, growth, size))
+
+
+def arrange_catalog(rows: pa.Table, partitions: Mapping[str, int], *, size: int) -> pa.Table:
+    """Return the catalog of a known plan.
+
+    Args:
+        rows: Planned rows in the order of the plan, without `partition` and `state`.
+        partitions: Partition key -> number of rows.
+        size: Samples of a full shard.
+    """
+    none = np.zeros(0, np.int64)
+    growth = Growth(dict(partitions), np.arange(rows.num_rows), none, none)
+    table = _assemble(rows, _taker(None), growth)
     return store_plan(table, _summarize(table, growth, size))
 
 
