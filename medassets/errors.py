@@ -152,6 +152,18 @@ class SourceUnavailableError(MedassetsError, ConnectionError):
     """The source did not answer within the allowed number of retries."""
 
 
+class HubAnswerError(MedassetsError, ValueError):
+    """One answer of a hub cannot be used; the request that it answers is retried or given up.
+
+    Attributes:
+        is_permanent: Whether every further answer will be as this one.
+    """
+
+    def __init__(self, message: str, *, is_permanent: bool = False) -> None:
+        super().__init__(message)
+        self.is_permanent = is_permanent
+
+
 class DiskSpaceError(MedassetsError, OSError):
     """Not enough free disk or staging budget; the message says how much is needed."""
 

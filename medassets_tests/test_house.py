@@ -1,6 +1,7 @@
 """The house keeps its shape: small rooms, short modules, and tests where a reader looks for them."""
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,3 +56,9 @@ def test_every_test_file_is_in_a_room_of_the_package() -> None:
     rooms = {m.parent for m in list_modules(PACKAGE)} | {Path("end_to_end"), Path("examples")}
     tests = [m for m in list_modules(TESTS) if m.name.startswith("test_")]
     assert [str(m) for m in tests if m.parent not in rooms] == []
+
+
+def test_temporary_folders_come_only_from_the_scratch_that_is_swept() -> None:
+    made = re.compile(r"tempfile\.(?!gettempdir|TemporaryFile|tempdir)\w+|from tempfile")
+    files = [m for m in list_modules(PACKAGE) if made.search((PACKAGE / m).read_text())]
+    assert [str(m) for m in files if m.parts[0] != "testing"] == []

@@ -16,7 +16,8 @@ from medassets.storage.locks import lock_file
 
 _RESERVATIONS = ".reservations"
 _PARTIAL = re.compile(r"(.+)\.[0-9a-f]{40,64}\.part")
-_TICKET = re.compile(r"\d+-[0-9a-f]{16}\.json")
+# Older versions put a process id first, which means nothing on another machine.
+_TICKET = re.compile(r"(?:\d+-)?[0-9a-f]{16}\.json")
 _POLL_S = 0.25
 
 
@@ -71,16 +72,28 @@ def read_reservations(folder: Path) -> dict[str, int]:
         if not _TICKET.fullmatch(path.name):
             continue
         # A reservation ends without the folder's lock, so its file may disappear at any time.
-        with suppress(FileNotFoundError), path.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                for name, num_bytes in json.loads(file.read()).items():
-                    reserved[name] = max(num_bytes, reserved.get(name, 0))
-            else:
-                # Its owner holds the lock while it is alive.
-                path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            for name, num_bytes in _read_reservation(path).items():
+                reserved[name] = max(num_bytes, reserved.get(name, 0))
     return reserved
+
+
+def _read_reservation(path: Path) -> dict[str, int]:
+    """Return what a living process reserves; the file of a dead one is removed.
+
+    Raises:
+        FileNotFoundError: If the reservation has ended.
+    """
+    try:
+        # On NFS, an exclusive lock needs a descriptor that may write.
+        with path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Its owner holds the lock while it is alive.
+            path.unlink(missing_ok=True)
+            return {}
+    except (BlockingIOError, PermissionError):
+        # That of another user can be neither locked nor removed, and counts.
+        return json.loads(path.read_bytes())
 
 
 def remove_reservations(folder: Path) -> None:
@@ -175,7 +188,7 @@ def _bytes_of_others(folder: Path, sizes: Mapping[str, int], *, reclaim: int) ->
 
 
 def _write_reservation(folder: Path, sizes: Mapping[str, int]) -> tuple[Path, int]:
-    path = folder / _RESERVATIONS / f"{os.getpid()}-{secrets.token_hex(8)}.json"
+    path = folder / _RESERVATIONS / f"{secrets.token_hex(8)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     fcntl.flock(fd, fcntl.LOCK_EX)

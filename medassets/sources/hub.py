@@ -17,6 +17,7 @@ from medassets.sources.base import OnBytes, RemoteFile
 from medassets.sources.hub_client import HubClient
 from medassets.sources.hub_download import download_file, missing_file_error
 from medassets.sources.retries import HubPolicy
+from medassets.storage.foreign_bytes import most_table_bytes, require_size
 from medassets.storage.paths import check_member_path
 from medassets.storage.scratch import open_scratch
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["HubPolicy", "HubSource"]
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+# A position in a file is a signed number of 64 bits.
+_LARGEST_SIZE = 2**63 - 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -132,7 +135,13 @@ class HubSource:
 
     def in_a_hurry(self) -> "HubSource":
         """Return the same repository, given up at the first failure: a user waits for the answer."""
-        policy = replace(self.policy, max_attempts=1, connect_timeout_s=3.0, stall_timeout_s=10.0)
+        policy = replace(
+            self.policy,
+            max_attempts=1,
+            connect_timeout_s=3.0,
+            stall_timeout_s=10.0,
+            answer_timeout_s=20.0,
+        )
         return replace(self, policy=policy)
 
     def read_table(self, path: str, *, revision: str | None) -> bytes:
@@ -147,6 +156,7 @@ class HubSource:
         if found is None:
             msg = f"{path}: no such table in {self.uri} at revision {revision or self.revision}"
             raise CatalogError(msg)
+        require_size(f"{path} of {self.uri}", found.num_bytes or 0, most_table_bytes())
         with open_scratch() as folder:
             target = (self.cache_folder or folder) / f"{found.sha256 or found.git_sha1}"
             try:
@@ -182,7 +192,7 @@ class HubSource:
         right = (
             _SHA256.fullmatch(sha256) if sha256 is not None else _COMMIT.fullmatch(git_sha1 or "")
         )
-        if not right or not isinstance(row.size, int) or row.size < 0:
+        if not right or not isinstance(row.size, int) or not 0 <= row.size <= _LARGEST_SIZE:
             msg = f"{row.path}: {self.uri} states no usable size and digest ({row.size = })"
             raise SourceUnavailableError(msg)
         return RemoteFile(

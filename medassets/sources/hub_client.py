@@ -1,7 +1,6 @@
 """Single requests to a hub: timeouts, rate limit, and errors without secrets."""
 
 import contextlib
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import medassets
-from medassets.errors import SourceAccessError
+from medassets.errors import HubAnswerError, SourceAccessError
+from medassets.sources.hub_answers import check_status, parse_answer
 from medassets.sources.hub_errors import (
     Caller,
     Failure,
@@ -21,6 +21,7 @@ from medassets.sources.hub_errors import (
 from medassets.sources.proxies import find_proxy
 from medassets.sources.rate_limit import RateLimiter, shared_limiter
 from medassets.sources.retries import Attempts, HubPolicy
+from medassets.storage.foreign_bytes import Boundary
 
 if TYPE_CHECKING:
     import httpx2
@@ -127,6 +128,9 @@ class HubClient:
             return Failure(FailureKind.BROKEN, f"{self.endpoint}: {words}{self._name_proxy()}")
         except (httpx2.RequestError, httpx2.InvalidURL) as error:
             words = clean_text(f"{type(error).__name__}: {error}", secret=secret)
+            if _is_of_address(error):
+                where = "the address, or one that it redirects to, cannot be used"
+                return Failure(FailureKind.REFUSED, f"{self.endpoint}: {where} ({words})")
             unreached = isinstance(error, httpx2.ConnectError)
             kind = FailureKind.UNREACHED if unreached else FailureKind.BROKEN
             failed = f"connection failed ({words}){self._name_proxy()}"
@@ -138,9 +142,9 @@ class HubClient:
             return Failure(
                 FailureKind.REFUSED, f"{self.endpoint} is not asked: HF_HUB_OFFLINE is set"
             )
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            words = "the answer is not JSON; is a proxy or a login page in between?"
-            return Failure(FailureKind.BROKEN, f"{self.endpoint}: {words}")
+        except HubAnswerError as error:
+            kind = FailureKind.REFUSED if error.is_permanent else FailureKind.BROKEN
+            return Failure(kind, f"{self.endpoint}: {error}")
 
     def call(self, work: Callable[[dict[str, str]], T], *, what: str) -> T:
         """Run a small request until it succeeds.
@@ -172,14 +176,9 @@ class HubClient:
         url = f"{self.endpoint}/api/datasets/{self.repo_id}/revision/{quote(revision, safe='')}"
 
         def work(headers: dict[str, str]) -> Any:
-            from huggingface_hub.utils import get_session, hf_raise_for_status
-
             # Without `expand`, the answer lists every file of the repository.
-            response = get_session().get(
-                url, params={"expand": "sha"}, headers=headers, timeout=self._timeout()
-            )
-            hf_raise_for_status(response)
-            return response.json()
+            with self._stream("GET", url, headers, params={"expand": "sha"}) as response:
+                return parse_answer(response, timeout_s=self.policy.answer_timeout_s)
 
         what = f"revision {revision} of dataset {self.repo_id}"
         answer = self.call(work, what=what)
@@ -199,17 +198,11 @@ class HubClient:
         """
         url = f"{self.endpoint}/api/datasets/{self.repo_id}/paths-info/{quote(revision, safe='')}"
 
-        def work(headers: dict[str, str]) -> Any:
-            from huggingface_hub.utils import get_session, hf_raise_for_status
+        asked = {"paths": list(paths), "expand": False}
 
-            response = get_session().post(
-                url,
-                data={"paths": list(paths), "expand": False},
-                headers=headers,
-                timeout=self._timeout(),
-            )
-            hf_raise_for_status(response)
-            return response.json()
+        def work(headers: dict[str, str]) -> Any:
+            with self._stream("POST", url, headers, data=asked) as response:
+                return parse_answer(response, timeout_s=self.policy.answer_timeout_s)
 
         rows = self.call(work, what=f"sizes of {len(paths)} files of dataset {self.repo_id}")
         return self._parse_files(rows, url)
@@ -217,11 +210,9 @@ class HubClient:
     def _parse_files(self, rows: Any, url: str) -> "list[RepoFile]":
         from huggingface_hub import RepoFile
 
-        try:
+        failure = Failure(FailureKind.REFUSED, f"{url}: the answer is not a list of files")
+        with Boundary(lambda _, __: failure.to_error()):
             return [RepoFile(**row) for row in rows if row["type"] == "file"]
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            failure = Failure(FailureKind.REFUSED, f"{url}: the answer is not a list of files")
-            raise failure.to_error() from error
 
     @contextlib.contextmanager
     def open_file(
@@ -233,7 +224,6 @@ class HubClient:
             An answer with status 200 (whole file), 206 or 416.
         """
         from huggingface_hub import hf_hub_url
-        from huggingface_hub.utils import get_session, hf_raise_for_status
 
         url = hf_hub_url(
             self.repo_id, path, repo_type="dataset", revision=revision, endpoint=self.endpoint
@@ -241,12 +231,20 @@ class HubClient:
         headers = {**headers, "Accept-Encoding": "identity"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
-        with get_session().stream(
-            "GET", url, headers=headers, timeout=self._timeout(), follow_redirects=True
-        ) as response:
+        with self._stream("GET", url, headers) as response:
             if response.status_code != 416:
-                hf_raise_for_status(response)
+                check_status(response, timeout_s=self.policy.answer_timeout_s)
             yield response
+
+    def _stream(
+        self, method: str, url: str, headers: dict[str, str], **options: Any
+    ) -> "contextlib.AbstractContextManager[httpx2.Response]":
+        """Send a request; the answer is not read yet."""
+        from huggingface_hub.utils import get_session
+
+        return get_session().stream(
+            method, url, headers=headers, timeout=self._timeout(), follow_redirects=True, **options
+        )
 
     def _name_proxy(self) -> str:
         proxy = find_proxy(self.endpoint)
@@ -256,6 +254,19 @@ class HubClient:
         import httpx2
 
         return httpx2.Timeout(self.policy.stall_timeout_s, connect=self.policy.connect_timeout_s)
+
+
+def _is_of_address(error: Exception) -> bool:
+    """Tell whether an error is of an address, such as a redirect to `file://`: no retry corrects it."""
+    import httpx2
+
+    kinds = (
+        httpx2.InvalidURL,
+        httpx2.LocalProtocolError,
+        httpx2.TooManyRedirects,
+        httpx2.UnsupportedProtocol,
+    )
+    return isinstance(error, kinds) or isinstance(error.__context__, httpx2.InvalidURL)
 
 
 def _secret_of(headers: dict[str, str]) -> str:

@@ -172,12 +172,12 @@ def _align(response: "httpx2.Response", file: RemoteFile, part: PartialFile) -> 
             part.restart()
         return None
     content_range = response.headers.get("content-range", "")
-    total = re.search(r"/(\d+)$", content_range)
+    total = re.search(r"/(\d{1,19})$", content_range)
     if total and int(total[1]) != file.num_bytes:
         part.restart()
         words = f"the stored file has {total[1]} bytes, {file.num_bytes} were promised"
         return Failure(FailureKind.WRONG_BYTES, words)
-    start = re.match(r"bytes (\d+)-", content_range)
+    start = re.match(r"bytes (\d{1,19})-", content_range)
     if response.status_code == 206 and start and int(start[1]) == part.num_bytes:
         return None
     part.restart()

@@ -15,6 +15,7 @@ from medassets.errors import (
     SourceAccessError,
     SourceUnavailableError,
 )
+from medassets.storage.paths import show_path
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
@@ -95,7 +96,7 @@ def clean_text(text: str, *, secret: str = "") -> str:
     """Return text on one short line, without the token and query strings of signed links."""
     if secret:
         text = text.replace(secret, "<token>")
-    text = " ".join(_QUERY.sub("", text).split())
+    text = show_path(" ".join(_QUERY.sub("", text).split()))
     return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "..."
 
 
@@ -114,7 +115,8 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
     if value:
         try:
             return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-        except ValueError:
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            # The parser of dates raises these for what is none.
             return None
     limit = re.search(r";\s*r=0\s*;\s*t=(\d{1,9})", headers.get("ratelimit", ""))
     return float(limit[1]) if limit else None

@@ -26,6 +26,7 @@ class HubPolicy:
         max_retry_after_s: A longer pause asked for by the hub is cut to this.
         connect_timeout_s: Time to reach the hub.
         stall_timeout_s: A connection without a byte for this long counts as broken.
+        answer_timeout_s: Longest time until the last byte of an answer that is no file.
         progress_bytes: So many new bytes of a file count as progress.
         paths_per_request: Files described by one request.
         lock_timeout_s: Longest wait for another process that downloads the same file.
@@ -40,6 +41,7 @@ class HubPolicy:
     max_retry_after_s: float = 300.0
     connect_timeout_s: float = 10.0
     stall_timeout_s: float = 60.0
+    answer_timeout_s: float = 120.0
     progress_bytes: int = 1 << 20
     paths_per_request: int = 500
     lock_timeout_s: float = 3600.0

@@ -33,9 +33,15 @@ class Scratch:
         os.close(self._fd)
 
 
-def make_scratch() -> Scratch:
-    """Return a new private folder; those of killed processes of this user are removed."""
-    name = Path(tempfile.gettempdir()).absolute() / _NAME
+def make_scratch(beside: Path | None = None) -> Scratch:
+    """Return a new private folder; those of killed processes of this user are removed.
+
+    Args:
+        beside: Folder that is being made: the private one is on its file system, under a name like
+            its own. None: in the temporary folder.
+    """
+    name = beside or Path(tempfile.gettempdir()).absolute() / _NAME
+    name.parent.mkdir(parents=True, exist_ok=True)
     _sweep(name)
     lock, fd = open_private(name)
     folder = _folder_of(lock)
@@ -44,9 +50,9 @@ def make_scratch() -> Scratch:
 
 
 @contextmanager
-def open_scratch() -> Iterator[Path]:
-    """Lend a private folder for the length of a `with` block."""
-    scratch = make_scratch()
+def open_scratch(beside: Path | None = None) -> Iterator[Path]:
+    """Lend a private folder for the length of a `with` block; see `make_scratch`."""
+    scratch = make_scratch(beside)
     try:
         yield scratch.folder
     finally:

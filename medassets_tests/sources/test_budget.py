@@ -1,10 +1,14 @@
 """Budget of a staging folder, in one process and in several."""
 
+import errno
+import fcntl
+import os
 import signal
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,3 +159,23 @@ def test_tick_can_end_the_wait_for_space(tmp_path: Path) -> None:
     wait = reserve_bytes(tmp_path, {B: 4}, budget_bytes=10, timeout_s=60, tick=stop)
     with pytest.raises(InterruptedError), wait:
         pass
+
+
+@pytest.mark.parametrize("name", ["0123456789abcdef", "1-0123456789abcdef"])
+def test_reservations_are_read_on_nfs_where_a_lock_needs_a_descriptor_that_may_write(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock = fcntl.flock
+
+    def flock_of_nfs(file: Any, operation: int) -> None:
+        if fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(file, operation)
+
+    monkeypatch.setattr("fcntl.flock", flock_of_nfs)
+    left = tmp_path / ".reservations" / f"{name}.json"
+    with reserve_bytes(tmp_path, {A: 7}, budget_bytes=10, timeout_s=0, tick=lambda: None):
+        left.write_text('{"vol/b.gz": 3}')
+        with lock_folder(tmp_path):
+            assert read_reservations(tmp_path) == {A: 7}
+    assert not left.exists()

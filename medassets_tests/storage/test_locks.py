@@ -1,13 +1,20 @@
+import errno
+import fcntl
+import os
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from medassets.errors import LockTimeoutError
+from medassets.storage.atomic import publish_bytes, publishing
 from medassets.storage.locks import lock_file
+from medassets.storage.ownership import never
+from medassets.storage.scratch import open_scratch
 
 _HOLD = """
 import sys
@@ -91,3 +98,33 @@ def test_a_file_of_the_user_under_the_name_of_a_lock_stays(tmp_path: Path) -> No
         with lock_file(path), pytest.raises(LockTimeoutError), lock_file(path, timeout_s=0):
             pass
     assert path.read_text() == "notes"
+
+
+@pytest.fixture
+def nfs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lock as NFS does: an exclusive lock needs a descriptor that may write.
+
+    Source: man 2 flock, "NFS details".
+    """
+    flock = fcntl.flock
+
+    def flock_of_nfs(file: Any, operation: int) -> None:
+        may_write = fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+        if operation & fcntl.LOCK_EX and not may_write:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(file, operation)
+
+    monkeypatch.setattr("fcntl.flock", flock_of_nfs)
+
+
+@pytest.mark.usefixtures("nfs")
+def test_every_lock_of_the_storage_works_on_nfs(tmp_path: Path) -> None:
+    left = tmp_path / ".note.json.0123456789abcdef.tmp"
+    left.write_bytes(b"of a killed writer")
+    with lock_file(tmp_path / ".lock"):
+        publish_bytes(tmp_path / "note.json", b"{}", is_ours=never)
+    with publishing(tmp_path / "other.json", is_ours=never) as private:
+        private.write_bytes(b"{}")
+    with open_scratch(tmp_path / "made") as folder:
+        assert folder.is_dir()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["note.json", "other.json"]

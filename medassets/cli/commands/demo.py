@@ -17,6 +17,7 @@ from medassets.cli.selection import BuildOptions
 from medassets.cli.session import Session
 from medassets.instance.home import ensure_dagster_home
 from medassets.storage.paths import medassets_home
+from medassets.storage.scratch import open_scratch
 from medassets.testing.clip4mc import make_clip4mc_folder
 from medassets.testing.ct_rate import make_ct_rate_repository
 from medassets.testing.hub import LocalHub
@@ -93,10 +94,9 @@ def make_demo_repository(*, num_patients: int) -> Path:
 def make_once(folder: Path, make: Callable[[Path], object]) -> Path:
     """Return a folder, made under another name first if it is not there yet."""
     if not folder.exists():
-        making = folder.with_name(f".{folder.name}.{os.getpid()}")
-        making.parent.mkdir(parents=True, exist_ok=True)
-        make(making)
-        making.rename(folder)
+        with open_scratch(folder) as making:
+            make(making / folder.name)
+            (making / folder.name).rename(folder)
     return folder
 
 
