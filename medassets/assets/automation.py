@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from medassets.assets.conditions import DatasetSensor
 from medassets.assets.keys import asset_key
 from medassets.datasets.automation.switch import read_switch
 from medassets.instance.run_tags import AUTOMATED_TAG, DATASET_TAG
@@ -119,7 +120,7 @@ def _sensor(spec: DatasetSpec) -> dg.AutomationConditionSensorDefinition:
 
     It always runs: only then does `medassets automate` need no server, and survive a lost database.
     """
-    return dg.AutomationConditionSensorDefinition(
+    return DatasetSensor(
         name=f"{spec.name}_automation",
         target=dg.AssetSelection.groups(spec.name),
         run_tags={DATASET_TAG: spec.name, AUTOMATED_TAG: "yes"},

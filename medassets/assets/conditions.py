@@ -1,7 +1,7 @@
 """Automation conditions that read the disk and the journal of tries, not Dagster's record alone."""
 
 from abc import abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -56,6 +56,17 @@ class DiskCondition(dg.AutomationCondition):
         )
 
     @abstractmethod
+    def may_want(
+        self, instance: dg.DagsterInstance, resource: WorkspaceResource, attempts: Attempts
+    ) -> bool:
+        """Return whether it may be true for anything now; runs in progress do not count.
+
+        Args:
+            instance: Dagster's instance.
+            resource: Opens the dataset's workspace.
+            attempts: What was tried.
+        """
+
     async def find(
         self, view: AssetGraphView, resource: WorkspaceResource, attempts: Attempts
     ) -> Collection[str | None]:
@@ -66,6 +77,7 @@ class DiskCondition(dg.AutomationCondition):
             resource: Opens the dataset's workspace.
             attempts: What was tried.
         """
+        return [None] if self.may_want(view.instance, resource, attempts) else []
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,20 +112,30 @@ class ShardsWanted(DiskCondition):
         """Text of the condition in the UI."""
         return "Missing, lost, stale, or failed and due again, on disk"
 
+    def may_want(
+        self, instance: dg.DagsterInstance, resource: WorkspaceResource, attempts: Attempts
+    ) -> bool:
+        """Return whether shards are due."""
+        return bool(self._list_due(instance, resource, attempts))
+
     async def find(
         self, view: AssetGraphView, resource: WorkspaceResource, attempts: Attempts
     ) -> Collection[str | None]:
         """Return the shards to ask for now."""
-        workspace = resource.open(self.kind)
-        if not workspace.paths.catalog.exists():
-            return ()
-        now = seconds_now()
-        upstream = resource.open(self.made_of) if self.made_of is not None else None
-        known = set(view.instance.get_dynamic_partitions(self.kind.spec.partitions_name))
-        due = list_due(workspace, attempts, now=now, upstream=upstream)
+        due = self._list_due(view.instance, resource, attempts)
         busy = await self._list_busy(view) if due else set[str]()
-        due = [key for key in due if key in known]
-        return pick(due, attempts, stage=self.kind.stage, busy=busy, now=now)
+        return pick(due, attempts, stage=self.kind.stage, busy=busy, now=seconds_now())
+
+    def _list_due(
+        self, instance: dg.DagsterInstance, resource: WorkspaceResource, attempts: Attempts
+    ) -> list[str]:
+        workspace, now = resource.open(self.kind), seconds_now()
+        if attempts.is_held_back(now) or not workspace.paths.catalog.exists():
+            return []
+        upstream = resource.open(self.made_of) if self.made_of is not None else None
+        known = set(instance.get_dynamic_partitions(self.kind.spec.partitions_name))
+        due = list_due(workspace, attempts, now=now, upstream=upstream)
+        return [key for key in due if key in known]
 
     async def _list_busy(self, view: AssetGraphView) -> set[str]:
         busy: set[str] = set()
@@ -141,13 +163,12 @@ class RefreshWanted(DiskCondition):
         """Text of the condition in the UI."""
         return "Not there yet, failed and due again, or with partitions that Dagster lacks"
 
-    async def find(
-        self, view: AssetGraphView, resource: WorkspaceResource, attempts: Attempts
-    ) -> Collection[str | None]:
-        """Return None alone if the catalog wants a refresh."""
-        workspace = resource.open(self.kind)
-        known = view.instance.get_dynamic_partitions(self.kind.spec.partitions_name)
-        return [None] if wants_refresh(workspace, attempts, known=known, now=seconds_now()) else []
+    def may_want(
+        self, instance: dg.DagsterInstance, resource: WorkspaceResource, attempts: Attempts
+    ) -> bool:
+        """Return whether the catalog wants a refresh."""
+        known = instance.get_dynamic_partitions(self.kind.spec.partitions_name)
+        return wants_refresh(resource.open(self.kind), attempts, known=known, now=seconds_now())
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,13 +196,12 @@ class ManifestWanted(DiskCondition):
         """Text of the condition in the UI."""
         return "Shards on disk are others than when it was written"
 
-    async def find(
-        self, view: AssetGraphView, resource: WorkspaceResource, attempts: Attempts
-    ) -> Collection[str | None]:
-        """Return None alone if the manifest is to be written."""
+    def may_want(
+        self, instance: dg.DagsterInstance, resource: WorkspaceResource, attempts: Attempts
+    ) -> bool:
+        """Return whether the manifest is to be written."""
         workspace = resource.open(self.kind)
-        is_wanted = wants_manifest(workspace, attempts, name=self.manifest, now=seconds_now())
-        return [None] if is_wanted else []
+        return wants_manifest(workspace, attempts, name=self.manifest, now=seconds_now())
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,12 +213,55 @@ class ManifestOverdue(DiskCondition):
         """Text of the condition in the UI."""
         return "An hour old"
 
-    async def find(
-        self, view: AssetGraphView, resource: WorkspaceResource, attempts: Attempts
-    ) -> Collection[str | None]:
-        """Return None alone if it is."""
-        is_late = is_overdue(resource.open(self.kind), now=seconds_now())
-        return [None] if is_late else []
+    def may_want(
+        self, instance: dg.DagsterInstance, resource: WorkspaceResource, attempts: Attempts
+    ) -> bool:
+        """Return whether it is."""
+        return is_overdue(resource.open(self.kind), now=seconds_now())
+
+
+class DatasetSensor(dg.AutomationConditionSensorDefinition):
+    """The sensor of one dataset's conditions; a tick at which nothing is wanted costs little.
+
+    Dagster writes a log file at each tick that evaluates conditions, which would be three thousand a
+    day of each dataset.
+    """
+
+    def evaluate_tick(self, context: dg.SensorEvaluationContext) -> Any:
+        """Evaluate the conditions, or return why nothing is wanted."""
+        why = _explain_idle(context, self.asset_selection)
+        if not why:
+            return super().evaluate_tick(context)
+        idle = dg.SensorDefinition(self.name, evaluation_fn=lambda _: dg.SkipReason(why))
+        return idle.evaluate_tick(context)
+
+
+def _explain_idle(context: dg.SensorEvaluationContext, selection: dg.AssetSelection) -> str:
+    """Return why no condition of a dataset is true; empty if one may be."""
+    repository = context.repository_def
+    if repository is None:
+        return ""
+    graph = repository.asset_graph
+    assets = [graph.get(key) for key in selection.resolve(graph)]
+    for asset in assets:
+        for condition in _iter_disk_conditions(asset.automation_condition):
+            resource = _read_resource(asset.assets_def)
+            paths = resource.paths(condition.kind.spec.name)
+            switch = read_switch(condition.kind.spec, paths)
+            if not switch.is_on:
+                return f"automation is {switch.describe()}"
+            if condition.may_want(context.instance, resource, AttemptsLog(paths).read()):
+                return ""
+    return "nothing is missing, lost, stale, or failed and due again"
+
+
+def _iter_disk_conditions(condition: dg.AutomationCondition | None) -> Iterator[DiskCondition]:
+    if isinstance(condition, DiskCondition):
+        yield condition
+    for child in condition.children if condition is not None else ():
+        # What only limits another condition wants nothing by itself.
+        if not isinstance(child, ManifestOverdue):
+            yield from _iter_disk_conditions(child)
 
 
 def _read_resource(assets: dg.AssetsDefinition) -> WorkspaceResource:

@@ -31,6 +31,7 @@ COMMANDS = {
     "plan": "Estimate shards, bytes and hours of a build; writes nothing.",
     "build": "Build the shards that are missing, failed, stale or lost.",
     "status": "Show the state of every shard.",
+    "automate": "Let Dagster keep a dataset complete by itself, or stop that.",
     "retry": "Build failed and lost shards again.",
     "verify": "Check every byte of every shard against its record.",
     "reclaim": "List or delete source files that are in complete shards.",

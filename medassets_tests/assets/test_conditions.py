@@ -207,3 +207,31 @@ def test_the_word_of_the_command_wins_over_the_declaration(automated: Location) 
     assert daemon.tick() == {}
     write_switch(paths, "on")
     assert daemon.tick() == {"shards": set(automated.keys)}
+
+
+def look(location: Location, instance: dg.DagsterInstance) -> str | int:
+    """Return why a tick of the dataset's sensor asks for nothing, or how many requests it has."""
+    definitions = location.definitions
+    (sensor,) = definitions.sensors or []
+    assert isinstance(sensor, dg.SensorDefinition)
+    with dg.build_sensor_context(
+        instance=instance, repository_def=definitions.get_repository_def()
+    ) as context:
+        data = sensor.evaluate_tick(context)
+    return data.skip_message or len(data.run_requests or [])
+
+
+# Dagster itself calls it when a sensor asks for a backfill.
+@pytest.mark.filterwarnings("ignore:Function `AssetSelection.keys` is deprecated")
+def test_a_tick_at_which_nothing_is_wanted_is_skipped(automated: Location) -> None:
+    with dg.instance_for_test() as instance:
+        instance.add_dynamic_partitions(automated.spec.partitions_name, automated.keys)
+        assert look(automated, instance) == 1, "one backfill of all shards"
+        write_switch(automated.workspace.paths, "off")
+        assert look(automated, instance) == "automation is off (by command; declared on)"
+        write_switch(automated.workspace.paths, None)
+        log = AttemptsLog(automated.workspace.paths)
+        log.note_away("shards/train-000000", "", "no answer", run="r", now=time.time())
+        assert (
+            look(automated, instance) == "nothing is missing, lost, stale, or failed and due again"
+        )

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from medassets.cli.account_lines import describe_account, name_first_items
+from medassets.cli.automation_notes import describe_automation
 from medassets.cli.console import Output
 from medassets.cli.formatting import count_words, format_bytes
 from medassets.cli.main import EXIT_FAILED
@@ -71,7 +72,12 @@ def command(
     if not (os.path.lexists(workspace.paths.catalog) or has_shards(workspace.paths)):
         check_splits(workspace, split, ())
         output.say(f"{dataset}: nothing planned yet; `{workspace.paths.build_command}` begins")
-        output.result({"dataset": dataset, "planned": False, "shards": {}})
+        automated, automation = describe_automation(workspace)
+        for line in automated:
+            output.say(line)
+        output.result(
+            {"dataset": dataset, "planned": False, "shards": {}, "automation": automation}
+        )
         return 0
     plan = workspace.read_plan()
     check_splits(workspace, split, plan.partitions)
@@ -90,9 +96,10 @@ def command(
     if num_deleted:
         words = count_words(num_deleted, "source")
         output.say(f"deleted, proven to be in shards: {words}, {format_bytes(deleted_bytes)}")
+    automated, automation = describe_automation(workspace)
     lines, upstream = look_upstream(workspace)
     survey = survey_dataset(workspace, books.get(workspace.kind.stage))
-    for line in [*lines, *describe_survey(survey)]:
+    for line in [*automated, *lines, *describe_survey(survey)]:
         output.say(line)
     problems = find_table_problems(workspace.kind, workspace.read_figures())
     for line in problems.lines():
@@ -118,6 +125,7 @@ def command(
             "planned": True,
             "samples": {"planned": sum(plan.partitions.values()), "held": plan.num_held},
             "excluded": excluded,
+            "automation": automation,
             "upstream": upstream,
             "deleted_sources": {"files": num_deleted, "bytes": deleted_bytes},
             "table_problems": problems.as_dict(),

@@ -15,6 +15,7 @@ def test_a_dataset_without_a_plan_is_only_work_to_do(medassets: Medassets, lungs
     assert ran.code == 0
     assert ran.out == "lungs: nothing planned yet; `medassets build lungs` begins\n"
     document = medassets("status", "lungs", "--json").document
+    assert document.pop("automation")["on"] is False
     assert document == {"dataset": "lungs", "planned": False, "shards": {}}
 
 
