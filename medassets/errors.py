@@ -172,6 +172,14 @@ class MixedOrientationError(MedassetsError, ValueError):
     """The volumes of a dataset do not have one orientation; the message gives counts and remedy."""
 
 
+class IncompleteManifestError(MedassetsError, ValueError):
+    """A manifest lacks samples, and the caller asked for a complete one."""
+
+
+class ManifestShrinkError(MedassetsError, RuntimeError):
+    """A manifest would list fewer samples than the published one."""
+
+
 class ShardIntegrityError(MedassetsError, ValueError):
     """A shard on disk differs from its record; the message names the shard and the sample."""
 

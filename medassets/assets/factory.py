@@ -16,7 +16,7 @@ from medassets.datasets.automation.outcomes import noting_trouble, require_sourc
 from medassets.datasets.automation.wanted import describe_shards
 from medassets.datasets.build import plan_shard, stage_partition
 from medassets.datasets.kind import DatasetKind
-from medassets.datasets.manifests.publication import build_manifests, describe_catalog
+from medassets.datasets.manifests.publication import describe_catalog, plan_publication
 from medassets.datasets.refresh import draft_catalog
 from medassets.io_managers.catalog import CatalogFile
 from medassets.io_managers.failures import explained_failures
@@ -73,6 +73,16 @@ class ShardsConfig(dg.Config):
 
     num_workers: int = 0
     force: bool = False
+
+
+class ManifestConfig(dg.Config):
+    """Settings of one refresh of the manifests.
+
+    Attributes:
+        allow_shrink: Publish manifests that list fewer samples than those on disk.
+    """
+
+    allow_shrink: bool = False
 
 
 def build_catalog_asset(kind: DatasetKind) -> dg.AssetsDefinition:
@@ -235,17 +245,21 @@ def build_manifest_asset(
         description="What training reads first: the shards of each split, sizes and checksums.",
     )
     def manifest(
-        context: dg.AssetExecutionContext, workspace: WorkspaceResource, catalog: CatalogFile
+        context: dg.AssetExecutionContext,
+        config: ManifestConfig,
+        workspace: WorkspaceResource,
+        catalog: CatalogFile,
     ) -> dg.MaterializeResult:
         opened, tags = workspace.open(kind), context.run.tags
         with explained_failures(tags):
             # What is published during this run makes another manifest due.
             tried = try_asset(opened, name, describe_shards(opened), context.run)
             with noting_trouble(tried):
-                manifests = build_manifests(opened)
-                documents = {f"{name}.json": document(manifests)} if document else {}
+                planned = plan_publication(opened, allow_shrink=config.allow_shrink)
+                documents = {f"{name}.json": document(planned.everything)} if document else {}
         return dg.MaterializeResult(
-            value=ManifestSet(manifests, documents, tried), metadata=manifest_metadata(manifests)
+            value=ManifestSet(planned.manifests, documents, tried, planned.refused, planned.splits),
+            metadata=manifest_metadata(planned),
         )
 
     return manifest

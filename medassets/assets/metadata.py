@@ -6,11 +6,11 @@ from typing import Any
 import dagster as dg
 
 from medassets.datasets.build import StageReport
+from medassets.datasets.manifests.publication import Publication
 from medassets.datasets.refresh import CatalogDraft
 from medassets.datasets.survey import Survey
 from medassets.datasets.upstream.move import Upstream
 from medassets.shards.account import Account
-from medassets.shards.manifest import Manifest
 
 # Further rows are left out: an event row stays under 32 KB.
 _MOST_ROWS = 100
@@ -111,8 +111,9 @@ def stage_metadata(report: StageReport) -> dict[str, Any]:
     }
 
 
-def manifest_metadata(manifests: Mapping[str, Manifest]) -> dict[str, Any]:
-    """Return totals and a table of shards."""
+def manifest_metadata(publication: Publication) -> dict[str, Any]:
+    """Return totals and a table of shards, and why manifests stay as they were."""
+    manifests = publication.everything
     rows = [
         dg.TableRecord(
             {
@@ -126,13 +127,16 @@ def manifest_metadata(manifests: Mapping[str, Manifest]) -> dict[str, Any]:
         for shard in manifest["shards"]
     ]
     names = ("total_shards", "total_samples", "total_size_bytes", "complete", "account")
-    totals = {split: {name: m[name] for name in names} for split, m in manifests.items()}
-    for total in totals.values():
-        total["account"] = {k: v for k, v in total["account"].items() if k != "first"}
+    totals = {split: {name: m.get(name) for name in names} for split, m in manifests.items()}
+    for split, total in totals.items():
+        total["account"] = {k: v for k, v in (total["account"] or {}).items() if k != "first"}
+        total["stale"] = len(manifests[split].get("stale_partitions", ()))
+    kept = {"medassets/kept": dg.MetadataValue.md("\n".join(f"- {x}" for x in publication.lines()))}
     return {
         "dagster/row_count": sum(m["total_samples"] for m in manifests.values()),
         "medassets/totals": dg.MetadataValue.json(totals),
         "medassets/shards": dg.MetadataValue.table(rows[:_MOST_ROWS]) if rows else "none",
+        **(kept if publication.lines() else {}),
     }
 
 

@@ -32,6 +32,7 @@ class BuildReport:
         left: Other shards that are still to be made.
         accounts: Stage -> state of every source item when the build ended.
         survey: What the samples built so far have in common, and what a person should look at.
+        manifests_kept: Why published manifests stay as they are, one line for each reason.
         held: Samples that wait for a build without `--limit`.
         excluded: Rows of the source that cannot become samples, by reason.
         table_problems: Rows of the source's tables that cannot be used; the first, and how many.
@@ -57,6 +58,7 @@ class BuildReport:
     left: int = 0
     accounts: dict[str, Account] = field(default_factory=dict)
     survey: Survey = field(default_factory=Survey)
+    manifests_kept: list[str] = field(default_factory=list)
     held: int = 0
     excluded: dict[str, int] = field(default_factory=dict)
     table_problems: TableProblems = field(default_factory=TableProblems)
@@ -109,6 +111,8 @@ def tell_report(output: Output, report: BuildReport, options: BuildOptions, code
     output.result(document)
     for line in _summarize(report):
         output.say(line)
+    for line in report.manifests_kept:
+        output.warn(line)
     if report.error:
         output.warn(report.error)
     shards = [name for name in report.failed if name not in set(CommonStage)]

@@ -36,6 +36,7 @@ from medassets.cli.source_notes import (
     find_table_problems,
 )
 from medassets.datasets.accounts import take_accounts
+from medassets.datasets.manifests.problems import explain_kept
 from medassets.datasets.manifests.publication import survey_dataset
 from medassets.datasets.preflight import check_ready
 from medassets.datasets.recovery.restore import explain_loss, find_lost_shards
@@ -51,7 +52,7 @@ from medassets.errors import (
 from medassets.reclaim.claims import Needs
 from medassets.reclaim.disk_peak import check_peak
 from medassets.reclaim.remaining import find_remaining, measure_deletable
-from medassets.shards.account import Account, join_accounts
+from medassets.shards.account import Account, Left, join_accounts
 from medassets.shards.files import read_whole_record
 from medassets.stages import CommonStage, VideoStage, VolumeStage
 
@@ -91,6 +92,7 @@ def build_dataset(session: Session, output: Output, dataset: str, options: Build
         report.error, code = str(error), exit_code_of(type(error))
     report.accounts = build.take_accounts()
     build.take_survey()
+    build.find_kept()
     build.count_remaining()
     report.seconds = round(time.monotonic() - start, 3)
     tell_report(output, report, options, code)
@@ -139,8 +141,8 @@ class _Build:
         if self.session.stages(dataset)[0] not in report.stages:
             # The manifest lists the shards to train on.
             return self.code
-        if report.built or report.recorded or options.refresh:
-            written = self._execute("manifest")
+        if report.built or report.recorded or options.refresh or options.allow_shrink:
+            written = self._execute("manifest", config=self._manifest_config())
             if not written.ok:
                 self._note_failure(CommonStage.MANIFEST, written)
         return self.code
@@ -152,6 +154,12 @@ class _Build:
         lost = find_lost_shards(workspace, workspace.read_plan() if has_plan else None)
         if lost:
             self.output.warn(explain_loss(workspace, list(lost)))
+
+    def _manifest_config(self) -> dict[str, Any]:
+        dataset = self.report.dataset
+        is_video = VideoStage.FRAMES in self.session.stages(dataset)
+        name = VideoStage.DATASET_INFO if is_video else CommonStage.MANIFEST
+        return {f"{dataset}__{name}": {"allow_shrink": self.options.allow_shrink}}
 
     def _ask(self) -> None:
         """Ask whether sources may be deleted; the catalog says how many these are."""
@@ -196,6 +204,15 @@ class _Build:
                 workspace = self.session.workspace(self.report.dataset, stage)
                 accounts[stage] = join_accounts(take_accounts(workspace).values())
         return accounts
+
+    def find_kept(self) -> None:
+        """Note why manifests stay as they are while shards are stale."""
+        account = self.report.account
+        if account is None or not account.left.get(Left.STALE):
+            return
+        workspace = self.session.workspace(self.report.dataset)
+        if CommonStage.MANIFEST not in self.report.failed:
+            self.report.manifests_kept = explain_kept(workspace)
 
     def take_survey(self) -> None:
         """Note what the samples of all shards have in common, and doubts about them."""

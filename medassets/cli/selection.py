@@ -30,6 +30,7 @@ class BuildOptions:
         yes: Do not ask for confirmation.
         revision: Read the source at this revision instead of the declared one.
         update: Rebuild shards whose files or rows changed at a source with revisions.
+        allow_shrink: Publish manifests that list fewer samples than the published ones.
     """
 
     splits: tuple[str, ...] = ()
@@ -50,6 +51,7 @@ class BuildOptions:
     device: str = ""
     revision: str = ""
     update: bool = False
+    allow_shrink: bool = False
 
     def states(self) -> frozenset[ShardState]:
         """Return the states of the shards to build."""

@@ -243,8 +243,8 @@ def look_at(workspace: Workspace, plan: CatalogPlan, key: str) -> ShardFindings:
         return ShardFindings(count, record)
     failure = read_failure(paths, key, today)
     if failure is not None:
-        return ShardFindings(count, None, Left.FAILED, failure.rejected)
+        return ShardFindings(count, None, Left.FAILED, failure.rejected, older=record)
     if record is not None:
-        return ShardFindings(count, None, Left.STALE)
+        return ShardFindings(count, None, Left.STALE, older=record)
     is_there = paths.record(key).exists() or paths.shard(key).exists()
     return ShardFindings(count, None, Left.LOST if is_there else Left.MISSING)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from medassets.datasets.kind import DatasetKind
 from medassets.datasets.upstream.built_samples import Stage, open_built
 from medassets.datasets.workspace import Workspace
 from medassets.errors import DiskSpaceError, ReclaimError, SampleRejectedError
@@ -12,7 +13,7 @@ from medassets.samples import SourceItem, Staged
 from medassets.shards.catalog.plan import CatalogPlan
 from medassets.shards.files import read_whole_record
 from medassets.shards.fingerprint import plan_fingerprint, rows_fingerprint
-from medassets.shards.made_from import MadeFrom
+from medassets.shards.made_from import MadeFrom, meaning_of
 from medassets.shards.reclaim_journal import ReclaimJournal
 from medassets.shards.writer import ShardResult, ShardWork, ensure_shard, missing_bytes
 from medassets.storage.disk import require_free_bytes
@@ -63,7 +64,7 @@ def plan_shard(
     """
     kind, spec = workspace.kind, workspace.kind.spec
     items = tuple(workspace.read_partition(partition_key))
-    made_from = MadeFrom.of(kind.facts(), items)
+    made_from = describe_inputs(kind, items)
     today = made_from.plan_fingerprint
     fetch = workspace.stage if workspace.source.is_local else _reporting(workspace)
     stage = _checking_sources(workspace, partition_key, _naming_rows(fetch))
@@ -213,6 +214,12 @@ def _naming_rows(stage: Stage) -> Stage:
         return {item.key: name(item, staged[item.key]) for item in items}
 
     return stage_and_name
+
+
+def describe_inputs(kind: DatasetKind, items: Sequence[SourceItem]) -> MadeFrom:
+    """Return what a shard of some rows would be made from today."""
+    facts = kind.facts()
+    return MadeFrom.of(facts, items, meaning=meaning_of(facts, kind.OLDEST_ALIKE))
 
 
 def today_fingerprint(workspace: Workspace, plan: CatalogPlan, partition_key: str) -> str:

@@ -11,6 +11,7 @@ import dagster as dg
 
 from medassets.datasets.automation.outcomes import Try, note_success, noting_trouble
 from medassets.datasets.manifests.publication import list_keys
+from medassets.errors import ManifestShrinkError
 from medassets.io_managers.failures import explained_failures
 from medassets.resources.workspace import WorkspaceResource
 from medassets.shards.manifest import Document, Manifest, encode_document, write_manifest
@@ -31,11 +32,15 @@ class ManifestSet:
         manifests: By split.
         documents: Other documents of the dataset's folder, by file name.
         tried: The try that made them, which their publication ends; None notes nothing.
+        refused: Split -> why its manifest stays as it is, so that the run fails.
+        splits: All splits, as declared.
     """
 
     manifests: Mapping[str, Manifest]
     documents: Mapping[str, Document] = field(default_factory=dict)
     tried: Try | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
+    splits: tuple[str, ...] = ()
 
 
 class ManifestIOManager(dg.ConfigurableIOManager):
@@ -48,18 +53,22 @@ class ManifestIOManager(dg.ConfigurableIOManager):
 
         Raises:
             dg.RetryRequested: If the disk is full.
-            dg.Failure: If a file in the way was not written by this package, or was changed since.
+            dg.Failure: If a file in the way was not written by this package, or was changed since, or
+                a manifest stays because it lists samples that would be lost; all others are written.
         """
         paths = self._paths(context.asset_key, context.definition_metadata)
         with explained_failures(context.step_context.run_tags), noting_trouble(obj.tried):
             # Older versions left no journal of the documents, which list the keys of the manifests.
-            listed = encode_document(list_keys(_read_manifests(paths, obj.manifests)))
+            listed = encode_document(list_keys(_read_manifests(paths, obj.splits)))
             was_ours = content_says(lambda content: content == listed)
             for split, manifest in obj.manifests.items():
                 write_manifest(paths, split, manifest)
             for name, document in obj.documents.items():
                 file = MadeFile(paths.folder / name, was_ours=was_ours)
                 file.publish(encode_document(document))
+            if obj.refused:
+                lines = (f"{split}: {why}" for split, why in obj.refused.items())
+                raise ManifestShrinkError("; ".join(lines))
         if obj.tried is not None:
             note_success(obj.tried, written=obj.tried.plan, used_source=False)
         context.add_output_metadata({"dagster/uri": str(paths.folder)})

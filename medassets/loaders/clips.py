@@ -46,21 +46,29 @@ class ClipDataset(Dataset[Sample]):
         layout: Axes of `frames`. `tchw` is a view: its strides are those of (t, h, w, 3).
         check: When contents are compared with their checksums: at their `first` read by this
             process, `always` or `never`.
+        require_complete: Refuse a manifest that lacks samples of its plan, or lists older shards than
+            today's. Otherwise one warning says what it lacks.
 
     Raises:
         ShardIntegrityError: If the file is not a manifest, or a shard is missing, cut off, or differs from
             its record.
+        IncompleteManifestError: If the manifest must be complete, and is not.
         WrongLoaderError: If the shards hold samples of another kind.
         ValueError: If `layout` or `check` is unknown.
     """
 
     def __init__(
-        self, source: Source, *, layout: FrameLayout = "tchw", check: Check = "first"
+        self,
+        source: Source,
+        *,
+        layout: FrameLayout = "tchw",
+        check: Check = "first",
+        require_complete: bool = False,
     ) -> None:
         if layout not in get_args(FrameLayout):
             msg = f"layout: expected one of {', '.join(get_args(FrameLayout))}, got {layout!r}"
             raise ValueError(msg)
-        self._reader = ShardReader(source, check=check)
+        self._reader = ShardReader(source, check=check, require_complete=require_complete)
         self._layout = layout
         require_kind(self.index, SampleKind.VIDEO_FRAMES)
         self.index.require(*([name] for name in _MEMBERS))

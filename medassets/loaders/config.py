@@ -53,6 +53,7 @@ class DataConfig:
         drop_last: Leave out an incomplete last training batch.
         shard_window: Number of shards of a group, within which samples are shuffled; None: all.
         preprocessed: Must be true: shards hold preprocessed volumes.
+        require_complete: Refuse manifests that lack samples; otherwise a warning says what they lack.
     """
 
     batch_size: int = 1
@@ -70,6 +71,7 @@ class DataConfig:
     drop_last: bool = False
     shard_window: int | None = None
     preprocessed: bool = True
+    require_complete: bool = False
 
     def __post_init__(self) -> None:
         """Check types and choices, which YAML does not."""
@@ -181,6 +183,7 @@ def _build_loader(
         dtype=settings.dtype,  # pyright: ignore[reportArgumentType]
         check=settings.check,  # pyright: ignore[reportArgumentType]
         label_type=settings.label_type,
+        require_complete=settings.require_complete,
     )
     return Loader(
         dataset,

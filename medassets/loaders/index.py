@@ -3,6 +3,7 @@
 import itertools
 import json
 import stat
+import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,13 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from medassets.errors import ShardIntegrityError
+from medassets.errors import IncompleteManifestError, ShardIntegrityError
 from medassets.storage.checksums import crc32
 from medassets.tars.lists import FoundShard, Source, find_shards
 from medassets.tars.reader import Member, Members
 from medassets.tars.scan import scan_tar
 
 _MAX_THREADS = 8
+# The warning is shown at the line that opens the dataset: it calls a class here, which calls a
+# reader, which calls the index.
+_CALLER = 5
 _COPY_AGAIN = "copy it again from where it was made"
 
 
@@ -58,6 +62,8 @@ class _Part:
     partition: str = ""
     dataset: str = ""
     kind: str = ""
+    meaning: str = ""
+    sha256: str = ""
 
 
 class ShardIndex:
@@ -67,6 +73,8 @@ class ShardIndex:
 
     Args:
         source: A manifest, a folder, patterns or a list of tars.
+        require_complete: Refuse a manifest that lacks samples of its plan. Otherwise, one warning
+            says what it lacks.
 
     Attributes:
         source: The requested source, as text.
@@ -77,15 +85,19 @@ class ShardIndex:
         suffixes: All suffixes of members.
 
     Raises:
-        ShardIntegrityError: If a shard is missing, cut off, or differs from record or manifest, or
+        ShardIntegrityError: If a shard is missing, cut off, or differs from record or manifest, if
+            shards of one dataset were made by settings that do not fit together, or
             if there are no samples; the message names the shard and the remedy.
+        IncompleteManifestError: If the manifest must be complete, and is not.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, *, require_complete: bool = False) -> None:
         self.source = str(source)
         found = find_shards(source)
+        _say_lacks(found, require_complete=require_complete)
         with ThreadPoolExecutor(min(_MAX_THREADS, len(found))) as threads:
             parts = list(threads.map(_read_part, found))
+        _check_alike(found, parts)
         self.paths = tuple(str(shard.path) for shard in found)
         self.size_bytes = tuple(part.size_bytes for part in parts)
         self.kinds = tuple(
@@ -192,6 +204,39 @@ class ShardIndex:
         return ShardIntegrityError(f"{self.paths[sample.shard]}: {sample.key}: {what}; {remedy}")
 
 
+def _say_lacks(found: Sequence[FoundShard], *, require_complete: bool) -> None:
+    """Warn once of what manifests lack, or refuse them.
+
+    Raises:
+        IncompleteManifestError: If they must be complete.
+    """
+    lacks = list(dict.fromkeys(shard.lacks for shard in found if shard.lacks))
+    if lacks and require_complete:
+        raise IncompleteManifestError("; ".join(lacks))
+    if lacks:
+        warnings.warn("; ".join(lacks), UserWarning, stacklevel=_CALLER)
+
+
+def _check_alike(found: Sequence[FoundShard], parts: Sequence[_Part]) -> None:
+    """Refuse shards of one dataset whose samples do not mean the same.
+
+    Raises:
+        ShardIntegrityError: Naming one shard of each sort.
+    """
+    first: dict[str, tuple[FoundShard, str]] = {}
+    for shard, part in zip(found, parts, strict=True):
+        if not part.meaning:
+            continue
+        other, meaning = first.setdefault(part.dataset, (shard, part.meaning))
+        if part.meaning != meaning:
+            msg = (
+                f"{other.path} and {shard.path}: made by settings of {part.dataset} whose samples do "
+                f"not fit together; `medassets status {part.dataset}` names the settings, "
+                f"`medassets build {part.dataset}` makes all shards by those of today"
+            )
+            raise ShardIntegrityError(msg)
+
+
 def _remedy(dataset: str, partition: str) -> str:
     return (
         f"`medassets verify {dataset}` finds all damage, `medassets build {dataset} "
@@ -214,6 +259,10 @@ def _read_part(shard: FoundShard) -> _Part:
         msg = f"{shard.path}: the shard {what}; {how}"
         raise ShardIntegrityError(msg) from error
     remedy = _remedy(part.dataset, part.partition) if part.partition else _COPY_AGAIN
+    if part.sha256 and shard.sha256 not in ("", part.sha256):
+        _check_made_again(shard, part)
+        # What the manifest says of its size is about the shard that was there before.
+        shard = FoundShard(shard.path)
     for what, said, found in (
         ("bytes", part.size_bytes, size),
         ("bytes", shard.size_bytes, size),
@@ -226,16 +275,39 @@ def _read_part(shard: FoundShard) -> _Part:
     return part
 
 
+def _check_made_again(shard: FoundShard, part: _Part) -> None:
+    """Accept a shard that was made again since its manifest was written if it takes its place.
+
+    Raises:
+        ShardIntegrityError: If its samples do not fit those of the manifest, or are fewer.
+    """
+    name = part.dataset
+    if not shard.meaning or shard.meaning != part.meaning:
+        msg = (
+            f"{shard.path}: was made again since the manifest was written, by other settings; its "
+            f"samples do not fit the others. `medassets build {name}` makes all shards by them, and "
+            f"then the manifest"
+        )
+        raise ShardIntegrityError(msg)
+    if len(part.keys) < (shard.num_samples or 0):
+        msg = (
+            f"{shard.path}: was made again since the manifest was written, with {len(part.keys):,} of "
+            f"{shard.num_samples:,} samples; `medassets build {name}` says which are lost and why"
+        )
+        raise ShardIntegrityError(msg)
+
+
 def _read_record(path: Path, size: int) -> _Part:
     """Read the entries of a record; parsing it into its dataclasses takes four times as long."""
     try:
         document = json.loads(path.read_bytes())
         part = _Part(document["size_bytes"], crcs=[])
         part.dataset, part.partition = document["dataset"], document["partition"]
-        part.kind = document.get("kind", "")
+        part.kind, part.sha256 = document.get("kind", ""), document.get("sha256", "")
+        part.meaning = (document.get("made_from") or {}).get("meaning", "")
         _take_samples(part, document["samples"])
         # Wrong types must fail here and not in the middle of an epoch.
-        "".join([*part.keys, *part.suffixes, part.dataset, part.partition, part.kind]).encode()
+        "".join([*part.keys, *part.suffixes, *_list_texts(part)]).encode()
         np.array([part.size_bytes, *(part.crcs or ())], np.int64)
         if type(part.size_bytes) is not int:
             msg = "size_bytes is not an integer"
@@ -261,6 +333,10 @@ def _read_record(path: Path, size: int) -> _Part:
         )
         raise ShardIntegrityError(msg) from error
     return part
+
+
+def _list_texts(part: _Part) -> tuple[str, ...]:
+    return part.dataset, part.partition, part.kind, part.meaning, part.sha256
 
 
 def _take_samples(part: _Part, samples: list[dict[str, Any]]) -> None:

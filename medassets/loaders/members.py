@@ -31,20 +31,24 @@ class ShardReader:
         source: A manifest, a folder, patterns or a list of tars.
         check: When contents are compared with the record's CRC-32: at their `first` read by this
             process, `always` or `never`. Shards without a record have no CRC-32.
+        require_complete: Refuse a manifest that lacks samples; otherwise a warning says what.
 
     Attributes:
         index: Index of the samples.
 
     Raises:
         ShardIntegrityError: If a shard is missing or differs from its record.
+        IncompleteManifestError: If the manifest must be complete, and is not.
         ValueError: If `check` is unknown.
     """
 
-    def __init__(self, source: Source, *, check: Check = "first") -> None:
+    def __init__(
+        self, source: Source, *, check: Check = "first", require_complete: bool = False
+    ) -> None:
         if check not in get_args(Check):
             msg = f"check: expected one of {', '.join(get_args(Check))}, got {check!r}"
             raise ValueError(msg)
-        self.index = ShardIndex(source)
+        self.index = ShardIndex(source, require_complete=require_complete)
         self._check = check
         self._forget()
 

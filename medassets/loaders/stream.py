@@ -30,8 +30,11 @@ class VolumeStream(IterableDataset[Sample]):
         world_size: Number of ranks.
         uneven: `pad` repeats samples from the beginning, `drop` leaves out at most world_size - 1
             at the end, so that all ranks have the same number.
+        require_complete: Refuse a manifest that lacks samples of its plan, or lists older shards than
+            today's. Otherwise one warning says what it lacks.
 
     Raises:
+        IncompleteManifestError: If the manifest must be complete, and is not.
         ShardIntegrityError: If a shard is missing, cut off, or differs from its record.
         ValueError: If an argument is invalid, or a rank would get no sample.
     """
@@ -46,8 +49,15 @@ class VolumeStream(IterableDataset[Sample]):
         rank: int | None = None,
         world_size: int | None = None,
         uneven: Uneven = "pad",
+        require_complete: bool = False,
     ) -> None:
-        self.volumes = VolumeDataset(source, dtype=dtype, check=check, label_type=label_type)
+        self.volumes = VolumeDataset(
+            source,
+            dtype=dtype,
+            check=check,
+            label_type=label_type,
+            require_complete=require_complete,
+        )
         self._place = find_place(rank, world_size)
         self._order = EpochOrder(
             num_samples=len(self.volumes),

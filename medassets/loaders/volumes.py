@@ -60,10 +60,13 @@ class VolumeDataset(Dataset[Sample]):
             process, `always` or `never`.
         label_type: Type of the labels in shards that medassets did not make, such as `int32`, `>f4`
             or `text`; None takes the only one that fits all samples and their jsons.
+        require_complete: Refuse a manifest that lacks samples of its plan, or lists older shards than
+            today's. Otherwise one warning says what it lacks.
 
     Raises:
         UsageError: If there is no such type of labels.
         ShardIntegrityError: If a shard is missing, cut off, or differs from its record.
+        IncompleteManifestError: If the manifest must be complete, and is not.
         WrongLoaderError: If the shards hold samples of another kind.
         ValueError: If `dtype` or `check` is unknown.
     """
@@ -75,11 +78,12 @@ class VolumeDataset(Dataset[Sample]):
         dtype: VolumeDtype = "float16",
         check: Check = "first",
         label_type: str | None = None,
+        require_complete: bool = False,
     ) -> None:
         if dtype not in get_args(VolumeDtype):
             msg = f"dtype: expected one of {', '.join(get_args(VolumeDtype))}, got {dtype!r}"
             raise ValueError(msg)
-        self._reader = ShardReader(source, check=check)
+        self._reader = ShardReader(source, check=check, require_complete=require_complete)
         self._labels = LabelReader(self._reader, label_type)
         self._dtype = _TORCH_DTYPES[dtype]
         require_kind(self.index, SampleKind.CT_VOLUME)

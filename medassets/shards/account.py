@@ -88,12 +88,14 @@ class ShardFindings:
         record: Its record, if it is whole and was made from today's plan.
         left: Why its items are left to do, without a record.
         known_bad: Items that its last build rejected, if too many were.
+        older: Record of the shard on disk, if it is whole and was made from other inputs or settings.
     """
 
     num_planned: int
     record: ShardRecord | None
     left: Left = Left.MISSING
     known_bad: tuple[Rejected, ...] = ()
+    older: ShardRecord | None = None
 
     def iter_items(self, partition: str, split: str) -> Iterator[AccountItem]:
         """Yield its rejected items; of a shard that failed, those that are known to be bad."""

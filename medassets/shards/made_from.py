@@ -26,7 +26,6 @@ ADDED_LATER: Mapping[str, bool] = {"added_later": True}
 _NESTED = "facts"
 _LONGEST_VALUE = 60
 _SHOWN_START = 30
-_ROW_FIELDS_OF_FILES = frozenset({"mtime_ns"})
 
 
 def nest_facts(facts: Facts) -> dict[str, Any]:
@@ -76,11 +75,6 @@ class Change:
     key: str = ""
     what: str = ""
 
-    @property
-    def is_of_file(self) -> bool:
-        """Whether only the time of a source file changed, as a copy of the files has another."""
-        return bool(self.key) and self.field in _ROW_FIELDS_OF_FILES
-
     def describe(self) -> str:
         """Return one line: the field and both values."""
         where = f"{self.key}: " if self.key else ""
@@ -99,17 +93,20 @@ class MadeFrom:
         rows: Sample key -> content of its row without empty fields; long values are shortened to
             their start, length and digest.
         format_version: Version of the shard's bytes.
+        meaning: What its samples mean to a reader; see `meaning_of`. Equal for shards that a training
+            job may read together.
     """
 
     spec: Facts
     rows_digest: str
     rows: Mapping[str, Row] = field(default_factory=dict, repr=False)
     format_version: int = FORMAT_VERSION
+    meaning: str = ""
 
     @classmethod
-    def of(cls, spec: Facts, items: Sequence[SourceItem]) -> Self:
+    def of(cls, spec: Facts, items: Sequence[SourceItem], *, meaning: str = "") -> Self:
         """Return what a shard of some rows would be made from today."""
-        return cls(spec, rows_fingerprint(items), shorten_rows(items))
+        return cls(spec, rows_fingerprint(items), shorten_rows(items), meaning=meaning)
 
     @property
     def plan_fingerprint(self) -> str:
@@ -123,6 +120,7 @@ class MadeFrom:
             "format_version": self.format_version,
             "spec": dict(self.spec),
             "rows_digest": self.rows_digest,
+            "meaning": self.meaning,
         }
 
 
@@ -134,6 +132,7 @@ def read_made_from(document: Mapping[str, Any], rows: Iterable[Row]) -> MadeFrom
             rows_digest=str(document["rows_digest"]),
             rows={str(row["key"]): row for row in rows},
             format_version=int(document["format_version"]),
+            meaning=str(document.get("meaning", "")),
         )
     except (KeyError, TypeError, ValueError):
         return None

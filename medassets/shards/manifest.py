@@ -29,6 +29,8 @@ def build_manifest(
     num_held: int,
     samples_per_shard: int,
     describe_shard: Callable[[ShardRecord], Mapping[str, Any]],
+    stale: Mapping[str, Sequence[str]] | None = None,
+    meaning: str = "",
 ) -> Manifest:
     """Return the manifest of one split.
 
@@ -47,7 +49,10 @@ def build_manifest(
         num_held: Rows of the dataset that are not planned yet.
         samples_per_shard: Samples of a full shard.
         describe_shard: Returns more facts of a shard, written as `contents` unless empty.
+        stale: Partition key -> why the listed shard is to be made again.
+        meaning: What samples made today mean; see `medassets.shards.made_from`.
     """
+    stale = stale or {}
     samples = sum(record.num_samples for record in records)
     total = sum(record.size_bytes for record in records)
     there = {record.partition for record in records}
@@ -65,8 +70,10 @@ def build_manifest(
         "total_size_mb": round(total / 1e6, 3),
         "total_size_gb": round(total / 1e9, 6),
         "average_sample_size_mb": round(total / samples / 1e6, 3) if samples else 0.0,
-        "complete": len(records) == len(planned) and not num_held,
+        "complete": len(records) == len(planned) and not num_held and not stale,
         "missing_partitions": [key for key in planned if key not in there],
+        "stale_partitions": {key: list(lines) for key, lines in stale.items()},
+        "sample_meaning": meaning,
         "held_samples": num_held,
         "source": dict(source),
         "account": account.as_dict(),
@@ -144,6 +151,25 @@ def _made_document(path: Path, fields: Mapping[str, Any]) -> MadeFile:
         return fields.items() <= (_read_document(content) or {}).items()
 
     return MadeFile(path, is_ours=content_says(is_damaged), was_ours=content_says(says))
+
+
+def read_published(paths: DatasetPaths, split: str) -> Manifest | None:
+    """Return the manifest of a split that is on disk; None without one that can be read."""
+    try:
+        document = _read_document(paths.manifest(split).read_bytes())
+    except OSError:
+        return None
+    is_manifest = document is not None and isinstance(document.get("shards"), list)
+    return document if is_manifest else None
+
+
+def list_shard_keys(manifest: Manifest) -> dict[str, list[str]]:
+    """Return the sample keys of each shard that a manifest lists, by file name.
+
+    Those of earlier versions and those that were changed by hand may lack some.
+    """
+    shards = [shard for shard in manifest["shards"] if isinstance(shard, dict)]
+    return {str(shard.get("filename")): list(shard.get("keys") or ()) for shard in shards}
 
 
 def _read_document(content: bytes) -> Document | None:

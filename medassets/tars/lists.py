@@ -2,14 +2,16 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from braceexpand import braceexpand
 
 from medassets.errors import ShardIntegrityError
+
+_MOST_NAMES = 3
 
 Source = Path | str | Sequence[Path | str]
 """A manifest, a folder, a pattern such as `shard-{000000..000314}.tar` or `*.tar`, or several."""
@@ -24,12 +26,19 @@ class FoundShard:
         num_samples: Number of samples in the manifest; None without a manifest.
         size_bytes: Size in the manifest; None without a manifest.
         kind: What its samples are, according to the manifest; empty if it does not say.
+        sha256: Digest in the manifest; empty if it does not say.
+        meaning: What samples of the manifest mean; a shard that was made again since has the same, or
+            does not belong to the manifest. Empty if it does not say.
+        lacks: What the manifest lacks, for a person; empty if it is complete.
     """
 
     path: Path
     num_samples: int | None = None
     size_bytes: int | None = None
     kind: str = ""
+    sha256: str = field(default="", compare=False)
+    meaning: str = field(default="", compare=False)
+    lacks: str = field(default="", compare=False)
 
 
 def find_shards(shards: Source) -> list[FoundShard]:
@@ -124,15 +133,26 @@ def read_manifest(path: Path) -> list[FoundShard]:
     try:
         document = json.loads(path.read_bytes())
         entries = document["shards"]
-        kind = str(document.get("kind") or "")
-        found = [_read_entry(path.parent, entry, kind) for entry in entries]
+        common = {
+            "kind": str(document.get("kind") or ""),
+            "meaning": str(document.get("sample_meaning") or ""),
+            "lacks": _describe_lacks(path, document),
+        }
+        found = [_read_entry(path.parent, entry, common) for entry in entries]
     except FileNotFoundError as error:
         msg = f"{path}: no such manifest; `medassets build` makes it, or name the tars themselves"
         raise ShardIntegrityError(msg) from error
     except OSError as error:
         msg = f"{path}: the manifest cannot be read ({error.strerror})"
         raise ShardIntegrityError(msg) from error
-    except (KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+    except (
+        AttributeError,
+        KeyError,
+        OverflowError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         msg = f"{path}: not a manifest of medassets; expected the manifest.json beside the shards"
         raise ShardIntegrityError(msg) from error
     if not found:
@@ -156,7 +176,40 @@ def _explain_empty(path: Path, document: Mapping[str, Any]) -> str:
     )
 
 
-def _read_entry(folder: Path, entry: Any, kind: str) -> FoundShard:
+def _describe_lacks(path: Path, document: Mapping[str, Any]) -> str:
+    """Return what a manifest lacks: samples of shards to be made, held ones, and older shards."""
+    if document.get("complete", True):
+        return ""
+    missing = [str(key) for key in document.get("missing_partitions") or ()]
+    stale = {str(key): lines for key, lines in (document.get("stale_partitions") or {}).items()}
+    reasons = _name_some([f"{key}: {'; '.join(map(str, why))}" for key, why in stale.items()])
+    held = int(document.get("held_samples") or 0)
+    total = int(document.get("total_samples") or 0)
+    lacks = [
+        f"{_count(missing, 'shard')} still to be made ({_name_some(missing)})" if missing else "",
+        f"{held:,} samples held by a limit" if held else "",
+        f"{_count(stale, 'listed shard')} older than the current files or settings ({reasons})"
+        if stale
+        else "",
+    ]
+    name = document.get("dataset", "DATASET")
+    return (
+        f"{path}: lists {total:,} samples and is not complete: "
+        f"{', '.join(text for text in lacks if text) or 'it does not say what it lacks'}; "
+        f"`medassets build {name}` completes it"
+    )
+
+
+def _count(items: Collection[str], noun: str) -> str:
+    return f"{len(items):,} {noun}{'' if len(items) == 1 else 's'}"
+
+
+def _name_some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
+
+
+def _read_entry(folder: Path, entry: Any, common: Mapping[str, str]) -> FoundShard:
     if not isinstance(entry, dict):
         raise TypeError(entry)
     size = entry.get("size_bytes")
@@ -164,5 +217,6 @@ def _read_entry(folder: Path, entry: Any, kind: str) -> FoundShard:
         folder / entry["filename"],
         int(entry["num_samples"]),
         None if size is None else int(size),
-        kind,
+        sha256=str(entry.get("sha256") or ""),
+        **common,
     )

@@ -10,6 +10,7 @@ from medassets.assets.metadata import (
     stage_metadata,
 )
 from medassets.datasets.build import StageReport
+from medassets.datasets.manifests.publication import Publication
 from medassets.shards.account import Account, AccountItem, ItemState
 from medassets_tests.location import Location, size_of
 
@@ -31,7 +32,9 @@ def test_long_lists_are_cut() -> None:
     account = Account(items=7000, done=5000, excluded={"bad_name": 2000})
     totals = {"total_shards": 5000, "total_samples": 1, "total_size_bytes": 1, "complete": True}
     totals["account"] = account.as_dict()
-    manifest = manifest_metadata({"train": {**totals, "shards": [shard] * 5000}})
+    manifest = manifest_metadata(
+        Publication({"train": {**totals, "shards": [shard] * 5000}}, splits=("train",))
+    )
     for metadata in (staged, problems, manifest):
         assert len(repr(metadata)) < LARGEST
     assert problems["problems"] == 5000

@@ -73,9 +73,8 @@ def test_a_change_of_rows_names_key_field_and_both_values() -> None:
     assert [change.describe() for change in found[:3]] == [
         "c: is new in the plan", "b: left the plan", "a: mtime_ns was 1, is 2",
     ]  # fmt: skip
-    assert found[2].is_of_file
     report = found[3]
-    assert (report.key, report.field, report.is_of_file) == ("a", "report", False)
+    assert (report.key, report.field) == ("a", "report")
     assert report.was.startswith("There is no pleural effusion. … (150 characters, ")
     assert report.now.startswith("THERE IS NO PLEURAL EFFUSION. … (150 characters, ")
 

@@ -39,6 +39,11 @@ from medassets.cli.session import Session
     help="Read a Hub at this revision; shards that were never built follow it.",
 )
 @click.option("--update", is_flag=True, help="Rebuild shards whose files or rows changed on a Hub.")
+@click.option(
+    "--allow-shrink",
+    is_flag=True,
+    help="Publish manifests that list fewer samples than the published ones.",
+)
 @click.option("--no-refresh", is_flag=True, help="Keep the catalog; do not look for new files.")
 @click.option(
     "--mode",
@@ -81,6 +86,7 @@ def command(
     missing: bool,
     failed: bool,
     force: bool,
+    allow_shrink: bool,
     no_refresh: bool,
     delete_sources: bool,
     yes: bool,
@@ -101,6 +107,7 @@ def command(
         missing=missing,
         failed=failed,
         force=force,
+        allow_shrink=allow_shrink,
         refresh=not no_refresh,
         revision=revision,
         update=update,

@@ -24,9 +24,11 @@ from medassets.cli.source_notes import (
 from medassets.cli.upstream_notes import look_upstream
 from medassets.datasets.accounts import Books, iter_items, open_books
 from medassets.datasets.build import check_sources_kept
+from medassets.datasets.manifests.problems import explain_kept
 from medassets.datasets.manifests.publication import survey_dataset
 from medassets.datasets.recovery.places import has_shards
 from medassets.datasets.recovery.strays import explain_unplanned, find_unplanned
+from medassets.datasets.staleness.reasons import Staleness, explain_stale, summarize
 from medassets.datasets.status import ShardState, find_transient_rejections, shard_states
 from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError
@@ -86,10 +88,17 @@ def command(
     found = {name: _read_states(session, dataset, name, split, books[name]) for name in names}
     lacking = {name: find_transient_rejections(books[name], found[name]) for name in names}
     accounts = {name: _take_account(books[name], split) for name in names}
+    reasons = {
+        name: explain_stale(session.workspace(dataset, name), books[name], _list_stale(states))
+        for name, states in found.items()
+    }
     for name, states in found.items():
         _show_account(output, dataset, accounts[name], stage=name if len(names) > 1 else "")
-        _show(output, session.workspace(dataset, name), states)
+        _show(output, session.workspace(dataset, name), states, reasons[name])
         _show_lacking(output, dataset, lacking[name])
+    kept = _explain_kept(session, dataset, found, books)
+    for line in kept:
+        output.say(f"manifests stay as they are: {line}")
     if plan.num_held:
         output.say(f"held for a build without --limit: {count_words(plan.num_held, 'sample')}")
     num_deleted, deleted_bytes = count_deleted(workspace, list(plan.partitions))
@@ -117,7 +126,9 @@ def command(
     for name, item in items:
         output.say(f"{name}: {item.describe()}" if len(names) > 1 else item.describe())
     excluded = plan.excluded_by_reason()
-    stages = {name: _as_dict(found[name], lacking[name], accounts[name]) for name in names}
+    stages = {
+        name: _as_dict(found[name], lacking[name], accounts[name], reasons[name]) for name in names
+    }
     output.result(
         {
             "dataset": dataset,
@@ -127,6 +138,7 @@ def command(
             "excluded": excluded,
             "automation": automation,
             "upstream": upstream,
+            "manifests_kept": kept,
             "deleted_sources": {"files": num_deleted, "bytes": deleted_bytes},
             "table_problems": problems.as_dict(),
             "survey": survey.as_dict(),
@@ -161,6 +173,23 @@ def _find_unplanned(workspace: Workspace, states: Mapping[str, ShardState]) -> l
     return [explain_unplanned(workspace, one, plan) for one in found]
 
 
+def _explain_kept(
+    session: Session,
+    dataset: str,
+    found: Mapping[str, Mapping[str, ShardState]],
+    books: Mapping[str, Books],
+) -> list[str]:
+    """Return why the manifests of the stage to train on stay as they are."""
+    name = session.stages(dataset)[0]
+    if not _BAD & set(found.get(name, {}).values()):
+        return []
+    return explain_kept(session.workspace(dataset, name), books[name])
+
+
+def _list_stale(states: Mapping[str, ShardState]) -> list[str]:
+    return [key for key, state in states.items() if state is ShardState.STALE]
+
+
 def _take_account(books: Books, splits: tuple[str, ...]) -> Account:
     accounts = books.draw()
     return join_accounts(one for name, one in accounts.items() if not splits or name in splits)
@@ -184,7 +213,10 @@ def _show_account(output: Output, dataset: str, account: Account, *, stage: str)
 
 
 def _as_dict(
-    states: dict[str, ShardState], lacking: dict[str, dict[str, int]], account: Account
+    states: dict[str, ShardState],
+    lacking: dict[str, dict[str, int]],
+    account: Account,
+    reasons: Mapping[str, Staleness],
 ) -> dict[str, Any]:
     counts = dict(Counter(states.values()))
     return {
@@ -192,6 +224,7 @@ def _as_dict(
         "counts": counts,
         "shards": dict(states),
         "to_retry": lacking,
+        "stale_because": {key: why.lines() for key, why in reasons.items()},
     }
 
 
@@ -205,7 +238,12 @@ def _show_lacking(output: Output, dataset: str, lacking: dict[str, dict[str, int
         )
 
 
-def _show(output: Output, workspace: Workspace, states: dict[str, ShardState]) -> None:
+def _show(
+    output: Output,
+    workspace: Workspace,
+    states: dict[str, ShardState],
+    reasons: Mapping[str, Staleness],
+) -> None:
     dataset = workspace.kind.spec.name
     counts: dict[str, Counter[ShardState]] = {}
     for key, state in states.items():
@@ -215,6 +253,8 @@ def _show(output: Output, workspace: Workspace, states: dict[str, ShardState]) -
     left = {key: state for key, state in states.items() if state is not ShardState.DONE}
     for line in _lines(left):
         output.say(line)
+    for line in summarize(reasons):
+        output.say(f"  stale because {line}")
     final = _find_final(workspace, left)
     for line in _remedies(final):
         output.say(line)

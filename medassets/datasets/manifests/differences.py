@@ -9,7 +9,7 @@ from medassets.shards.manifest import encode_document
 # Of a list of shards, and what names one: a manifest's, and that of a `wids` index.
 _LISTS = {"shards": "filename", "shardlist": "url"}
 # Fields that manifests of earlier versions do not have; the next build adds them.
-_ADDED = ("kind", "account")
+_ADDED = ("kind", "account", "stale_partitions", "sample_meaning")
 _MOST_SHOWN = 10
 _LONGEST_VALUE = 60
 

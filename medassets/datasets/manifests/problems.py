@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from medassets.datasets.build import today_fingerprint
+from medassets.datasets.accounts import Books
 from medassets.datasets.manifests.differences import describe_differences
-from medassets.datasets.manifests.publication import build_manifests, survey_dataset
+from medassets.datasets.manifests.publication import (
+    plan_publication,
+)
+from medassets.datasets.staleness.reasons import Today
 from medassets.datasets.workspace import Workspace
+from medassets.errors import MixedOrientationError
 from medassets.shards.files import read_whole_record
 from medassets.shards.manifest import build_wids_index
 from medassets.shards.verify import verify_shard
@@ -14,10 +18,12 @@ from medassets.shards.verify import verify_shard
 
 def find_manifest_problems(workspace: Workspace) -> list[str]:
     """Return what manifests say that the shards do not; a build writes them again."""
-    if problems := list(survey_dataset(workspace).problems):
-        return problems
-    paths = workspace.paths
-    for split, manifest in build_manifests(workspace).items():
+    try:
+        publication = plan_publication(workspace)
+    except MixedOrientationError as error:
+        return [str(error)]
+    paths, problems = workspace.paths, list[str]()
+    for split, manifest in publication.manifests.items():
         if not manifest["shards"]:
             continue
         for path, document in (
@@ -25,7 +31,20 @@ def find_manifest_problems(workspace: Workspace) -> list[str]:
             (paths.wids_index(split), build_wids_index(manifest)),
         ):
             problems += _compare(path, document)
-    return problems
+    return problems + publication.lines()
+
+
+def explain_kept(workspace: Workspace, books: Books | None = None) -> list[str]:
+    """Return why published manifests would stay as they are, or none be published; empty if neither.
+
+    Args:
+        workspace: The dataset and stage.
+        books: What was read of the disk; None reads it.
+    """
+    try:
+        return plan_publication(workspace, books).lines()
+    except MixedOrientationError as error:
+        return [str(error)]
 
 
 def _compare(path: Path, document: Mapping[str, object]) -> list[str]:
@@ -45,15 +64,18 @@ def find_problems(workspace: Workspace) -> list[str]:
     Samples that do not fit together, so that no manifest is published, come first.
     """
     plan = workspace.read_plan()
-    problems = list(survey_dataset(workspace).problems)
+    problems, today = explain_kept(workspace), Today(workspace, plan)
     for key in plan.partitions:
         if not workspace.paths.record(key).exists():
             problems.append(f"{key}: not made yet")
             continue
         found = [str(problem) for problem in verify_shard(workspace.paths, key, full=False)]
-        today = today_fingerprint(workspace, plan, key)
-        if not found and read_whole_record(workspace.paths, key, today) is None:
-            found = [f"{key}: made from other inputs or settings than today's; build it again"]
+        record = None if found else read_whole_record(workspace.paths, key)
+        if record is not None and not today.is_current(record):
+            why = "; ".join(today.explain(record).lines())
+            found = [
+                f"{key}: made from other inputs or settings than today's ({why}); build it again"
+            ]
         problems += found
     if plan.num_held:
         problems.append(f"{plan.num_held} samples are held; refresh the catalog without limit")

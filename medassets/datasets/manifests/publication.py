@@ -1,36 +1,109 @@
-"""Manifests of a dataset's splits, from the records of its shards."""
+"""Manifests of a dataset's splits, from the records of its shards; none loses samples silently."""
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
 from medassets.datasets.accounts import Books, open_books
+from medassets.datasets.manifests.listing import Listing, list_shards
+from medassets.datasets.staleness.reasons import Today
 from medassets.datasets.survey import Survey, require_one_orientation, survey_records
 from medassets.datasets.workspace import Workspace
 from medassets.shards.account import Account
-from medassets.shards.manifest import Manifest, build_manifest
+from medassets.shards.manifest import Manifest, build_manifest, list_shard_keys, read_published
 from medassets.shards.record import ShardRecord
+from medassets.storage.paths import format_partition_key, split_partition_key
+
+_MOST_NAMES = 3
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What a refresh of the manifests does, split by split.
+
+    Attributes:
+        manifests: Manifests to write.
+        waiting: Split -> why its published manifest stays: shards by the new settings do not fit the
+            older ones, and not all are made yet.
+        refused: Split -> why its published manifest stays: it lists samples that would be lost.
+        published: Manifests on disk of the splits that stay.
+        splits: All splits, as declared.
+    """
+
+    manifests: Mapping[str, Manifest]
+    waiting: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    published: Mapping[str, Manifest] = field(default_factory=dict)
+    splits: tuple[str, ...] = ()
+
+    @property
+    def everything(self) -> dict[str, Manifest]:
+        """The manifest of every split after the refresh."""
+        found = {**self.published, **self.manifests}
+        return {split: found[split] for split in self.splits}
+
+    def lines(self) -> list[str]:
+        """Return why manifests stay as they are, one line for each reason."""
+        splits: dict[str, list[str]] = {}
+        for split, reason in (*self.refused.items(), *self.waiting.items()):
+            splits.setdefault(reason, []).append(split)
+        return [f"{', '.join(names)}: {reason}" for reason, names in splits.items()]
 
 
 def build_manifests(workspace: Workspace) -> dict[str, Manifest]:
-    """Return the manifest of every split: the shards that are on disk whole, and what is missing.
+    """Return the manifest of every split as the shards on disk say, and what is missing.
 
-    A shard made from other inputs than today's plan and declaration is as good as missing: the
-    manifest states one shape for all samples, and a short shard that was planned anew lacks some.
+    For every partition, it lists today's shard if it is whole, else the older one if its samples
+    mean the same; see `list_shards`.
 
     Raises:
         CatalogError: If there is no catalog yet.
         MixedOrientationError: If the samples do not fit together; see `survey_dataset`.
     """
     books = open_books(workspace)
-    survey = survey_records(workspace.kind, books.records())
-    require_one_orientation(survey)
-    accounts = books.draw()
-    return {
-        split: _build(workspace, books, split, accounts[split], survey)
-        for split in workspace.kind.spec.splits
+    return _build_all(workspace, books, list_shards(Today(workspace, books.plan), books))
+
+
+def plan_publication(
+    workspace: Workspace, books: Books | None = None, *, allow_shrink: bool = False
+) -> Publication:
+    """Return which manifests to write, and which stay because samples would be lost.
+
+    Args:
+        workspace: The dataset and stage.
+        books: What was read of the disk; None reads it.
+        allow_shrink: Write them although they list less than those on disk.
+
+    Raises:
+        CatalogError: If there is no catalog yet.
+        MixedOrientationError: If the samples do not fit together; see `survey_dataset`.
+    """
+    books = books or open_books(workspace)
+    listing = list_shards(Today(workspace, books.plan), books)
+    manifests = _build_all(workspace, books, listing)
+    found = {split: read_published(workspace.paths, split) for split in manifests}
+    published = {split: one for split, one in found.items() if one is not None}
+    lost = {split: _find_lost(published[split], manifests[split]) for split in published}
+    shrunk = {split: keys for split, keys in lost.items() if keys}
+    if allow_shrink or not shrunk:
+        return Publication(manifests, splits=tuple(manifests))
+    waiting = _find_waiting(workspace, books, listing, published, shrunk)
+    refused = {
+        split: _refuse(workspace, books, split, published[split], keys)
+        for split, keys in shrunk.items()
+        if split not in waiting
     }
+    stays = waiting.keys() | refused.keys()
+    return Publication(
+        {split: one for split, one in manifests.items() if split not in stays},
+        waiting=waiting,
+        refused=refused,
+        published={split: published[split] for split in manifests if split in stays},
+        splits=tuple(manifests),
+    )
 
 
 def survey_dataset(workspace: Workspace, books: Books | None = None) -> Survey:
@@ -58,10 +131,33 @@ def describe_catalog(workspace: Workspace, table: pa.Table) -> dict[str, Any]:
     return {**workspace.kind.describe_catalog(table), **known}
 
 
+def list_keys(manifests: Mapping[str, Manifest]) -> dict[str, list[str]]:
+    """Return the sample keys of every split, in the order of the shards."""
+    return {
+        split: [key for shard in manifest["shards"] for key in shard["keys"]]
+        for split, manifest in manifests.items()
+    }
+
+
+def _build_all(workspace: Workspace, books: Books, listing: Listing) -> dict[str, Manifest]:
+    survey = survey_records(workspace.kind, listing.records())
+    require_one_orientation(survey)
+    accounts = books.draw()
+    return {
+        split: _build(workspace, books, listing, split, accounts[split], survey)
+        for split in workspace.kind.spec.splits
+    }
+
+
 def _build(
-    workspace: Workspace, books: Books, split: str, account: Account, survey: Survey
+    workspace: Workspace,
+    books: Books,
+    listing: Listing,
+    split: str,
+    account: Account,
+    survey: Survey,
 ) -> Manifest:
-    records = books.records(split)
+    records = listing.records(split)
     outliers = survey.list_outliers(records)
     return build_manifest(
         split,
@@ -78,6 +174,12 @@ def _build(
         num_held=books.plan.num_held,
         samples_per_shard=books.plan.samples_per_shard,
         describe_shard=workspace.kind.describe_shard,
+        stale={
+            key: why.lines()
+            for key, why in listing.stale.items()
+            if split_partition_key(key)[0] == split
+        },
+        meaning=listing.meaning,
     )
 
 
@@ -90,9 +192,81 @@ def _source(workspace: Workspace, records: list[ShardRecord]) -> Mapping[str, ob
     return {"repo": workspace.source.repo, "uri": uri, "revision": latest, **more}
 
 
-def list_keys(manifests: Mapping[str, Manifest]) -> dict[str, list[str]]:
-    """Return the sample keys of every split, in the order of the shards."""
+def _find_lost(published: Manifest, new: Manifest) -> dict[str, str]:
+    """Return the samples that only the published manifest lists, with the file name of their shard."""
+    kept = {key for keys in list_shard_keys(new).values() for key in keys}
     return {
-        split: [key for shard in manifest["shards"] for key in shard["keys"]]
-        for split, manifest in manifests.items()
+        key: filename
+        for filename, keys in list_shard_keys(published).items()
+        for key in keys
+        if key not in kept
     }
+
+
+def _find_waiting(
+    workspace: Workspace,
+    books: Books,
+    listing: Listing,
+    published: Mapping[str, Manifest],
+    shrunk: Mapping[str, Mapping[str, str]],
+) -> dict[str, str]:
+    """Return the splits that wait until all shards are made by the new settings.
+
+    If one waits, the others that were published by the old settings wait with it, so that training
+    and validation have samples of the same settings.
+    """
+    filenames = {
+        (split_partition_key(key)[0], workspace.paths.shard(key).name) for key in listing.unlike
+    }
+    first = {
+        split
+        for split, lost in shrunk.items()
+        if any((split, filename) in filenames for filename in lost.values())
+    }
+    if not first:
+        return {}
+    is_old = {
+        split for split, one in published.items() if one.get("sample_meaning") != listing.meaning
+    }
+    count, total = len(books.records()), len(books.plan.partitions)
+    name = workspace.kind.spec.name
+    reason = next(iter(listing.unlike.values())).lines()[0]
+    text = (
+        f"{count:,} of {total:,} shards are made by the new settings, whose samples do not fit the "
+        f"older ones ({reason}); the manifest lists the old ones until all are, and loaders refuse those "
+        f"that were made again. "
+        f"`{workspace.paths.build_command}` makes the others; to train on the old ones meanwhile, "
+        f"declare the new settings under another name than {name}; `--allow-shrink` lists the new ones now"
+    )
+    return dict.fromkeys((split for split in published if split in first | is_old), text)
+
+
+def _refuse(
+    workspace: Workspace,
+    books: Books,
+    split: str,
+    published: Manifest,
+    lost: Mapping[str, str],
+) -> str:
+    rejected = {r.key: r.reason for record in books.records(split) for r in record.rejected}
+    reasons = Counter(
+        rejected.get(key) or _explain_lost(books, split, filename) for key, filename in lost.items()
+    )
+    why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items()))
+    some = ", ".join(list(lost)[:_MOST_NAMES]) + (" ..." if len(lost) > _MOST_NAMES else "")
+    total = sum(len(keys) for keys in list_shard_keys(published).values())
+    return (
+        f"the manifest lists {total:,} samples, {len(lost):,} of which no listed shard would "
+        f"have ({some}; {why}), so it stays as it is. `{workspace.paths.build_command}` makes lost "
+        f"shards again; if these samples are to go, `--allow-shrink` publishes the manifest without them"
+    )
+
+
+def _explain_lost(books: Books, split: str, filename: str) -> str:
+    """Return the state of the shard that held a lost sample, as `status` names it."""
+    number = filename.removeprefix("shard-").removesuffix(".tar")
+    key = format_partition_key(split, int(number)) if number.isdecimal() else ""
+    found = books.shards.get(key)
+    if found is None or found.record is not None:
+        return "no longer planned"
+    return f"{key} is {found.left}"

@@ -74,6 +74,8 @@ class CTWindowSparseSDF(Dataset[Sample]):
         seed: Seed of the sampling.
         memory_share: Share of the available memory that kept instances may take; the others are
             read each time.
+        require_complete: Refuse manifests that lack samples of their plan, or list
+            older shards than today's. Otherwise one warning says what they lack.
 
     Attributes:
         instances: One dict each: `dataset_root, case_id, case_dir, window_path, num_points`.
@@ -86,6 +88,7 @@ class CTWindowSparseSDF(Dataset[Sample]):
         ValueError: If an argument is out of range, if no root has the window and it is not a standard
             one (the message lists those available), or if a root holds shards of several splits.
         ShardIntegrityError: If a shard is missing or damaged; the message names it and the remedy.
+        IncompleteManifestError: If manifests must be complete, and one is not.
         WrongLoaderError: If shards hold samples of another kind.
     """
 
@@ -101,6 +104,7 @@ class CTWindowSparseSDF(Dataset[Sample]):
         *,
         seed: int = 0,
         memory_share: float = 0.5,
+        require_complete: bool = False,
     ) -> None:
         super().__init__()
         _check("seed", seed, at_least=0)
@@ -122,7 +126,9 @@ class CTWindowSparseSDF(Dataset[Sample]):
         # Shared, so that persistent workers see a new epoch; -1 until one is set.
         self._epoch = torch.full((), -1, dtype=torch.int64).share_memory_()
         self._own_epoch: int | None = None
-        found = find_instances(self.roots, window_type, min_points=min_points)
+        found = find_instances(
+            self.roots, window_type, min_points=min_points, require_complete=require_complete
+        )
         self._kept: dict[int, KeptSource] = {}
         available = read_available_bytes()
         self._most_kept_bytes = int(available * memory_share)

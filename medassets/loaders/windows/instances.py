@@ -126,15 +126,19 @@ def split_roots(roots: Roots) -> list[str]:
     return [os.fspath(root) for root in roots]
 
 
-def find_instances(roots: Sequence[str], window: str, *, min_points: int) -> Instances:
+def find_instances(
+    roots: Sequence[str], window: str, *, min_points: int, require_complete: bool = False
+) -> Instances:
     """Find the instances of a window in folders of cases and in shards.
 
     Args:
         roots: Folders of cases; shards by manifest, folder or pattern.
         window: Name of the window.
         min_points: Instances with fewer points are left out.
+        require_complete: Refuse manifests that lack samples; otherwise a warning says what they lack.
 
     Raises:
+        IncompleteManifestError: If manifests must be complete, and one is not.
         ValueError: If no root has the window and it is not a standard one (the message lists those
             available), or if a root is a dataset of shards instead of one of its splits.
         ShardIntegrityError: If a shard is missing or damaged; the message names it and the remedy.
@@ -145,7 +149,7 @@ def find_instances(roots: Sequence[str], window: str, *, min_points: int) -> Ins
     for root in roots:
         path = Path(root).expanduser()
         if _names_shards(root, path):
-            index = ShardIndex(root)
+            index = ShardIndex(root, require_complete=require_complete)
             require_kind(index, SampleKind.CT_WINDOWS)
             windows = window_shards.list_windows(index)
             if window not in windows:

@@ -1,0 +1,179 @@
+"""Why a shard is stale: which fields and rows changed, and whether its samples still mean the same."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from medassets.datasets.accounts import Books
+from medassets.datasets.build import describe_inputs, today_fingerprint
+from medassets.datasets.workspace import Workspace
+from medassets.errors import DamagedTarError
+from medassets.samples import SourceItem
+from medassets.shards.catalog.plan import CatalogPlan
+from medassets.shards.fingerprint import FORMAT_VERSION, was_made_of
+from medassets.shards.made_from import (
+    Change,
+    Facts,
+    compare_facts,
+    compare_rows,
+    facts_fingerprint,
+    meaning_of,
+)
+from medassets.shards.record import SampleEntry, ShardRecord
+from medassets.tars.reader import OpenTar, open_tar
+
+NO_FACTS = "made before facts were recorded"
+_NOT_ITS_FACTS = "the facts in its record do not have its fingerprint"
+_MOST_COMPARED = 8
+_MOST_LINES = 3
+_MOST_REASONS = 10
+
+
+@dataclass(frozen=True)
+class Staleness:
+    """Why one shard is stale.
+
+    Attributes:
+        changes: What changed, fields of the declaration first.
+        is_alike: Whether its samples have the same shape, dtype, units and settings as today's, so
+            that a training job may read both.
+    """
+
+    changes: tuple[Change, ...]
+    is_alike: bool
+
+    def lines(self) -> list[str]:
+        """Return the first changes, one in a line, and how many more there are."""
+        more = len(self.changes) - _MOST_LINES
+        shown = [change.describe() for change in self.changes[:_MOST_LINES]]
+        return shown + ([f"and {more:,} more changes"] if more > 0 else [])
+
+
+@dataclass(frozen=True)
+class Today:
+    """What shards would be made from today.
+
+    Attributes:
+        workspace: The dataset and stage.
+        plan: Its plan.
+    """
+
+    workspace: Workspace
+    plan: CatalogPlan
+
+    @cached_property
+    def facts(self) -> Facts:
+        """Facts of the declaration."""
+        return self.workspace.kind.facts()
+
+    @cached_property
+    def meaning(self) -> str:
+        """What samples made today mean; see `meaning_of`."""
+        return self._meaning_of(self.facts)
+
+    def _meaning_of(self, facts: Facts) -> str:
+        return meaning_of(facts, self.workspace.kind.OLDEST_ALIKE)
+
+    def is_current(self, record: ShardRecord) -> bool:
+        """Return whether a shard was made from today's inputs and settings."""
+        today = today_fingerprint(self.workspace, self.plan, record.partition)
+        return record.plan_fingerprint == today
+
+    def explain(self, record: ShardRecord) -> Staleness:
+        """Return why a shard is stale.
+
+        Args:
+            record: Its record; the tar is on disk with the recorded size.
+        """
+        made = record.facts
+        if made is None:
+            return self._explain_without_facts(record)
+        if made.plan_fingerprint != record.plan_fingerprint:
+            return Staleness((Change(what=_NOT_ITS_FACTS),), is_alike=False)
+        changes = compare_facts(made.spec, self.facts)
+        if made.rows_digest != self.plan.digests[record.partition]:
+            now = describe_inputs(self.workspace.kind, self._rows(record))
+            changes += compare_rows(made.rows, now.rows)
+        return Staleness(tuple(changes), self._meaning_of(made.spec) == self.meaning)
+
+    def _rows(self, record: ShardRecord) -> list[SourceItem]:
+        return self.workspace.read_partition(record.partition)
+
+    def _explain_without_facts(self, record: ShardRecord) -> Staleness:
+        """Compare the json of samples with today's rows: it has the fingerprint of both."""
+        rows = {item.key: item for item in self._rows(record)}
+        samples = [entry for entry in record.samples if entry.key in rows][:_MOST_COMPARED]
+        for version in range(FORMAT_VERSION, 0, -1):
+            facts = {**self.facts, "format_version": version}
+            if self._was_made_by(record, samples, rows, facts_fingerprint(facts)):
+                changes = compare_facts(facts, self.facts)
+                changes.append(Change(what=f"{NO_FACTS}; its settings are known by its samples"))
+                return Staleness(tuple(changes), is_alike=True)
+        return Staleness((Change(what=f"{NO_FACTS}; build it again"),), is_alike=False)
+
+    def _was_made_by(
+        self,
+        record: ShardRecord,
+        samples: Sequence[SampleEntry],
+        rows: Mapping[str, SourceItem],
+        known_by: str,
+    ) -> bool:
+        try:
+            with open_tar(self.workspace.paths.shard(record.partition)) as tar:
+                return any(
+                    was_made_of(known_by, rows[entry.key], read_json(tar, entry))
+                    for entry in samples
+                )
+        except (DamagedTarError, OSError):
+            return False
+
+
+def read_json(tar: OpenTar, entry: SampleEntry) -> Mapping[str, object]:
+    """Return the json of a sample; empty if it has none that can be read."""
+    members = [member for member in entry.members if member.suffix == "json"]
+    try:
+        document = json.loads(tar.read(members[0])) if members else {}
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def summarize(found: Mapping[str, Staleness]) -> Iterator[str]:
+    """Yield the reasons of stale shards, those that several share in one line.
+
+    Args:
+        found: Partition key -> why it is stale.
+    """
+    shared: dict[str, list[str]] = {}
+    for key, one in found.items():
+        shared.setdefault(_describe_common(one), []).append(key)
+    ordered = sorted(shared.items(), key=lambda entry: -len(entry[1]))
+    for what, keys in ordered[:_MOST_REASONS]:
+        yield f"{what} ({_name_some(keys)})"
+    if len(ordered) > _MOST_REASONS:
+        yield f"{len(ordered) - _MOST_REASONS:,} other reasons (--json lists all)"
+
+
+def _describe_common(one: Staleness) -> str:
+    """Return the changes of the declaration, which shards share; else those of its rows."""
+    of_spec = [change.describe() for change in one.changes if not change.key]
+    return "; ".join(of_spec[:_MOST_LINES] or one.lines())
+
+
+def _name_some(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - _MOST_LINES:,} more" if len(keys) > _MOST_LINES else ""
+    return ", ".join(keys[:_MOST_LINES]) + more
+
+
+def explain_stale(workspace: Workspace, books: Books, keys: Iterable[str]) -> dict[str, Staleness]:
+    """Return why shards are stale; those that are not whole on disk are left out.
+
+    Args:
+        workspace: The dataset and stage.
+        books: Its shards as they are on disk.
+        keys: Partition keys.
+    """
+    today, shards = Today(workspace, books.plan), books.shards
+    older = {key: shards[key].older for key in keys if key in shards}
+    return {key: today.explain(record) for key, record in older.items() if record is not None}
