@@ -33,6 +33,7 @@ COMMANDS = {
     "status": "Show the state of every shard.",
     "automate": "Let Dagster keep a dataset complete by itself, or stop that.",
     "retry": "Build failed and lost shards again.",
+    "adopt": "Keep stale shards that a build would make again to the same bytes.",
     "verify": "Check every byte of every shard against its record.",
     "reclaim": "List or delete source files that are in complete shards.",
     "inspect": "Show the first samples of a shard.",
