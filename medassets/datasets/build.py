@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from medassets.datasets.judging import judging_headers
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.upstream.built_samples import Stage, open_built
 from medassets.datasets.workspace import Workspace
@@ -67,7 +68,8 @@ def plan_shard(
     made_from = describe_inputs(kind, items)
     today = made_from.plan_fingerprint
     fetch = workspace.stage if workspace.source.is_local else _reporting(workspace)
-    stage = _checking_sources(workspace, partition_key, _naming_rows(fetch))
+    fetch = judging_headers(workspace, _naming_rows(fetch))
+    stage = _checking_sources(workspace, partition_key, fetch)
     # The sources of a complete shard may have been deleted.
     needed = force or read_whole_record(workspace.paths, partition_key, today) is None
     if needed:

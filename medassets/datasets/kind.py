@@ -138,6 +138,18 @@ class DatasetKind(Protocol):
         """
         ...
 
+    def judge(self, item: SourceItem, paths: Sequence[Path]) -> None:
+        """Look at the headers of an item's files before they are read whole.
+
+        Args:
+            item: The row.
+            paths: Its files on the local disk.
+
+        Raises:
+            SampleRejectedError: If the headers already say that they make no sample.
+        """
+        ...
+
     def encoder(self) -> Encode:
         """Return the function that turns one checked source file into samples; thread-safe.
 

@@ -154,6 +154,9 @@ class _VideoClips:
 
         return asdict(summarize_coverage(table))
 
+    def judge(self, item: SourceItem, paths: Sequence[Path]) -> None:
+        """Look at nothing: the catalog has opened every video."""
+
     def is_sample_of(self, item: SourceItem, document: Mapping[str, Any]) -> bool:
         """Return False: only samples of remote files are taken over, and videos are local."""
         return False

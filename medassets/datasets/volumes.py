@@ -39,6 +39,7 @@ from medassets.storage.memory_budget import MemoryBudget
 from medassets.storage.paths import DatasetPaths
 from medassets.tars.reader import open_tar
 from medassets.volumes.catalog.columns import VolumeRow
+from medassets.volumes.files.slices import count_held_bytes
 
 # Increased whenever the same source is stored as different bytes; see docs/identity.md.
 _CODEC_VERSION = 1
@@ -193,6 +194,14 @@ class VolumeDataset:
     ) -> pa.Table:
         """Return one row per source item."""
         return self.ct_source.read_rows(source, revision=revision, previous=previous)
+
+    def judge(self, item: SourceItem, paths: Sequence[Path]) -> None:
+        """Open the volume, and compare the memory that it will take with the budget."""
+        with self.ct_source.open_volume(item, paths[0]) as stream:
+            shape = stream.header.shape
+            num_bytes = 2 * math.prod(shape) if self.spec.is_raw else count_held_bytes(stream)
+            what = f"a volume of {' x '.join(map(str, shape))}"
+            MemoryBudget(self.spec.memory_budget_bytes).require(num_bytes, what=what)
 
     def encoder(self) -> Encode:
         """Return the function that makes a sample of one file; numba is imported here."""

@@ -133,6 +133,10 @@ class CTWindows:
         """Return one row per volume or per case of masks, without reports and labels."""
         return self.ct_source.read_rows(source, revision=revision, previous=previous)
 
+    def judge(self, item: SourceItem, paths: Sequence[Path]) -> None:
+        """Look at the sides of the volume, or of the masks of a case."""
+        self.ct_source.judge_windows(item, paths)
+
     def encoder(self) -> Encode:
         """Return the function that makes the windows of one item; numba is imported here."""
         from medassets.storage.buffers import BufferPool

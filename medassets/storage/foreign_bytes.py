@@ -7,6 +7,7 @@ its cause, and names the class of it and the function that raised it: where that
 reader has a bug, and the reason `reader_failed` shows it.
 """
 
+import errno
 import io
 import os
 import re
@@ -117,7 +118,11 @@ def open_foreign(path: Path) -> io.FileIO:
 
 def open_foreign_fd(path: Path | str) -> int:
     """Return a descriptor of such a file; see `open_foreign`."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        # A socket.
+        raise not_regular_error(path) if error.errno == errno.ENXIO else error from None
     if stat.S_ISREG(os.fstat(fd).st_mode):
         return fd
     os.close(fd)

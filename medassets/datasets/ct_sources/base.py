@@ -144,6 +144,17 @@ class CTSource(ABC):
         """Return report and labels of an item; see `medassets.volumes.source.VolumeSource`."""
         return read_row_texts(item)
 
+    def judge_windows(self, item: SourceItem, paths: Sequence[Path]) -> None:
+        """Look at the header of a volume before it is read whole.
+
+        Raises:
+            SampleRejectedError: If no windows can be made of it.
+        """
+        from medassets.volumes.windows.masks import choose_resolution
+
+        with self.open_volume(item, paths[0]) as stream:
+            choose_resolution(stream.header.shape)
+
     def window_encoder(self, spec: CTWindowDatasetSpec, buffers: BufferPool) -> EncodeWindows:
         """Return the function that makes the windows of one item; numba is imported here.
 

@@ -1,6 +1,8 @@
 """Masks that other tools made, `processed/<case>/windows/<window>_w<width>_l<level>.npy`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -38,6 +40,13 @@ class ExistingMasks(CTSource):
         from medassets.volumes.windows.existing_masks import read_case_rows
 
         return read_case_rows(self.spec, self.folder)
+
+    def judge_windows(self, item: SourceItem, paths: Sequence[Path]) -> None:
+        """Look at the headers of the masks of a case."""
+        from medassets.volumes.windows.existing_masks import open_mask
+
+        for path in paths:
+            open_mask(path, f"file:{path.relative_to(self.folder).as_posix()}")
 
     def window_encoder(self, spec: CTWindowDatasetSpec, buffers: BufferPool) -> EncodeWindows:
         """Return the function that packs the masks of one case."""

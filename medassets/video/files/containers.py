@@ -1,6 +1,7 @@
 """Open untrusted media files, choose the video stream and convert its timestamps."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
@@ -21,6 +22,7 @@ from medassets.video.files.foreign_files import (
     name_foreign,
     name_single,
     name_still,
+    name_unwritten,
 )
 from medassets.video.timeline import Clock
 
@@ -43,6 +45,7 @@ def open_container(path: Path) -> InputContainer:
             prevent reading; LFS_POINTER; DECODE_FAILED if it is not a media file.
         OSError: If the machine, not the file, caused the failure.
     """
+    _refuse_unwritten(path)
     try:
         # An absolute path is never interpreted as a protocol.
         container = av.open(
@@ -72,6 +75,13 @@ def open_container(path: Path) -> InputContainer:
         msg = f"the file is not a video: it is {found}"
         raise SampleRejectedError(Reason.DECODE_FAILED, msg)
     return container
+
+
+def _refuse_unwritten(path: Path) -> None:
+    with suppress(FileNotFoundError), unreadable_as_rejection():
+        if (found := name_unwritten(path)) is not None:
+            msg = f"the file is not a video: it is {found}"
+            raise SampleRejectedError(Reason.DECODE_FAILED, msg)
 
 
 def pick_stream(container: InputContainer) -> VideoStream:

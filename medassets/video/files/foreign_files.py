@@ -1,6 +1,9 @@
 """Say what a file is that is named like a video and is none."""
 
+import os
 from pathlib import Path
+
+from medassets.storage.foreign_bytes import open_foreign
 
 _NUM_BYTES = 512
 _JPEG = b"\xff\xd8\xff"
@@ -24,6 +27,10 @@ _MAGICS: tuple[tuple[bytes, str], ...] = (
     (b"ID3", "a sound (MP3)"),
     (b"fLaC", "a sound (FLAC)"),
 )
+# Formats that are searched for the next packet: program streams, AVI, Flash, Matroska.
+_MATROSKA = b"\x1a\x45\xdf\xa3"
+_SEARCHED = (b"\0\0\x01\xba", b"RIFF", b"FLV", _MATROSKA)
+_LONGEST_HOLE = 1 << 30
 _RIFF_KINDS = {b"WEBP": "a picture (WebP)", b"WAVE": "a sound (WAV)"}
 _STILL_BRANDS = {
     "avif": "a picture (AVIF)", "heic": "a picture (HEIC)", "heix": "a picture (HEIC)",
@@ -59,6 +66,45 @@ def name_embedding(path: Path) -> str | None:
         if file.read(len(_JPEG)) == _JPEG:
             return None
     return name_foreign(path) or "another file that has pictures (JPEG) in it"
+
+
+def name_unwritten(path: Path) -> str | None:
+    """Return which part of a file was never written, where FFmpeg would search all of it for data.
+
+    It searches about 140 MB of zeros in a second, without a sign of life.
+
+    Raises:
+        OSError: If it cannot be read, or is not a regular file.
+    """
+    with open_foreign(path) as file:
+        head = file.read(_NUM_BYTES)
+        if len(head) == _NUM_BYTES and not any(head):
+            return "zeros at its beginning: it was not downloaded"
+        if not head.startswith(_SEARCHED):
+            return None
+        # What follows the last cluster of Matroska is not looked at.
+        hole = _find_hole(file.fileno(), at_end=not head.startswith(_MATROSKA))
+    return (
+        f"not whole: the {hole[1]:,} bytes from byte {hole[0]:,} on were never written"
+        if hole
+        else None
+    )
+
+
+def _find_hole(fd: int, *, at_end: bool) -> tuple[int, int] | None:
+    """Return offset and length of a hole of a sparse file that is too long to be searched."""
+    size, end = os.fstat(fd).st_size, 0
+    while end < size:
+        start = os.lseek(fd, end, os.SEEK_HOLE)
+        try:
+            end = os.lseek(fd, start, os.SEEK_DATA)
+        except OSError:
+            # No data behind it.
+            end = size if at_end else start
+            size = end
+        if end - start >= _LONGEST_HOLE:
+            return start, end - start
+    return None
 
 
 def name_foreign(path: Path) -> str | None:

@@ -1,5 +1,6 @@
 """Any stored volume as a stream of slices: the first axis fastest, in dtypes that numba knows."""
 
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
@@ -35,6 +36,12 @@ def open_slices(
             return
         with SliceReader(stream, buffers) as reader:
             yield reader
+
+
+def count_held_bytes(stream: VolumeStream) -> int:
+    """Return the memory that reading a volume in slices takes, beside some slices."""
+    header = stream.header
+    return 0 if stream.fortran else math.prod(header.shape) * header.dtype.itemsize
 
 
 class SliceReader:

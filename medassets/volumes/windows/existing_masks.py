@@ -87,7 +87,7 @@ def encode_case_sample(
     started = time.perf_counter()
     windows = spec.list_windows()
     files = [staged, *staged.others]
-    masks = [_open_mask(file) for file in files]
+    masks = [open_mask(file.path, file.uri) for file in files]
     shape = masks[0].shape
     for mask, file in zip(masks, files, strict=True):
         if mask.shape != shape:
@@ -209,15 +209,23 @@ def _describe(
     }
 
 
-def _open_mask(file: StagedFile) -> npt.NDArray[Any]:
-    """Map an array file into memory, without trusting it."""
+def open_mask(path: Path, uri: str) -> npt.NDArray[Any]:
+    """Map an array file into memory, without trusting it.
+
+    Args:
+        path: The file.
+        uri: Its name in messages.
+
+    Raises:
+        SampleRejectedError: BAD_HEADER if it is no mask, TOO_LARGE if windows have no such sides.
+    """
     with rejecting_foreign():
         try:
-            mask = map_npy(file.path)
+            mask = map_npy(path)
         except ValueError as error:
-            _reject(f"{file.uri}: not a whole .npy file of numbers ({error})")
+            _reject(f"{uri}: not a whole .npy file of numbers ({error})")
     if mask.ndim != 3 or not mask.size:
-        _reject(f"{file.uri}: expected a mask (i, j, k), got {mask.shape}")
+        _reject(f"{uri}: expected a mask (i, j, k), got {mask.shape}")
     choose_resolution(mask.shape)
     return mask
 

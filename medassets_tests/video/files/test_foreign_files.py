@@ -1,6 +1,7 @@
 """Files that are named like videos say what they are."""
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 from PIL import Image
 
 from medassets.errors import Reason, SampleRejectedError
+from medassets.testing.videos import VideoRecipe, make_video
 from medassets.video.files.foreign_files import name_foreign
 from medassets.video.files.probe import probe_video
+from medassets_tests.hostile_files import NO_FILES, write_hole
 from medassets_tests.shared_cases import find_case
 
 FORMATS = {
@@ -130,3 +133,39 @@ def test_an_unknown_file_is_not_named(tmp_path: Path) -> None:
 
 def test_the_jpeg_among_the_cases_is_a_picture() -> None:
     assert refuse(find_case("video/still_jpg.mp4")).endswith("it is a picture (JPEG)")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("suffix", ["mpg", "avi", "flv", "mkv"])
+def test_a_film_whose_middle_was_never_written_is_not_searched(suffix: str, tmp_path: Path) -> None:
+    whole, path = tmp_path / f"whole.{suffix}", tmp_path / f"a.{suffix}"
+    make_video(whole, VideoRecipe())
+    content = whole.read_bytes()
+    with path.open("wb") as file:
+        file.write(content[: len(content) // 2])
+        file.seek(4 << 30)
+        file.write(content[len(content) // 2 :])
+    assert "were never written" in refuse(path)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+def test_a_film_behind_which_nothing_was_written_is_a_film(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{suffix}"
+    make_video(path, VideoRecipe())
+    before = probe_video(path)
+    os.truncate(path, 4 << 30)
+    after = probe_video(path)
+    assert (after.width, after.height) == (before.width, before.height)
+
+
+@pytest.mark.timeout(20)
+def test_four_gigabytes_of_zeros_are_named_at_once(tmp_path: Path) -> None:
+    assert "not downloaded" in refuse(write_hole(tmp_path / "a.mp4"))
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
+def test_what_is_no_file_is_not_waited_for(kind: str, tmp_path: Path) -> None:
+    NO_FILES[kind](tmp_path / "a.mp4")
+    assert "not a regular file" in refuse(tmp_path / "a.mp4", Reason.UNREADABLE_SOURCE)
