@@ -11,6 +11,7 @@ from medassets.assets.factory import (
     build_manifest_asset,
     build_shards_asset,
 )
+from medassets.assets.reconcile import build_reconcile_job
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.manifests.publication import list_keys
 from medassets.datasets.registry import list_build_stages, open_kinds
@@ -49,7 +50,11 @@ def build_video_assets(spec: VideoClipDatasetSpec) -> dg.Definitions:
         checks.append(build_shards_check(clips))
         jobs["clip"] = [VideoStage.CLIPS]
     return dg.Definitions.merge(
-        dg.Definitions(assets=assets, asset_checks=checks),
+        dg.Definitions(
+            assets=assets,
+            asset_checks=checks,
+            jobs=[build_reconcile_job(list(kinds.values()))],
+        ),
         build_automation(spec, jobs=jobs, manifest=VideoStage.DATASET_INFO),
     )
 

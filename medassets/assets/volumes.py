@@ -13,6 +13,7 @@ from medassets.assets.factory import (
     build_shards_asset,
 )
 from medassets.assets.reclaim import build_reclaim_asset
+from medassets.assets.reconcile import build_reconcile_job
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.registry import open_kind
 from medassets.specs import VolumeDatasetSpec
@@ -60,6 +61,8 @@ def build_ct_assets(
     assets += [build_shards_asset(kind, upstream=raw_stage), build_manifest_asset(kind), *more]
     stages = [stage for stage in (raw_stage, kind.stage) if stage]
     return dg.Definitions.merge(
-        dg.Definitions(assets=assets, asset_checks=build_checks(kind)),
+        dg.Definitions(
+            assets=assets, asset_checks=build_checks(kind), jobs=[build_reconcile_job([kind])]
+        ),
         build_automation(spec, jobs={"build": stages, **(more_jobs or {})}),
     )

@@ -35,6 +35,7 @@ COMMANDS = {
     "retry": "Build failed and lost shards again.",
     "adopt": "Keep stale shards that a build would make again to the same bytes.",
     "verify": "Check every byte of every shard against its record.",
+    "reconcile": "Restore plan, partitions and Dagster's record from the shards.",
     "reclaim": "List or delete source files that are in complete shards.",
     "inspect": "Show the first samples of a shard.",
     "export": "Write shards as the files that other training code reads.",

@@ -10,6 +10,7 @@ from itertools import accumulate
 from operator import or_
 from typing import Any
 
+from medassets.assets.reconcile import restore_partitions
 from medassets.cli.build_report import BuildReport, tell_report
 from medassets.cli.console import Output, ProgressView, showing_progress
 from medassets.cli.main import EXIT_FAILED, EXIT_INTERRUPTED, exit_code_of
@@ -130,6 +131,9 @@ class _Build:
             report.has_moved = before is not None and before != self._read_upstream()
         if not self._read_plan():
             return EXIT_FAILED
+        if not options.refresh:
+            # A refresh makes them known; this home may be new.
+            restore_partitions(self.session.workspace(dataset), self.session.instance)
         if options.delete_sources:
             self._ask()
         for one in rounds:

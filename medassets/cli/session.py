@@ -9,7 +9,6 @@ from typing import Any
 
 import dagster as dg
 
-from medassets.assets.keys import asset_key
 from medassets.cli.run_result import RunResult, hearing_interrupts, read_result
 from medassets.components.loading import LoadedDatasets
 from medassets.components.yaml_lines import read_declaration
@@ -22,6 +21,7 @@ from medassets.errors import UsageError
 from medassets.instance.database import database_trouble_explained
 from medassets.instance.home import open_instance
 from medassets.instance.run_tags import tags_of_command
+from medassets.io_managers.recorded import read_recorded
 from medassets.reclaim.claims import Others
 
 # The terminal shows progress and errors; the full log is in the run, for the UI.
@@ -124,16 +124,8 @@ class Session:
 
     def recorded(self, workspace: Workspace, keys: list[str]) -> Recorded:
         """Return what Dagster knows of the shards of a dataset's stage."""
-        dataset = workspace.kind.spec.name
-        asset = asset_key(dataset, workspace.kind.stage)
-        definition = dg.DynamicPartitionsDefinition(name=f"{dataset}_shards")
         with database_trouble_explained():
-            statuses = self.instance.get_status_by_partition(asset, keys, definition)
-            materialized = self.instance.get_materialized_partitions(asset)
-        # Dagster exports the function but not the enum of what it returns.
-        found = (statuses or {}).items()
-        failed = {key for key, status in found if status is not None and status.value == "FAILED"}
-        return Recorded(materialized=materialized, failed=failed)
+            return read_recorded(self.instance, workspace.kind, keys)
 
     def run(
         self,

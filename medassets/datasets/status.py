@@ -33,7 +33,7 @@ class ShardState(StrEnum):
     without computing."""
 
     LOST = "lost"
-    """Dagster knows it, the disk does not hold it."""
+    """Its tar or record is damaged or gone, or Dagster knows it and the disk does not hold it."""
 
 
 @dataclass(frozen=True)
@@ -108,4 +108,5 @@ def _state(key: str, found: ShardFindings, recorded: Recorded) -> ShardState:
         return ShardState(found.left)
     if key in recorded.failed:
         return ShardState.FAILED
-    return ShardState.LOST if known else ShardState.MISSING
+    # What is on disk and is no whole shard is lost, whether Dagster knows it or not.
+    return ShardState.LOST if known or found.left is Left.LOST else ShardState.MISSING

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medassets.datasets.kind import DatasetKind
-from medassets.datasets.recovery.places import count_records
+from medassets.datasets.recovery.places import count_records, has_shards
 from medassets.datasets.upstream.pins import Pin, pin_of, read_pin
 from medassets.errors import (
     CatalogError,
@@ -66,6 +66,11 @@ class Workspace:
             raise SpecError(field="source", what=what)
         return self.source.folder
 
+    @property
+    def has_catalog(self) -> bool:
+        """Whether anything is at the place of the catalog."""
+        return os.path.lexists(self.paths.catalog)
+
     def read_catalog(self) -> pa.Table | None:
         """Return the whole catalog, None before the first refresh."""
         return read_catalog(self.paths.catalog) if self.paths.catalog.exists() else None
@@ -121,20 +126,24 @@ class Workspace:
         return PlanCopy.of(items, samples_per_shard=size, settings=settings)
 
     def _require_catalog(self) -> None:
-        if os.path.lexists(self.paths.catalog):
+        if self.has_catalog:
             return
+        if has_shards(self.paths):
+            raise LostCatalogError(self.explain_missing_catalog())
         name = self.kind.spec.name
-        if count := count_records(self.paths):
-            msg = (
-                f"{self.paths.catalog}: the catalog is gone, but {name} has {count} shards on disk; "
-                f"`{self.paths.reconcile_command}` restores the plan from their records"
-            )
-            raise LostCatalogError(msg)
         msg = (
             f"{name}: there is no catalog yet; `{self.paths.build_command}` makes it, or "
             f"materialize {name}/catalog"
         )
         raise CatalogError(msg)
+
+    def explain_missing_catalog(self) -> str:
+        """Return what to do about a catalog that is gone while shards made from it are on disk."""
+        return (
+            f"{self.paths.catalog}: the catalog is gone, but {self.kind.spec.name} has "
+            f"{count_records(self.paths)} shards on disk; `{self.paths.reconcile_command}` restores "
+            f"the plan from their records"
+        )
 
     def stage(
         self,

@@ -31,17 +31,21 @@ class Problem:
         path: The file that is wrong.
         sample: Sample key; empty for the shard as a whole.
         what: What is wrong.
+        is_misplaced: Whether the files are those of another shard, which a build does not replace.
     """
 
     partition: str
     path: Path
     sample: str
     what: str
+    is_misplaced: bool = False
 
     def __str__(self) -> str:
         """Return one line with the remedy."""
         where = f"{self.path}: {self.sample}" if self.sample else f"{self.path}"
-        return f"{where}: {self.what}; build partition {self.partition} again"
+        build = f"build partition {self.partition} again"
+        remedy = "`medassets reconcile` puts it back" if self.is_misplaced else build
+        return f"{where}: {self.what}; {remedy}"
 
 
 def verify_shard(paths: DatasetPaths, partition_key: str, *, full: bool) -> list[Problem]:
@@ -62,6 +66,8 @@ def verify_shard(paths: DatasetPaths, partition_key: str, *, full: bool) -> list
         return [Problem(partition_key, record_path, "", str(error))]
     doubts = list(_find_doubts(paths, partition_key, record))
     problems = [Problem(partition_key, record_path, "", what) for what in doubts]
+    if what := explain_place(paths, partition_key, record):
+        problems.insert(0, Problem(partition_key, record_path, "", what, is_misplaced=True))
     size = _find_size(shard)
     if not isinstance(size, int):
         return [*problems, Problem(partition_key, shard, "", size)]
@@ -75,9 +81,7 @@ def verify_shard(paths: DatasetPaths, partition_key: str, *, full: bool) -> list
 
 
 def _find_doubts(paths: DatasetPaths, partition_key: str, record: ShardRecord) -> Iterator[str]:
-    """Yield what shows that a record is not as it was published, or not in its place."""
-    if what := explain_place(paths, partition_key, record):
-        yield what
+    """Yield what shows that a record is not as it was published."""
     yield from record.find_contradictions()
     try:
         if not is_as_written(paths.record(partition_key).read_bytes()):

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from medassets.errors import (
@@ -23,8 +22,6 @@ from medassets.shards.files import (
     failure_note,
     lock_path,
     partial_paths,
-    pending_record,
-    previous_record,
     read_whole_record,
     remove_leftovers,
 )
@@ -32,9 +29,9 @@ from medassets.shards.ledger import PartialShard
 from medassets.shards.made_from import MadeFrom
 from medassets.shards.pipeline import iter_in_order
 from medassets.shards.plan_copy import PlanCopy
+from medassets.shards.publication import finish_publication, publish_shard
 from medassets.shards.record import Rejected, ShardRecord, content_fingerprint, is_record_of
 from medassets.shards.replacement import (
-    Held,
     check_kept,
     check_planned,
     check_same,
@@ -43,13 +40,9 @@ from medassets.shards.replacement import (
 from medassets.shards.sync_check import SyncCheck
 from medassets.storage.atomic import (
     explain_no_space,
-    fsync_folder,
-    publish_bytes,
-    publish_file,
 )
-from medassets.storage.checksums import sha256_file
 from medassets.storage.locks import lock_file
-from medassets.storage.ownership import is_plain_file, is_private, require_ours
+from medassets.storage.ownership import require_ours
 from medassets.storage.paths import DatasetPaths, split_partition_key
 
 MOST_ITEMS_PER_CALL = 64
@@ -172,7 +165,7 @@ def _ensure_locked(
     paths: DatasetPaths, work: ShardWork, observe: Callable[[SampleDone], None] | None
 ) -> ShardResult:
     shard = paths.shard(work.partition_key)
-    _finish_publication(paths, work.partition_key)
+    finish_publication(paths, work.partition_key)
     record = read_whole_record(paths, work.partition_key, work.plan_fingerprint)
     if work.force or record is None:
         with explain_no_space(shard, lambda: missing_bytes(paths, work)):
@@ -204,47 +197,6 @@ def _group_by_file(items: Sequence[SourceItem]) -> list[list[SourceItem]]:
 
 def _describe_rejected(item: SourceItem, error: SampleRejectedError) -> Rejected:
     return Rejected(item.key, str(error.reason), error.detail)
-
-
-def _publish(paths: DatasetPaths, tar: Path, record: ShardRecord, held: Held) -> None:
-    """Replace shard and record: readers never see a new tar with an old record, or the reverse.
-
-    A shard that is made again often has its predecessor's size, so a record may never be beside a
-    tar that it does not describe. The old record keeps a private name until the new tar is there, as
-    evidence that the old tar is ours; the new record waits under another one.
-    """
-    shard, final = paths.shard(record.partition), paths.record(record.partition)
-    is_record = is_record_of(record.dataset, record.partition)
-    require_ours(final, is_record)
-    publish_bytes(pending_record(shard), record.encode(), is_ours=is_private)
-    if final.exists():
-        final.replace(previous_record(shard))
-    if held.is_ours:
-        publish_file(tar, shard, is_ours=is_plain_file)
-    publish_file(pending_record(shard), final, is_ours=is_record)
-
-
-def _finish_publication(paths: DatasetPaths, partition_key: str) -> None:
-    """Finish a publication that a kill interrupted, or undo it."""
-    shard, final = paths.shard(partition_key), paths.record(partition_key)
-    pending, previous = pending_record(shard), previous_record(shard)
-    if not pending.exists() and not previous.exists():
-        return
-    if pending.exists():
-        if _describes(pending, shard):
-            publish_file(pending, final, is_ours=is_record_of(paths.dataset, partition_key))
-        else:
-            pending.unlink()
-    if previous.exists() and not final.exists() and _describes(previous, shard):
-        previous.replace(final)
-    fsync_folder(shard.parent)
-
-
-def _describes(record: Path, shard: Path) -> bool:
-    try:
-        return shard.exists() and sha256_file(shard) == ShardRecord.read(record).sha256
-    except ShardIntegrityError:
-        return False
 
 
 class _Maker:
@@ -282,7 +234,7 @@ class _Maker:
             check_kept(self.shard, held.keys, record)
         check_same(self.shard, held, record)
         with self._timed("publish"):
-            _publish(self.paths, tar, record, held)
+            publish_shard(self.paths, tar, record, held)
         remove_leftovers(self.shard)
         wall = time.perf_counter() - start
         return ShardResult(

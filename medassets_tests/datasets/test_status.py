@@ -52,7 +52,7 @@ def test_a_shard_that_dagster_does_not_know_is_orphaned(made: Workspace) -> None
 
 
 @pytest.mark.parametrize("damage", ["gone", "short", "no record"])
-def test_a_shard_that_dagster_knows_and_the_disk_lacks_is_lost(
+def test_a_shard_that_is_on_disk_in_part_is_lost_whatever_dagster_knows(
     made: Workspace, damage: str
 ) -> None:
     shard = made.paths.shard(KEY)
@@ -62,6 +62,12 @@ def test_a_shard_that_dagster_knows_and_the_disk_lacks_is_lost(
         shard.write_bytes(shard.read_bytes()[:-1])
     else:
         made.paths.record(KEY).unlink()
+    assert state(made, DAGSTER) == state(made, NOBODY) == ShardState.LOST
+
+
+def test_a_shard_that_is_gone_as_a_whole_is_lost_if_dagster_knows_it(made: Workspace) -> None:
+    for path in (made.paths.shard(KEY), made.paths.record(KEY)):
+        path.unlink()
     assert state(made, DAGSTER) == ShardState.LOST
     assert state(made, NOBODY) == ShardState.MISSING
 

@@ -43,7 +43,7 @@ _MEANING = {
     ShardState.MISSING: "never made",
     ShardState.FAILED: "the last try failed or was interrupted; nothing was published",
     ShardState.STALE: "on disk, but made from other files or settings",
-    ShardState.ORPHANED: "on disk and whole, unknown to Dagster",
+    ShardState.ORPHANED: "on disk and whole, unknown to Dagster; `medassets reconcile` records them",
     ShardState.LOST: "made once, no longer whole on disk",
 }
 

@@ -21,6 +21,8 @@ from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__ as webserver_version
 from starlette.types import ASGIApp
 
+from medassets.cli.lost_home import restore_all_partitions
+from medassets.cli.session import Session
 from medassets.cli.web_guard import WebGuard
 from medassets.errors import UsageError
 from medassets.instance.daemon_keeper import running_daemon
@@ -73,6 +75,9 @@ def command(port: int, host: str, *, read_only: bool, no_daemon: bool, without_l
         listener = stack.enter_context(_listening_socket(host, port))
         address = _format_address(listener)
         workspace = stack.enter_context(as_file(files("medassets.instance") / "workspace.yaml"))
+        if not read_only:
+            with dg.DagsterInstance.get() as instance:
+                restore_all_partitions(Session(), instance, _tell)
         if lock is not None:
             lock.announce(address)
             log = home / "daemon.log"

@@ -201,9 +201,14 @@ class _Found:
 
     @property
     def remedy(self) -> str:
-        """The command that builds them again."""
-        command = self.workspace.paths.build_command
-        return f"{command} --partitions {','.join(self.damaged)} --force"
+        """The commands that put them back or build them again."""
+        paths, problems = self.workspace.paths, self.report.problems
+        misplaced = {problem.partition for problem in problems if problem.is_misplaced}
+        again = [key for key in self.damaged if key not in misplaced]
+        commands = [paths.reconcile_command] if misplaced else []
+        if again:
+            commands.append(f"{paths.build_command} --partitions {','.join(again)} --force")
+        return " && ".join(commands)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the stage as the JSON document holds it."""

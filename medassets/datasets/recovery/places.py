@@ -42,14 +42,13 @@ class FoundShard:
 
     @property
     def is_misplaced(self) -> bool:
-        """Whether tar and record are those of another shard of the same dataset."""
+        """Whether the record is that of another shard of the same dataset."""
         record = self.record
         return (
             record is not None
-            and self.has_tar
             and record.dataset == self.paths.dataset
             and record.partition != self.place
-            and self.shard.stat().st_size == record.size_bytes
+            and not any(record.find_contradictions())
         )
 
     @property
@@ -86,7 +85,7 @@ def look_at_place(paths: DatasetPaths, place: str) -> FoundShard:
 def list_places(paths: DatasetPaths) -> list[str]:
     """Return the partition keys of all places of a stage with a tar or a record, in order."""
     found: set[str] = set()
-    for folder in _list_split_folders(paths):
+    for folder in list_split_folders(paths):
         with suppress(OSError):
             names = (_SHARD.fullmatch(path.name) for path in folder.iterdir())
             found |= {format_partition_key(folder.name, int(name[1])) for name in names if name}
@@ -117,7 +116,8 @@ def _iter_records(paths: DatasetPaths) -> Iterator[str]:
                 yield place
 
 
-def _list_split_folders(paths: DatasetPaths) -> list[Path]:
+def list_split_folders(paths: DatasetPaths) -> list[Path]:
+    """Return the folders of a stage that may be those of a split, in order."""
     top = paths.stage_folder
     with suppress(OSError):
         found = (path for path in sorted(top.iterdir()) if _SPLIT.fullmatch(path.name))

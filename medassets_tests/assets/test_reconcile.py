@@ -1,0 +1,111 @@
+"""Catalog, shards and Dagster's record are brought in line, and nothing is computed."""
+
+import pytest
+
+from medassets.assets.reconcile import reconcile, restore_partitions
+from medassets.datasets.build import build_shard, plan_shard
+from medassets.datasets.refresh import draft_catalog, publish_catalog
+from medassets.datasets.workspace import Workspace
+from medassets.errors import CatalogError
+from medassets_tests.location import QUIET, Location, metadata_of
+
+FIRST, SECOND = "train-000000", "train-000001"
+
+
+@pytest.fixture
+def unknown(location: Location) -> Workspace:
+    """Two shards and a catalog that Dagster does not know, as after the loss of its home."""
+    workspace = location.workspace
+    publish_catalog(workspace.paths, draft_catalog(workspace))
+    for key in (FIRST, SECOND):
+        build_shard(workspace, workspace.paths, plan_shard(workspace, key))
+    return workspace
+
+
+def test_what_dagster_lost_is_recorded_without_a_run(
+    location: Location, unknown: Workspace
+) -> None:
+    files = {p: p.stat().st_mtime_ns for p in unknown.paths.folder.rglob("*") if p.is_file()}
+    dry = reconcile([unknown], location.instance, dry_run=True)
+    assert (dry.is_settled, location.keys) == (False, [])
+    done = reconcile([unknown], location.instance)
+    assert done.is_settled
+    assert done.stages[0].reported == dry.stages[0].reported == [FIRST, SECOND]
+    assert location.keys == done.new_partitions == list(unknown.read_plan().partitions)
+    assert location.instance.get_runs() == []
+    assert {p: p.stat().st_mtime_ns for p in files} == files
+    again = reconcile([unknown], location.instance)
+    assert (again.did_something, again.lines(), again.problems) == (False, [], [])
+
+
+def test_the_event_is_that_of_a_build_that_adopts(location: Location, unknown: Workspace) -> None:
+    reconcile([unknown], location.instance)
+    (event,) = location.events("shards", FIRST)
+    location.materialize("catalog")
+    location.materialize("shards", partition=FIRST)
+    adopted = location.events("shards", FIRST)[-1]
+    assert metadata_of(event) == metadata_of(adopted)
+    for tag in ("dagster/data_version", "dagster/code_version"):
+        assert event.tags is not None
+        assert adopted.tags is not None
+        assert event.tags[tag] == adopted.tags[tag]
+
+
+def test_partitions_alone_are_restored_at_once(location: Location, unknown: Workspace) -> None:
+    assert restore_partitions(unknown, location.instance) == list(unknown.read_plan().partitions)
+    assert restore_partitions(unknown, location.instance) == []
+
+
+def test_a_lost_plan_is_restored_and_nothing_new_is_planned(
+    location: Location, unknown: Workspace
+) -> None:
+    unknown.paths.catalog.unlink()
+    assert reconcile([unknown], location.instance, dry_run=True).restored == (FIRST, SECOND)
+    assert not unknown.has_catalog
+    done = reconcile([unknown], location.instance)
+    assert done.restored == (FIRST, SECOND)
+    plan = unknown.read_plan()
+    assert list(plan.partitions) == [FIRST, SECOND]
+    assert plan.num_held > 0
+
+
+def test_without_catalog_and_shards_there_is_nothing_to_restore(location: Location) -> None:
+    with pytest.raises(CatalogError, match="there is no catalog yet"):
+        reconcile([location.workspace], location.instance)
+
+
+def test_what_is_lost_fails_the_job_with_a_line_for_each(
+    location: Location, unknown: Workspace
+) -> None:
+    reconcile([unknown], location.instance)
+    unknown.paths.shard(FIRST).unlink()
+    job = location.definitions.resolve_job_def("tiny_reconcile")
+    failed = job.execute_in_process(
+        instance=location.instance, run_config=QUIET, raise_on_error=False
+    )
+    assert not failed.success
+    (failure,) = failed.get_step_failure_events()
+    assert "train-000000: it is not whole on disk; `medassets build tiny" in str(failure)
+    build_shard(unknown, unknown.paths, plan_shard(unknown, FIRST))
+    assert job.execute_in_process(instance=location.instance, run_config=QUIET).success
+
+
+def test_a_tar_without_a_record_is_adopted_after_every_byte_was_proven(
+    location: Location, unknown: Workspace
+) -> None:
+    record = unknown.paths.record(FIRST)
+    content, made = record.read_bytes(), unknown.paths.shard(FIRST).stat().st_mtime_ns
+    record.unlink()
+    told = reconcile([unknown], location.instance)
+    assert any("it has no record; `medassets reconcile tiny --full`" in p for p in told.problems)
+    full = reconcile([unknown], location.instance, full=True)
+    assert full.is_settled, full.problems
+    assert record.read_bytes() == content
+    assert unknown.paths.shard(FIRST).stat().st_mtime_ns == made
+    # Other bytes of the same samples prove nothing.
+    record.unlink()
+    with unknown.paths.shard(FIRST).open("r+b") as file:
+        file.seek(700)
+        file.write(b"?")
+    assert not reconcile([unknown], location.instance, full=True).is_settled
+    assert not record.exists()
