@@ -12,7 +12,7 @@ def test_collection_goes_on_after_the_block_and_after_an_error() -> None:
         assert not gc.isenabled()
     assert gc.isenabled()
     with pytest.raises(ZeroDivisionError), paused_collection():
-        1 // int(gc.isenabled())
+        assert 1 // int(gc.isenabled())
     assert gc.isenabled()
 
 
