@@ -8,6 +8,7 @@ class CommonStage(StrEnum):
 
     CATALOG = "catalog"
     MANIFEST = "manifest"
+    SUMMARY = "summary"
 
 
 class VolumeStage(StrEnum):

@@ -53,11 +53,11 @@ print(json.dumps([medassets.__file__, sorted(key.to_user_string() for key in key
 """
 
 SHIPPED = {
-    "clip4mc": ("catalog", "clips", "dataset_info", "frames"),
-    "ct_rate": ("catalog", "manifest", "raw_volumes", "shards"),
-    "demo_ct": ("catalog", "manifest", "raw_volumes", "shards"),
-    "demo_video": ("catalog", "clips", "dataset_info", "frames"),
-    "demo_windows": ("catalog", "manifest", "raw_volumes", "windows"),
+    "clip4mc": ("catalog", "clips", "dataset_info", "frames", "summary"),
+    "ct_rate": ("catalog", "manifest", "raw_volumes", "shards", "summary"),
+    "demo_ct": ("catalog", "manifest", "raw_volumes", "shards", "summary"),
+    "demo_video": ("catalog", "clips", "dataset_info", "frames", "summary"),
+    "demo_windows": ("catalog", "manifest", "raw_volumes", "summary", "windows"),
 }
 
 

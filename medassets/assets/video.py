@@ -12,6 +12,7 @@ from medassets.assets.factory import (
     build_shards_asset,
 )
 from medassets.assets.reconcile import build_reconcile_job
+from medassets.assets.summary import build_summary
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.manifests.publication import list_keys
 from medassets.datasets.registry import list_build_stages, open_kinds
@@ -56,6 +57,7 @@ def build_video_assets(spec: VideoClipDatasetSpec) -> dg.Definitions:
             jobs=[build_reconcile_job(list(kinds.values()))],
         ),
         build_automation(spec, jobs=jobs, manifest=VideoStage.DATASET_INFO),
+        build_summary([frames, clips] if VideoStage.CLIPS in kinds else [frames]),
     )
 
 

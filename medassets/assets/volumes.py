@@ -14,6 +14,7 @@ from medassets.assets.factory import (
 )
 from medassets.assets.reclaim import build_reclaim_asset
 from medassets.assets.reconcile import build_reconcile_job
+from medassets.assets.summary import build_summary
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.registry import open_kind
 from medassets.specs import VolumeDatasetSpec
@@ -65,4 +66,5 @@ def build_ct_assets(
             assets=assets, asset_checks=build_checks(kind), jobs=[build_reconcile_job([kind])]
         ),
         build_automation(spec, jobs={"build": stages, **(more_jobs or {})}),
+        build_summary([kind]),
     )

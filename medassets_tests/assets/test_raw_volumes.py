@@ -120,4 +120,4 @@ def test_a_budget_that_cannot_hold_one_shard_fails_at_once(
 
 def test_a_local_folder_has_no_raw_volumes(location: Location) -> None:
     keys = {key.path[-1] for key in location.definitions.resolve_all_asset_keys()}
-    assert keys == {"catalog", "shards", "manifest"}
+    assert keys == {"catalog", "shards", "manifest", "summary"}

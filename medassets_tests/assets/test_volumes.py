@@ -9,7 +9,7 @@ from medassets.assets.volumes import build_volume_assets
 from medassets.definitions import build_resources
 from medassets.specs import VolumeDatasetSpec
 
-ALL = {"catalog", "raw_volumes", "shards", "manifest", "reclaimed_sources"}
+ALL = {"catalog", "raw_volumes", "shards", "manifest", "summary", "reclaimed_sources"}
 FOLDER = {"source": "folder", "folder": "/data/ct"}
 TARS = {
     "source": "webdataset",
@@ -35,9 +35,9 @@ def stages_of(definitions: dg.Definitions, job: str) -> set[str]:
 @pytest.mark.parametrize(
     ("fields", "stages"),
     [
-        (FOLDER, {"catalog", "shards", "manifest"}),
-        (HUB, {"catalog", "raw_volumes", "shards", "manifest"}),
-        ({**TARS, "delete_sources": True}, {"catalog", "shards", "manifest", "reclaimed_sources"}),
+        (FOLDER, ALL - {"raw_volumes", "reclaimed_sources"}),
+        (HUB, ALL - {"reclaimed_sources"}),
+        ({**TARS, "delete_sources": True}, ALL - {"raw_volumes"}),
     ],
     ids=["folder", "remote", "deleting"],
 )

@@ -28,7 +28,7 @@ def test_the_demo_declares_windows_of_its_own() -> None:
     names = [window.name for window in spec.list_windows()]
     assert names == [*STANDARD_WINDOWS, "air"]
     stages = {key.path[1] for key in build_definitions(loaded).resolve_all_asset_keys()}
-    assert stages == {"catalog", "raw_volumes", "windows", "manifest"}
+    assert stages == {"catalog", "raw_volumes", "windows", "manifest", "summary"}
 
 
 def test_the_declaration_on_the_page_of_windows_loads(tmp_path: Path) -> None:
@@ -43,4 +43,4 @@ def test_the_declaration_on_the_page_of_windows_loads(tmp_path: Path) -> None:
     loaded = load_datasets([tmp_path])
     assert loaded.problems == ()
     stages = {key.path[1] for key in build_definitions(loaded).resolve_all_asset_keys()}
-    assert stages == {"catalog", "windows", "manifest"}
+    assert stages == {"catalog", "windows", "manifest", "summary"}

@@ -23,8 +23,8 @@ def test_the_component_has_the_fields_of_the_spec_and_no_other() -> None:
 @pytest.mark.parametrize(
     ("dataset", "stages"),
     [
-        ("clip4mc", {"catalog", "clips", "frames", "dataset_info"}),
-        ("demo_video", {"catalog", "clips", "frames", "dataset_info"}),
+        ("clip4mc", {"catalog", "clips", "frames", "dataset_info", "summary"}),
+        ("demo_video", {"catalog", "clips", "frames", "dataset_info", "summary"}),
     ],
 )
 def test_a_shipped_declaration_loads_by_itself(dataset: str, stages: set[str]) -> None:

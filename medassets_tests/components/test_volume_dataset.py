@@ -26,7 +26,7 @@ def test_a_shipped_declaration_loads_by_itself(dataset: str) -> None:
     assert loaded.problems == ()
     assert list(loaded.datasets) == [dataset]
     stages = {key.path[1] for key in build_definitions(loaded).resolve_all_asset_keys()}
-    assert stages == {"catalog", "raw_volumes", "shards", "manifest"}
+    assert stages == {"catalog", "raw_volumes", "shards", "manifest", "summary"}
 
 
 def test_every_shipped_declaration_is_tested() -> None:
@@ -45,8 +45,11 @@ def test_ct_rate_is_declared_as_published() -> None:
 def test_assets_of_a_dataset_share_its_name_as_group_and_prefix() -> None:
     definitions = build_definitions(load_datasets([SHIPPED]))
     # No whole build of clip4mc makes clips, so *Materialize all* of its group must not either.
+    # A summary makes nothing.
     apart = {"clip4mc/clips": "clip4mc_clips"}
     for key in definitions.resolve_all_asset_keys():
         group = definitions.resolve_assets_def(key).group_names_by_key[key]
-        assert group == apart.get(key.to_user_string(), key.path[0])
+        dataset, stage = key.path
+        usual = f"{dataset}_summary" if stage == "summary" else dataset
+        assert group == apart.get(key.to_user_string(), usual)
         assert isinstance(key, dg.AssetKey)

@@ -1,6 +1,7 @@
 """`medassets status`: what is done, and what is left to do."""
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -22,6 +23,7 @@ from medassets.cli.source_notes import (
     list_reasons,
 )
 from medassets.cli.upstream_notes import look_upstream
+from medassets.cli.watching import watch
 from medassets.datasets.accounts import Books, iter_items, open_books
 from medassets.datasets.build import check_sources_kept
 from medassets.datasets.manifests.problems import explain_kept
@@ -30,8 +32,9 @@ from medassets.datasets.recovery.places import has_shards
 from medassets.datasets.recovery.strays import explain_unplanned, find_unplanned
 from medassets.datasets.staleness.reasons import Staleness, explain_stale, summarize
 from medassets.datasets.status import ShardState, find_transient_rejections, shard_states
+from medassets.datasets.summary import Summary, summarize
 from medassets.datasets.workspace import Workspace
-from medassets.errors import ReclaimError
+from medassets.errors import ReclaimError, UsageError
 from medassets.reclaim.partition import count_deleted
 from medassets.shards.account import Account, AccountItem, ItemState, join_accounts
 from medassets.shards.reclaim_journal import ReclaimJournal
@@ -58,9 +61,24 @@ _MEANING = {
     type=click.Choice([str(state) for state in ItemState]),
     help="List all source items of this state, with key, shard and reason.",
 )
+@click.option("--watch", "watched", is_flag=True, help="Look again and again, until all is done.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=1),
+    default=10.0,
+    show_default=True,
+    help="With --watch: seconds between two looks.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
-    dataset: str, split: tuple[str, ...], stage: str, listed: str | None, *, as_json: bool
+    dataset: str,
+    split: tuple[str, ...],
+    stage: str,
+    listed: str | None,
+    *,
+    watched: bool,
+    interval: float,
+    as_json: bool,
 ) -> int:
     """Show the state of every source item and of every shard of DATASET.
 
@@ -84,6 +102,10 @@ def command(
     plan = workspace.read_plan()
     check_splits(workspace, split, plan.partitions)
     names = [stage] if stage else session.live_stages(dataset)
+    if watched:
+        _refuse_beside_watch(split, listed)
+        watch(output, lambda: _summarize(session, dataset, names), interval_s=interval)
+        return 0
     books = {name: open_books(session.workspace(dataset, name)) for name in names}
     found = {name: _read_states(session, dataset, name, split, books[name]) for name in names}
     lacking = {name: find_transient_rejections(books[name], found[name]) for name in names}
@@ -154,6 +176,18 @@ def command(
     )
     is_bad = any(_BAD & set(states.values()) for states in found.values())
     return EXIT_FAILED if is_bad or survey.problems or unplanned else 0
+
+
+def _refuse_beside_watch(split: tuple[str, ...], listed: str | None) -> None:
+    for option, value in (("--split", split), ("--list", listed)):
+        if value:
+            what = "not possible with --watch, which shows whole stages"
+            raise UsageError(field=option, what=what)
+
+
+def _summarize(session: Session, dataset: str, stages: Sequence[str]) -> list[Summary]:
+    now = time.time()
+    return [summarize(session.workspace(dataset, stage), now=now) for stage in stages]
 
 
 def _read_states(

@@ -74,3 +74,16 @@ def test_another_declaration_makes_every_shard_stale_and_a_build_mends_it(
     assert ran.document["counts"] == {"stale": 4}
     assert len(medassets("build", "lungs", "--json").document["built"]) == 4
     assert medassets("status", "lungs").code == 0
+
+
+def test_watching_ends_when_nothing_is_left(medassets: Medassets, built: Path) -> None:
+    ran = medassets("status", "lungs", "--watch")
+    assert (ran.code, len(ran.out.splitlines())) == (0, 1)
+    assert " samples (100.0%), 4 of 4 shards, " in ran.out
+
+
+@pytest.mark.parametrize("option", [("--split", "train"), ("--list", "rejected")])
+def test_a_part_is_not_watched(medassets: Medassets, built: Path, option: tuple[str, str]) -> None:
+    ran = medassets("status", "lungs", "--watch", *option)
+    assert ran.code == 2
+    assert f"{option[0]}: not possible with --watch" in ran.err
