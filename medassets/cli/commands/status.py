@@ -30,7 +30,8 @@ from medassets.datasets.manifests.problems import explain_kept
 from medassets.datasets.manifests.publication import survey_dataset
 from medassets.datasets.recovery.places import has_shards
 from medassets.datasets.recovery.strays import explain_unplanned, find_unplanned
-from medassets.datasets.staleness.reasons import Staleness, explain_stale, summarize
+from medassets.datasets.staleness.reasons import Staleness, explain_stale
+from medassets.datasets.staleness.reasons import summarize as summarize_reasons
 from medassets.datasets.status import ShardState, find_transient_rejections, shard_states
 from medassets.datasets.summary import Summary, summarize
 from medassets.datasets.workspace import Workspace
@@ -287,7 +288,7 @@ def _show(
     left = {key: state for key, state in states.items() if state is not ShardState.DONE}
     for line in _lines(left):
         output.say(line)
-    for line in summarize(reasons):
+    for line in summarize_reasons(reasons):
         output.say(f"  stale because {line}")
     final = _find_final(workspace, left)
     for line in _remedies(final):
