@@ -12,6 +12,7 @@ from medassets.exports.journal import Exported, ExportJournal
 from medassets.exports.target import find_foreign, private_names
 from medassets.shards.contents import OpenShard, open_shard
 from medassets.shards.files import read_whole_record
+from medassets.shards.made_from import explain_unlike
 from medassets.shards.record import SampleEntry
 from medassets.storage.checksums import crc32, fingerprint
 from medassets.storage.ownership import is_plain_file, name_first
@@ -36,6 +37,7 @@ class Survey:
         skipped: Reason -> samples left out.
         foreign: What exists where the export would write, and was not made by it.
         problems: Samples that could not be read, and why.
+        meanings: Partition -> what its samples mean; empty where the record does not say.
     """
 
     examined: set[str] = field(default_factory=set)
@@ -48,6 +50,7 @@ class Survey:
     skipped: Counter[str] = field(default_factory=Counter)
     foreign: list[Path] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    meanings: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Surveyor:
 
         Raises:
             ForeignFileError: If something that this export did not make is in the way.
+            ShardIntegrityError: If shards were made by settings that do not fit together.
         """
         found = Survey()
         index = self.journal.folder / self.form.index_name
@@ -78,6 +82,9 @@ class Surveyor:
             found.foreign.append(index)
         for partition in partitions:
             self._survey_partition(found, partition)
+        if unlike := explain_unlike(self.paths.dataset, found.meanings.items()):
+            msg = f"{unlike}; nothing was written"
+            raise ShardIntegrityError(msg)
         found.foreign += self._find_files_as_folders(found)
         if found.foreign:
             msg = (
@@ -99,6 +106,7 @@ class Surveyor:
         if record is None:
             return
         found.examined.add(partition)
+        found.meanings[partition] = record.facts.meaning if record.facts else ""
         with open_shard(record, self.paths.shard(partition)) as shard:
             samples = [one for one in record.samples if self._is_exported(found, shard, one)]
         todo = [one for one in samples if not self._is_done(found, partition, one)]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from medassets.errors import IncompleteManifestError, ShardIntegrityError
+from medassets.shards.made_from import explain_unlike
 from medassets.storage.checksums import crc32
 from medassets.tars.lists import FoundShard, Source, find_shards
 from medassets.tars.reader import Member, Members
@@ -223,18 +224,14 @@ def _check_alike(found: Sequence[FoundShard], parts: Sequence[_Part]) -> None:
     Raises:
         ShardIntegrityError: Naming one shard of each sort.
     """
-    first: dict[str, tuple[FoundShard, str]] = {}
-    for shard, part in zip(found, parts, strict=True):
-        if not part.meaning:
-            continue
-        other, meaning = first.setdefault(part.dataset, (shard, part.meaning))
-        if part.meaning != meaning:
-            msg = (
-                f"{other.path} and {shard.path}: made by settings of {part.dataset} whose samples do "
-                f"not fit together; `medassets status {part.dataset}` names the settings, "
-                f"`medassets build {part.dataset}` makes all shards by those of today"
-            )
-            raise ShardIntegrityError(msg)
+    for dataset in dict.fromkeys(part.dataset for part in parts):
+        shards = (
+            (str(shard.path), part.meaning)
+            for shard, part in zip(found, parts, strict=True)
+            if part.dataset == dataset
+        )
+        if unlike := explain_unlike(dataset, shards):
+            raise ShardIntegrityError(unlike)
 
 
 def _remedy(dataset: str, partition: str) -> str:

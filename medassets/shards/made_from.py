@@ -205,6 +205,27 @@ def meaning_of(facts: Facts, oldest_alike: Mapping[str, int | None]) -> str:
     return fingerprint(told)
 
 
+def explain_unlike(dataset: str, shards: Iterable[tuple[str, str]]) -> str:
+    """Return which two shards of a dataset must not be read together; empty if all may be.
+
+    Args:
+        dataset: Dataset name.
+        shards: Name of each shard and what its samples mean; empty where the record does not say.
+    """
+    first: tuple[str, str] | None = None
+    for name, meaning in shards:
+        if not meaning:
+            continue
+        first = first or (name, meaning)
+        if meaning != first[1]:
+            return (
+                f"{first[0]} and {name}: made by settings of {dataset} whose samples do not fit "
+                f"together; `medassets status {dataset}` names the settings, `medassets build "
+                f"{dataset}` makes all shards by those of today"
+            )
+    return ""
+
+
 def _list_leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     value = _unwrap(value)
     inner = value.items() if isinstance(value, Mapping) else None

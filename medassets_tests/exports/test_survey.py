@@ -3,12 +3,13 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from medassets.errors import ForeignFileError, UsageError
+from medassets.errors import ForeignFileError, ShardIntegrityError, UsageError
 from medassets.exports.clip4mc import export_clip4mc
 from medassets.exports.clips import export_clips
 from medassets.exports.formats import ExportOptions, ExportResult
@@ -357,3 +358,16 @@ def test_samples_that_the_journal_does_not_know_are_adopted_if_they_are_the_same
     assert names
     assert all(after[p] == before[p] for p in names)
     assert export().kept == first.written
+
+
+def test_shards_whose_samples_do_not_fit_together_are_not_exported(
+    paths: DatasetPaths, out: Path
+) -> None:
+    partitions = ["train-000000", "train-000001"]
+    for number, partition in enumerate(partitions):
+        record = make_shard(paths, partition, CLIPS[number : number + 1])
+        made = {"format_version": 1, "spec": {}, "rows_digest": "", "meaning": str(number)}
+        replace(record, made_from=made).write(paths.record(partition))
+    with pytest.raises(ShardIntegrityError, match=r"000001: .* do not fit together; .*written"):
+        export_clip4mc(paths, partitions, out)
+    assert not (out / "dataset_info.json").exists()

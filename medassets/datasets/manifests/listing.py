@@ -43,9 +43,9 @@ def list_shards(today: Today, books: Books) -> Listing:
         books: The shards on disk.
     """
     older = {key: found.older for key, found in books.shards.items() if found.older is not None}
-    reasons = {key: today.explain(record) for key, record in older.items()}
-    current = [found.record for found in books.shards.values() if found.record is not None]
-    forms = _list_forms(current)
+    reasons = today.explain_each(older.values())
+    # The samples of all shards are looked at only where there are older shards to compare.
+    forms = _list_forms(books.records() if older else [])
     alike = {
         key
         for key, why in reasons.items()

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from medassets.datasets.accounts import open_books
+from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.staleness.reasons import Staleness, explain_stale, summarize
 from medassets.datasets.workspace import Workspace
 from medassets.shards.made_from import Change
@@ -45,3 +48,15 @@ def test_shards_that_are_not_on_disk_have_no_reason(
     assert list(found) == ["train-000000"]
     assert found["train-000000"].is_alike
     assert found["train-000000"].lines() == ["min_slices was 2, is 3"]
+
+
+def test_of_many_stale_shards_only_the_first_name_their_rows(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medassets.datasets.staleness.reasons._MOST_WITH_ROWS", 0)
+    publish_catalog(workspace.paths, draft_catalog(workspace, limit=1))
+    build(workspace)
+    publish_catalog(workspace.paths, draft_catalog(workspace, limit=2))
+    (found,) = explain_stale(workspace, open_books(workspace), ["train-000000"]).values()
+    assert found.is_alike
+    assert found.lines() == ["rows of it changed"]
