@@ -14,9 +14,10 @@ from medassets.cli.selection import check_shard_size
 from medassets.cli.session import Session
 from medassets.cli.source_notes import explain_empty, find_table_problems, list_labels
 from medassets.cli.upstream_notes import describe_left, describe_refresh
-from medassets.datasets.accounts import check_excluded, take_accounts
+from medassets.datasets.accounts import check_excluded, open_books
 from medassets.datasets.estimates import PlanEstimate, estimate_plan
 from medassets.datasets.refresh import CatalogDraft, draft_catalog
+from medassets.datasets.staleness.reasons import explain_stale, summarize
 from medassets.datasets.upstream.move import read_upstream
 from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError
@@ -25,6 +26,12 @@ from medassets.reclaim.disk_peak import PeakEstimate, estimate_peak, require_pea
 from medassets.shards.account import join_accounts
 from medassets.specs import VolumeDatasetSpec
 from medassets.storage.disk import free_bytes
+
+_NOT_ALIKE = (
+    "samples of these settings do not fit those of the shards on disk: from the first one made again to "
+    "the last, loaders refuse those of the published manifests. To train on the old ones meanwhile, "
+    "declare the new settings under another name"
+)
 
 
 @click.command(name="plan")
@@ -61,7 +68,9 @@ def command(
     estimates = estimate_plan(workspace.kind, draft.table)
     free = free_bytes(workspace.paths.folder)
     peak = _estimate_peak(output, session, workspace, draft.table)
-    account = join_accounts(take_accounts(workspace, draft.table).values())
+    books = open_books(workspace, draft.table)
+    account = join_accounts(books.draw().values())
+    stale = explain_stale(workspace, books, books.shards, draft.table)
     output.say(describe_account(dataset, account))
     _show(output, dataset, draft.source_uri, estimates, free)
     if peak is not None:
@@ -74,6 +83,10 @@ def command(
     if draft.plan.num_held:
         held = count_words(draft.plan.num_held, "sample")
         output.say(f"held for a build without --limit: {held}")
+    for line in summarize(stale):
+        output.say(f"to be made again because {line}")
+    if any(not one.is_alike for one in stale.values()):
+        output.say(_NOT_ALIKE)
     for line in _describe_upstream(workspace, draft):
         output.say(line)
     problems = find_table_problems(workspace.kind, draft.table)
@@ -95,6 +108,7 @@ def command(
             "labels": described.get("label_values"),
             "label_doubts": list(described.get("label_doubts", ())),
             "new_shards": draft.new_partitions,
+            "stale_because": {key: one.lines() for key, one in stale.items()},
             "free_bytes": free,
             "peak": {**vars(peak), "fits": peak.fits} if peak is not None else None,
             "splits": {split: vars(estimate) for split, estimate in estimates.items()},

@@ -5,11 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import pyarrow as pa
+
 from medassets.datasets.accounts import Books
 from medassets.datasets.build import describe_inputs, today_fingerprint
 from medassets.datasets.workspace import Workspace
 from medassets.errors import DamagedTarError
 from medassets.samples import SourceItem
+from medassets.shards.catalog.files import take_partition
 from medassets.shards.catalog.plan import CatalogPlan
 from medassets.shards.fingerprint import FORMAT_VERSION, was_made_of
 from medassets.shards.made_from import (
@@ -60,10 +63,12 @@ class Today:
     Attributes:
         workspace: The dataset and stage.
         plan: Its plan.
+        catalog: A draft, in place of the catalog on disk.
     """
 
     workspace: Workspace
     plan: CatalogPlan
+    catalog: pa.Table | None = None
 
     @cached_property
     def facts(self) -> Facts:
@@ -112,6 +117,8 @@ class Today:
         return Staleness(tuple(changes), self._meaning_of(made.spec) == self.meaning)
 
     def _rows(self, record: ShardRecord) -> list[SourceItem]:
+        if self.catalog is not None:
+            return take_partition(self.catalog, self.plan, record.partition)
         return self.workspace.read_partition(record.partition)
 
     def _explain_without_facts(self, record: ShardRecord) -> Staleness:
@@ -180,14 +187,17 @@ def _name_some(keys: Sequence[str]) -> str:
     return ", ".join(keys[:_MOST_LINES]) + more
 
 
-def explain_stale(workspace: Workspace, books: Books, keys: Iterable[str]) -> dict[str, Staleness]:
+def explain_stale(
+    workspace: Workspace, books: Books, keys: Iterable[str], catalog: pa.Table | None = None
+) -> dict[str, Staleness]:
     """Return why shards are stale; those that are not whole on disk are left out.
 
     Args:
         workspace: The dataset and stage.
         books: Its shards as they are on disk.
         keys: Partition keys.
+        catalog: A draft, in place of the catalog on disk.
     """
-    today, shards = Today(workspace, books.plan), books.shards
+    today, shards = Today(workspace, books.plan, catalog), books.shards
     older = {key: shards[key].older for key in keys if key in shards}
     return today.explain_each(record for record in older.values() if record is not None)

@@ -171,6 +171,18 @@ def _size_groups(plan: CatalogPlan) -> Iterator[int]:
         yield count
 
 
+def take_partition(catalog: pa.Table, plan: CatalogPlan, partition_key: str) -> list[SourceItem]:
+    """Return the samples of one shard from a catalog that may not be published yet.
+
+    Args:
+        catalog: Its rows, planned ones first.
+        plan: Its plan.
+        partition_key: The shard; one of the plan.
+    """
+    rows = catalog.slice(plan.starts[partition_key], plan.partitions[partition_key])
+    return [_as_item(row) for row in rows.to_pylist()]
+
+
 def _as_item(row: dict[str, Any]) -> SourceItem:
     return SourceItem(
         key=row["key"], split=row["split"], path=row["path"], revision=row["revision"], row=row

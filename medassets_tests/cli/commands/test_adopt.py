@@ -62,6 +62,11 @@ def test_every_face_says_why_shards_are_stale_and_what_the_manifests_list(
 ) -> None:
     lungs(target_shape=[8, 8, 8])
     published = (built / "train/manifest.json").read_bytes()
+    plan = medassets("plan", "lungs")
+    assert (
+        "to be made again because preprocessing.shape was [24, 20, 12], is [8, 8, 8] (" in plan.out
+    )
+    assert "do not fit those of the shards on disk" in plan.out
     why = "preprocessing.shape was [24, 20, 12], is [8, 8, 8]"
     ran = medassets("build", "lungs", "--partitions", FIRST)
     assert ran.code == 0
