@@ -201,13 +201,17 @@ class VolumeDataset:
             shape = stream.header.shape
             num_bytes = 2 * math.prod(shape) if self.spec.is_raw else count_held_bytes(stream)
             what = f"a volume of {' x '.join(map(str, shape))}"
-            MemoryBudget(self.spec.memory_budget_bytes).require(num_bytes, what=what)
+            MemoryBudget(self._budget_bytes).require(num_bytes, what=what)
+
+    @cached_property
+    def _budget_bytes(self) -> int:
+        return MemoryBudget(self.spec.memory_budget_bytes).total_bytes
 
     def encoder(self) -> Encode:
         """Return the function that makes a sample of one file; numba is imported here."""
         from medassets.storage.buffers import BufferPool
 
-        buffers = BufferPool(budget=MemoryBudget(self.spec.memory_budget_bytes))
+        buffers = BufferPool(budget=MemoryBudget(self._budget_bytes))
         encode_sample = self._choose_encoder()
 
         def encode(item: SourceItem, staged: StagedFile) -> EncodedSample:
@@ -247,7 +251,10 @@ class VolumeDataset:
         volume = VolumeRow.of(row)
         voxel_bytes = 2 * count_voxels(volume)
         raw_bytes = int(GZIP_SHARE * voxel_bytes) if self.ct_source.is_compressed else 0
-        values = voxel_bytes if self.spec.is_raw else 2 * math.prod(self.spec.preset().shape)
+        # What memory has no room for is rejected, so it takes no disk.
+        fits = voxel_bytes <= self._budget_bytes
+        raw_values = voxel_bytes if fits else 0
+        values = raw_values if self.spec.is_raw else 2 * math.prod(self.spec.preset().shape)
         texts = len(volume.report or "") + len(volume.metadata or "")
         return Estimate(
             raw_bytes=raw_bytes,

@@ -16,6 +16,10 @@ from medassets.volumes.catalog.columns import VolumeRow
         ({"shape": [], "num_slices": 7}, 512 * 512 * 7),
         ({"num_slices": None}, 512 * 512 * 336),
         ({}, 512 * 512 * 336),
+        ({"shape": [2_000_000_000] * 3}, 0),
+        ({"shape": [20_000, 5, 7]}, 0),
+        ({"num_slices": 10**15}, 512 * 512 * 336),
+        ({"num_slices": -7}, 512 * 512 * 336),
     ],
 )
 def test_voxels_are_those_of_the_shape_else_of_the_slices(

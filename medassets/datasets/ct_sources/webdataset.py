@@ -1,5 +1,6 @@
 """Existing WebDatasets: volumes, reports and labels in the samples of tar files."""
 
+import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -90,7 +91,8 @@ class WebDatasetTars(CTSource):
         files, own = self.open_files(), own.resolve()
         paths = rows["path"].drop_null().to_pylist()
         for tar in sorted({files.physical_path(path) for path in paths}):
-            if (self.folder / tar).resolve().is_relative_to(own):
+            # `Path.resolve` raises for a link to itself.
+            if Path(os.path.realpath(self.folder / tar)).is_relative_to(own):
                 what = (
                     f"{self.folder / tar} is in the folder where {self.spec.name} publishes its "
                     f"own shards, {own}; give the dataset another name, or move the tars"
