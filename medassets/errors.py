@@ -168,6 +168,10 @@ class DiskSpaceError(MedassetsError, OSError):
     """Not enough free disk or staging budget; the message says how much is needed."""
 
 
+class DatabaseError(MedassetsError, ConnectionError):
+    """The database of the Dagster instance does not answer."""
+
+
 class MixedOrientationError(MedassetsError, ValueError):
     """The volumes of a dataset do not have one orientation; the message gives counts and remedy."""
 

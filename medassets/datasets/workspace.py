@@ -28,7 +28,7 @@ from medassets.shards.plan_copy import PlanCopy
 from medassets.sources.base import RemoteFile, Source
 from medassets.sources.staging import Staging
 from medassets.stages import VolumeStage
-from medassets.storage.paths import DatasetPaths, data_home, staging_home
+from medassets.storage.paths import DatasetPaths, data_home, local_path, staging_home
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ def open_workspace(
         num_downloads: Files fetched at the same time.
     """
     spec = kind.spec
-    staging = Path(staging_root) if staging_root else staging_home()
+    staging = local_path(staging_root or staging_home(), field="staging_root")
     return Workspace(
         kind=kind,
         source=kind.open_source(),
@@ -262,4 +262,4 @@ def dataset_paths(
     dataset: str, *, data_root: str = "", stage: str = VolumeStage.SHARDS
 ) -> DatasetPaths:
     """Return where a dataset's files are stored; an empty root means `$MEDASSETS_HOME/data`."""
-    return DatasetPaths(Path(data_root) if data_root else data_home(), dataset, stage)
+    return DatasetPaths(local_path(data_root or data_home(), field="data_root"), dataset, stage)

@@ -2,28 +2,66 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import sqlalchemy.exc
 
-from medassets.errors import DiskSpaceError
+from medassets.errors import DatabaseError, DiskSpaceError
 from medassets.storage.disk import free_bytes
+
+_HINT = "; an address of PostgreSQL begins with postgresql+psycopg2:// there"
+
+
+def list_database_errors() -> tuple[type[Exception], ...]:
+    """Return what the drivers of databases raise when an instance is opened or used."""
+    kinds: list[type[Exception]] = [sqlalchemy.exc.SQLAlchemyError, ImportError]
+    with suppress(ImportError):
+        from dagster_postgres.utils import DagsterPostgresException
+
+        kinds.append(DagsterPostgresException)
+    return tuple(kinds)
+
+
+def describe_error(error: Exception) -> str:
+    """Say in one line what a database refuses, with a remedy where one is known."""
+    # After its retries, Dagster raises an error of its own that says nothing else.
+    cause = error.__cause__ if isinstance(error.__cause__, sqlalchemy.exc.DBAPIError) else error
+    lines = str(getattr(cause, "orig", cause)).strip().splitlines()
+    text = lines[0] if lines else type(error).__name__
+    # Without a driver in the address SQLAlchemy takes psycopg 3, or knows no such database.
+    wrong_driver = "'psycopg'" in text or "sqlalchemy.dialects:postgres" in text
+    return text + (_HINT if wrong_driver else "")
 
 
 @contextmanager
 def database_trouble_explained() -> Iterator[None]:
-    """Name the instance when its database cannot be used; the usual cause is a full disk.
+    """Name the instance when its database cannot be used.
 
     Raises:
-        DiskSpaceError: If the database refused an operation.
+        DiskSpaceError: If a database in files refused an operation; the usual cause is a full disk.
+        DatabaseError: If PostgreSQL does not answer.
     """
     try:
         yield
-    except sqlalchemy.exc.OperationalError as error:
-        home = os.environ["DAGSTER_HOME"]
+    except list_database_errors() as error:
+        home = Path(os.environ["DAGSTER_HOME"])
+        cause = describe_error(error)
+        if _is_postgres(home):
+            msg = (
+                f"{home}: Dagster's database does not answer ({cause}). Published "
+                f"shards are whole; run again when it does"
+            )
+            raise DatabaseError(msg) from error
+        if not isinstance(error, sqlalchemy.exc.OperationalError):
+            raise
         msg = (
-            f"{home}: Dagster's database cannot be used ({error.orig}), {free_bytes(Path(home)):,} "
+            f"{home}: Dagster's database cannot be used ({cause}), {free_bytes(home):,} "
             f"bytes are free there. Published shards are whole; free room and run again"
         )
         raise DiskSpaceError(msg) from error
+
+
+def _is_postgres(home: Path) -> bool:
+    settings = home / "dagster.yaml"
+    return settings.is_file() and b"postgres" in settings.read_bytes()

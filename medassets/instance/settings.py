@@ -47,6 +47,9 @@ def write_settings(home: Path, *, postgres_url: str = "") -> None:
     # A file of the user's own stays, and another process may write the same one first.
     with suppress(*() if postgres_url else (ForeignFileError,)):
         publish_bytes(path, new, is_ours=content_says(is_shipped))
+        if read_postgres_url(new):
+            # The address may hold a password.
+            path.chmod(0o600)
 
 
 def is_shipped(content: bytes) -> bool:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from medassets.errors import CatalogError
+from medassets.errors import CatalogError, UsageError
 from medassets.stages import VideoStage, VolumeStage
 
 _PARTITION_KEY = re.compile(r"([a-z0-9]+)-([0-9]{6})")
+# `pathlib` leaves one slash of `s3://bucket`.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -77,12 +79,32 @@ def show_path(path: str) -> str:
     return path.encode("utf-8", "backslashreplace").decode()
 
 
+def local_path(text: str | Path, *, field: str) -> Path:
+    """Return a path of this machine as an absolute one.
+
+    Args:
+        text: What the user wrote; a URL would become a folder `s3:` in the current one.
+        field: Where it was written, for the message.
+
+    Raises:
+        UsageError: If it is a URL.
+    """
+    if _URL.match(str(text)):
+        what = f"expected a folder or file of this machine, got the URL {str(text)!r}"
+        raise UsageError(field=field, what=what)
+    return Path(text).absolute()
+
+
 def medassets_home() -> Path:
     """Return the folder of data, staging and the Dagster instance: $MEDASSETS_HOME or ~/medassets.
 
     Read at every call, so that importing the package never touches the environment.
+
+    Raises:
+        UsageError: If the variable is a URL.
     """
-    return Path(os.environ.get("MEDASSETS_HOME") or Path.home() / "medassets").absolute()
+    own = os.environ.get("MEDASSETS_HOME")
+    return local_path(own or Path.home() / "medassets", field="MEDASSETS_HOME")
 
 
 def data_home() -> Path:

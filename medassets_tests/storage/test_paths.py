@@ -2,13 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from medassets.errors import CatalogError
+from medassets.errors import CatalogError, UsageError
 from medassets.storage.paths import (
     DatasetPaths,
     check_member_path,
     dagster_home,
     data_home,
     format_partition_key,
+    local_path,
     medassets_home,
     split_partition_key,
     staging_home,
@@ -84,3 +85,15 @@ def test_shards_of_another_stage_have_a_folder_of_their_own(tmp_path: Path) -> N
     frames = DatasetPaths(tmp_path, "video", "frames")
     assert frames.shard("train-000001") == tmp_path / "video/frames/train/shard-000001.tar"
     assert frames.catalog == tmp_path / "video/catalog.parquet"
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/home", "gs:/bucket", "file:///srv", "HTTP://host"])
+def test_a_url_is_no_home(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDASSETS_HOME", url)
+    with pytest.raises(UsageError, match=rf"MEDASSETS_HOME: .* got the URL '{url}'"):
+        data_home()
+
+
+def test_a_path_may_have_colons(tmp_path: Path) -> None:
+    assert local_path(tmp_path / "a:b" / "c:", field="--out") == tmp_path / "a:b" / "c:"
+    assert local_path("./s3:/x", field="--out") == Path.cwd() / "s3:" / "x"
