@@ -12,6 +12,7 @@ import dagster as dg
 
 from medassets.components.loading import LoadedDatasets, load_datasets
 from medassets.components.yaml_lines import read_declaration
+from medassets.errors import UsageError
 from medassets.io_managers.catalog import CatalogIOManager
 from medassets.io_managers.manifests import ManifestIOManager
 from medassets.io_managers.tar_shards import TarShardIOManager
@@ -31,8 +32,15 @@ def declaration_folders() -> list[Path]:
 
     `MEDASSETS_DEFS` names folders of `<dataset>/defs.yaml`, parted as in PATH, so that a dataset
     can be added to an installed package by YAML alone.
+
+    Raises:
+        UsageError: If one is a URL.
     """
-    own = os.environ.get("MEDASSETS_DEFS", "").split(os.pathsep)
+    named = os.environ.get("MEDASSETS_DEFS", "")
+    if "://" in named:
+        what = f"expected folders of this machine, got the URL {named!r}"
+        raise UsageError(field="MEDASSETS_DEFS", what=what)
+    own = named.split(os.pathsep)
     return [
         Path(__file__).parent / "defs",
         *(Path(folder).expanduser().absolute() for folder in own if folder),

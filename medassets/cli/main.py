@@ -4,6 +4,7 @@ import gc
 import json
 import logging
 import sys
+from contextlib import nullcontext
 
 import click
 
@@ -16,7 +17,8 @@ from medassets.errors import (
     SourceUnavailableError,
     UsageError,
 )
-from medassets.storage.paths import show_path
+from medassets.storage.modes import private_files
+from medassets.storage.paths import medassets_home, show_path
 from medassets.storage.unreadable import explain_refusal
 
 EXIT_FAILED = 1
@@ -46,6 +48,7 @@ COMMANDS = {
     "demo": "Build example datasets from synthetic data.",
     "up": "Serve the Dagster UI and daemon, for this machine only.",
 }
+_FOR_OTHERS = (["export"], ["merge-info"])
 _ALIASES = {"ui": "up"}
 _EXIT_CODES = """\b
 Exit codes:
@@ -118,7 +121,10 @@ def run(arguments: list[str]) -> int:
         # It looks up sys.stderr at each line, which a progress bar replaces while it is shown.
         logging.lastResort.setFormatter(logging.Formatter("medassets: %(message)s"))
     try:
-        code = cli.main(args=arguments, prog_name="medassets", standalone_mode=False)
+        # What is written for others is made as the user's own mask says.
+        own = nullcontext() if arguments[:1] in _FOR_OTHERS else private_files(medassets_home())
+        with own:
+            code = cli.main(args=arguments, prog_name="medassets", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return _report(error.format_message(), error.exit_code, as_json=as_json)

@@ -125,3 +125,41 @@ def test_a_reader_that_goes_away_is_no_error(lungs: Declare) -> None:
     with process.stderr as stderr:
         assert b"Traceback" not in stderr.read()
     process.wait(60)
+
+
+@pytest.mark.parametrize("variable", ["MEDASSETS_HOME", "DAGSTER_HOME", "MEDASSETS_DEFS"])
+def test_a_url_is_refused_where_a_folder_is_meant(
+    medassets: Medassets, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(variable, "s3://bucket/home")
+    for command in (["build", "demo_ct"], ["doctor"]):
+        ran = medassets(*command)
+        assert ran.code == 2
+        assert f"{variable}: " in ran.err
+        assert "got the URL 's3://bucket/home'" in ran.err
+    assert not (tmp_path / "s3:").exists()
+
+
+def test_a_url_is_refused_as_out(
+    medassets: Medassets, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = medassets("merge-info", __file__, "--out", "s3://bucket/all.json")
+    assert ran.code == 2
+    assert "--out: expected a folder or file of this machine" in ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_command_makes_in_a_home_is_its_owners_only(
+    medassets: Medassets, home: Path
+) -> None:
+    previous = os.umask(0o022)
+    try:
+        assert medassets("doctor").code == 0
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(previous)
+    made = [home, *home.rglob("*")]
+    assert len(made) > 5
+    assert {path for path in made if path.stat().st_mode & 0o077} == set()

@@ -14,8 +14,10 @@ from medassets.cli.main import EXIT_FAILED
 from medassets.cli.session import Session
 from medassets.errors import MedassetsError
 from medassets.instance.home import ensure_dagster_home
+from medassets.instance.settings import list_lacking
 from medassets.storage.disk import free_bytes
-from medassets.storage.paths import data_home, staging_home
+from medassets.storage.modes import is_readable_by_others
+from medassets.storage.paths import data_home, medassets_home, staging_home
 
 Verdict = Literal["ok", "note", "bad"]
 
@@ -58,6 +60,7 @@ def examine(session: Session, dataset: str | None) -> Iterator[Finding]:
     """Yield the findings; a source is asked only when a dataset is named."""
     yield _check_declarations(session)
     yield _check_instance(session)
+    yield from _check_settings()
     yield _check_token()
     yield from _check_disks()
     yield _check_codecs()
@@ -77,6 +80,17 @@ def _check_instance(session: Session) -> Finding:
     home = ensure_dagster_home()
     runs = session.instance.get_runs_count()
     return Finding("Dagster instance", "ok", f"{home}, {count_words(runs, 'run')}")
+
+
+def _check_settings() -> Iterator[Finding]:
+    """Look at what an unattended home needs: killed runs that end, and files of its owner's."""
+    home = ensure_dagster_home()
+    for text in list_lacking(home):
+        yield Finding("Dagster settings", "note", f"{home / 'dagster.yaml'} lacks {text}")
+    for folder in (medassets_home(), home):
+        if is_readable_by_others(folder):
+            detail = f"every user of this machine may read {folder}: chmod -R o= {folder}"
+            yield Finding("privacy", "note", detail)
 
 
 def _check_token() -> Finding:

@@ -1,6 +1,7 @@
 """`medassets export`: writes shards as the files that other training code reads."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,8 @@ from medassets.exports.formats import ExportOptions, ExportResult
 from medassets.exports.windows import WindowForm, export_windows
 from medassets.specs import CTWindowDatasetSpec
 from medassets.stages import VideoStage, VolumeStage
-from medassets.storage.paths import medassets_home
+from medassets.storage.modes import private_files
+from medassets.storage.paths import local_path, medassets_home
 
 _NAMED_PROBLEMS = 20
 
@@ -166,7 +168,9 @@ def command(
     workspace = session.workspace(dataset, _FORMATS[form].stage)
     planned = workspace.read_plan().partitions
     check_splits(workspace, splits, planned)
-    out = (out or medassets_home() / "exports" / dataset / form).absolute()
+    home = medassets_home()
+    own = nullcontext() if out else private_files(home)
+    out = local_path(out or home / "exports" / dataset / form, field="--out")
     asked = _Request(
         workspace,
         keys=list(planned),
@@ -176,7 +180,8 @@ def command(
         allow_missing_size=allow_missing_size,
         on_wait=lambda: output.warn(f"{out}: waiting for another export to this folder"),
     )
-    result = _run_shown(output, asked, _FORMATS[form].export)
+    with own:
+        result = _run_shown(output, asked, _FORMATS[form].export)
     _tell(output, workspace, result)
     output.result({"dataset": dataset, "format": form, "out": str(out), **_as_dict(result)})
     return EXIT_FAILED if result.problems else 0

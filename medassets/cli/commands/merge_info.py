@@ -8,6 +8,7 @@ import click
 from medassets.cli.console import Output
 from medassets.cli.formatting import count_words
 from medassets.exports.merge_info import merge_infos
+from medassets.storage.paths import local_path
 
 _NAMED_FOLDERS = 5
 _NAMED_VIDEOS = 5
@@ -38,6 +39,7 @@ def command(
 ) -> int:
     """Merge the dataset_info.json files INFO... into one that finds the samples of all."""
     output = Output(as_json)
+    local_path(out, field="--out")
     result = merge_infos(infos, out, val_count=val_count, seed=seed, absolute=absolute)
     for folder in result.absent[:_NAMED_FOLDERS]:
         output.warn(f"{folder}: listed, but does not exist")
