@@ -27,6 +27,8 @@ def main(lock_fd: str, *arguments: str) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Code servers and runs outlive the daemon; the lock must not.
     os.set_inheritable(int(lock_fd), False)
+    # Else a code server that dies while it starts fails every backfill, and cancels all its runs.
+    os.environ["DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"] = "1"
     sys.argv = ["dagster-daemon", "run", "--log-level", "warning", *arguments]
     with suppress(KeyboardInterrupt):
         threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()

@@ -1,6 +1,7 @@
 """A dataset of one-sample shards behind a local Hub, made by runs from the queue of a real UI."""
 
 import signal
+import socket
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -52,6 +53,12 @@ class Site:
         """Let every further volume take minutes."""
         self.hub.fail("slow", "*.nii.gz", times=None, bytes_per_s=_SLOW_BYTES_PER_S)
 
+    def release(self) -> None:
+        """Serve at full speed again, also what is being served slowly."""
+        self.hub.heal()
+        self.hub.close()
+        self.hub.start()
+
     def running(self, *options: str) -> Any:
         """Run the UI and the daemon until the block is left."""
         return run_ui(self.home, *options, **self.environment)
@@ -84,7 +91,10 @@ def serving_site(folder: Path, *, num_patients: int, **fields: object) -> Iterat
     make_ct_rate_repository(
         source, num_patients=num_patients, splits=("train",), special_rows=False
     )
-    with LocalHub(source, "org/ct") as hub:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        # The hub keeps its address when it is started again.
+        port = unused.getsockname()[1]
+    with LocalHub(source, "org/ct", port=port) as hub:
         attributes = {
             "name": DATASET,
             "repo_id": "org/ct",
@@ -164,12 +174,17 @@ def find_processes(home: Path) -> list[psutil.Process]:
 
 def find_code_servers(daemon: psutil.Process) -> list[psutil.Process]:
     """Return the code servers of a daemon."""
-    return [p for p in daemon.children() if "grpc" in " ".join(p.cmdline())]
+    return [p for p in daemon.children() if is_code_server(p)]
 
 
-def find_daemon(ui: RunningUi) -> psutil.Process:
-    """Return the daemon of a running UI."""
-    return next(p for p in ui.descendants() if "medassets.instance.daemon" in p.cmdline())
+def is_code_server(process: psutil.Process) -> bool:
+    """Tell whether a process serves the code location; workers are its children."""
+    return "grpc" in process.cmdline()
+
+
+def find_daemons(ui: RunningUi) -> list[psutil.Process]:
+    """Return the daemon of a running UI; nothing while it is being started again."""
+    return [p for p in ui.descendants() if "medassets.instance.daemon" in p.cmdline()]
 
 
 def find_workers(site: Site) -> dict[str, int]:

@@ -26,9 +26,9 @@ from medassets.cli.session import Session
 from medassets.cli.web_guard import WebGuard
 from medassets.errors import UsageError
 from medassets.instance.daemon_keeper import running_daemon
-from medassets.instance.daemon_log import rotating
-from medassets.instance.home import make_instance
+from medassets.instance.home import ensure_dagster_home, make_instance, use_postgres
 from medassets.instance.home_lock import holding_home
+from medassets.instance.housekeeping import keeping_house
 from medassets.instance.settings import list_lacking
 
 _ADDRESS = "127.0.0.1"
@@ -57,7 +57,29 @@ _GRACE_S = 2
     is_flag=True,
     help="Allow --host: the UI has no login, and whoever reaches it can run and delete everything.",
 )
-def command(port: int, host: str, *, read_only: bool, no_daemon: bool, without_login: bool) -> int:
+@click.option(
+    "--postgres",
+    envvar="MEDASSETS_POSTGRES",
+    metavar="URL",
+    help="Keep the record in this database, from now on: postgresql://USER@HOST/DATABASE.",
+)
+@click.option(
+    "--keep-days",
+    type=click.IntRange(0),
+    default=30,
+    show_default=True,
+    help="Days for which logs of finished runs are kept; 0 keeps them all.",
+)
+def command(
+    port: int,
+    host: str,
+    postgres: str | None,
+    keep_days: int,
+    *,
+    read_only: bool,
+    no_daemon: bool,
+    without_login: bool,
+) -> int:
     """Serve the Dagster UI at http://127.0.0.1:3000, with the daemon that runs what it queues.
 
     One home has one server. Only this machine can connect; from another one, use
@@ -65,13 +87,12 @@ def command(port: int, host: str, *, read_only: bool, no_daemon: bool, without_l
     they finish.
     """
     check_host(host, without_login=without_login)
-    home = make_instance()
-    for text in list_lacking(home):
-        _tell(f"{home / 'dagster.yaml'} is yours, and lacks {text}")
+    home = ensure_dagster_home()
     with ExitStack() as stack:
         stack.enter_context(_terminate_as_interrupt())
         alone = not (read_only or no_daemon)
         lock = stack.enter_context(holding_home(home, _tell)) if alone else None
+        _prepare(home, postgres if alone else None)
         listener = stack.enter_context(_listening_socket(host, port))
         address = _format_address(listener)
         workspace = stack.enter_context(as_file(files("medassets.instance") / "workspace.yaml"))
@@ -81,7 +102,7 @@ def command(port: int, host: str, *, read_only: bool, no_daemon: bool, without_l
         if lock is not None:
             lock.announce(address)
             log = home / "daemon.log"
-            stack.enter_context(rotating(log))
+            stack.enter_context(keeping_house(log, keep_days=keep_days, tell=_tell))
             keeper = running_daemon(workspace, log, lock_fd=lock.fd, tell=_tell)
             stack.enter_context(keeper)
             _tell(f"the daemon and its runs write to {log}")
@@ -90,6 +111,14 @@ def command(port: int, host: str, *, read_only: bool, no_daemon: bool, without_l
         _serve(app, listener)
     _tell_of_runs()
     return 0
+
+
+def _prepare(home: Path, postgres: str | None) -> None:
+    if postgres is not None:
+        use_postgres(home, postgres)
+    for text in list_lacking(home):
+        _tell(f"{home / 'dagster.yaml'} is yours, and lacks {text}")
+    make_instance()
 
 
 def check_host(host: str, *, without_login: bool) -> None:

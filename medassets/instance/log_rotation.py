@@ -1,33 +1,10 @@
 """The log of the daemon and its runs: appended to by many processes, and kept short."""
 
 import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-_INTERVAL_S = 60.0
 MOST_BYTES = 10_000_000
 NUM_KEPT = 5
-
-
-@contextmanager
-def rotating(path: Path) -> Iterator[None]:
-    """Look after a log once a minute until the block is left."""
-    stopping = threading.Event()
-
-    def rotate() -> None:
-        rotate_log(path)
-        while not stopping.wait(_INTERVAL_S):
-            rotate_log(path)
-
-    thread = threading.Thread(target=rotate, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        thread.join()
 
 
 def rotate_log(path: Path, *, most_bytes: int = MOST_BYTES, num_kept: int = NUM_KEPT) -> bool:
