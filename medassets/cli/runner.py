@@ -4,13 +4,14 @@ import os
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import accumulate
 from operator import or_
 from typing import Any
 
 from medassets.assets.reconcile import restore_partitions
+from medassets.cli.build_log import BuildLog, open_build_log
 from medassets.cli.build_report import BuildReport, tell_report
 from medassets.cli.console import Output, ProgressView, showing_progress
 from medassets.cli.main import EXIT_FAILED, EXIT_INTERRUPTED, exit_code_of
@@ -80,7 +81,8 @@ def build_dataset(session: Session, output: Output, dataset: str, options: Build
     start = time.monotonic()
     report = BuildReport(dataset)
     report.reclaimed.is_confirmed = options.delete_sources and options.yes
-    build = _Build(session, output, report, options)
+    log = open_build_log(dataset, asdict(options))
+    build = _Build(session, output, report, options, log)
     try:
         code = build.run()
     except KeyboardInterrupt:
@@ -88,6 +90,7 @@ def build_dataset(session: Session, output: Output, dataset: str, options: Build
         code = EXIT_INTERRUPTED
     except MedassetsError as error:
         if not report.did_something:
+            log.write("end", error=str(error))
             raise
         # What was built and deleted before must be reported too.
         report.error, code = str(error), exit_code_of(type(error))
@@ -97,6 +100,9 @@ def build_dataset(session: Session, output: Output, dataset: str, options: Build
     build.count_remaining()
     report.seconds = round(time.monotonic() - start, 3)
     tell_report(output, report, options, code)
+    accounts = {stage: account.as_dict() for stage, account in report.accounts.items()}
+    log.write("end", code=code, error=report.error, seconds=report.seconds, accounts=accounts)
+    log.close()
     return code
 
 
@@ -108,6 +114,7 @@ class _Build:
     output: Output
     report: BuildReport
     options: BuildOptions
+    log: BuildLog
     code: int = 0
     may_delete: bool = False
 
@@ -288,6 +295,8 @@ class _Build:
     ) -> RunResult:
         dataset, options = self.report.dataset, self.options
         device = {"video_decoder": {"config": {"device": options.device}}}
+        self.log.write("shard_begin", stage=one.stages[-1], partition=key, samples=count)
+        started = time.monotonic()
         result = self._execute(
             one.job,
             partition=key,
@@ -299,6 +308,16 @@ class _Build:
                 for stage in one.stages
             },
             resources=device if options.device else {},
+        )
+        self.log.write(
+            "shard_end",
+            stage=one.stages[-1],
+            partition=key,
+            ok=result.ok,
+            adopted=result.adopted,
+            run=result.run_id,
+            seconds=round(time.monotonic() - started, 3),
+            **self._describe_made(one.stages[-1], key, result),
         )
         if not result.ok:
             self._note_failure(name, result)
@@ -312,6 +331,19 @@ class _Build:
         if result.interrupted:
             raise KeyboardInterrupt
         return result
+
+    def _describe_made(self, stage: str, key: str, result: RunResult) -> dict[str, Any]:
+        """Return what the log notes of a shard: its samples and rejections, or the error."""
+        if not result.ok:
+            return {"error": result.error}
+        record = read_whole_record(self.session.workspace(self.report.dataset, stage).paths, key)
+        if record is None:
+            return {}
+        return {
+            "samples": record.num_samples,
+            "bytes": record.size_bytes,
+            "rejected": record.rejected_by_reason(),
+        }
 
     @cached_property
     def _recorded(self) -> Collection[str]:
@@ -337,6 +369,7 @@ class _Build:
 
     def _note_failure(self, what: str, result: RunResult) -> None:
         self.report.failed[what] = result.error
+        self.log.write("failure", what=what, error=result.error)
         self.code = self.code or exit_code_of(result.kind)
         self.output.warn(f"{what}: {result.error}")
         if result.trace:
