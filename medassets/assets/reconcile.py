@@ -161,7 +161,8 @@ def _describe_states(workspace: Workspace, states: dict[str, ShardState]) -> lis
             )
         elif state in _MEANING:
             what = place.trouble if place is not None and place.record is not None else ""
-            lines.append(f"{key}: {what or _MEANING[state]}; `{command} --partitions {key}`")
+            where = workspace.paths.shard(key) if place is not None else key
+            lines.append(f"{where}: {what or _MEANING[state]}; `{command} --partitions {key}`")
     return lines
 
 

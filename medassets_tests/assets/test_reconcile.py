@@ -85,7 +85,7 @@ def test_what_is_lost_fails_the_job_with_a_line_for_each(
     )
     assert not failed.success
     (failure,) = failed.get_step_failure_events()
-    assert "train-000000: it is not whole on disk; `medassets build tiny" in str(failure)
+    assert "shard-000000.tar: it is not whole on disk; `medassets build tiny" in str(failure)
     build_shard(unknown, unknown.paths, plan_shard(unknown, FIRST))
     assert job.execute_in_process(instance=location.instance, run_config=QUIET).success
 
