@@ -39,9 +39,9 @@ def digest_rows(rows: Iterable[Mapping[str, Any]]) -> str:
     return fingerprint([_take_content(row, _ROWS_LEAVE_OUT) for row in rows])
 
 
-def list_contents(items: Iterable[SourceItem]) -> list[tuple[SourceItem, dict[str, Any]]]:
-    """Return each row with the part of it that `rows_fingerprint` covers."""
-    return [(item, _take_content(item.row, _ROWS_LEAVE_OUT)) for item in items]
+def take_content(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a row that `rows_fingerprint` covers."""
+    return _take_content(row, _ROWS_LEAVE_OUT)
 
 
 def content_fingerprint(item: SourceItem) -> str:

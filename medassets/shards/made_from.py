@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
 from medassets.samples import SourceItem
 from medassets.shards.fingerprint import (
     FORMAT_VERSION,
-    list_contents,
     plan_fingerprint,
     rows_fingerprint,
+    take_content,
 )
 from medassets.storage.checksums import fingerprint, sha256_bytes
 
@@ -89,9 +89,8 @@ class MadeFrom:
 
     Attributes:
         spec: Facts of the declaration, as its kind states them; see `facts_fingerprint`.
-        rows_digest: Hash of the rows; see `rows_fingerprint`.
-        rows: Sample key -> content of its row without empty fields; long values are shortened to
-            their start, length and digest.
+        rows_digest: Hash of the rows; see `rows_fingerprint`. The record has the rows themselves in
+            its copy of the plan (`medassets.shards.plan_copy`).
         format_version: Version of the shard's bytes.
         meaning: What its samples mean to a reader; see `meaning_of`. Equal for shards that a training
             job may read together.
@@ -99,14 +98,13 @@ class MadeFrom:
 
     spec: Facts
     rows_digest: str
-    rows: Mapping[str, Row] = field(default_factory=dict, repr=False)
     format_version: int = FORMAT_VERSION
     meaning: str = ""
 
     @classmethod
     def of(cls, spec: Facts, items: Sequence[SourceItem], *, meaning: str = "") -> Self:
         """Return what a shard of some rows would be made from today."""
-        return cls(spec, rows_fingerprint(items), shorten_rows(items), meaning=meaning)
+        return cls(spec, rows_fingerprint(items), meaning=meaning)
 
     @property
     def plan_fingerprint(self) -> str:
@@ -115,7 +113,7 @@ class MadeFrom:
         return plan_fingerprint(known_by, self.rows_digest, format_version=self.format_version)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form without the rows."""
+        """Return the JSON form."""
         return {
             "format_version": self.format_version,
             "spec": dict(self.spec),
@@ -124,13 +122,12 @@ class MadeFrom:
         }
 
 
-def read_made_from(document: Mapping[str, Any], rows: Iterable[Row]) -> MadeFrom | None:
+def read_made_from(document: Mapping[str, Any]) -> MadeFrom | None:
     """Return the facts of a record; None if it has none, as those of earlier versions."""
     try:
         return MadeFrom(
             spec=dict(document["spec"]),
             rows_digest=str(document["rows_digest"]),
-            rows={str(row["key"]): row for row in rows},
             format_version=int(document["format_version"]),
             meaning=str(document.get("meaning", "")),
         )
@@ -138,13 +135,17 @@ def read_made_from(document: Mapping[str, Any], rows: Iterable[Row]) -> MadeFrom
         return None
 
 
-def shorten_rows(items: Iterable[SourceItem]) -> dict[str, dict[str, Any]]:
-    """Return the content of rows by sample key; see `MadeFrom`."""
-    found: dict[str, dict[str, Any]] = {}
-    for item, content in list_contents(items):
-        values = {n: _shorten(v) for n, v in content.items() if v is not None and n != "key"}
-        found[item.key] = {"key": item.key, **values}
-    return found
+def shorten_rows(rows: Iterable[Row]) -> dict[str, dict[str, Any]]:
+    """Return the content of rows by sample key, without empty fields.
+
+    Long values are shortened to their start, length and digest, so that a person can read them.
+    """
+    return {
+        str(row["key"]): {
+            name: _shorten(value) for name, value in take_content(row).items() if value is not None
+        }
+        for row in rows
+    }
 
 
 def _shorten(value: Any) -> Any:
@@ -160,8 +161,9 @@ def compare_facts(was: Facts, now: Facts) -> list[Change]:
     return list(_compare(was, now, ""))
 
 
-def compare_rows(was: Mapping[str, Row], now: Mapping[str, Row]) -> list[Change]:
+def compare_rows(before: Iterable[Row], today: Iterable[Row]) -> list[Change]:
     """Return the rows and their fields that differ."""
+    was, now = shorten_rows(before), shorten_rows(today)
     found = [Change(key=key, what="is new in the plan") for key in now if key not in was]
     found += [Change(key=key, what="left the plan") for key in was if key not in now]
     for key in (key for key in now if key in was):

@@ -17,7 +17,6 @@ from medassets.storage.ownership import IsOurs, content_says
 from medassets.tars.reader import Member
 
 RECORD_VERSION = 1
-_LISTS = ("samples", "rejected", "rows")
 
 _CHECKSUM = re.compile(rb',\n "checksum": "([0-9a-f]{64})"\n}\n\Z')
 """Last line of a record: SHA-256 of everything before it."""
@@ -79,7 +78,6 @@ class ShardRecord:
         rejected: In the order of the plan.
         made_from: The facts behind `plan_fingerprint`; empty in records of earlier versions. See
             `medassets.shards.made_from`.
-        rows: The rows that it was made from, shortened, in the order of the plan.
         adopted: What it was made from where `medassets adopt` found that today's inputs and settings
             make the same samples; empty otherwise.
         plan: Its part of the plan; empty in records of earlier versions. See
@@ -101,14 +99,13 @@ class ShardRecord:
     kind: str = ""
     record_version: int = RECORD_VERSION
     made_from: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    rows: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     adopted: Mapping[str, Any] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def facts(self) -> MadeFrom | None:
         """What it was made from; None if the record does not say."""
-        return read_made_from(self.made_from, self.rows)
+        return read_made_from(self.made_from)
 
     def rejected_by_reason(self) -> dict[str, int]:
         """Return the number of rejected items by reason."""
@@ -118,10 +115,10 @@ class ShardRecord:
         """Return the record as JSON with one line per sample, which people can read and diff."""
         document = asdict(self)
         # Records without these are written as before there were any.
-        for name in ("made_from", "rows", "adopted", "plan"):
+        for name in ("made_from", "adopted", "plan"):
             if not document[name]:
                 del document[name]
-        lists = {name: document.pop(name) for name in _LISTS if name in document}
+        lists = {name: document.pop(name) for name in ("samples", "rejected")}
         head = json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True)[:-2]
         for name, entries in lists.items():
             lines = ",\n  ".join(json.dumps(e, ensure_ascii=False, sort_keys=True) for e in entries)
@@ -158,8 +155,7 @@ class ShardRecord:
             document.pop("checksum", None)
             samples = tuple(_read_sample(entry) for entry in document.pop("samples"))
             rejected = tuple(Rejected(**entry) for entry in document.pop("rejected"))
-            rows = tuple(dict(row) for row in document.pop("rows", ()))
-            return cls(samples=samples, rejected=rejected, rows=rows, **document)
+            return cls(samples=samples, rejected=rejected, **document)
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             msg = f"{path}: not a shard record ({error}); move it away and build the shard again"
             raise ShardIntegrityError(msg) from error

@@ -388,7 +388,6 @@ class _Maker:
             samples=samples,
             rejected=rejected,
             made_from=work.made_from.as_dict() if work.made_from else {},
-            rows=tuple(work.made_from.rows.values()) if work.made_from else (),
             plan=work.plan.as_dict() if work.plan else {},
         )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medassets.datasets.recovery.places import list_places, list_stages, look_at_place
-from medassets.errors import CatalogError
+from medassets.errors import CatalogError, ShardIntegrityError
 from medassets.shards.plan_copy import PlanCopy, read_plan_copy
 from medassets.shards.record import ShardRecord
 from medassets.storage.paths import DatasetPaths, split_partition_key
@@ -116,7 +116,13 @@ def _order_keys(record: ShardRecord) -> tuple[str, ...]:
     """Return the keys of a record in the order of the plan; earlier versions did not state it."""
     samples = [entry.key for entry in record.samples]
     rejected = [entry.key for entry in record.rejected]
-    stated = [str(row["key"]) for row in record.rows if "key" in row]
+    if not rejected:
+        return tuple(samples)
+    try:
+        copy = read_plan_copy(record.plan, record.filename)
+    except ShardIntegrityError:
+        copy = None
+    stated = [str(row["key"]) for row in copy.rows if "key" in row] if copy is not None else []
     if sorted(stated) == sorted([*samples, *rejected]):
         return tuple(stated)
     return tuple(heapq.merge(samples, rejected))

@@ -58,7 +58,7 @@ def adopt_shard(
     paths = today.workspace.paths
     with lock_file(lock_path(paths.shard(partition_key))):
         record = read_whole_record(paths, partition_key)
-        if record is None or (today.is_current(record) and record.facts is not None):
+        if record is None or (today.is_current(record) and record.facts and record.plan):
             return None
         try:
             found = _prove(today, record, every_sample=every_sample)
@@ -81,7 +81,7 @@ def _rewrite(today: Today, record: ShardRecord, found: Adoption) -> ShardRecord:
         record,
         plan_fingerprint=now.plan_fingerprint,
         made_from=now.as_dict(),
-        rows=tuple(now.rows.values()),
+        plan=today.workspace.copy_plan(items).as_dict(),
         adopted=before if found.changes else record.adopted,
     )
 
@@ -141,7 +141,7 @@ def _choose(
 ) -> list[SourceItem]:
     """Return the items to look at: those whose rows changed, and the first sample of the others."""
     changed = {change.key for change in why.changes if change.key}
-    knows_rows = record.facts is not None
+    knows_rows = record.facts is not None and bool(record.plan)
     if every_sample or not knows_rows:
         return list(items)
     has_other_settings = any(change.field and not change.key for change in why.changes)

@@ -8,9 +8,9 @@ from functools import cached_property
 import pyarrow as pa
 
 from medassets.datasets.accounts import Books
-from medassets.datasets.build import describe_inputs, today_fingerprint
+from medassets.datasets.build import today_fingerprint
 from medassets.datasets.workspace import Workspace
-from medassets.errors import DamagedTarError
+from medassets.errors import DamagedTarError, ShardIntegrityError
 from medassets.samples import SourceItem
 from medassets.shards.catalog.files import take_partition
 from medassets.shards.catalog.plan import CatalogPlan
@@ -23,6 +23,7 @@ from medassets.shards.made_from import (
     facts_fingerprint,
     meaning_of,
 )
+from medassets.shards.plan_copy import read_plan_copy
 from medassets.shards.record import SampleEntry, ShardRecord
 from medassets.tars.reader import OpenTar, open_tar
 
@@ -112,9 +113,18 @@ class Today:
         if has_other_rows and not with_rows:
             changes.append(Change(what=_ROWS_CHANGED))
         elif has_other_rows:
-            now = describe_inputs(self.workspace.kind, self._rows(record))
-            changes += compare_rows(made.rows, now.rows)
+            changes += self._compare_rows(record)
         return Staleness(tuple(changes), self._meaning_of(made.spec) == self.meaning)
+
+    def _compare_rows(self, record: ShardRecord) -> list[Change]:
+        """Compare today's rows with those in the record's copy of the plan."""
+        try:
+            copy = read_plan_copy(record.plan, record.filename)
+        except ShardIntegrityError:
+            copy = None
+        if copy is None:
+            return [Change(what=_ROWS_CHANGED)]
+        return compare_rows(copy.rows, (item.row for item in self._rows(record)))
 
     def _rows(self, record: ShardRecord) -> list[SourceItem]:
         if self.catalog is not None:

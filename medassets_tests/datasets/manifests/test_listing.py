@@ -141,7 +141,7 @@ def strip_facts(workspace: Workspace, **changes: Any) -> None:
     """Make records what those of earlier versions are."""
     for key in workspace.read_plan().partitions:
         record = ShardRecord.read(workspace.paths.record(key))
-        replace(record, made_from={}, rows=(), **changes).write(workspace.paths.record(key))
+        replace(record, made_from={}, plan={}, **changes).write(workspace.paths.record(key))
 
 
 def test_records_without_facts_are_known_by_the_json_of_their_samples(

@@ -150,7 +150,7 @@ def test_a_shard_whose_plan_grew_is_not_adopted(open_folder: OpenFolder, folder:
 def test_current_shards_without_facts_get_them(made: Workspace) -> None:
     path = made.paths.record(KEY)
     before = path.read_bytes()
-    replace(ShardRecord.read(path), made_from={}, rows=()).write(path)
+    replace(ShardRecord.read(path), made_from={}, plan={}).write(path)
     found = adopt(made)
     assert (found.changes, found.refused) == ((), "")
     assert path.read_bytes() == before
@@ -159,7 +159,7 @@ def test_current_shards_without_facts_get_them(made: Workspace) -> None:
 
 def test_stale_shards_without_facts_are_known_by_all_their_samples(made: Workspace) -> None:
     path = made.paths.record(KEY)
-    replace(ShardRecord.read(path), made_from={}, rows=()).write(path)
+    replace(ShardRecord.read(path), made_from={}, plan={}).write(path)
     touch_all(made)
     assert adopt(made).proof == "the files of 3 of 3 have the digest of their samples"
     assert is_current(made)
