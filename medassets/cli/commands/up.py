@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.resources import as_file, files
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -24,6 +25,7 @@ from starlette.types import ASGIApp
 from medassets.cli.lost_home import restore_all_partitions
 from medassets.cli.session import Session
 from medassets.cli.web_guard import WebGuard
+from medassets.datasets.workspace import Workspace
 from medassets.errors import UsageError
 from medassets.instance.daemon_keeper import running_daemon
 from medassets.instance.home import ensure_dagster_home, make_instance, use_postgres
@@ -160,8 +162,25 @@ def guarded_app(
         instance.optimize_for_webserver(
             statement_timeout=15_000, pool_recycle=3_600, max_overflow=20
         )
-        app = create_app_from_workspace_process_context(context)
+        app = _with_metrics(create_app_from_workspace_process_context(context))
         yield WebGuard(app, is_remote=host != _ADDRESS)
+
+
+def _with_metrics(app: ASGIApp) -> ASGIApp:
+    """Serve `/metrics` beside the UI where the extra `metrics` is installed."""
+    if find_spec("prometheus_client") is None:
+        return app
+    from medassets.instance.metrics import serving_metrics
+
+    return serving_metrics(app, _list_workspaces)
+
+
+def _list_workspaces() -> Iterator[Workspace]:
+    # Anew at each look: declarations may have changed since the server began.
+    session = Session()
+    for name in session.loaded.datasets:
+        for stage in session.live_stages(name, on_record=False):
+            yield session.workspace(name, stage)
 
 
 def _tell_of_runs() -> None:
