@@ -76,7 +76,8 @@ def _schedule(spec: DatasetSpec, catalog: "UnresolvedAssetJobDefinition") -> dg.
         _forget_old_evaluations(context.instance)
         if waiting := _find_refresh(context.instance, spec.name):
             return dg.SkipReason(f"run {waiting} refreshes the catalog already, or waits to")
-        return dg.RunRequest()
+        # Automation tries again by itself; a run that waited for its source would hold back others.
+        return dg.RunRequest(tags={AUTOMATED_TAG: "yes"} if switch.is_on else {})
 
     return dg.ScheduleDefinition(
         name=f"{spec.name}_catalog_schedule",

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,16 +17,32 @@ from medassets.assets.keys import asset_key
 from medassets.datasets.automation.attempts import Attempts, AttemptsLog
 from medassets.datasets.automation.switch import read_switch
 from medassets.datasets.automation.wanted import (
+    DiskState,
     is_overdue,
     list_due,
+    look_at_disk,
     pick,
     seconds_now,
     wants_manifest,
     wants_refresh,
 )
 from medassets.datasets.kind import DatasetKind
+from medassets.datasets.workspace import Workspace
 from medassets.resources.workspace import WorkspaceResource
 from medassets.stages import CommonStage
+from medassets.storage.paths import DatasetPaths
+
+_STATES: ContextVar[dict[DatasetPaths, DiskState] | None] = ContextVar("states", default=None)
+"""What this tick saw on disk: all conditions of a tick are evaluated on one look."""
+
+
+def _look(workspace: Workspace) -> DiskState:
+    states = _STATES.get()
+    if states is None:
+        return look_at_disk(workspace)
+    if workspace.paths not in states:
+        states[workspace.paths] = look_at_disk(workspace)
+    return states[workspace.paths]
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,9 +149,9 @@ class ShardsWanted(DiskCondition):
         workspace, now = resource.open(self.kind), seconds_now()
         if attempts.is_held_back(now) or not workspace.paths.catalog.exists():
             return []
-        upstream = resource.open(self.made_of) if self.made_of is not None else None
-        known = set(instance.get_dynamic_partitions(self.kind.spec.partitions_name))
-        due = list_due(workspace, attempts, now=now, upstream=upstream)
+        upstream = _look(resource.open(self.made_of)) if self.made_of is not None else None
+        due = list_due(_look(workspace), attempts, now=now, upstream=upstream)
+        known = set(instance.get_dynamic_partitions(self.kind.spec.partitions_name) if due else ())
         return [key for key in due if key in known]
 
     async def _list_busy(self, view: AssetGraphView) -> set[str]:
@@ -201,7 +218,10 @@ class ManifestWanted(DiskCondition):
     ) -> bool:
         """Return whether the manifest is to be written."""
         workspace = resource.open(self.kind)
-        return wants_manifest(workspace, attempts, name=self.manifest, now=seconds_now())
+        if not workspace.paths.catalog.exists():
+            return False
+        state = _look(workspace)
+        return wants_manifest(state, attempts, name=self.manifest, now=seconds_now())
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,9 +249,13 @@ class DatasetSensor(dg.AutomationConditionSensorDefinition):
 
     def evaluate_tick(self, context: dg.SensorEvaluationContext) -> Any:
         """Evaluate the conditions, or return why nothing is wanted."""
-        why = _explain_idle(context, self.asset_selection)
-        if not why:
-            return super().evaluate_tick(context)
+        token = _STATES.set({})
+        try:
+            why = _explain_idle(context, self.asset_selection)
+            if not why:
+                return super().evaluate_tick(context)
+        finally:
+            _STATES.reset(token)
         idle = dg.SensorDefinition(self.name, evaluation_fn=lambda _: dg.SkipReason(why))
         return idle.evaluate_tick(context)
 

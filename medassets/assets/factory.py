@@ -13,7 +13,7 @@ from medassets.assets.metadata import catalog_metadata, manifest_metadata, stage
 from medassets.assets.partitions import backfill_policy, shard_partitions
 from medassets.datasets.accounts import check_excluded, take_accounts
 from medassets.datasets.automation.outcomes import noting_trouble, require_source
-from medassets.datasets.automation.wanted import describe_shards
+from medassets.datasets.automation.wanted import look_at_disk
 from medassets.datasets.build import plan_shard, stage_partition
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.manifests.publication import describe_catalog, plan_publication
@@ -253,7 +253,7 @@ def build_manifest_asset(
         opened, tags = workspace.open(kind), context.run.tags
         with explained_failures(tags):
             # What is published during this run makes another manifest due.
-            tried = try_asset(opened, name, describe_shards(opened), context.run)
+            tried = try_asset(opened, name, look_at_disk(opened).fingerprint, context.run)
             with noting_trouble(tried):
                 planned = plan_publication(opened, allow_shrink=config.allow_shrink)
                 documents = {f"{name}.json": document(planned.everything)} if document else {}

@@ -229,6 +229,12 @@ def today_fingerprint(workspace: Workspace, plan: CatalogPlan, partition_key: st
     return plan_fingerprint(workspace.kind.fingerprint(), plan.digests[partition_key])
 
 
+def today_fingerprints(workspace: Workspace, plan: CatalogPlan) -> dict[str, str]:
+    """Return `today_fingerprint` of every planned shard, by partition key."""
+    kind = workspace.kind.fingerprint()
+    return {key: plan_fingerprint(kind, digest) for key, digest in plan.digests.items()}
+
+
 def build_shard(
     workspace: Workspace,
     paths: DatasetPaths,

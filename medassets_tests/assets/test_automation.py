@@ -65,6 +65,7 @@ def test_the_schedule_starts_a_refresh(scheduled: Location) -> None:
     request = tick(scheduled)
     assert isinstance(request, dg.RunRequest)
     assert request.partition_key is None
+    assert AUTOMATED_TAG not in request.tags
     job = scheduled.definitions.resolve_job_def("tiny_catalog")
     assert job.execute_in_process(instance=scheduled.instance).success
     assert isinstance(tick(scheduled), dg.RunRequest)
@@ -93,8 +94,10 @@ def test_the_schedule_rests_while_automation_is_switched_off(scheduled: Location
     paths = scheduled.workspace.paths
     write_switch(paths, "off")
     assert tick(scheduled) == "automation is off (by command; declared off)"
-    write_switch(paths, None)
-    assert isinstance(tick(scheduled), dg.RunRequest)
+    write_switch(paths, "on")
+    request = tick(scheduled)
+    assert isinstance(request, dg.RunRequest)
+    assert request.tags[AUTOMATED_TAG] == "yes"
 
 
 def test_old_evaluations_are_forgotten_at_a_tick_of_the_schedule(scheduled: Location) -> None:

@@ -1,5 +1,7 @@
 """What Dagster asks for, tick by tick, as disk and journal tell it."""
 
+import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -235,3 +237,43 @@ def test_a_tick_at_which_nothing_is_wanted_is_skipped(automated: Location) -> No
         assert (
             look(automated, instance) == "nothing is missing, lost, stale, or failed and due again"
         )
+
+
+def follow(daemon: Daemon) -> list[int]:
+    """Do what Dagster asks for until it asks for nothing; return each number of samples listed."""
+    location, listed = daemon.location, list[int]()
+    manifest = location.workspace.paths.manifest("train")
+    for _ in range(20):
+        asked = daemon.tick()
+        if not asked:
+            return listed
+        for key in sorted(filter(None, asked.get("shards", ()))):
+            location.materialize("shards", partition=key, tags={AUTOMATED_TAG: "yes"})
+        for stage in {"catalog", "manifest"} & asked.keys():
+            location.materialize(stage, tags={AUTOMATED_TAG: "yes"})
+        if manifest.exists():
+            listed.append(json.loads(manifest.read_bytes())["total_samples"])
+    raise AssertionError(listed)
+
+
+@pytest.mark.slow
+def test_a_source_that_grows_three_times_never_costs_the_manifest_a_sample(
+    locate: Callable[..., Location], stages_of_growth: tuple[Path, Path], tmp_path: Path
+) -> None:
+    source = Path(shutil.copytree(stages_of_growth[1], tmp_path / "source"))
+    patients = sorted((source / "dataset/train_fixed").iterdir())
+    for patient in patients[2:]:
+        patient.rename(tmp_path / patient.name)
+    # Two samples a shard, and one or three a patient: the last shard is short again and again.
+    location = locate(source, automation="on", splits=("train",), samples_per_shard=2)
+    daemon, listed, sizes = Daemon(location), list[int](), list[int]()
+    for patient in [None, *patients[2:]]:
+        if patient is not None:
+            (tmp_path / patient.name).rename(patient)
+            location.materialize("catalog")
+        listed += follow(daemon)
+        sizes.append(len(list(source.rglob("*.nii.gz"))))
+        assert listed[-1] == sizes[-1] - len(list(source.glob("dataset/valid_fixed/**/*.gz")))
+    assert len(sizes) == 4
+    assert listed == sorted(listed)
+    assert daemon.tick() == {}

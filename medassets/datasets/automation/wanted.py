@@ -2,21 +2,22 @@
 
 import os
 import time
-from collections.abc import Collection, Iterable
-from functools import lru_cache
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from medassets.datasets.automation.attempts import Attempts, name_item
+from medassets.datasets.build import today_fingerprints
 from medassets.datasets.workspace import Workspace
 from medassets.shards.account import Left
 from medassets.shards.catalog.plan import CatalogPlan
 from medassets.shards.files import ShardHead, read_head
-from medassets.shards.fingerprint import plan_fingerprint
 from medassets.stages import CommonStage
 from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import name_shard
 
-MOST_AT_ONCE = 256
+MOST_AT_ONCE = 128
 """Shards of a stage that are asked for and not yet made.
 
 All of ten thousand at once would each fail in turn when the source goes away.
@@ -26,28 +27,77 @@ _LONGEST_WAIT_S = 3600.0
 """How long a manifest waits while shards are made without a pause."""
 
 
-def find_left(workspace: Workspace, plan: CatalogPlan) -> dict[str, Left]:
-    """Return the planned shards that are not whole and of today's inputs, in order.
+@dataclass(frozen=True)
+class DiskState:
+    """One look at the shards of a stage on disk; ten thousand take a fifth of a second.
 
-    It reads no list of samples: ten thousand shards take a tenth of a second, the first time a third.
+    No list of samples is read.
 
-    Args:
+    Attributes:
         workspace: The dataset and stage.
         plan: Its plan.
+        heads: Partition key of each shard with files on disk -> head of its record, None if it is not
+            whole.
     """
-    heads, kind = _read_heads(workspace, plan), workspace.kind.fingerprint()
-    left: dict[str, Left] = {}
-    for key in plan.partitions:
-        head = heads.get(key)
-        if head is None:
-            left[key] = Left.LOST if key in heads else Left.MISSING
-        elif head.plan_fingerprint != plan_fingerprint(kind, plan.digests[key]):
-            left[key] = Left.STALE
-    return left
+
+    workspace: Workspace
+    plan: CatalogPlan
+    heads: Mapping[str, ShardHead | None]
+
+    @cached_property
+    def today(self) -> dict[str, str]:
+        """Partition key -> fingerprint that a shard made today would have."""
+        return today_fingerprints(self.workspace, self.plan)
+
+    @cached_property
+    def left(self) -> dict[str, Left]:
+        """The planned shards that are not whole and of today's inputs, in order."""
+        left: dict[str, Left] = {}
+        for key in self.plan.partitions:
+            head = self.heads.get(key)
+            if head is None:
+                left[key] = Left.LOST if key in self.heads else Left.MISSING
+            elif head.plan_fingerprint != self.today[key]:
+                left[key] = Left.STALE
+        return left
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Fingerprint of what a manifest lists: the plan, and the shards on disk."""
+        plan = self.plan
+        found = {key: [head.sha256, head.plan_fingerprint] for key, head in self._whole()}
+        kind = self.workspace.kind.fingerprint()
+        return fingerprint([plan.version, plan.notes, kind, found])
+
+    @cached_property
+    def reclaimed(self) -> frozenset[str]:
+        """Partition keys of shards whose sources were deleted, or were about to be."""
+        journal = self.workspace.paths.reclaim_journal
+        found = {
+            (split, name)
+            for split, keys in self.plan.splits().items()
+            for name in _scan(str(journal(keys[0]).parent))
+        }
+        if not found:
+            return frozenset()
+        places = {key: journal(key) for key in self.plan.partitions}
+        return frozenset(k for k, path in places.items() if (path.parent.name, path.name) in found)
+
+    def _whole(self) -> Iterator[tuple[str, ShardHead]]:
+        return ((key, head) for key, head in self.heads.items() if head is not None)
+
+
+def look_at_disk(workspace: Workspace) -> DiskState:
+    """Return the state of the shards of a stage.
+
+    Raises:
+        CatalogError: If there is no catalog yet, or it cannot be read.
+    """
+    plan = workspace.read_plan()
+    return DiskState(workspace, plan, _read_heads(workspace, plan))
 
 
 def _read_heads(workspace: Workspace, plan: CatalogPlan) -> dict[str, ShardHead | None]:
-    """Return the record's head of each shard with files on disk; None if they are not whole."""
     heads: dict[str, ShardHead | None] = {}
     for split, keys in plan.splits().items():
         found = _scan(str(workspace.paths.split_folder(split)))
@@ -82,31 +132,26 @@ def _read_head(path: str, _mtime_ns: int, _size: int, _inode: int) -> ShardHead 
 
 
 def list_due(
-    workspace: Workspace,
-    attempts: Attempts,
-    *,
-    now: float,
-    upstream: Workspace | None = None,
+    state: DiskState, attempts: Attempts, *, now: float, upstream: DiskState | None = None
 ) -> list[str]:
     """Return the shards that want making and may be tried now, in the order of the plan.
 
     A shard whose sources were deleted is not among them: no build makes it again.
 
     Args:
-        workspace: The dataset and stage.
+        state: The shards on disk.
         attempts: What was tried.
         now: Seconds since 1970.
         upstream: Stage whose shards these are made of; a shard waits for its own.
     """
-    plan = workspace.read_plan()
-    waiting = find_left(upstream, plan) if upstream is not None else {}
-    stage, paths, kind = workspace.kind.stage, workspace.paths, workspace.kind.fingerprint()
+    waiting = upstream.left if upstream is not None else {}
+    stage = state.workspace.kind.stage
     return [
         key
-        for key in find_left(workspace, plan)
+        for key in state.left
         if key not in waiting
-        and attempts.is_due(name_item(stage, key), plan_fingerprint(kind, plan.digests[key]), now)
-        and not paths.reclaim_journal(key).exists()
+        and key not in state.reclaimed
+        and attempts.is_due(name_item(stage, key), state.today[key], now)
     ]
 
 
@@ -162,39 +207,24 @@ def wants_refresh(
     return not any(workspace.paths.folder.rglob("shard-*.json"))
 
 
-def describe_shards(workspace: Workspace) -> str:
-    """Return the fingerprint of what a manifest lists: the plan, and the shards on disk.
-
-    Raises:
-        CatalogError: If there is no catalog yet.
-    """
-    plan = workspace.read_plan()
-    heads = _read_heads(workspace, plan)
-    found = {key: [head.sha256, head.plan_fingerprint] for key, head in heads.items() if head}
-    return fingerprint([plan.version, plan.notes, workspace.kind.fingerprint(), found])
-
-
-def wants_manifest(workspace: Workspace, attempts: Attempts, *, name: str, now: float) -> bool:
+def wants_manifest(state: DiskState, attempts: Attempts, *, name: str, now: float) -> bool:
     """Return whether the shards on disk are others than when the manifest was last written.
 
     Without a shard there is nothing to list. It waits for shards that are about to be made, an hour at
     most.
 
     Args:
-        workspace: The dataset, and the stage that the manifest lists.
+        state: The shards that the manifest lists.
         attempts: What was tried.
         name: Name of the manifest's asset.
         now: Seconds since 1970.
     """
-    if not workspace.paths.catalog.exists():
+    if not any(state.heads.values()) or attempts.written.get(name) == state.fingerprint:
         return False
-    if not any(_read_heads(workspace, workspace.read_plan()).values()):
+    if not attempts.is_due(name_item(name), state.fingerprint, now):
         return False
-    today = describe_shards(workspace)
-    if attempts.written.get(name) == today or not attempts.is_due(name_item(name), today, now):
-        return False
-    is_settled = attempts.is_held_back(now) or not list_due(workspace, attempts, now=now)
-    return is_settled or is_overdue(workspace, now=now)
+    is_settled = attempts.is_held_back(now) or not list_due(state, attempts, now=now)
+    return is_settled or is_overdue(state.workspace, now=now)
 
 
 def is_overdue(workspace: Workspace, *, now: float) -> bool:
