@@ -211,6 +211,25 @@ def test_the_word_of_the_command_wins_over_the_declaration(automated: Location) 
     assert daemon.tick() == {"shards": set(automated.keys)}
 
 
+def test_the_files_of_a_shard_that_is_being_made_are_not_asked_for_again(
+    remote: Callable[..., Location],
+) -> None:
+    location = remote(automation="on", splits=("train",))
+    location.materialize("catalog")
+    daemon, first = Daemon(location), location.keys[0]
+    job = location.definitions.resolve_job_def("tiny_build")
+    run = location.instance.create_run_for_job(
+        job.get_subset(asset_selection={location.key("shards")}),
+        status=dg.DagsterRunStatus.STARTED,
+        tags={"dagster/partition": first},
+        asset_selection=frozenset({location.key("shards")}),
+    )
+    rest = set(location.keys) - {first}
+    assert daemon.tick() == {"raw_volumes": rest, "shards": rest}
+    location.instance.report_run_failed(run)
+    assert daemon.tick() == {"raw_volumes": set(location.keys), "shards": set(location.keys)}
+
+
 def look(location: Location, instance: dg.DagsterInstance) -> str | int:
     """Return why a tick of the dataset's sensor asks for nothing, or how many requests it has."""
     definitions = location.definitions

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from medassets.datasets.automation.attempts import Attempts, name_item
 from medassets.datasets.build import today_fingerprints
+from medassets.datasets.recovery.places import has_shards
 from medassets.datasets.workspace import Workspace
 from medassets.shards.account import Left
 from medassets.shards.catalog.plan import CatalogPlan
 from medassets.shards.files import ShardHead, read_head
 from medassets.stages import CommonStage
 from medassets.storage.checksums import fingerprint
-from medassets.storage.paths import name_shard
+from medassets.storage.paths import name_shard, split_partition_key
 
 MOST_AT_ONCE = 128
 """Shards of a stage that are asked for and not yet made.
@@ -204,11 +205,11 @@ def wants_refresh(
         return False
     if workspace.paths.catalog.exists():
         return item in attempts.tries or bool(workspace.read_plan().partitions.keys() - set(known))
-    return not any(workspace.paths.folder.rglob("shard-*.json"))
+    return not has_shards(workspace.paths)
 
 
 def wants_manifest(state: DiskState, attempts: Attempts, *, name: str, now: float) -> bool:
-    """Return whether the shards on disk are others than when the manifest was last written.
+    """Return whether the shards on disk are others than when the manifest was last written, or it is gone.
 
     Without a shard there is nothing to list. It waits for shards that are about to be made, an hour at
     most.
@@ -219,12 +220,20 @@ def wants_manifest(state: DiskState, attempts: Attempts, *, name: str, now: floa
         name: Name of the manifest's asset.
         now: Seconds since 1970.
     """
-    if not any(state.heads.values()) or attempts.written.get(name) == state.fingerprint:
+    if not any(state.heads.values()):
+        return False
+    if attempts.written.get(name) == state.fingerprint and _has_manifests(state):
         return False
     if not attempts.is_due(name_item(name), state.fingerprint, now):
         return False
     is_settled = attempts.is_held_back(now) or not list_due(state, attempts, now=now)
     return is_settled or is_overdue(state.workspace, now=now)
+
+
+def _has_manifests(state: DiskState) -> bool:
+    """Return whether each split with a whole shard has its manifest."""
+    whole = {split_partition_key(key)[0] for key, head in state.heads.items() if head is not None}
+    return all(state.workspace.paths.manifest(split).exists() for split in whole)
 
 
 def is_overdue(workspace: Workspace, *, now: float) -> bool:

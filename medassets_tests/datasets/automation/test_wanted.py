@@ -173,6 +173,8 @@ def test_the_manifest_is_wanted_when_shards_changed_and_none_is_about_to_be_made
     assert is_wanted(Attempts(failed)), "shards that failed must not hold the manifest back"
     assert is_wanted(Attempts(away=Away(NOW, NOW + 9, 1, "no answer")))
     written = Attempts(failed, written={"manifest": look_at_disk(made).fingerprint})
+    assert is_wanted(written), "a manifest that is gone must be written again"
+    made.paths.manifest("train").write_bytes(b"")
     assert not is_wanted(written)
     made.paths.shard(KEY).unlink()
     assert look_at_disk(made).fingerprint != written.written["manifest"]
