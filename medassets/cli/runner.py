@@ -91,6 +91,7 @@ def build_dataset(session: Session, output: Output, dataset: str, options: Build
     except MedassetsError as error:
         if not report.did_something:
             log.write("end", error=str(error))
+            log.close()
             raise
         # What was built and deleted before must be reported too.
         report.error, code = str(error), exit_code_of(type(error))
