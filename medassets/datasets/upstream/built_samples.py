@@ -20,6 +20,9 @@ from medassets.tars.reader import OpenTar, open_tar
 Stage = Callable[[Sequence[SourceItem]], Mapping[str, Staged]]
 """Brings items' files to the local disk; by sample key."""
 
+ReadItems = Callable[[str], Sequence[SourceItem]]
+"""Returns the rows of a shard, by its partition key."""
+
 _Built = tuple[bool, bool, tuple[int, str] | None]
 
 
@@ -38,9 +41,15 @@ class BuiltRows:
     digests: Sequence[tuple[int, str] | None]
 
 
-def find_built_rows(workspace: Workspace, plan: CatalogPlan) -> BuiltRows:
-    """Return which rows of a plan have been built."""
-    pieces = [_find_in_shard(workspace, plan, key) for key in plan.partitions]
+def find_built_rows(workspace: Workspace, plan: CatalogPlan, read: ReadItems) -> BuiltRows:
+    """Return which rows of a plan have been built.
+
+    Args:
+        workspace: The dataset.
+        plan: The plan; its catalog may be one that is not on disk yet.
+        read: Returns the rows of a shard of that plan.
+    """
+    pieces = [_find_in_shard(workspace, plan, key, read) for key in plan.partitions]
     return BuiltRows(
         is_made=np.array([row[0] for piece in pieces for row in piece], bool),
         is_held=np.array([row[1] for piece in pieces for row in piece], bool),
@@ -48,13 +57,15 @@ def find_built_rows(workspace: Workspace, plan: CatalogPlan) -> BuiltRows:
     )
 
 
-def _find_in_shard(workspace: Workspace, plan: CatalogPlan, partition_key: str) -> list[_Built]:
+def _find_in_shard(
+    workspace: Workspace, plan: CatalogPlan, partition_key: str, read: ReadItems
+) -> list[_Built]:
     record = read_whole_record(workspace.paths, partition_key)
     if record is None:
         return [(False, False, None)] * plan.partitions[partition_key]
     today = plan_fingerprint(workspace.kind.fingerprint(), plan.digests[partition_key])
     is_current = record.plan_fingerprint == today
-    items = workspace.read_partition(partition_key)
+    items = read(partition_key)
     made = {} if is_current else find_reusable(workspace, record, items)
     entries = {entry.key: entry for entry in record.samples}
     return [

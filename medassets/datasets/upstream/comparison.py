@@ -13,6 +13,8 @@ from medassets.datasets.upstream.move import Move, Upstream, read_upstream
 from medassets.datasets.upstream.pins import PLACES, is_same_file, read_pins
 from medassets.datasets.workspace import Workspace
 from medassets.errors import Reason
+from medassets.samples import SourceItem
+from medassets.shards.catalog.files import as_item
 from medassets.shards.catalog.growth import Follow, find_today
 from medassets.shards.catalog.plan import STATE_EXCLUDED, plan_of
 from medassets.shards.catalog.previous import PreviousCatalog
@@ -92,7 +94,7 @@ class _Comparison:
         self.has_pins = FILE_DIGEST in planned.column_names
         self.today = find_today(rows, self.previous, count)
         self.rows = self._exclude_missing(rows)
-        self.built = find_built_rows(workspace, self.plan)
+        self.built = find_built_rows(workspace, self.plan, self._read_items)
         self.lost = self._find_lost()
 
     def decide(self, *, repin: bool, update: bool) -> Following:
@@ -132,6 +134,12 @@ class _Comparison:
             closed=self._whole_shards(moving & unusable & held),
         )
         return Following(upstream, self._exclude_dropped(dropped), follow, files)
+
+    def _read_items(self, partition_key: str) -> list[SourceItem]:
+        """Return the rows of a shard; the catalog that is on disk may be another one."""
+        start, count = self.plan.starts[partition_key], self.plan.partitions[partition_key]
+        rows = self.stored.fetch(np.arange(start, start + count))
+        return [as_item(row) for row in rows.to_pylist()]
 
     def _find_unusable(self, files: Mapping[str, RemoteFile]) -> Mask:
         """Return which items have no file, no row, or a row that is excluded now."""

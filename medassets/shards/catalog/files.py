@@ -128,7 +128,7 @@ def read_partition(path: Path, partition_key: str) -> list[SourceItem]:
             )
             raise CatalogError(msg)
         start, count = plan.starts[partition_key], plan.partitions[partition_key]
-        return [_as_item(row) for row in footer.read_rows(file, start, count).to_pylist()]
+        return [as_item(row) for row in footer.read_rows(file, start, count).to_pylist()]
 
 
 def write_catalog(catalog: pa.Table, path: Path) -> None:
@@ -180,10 +180,11 @@ def take_partition(catalog: pa.Table, plan: CatalogPlan, partition_key: str) -> 
         partition_key: The shard; one of the plan.
     """
     rows = catalog.slice(plan.starts[partition_key], plan.partitions[partition_key])
-    return [_as_item(row) for row in rows.to_pylist()]
+    return [as_item(row) for row in rows.to_pylist()]
 
 
-def _as_item(row: dict[str, Any]) -> SourceItem:
+def as_item(row: dict[str, Any]) -> SourceItem:
+    """Return one planned row of a catalog as an item."""
     return SourceItem(
         key=row["key"], split=row["split"], path=row["path"], revision=row["revision"], row=row
     )

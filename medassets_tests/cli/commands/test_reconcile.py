@@ -76,3 +76,24 @@ def test_other_commands_refuse_without_the_catalog_and_name_this_one(
     plan = medassets("plan", "lungs", "--json")
     assert plan.code == 0
     assert not one_shard.has_catalog
+
+
+@pytest.mark.slow
+def test_clips_and_frames_share_a_plan_that_the_records_of_both_restore(
+    medassets: Medassets, built_films: Path, declare_films: Callable[..., Path]
+) -> None:
+    workspace = Session().workspace("films")
+    before = workspace.read_plan()
+    (built_films / "catalog.parquet").unlink()
+    # Only the clips know the last shard, and only the frames the first one.
+    last, first = list(before.partitions)[-1], next(iter(before.partitions))
+    clips = Session().workspace("films", "clips")
+    for paths, key in ((workspace.paths, last), (clips.paths, first)):
+        paths.shard(key).unlink()
+        paths.record(key).unlink()
+    # Settings of the lost plan count, not those declared since.
+    declare_films(split_mode="random")
+    ran = medassets("reconcile", "films")
+    assert f"the plan of {len(before.partitions)} shards restored" in ran.out
+    after = workspace.read_plan()
+    assert (after.partitions, after.digests) == (before.partitions, before.digests)

@@ -23,15 +23,20 @@ def test_rows_are_built_where_the_shard_is_whole_and_current(
     moving: MovingDataset, open_moving: Callable[..., MovingDataset]
 ) -> None:
     plan = moving.workspace.read_plan()
-    built = find_built_rows(moving.workspace, plan)
+    built = find_built_rows(moving.workspace, plan, moving.workspace.read_partition)
     assert built.is_made.tolist() == built.is_held.tolist() == [True] * 4 + [False] * 3
     assert [digest is not None for digest in built.digests] == [True] * 4 + [False] * 3
     other = open_moving(target_shape=(12, 10, 6)).workspace
-    found = find_built_rows(other, plan)
+    found = find_built_rows(other, plan, other.read_partition)
     assert found.is_made.tolist() == [False] * 7
     assert found.is_held.tolist() == built.is_held.tolist()
     moving.workspace.paths.shard(KEY).write_bytes(b"cut off")
-    assert find_built_rows(moving.workspace, plan).is_made.tolist()[:4] == [False] * 2 + [True] * 2
+    assert (
+        find_built_rows(moving.workspace, plan, moving.workspace.read_partition).is_made.tolist()[
+            :4
+        ]
+        == [False] * 2 + [True] * 2
+    )
 
 
 def test_a_sample_is_taken_over_only_for_the_same_row_and_processing(
@@ -111,5 +116,5 @@ def test_samples_of_every_kind_of_a_remote_source_are_taken_over(
     items = workspace.read_partition(KEY)
     built = open_built(workspace, KEY, items)
     assert set(built.entries) == {item.key for item in items}
-    rows = find_built_rows(workspace, workspace.read_plan())
+    rows = find_built_rows(workspace, workspace.read_plan(), workspace.read_partition)
     assert all(rows.digests[:2])
