@@ -54,7 +54,12 @@ def build_summary(kinds: Sequence[DatasetKind]) -> dg.Definitions:
         name=f"{spec.name}_summary_schedule",
         job=job,
         cron_schedule="0 * * * *",
-        description="Notes every hour how far the dataset is; switch it on in the UI.",
+        default_status=(
+            dg.DefaultScheduleStatus.RUNNING
+            if spec.is_automated
+            else dg.DefaultScheduleStatus.STOPPED
+        ),
+        description="Notes every hour how far the dataset is; runs by default with automation: on.",
     )
     return dg.Definitions(assets=[summary], jobs=[job], schedules=[schedule])
 
@@ -62,7 +67,7 @@ def build_summary(kinds: Sequence[DatasetKind]) -> dg.Definitions:
 def _describe(found: Summary) -> dict[str, Any]:
     """Return numbers, which Dagster draws over time, and the reasons behind them."""
     prefix = f"{found.stage}/"
-    account, rate, left = found.account, found.pace.samples_per_s, found.seconds_left
+    account, rate, left = found.account, found.throughput.samples_per_s, found.seconds_left
     numbers = {
         "samples_done": account.done,
         "samples_left": account.num_left,

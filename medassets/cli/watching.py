@@ -72,7 +72,7 @@ def describe_summary(found: Summary, *, name_stage: bool) -> str:
         found: The stage.
         name_stage: Name the stage beside the dataset.
     """
-    account, rate, left = found.account, found.pace.samples_per_s, found.seconds_left
+    account, rate, left = found.account, found.throughput.samples_per_s, found.seconds_left
     planned = account.done + account.num_left
     share = f" ({account.done / planned:.1%})" if planned else ""
     shards = count_words(found.num_shards, "shard")

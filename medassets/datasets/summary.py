@@ -17,7 +17,7 @@ DONE = "done"
 
 
 @dataclass(frozen=True)
-class Pace:
+class Throughput:
     """Samples that were made lately.
 
     Attributes:
@@ -44,7 +44,7 @@ class Summary:
         stage: The stage.
         account: All source items by state.
         shards: State -> number of shards; `done`, or why they are left (`Left`).
-        pace: How fast it is made now.
+        throughput: How fast it is made now.
         free_bytes: What may still be written to its disk.
     """
 
@@ -52,7 +52,7 @@ class Summary:
     stage: str
     account: Account
     shards: Mapping[str, int]
-    pace: Pace
+    throughput: Throughput
     free_bytes: int
 
     @property
@@ -62,8 +62,8 @@ class Summary:
 
     @property
     def seconds_left(self) -> float | None:
-        """Time until the rest is made at this pace; None while nothing is made."""
-        rate = self.pace.samples_per_s
+        """Time until the rest is made at this rate; None while nothing is made."""
+        rate = self.throughput.samples_per_s
         return self.account.num_left / rate if rate else None
 
     def as_dict(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Summary:
             "stage": self.stage,
             "account": self.account.as_dict(),
             "shards": dict(self.shards),
-            "samples_per_s": self.pace.samples_per_s,
+            "samples_per_s": self.throughput.samples_per_s,
             "seconds_left": self.seconds_left,
             "free_bytes": self.free_bytes,
         }
@@ -97,13 +97,13 @@ def summarize(workspace: Workspace, *, now: float, books: Books | None = None) -
         stage=workspace.kind.stage,
         account=join_accounts(books.draw().values()),
         shards=dict(states),
-        pace=measure_pace(_list_made(workspace, books), now=now),
+        throughput=measure_throughput(_list_made(workspace, books), now=now),
         free_bytes=free_bytes(workspace.paths.folder),
     )
 
 
-def measure_pace(made: Iterable[tuple[float, int]], *, now: float) -> Pace:
-    """Return the pace of the shards that were published within `WINDOW_S`.
+def measure_throughput(made: Iterable[tuple[float, int]], *, now: float) -> Throughput:
+    """Return the throughput of the shards that were published within `WINDOW_S`.
 
     Args:
         made: Time when a shard was published, in seconds since the epoch, and its samples.
@@ -111,8 +111,8 @@ def measure_pace(made: Iterable[tuple[float, int]], *, now: float) -> Pace:
     """
     lately = sorted(one for one in made if now - WINDOW_S <= one[0] <= now)
     if len(lately) < 2:
-        return Pace(0, 0.0)
-    return Pace(sum(count for _, count in lately[1:]), now - lately[0][0])
+        return Throughput(0, 0.0)
+    return Throughput(sum(count for _, count in lately[1:]), now - lately[0][0])
 
 
 def _list_made(workspace: Workspace, books: Books) -> Iterable[tuple[float, int]]:

@@ -100,8 +100,8 @@ class _Metrics:
                 self._reasons.add_metric((*labels, state, reason), count)
         for state, count in found.shards.items():
             self._shards.add_metric((*labels, state), count)
-        if found.pace.samples_per_s is not None:
-            self._rate.add_metric(labels, found.pace.samples_per_s)
+        if found.throughput.samples_per_s is not None:
+            self._rate.add_metric(labels, found.throughput.samples_per_s)
         if found.seconds_left is not None:
             self._left.add_metric(labels, found.seconds_left)
         self._free.add_metric(labels, found.free_bytes)

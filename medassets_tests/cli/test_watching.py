@@ -11,7 +11,7 @@ from rich.console import Console
 from medassets.cli import watching
 from medassets.cli.console import Output
 from medassets.cli.watching import describe_summary, watch
-from medassets.datasets.summary import Pace, Summary
+from medassets.datasets.summary import Summary, Throughput
 from medassets.shards.account import Account
 
 LEFT = Summary(
@@ -24,10 +24,12 @@ LEFT = Summary(
         left={"missing": 190, "stale": 10},
     ),
     shards={"done": 100, "missing": 19, "stale": 1},
-    pace=Pace(400, 200.0),
+    throughput=Throughput(400, 200.0),
     free_bytes=5_000_000_000,
 )
-DONE = replace(LEFT, account=Account(items=1220, done=1220), shards={"done": 120}, pace=Pace(0, 0))
+DONE = replace(
+    LEFT, account=Account(items=1220, done=1220), shards={"done": 120}, throughput=Throughput(0, 0)
+)
 
 
 def test_a_line_says_what_is_done_what_is_left_and_when_it_ends() -> None:

@@ -9,7 +9,7 @@ import pytest
 from medassets.datasets.accounts import open_books
 from medassets.datasets.build import build_shard, plan_shard
 from medassets.datasets.refresh import draft_catalog, publish_catalog
-from medassets.datasets.summary import WINDOW_S, measure_pace, summarize
+from medassets.datasets.summary import WINDOW_S, measure_throughput, summarize
 from medassets.datasets.workspace import Workspace
 from medassets.testing.ct_rate import SyntheticRepository
 
@@ -25,14 +25,14 @@ NOW = 1_000_000.0
         ([(NOW - 20, 7), (NOW - 10, 4)], 4 / 20),
         # Times out of order, an old shard, and one of a clock that is ahead.
         ([(NOW - 10, 4), (NOW - 20, 7), (NOW - WINDOW_S - 1, 99), (NOW + 5, 50)], 4 / 20),
-        # It stands still: the same shards an hour later are no pace at all.
+        # It stands still: the same shards an hour later are none at all.
         ([(NOW - WINDOW_S - 20, 7), (NOW - WINDOW_S - 10, 4)], None),
     ],
 )
-def test_the_pace_is_that_of_the_last_hour(
+def test_the_throughput_is_that_of_the_last_hour(
     made: list[tuple[float, int]], rate: float | None
 ) -> None:
-    assert measure_pace(made, now=NOW).samples_per_s == rate
+    assert measure_throughput(made, now=NOW).samples_per_s == rate
 
 
 def build(workspace: Workspace, *keys: str) -> None:
@@ -58,10 +58,10 @@ def test_a_summary_counts_shards_and_items_by_state(
     assert found.account.done == done
     assert found.account.num_left == sum(plan.partitions.values()) - done
     rate = plan.partitions[second] / 300
-    assert found.pace.samples_per_s == pytest.approx(rate)
+    assert found.throughput.samples_per_s == pytest.approx(rate)
     assert found.seconds_left == pytest.approx(found.account.num_left / rate)
     assert found.free_bytes > 0
-    assert found.as_dict()["samples_per_s"] == found.pace.samples_per_s
+    assert found.as_dict()["samples_per_s"] == found.throughput.samples_per_s
 
 
 def test_a_shard_that_vanishes_meanwhile_is_no_error(
