@@ -28,6 +28,7 @@ from medassets.datasets.automation.wanted import (
 )
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.workspace import Workspace
+from medassets.io_managers.recorded import read_recorded
 from medassets.resources.workspace import WorkspaceResource
 from medassets.stages import CommonStage
 from medassets.storage.paths import DatasetPaths
@@ -150,7 +151,11 @@ class ShardsWanted(DiskCondition):
         if attempts.is_held_back(now) or not workspace.paths.catalog.exists():
             return []
         upstream = _look(resource.open(self.made_of)) if self.made_of is not None else None
-        due = list_due(_look(workspace), attempts, now=now, upstream=upstream)
+        state = _look(workspace)
+        failed = read_recorded(instance, self.kind, list(state.plan.partitions)).failed
+        due = list_due(
+            state, attempts, now=now, upstream=upstream, recorded_failed=frozenset(failed)
+        )
         known = set(instance.get_dynamic_partitions(self.kind.spec.partitions_name) if due else ())
         return [key for key in due if key in known]
 

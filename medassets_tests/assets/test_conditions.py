@@ -12,6 +12,7 @@ import pytest
 from medassets.datasets.automation.attempts import AttemptsLog, Tries
 from medassets.datasets.automation.pace import VARIABLE
 from medassets.datasets.automation.switch import write_switch
+from medassets.datasets.build import build_shard, plan_shard
 from medassets.instance.run_tags import AUTOMATED_TAG
 from medassets.testing.hub import LocalHub
 from medassets_tests.location import Location
@@ -209,6 +210,25 @@ def test_the_word_of_the_command_wins_over_the_declaration(automated: Location) 
     assert daemon.tick() == {}
     write_switch(paths, "on")
     assert daemon.tick() == {"shards": set(automated.keys)}
+
+
+@pytest.mark.slow
+def test_a_shard_that_is_whole_although_its_run_failed_is_taken_over_once(
+    automated: Location,
+) -> None:
+    key, daemon = "train-000000", Daemon(automated)
+    work = plan_shard(automated.workspace, key)
+    job = automated.definitions.resolve_job_def("tiny_build")
+    run = automated.instance.create_run_for_job(
+        job, status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": key}
+    )
+    # The database was away when the run ended: the shard is whole, and on record as failed.
+    build_shard(automated.workspace, automated.workspace.paths, work)
+    automated.instance.report_run_failed(run)
+    assert key in daemon.tick()["shards"]
+    automated.materialize("shards", partition=key, tags={AUTOMATED_TAG: "yes"})
+    assert automated.events("shards", key)[0].metadata["medassets/adopted"].value is True
+    assert key not in daemon.tick()["shards"]
 
 
 def test_the_files_of_a_shard_that_is_being_made_are_not_asked_for_again(

@@ -133,7 +133,12 @@ def _read_head(path: str, _mtime_ns: int, _size: int, _inode: int) -> ShardHead 
 
 
 def list_due(
-    state: DiskState, attempts: Attempts, *, now: float, upstream: DiskState | None = None
+    state: DiskState,
+    attempts: Attempts,
+    *,
+    now: float,
+    upstream: DiskState | None = None,
+    recorded_failed: Collection[str] = (),
 ) -> list[str]:
     """Return the shards that want making and may be tried now, in the order of the plan.
 
@@ -144,13 +149,16 @@ def list_due(
         attempts: What was tried.
         now: Seconds since 1970.
         upstream: Stage whose shards these are made of; a shard waits for its own.
+        recorded_failed: Shards that failed as Dagster recorded it. One that is whole all the same, because
+            the database was lost at the end of its run, is taken over by another run.
     """
     waiting = upstream.left if upstream is not None else {}
     stage = state.workspace.kind.stage
     return [
         key
-        for key in state.left
-        if key not in waiting
+        for key in state.plan.partitions
+        if (key in state.left or key in recorded_failed)
+        and key not in waiting
         and key not in state.reclaimed
         and attempts.is_due(name_item(stage, key), state.today[key], now)
     ]
