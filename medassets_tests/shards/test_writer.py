@@ -21,7 +21,7 @@ from medassets.errors import (
 )
 from medassets.progress import SampleDone
 from medassets.samples import Encoded, EncodedSample, SourceItem, StagedFile, each_item
-from medassets.shards import writer
+from medassets.shards import publication
 from medassets.shards.failure import read_failure
 from medassets.shards.files import read_whole_record
 from medassets.shards.record import ShardRecord
@@ -165,7 +165,7 @@ def test_a_kill_inside_publication_never_pairs_a_record_with_another_tar(
         done += 1
 
     with monkeypatch.context() as patch:
-        patch.setattr(writer, "publish_file", publish_or_die)
+        patch.setattr(publication, "publish_file", publish_or_die)
         if renames_done < 2:
             with pytest.raises(KeyboardInterrupt):
                 ensure_shard(paths, work)
