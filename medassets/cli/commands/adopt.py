@@ -1,7 +1,7 @@
 """`medassets adopt`: keep stale shards whose samples a build would make again to the same bytes."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 
@@ -51,7 +51,7 @@ def command(
         if not refreshed.ok:
             output.warn(f"catalog: {refreshed.error}")
             return exit_code_of(refreshed.kind)
-    names = [stage] if stage else session.live_stages(dataset)
+    names = [stage] if stage else _list_stages(session, dataset)
     found: list[tuple[str, Adoption]] = []
     for name in names:
         workspace = session.workspace(dataset, name)
@@ -61,7 +61,9 @@ def command(
             if one is not None:
                 found.append((name, one))
     refused = [one for _, one in found if one.refused]
-    for line in _describe(dataset, [one for _, one in found], dry_run=dry_run):
+    several = len(names) > 1
+    shown = [replace(o, partition=f"{n}/{o.partition}") if several else o for n, o in found]
+    for line in _describe(dataset, shown, dry_run=dry_run):
         output.say(line)
     output.result(
         {
@@ -71,6 +73,13 @@ def command(
         }
     )
     return EXIT_FAILED if refused else 0
+
+
+def _list_stages(session: Session, dataset: str) -> list[str]:
+    """Return the stages with shards; those that others are made of come first."""
+    order = session.build_stages(dataset)
+    live = session.live_stages(dataset)
+    return [*(name for name in order if name in live), *(n for n in live if n not in order)]
 
 
 def _describe(dataset: str, found: Sequence[Adoption], *, dry_run: bool) -> Iterator[str]:

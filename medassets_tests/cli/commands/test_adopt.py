@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from medassets.testing.clip4mc import SyntheticVideos
 from medassets.testing.ct_rate import SyntheticRepository
 
 Medassets = Callable[..., Any]
@@ -46,6 +47,24 @@ def test_copied_files_are_found_by_the_refresh_and_adopted(
     assert ran.code == 0
     assert f"  {FIRST}: the files of 4 of 4 have the digest of their samples\n" in ran.out
     assert medassets("build", "lungs", "--json").document["built"] == []
+
+
+@pytest.mark.slow
+def test_frames_of_clips_are_adopted_after_their_clips(
+    medassets: Medassets, declare_films: Declare, films: SyntheticVideos, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(films.videos_dir, tmp_path / "videos")
+    size = {"num_frames": 4, "height": 16, "width": 16, "samples_per_shard": 8}
+    declare_films(videos_dir=str(folder), clips="copy", frames_from="clips", **size)
+    assert medassets("build", "films").code == 0
+    for video in folder.iterdir():
+        video.touch()
+    ran = medassets("adopt", "films")
+    assert ran.code == 0
+    keys = [line.split(":")[0].strip() for line in ran.out.splitlines()[1:-1]]
+    shards = ("train-000000", "train-000001")
+    assert keys == [f"{stage}/{key}" for stage in ("clips", "frames") for key in shards]
+    assert medassets("build", "films", "--json").document["built"] == []
 
 
 def test_what_cannot_be_adopted_is_named(medassets: Medassets, built: Path, lungs: Declare) -> None:
