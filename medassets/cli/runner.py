@@ -41,7 +41,11 @@ from medassets.datasets.accounts import take_accounts
 from medassets.datasets.manifests.problems import explain_kept
 from medassets.datasets.manifests.publication import survey_dataset
 from medassets.datasets.preflight import check_ready
-from medassets.datasets.recovery.restore import explain_loss, find_lost_shards
+from medassets.datasets.recovery.restore import (
+    explain_loss,
+    find_lost_shards,
+    require_newest_plan,
+)
 from medassets.datasets.upstream.move import Upstream, read_upstream
 from medassets.errors import (
     CatalogError,
@@ -140,6 +144,7 @@ class _Build:
         if not self._read_plan():
             return EXIT_FAILED
         if not options.refresh:
+            require_newest_plan(self.session.workspace(dataset))
             # A refresh makes them known; this home may be new.
             restore_partitions(self.session.workspace(dataset), self.session.instance)
         if options.delete_sources:

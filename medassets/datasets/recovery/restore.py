@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from medassets.datasets.recovery.kept_plan import KeptShard, iter_kept, join_kept
 from medassets.datasets.workspace import Workspace
-from medassets.errors import CatalogError
+from medassets.errors import CatalogError, LostCatalogError
 from medassets.shards.catalog.files import write_catalog
 from medassets.shards.catalog.plan import PLAN_KEY, CatalogPlan, plan_of
 from medassets.shards.catalog.planning import arrange_catalog
@@ -89,6 +89,23 @@ def find_lost_shards(workspace: Workspace, plan: CatalogPlan | None) -> dict[str
     known = plan.partitions if plan is not None else {}
     shards = iter_kept(workspace.paths, lambda key, count: count > known.get(key, 0))
     return join_kept(shards)
+
+
+def require_newest_plan(workspace: Workspace) -> None:
+    """Refuse a catalog that is older than the shards on disk, where no refresh restores the plan.
+
+    Raises:
+        LostCatalogError: If a record has items that the plan does not give its shard.
+        CatalogError: If there is no catalog yet.
+    """
+    lost = find_lost_shards(workspace, workspace.read_plan())
+    if lost:
+        msg = (
+            f"{workspace.paths.catalog}: the catalog is older than the shards on disk, and does not "
+            f"know all samples of {name_first(lost)}; `{workspace.paths.reconcile_command}` "
+            f"restores the plan from their records"
+        )
+        raise LostCatalogError(msg)
 
 
 def explain_loss(workspace: Workspace, restored: Sequence[str]) -> str:

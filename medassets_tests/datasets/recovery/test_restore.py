@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from medassets.datasets.build import build_shard, plan_shard, today_fingerprint
-from medassets.datasets.recovery.restore import explain_loss
+from medassets.datasets.recovery.restore import explain_loss, require_newest_plan
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.status import Recorded, ShardState, shard_states
 from medassets.datasets.volumes import VolumeDataset
 from medassets.datasets.workspace import Workspace, open_workspace
-from medassets.errors import CatalogError, ShardIntegrityError
+from medassets.errors import CatalogError, LostCatalogError, ShardIntegrityError
 from medassets.shards.catalog.plan import CatalogPlan
 from medassets.shards.files import read_whole_record
 from medassets.specs import VolumeDatasetSpec
@@ -138,11 +138,14 @@ def test_an_older_catalog_that_was_put_back_is_noticed_and_mended(
     short = list(workspace.read_plan().partitions)[-1]
     with pytest.raises(ShardIntegrityError, match=r"older catalog.*medassets reconcile"):
         _build(workspace, short)
+    with pytest.raises(LostCatalogError, match=r"older than the shards.*medassets reconcile tiny"):
+        require_newest_plan(workspace)
     draft = draft_catalog(workspace)
     assert draft.restored
     assert explain_loss(workspace, draft.restored).startswith("tiny: the catalog is gone, or older")
     publish_catalog(workspace.paths, draft)
     assert workspace.read_plan() == now
+    require_newest_plan(workspace)
 
 
 def test_places_between_shards_that_were_never_made_get_the_samples_they_had(
@@ -187,3 +190,18 @@ def test_rows_that_neither_source_nor_record_has_are_an_error_that_names_them(
     workspace.paths.catalog.unlink()
     with pytest.raises(CatalogError, match=f"no longer has {gone.key}.*cannot be restored"):
         draft_catalog(workspace)
+
+
+def test_an_edited_record_still_names_the_members_of_its_shard(growing: Growing) -> None:
+    workspace = growing.workspace
+    before = _refresh(workspace)
+    _build(workspace)
+    first = next(iter(before.partitions))
+    path = workspace.paths.record(first)
+    document = json.loads(path.read_bytes())
+    path.write_text(json.dumps({**document, "num_samples": 99}))
+    growing.show(FIRST)
+    workspace.paths.catalog.unlink()
+    assert _refresh(workspace).digests[first] == before.digests[first]
+    _build(workspace, first)
+    assert json.loads(path.read_bytes()) == document
