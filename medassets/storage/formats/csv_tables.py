@@ -19,6 +19,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 # Beyond it, float64 cannot represent every integer.
 _LARGEST_INTEGER = 2**53
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+_LONGEST_NUMBER = 400
 _LONGEST_CELL = 1 << 24
 _MOST_NAMES = 40
 _DELIMITERS = ",;\t|"
@@ -80,8 +81,10 @@ def parse_number(text: str) -> float | None:
     stripped = text.strip()
     if is_missing(stripped):
         return None
-    if not _NUMBER.fullmatch(stripped) or not math.isfinite(value := float(stripped)):
-        msg = f"not a finite number: {text!r}"
+    # Matching takes time with the square of the length.
+    is_number = len(stripped) <= _LONGEST_NUMBER and _NUMBER.fullmatch(stripped)
+    if not is_number or not math.isfinite(value := float(stripped)):
+        msg = f"not a finite number: {text[:_LONGEST_NUMBER]!r}"
         raise ValueError(msg)
     return value
 

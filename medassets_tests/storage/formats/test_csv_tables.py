@@ -96,3 +96,10 @@ def test_fifty_thousand_columns_are_read_at_once() -> None:
         CatalogError, match=r"column VolumeName: missing; found c0, .* 49,960 more$"
     ):
         table.column_index("VolumeName")
+
+
+@pytest.mark.timeout(10)
+def test_a_number_of_thousands_of_digits_is_none_and_takes_no_time() -> None:
+    for text in ("1" * 200_000, "1" * 200_000 + "x", "1." + "1" * 200_000 + "e"):
+        with pytest.raises(ValueError, match="not a finite number"):
+            parse_number(text)
