@@ -252,6 +252,20 @@ class DatasetSensor(dg.AutomationConditionSensorDefinition):
     day of each dataset.
     """
 
+    def with_attributes(self, *, jobs: Any = None, metadata: Any = None) -> "DatasetSensor":
+        """Return a copy with other metadata; Dagster's own would be a sensor of the base class."""
+        return DatasetSensor(
+            name=self.name,
+            target=self.asset_selection,
+            tags=self.tags,
+            run_tags=self.run_tags,
+            default_status=self.default_status,
+            minimum_interval_seconds=self.minimum_interval_seconds,
+            description=self.description,
+            metadata=metadata if metadata is not None else self.metadata,
+            use_user_code_server=True,
+        )
+
     def evaluate_tick(self, context: dg.SensorEvaluationContext) -> Any:
         """Evaluate the conditions, or return why nothing is wanted."""
         token = _STATES.set({})

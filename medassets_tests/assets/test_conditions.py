@@ -9,10 +9,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from medassets.assets.conditions import DatasetSensor
 from medassets.datasets.automation.attempts import AttemptsLog, Tries
 from medassets.datasets.automation.pace import VARIABLE
 from medassets.datasets.automation.switch import write_switch
 from medassets.datasets.build import build_shard, plan_shard
+from medassets.definitions import build_definitions, load_declared
 from medassets.instance.run_tags import AUTOMATED_TAG
 from medassets.testing.hub import LocalHub
 from medassets_tests.location import Location
@@ -316,3 +318,17 @@ def test_a_source_that_grows_three_times_never_costs_the_manifest_a_sample(
     assert len(sizes) == 4
     assert listed == sorted(listed)
     assert daemon.tick() == {}
+
+
+def test_the_sensors_of_the_code_location_are_those_that_skip_idle_ticks(home: Path) -> None:
+    sensors = list(build_definitions(load_declared()).sensors or [])
+    assert len(sensors) > 3
+    assert {type(sensor) for sensor in sensors} == {DatasetSensor}
+    (copy, *_) = sensors
+    assert isinstance(copy, DatasetSensor)
+    again = copy.with_attributes(metadata={"x": "y"})
+    assert (again.name, again.run_tags, again.sensor_type) == (
+        copy.name,
+        copy.run_tags,
+        copy.sensor_type,
+    )
