@@ -1,15 +1,18 @@
 """Dagster's database: names it in the errors that its driver raises."""
 
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
+from typing import Any, TextIO, cast
 
 import sqlalchemy.exc
 
 from medassets.errors import DatabaseError, DiskSpaceError
 from medassets.storage.disk import free_bytes
 
+_UNWRITTEN = "Exception while writing logger call to event log: "
 _HINT = "; an address of PostgreSQL begins with postgresql+psycopg2:// there"
 
 
@@ -43,7 +46,8 @@ def database_trouble_explained() -> Iterator[None]:
         DatabaseError: If PostgreSQL does not answer.
     """
     try:
-        yield
+        with redirect_stderr(cast("TextIO", _WithoutStatements(sys.stderr))):
+            yield
     except list_database_errors() as error:
         home = Path(os.environ["DAGSTER_HOME"])
         cause = describe_error(error)
@@ -60,6 +64,22 @@ def database_trouble_explained() -> Iterator[None]:
             f"bytes are free there. Published shards are whole; free room and run again"
         )
         raise DiskSpaceError(msg) from error
+
+
+class _WithoutStatements:
+    """A stream without what Dagster prints of an event that it could not write.
+
+    It prints the SQL statement with all its values, and then raises the error, which is told.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return len(text) if text.startswith(_UNWRITTEN) else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _is_postgres(home: Path) -> bool:

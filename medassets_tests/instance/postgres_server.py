@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from medassets.errors import UsageError
+from medassets.instance.postgres import check_url, read_url
+from medassets_tests.cli.waiting import wait_until
 
 _USER = "nobody"
 """PostgreSQL refuses to run as root; a test that runs as root starts it as this user."""
@@ -28,31 +33,40 @@ def find_program(name: str) -> str:
 @contextmanager
 def running_postgres() -> Iterator[str]:
     """Run a server until the block is left; yield its address as a user types it."""
-    initdb, pg_ctl = find_program("initdb"), find_program("pg_ctl")
+    initdb, postgres = find_program("initdb"), find_program("postgres")
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     try:
         if os.getuid() == 0:
             user = pwd.getpwnam(_USER)
             os.chown(folder, user.pw_uid, user.pw_gid)
         data = str(folder / "data")
-        _run([initdb, "-D", data, "-U", "medassets", "-A", "trust", "-N"])
-        options = f"-c listen_addresses='' -c fsync=off -k {folder}"
-        _run([pg_ctl, "-D", data, "-o", options, "-l", str(folder / "log"), "-w", "start"])
+        create = [initdb, "-D", data, "-U", "medassets", "-A", "trust", "-N"]
+        subprocess.run(_as_user(create), capture_output=True, cwd="/", check=True)
+        serve = [postgres, "-D", data, "-k", str(folder), "-c", "listen_addresses=", "-F"]
+        url = f"postgresql://medassets@/postgres?host={folder}"
+        with (folder / "log").open("wb") as log:
+            server = subprocess.Popen(_as_user(serve), stdout=log, stderr=log, cwd="/")
         try:
-            yield f"postgresql://medassets@/postgres?host={folder}"
+            wait_until(lambda: _answers(url))
+            yield url
         finally:
-            _run([pg_ctl, "-D", data, "-m", "immediate", "-w", "stop"])
+            server.send_signal(signal.SIGQUIT)
+            server.wait(60)
     finally:
         shutil.rmtree(folder)
 
 
-def _run(command: list[str]) -> None:
-    if os.getuid() == 0:
-        user = pwd.getpwnam(_USER)
-        ids = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-        command = ["setpriv", *ids, *command]
-    # The server inherits the standard streams; a pipe would never end.
-    with tempfile.TemporaryFile() as output:
-        done = subprocess.run(command, stdout=output, stderr=output, cwd="/", check=False)
-        output.seek(0)
-        assert done.returncode == 0, output.read().decode()
+def _answers(url: str) -> bool:
+    try:
+        check_url(read_url(url, field="url"), field="url")
+    except UsageError:
+        return False
+    return True
+
+
+def _as_user(command: list[str]) -> list[str]:
+    if os.getuid() != 0:
+        return command
+    user = pwd.getpwnam(_USER)
+    ids = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    return ["setpriv", *ids, *command]

@@ -1,5 +1,6 @@
 """What is said when Dagster's database cannot be used."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,17 @@ def test_an_address_without_its_driver_is_explained(home: Path, scheme: str) -> 
     (folder / "dagster.yaml").write_text(f"storage: {{postgres: {{postgres_url: '{url}'}}}}")
     with pytest.raises(UsageError, match=r"begins with postgresql\+psycopg2:// there"):
         open_instance()
+
+
+def test_statements_of_unwritten_events_are_not_printed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with database_trouble_explained():
+        unwritten = (
+            "Exception while writing logger call to event log: disk is full\n[SQL: INSERT]\n"
+        )
+        sys.stderr.write(unwritten)
+        print("said", file=sys.stderr, flush=True)  # noqa: T201
+        assert sys.stderr.isatty() is False
+        assert sys.stderr.encoding
+    assert capsys.readouterr().err == "said\n"
