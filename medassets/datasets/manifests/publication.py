@@ -1,5 +1,6 @@
 """Manifests of a dataset's splits, from the records of its shards; none loses samples silently."""
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,12 +13,16 @@ from medassets.datasets.manifests.listing import Listing, list_shards
 from medassets.datasets.staleness.reasons import Today
 from medassets.datasets.survey import Survey, require_one_orientation, survey_records
 from medassets.datasets.workspace import Workspace
-from medassets.shards.account import Account
+from medassets.shards.account import Account, Left
+from medassets.shards.files import previous_record, read_whole_record
 from medassets.shards.manifest import Manifest, build_manifest, list_shard_keys, read_published
 from medassets.shards.record import ShardRecord
 from medassets.storage.paths import format_partition_key, split_partition_key
 
 _MOST_NAMES = 3
+# Two renames, each with a flush of the disk. What a killed run left takes as long once.
+_PUBLICATION_S = 5.0
+_POLL_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,8 @@ def plan_publication(
     shrunk = {split: keys for split, keys in lost.items() if keys}
     if allow_shrink or not shrunk:
         return Publication(manifests, splits=tuple(manifests))
+    if _wait_for_publications(workspace, books):
+        return plan_publication(workspace)
     waiting = _find_waiting(workspace, books, listing, published, shrunk)
     refused = {
         split: _refuse(workspace, books, split, published[split], keys)
@@ -190,6 +197,21 @@ def _source(workspace: Workspace, records: list[ShardRecord]) -> Mapping[str, ob
     more = {"revisions": revisions} if len(revisions) > 1 else {}
     uri = workspace.source.uri
     return {"repo": workspace.source.repo, "uri": uri, "revision": latest, **more}
+
+
+def _wait_for_publications(workspace: Workspace, books: Books) -> bool:
+    """Wait for shards that another process is publishing; return whether one of them is whole now.
+
+    While a tar is replaced, its shard has no record for a moment, as a lost one.
+    """
+    paths, deadline = workspace.paths, time.monotonic() + _PUBLICATION_S
+    lost = [key for key, found in books.shards.items() if found.left is Left.LOST]
+    running = [key for key in lost if previous_record(paths.shard(key)).exists()]
+    while running and time.monotonic() < deadline:
+        if any(read_whole_record(paths, key) is not None for key in running):
+            return True
+        time.sleep(_POLL_S)
+    return False
 
 
 def _find_lost(published: Manifest, new: Manifest) -> dict[str, str]:

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from medassets.datasets.build import build_shard, plan_shard, today_fingerprint
+from medassets.datasets.manifests import publication
 from medassets.datasets.manifests.publication import build_manifests, list_keys
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.workspace import Workspace
 from medassets.errors import Reason
 from medassets.shards.failure import FailureNote
+from medassets.shards.files import previous_record
 from medassets.shards.record import Rejected
 from medassets.testing.ct_rate import SyntheticRepository
 from medassets_tests.datasets.publishing import build, publish
@@ -136,3 +138,22 @@ def test_a_failed_shard_does_not_hold_new_ones_back(
     (line,) = manifest["stale_partitions"][key]
     assert line.startswith(f"{item.key}: mtime_ns was ")
     assert manifest["account"]["reasons"]["left"] == {"failed": 3}
+
+
+def test_a_shard_that_is_being_published_is_waited_for(
+    whole: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While its tar is replaced, a shard has no record; the old one has a private name."""
+    record = whole.paths.record("train-000001")
+    previous = previous_record(whole.paths.shard("train-000001"))
+    record.replace(previous)
+    monkeypatch.setattr(publication.time, "sleep", lambda _: previous.replace(record))
+    assert publish(whole).lines() == []
+
+
+def test_what_a_killed_run_left_is_not_waited_for_long(
+    whole: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publication, "_PUBLICATION_S", 0.1)
+    whole.paths.record("train-000001").replace(previous_record(whole.paths.shard("train-000001")))
+    assert list(publish(whole).refused) == ["train"]
