@@ -19,13 +19,7 @@ COMMON_FIELDS = FieldRule(
     frozenset(
         {
             *("name", "source", "splits", "samples_per_shard", "max_rejected_share", "runs"),
-            *(
-                "max_excluded_share",
-                "num_workers",
-                "memory_budget_gb",
-                "automation",
-                "catalog_cron",
-            ),
+            *("max_excluded_share", "num_workers", "automation", "catalog_cron"),
         }
     )
 )

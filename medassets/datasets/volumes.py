@@ -48,7 +48,7 @@ _SECONDS_PER_RAW_BYTE = 0.5 / 176e6
 # Headers of the members, padding, labels and the json without report and metadata.
 _SAMPLE_EXTRA_BYTES = 8 * 1024
 
-_OWN_FIELDS = frozenset({"preprocessing", "hu_rule", "min_slices"})
+_OWN_FIELDS = frozenset({"preprocessing", "hu_rule", "min_slices", "memory_budget_gb"})
 _PRESET_FIELDS = frozenset(
     {
         *("target_spacing_mm", "target_shape"),

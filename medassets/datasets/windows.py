@@ -37,7 +37,7 @@ _CODEC_VERSION = 2
 _SECONDS_PER_RAW_BYTE = 0.45 / 176e6
 # Of real chests 5 to 18 % of the bits remain, of noisy ones up to 42 %; see docs/decisions.md.
 _COMPRESSED_SHARE = 0.2
-_OWN_FIELDS = frozenset({"windows", "compression"})
+_OWN_FIELDS = frozenset({"windows", "compression", "memory_budget_gb"})
 _VOLUME_FIELDS = frozenset(
     {
         *("hu_rule", "min_slices", "min_plausible_share", "max_plausible_share"),

@@ -21,12 +21,12 @@ from medassets.specs import (
 Fields = dict[str, Any]
 
 COMMON = (
-    "name source splits samples_per_shard max_rejected_share max_excluded_share runs num_workers memory_budget_gb "
+    "name source splits samples_per_shard max_rejected_share max_excluded_share runs num_workers "
     "automation catalog_cron"
 )
 HUB = "repo_id revision endpoint use_token keep_raw staging_budget_gb volumes_dir"
 HU = "hu_rule min_slices min_plausible_share max_plausible_share expected_air_share"
-PRESET = "preprocessing target_spacing_mm target_shape max_rounding_error"
+PRESET = "memory_budget_gb preprocessing target_spacing_mm target_shape max_rounding_error"
 FRAMES = (
     "split_mode seed num_frames max_frames height width min_frames end_tolerance_ms size_length "
     "tokenizer"
@@ -62,22 +62,22 @@ CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
     ),
     (CTWindowDatasetSpec, "huggingface"): (
         {"repo_id": "org/name"},
-        f"{HUB} {HU} windows compression expected_orientation",
+        f"{HUB} {HU} windows compression memory_budget_gb expected_orientation",
     ),
     (CTWindowDatasetSpec, "folder"): (
         {"folder": "/data"},
-        f"folder volumes_dir {HU} windows compression expected_orientation",
+        f"folder volumes_dir {HU} windows compression memory_budget_gb expected_orientation",
     ),
     (CTWindowDatasetSpec, "npz"): (
         {**TREE, "meta_file": "m.csv", "hu_rule": "none"},
-        f"folder volumes_dir array_key meta_file {HU} windows compression",
+        f"folder volumes_dir array_key meta_file {HU} windows compression memory_budget_gb",
     ),
     (CTWindowDatasetSpec, "webdataset"): (
         {**TARS, "hu_rule": "none"},
-        f"folder shards fields array_key accept_unterminated {HU} windows compression "
+        f"folder shards fields array_key accept_unterminated {HU} windows compression memory_budget_gb "
         "expected_orientation",
     ),
-    (CTWindowDatasetSpec, "processed"): (TREE, "folder windows compression"),
+    (CTWindowDatasetSpec, "processed"): (TREE, "folder windows compression memory_budget_gb"),
     (VideoClipDatasetSpec, "videos"): (VIDEOS, f"{FRAMES} {CUTTING}"),
     (VideoClipDatasetSpec, "clips"): (
         {"clips_dir": "/data/clips", "pairs_json": "/data/pairs.json"},
