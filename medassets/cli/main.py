@@ -35,7 +35,7 @@ COMMANDS = {
     "status": "Show the state of every shard.",
     "automate": "Let Dagster keep a dataset complete by itself, or stop that.",
     "retry": "Build failed and lost shards again.",
-    "adopt": "Keep stale shards that a build would make again to the same bytes.",
+    "adopt": "Keep stale shards that would be made to the same bytes.",
     "verify": "Check every byte of every shard against its record.",
     "reconcile": "Restore plan, partitions and Dagster's record from the shards.",
     "reclaim": "List or delete source files that are in complete shards.",
