@@ -30,7 +30,7 @@ from medassets.storage.formats.npy import read_dtype
 from medassets.tars.reader import open_tar
 from medassets.volumes.catalog.webdataset_facts import shorten
 from medassets.volumes.catalog.webdataset_fields import FieldMap, propose_fields
-from medassets.volumes.files.array_files import ArrayStream
+from medassets.volumes.files.header import VolumeStream
 
 # Samples are compared in the order of their tars, by a few threads.
 _KEPT_RECORDS = 8
@@ -252,7 +252,7 @@ def _compare_volume(
         result.differences.append(f"volume: {result.values}")
 
 
-def _check_stated(facts: Mapping[str, Any], stored: ArrayStream) -> list[str]:
+def _check_stated(facts: Mapping[str, Any], stored: VolumeStream) -> list[str]:
     """Compare shape and dtype in a json, under each name that readers use, with the volume."""
     there = {"shape": list(stored.header.shape), "dtype": stored.header.dtype.name}
     return [

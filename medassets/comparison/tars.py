@@ -17,11 +17,11 @@ from medassets.volumes.catalog.sample_keys import make_sample_key
 from medassets.volumes.catalog.webdataset_facts import read_stated_columns, read_study_id
 from medassets.volumes.catalog.webdataset_members import TarSample, call_or_reject
 from medassets.volumes.files.array_files import (
-    ArrayStream,
     open_npy_array,
     open_npz_array,
     open_raw_array,
 )
+from medassets.volumes.files.header import VolumeStream
 
 # Small reads on a network disk are bound by latency.
 _NUM_READERS = 8
@@ -87,7 +87,7 @@ class StudySample:
 
     def open_array(
         self, suffix: str, facts: dict[str, Any], array_key: str
-    ) -> AbstractContextManager[ArrayStream]:
+    ) -> AbstractContextManager[VolumeStream]:
         """Open the volume.
 
         Args:

@@ -15,17 +15,17 @@ import pytest
 from medassets.errors import Reason, SampleRejectedError
 from medassets.tars.reader import Member
 from medassets.volumes.files.array_files import (
-    ArrayStream,
     open_npy_array,
     open_npz_array,
     open_raw_array,
     read_npz_header,
 )
+from medassets.volumes.files.header import VolumeStream
 from medassets.volumes.files.nifti import MAX_SIDE
 
 DTYPES = ("|i1", "|u1", "<i2", ">i2", "<u2", "<i4", ">u4", "<i8", "<u8", "<f2", "<f4", ">f4", "<f8")
 SAVERS = {"stored": np.savez, "deflated": np.savez_compressed}
-Opened = AbstractContextManager[ArrayStream]
+Opened = AbstractContextManager[VolumeStream]
 
 
 def make_array(dtype: str = "<i2", shape: tuple[int, ...] = (5, 7, 11)) -> np.ndarray:

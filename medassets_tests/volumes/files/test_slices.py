@@ -13,11 +13,11 @@ from medassets.specs import PRESETS
 from medassets.storage.buffers import BufferPool
 from medassets.tars.reader import Member
 from medassets.volumes.files.array_files import (
-    ArrayStream,
     open_npy_array,
     open_npz_array,
     open_raw_array,
 )
+from medassets.volumes.files.header import VolumeStream
 from medassets.volumes.files.slices import open_slices
 from medassets.volumes.grid.hu import HuDeclaration
 from medassets.volumes.grid.preprocessing import PreprocessedVolume, VolumeLimits, preprocess_volume
@@ -47,7 +47,7 @@ def make_stored(dtype: str, shape: tuple[int, ...] = (45, 37, 70)) -> np.ndarray
     return stored.astype(dtype)
 
 
-def read_volume(opened: AbstractContextManager[ArrayStream]) -> np.ndarray:
+def read_volume(opened: AbstractContextManager[VolumeStream]) -> np.ndarray:
     """Return voxels (i, j, k) from slices (j, i)."""
     with open_slices(opened, buffers=BufferPool()) as reader:
         i, j, k = reader.header.shape
