@@ -3,13 +3,13 @@
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 
-from medassets.cli.account_lines import describe_account, name_first_items
 from medassets.cli.console import Output
 from medassets.cli.formatting import count_words, format_bytes, format_seconds
+from medassets.cli.notes.accounts import describe_account, name_first_items
+from medassets.cli.notes.sources import TableProblems
+from medassets.cli.notes.upstream import describe_left, describe_refresh
 from medassets.cli.reclaiming import Reclaimed
 from medassets.cli.selection import BuildOptions
-from medassets.cli.source_notes import TableProblems
-from medassets.cli.upstream_notes import describe_left, describe_refresh
 from medassets.datasets.survey import Survey
 from medassets.datasets.upstream.move import Upstream
 from medassets.errors import TRANSIENT_REASONS

@@ -15,6 +15,10 @@ from medassets.cli.build_log import BuildLog, open_build_log
 from medassets.cli.build_report import BuildReport, tell_report
 from medassets.cli.console import Output, ProgressView, showing_progress
 from medassets.cli.main import EXIT_FAILED, EXIT_INTERRUPTED, exit_code_of
+from medassets.cli.notes.sources import (
+    explain_empty,
+    find_table_problems,
+)
 from medassets.cli.reclaiming import (
     ask_for_confirmation,
     check_may_delete,
@@ -33,10 +37,6 @@ from medassets.cli.selection import (
     select_shards,
 )
 from medassets.cli.session import Session
-from medassets.cli.source_notes import (
-    explain_empty,
-    find_table_problems,
-)
 from medassets.datasets.accounts import take_accounts
 from medassets.datasets.manifests.problems import explain_kept
 from medassets.datasets.manifests.publication import survey_dataset

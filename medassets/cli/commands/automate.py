@@ -4,8 +4,8 @@ from typing import Literal
 
 import click
 
-from medassets.cli.automation_notes import describe_automation
 from medassets.cli.console import Output
+from medassets.cli.notes.automation import describe_automation
 from medassets.cli.session import Session
 from medassets.datasets.automation.switch import write_switch
 from medassets.datasets.workspace import Workspace

@@ -6,14 +6,14 @@ from typing import Any
 import click
 import pyarrow as pa
 
-from medassets.cli.account_lines import describe_account, name_excluded
 from medassets.cli.console import Output
 from medassets.cli.formatting import count_words, format_bytes, format_seconds
 from medassets.cli.main import EXIT_FAILED
+from medassets.cli.notes.accounts import describe_account, name_excluded
+from medassets.cli.notes.sources import explain_empty, find_table_problems, list_labels
+from medassets.cli.notes.upstream import describe_left, describe_refresh
 from medassets.cli.selection import check_shard_size
 from medassets.cli.session import Session
-from medassets.cli.source_notes import explain_empty, find_table_problems, list_labels
-from medassets.cli.upstream_notes import describe_left, describe_refresh
 from medassets.datasets.accounts import check_excluded, open_books
 from medassets.datasets.estimates import PlanEstimate, estimate_plan
 from medassets.datasets.refresh import CatalogDraft, draft_catalog

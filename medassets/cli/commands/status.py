@@ -9,20 +9,20 @@ from typing import Any
 
 import click
 
-from medassets.cli.account_lines import describe_account, name_first_items
-from medassets.cli.automation_notes import describe_automation
 from medassets.cli.console import Output
 from medassets.cli.formatting import count_words, format_bytes
 from medassets.cli.main import EXIT_FAILED
-from medassets.cli.selection import check_splits
-from medassets.cli.session import Session
-from medassets.cli.source_notes import (
+from medassets.cli.notes.accounts import describe_account, name_first_items
+from medassets.cli.notes.automation import describe_automation
+from medassets.cli.notes.sources import (
     describe_survey,
     explain_empty,
     find_table_problems,
     list_reasons,
 )
-from medassets.cli.upstream_notes import look_upstream
+from medassets.cli.notes.upstream import look_upstream
+from medassets.cli.selection import check_splits
+from medassets.cli.session import Session
 from medassets.cli.watching import watch
 from medassets.datasets.accounts import Books, iter_items, open_books
 from medassets.datasets.build import check_sources_kept

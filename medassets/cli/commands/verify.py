@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from medassets.cli.account_lines import describe_account, name_first_items
 from medassets.cli.console import Output
 from medassets.cli.formatting import count_words
 from medassets.cli.main import EXIT_FAILED
+from medassets.cli.notes.accounts import describe_account, name_first_items
 from medassets.cli.selection import parse_partitions
 from medassets.cli.session import Session
 from medassets.datasets.accounts import take_accounts

@@ -1,6 +1,6 @@
 """The lines of an account: one that adds up, then the first items of each state and reason."""
 
-from medassets.cli.account_lines import describe_account, name_excluded, name_first_items
+from medassets.cli.notes.accounts import describe_account, name_excluded, name_first_items
 from medassets.shards.account import Account, AccountItem, ItemState
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from medassets.cli.source_notes import TableProblems, list_labels
+from medassets.cli.notes.sources import TableProblems, list_labels
 from medassets.testing.clip4mc import SyntheticVideos
 from medassets.testing.npz_tree import make_npz_tree
 from medassets_tests.npz_source import write_declaration

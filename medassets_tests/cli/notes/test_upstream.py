@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from medassets.cli.upstream_notes import describe_left, describe_refresh
+from medassets.cli.notes.upstream import describe_left, describe_refresh
 from medassets.datasets.upstream.move import Move, Upstream
 from medassets.testing.ct_rate import make_ct_rate_repository
 from medassets.testing.hub import LocalHub
