@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medassets.errors import ForeignFileError
 from medassets.shards.account import Account
 from medassets.shards.record import ShardRecord
 from medassets.storage.checksums import fingerprint
@@ -154,10 +155,15 @@ def _made_document(path: Path, fields: Mapping[str, Any]) -> MadeFile:
 
 
 def read_published(paths: DatasetPaths, split: str) -> Manifest | None:
-    """Return the manifest of a split that is on disk; None without one that can be read."""
+    """Return the manifest of a split as it was published.
+
+    None without one that can be read, and if a user changed it: what it lists was not published.
+    """
+    path = paths.manifest(split)
     try:
-        document = _read_document(paths.manifest(split).read_bytes())
-    except OSError:
+        _made_document(path, {"dataset": paths.dataset, "split": split}).require_ours()
+        document = _read_document(path.read_bytes())
+    except (OSError, ForeignFileError):
         return None
     is_manifest = document is not None and isinstance(document.get("shards"), list)
     return document if is_manifest else None

@@ -81,8 +81,10 @@ def test_the_check_finds_a_shard_that_was_lost_or_damaged_later(
         paths.record("valid-000001").unlink()
     evaluation = location.check("manifest", "all_shards_present")
     assert not evaluation.passed
-    assert evaluation.metadata["problems"].value == 1
-    assert "valid-000001" in str(evaluation.metadata["first"].value)
+    assert evaluation.metadata["problems"].value == 2
+    first = str(evaluation.metadata["first"].value)
+    assert "valid: the manifest lists 7 samples, 3 of which no listed shard would have" in first
+    assert "valid-000001" in first.splitlines()[1]
 
 
 def test_the_shard_check_counts_rejected_samples(
@@ -106,16 +108,19 @@ def test_the_shard_check_counts_rejected_samples(
     assert told["medassets/rejected_by_reason"] == {"corrupt_gzip": 1}
 
 
-def test_shards_made_with_other_settings_are_not_listed(location: Location) -> None:
+def test_shards_made_with_other_settings_are_listed_when_all_are(location: Location) -> None:
     location.build()
+    before = read(location)
     changed = replace(location, spec=replace(location.spec, target_shape=(20, 20, 12)))
-    changed.materialize("shards", partition="train-000000")
-    changed.materialize("manifest")
-    manifest = read(changed)
-    assert manifest["sample_shape"] == [20, 20, 12]
-    assert [shard["filename"] for shard in manifest["shards"]] == ["shard-000000.tar"]
-    assert manifest["missing_partitions"] == ["train-000001", "train-000002"]
-    assert not is_complete(changed)
+    for number, key in enumerate(location.keys):
+        assert read(changed) == before, number
+        changed.materialize("shards", partition=key)
+        changed.materialize("manifest")
+        assert is_complete(changed) is (key == location.keys[-1])
+    after = read(changed)
+    assert after["sample_shape"] == [20, 20, 12]
+    assert after["total_samples"] == before["total_samples"]
+    assert (after["missing_partitions"], after["stale_partitions"]) == ([], {})
 
 
 def test_a_mix_of_orientations_fails_its_check_and_withholds_the_manifest(

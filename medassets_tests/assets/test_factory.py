@@ -196,6 +196,8 @@ OURS = {
     "total_size_bytes",
     "complete",
     "missing_partitions",
+    "stale_partitions",
+    "sample_meaning",
     "held_samples",
     "num_shards",
     "samples_per_shard",
@@ -282,8 +284,11 @@ def test_a_short_shard_that_was_planned_anew_makes_the_manifest_incomplete(
     location.materialize("catalog")
     location.materialize("manifest")
     manifest = read(location)
-    assert manifest["missing_partitions"] == ["train-000002", "train-000003"]
-    assert manifest["total_samples"] == 6
+    # The short shard lists fewer samples than planned now, and none less than before.
+    assert manifest["complete"] is False
+    assert manifest["missing_partitions"] == ["train-000003"]
+    assert list(manifest["stale_partitions"]) == ["train-000002"]
+    assert manifest["total_samples"] == 7
 
 
 def test_the_event_has_totals_and_a_table_of_shards(location: Location) -> None:

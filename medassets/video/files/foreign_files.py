@@ -71,11 +71,14 @@ def name_embedding(path: Path) -> str | None:
 def name_unwritten(path: Path) -> str | None:
     """Return which part of a file was never written, where FFmpeg would search all of it for data.
 
-    It searches about 140 MB of zeros in a second, without a sign of life.
+    It searches about 140 MB of zeros in a second, without a sign of life. A pipe or device, which no
+    list of videos has, is left to the decoder and its watchdog.
 
     Raises:
-        OSError: If it cannot be read, or is not a regular file.
+        OSError: If it cannot be read.
     """
+    if not path.is_file():
+        return None
     with open_foreign(path) as file:
         head = file.read(_NUM_BYTES)
         if len(head) == _NUM_BYTES and not any(head):

@@ -44,4 +44,4 @@ def test_every_stage_follows_what_a_new_source_can_do(monkeypatch: pytest.Monkey
     assert kinds["frames"].open_source().folder == Path("/films/tapes")
     assets = build_video_assets(declare("tapes")).assets or ()
     keys = [key for asset in assets if isinstance(asset, dg.AssetsDefinition) for key in asset.keys]
-    assert {key.path[-1] for key in keys} == {"catalog", "frames", "dataset_info"}
+    assert {key.path[-1] for key in keys} == {"catalog", "frames", "dataset_info", "summary"}
