@@ -56,6 +56,7 @@ def test_a_second_build_keeps_everything_as_one_json_document(
         "num_bytes": 0,
         "fetched_bytes": 0,
         "interrupted": False,
+        "manifests_kept": [],
     }
     assert digests(built) == before
 

@@ -81,7 +81,8 @@ def test_shards_of_another_instance_are_recorded_without_computing(
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "another"))
     status = medassets("status", "lungs")
     assert status.code == 0
-    assert "orphaned (on disk and whole, unknown to Dagster): train-000000, " in status.out
+    assert "orphaned (on disk and whole, unknown to Dagster; " in status.out
+    assert "`medassets reconcile` records them): train-000000, " in status.out
     ran = medassets("build", "lungs")
     assert ran.out.splitlines()[1].startswith(
         "lungs: 0 shards built, 4 recorded without computing, 0 kept, in"
