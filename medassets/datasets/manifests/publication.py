@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +13,11 @@ from medassets.datasets.manifests.listing import Listing, list_shards
 from medassets.datasets.staleness.reasons import Today
 from medassets.datasets.survey import Survey, require_one_orientation, survey_records
 from medassets.datasets.workspace import Workspace
+from medassets.errors import TRANSIENT_REASONS
 from medassets.shards.account import Account, Left
 from medassets.shards.files import previous_record, read_whole_record
 from medassets.shards.manifest import Manifest, build_manifest, list_shard_keys, read_published
+from medassets.shards.reclaim_journal import ReclaimJournal
 from medassets.shards.record import ShardRecord
 from medassets.storage.paths import format_partition_key, split_partition_key
 
@@ -277,18 +279,40 @@ def _refuse(
     why = ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items()))
     some = ", ".join(list(lost)[:_MOST_NAMES]) + (" ..." if len(lost) > _MOST_NAMES else "")
     total = sum(len(keys) for keys in list_shard_keys(published).values())
+    shards = {_partition_of(split, name) for key, name in lost.items() if key not in rejected}
+    remedies = [
+        *_list_remedies(workspace, books, shards, set(reasons)),
+        "to train without these samples, `--allow-shrink` publishes the manifest",
+    ]
     return (
         f"the manifest lists {total:,} samples, {len(lost):,} of which no listed shard would "
-        f"have ({some}; {why}), so it stays as it is. `{workspace.paths.build_command}` makes lost "
-        f"shards again; if these samples are to go, `--allow-shrink` publishes the manifest without them"
+        f"have ({some}; {why}), so it stays as it is; {'; '.join(remedies)}"
     )
+
+
+def _list_remedies(
+    workspace: Workspace, books: Books, shards: Iterable[str], reasons: Collection[str]
+) -> Iterator[str]:
+    """Yield what brings lost samples back: of these shards, or rejected for these reasons."""
+    left = [key for key in shards if key in books.shards and books.shards[key].record is None]
+    journal = workspace.paths.reclaim_journal
+    # No build makes a shard whose sources were deleted.
+    if any(ReclaimJournal.read(journal(key)).is_empty for key in left):
+        yield f"`{workspace.paths.build_command}` makes lost shards again"
+    if TRANSIENT_REASONS.intersection(reasons):
+        yield f"`medassets retry {workspace.kind.spec.name}` tries rejected samples again"
 
 
 def _explain_lost(books: Books, split: str, filename: str) -> str:
     """Return the state of the shard that held a lost sample, as `status` names it."""
-    number = filename.removeprefix("shard-").removesuffix(".tar")
-    key = format_partition_key(split, int(number)) if number.isdecimal() else ""
+    key = _partition_of(split, filename)
     found = books.shards.get(key)
     if found is None or found.record is not None:
         return "no longer planned"
     return f"{key} is {found.left}"
+
+
+def _partition_of(split: str, filename: str) -> str:
+    """Return the partition key of a shard that a manifest names; empty for another file."""
+    number = filename.removeprefix("shard-").removesuffix(".tar")
+    return format_partition_key(split, int(number)) if number.isdecimal() else ""

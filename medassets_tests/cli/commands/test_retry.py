@@ -47,10 +47,13 @@ def test_failed_clips_and_failed_frames_are_both_tried_again(
         (shard / "in the way").mkdir(parents=True)
         built = medassets("build", "films", "--mode", mode, "--json")
         assert built.code != 0
-        assert list(built.document["failed"]) == ["train-000002"]
+        # The published manifest of the frames keeps the samples of the lost shard.
+        kept = ["manifest"] if mode == "process" else []
+        assert list(built.document["failed"]) == ["train-000002", *kept]
     again = medassets("retry", "films", "--json")
     assert again.code != 0
-    assert list(again.document["failed"]) == ["clips/train-000002", "train-000002"]
+    failed = ["clips/train-000002", "train-000002"]
+    assert list(again.document["failed"])[:2] == failed
     for shard in blocked:
         shutil.rmtree(shard)
     done = medassets("retry", "films", "--json")
@@ -96,7 +99,10 @@ def test_samples_lost_to_killed_decoders_are_named_and_tried_again(
     options = ("--mode", mode, "--partitions", KEYS[1], "--force", "--no-refresh")
     with killing():
         ran = medassets("build", "films", *options)
-    assert ran.code == 0, ran.err
+    # The published manifest of the frames keeps the four samples until they are made again.
+    assert ran.code == (1 if stage == "frames" else 0), ran.err
+    if stage == "frames":
+        assert "`medassets retry films` tries rejected samples again" in ran.err
     assert "rejected: 4 samples (decoder_killed 4)" in ran.out
     assert (
         "  4 samples of them because of a transient failure; `medassets retry films` tries again\n"
