@@ -90,11 +90,21 @@ def test_quick_compares_sizes_and_partitions_choose(medassets: Medassets, built:
 
 
 def test_shards_that_were_never_made_are_counted_only(medassets: Medassets, built: Path) -> None:
+    for file in {*built.glob("valid/shard-*"), *built.glob("valid/*.json")}:
+        file.unlink()
+    ran = medassets("verify", "lungs")
+    assert ran.code == 0, ran.err
+    assert "lungs: 2 shards checked (every byte), 0 damaged, 2 not made yet\n" in ran.out
+
+
+def test_shards_that_a_manifest_lists_and_nobody_has_are_missing(
+    medassets: Medassets, built: Path
+) -> None:
     for file in built.glob("valid/shard-*"):
         file.unlink()
     ran = medassets("verify", "lungs")
-    assert ran.code == 0
-    assert "lungs: 2 shards checked (every byte), 0 damaged, 2 not made yet\n" in ran.out
+    assert ran.code == 1
+    assert "valid: the manifest lists 7 samples, 7 of which no listed shard would have" in ran.err
 
 
 def test_a_manifest_that_is_not_what_the_shards_say_is_named(
