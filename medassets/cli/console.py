@@ -33,6 +33,9 @@ from medassets.progress import (
 from medassets.reclaim.report import ReclaimReport
 from medassets.storage.paths import show_path
 
+MOST_WARNINGS = 50
+"""Lines of one sort that a person reads; a program reads all of them with --json."""
+
 # Shortest time between two progress lines when the output is not a terminal.
 _PLAIN_LINE_S = 10.0
 
@@ -60,6 +63,13 @@ class Output:
     def warn(self, text: str) -> None:
         """Print a warning to standard error."""
         self.err.print(show_path(text), markup=False)
+
+    def warn_of(self, lines: Sequence[str]) -> None:
+        """Print the first of many warnings, and how many more there are."""
+        for line in lines[:MOST_WARNINGS]:
+            self.warn(line)
+        if len(lines) > MOST_WARNINGS:
+            self.warn(f"and {len(lines) - MOST_WARNINGS:,} more (--json lists all)")
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Print a table; silent with --json."""

@@ -61,3 +61,16 @@ def test_what_foreign_files_contain_is_neither_markup_nor_an_error(
     shown = capsys.readouterr().out
     assert all(text in shown for text in ("[/bold] \\ud800", "[/title] \\udfff", "[/cell] \\ud800"))
     assert '"text": "\\ud800"' in shown
+
+
+@pytest.mark.parametrize(
+    ("count", "more"), [(0, ""), (50, ""), (51, "and 1 more"), (7574, "7,524")]
+)
+def test_of_many_warnings_the_first_are_printed(
+    capsys: pytest.CaptureFixture[str], count: int, more: str
+) -> None:
+    Output().warn_of([f"shard {number}" for number in range(count)])
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:50] == [f"shard {number}" for number in range(min(count, 50))]
+    assert len(lines) == min(count, 51)
+    assert more in "".join(lines[50:])

@@ -34,8 +34,7 @@ def command(dataset: str, *, dry_run: bool, full: bool, as_json: bool) -> int:
         found = reconcile(workspaces, session.instance, dry_run=dry_run, full=full)
     for line in found.lines():
         output.say(f"{dataset}: {line}")
-    for line in found.problems:
-        output.warn(line)
+    output.warn_of(found.problems)
     if not found.did_something and not found.problems:
         output.say(f"{dataset}: catalog, shards and Dagster's record agree")
     output.result(found.as_dict())

@@ -147,8 +147,7 @@ def _verify(
 
 
 def _tell(output: Output, found: "_Found", *, quick: bool, several: bool) -> None:
-    for line in found.lines:
-        output.warn(line)
+    output.warn_of(found.lines)
     kind, report = found.workspace.kind, found.report
     name = f"{kind.spec.name}: {kind.stage}" if several else kind.spec.name
     output.say(describe_account(name, found.account))
