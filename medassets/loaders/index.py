@@ -15,6 +15,7 @@ import numpy as np
 from medassets.errors import IncompleteManifestError, ShardIntegrityError
 from medassets.shards.made_from import explain_unlike
 from medassets.storage.checksums import crc32
+from medassets.storage.foreign_bytes import MALFORMED
 from medassets.tars.lists import FoundShard, Source, find_shards
 from medassets.tars.reader import Member, Members
 from medassets.tars.scan import scan_tar
@@ -316,14 +317,7 @@ def _read_record(path: Path, size: int) -> _Part:
         if size == part.size_bytes and ends.max(initial=0) > size:
             msg = "a member after the end of the shard"
             raise ValueError(msg)
-    except (
-        AttributeError,
-        KeyError,
-        OverflowError,
-        RecursionError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except MALFORMED as error:
         msg = (
             f"{path}: not a shard record ({error}); build the shard again, or remove this file "
             "if the tar was not made by medassets"

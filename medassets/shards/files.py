@@ -9,6 +9,7 @@ from pathlib import Path
 
 from medassets.errors import ShardIntegrityError
 from medassets.shards.record import ShardRecord
+from medassets.storage.foreign_bytes import MALFORMED
 from medassets.storage.paths import DatasetPaths, split_partition_key
 from medassets.storage.private_names import sweep_private
 
@@ -96,7 +97,7 @@ def read_head(record: Path) -> ShardHead | None:
         place = (head["dataset"], head["partition"], head["split"], head["filename"])
         found = ShardHead(head["plan_fingerprint"], head["sha256"], head["size_bytes"], place)
         return found if is_whole else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, *MALFORMED):
         return None
 
 

@@ -13,6 +13,7 @@ from medassets.errors import ShardIntegrityError
 from medassets.shards.made_from import MadeFrom, read_made_from
 from medassets.storage.atomic import publish_bytes
 from medassets.storage.checksums import fingerprint
+from medassets.storage.foreign_bytes import MALFORMED
 from medassets.storage.ownership import IsOurs, content_says
 from medassets.tars.reader import Member
 
@@ -156,7 +157,7 @@ class ShardRecord:
             samples = tuple(_read_sample(entry) for entry in document.pop("samples"))
             rejected = tuple(Rejected(**entry) for entry in document.pop("rejected"))
             return cls(samples=samples, rejected=rejected, **document)
-        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        except MALFORMED as error:
             msg = f"{path}: not a shard record ({error}); move it away and build the shard again"
             raise ShardIntegrityError(msg) from error
         except FileNotFoundError:

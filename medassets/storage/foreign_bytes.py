@@ -27,6 +27,16 @@ _T = TypeVar("_T")
 Refuse = Callable[[Exception, str], Exception]
 """Makes the error of a file, of what was raised and a sentence about it."""
 
+MALFORMED: tuple[type[Exception], ...] = (
+    AttributeError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What reading a JSON document of ours raises if it is cut, nested too deep, or of another form."""
+
 _MOST_TABLE_BYTES = 1 << 32
 _LONGEST_TEXT = 200
 # Texts of errors may name objects by address, and records must not differ between runs.

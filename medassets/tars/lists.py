@@ -10,6 +10,7 @@ from typing import Any
 from braceexpand import braceexpand
 
 from medassets.errors import ShardIntegrityError
+from medassets.storage.foreign_bytes import MALFORMED
 
 _MOST_NAMES = 3
 
@@ -145,14 +146,7 @@ def read_manifest(path: Path) -> list[FoundShard]:
     except OSError as error:
         msg = f"{path}: the manifest cannot be read ({error.strerror})"
         raise ShardIntegrityError(msg) from error
-    except (
-        AttributeError,
-        KeyError,
-        OverflowError,
-        RecursionError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except MALFORMED as error:
         msg = f"{path}: not a manifest of medassets; expected the manifest.json beside the shards"
         raise ShardIntegrityError(msg) from error
     if not found:

@@ -1,4 +1,4 @@
-"""A dataset with nobody looking: real webserver, daemon, code server, schedule, and a local Hub."""
+"""An unattended dataset: real webserver, daemon, code server, schedule, and a local Hub."""
 
 import json
 import shutil
@@ -43,7 +43,7 @@ LONGEST_WAIT_S = 400.0
 
 @dataclass
 class Site:
-    """A served dataset that nobody touches.
+    """A served dataset without a user at work.
 
     Attributes:
         source: The Hub's repository.

@@ -20,8 +20,10 @@ def test_the_daemon_ends_when_its_parent_is_killed(running_ui: Start, home: Path
     with running_ui(home) as ui:
         daemon = next(p for p in ui.descendants() if "medassets.instance.daemon" in p.cmdline())
         wait_until(lambda: ui_daemons_are_healthy(ui))
+        assert not are_gone([daemon])
         ui.process.kill()
         wait_until(lambda: are_gone([daemon]))
+        assert are_gone([daemon])
 
 
 def ui_daemons_are_healthy(ui: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The daemon's log stays short, and whoever has it open goes on writing to it."""
+"""The daemon's log stays short, and a process that has it open continues to write to it."""
 
 from pathlib import Path
 

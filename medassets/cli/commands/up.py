@@ -57,7 +57,7 @@ _GRACE_S = 2
 @click.option(
     "--without-login",
     is_flag=True,
-    help="Allow --host: the UI has no login, and whoever reaches it can run and delete everything.",
+    help="Allow --host: the UI has no login: anyone who can connect can run and delete everything.",
 )
 @click.option(
     "--postgres",
@@ -131,7 +131,7 @@ def check_host(host: str, *, without_login: bool) -> None:
     """
     if host in (_ADDRESS, "localhost"):
         return
-    danger = "it has no login: whoever reaches it can run, change and delete everything"
+    danger = "it has no login: anyone who can connect can run, change and delete everything"
     if not without_login:
         what = f"{host} is reachable from other machines, and {danger}; use ssh -L, or add "
         raise UsageError(field="--host", what=f"{what}--without-login")

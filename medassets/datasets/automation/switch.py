@@ -9,6 +9,7 @@ from medassets.errors import UsageError
 from medassets.specs import DatasetSpec
 from medassets.storage.atomic import publish_bytes
 from medassets.storage.checksums import canonical_json
+from medassets.storage.foreign_bytes import MALFORMED
 from medassets.storage.ownership import json_says, require_ours
 from medassets.storage.paths import DatasetPaths
 
@@ -52,7 +53,7 @@ def read_switch(spec: DatasetSpec, paths: DatasetPaths) -> Switch:
         word = json.loads(path.read_bytes())[_FIELD]
     except FileNotFoundError:
         return Switch(spec.is_automated, None)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, *MALFORMED):
         word = None
     if word not in ("on", "off"):
         what = f"not written by `medassets automate`; remove it, or give the command: {spec.name}"

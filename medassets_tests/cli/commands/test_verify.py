@@ -97,7 +97,7 @@ def test_shards_that_were_never_made_are_counted_only(medassets: Medassets, buil
     assert "lungs: 2 shards checked (every byte), 0 damaged, 2 not made yet\n" in ran.out
 
 
-def test_shards_that_a_manifest_lists_and_nobody_has_are_missing(
+def test_shards_that_a_manifest_lists_and_the_disk_lacks_are_missing(
     medassets: Medassets, built: Path
 ) -> None:
     for file in built.glob("valid/shard-*"):
