@@ -285,6 +285,10 @@ class CTWindowSparseSDF(Dataset[Sample]):
         if self._own_epoch is not None or int(self._epoch) >= 0 or self._drawn[-1]:
             return
         if self._drawn[number]:
+            # Only the first worker warns: two that look at the mark at once would both do it.
+            worker = get_worker_info()
+            if worker is not None and worker.id != 0:
+                return
             self._drawn[-1] = 1
             msg = (
                 f"instance {number} is read again and gives the same points, because no epoch was "
