@@ -2,29 +2,35 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+EXIT_HUNG_UP = 129
+EXIT_INTERRUPTED = 130
+
 _STREAMS = (0, 1, 2)
+_hang_ups: list[int] = []
+"""Of this process, which leaves soon after the first."""
+
+
+def interrupted_code() -> int:
+    """Return the exit code of a command that was interrupted: by its terminal's end, or otherwise."""
+    return EXIT_HUNG_UP if _hang_ups else EXIT_INTERRUPTED
 
 
 @contextmanager
-def ending_in_order() -> Iterator[Callable[[], bool]]:
+def ending_in_order() -> Iterator[None]:
     """Let SIGTERM, and SIGHUP of a terminal that is gone, end the block with its summary.
 
     What a lost terminal would show is discarded: writing to it is an error. A command that was
-    started with SIGHUP ignored (`nohup`) goes on.
-
-    Yields:
-        Tells whether the terminal hung up.
+    started with SIGHUP ignored (`nohup`) goes on. `interrupted_code` tells afterwards which it was.
     """
     terminals = [fd for fd in _STREAMS if os.isatty(fd)]
-    hung_up: list[int] = []
 
     def hang_up(number: int, _: FrameType | None) -> None:
-        hung_up.append(number)
+        _hang_ups.append(number)
         _discard(terminals)
         # Dagster holds SIGTERM back within a step, and knows no SIGHUP.
         signal.raise_signal(signal.SIGTERM)
@@ -33,7 +39,7 @@ def ending_in_order() -> Iterator[Callable[[], bool]]:
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         previous[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
     try:
-        yield lambda: bool(hung_up)
+        yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

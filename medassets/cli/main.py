@@ -9,7 +9,7 @@ from contextlib import nullcontext
 import click
 
 from medassets import __version__
-from medassets.cli.ending import ending_in_order
+from medassets.cli.ending import ending_in_order, interrupted_code
 from medassets.errors import (
     DiskSpaceError,
     MedassetsError,
@@ -25,8 +25,6 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_SOURCE = 3
 EXIT_DISK = 4
-EXIT_HUNG_UP = 129
-EXIT_INTERRUPTED = 130
 
 # Next to the names, so that `medassets --help` need not import Dagster for ten docstrings.
 COMMANDS = {
@@ -105,10 +103,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command and leave with its exit code."""
-    with ending_in_order() as hung_up:
+    with ending_in_order():
         code = run(sys.argv[1:])
-    if hung_up() and code == EXIT_INTERRUPTED:
-        code = EXIT_HUNG_UP
     # Else the interpreter's last collections go over all of Dagster: 0.6 of 3.2 s were that.
     gc.freeze()
     sys.exit(code)
@@ -131,7 +127,7 @@ def run(arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         message = "interrupted; the next run continues where this one stopped"
         click.echo(f"medassets: {message}", err=True)
-        return _report(message, EXIT_INTERRUPTED, as_json=as_json)
+        return _report(message, interrupted_code(), as_json=as_json)
     except MedassetsError as error:
         click.echo(f"medassets: {show_path(str(error))}", err=True)
         return _report(str(error), exit_code_of(type(error)), as_json=as_json)

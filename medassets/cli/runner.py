@@ -14,7 +14,8 @@ from medassets.assets.reconcile import restore_partitions
 from medassets.cli.build_log import BuildLog, open_build_log
 from medassets.cli.build_report import BuildReport, tell_report
 from medassets.cli.console import Output, ProgressView, showing_progress
-from medassets.cli.main import EXIT_FAILED, EXIT_INTERRUPTED, exit_code_of
+from medassets.cli.ending import interrupted_code
+from medassets.cli.main import EXIT_FAILED, exit_code_of
 from medassets.cli.notes.sources import (
     explain_empty,
     find_table_problems,
@@ -91,7 +92,7 @@ def build_dataset(session: Session, output: Output, dataset: str, options: Build
         code = build.run()
     except KeyboardInterrupt:
         report.interrupted = True
-        code = EXIT_INTERRUPTED
+        code = interrupted_code()
     except MedassetsError as error:
         if not report.did_something:
             log.write("end", error=str(error))

@@ -1,6 +1,7 @@
 """SIGTERM and a terminal that is gone end a command as Ctrl-C does, with its summary."""
 
 import fcntl
+import json
 import os
 import pty
 import signal
@@ -16,22 +17,22 @@ from medassets_tests.cli.slow_build import SLOW, wait_for
 _WAIT = """
 import sys, time
 from pathlib import Path
-from medassets.cli.ending import ending_in_order
-with ending_in_order() as hung_up:
+from medassets.cli.ending import ending_in_order, interrupted_code
+with ending_in_order():
     try:
         Path(sys.argv[1]).touch()
         time.sleep(60)
     except KeyboardInterrupt:
         print("the terminal may be gone", flush=True)
-        Path(sys.argv[1]).write_text(f"summary, {hung_up()}")
+        Path(sys.argv[1]).write_text(f"summary, {interrupted_code()}")
 """
 _BUILD = SLOW.replace("sys.exit(run(sys.argv[1:]))", "from medassets.cli.main import main; main()")
 
 
 @pytest.mark.parametrize(
-    ("number", "hung_up"), [(signal.SIGTERM, False), (signal.SIGHUP, True)], ids=["TERM", "HUP"]
+    ("number", "code"), [(signal.SIGTERM, 130), (signal.SIGHUP, 129)], ids=["TERM", "HUP"]
 )
-def test_a_signal_unwinds_the_command(number: int, hung_up: bool, tmp_path: Path) -> None:
+def test_a_signal_unwinds_the_command(number: int, code: int, tmp_path: Path) -> None:
     note = tmp_path / "note"
     process = subprocess.Popen(
         [sys.executable, "-c", _WAIT, str(note)], stdout=subprocess.PIPE, text=True
@@ -39,7 +40,7 @@ def test_a_signal_unwinds_the_command(number: int, hung_up: bool, tmp_path: Path
     wait_for(note.exists, process)
     process.send_signal(number)
     assert process.communicate(timeout=30)[0] == "the terminal may be gone\n"
-    assert note.read_text() == f"summary, {hung_up}"
+    assert note.read_text() == f"summary, {code}"
 
 
 def test_a_command_whose_terminal_is_gone_writes_to_it_without_an_error(tmp_path: Path) -> None:
@@ -48,7 +49,7 @@ def test_a_command_whose_terminal_is_gone_writes_to_it_without_an_error(tmp_path
     wait_for(note.exists, process)
     os.close(terminal)
     assert process.wait(30) == 0
-    assert note.read_text() == "summary, True"
+    assert note.read_text() == "summary, 129"
 
 
 def test_a_command_that_ignores_the_end_of_its_session_goes_on(tmp_path: Path) -> None:
@@ -58,14 +59,14 @@ def test_a_command_that_ignores_the_end_of_its_session_goes_on(tmp_path: Path) -
     process.send_signal(signal.SIGHUP)
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0
-    assert note.read_text() == "summary, False"
+    assert note.read_text() == "summary, 130"
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("lungs")
 def test_a_build_whose_session_ends_says_so_and_exits_129(home: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", _BUILD, "build", "lungs"],
+        [sys.executable, "-c", _BUILD, "build", "lungs", "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -73,10 +74,10 @@ def test_a_build_whose_session_ends_says_so_and_exits_129(home: Path) -> None:
     ledger = home / "data" / "lungs" / "train" / ".shard-000001.ledger"
     wait_for(lambda: ledger.exists() and ledger.stat().st_size > 200, process)
     process.send_signal(signal.SIGHUP)
-    _, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=30)
     assert process.returncode == 129
+    assert json.loads(out)["interrupted"]
     assert "Traceback" not in err
-    assert err.splitlines()[-1].startswith("interrupted after 1 shard; ")
 
 
 def start_in_terminal(*arguments: str) -> tuple[subprocess.Popen[str], int]:

@@ -6,8 +6,9 @@ from pathlib import Path
 import click
 
 from medassets.cli.console import Output, showing_progress
+from medassets.cli.ending import interrupted_code
 from medassets.cli.formatting import count_words, format_bytes
-from medassets.cli.main import EXIT_FAILED, EXIT_INTERRUPTED, exit_code_of
+from medassets.cli.main import EXIT_FAILED, exit_code_of
 from medassets.cli.reclaiming import (
     Reclaimed,
     ask_for_confirmation,
@@ -65,7 +66,7 @@ def command(
     try:
         deletion.run(partitions)
     except KeyboardInterrupt:
-        deletion.code, deletion.interrupted = EXIT_INTERRUPTED, True
+        deletion.code, deletion.interrupted = interrupted_code(), True
     except MedassetsError as error:
         if not deletion.found.reports:
             raise
