@@ -10,7 +10,7 @@ import dagster as dg
 
 from medassets.instance.database import describe_error, list_database_errors
 from medassets.instance.log_rotation import rotate_log
-from medassets.instance.retention import purge_old_runs
+from medassets.instance.retention import purge_old_runs, purge_tick_logs
 
 _ROTATE_EACH_S = 60.0
 _PURGE_EACH_S = 86_400.0
@@ -51,5 +51,6 @@ def _purge(keep_days: int, tell: Callable[[str], None]) -> None:
         with dg.DagsterInstance.get() as instance:
             if count := purge_old_runs(instance, keep_days=keep_days):
                 tell(f"removed the logs of {count} runs that ended over {keep_days} days ago")
+            purge_tick_logs(instance, keep_days=keep_days)
     except (OSError, *list_database_errors()) as error:
         tell(f"logs of old runs are not removed: {describe_error(error)}")

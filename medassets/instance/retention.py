@@ -1,6 +1,7 @@
-"""Removes what runs of long ago left behind; which shards they made stays on record.
+"""Removes what runs and ticks of long ago left behind; which shards they made stays on record.
 
-Dagster has no command for it: `delete_run` also forgets the shard that the run made.
+Dagster has no command for it: `delete_run` also forgets the shard that the run made, and a tick that
+Dagster removes leaves its log.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,12 @@ import dagster as dg
 import sqlalchemy as sa
 
 # None of these has a public name.
+from dagster._core.scheduler.instigation import InstigatorState, TickStatus
+from dagster._core.storage.compute_log_manager import ComputeIOType
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 
 _BATCH = 200
 _EVALUATION_DAYS = 7
@@ -50,6 +54,59 @@ def purge_old_runs(
     if isinstance(storage, SqlEventLogStorage):
         return _purge_rows(instance, storage, before)
     return 0
+
+
+def purge_tick_logs(
+    instance: dg.DagsterInstance, *, keep_days: int, now: datetime | None = None
+) -> int:
+    """Remove what schedules and sensors logged at ticks of long ago, about 9 kB for each evaluation.
+
+    A log is kept for as long as `retention` of `dagster.yaml` keeps the tick.
+
+    Args:
+        instance: The instance.
+        keep_days: Age in days from which on a log is removed in any case.
+        now: Time from which the age is counted; None is the present.
+
+    Returns:
+        Number of logs that were removed.
+    """
+    logs = instance.compute_log_manager
+    if instance.schedule_storage is None or not isinstance(logs, LocalComputeLogManager):
+        return 0
+    now, num_removed = now or datetime.now(UTC), 0
+    for state in instance.all_instigator_state():
+        days = min(keep_days, _days_of_ticks(instance, state, default=keep_days))
+        before = (now - timedelta(days=days)).timestamp()
+        for key in _list_tick_logs(logs, state, before):
+            logs.delete_logs(log_key=key)
+            num_removed += 1
+    return num_removed
+
+
+def _days_of_ticks(instance: dg.DagsterInstance, state: InstigatorState, *, default: int) -> int:
+    """Return for how many days at most the ticks of a schedule or sensor are kept."""
+    kept = instance.get_tick_retention_settings(state.instigator_type)
+    # Dagster counts the days of a tick that never ended apart; it has no result to explain.
+    ended = [days for status, days in kept.items() if status is not TickStatus.STARTED]
+    # A negative number keeps them for ever.
+    return max(ended) if ended and min(ended) >= 0 else default
+
+
+def _list_tick_logs(
+    logs: LocalComputeLogManager, state: InstigatorState, before: float
+) -> Iterator[Sequence[str]]:
+    """Yield the keys of what a schedule or sensor logged before a time, in seconds since 1970."""
+    folder = [state.repository_selector.repository_name, state.instigator_name]
+    try:
+        keys = logs.get_log_keys_for_log_key_prefix(folder, ComputeIOType.STDERR)
+    except FileNotFoundError:
+        # It never logged anything.
+        return
+    for key in keys:
+        path = logs.get_captured_local_path(key, "err")
+        if Path(path).stat().st_mtime < before:
+            yield key
 
 
 def _purge_files(

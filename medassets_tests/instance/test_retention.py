@@ -1,5 +1,6 @@
 """Logs of old runs go; what they made stays on record."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -8,10 +9,23 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.instigation_logger import InstigationLogger
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    SensorInstigatorData,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from medassets.instance.home import make_instance
 from medassets.instance.postgres import read_url
-from medassets.instance.retention import purge_old_runs
+from medassets.instance.retention import purge_old_runs, purge_tick_logs
 from medassets.instance.settings import write_settings
 from medassets_tests.instance.killed import put_run
 from medassets_tests.instance.postgres_server import running_postgres
@@ -78,3 +92,51 @@ def test_an_unfinished_run_keeps_its_log(instance: dg.DagsterInstance) -> None:
     instance.report_engine_event("at work", run)
     purge_old_runs(instance, keep_days=30, now=LATER)
     assert [event.message for event in instance.all_logs(run.run_id)] == ["at work"]
+
+
+def put_sensor(instance: dg.DagsterInstance, name: str) -> None:
+    """Put a sensor on record, as the daemon does at its first tick."""
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(
+        LoadableTargetOrigin(module_name="medassets.definitions"), location_name="medassets"
+    )
+    origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "__repository__"), name)
+    state = InstigatorState(
+        origin,
+        InstigatorType.SENSOR,
+        InstigatorStatus.DECLARED_IN_CODE,
+        SensorInstigatorData(sensor_type=None),
+    )
+    instance.add_instigator_state(state)
+
+
+def put_tick_log(instance: dg.DagsterInstance, sensor: str, tick: str, *, days_ago: float) -> Path:
+    """Write what a sensor logs at a tick, at a time."""
+    key = ["__repository__", sensor, tick]
+    with InstigationLogger(key, instance) as logger:
+        logger.info("evaluated")
+    path = Path(instance.storage_directory()) / "__repository__" / sensor / f"{tick}.err"
+    written = (datetime.now(UTC) - timedelta(days=days_ago)).timestamp()
+    os.utime(path, (written, written))
+    return path
+
+
+def test_the_log_of_a_tick_goes_with_the_tick(home: Path) -> None:
+    settings = make_instance() / "dagster.yaml"
+    shipped = settings.read_text()
+    with dg.DagsterInstance.get() as instance:
+        put_sensor(instance, "lungs_automation")
+        put_sensor(instance, "never_logged")
+    for success, keep_days, kept in (
+        ("7", 30, [1, 6]),
+        ("7", 3, [1]),
+        ("20", 30, [1, 6, 15]),
+        ("-1", 30, [1, 6, 15]),
+    ):
+        settings.write_text(shipped.replace("success: 7", f"success: {success}"))
+        with dg.DagsterInstance.get() as instance:
+            logs = {
+                days: put_tick_log(instance, "lungs_automation", str(days), days_ago=days)
+                for days in (1, 6, 15, 40)
+            }
+            assert purge_tick_logs(instance, keep_days=keep_days) == len(logs) - len(kept)
+        assert [days for days, path in logs.items() if path.exists()] == kept
