@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,7 +24,7 @@ _CHECKSUM = re.compile(rb',\n "checksum": "([0-9a-f]{64})"\n}\n\Z')
 """Last line of a record: SHA-256 of everything before it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SampleEntry:
     """One sample of a shard.
 
@@ -216,4 +217,5 @@ def _read_sample(entry: dict[str, Any]) -> SampleEntry:
 
 def _read_member(suffix: str, offset: int, size_bytes: int, crc32: int) -> Member:
     """Return a member; a record always gives its CRC-32."""
-    return Member(suffix, offset, size_bytes, crc32)
+    # A million samples share the few suffixes there are.
+    return Member(sys.intern(suffix), offset, size_bytes, crc32)
