@@ -9,19 +9,29 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from importlib.metadata import entry_points
+from typing import Any
 
 import dagster as dg
 
+# The command `dagster-daemon` takes no daemon of ours; the parts of it have no public names.
+from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._daemon.controller import (
+    create_daemons_from_instance,
+    daemon_controller_from_instance,
+)
+from dagster._daemon.daemon import DagsterDaemon
+from dagster._utils.interrupts import capture_interrupts
+
+from medassets.instance.code_servers import INTERVAL_S, CodeServerDaemon
 from medassets.instance.killed_runs import fail_killed_runs
 
 
-def main(lock_fd: str, *arguments: str) -> None:
+def main(lock_fd: str, workspace: str) -> None:
     """Run the daemon.
 
     Args:
         lock_fd: Descriptor of the home's lock, inherited from the parent.
-        arguments: Options of `dagster-daemon run`.
+        workspace: The `workspace.yaml` to serve.
     """
     # A shell's background job inherits an ignored SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -29,14 +39,22 @@ def main(lock_fd: str, *arguments: str) -> None:
     os.set_inheritable(int(lock_fd), False)
     # Else a code server that dies while it starts fails every backfill, and cancels all its runs.
     os.environ["DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"] = "1"
-    sys.argv = ["dagster-daemon", "run", "--log-level", "warning", *arguments]
-    with suppress(KeyboardInterrupt):
-        threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
-        with dg.DagsterInstance.get() as instance:
-            # Dagster asks about started runs only, not about those killed while they started.
-            fail_killed_runs(instance)
-        (command,) = entry_points(group="console_scripts", name="dagster-daemon")
-        command.load()()
+    threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
+    with suppress(KeyboardInterrupt), capture_interrupts(), dg.DagsterInstance.get() as instance:
+        # Dagster asks about started runs only, not about those killed while they started.
+        fail_killed_runs(instance)
+        with daemon_controller_from_instance(
+            instance,
+            workspace_load_target=WorkspaceFileTarget([workspace]),
+            gen_daemons=_make_daemons,
+            code_server_log_level="warning",
+            log_level="warning",
+        ) as controller:
+            controller.check_daemon_loop()
+
+
+def _make_daemons(instance: dg.DagsterInstance) -> list[DagsterDaemon[Any]]:
+    return [*create_daemons_from_instance(instance), CodeServerDaemon(INTERVAL_S)]
 
 
 def _interrupt_at_end_of_input() -> None:

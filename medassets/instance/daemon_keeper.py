@@ -29,8 +29,8 @@ def running_daemon(
         tell: Told each time the daemon has ended by itself.
     """
     command = [
-        *(sys.executable, "-m", "medassets.instance.daemon", str(lock_fd)),
-        *("--workspace", str(workspace)),
+        *(sys.executable, "-m", "medassets.instance.daemon"),
+        *(str(lock_fd), str(workspace)),
     ]
     keeper = DaemonKeeper(command, log, lock_fd, tell)
     thread = threading.Thread(target=keeper.keep, daemon=True)

@@ -179,12 +179,19 @@ def find_code_servers(daemon: psutil.Process) -> list[psutil.Process]:
 
 def is_code_server(process: psutil.Process) -> bool:
     """Tell whether a process serves the code location; workers are its children."""
-    return "grpc" in process.cmdline()
+    return "grpc" in _command_of(process)
 
 
 def find_daemons(ui: RunningUi) -> list[psutil.Process]:
     """Return the daemon of a running UI; nothing while it is being started again."""
-    return [p for p in ui.descendants() if "medassets.instance.daemon" in p.cmdline()]
+    return [p for p in ui.descendants() if "medassets.instance.daemon" in _command_of(p)]
+
+
+def _command_of(process: psutil.Process) -> list[str]:
+    """Return the command line of a process; nothing if it has ended."""
+    with suppress(psutil.Error):
+        return process.cmdline()
+    return []
 
 
 def find_workers(site: Site) -> dict[str, int]:

@@ -27,6 +27,7 @@ from medassets.cli.session import Session
 from medassets.cli.web_guard import WebGuard
 from medassets.datasets.workspace import Workspace
 from medassets.errors import UsageError
+from medassets.instance.code_servers import replacing_dead_servers
 from medassets.instance.daemon_keeper import running_daemon
 from medassets.instance.home import ensure_dagster_home, make_instance, use_postgres
 from medassets.instance.home_lock import holding_home
@@ -158,6 +159,7 @@ def guarded_app(
             read_only=read_only,
             code_server_log_level="warning",
         ) as context,
+        replacing_dead_servers(context),
     ):
         instance.optimize_for_webserver(
             statement_timeout=15_000, pool_recycle=3_600, max_overflow=20

@@ -1,0 +1,91 @@
+"""Replaces code servers that died, within seconds.
+
+Dagster's daemon makes new code servers once a minute, and its web server does when somebody reloads the
+location. Until then no queued run starts, and pages can launch nothing.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# None of these has a public name.
+from dagster._core.remote_representation.code_location import GrpcServerCodeLocation
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.workspace import CodeLocationEntry
+from dagster._daemon.daemon import DaemonIterator, IntervalDaemon
+
+INTERVAL_S = 2.0
+_RETRY_S = 60.0
+
+
+class CodeServerDaemon(IntervalDaemon[WorkspaceProcessContext]):
+    """One more thread of Dagster's daemon: replaces dead code servers."""
+
+    @classmethod
+    def daemon_type(cls) -> str:
+        """Name under which its heartbeat is kept."""
+        return "MEDASSETS_CODE_SERVERS"
+
+    def run_iteration(self, workspace_process_context: WorkspaceProcessContext) -> DaemonIterator:
+        """Look once."""
+        replace_dead_servers(workspace_process_context)
+        yield
+
+
+@contextmanager
+def replacing_dead_servers(context: WorkspaceProcessContext) -> Iterator[None]:
+    """Replace dead code servers of a web server until the block is left."""
+    stopping = threading.Event()
+
+    def keep() -> None:
+        while not stopping.wait(INTERVAL_S):
+            replace_dead_servers(context)
+
+    thread = threading.Thread(target=keep, name="code-servers", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+
+
+def replace_dead_servers(context: WorkspaceProcessContext) -> list[str]:
+    """Load locations anew whose code server is dead, or could not be loaded a minute ago.
+
+    Returns:
+        Their names.
+    """
+    replaced: list[str] = []
+    for name, entry in context.get_current_workspace().code_location_entries.items():
+        if _is_due(entry):
+            context.reload_code_location(name)
+            if entry.code_location is not None:
+                # Else its thread sends heartbeats to the dead server.
+                entry.code_location.cleanup()
+            replaced.append(name)
+    return replaced
+
+
+def _is_due(entry: CodeLocationEntry) -> bool:
+    location = entry.code_location
+    if location is None:
+        return time.time() - entry.update_timestamp > _RETRY_S
+    if not isinstance(location, GrpcServerCodeLocation) or location.socket is None:
+        return False
+    return not _listens(location.socket)
+
+
+def _listens(path: str) -> bool:
+    """Tell whether a process listens on a socket; one that is too busy to answer does."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:
+            return True
+    return True
