@@ -236,6 +236,21 @@ class JournalHeaderError(MedassetsError, ValueError):
         self.found = found
 
 
+class LaterVersionError(MedassetsError, RuntimeError):
+    """A file was written by a later version of medassets; it is neither used nor replaced."""
+
+    def __init__(self, where: Path | str, what: str) -> None:
+        super().__init__(
+            f"{where}: written by a later version of medassets ({what}); it is neither used nor replaced. "
+            f"Update medassets. Only to go back for good, move it away with the files that belong to it"
+        )
+        self._arguments = where, what
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the error pass from one process to another."""
+        return type(self), self._arguments
+
+
 class LockTimeoutError(MedassetsError, TimeoutError):
     """Another process held a lock for longer than the caller waits."""
 

@@ -8,13 +8,13 @@ from medassets.datasets.judging import judging_headers
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.upstream.built_samples import Stage, open_built
 from medassets.datasets.workspace import Workspace
-from medassets.errors import DiskSpaceError, ReclaimError, SampleRejectedError
+from medassets.errors import DiskSpaceError, LaterVersionError, ReclaimError, SampleRejectedError
 from medassets.progress import BytesFetched, SampleDone, report
 from medassets.samples import SourceItem, Staged
 from medassets.shards.catalog.plan import CatalogPlan
 from medassets.shards.files import read_whole_record
 from medassets.shards.fingerprint import plan_fingerprint, rows_fingerprint
-from medassets.shards.made_from import MadeFrom, meaning_of
+from medassets.shards.made_from import MadeFrom, find_later_version, meaning_of
 from medassets.shards.reclaim_journal import ReclaimJournal
 from medassets.shards.writer import ShardResult, ShardWork, ensure_shard, missing_bytes
 from medassets.storage.disk import require_free_bytes
@@ -62,6 +62,7 @@ def plan_shard(
         CatalogError: If the catalog does not know the partition, or the stage it is made of is
             not there yet.
         ReclaimError: If it would have to be made again, but sources of it were deleted.
+        LaterVersionError: If a later version made it, and `force` is not given.
     """
     kind, spec = workspace.kind, workspace.kind.spec
     items = tuple(workspace.read_partition(partition_key))
@@ -74,6 +75,8 @@ def plan_shard(
     needed = force or read_whole_record(workspace.paths, partition_key, today) is None
     if needed:
         check_sources_kept(workspace, partition_key)
+    if needed and not force:
+        refuse_later_shard(workspace, partition_key)
     files = kind.open_files(workspace.paths, partition_key) if needed else None
     built = open_built(workspace, partition_key, items if needed and not force else ())
     return ShardWork(
@@ -120,6 +123,20 @@ def check_sources_kept(workspace: Workspace, partition_key: str) -> None:
         _check_held(workspace, partition_key)
 
 
+def refuse_later_shard(workspace: Workspace, partition_key: str) -> None:
+    """Refuse to replace a shard whose bytes are of a format that this version does not make yet.
+
+    Raises:
+        LaterVersionError: The message names the version.
+    """
+    record = read_whole_record(workspace.paths, partition_key)
+    facts, kind = record.facts if record is not None else None, workspace.kind
+    versions = [name for name, oldest in kind.OLDEST_ALIKE.items() if oldest is not None]
+    later = find_later_version(facts.spec, kind.facts(), versions) if facts else ""
+    if later:
+        raise LaterVersionError(workspace.paths.shard(partition_key), later)
+
+
 def _check_held(workspace: Workspace, partition_key: str) -> None:
     """Refuse to replace a shard on disk that holds what vanished from the source."""
     record = read_whole_record(workspace.paths, partition_key)
@@ -163,6 +180,7 @@ def stage_partition(
         return StageReport(num_files=0, num_bytes=0, rejected={}, needed=False)
     if not may_wait:
         workspace = replace(workspace, staging=replace(workspace.staging, wait_timeout_s=0.0))
+    refuse_later_shard(workspace, partition_key)
     built = open_built(workspace, partition_key, items)
     items = [item for item in items if item.key not in built.entries]
     try:

@@ -18,11 +18,13 @@ from medassets.errors import CatalogError, JournalHeaderError, UsageError
 from medassets.storage.atomic import explain_no_space
 from medassets.storage.checksums import crc32, crc32_file
 from medassets.storage.journal import Journal
+from medassets.storage.later_versions import refuse_unknown, take_fields
 from medassets.storage.ownership import is_plain_file, is_plain_folder
 
 JOURNAL_NAME = "export_journal.jsonl"
 _VERSION = 1
 _LINE_BYTES = 512
+_FIELDS = ("exported", "index", "size_bytes", "crc32", "files", "key", "place")
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,7 @@ class ExportJournal:
             self._journal.append(*lines, durable=durable)
 
     def _take(self, line: Mapping[str, Any]) -> None:
+        refuse_unknown(self.path, line, _FIELDS)
         if "exported" in line:
             fields = line["exported"]
             if isinstance(fields["crc32"], int):
@@ -223,7 +226,7 @@ class ExportJournal:
             more = {**lists, "partition": partition}
             # Older versions never named the files; most likely they were those of today.
             names = self._noted_names or self.names
-            self._remember(Exported(**{**fields, **more, "names": names}))
+            self._remember(take_fields(Exported, {**fields, **more, "names": names}, self.path))
         elif "index" in line:
             found = (line["size_bytes"], line["crc32"])
             self.indexes.setdefault(line["index"], set()).add(found)

@@ -14,8 +14,10 @@ import numpy as np
 
 from medassets.errors import IncompleteManifestError, ShardIntegrityError
 from medassets.shards.made_from import explain_unlike
+from medassets.shards.record import RECORD_VERSION
 from medassets.storage.checksums import crc32
 from medassets.storage.foreign_bytes import MALFORMED
+from medassets.storage.later_versions import refuse_later
 from medassets.tars.lists import FoundShard, Source, find_shards
 from medassets.tars.reader import Member, Members
 from medassets.tars.scan import scan_tar
@@ -299,6 +301,8 @@ def _read_record(path: Path, size: int) -> _Part:
     """Read the entries of a record; parsing it into its dataclasses takes four times as long."""
     try:
         document = json.loads(path.read_bytes())
+        # Fields that are new and change nothing for readers leave the version as it is.
+        refuse_later(path, "record_version", document.get("record_version"), RECORD_VERSION)
         part = _Part(document["size_bytes"], crcs=[])
         part.dataset, part.partition = document["dataset"], document["partition"]
         part.kind, part.sha256 = document.get("kind", ""), document.get("sha256", "")

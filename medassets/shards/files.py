@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medassets.errors import ShardIntegrityError
-from medassets.shards.record import ShardRecord
+from medassets.shards.record import ShardRecord, require_known_head
 from medassets.storage.foreign_bytes import MALFORMED
 from medassets.storage.paths import DatasetPaths, split_partition_key
 from medassets.storage.private_names import sweep_private
@@ -31,6 +31,9 @@ def read_whole_record(
         paths: Paths of the dataset.
         partition_key: The shard.
         plan_fingerprint: Also require that the shard was built from this plan.
+
+    Raises:
+        LaterVersionError: If a later version wrote the record: its shard is not to be made again.
     """
     try:
         record = ShardRecord.read(paths.record(partition_key))
@@ -85,6 +88,9 @@ def read_head(record: Path) -> ShardHead | None:
     """Return the head of a record, without the list of its samples; None if it is not a whole record.
 
     Ten thousand records of 128 samples are a GB; their heads are read in a quarter of a second.
+
+    Raises:
+        LaterVersionError: If a later version wrote it.
     """
     try:
         with record.open("rb") as file:
@@ -94,6 +100,7 @@ def read_head(record: Path) -> ShardHead | None:
             file.seek(-len(_END), os.SEEK_END)
             is_whole = file.read() == _END
         head = json.loads(text[: text.index(_SAMPLES)] + b"}")
+        require_known_head(record, head)
         place = (head["dataset"], head["partition"], head["split"], head["filename"])
         found = ShardHead(head["plan_fingerprint"], head["sha256"], head["size_bytes"], place)
         return found if is_whole else None

@@ -16,6 +16,7 @@ from medassets.shards.record import Rejected, SampleEntry
 from medassets.storage.atomic import write_all
 from medassets.storage.checksums import byte_view, canonical_json, crc32
 from medassets.storage.journal import Journal
+from medassets.storage.later_versions import refuse_unknown, take_fields
 from medassets.tars.header import check_names, encode_end, encode_header, padding_bytes
 from medassets.tars.reader import Member, OpenTar, iter_slices
 
@@ -139,7 +140,7 @@ class PartialShard:
         # The ledger of another plan is overwritten.
         with suppress(JournalHeaderError):
             for line in self._journal.replay():
-                outcome = _parse(line)
+                outcome = _parse(line, self.ledger)
                 if isinstance(outcome, SampleEntry) and not self._is_whole(outcome):
                     break
                 self.outcomes.append(outcome)
@@ -155,9 +156,10 @@ class PartialShard:
         return True
 
 
-def _parse(line: dict[str, Any]) -> Outcome:
+def _parse(line: dict[str, Any], ledger: Path) -> Outcome:
+    refuse_unknown(ledger, line, ("rejected", "sample"))
     if "rejected" in line:
-        return Rejected(**line["rejected"])
+        return take_fields(Rejected, line["rejected"], ledger)
     sample = line["sample"]
-    members = tuple(Member(**member) for member in sample.pop("members"))
-    return SampleEntry(members=members, **sample)
+    members = tuple(take_fields(Member, member, ledger) for member in sample.pop("members"))
+    return take_fields(SampleEntry, {**sample, "members": members}, ledger)

@@ -207,6 +207,22 @@ def meaning_of(facts: Facts, oldest_alike: Mapping[str, int | None]) -> str:
     return fingerprint(told)
 
 
+def find_later_version(was: Facts, now: Facts, names: Iterable[str]) -> str:
+    """Return the version of a shard's bytes that is higher than today's; empty if there is none.
+
+    Args:
+        was: Facts that a shard was made from.
+        now: Facts of today; a version that is not stated is the first one.
+        names: Facts that are versions, by their path.
+    """
+    before, today = (dict(_list_leaves(_plain(facts), "")) for facts in (was, now))
+    for name in names:
+        found, known = before.get(name), today.get(name, 1)
+        if isinstance(found, int) and isinstance(known, int) and found > known:
+            return f"{name} {found}, known: {known}"
+    return ""
+
+
 def explain_unlike(dataset: str, shards: Iterable[tuple[str, str]]) -> str:
     """Return which two shards of a dataset must not be read together; empty if all may be.
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from medassets.storage.checksums import fingerprint
 from medassets.storage.made_file import MadeFile
 from medassets.storage.ownership import content_says
 from medassets.storage.paths import DatasetPaths, split_partition_key
+from medassets.tars.lists import require_known_manifest
 
 Manifest = Mapping[str, Any]
 Document = Mapping[str, Any]
@@ -104,6 +106,7 @@ def write_manifest(paths: DatasetPaths, split: str, manifest: Manifest) -> None:
     Raises:
         ForeignFileError: If a file that this package did not write has one of their names, or one
             of them was changed since.
+        LaterVersionError: If a later version wrote the manifest on disk.
         DiskSpaceError: If the disk is full.
     """
     index = build_wids_index(manifest)
@@ -115,6 +118,9 @@ def write_manifest(paths: DatasetPaths, split: str, manifest: Manifest) -> None:
         (_made_document(path, {name: document[name] for name in names}), document)
         for path, document, names in documents
     ]
+    with suppress(OSError):
+        there = _read_document(paths.manifest(split).read_bytes())
+        require_known_manifest(paths.manifest(split), there or {})
     for file, _ in files:
         file.require_ours()
     for file, document in files:
@@ -158,6 +164,9 @@ def read_published(paths: DatasetPaths, split: str) -> Manifest | None:
     """Return the manifest of a split as it was published.
 
     None without one that can be read, and if a user changed it: what it lists was not published.
+
+    Raises:
+        LaterVersionError: If a later version wrote it.
     """
     path = paths.manifest(split)
     try:
@@ -165,8 +174,10 @@ def read_published(paths: DatasetPaths, split: str) -> Manifest | None:
         document = _read_document(path.read_bytes())
     except (OSError, ForeignFileError):
         return None
-    is_manifest = document is not None and isinstance(document.get("shards"), list)
-    return document if is_manifest else None
+    if document is None or not isinstance(document.get("shards"), list):
+        return None
+    require_known_manifest(path, document)
+    return document
 
 
 def list_shard_keys(manifest: Manifest) -> dict[str, list[str]]:

@@ -10,9 +10,11 @@ from typing import Any, Self
 from medassets.errors import ShardIntegrityError
 from medassets.samples import SourceItem
 from medassets.storage.checksums import canonical_json
+from medassets.storage.later_versions import refuse_unknown
 
 _PLACE_COLUMNS = frozenset({"partition", "state"})
 _LEVEL = 9
+_FIELDS = ("samples_per_shard", "settings", "rows_zlib_base64")
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,14 @@ def read_plan_copy(document: Mapping[str, Any], where: str) -> PlanCopy | None:
 
     Raises:
         ShardIntegrityError: If the copy is damaged.
+        LaterVersionError: If a later version wrote it.
     """
     if not document:
         return None
     try:
         packed = base64.b64decode(document["rows_zlib_base64"], validate=True)
         rows = json.loads(zlib.decompress(packed))
+        refuse_unknown(where, document, _FIELDS, of="its copy of the plan")
         size, settings = int(document["samples_per_shard"]), dict(document["settings"])
         return PlanCopy(size, settings, [dict(row) for row in rows])
     except (KeyError, TypeError, ValueError, zlib.error) as error:

@@ -8,6 +8,7 @@ from typing import Any
 from medassets.errors import JournalHeaderError, ReclaimError
 from medassets.storage.atomic import explain_no_space, fsync_folder
 from medassets.storage.journal import Journal
+from medassets.storage.later_versions import refuse_unknown, take_fields
 
 _HEADER = {"reclaim_journal": 1}
 _NOTE_BYTES = 4096
@@ -55,8 +56,9 @@ class ReclaimJournal:
         """Read a journal; a missing file is an empty journal.
 
         Raises:
-            ReclaimError: If it is damaged before its last line, or of another version: what was
+            ReclaimError: If it is damaged before its last line, or another journal: what was
                 deleted is then unknown.
+            LaterVersionError: If a later version wrote it.
         """
         found = cls(path)
         until = "restore it from a copy. Nothing of this shard is deleted or built again until then"
@@ -113,8 +115,9 @@ class ReclaimJournal:
             fsync_folder(folder)
 
     def _take(self, line: Mapping[str, Any]) -> None:
+        refuse_unknown(self.path, line, ("intended", "deleted"))
         if "intended" in line:
-            deletion = Deletion(**line["intended"])
+            deletion = take_fields(Deletion, line["intended"], self.path)
             self.intended[deletion.path] = deletion
         elif "deleted" in line and line["deleted"] in self.intended:
             self.deleted[line["deleted"]] = self.intended.pop(line["deleted"])

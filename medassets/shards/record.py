@@ -6,7 +6,8 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from medassets.shards.made_from import MadeFrom, read_made_from
 from medassets.storage.atomic import publish_bytes
 from medassets.storage.checksums import fingerprint
 from medassets.storage.foreign_bytes import MALFORMED
+from medassets.storage.later_versions import refuse_later, refuse_unknown, take_fields
 from medassets.storage.ownership import IsOurs, content_says
 from medassets.tars.reader import Member
 
 RECORD_VERSION = 1
+_VERSION = "record_version"
 
 _CHECKSUM = re.compile(rb',\n "checksum": "([0-9a-f]{64})"\n}\n\Z')
 """Last line of a record: SHA-256 of everything before it."""
@@ -151,14 +154,19 @@ class ShardRecord:
         Raises:
             FileNotFoundError: If it does not exist.
             ShardIntegrityError: If the file is not a record, or cannot be read.
+            LaterVersionError: If a later version wrote it.
         """
+        content = b""
         try:
-            document = json.loads(path.read_bytes())
+            content = path.read_bytes()
+            document = json.loads(content)
+            refuse_later(path, _VERSION, document.get(_VERSION), RECORD_VERSION)
             document.pop("checksum", None)
             samples = tuple(_read_sample(entry) for entry in document.pop("samples"))
             rejected = tuple(Rejected(**entry) for entry in document.pop("rejected"))
             return cls(samples=samples, rejected=rejected, **document)
         except MALFORMED as error:
+            _refuse_later_fields(path, content)
             msg = f"{path}: not a shard record ({error}); move it away and build the shard again"
             raise ShardIntegrityError(msg) from error
         except FileNotFoundError:
@@ -208,6 +216,35 @@ def is_record_of(dataset: str, partition: str) -> IsOurs:
         )
 
     return content_says(is_ours)
+
+
+def require_known_head(path: Path, head: Mapping[str, Any]) -> None:
+    """Refuse a record whose fields, without its lists, tell of a later version.
+
+    Raises:
+        LaterVersionError: The message names version or fields.
+    """
+    refuse_later(path, _VERSION, head.get(_VERSION), RECORD_VERSION)
+    refuse_unknown(path, head, [*(f.name for f in fields(ShardRecord)), "checksum"])
+
+
+def _refuse_later_fields(path: Path, content: bytes) -> None:
+    """Refuse fields of a later version, in bytes that are as they were published.
+
+    Raises:
+        LaterVersionError: If there are such fields.
+    """
+    if not is_as_written(content):
+        return
+    with suppress(*MALFORMED):
+        document = json.loads(content)
+        require_known_head(path, document)
+        for sample in document["samples"]:
+            take_fields(SampleEntry, sample, path)
+            for member in sample["members"]:
+                take_fields(Member, member, path)
+        for rejected in document["rejected"]:
+            take_fields(Rejected, rejected, path)
 
 
 def _read_sample(entry: dict[str, Any]) -> SampleEntry:

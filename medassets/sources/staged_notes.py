@@ -8,6 +8,7 @@ from medassets.samples import StagedFile
 from medassets.sources.base import RemoteFile
 from medassets.storage.atomic import publish_bytes
 from medassets.storage.checksums import canonical_json, sha256_file
+from medassets.storage.later_versions import take_fields
 from medassets.storage.ownership import is_plain_file, is_private
 from medassets.storage.private_names import sweep_private
 
@@ -82,6 +83,6 @@ def remove_staged(place: Path) -> None:
 def _read(place: Path) -> _Note | None:
     """Return the note of a file; one that cannot be read is no evidence."""
     try:
-        return _Note(**json.loads(note_path(place).read_bytes()))
+        return take_fields(_Note, json.loads(note_path(place).read_bytes()), note_path(place))
     except (OSError, ValueError, TypeError):
         return None

@@ -9,6 +9,7 @@ from typing import Any
 from medassets.errors import JournalHeaderError
 from medassets.storage.atomic import fsync_folder, publish_bytes, write_all
 from medassets.storage.checksums import canonical_json, crc32
+from medassets.storage.later_versions import refuse_later
 from medassets.storage.ownership import is_plain_file
 
 
@@ -35,14 +36,22 @@ class Journal:
 
         Raises:
             JournalHeaderError: If the file begins with another header.
+            LaterVersionError: If the header states a later version.
         """
         self.end = 0
         for line, line_end in _iter_lines(self.path):
             if self.end:
                 yield line
             elif line != self.header:
+                self._refuse_later(line)
                 raise JournalHeaderError(self.path, line)
             self.end = line_end
+
+    def _refuse_later(self, found: Mapping[str, Any]) -> None:
+        """Refuse a header with a higher version; a journal's version is its field that is a number."""
+        for name, newest in self.header.items():
+            if isinstance(newest, int):
+                refuse_later(self.path, name, found.get(name), newest)
 
     def is_intact(self) -> bool:
         """Tell whether at most one unfinished line follows the accepted ones."""

@@ -11,6 +11,7 @@ from braceexpand import braceexpand
 
 from medassets.errors import ShardIntegrityError
 from medassets.storage.foreign_bytes import MALFORMED
+from medassets.storage.later_versions import refuse_later
 
 _MOST_NAMES = 3
 
@@ -121,6 +122,15 @@ def _glob(folder: Path, pattern: str) -> list[FoundShard]:
     return [FoundShard(path) for path in found if not path.name.startswith(".")]
 
 
+def require_known_manifest(path: Path, document: Mapping[str, Any]) -> None:
+    """Refuse a manifest of a later version, which states the version; those of this one do not.
+
+    Raises:
+        LaterVersionError: The message names the version.
+    """
+    refuse_later(path, "manifest_version", document.get("manifest_version"), 1)
+
+
 def read_manifest(path: Path) -> list[FoundShard]:
     """Return the shards that a split's manifest lists.
 
@@ -133,6 +143,7 @@ def read_manifest(path: Path) -> list[FoundShard]:
         raise ShardIntegrityError(msg)
     try:
         document = json.loads(path.read_bytes())
+        require_known_manifest(path, document)
         entries = document["shards"]
         common = {
             "kind": str(document.get("kind") or ""),

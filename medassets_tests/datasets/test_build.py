@@ -12,7 +12,7 @@ from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.registry import open_kind
 from medassets.datasets.volumes import VolumeDataset
 from medassets.datasets.workspace import Workspace
-from medassets.errors import CatalogError, DiskSpaceError, SpecError
+from medassets.errors import CatalogError, DiskSpaceError, LaterVersionError, SpecError
 from medassets.specs import DatasetSpec
 
 KEY = "train-000000"
@@ -101,3 +101,21 @@ def test_a_declaration_that_no_kind_takes_is_refused(workspace: Workspace) -> No
     assert isinstance(workspace.kind, VolumeDataset)
     with pytest.raises(SpecError, match="declared as DatasetSpec, which no kind"):
         open_kind(DatasetSpec(name="bare", source="folder", folder="/data"))
+
+
+def test_a_shard_of_a_later_format_is_made_again_only_by_force(
+    planned: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as later:
+        later.setattr("medassets.datasets.volumes.FORMAT_VERSION", 2)
+        # The fingerprint of a kind is computed once.
+        newer = replace(planned, kind=open_kind(planned.kind.spec))
+        build_shard(newer, newer.paths, plan_shard(newer, KEY))
+    before = planned.paths.shard(KEY).read_bytes()
+    for plan in (plan_shard, stage_partition):
+        with pytest.raises(
+            LaterVersionError, match=r"shard-000000\.tar: .*format_version 2, known: 1"
+        ):
+            plan(planned, KEY)
+    assert planned.paths.shard(KEY).read_bytes() == before
+    assert not build_shard(planned, planned.paths, plan_shard(planned, KEY, force=True)).adopted

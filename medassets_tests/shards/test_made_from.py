@@ -14,6 +14,7 @@ from medassets.shards.made_from import (
     compare_facts,
     compare_rows,
     facts_fingerprint,
+    find_later_version,
     list_fields,
     nest_facts,
     read_made_from,
@@ -95,3 +96,15 @@ def test_a_field_added_later_counts_when_it_is_not_its_default() -> None:
 
     assert list_fields(Preset()) == {"scale": 1000.0}
     assert list_fields(Preset(smooth=True)) == {"scale": 1000.0, "smooth": True}
+
+
+def test_only_versions_that_are_named_and_higher_are_those_of_a_later_program() -> None:
+    now = {"format_version": 2, "min_slices": 3, "compression": ["auto", 2]}
+    names = ("format_version", "codec_version", "compression.1")
+    for was in (now, {**now, "format_version": 1}, {**now, "min_slices": 9}, {"other": "x"}):
+        assert find_later_version(was, now, names) == ""
+    assert (
+        find_later_version({**now, "codec_version": 2}, now, names) == "codec_version 2, known: 1"
+    )
+    later = {**now, "compression": ["auto", 3]}
+    assert find_later_version(later, now, names) == "compression.1 3, known: 2"

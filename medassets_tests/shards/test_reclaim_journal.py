@@ -2,10 +2,11 @@
 
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from medassets.errors import ReclaimError
+from medassets.errors import LaterVersionError, ReclaimError
 from medassets.shards.reclaim_journal import Deletion, ReclaimJournal
 from medassets.storage.journal import Journal
 
@@ -60,9 +61,29 @@ def test_a_last_line_cut_short_was_not_recorded(tmp_path: Path) -> None:
     assert list(ReclaimJournal.read(journal.path).intended) == ["data/a.raw"]
 
 
-def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
+def test_another_journal_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    with closing(Journal(path, {"reclaim_journal": 2})) as journal:
+    with closing(Journal(path, {"attempts": 1})) as journal:
         journal.append({"deleted": "data/a.raw"}, durable=True)
     with pytest.raises(ReclaimError, match="not a journal of deleted sources of this version"):
         ReclaimJournal.read(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "line", "named"),
+    [
+        (2, {"deleted": "data/a.raw"}, "reclaim_journal 2, known: 1"),
+        (1, {"moved": "data/a.raw"}, "unknown: moved"),
+        (1, {"intended": {"path": "data/a.raw", "to": "x"}}, "unknown: to of Deletion"),
+    ],
+)
+def test_a_journal_of_a_later_version_is_refused(
+    tmp_path: Path, header: int, line: dict[str, Any], named: str
+) -> None:
+    path = tmp_path / "journal"
+    with closing(Journal(path, {"reclaim_journal": header})) as journal:
+        journal.append(line, durable=True)
+    before = path.read_bytes()
+    with pytest.raises(LaterVersionError, match=f"{path}: written by a later version .*{named}"):
+        ReclaimJournal.read(path)
+    assert path.read_bytes() == before

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medassets.errors import JournalHeaderError
+from medassets.errors import JournalHeaderError, LaterVersionError
 from medassets.storage.journal import Journal
 
 HEADER = {"journal": 1}
@@ -95,3 +95,11 @@ def test_a_journal_that_is_rewritten_has_the_new_lines_and_goes_on(tmp_path: Pat
     journal.close()
     assert list(Journal(journal.path, {"v": 1}).replay()) == [{"n": 3}, {"n": 4}]
     assert [path.name for path in tmp_path.iterdir()] == ["j.jsonl"]
+
+
+def test_a_journal_of_a_later_version_is_told_from_another_journal(path: Path) -> None:
+    assert read(path)
+    with pytest.raises(JournalHeaderError):
+        list(Journal(path, {"journal": 1, "plan": "b"}).replay())
+    with pytest.raises(LaterVersionError, match=f"{path}: .*journal 1, known: 0"):
+        list(Journal(path, {"journal": 0, "plan": "b"}).replay())

@@ -7,10 +7,12 @@ written before its run ends or raises; otherwise automation would start the same
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from medassets.datasets.automation.pace import Pace
 from medassets.storage.journal import Journal
+from medassets.storage.later_versions import refuse_unknown, take_fields
 from medassets.storage.locks import lock_file
 from medassets.storage.ownership import is_plain_file, require_ours
 from medassets.storage.paths import DatasetPaths
@@ -115,8 +117,9 @@ class AttemptsLog:
         Raises:
             ForeignFileError: If the file is no journal of this package.
             JournalHeaderError: If it is another journal.
+            LaterVersionError: If a later version wrote it.
         """
-        return _fold(iter(_read_lines(self._journal())))
+        return _fold(iter(_read_lines(self._journal())), where=self.paths.attempts)
 
     def note_begin(self, item: str, plan: str, *, run: str, now: float) -> None:
         """Note that a run begins to make an item; a second note of one run changes nothing."""
@@ -197,7 +200,7 @@ class _Writer:
 
     def __init__(self, journal: Journal, lines: list[dict[str, Any]]) -> None:
         self._journal, self._num_lines = journal, len(lines)
-        self.state = _fold(iter(lines))
+        self.state = _fold(iter(lines), where=journal.path)
         self._lines: list[dict[str, Any]] = []
 
     def put(self, item: str, tries: Tries) -> None:
@@ -214,7 +217,7 @@ class _Writer:
         if not self._lines:
             return
         try:
-            state = _fold(iter(self._lines), self.state)
+            state = _fold(iter(self._lines), self.state, where=self._journal.path)
             live = _unfold(state)
             if self._num_lines + len(self._lines) > 2 * len(live) + _SPARE_LINES:
                 self._journal.rewrite(live)
@@ -231,17 +234,20 @@ def _read_lines(journal: Journal) -> list[dict[str, Any]]:
     return lines
 
 
-def _fold(lines: Iterator[dict[str, Any]], before: Attempts | None = None) -> Attempts:
+def _fold(
+    lines: Iterator[dict[str, Any]], before: Attempts | None = None, *, where: Path
+) -> Attempts:
     """Return what is left of entries when each replaces the earlier ones of its item."""
     before = before or Attempts()
     tries, away, written = dict(before.tries), before.away, dict(before.written)
     for line in lines:
+        refuse_unknown(where, line, ("away", "item", "tries", "written"))
         if "away" in line:
-            away = Away(**line["away"]) if line["away"] else None
+            away = take_fields(Away, line["away"], where) if line["away"] else None
         elif "written" in line:
             written[line["item"]] = line["written"]
         elif line["tries"]:
-            tries[line["item"]] = Tries(**line["tries"])
+            tries[line["item"]] = take_fields(Tries, line["tries"], where)
         else:
             tries.pop(line["item"], None)
     return Attempts(tries, away, written)

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from medassets.storage.checksums import canonical_json
+from medassets.storage.later_versions import take_fields
 
 UPSTREAM_KEY = b"medassets.upstream"
 """Key of the catalog's metadata that holds an `Upstream`."""
@@ -73,4 +74,5 @@ def read_upstream(metadata: Mapping[bytes, bytes] | None) -> Upstream | None:
     if found is None:
         return None
     found["lost"] = tuple(found["lost"])
-    return Upstream(**{**found, "move": Move(**found["move"]), "left": Move(**found["left"])})
+    moves = {name: take_fields(Move, found[name], "catalog") for name in ("move", "left")}
+    return take_fields(Upstream, {**found, **moves}, "catalog")

@@ -11,6 +11,8 @@ import pyarrow as pa
 
 from medassets.errors import CatalogError
 from medassets.storage.checksums import canonical_json
+from medassets.storage.foreign_bytes import MALFORMED
+from medassets.storage.later_versions import take_fields
 from medassets.storage.paths import split_partition_key
 
 STATE_PLANNED = "planned"
@@ -105,15 +107,19 @@ def parse_plan(metadata: Mapping[bytes, bytes] | None, where: str) -> CatalogPla
     """Return the plan in the metadata of a catalog.
 
     Raises:
-        CatalogError: If there is none.
+        CatalogError: If there is none, or it cannot be read.
+        LaterVersionError: If a later version wrote it.
     """
     if metadata is None or PLAN_KEY not in metadata:
         msg = f"{where}: has no plan; it was not written by medassets. Refresh the catalog"
         raise CatalogError(msg)
-    document = json.loads(metadata[PLAN_KEY])
-    shards = document.pop("shards")
-    return CatalogPlan(
-        partitions={key: count for key, count, _ in shards},
-        digests={key: digest for key, _, digest in shards},
-        **document,
-    )
+    try:
+        document = json.loads(metadata[PLAN_KEY])
+        shards = document.pop("shards")
+        partitions = {key: count for key, count, _ in shards}
+        digests = {key: digest for key, _, digest in shards}
+        named = {**document, "partitions": partitions, "digests": digests}
+        return take_fields(CatalogPlan, named, where)
+    except MALFORMED as error:
+        msg = f"{where}: its plan cannot be read ({error}); restore the catalog from a copy"
+        raise CatalogError(msg) from error

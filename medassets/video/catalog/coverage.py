@@ -10,6 +10,7 @@ import pyarrow as pa
 from medassets.errors import CatalogError, Reason
 from medassets.storage.arrow import kernels
 from medassets.storage.checksums import canonical_json
+from medassets.storage.later_versions import take_fields
 
 _KEY = b"medassets.videos"
 
@@ -30,7 +31,7 @@ def summarize_coverage(table: pa.Table) -> "Coverage":
     if _KEY not in metadata:
         msg = "catalog: contains no coverage counts of videos; refresh it"
         raise CatalogError(msg)
-    videos = VideoCounts(**json.loads(metadata[_KEY]))
+    videos = take_fields(VideoCounts, json.loads(metadata[_KEY]), "catalog")
     counts = kernels.value_counts(table["excluded"].drop_null()).to_pylist()
     excluded = dict(sorted((entry["values"], entry["counts"]) for entry in counts))
     return Coverage(

@@ -11,6 +11,7 @@ import pyarrow as pa
 from medassets.errors import CatalogError, SpecError
 from medassets.specs import CTSourceSpec
 from medassets.storage.formats.label_rules import LabelRules
+from medassets.storage.later_versions import take_fields
 
 SUMMARY_KEY = b"medassets.labels"
 """Key of the schema metadata that holds the `LabelSummary` of a catalog."""
@@ -53,7 +54,7 @@ def read_summary(table: pa.Table) -> "LabelSummary | None":
         table: The catalog; its metadata are enough.
     """
     stated = (table.schema.metadata or {}).get(SUMMARY_KEY)
-    return None if stated is None else LabelSummary(**json.loads(stated))
+    return None if stated is None else take_fields(LabelSummary, json.loads(stated), "catalog")
 
 
 def with_summary(table: pa.Table, summary: "LabelSummary | None") -> pa.Table:
