@@ -15,14 +15,16 @@ from medassets.storage.paths import DatasetPaths, split_partition_key
 
 @dataclass(frozen=True)
 class KeptShard:
-    """One shard as its record tells of it.
+    """One shard as its record tells of it; without one, as the manifest or the tar does.
 
     Attributes:
         partition: Its partition key.
-        record: Its record.
+        record: Its record, or the file that tells its members in place of it.
         keys: Keys of its items, samples and rejected ones, in the order of the plan as far as known.
         revision: Revision of its source.
         copy: Its part of the plan in JSON form; empty in records of earlier versions.
+        is_certain: Whether it is known to be a shard of the dataset; if not, it counts only as far
+            as it agrees with the others and the source.
     """
 
     partition: str
@@ -30,6 +32,7 @@ class KeptShard:
     keys: tuple[str, ...] = field(repr=False)
     revision: str | None
     copy: Mapping[str, Any] = field(repr=False)
+    is_certain: bool = True
 
     @property
     def split(self) -> str:
@@ -85,6 +88,34 @@ def join_kept(shards: Iterable[KeptShard]) -> dict[str, KeptShard]:
         found[shard.partition] = larger
     _check_disjoint(found.values())
     return found
+
+
+def add_unrecorded(
+    found: Mapping[str, KeptShard], more: Iterable[KeptShard]
+) -> dict[str, KeptShard]:
+    """Return shards with others that have no record: first those that are certain.
+
+    Args:
+        found: Partition key -> shard, as the records tell.
+        more: Shards without a usable record.
+
+    Returns:
+        Nothing if no shard is certain: what is there may be of another program.
+
+    Raises:
+        CatalogError: If one that is certain has samples of another.
+    """
+    listed, joined = list(more), dict(found)
+    for one in listed:
+        if one.is_certain:
+            joined.setdefault(one.partition, one)
+    _check_disjoint(joined.values())
+    taken = {key for shard in joined.values() for key in shard.keys}
+    for one in listed if joined else ():
+        if one.partition not in joined and taken.isdisjoint(one.keys):
+            joined[one.partition] = one
+            taken.update(one.keys)
+    return joined
 
 
 def _check_disjoint(shards: Iterable[KeptShard]) -> None:

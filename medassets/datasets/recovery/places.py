@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medassets.errors import ShardIntegrityError
 from medassets.shards.files import explain_place
-from medassets.shards.record import ShardRecord
+from medassets.shards.record import ShardRecord, is_record_of
 from medassets.stages import VideoStage, VolumeStage
 from medassets.storage.ownership import is_plain_file, is_plain_folder
 from medassets.storage.paths import DatasetPaths, format_partition_key, split_partition_key
@@ -99,7 +99,7 @@ def list_stages(paths: DatasetPaths) -> list[DatasetPaths]:
 
 
 def has_shards(paths: DatasetPaths) -> bool:
-    """Tell whether any stage of a dataset has a record of a shard of this dataset."""
+    """Tell whether any stage has a record of a shard of this dataset, perhaps a damaged one."""
     return any(_iter_records(paths))
 
 
@@ -112,7 +112,11 @@ def _iter_records(paths: DatasetPaths) -> Iterator[str]:
     for stage in list_stages(paths):
         for place in list_places(stage):
             found = look_at_place(stage, place)
-            if found.record is not None and found.record.dataset == paths.dataset:
+            if found.record is not None:
+                is_ours = found.record.dataset == paths.dataset
+            else:
+                is_ours = is_record_of(paths.dataset, place)(stage.record(place))
+            if is_ours:
                 yield place
 
 

@@ -1,5 +1,7 @@
 """Restore a plan from the records of its shards: its file is gone, or an older one was put back.
 
+Where a record is gone or damaged as well, the manifest or the tar tells the members.
+
 Shards keep their members, in their order, and with them their fingerprints. A place between shards
 that no record knows was planned and never made: it is filled with the samples that come next by
 their keys, as the first plan did. All other samples are new to the plan, and the next refresh gives
@@ -14,7 +16,8 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
-from medassets.datasets.recovery.kept_plan import KeptShard, iter_kept, join_kept
+from medassets.datasets.recovery.kept_plan import KeptShard, add_unrecorded, iter_kept, join_kept
+from medassets.datasets.recovery.unrecorded import iter_unrecorded
 from medassets.datasets.workspace import Workspace
 from medassets.errors import CatalogError, LostCatalogError
 from medassets.shards.catalog.files import write_catalog
@@ -69,11 +72,12 @@ def open_planned(workspace: Workspace, read_rows: ReadRows) -> Iterator[PlannedB
         if not lost:
             yield PlannedBefore(stored, version)
             return
-        table = _Restoration(workspace, lost, stored, plan, read_rows).make()
+        restoration = _Restoration(workspace, lost, stored, plan, read_rows)
+        table = restoration.make()
     with open_scratch() as folder:
         write_catalog(table, folder / path.name)
         with open_previous(folder / path.name, name) as restored:
-            yield PlannedBefore(restored, version, tuple(lost))
+            yield PlannedBefore(restored, version, tuple(restoration.recorded))
 
 
 def find_lost_shards(workspace: Workspace, plan: CatalogPlan | None) -> dict[str, KeptShard]:
@@ -84,11 +88,14 @@ def find_lost_shards(workspace: Workspace, plan: CatalogPlan | None) -> dict[str
         plan: Its plan; None if the catalog is gone.
 
     Raises:
-        CatalogError: If the records contradict each other.
+        CatalogError: If the records contradict each other, or nothing tells the members of a shard.
     """
+    paths, splits = workspace.paths, workspace.kind.spec.splits
     known = plan.partitions if plan is not None else {}
-    shards = iter_kept(workspace.paths, lambda key, count: count > known.get(key, 0))
-    return join_kept(shards)
+    found = join_kept(iter_kept(paths, lambda key, count: count > known.get(key, 0)))
+    if plan is not None:
+        return found
+    return add_unrecorded(found, iter_unrecorded(paths, splits, found))
 
 
 def require_newest_plan(workspace: Workspace) -> None:
@@ -143,7 +150,7 @@ class _Restoration:
 
     def make(self) -> pa.Table:
         """Return the catalog: planned rows only; the refresh adds the others."""
-        pieces = {key: self._read_shard(shard) for key, shard in self.lost.items()}
+        pieces = dict(self.recorded)
         pieces |= self._read_stored()
         pieces |= self._fill_holes(pieces)
         order = sorted(pieces, key=self._place)
@@ -154,6 +161,12 @@ class _Restoration:
         table = store_settings(table.replace_schema_metadata(metadata), self._settings)
         table = name_dataset(table, self.workspace.kind.spec.name)
         return arrange_catalog(table, counts, size=self._size)
+
+    @cached_property
+    def recorded(self) -> dict[str, pa.Table]:
+        """Rows of the shards whose members are restored, by partition key."""
+        read = {key: self._read_shard(shard) for key, shard in self.lost.items()}
+        return {key: rows for key, rows in read.items() if rows is not None}
 
     def _place(self, partition: str) -> tuple[int, str, int]:
         """Return where a shard is in the plan: splits in the order of the declaration."""
@@ -186,22 +199,26 @@ class _Restoration:
         is_known = len(splits) > len(set(splits))
         return max([*counts, 0 if is_known else self.workspace.kind.spec.samples_per_shard])
 
-    def _read_shard(self, shard: KeptShard) -> pa.Table:
+    def _read_shard(self, shard: KeptShard) -> pa.Table | None:
+        """Return the rows of a shard; None for one that is not certain and does not fit the source."""
         copy = self._copies.get(shard.partition)
         if copy is not None:
             return pa.Table.from_pylist([dict(row) for row in copy.rows])
         rows = self._rows_at(shard.revision)
         numbers = kernels.index_in(pa.array(shard.keys), value_set=_keys_of(rows))
         missing = [k for k, n in zip(shard.keys, numbers.to_pylist(), strict=True) if n is None]
+        found = rows.take(numbers.drop_null())
+        is_of_split = not set(found["split"].to_pylist()) - {shard.split}
+        if not shard.is_certain and (missing or not is_of_split):
+            return None
         if missing:
             msg = (
-                f"{shard.record}: the source no longer has {name_first(missing)}, and this record of "
-                f"an earlier version does not keep the rows, so that the plan cannot be restored. "
+                f"{shard.record}: the source no longer has {name_first(missing)}, and this file does "
+                f"not keep their rows as records do today, so that the plan cannot be restored. "
                 f"Restore {self.workspace.paths.catalog} from a copy, or move shard and record away"
             )
             raise CatalogError(msg)
-        found = rows.take(numbers)
-        if set(found["split"].to_pylist()) - {shard.split}:
+        if not is_of_split:
             msg = (
                 f"{shard.record}: its samples are of split {shard.split}, and today's settings give "
                 f"them another one. Declare, or give to the build, the settings of the lost plan"

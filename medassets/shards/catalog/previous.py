@@ -77,8 +77,8 @@ def explain_unreadable(path: Path) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowException) as error:
         msg = (
-            f"{path}: not a readable catalog ({error}); restore it from a copy. Without one, "
-            f"remove it and refresh: samples are then planned again and may change shards"
+            f"{path}: not a readable catalog ({error}); restore it from a copy. Without one, move "
+            f"it away: `medassets reconcile` then restores the plan from the shards on disk"
         )
         raise CatalogError(msg) from error
 

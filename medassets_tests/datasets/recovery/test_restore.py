@@ -1,74 +1,22 @@
 """A plan that is restored from the records of its shards."""
 
-import csv
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from medassets.datasets.build import build_shard, plan_shard, today_fingerprint
-from medassets.datasets.recovery.restore import explain_loss, require_newest_plan
+from medassets.datasets.build import today_fingerprint
+from medassets.datasets.recovery.restore import (
+    explain_loss,
+    require_newest_plan,
+)
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.status import Recorded, ShardState, shard_states
-from medassets.datasets.volumes import VolumeDataset
-from medassets.datasets.workspace import Workspace, open_workspace
+from medassets.datasets.workspace import Workspace
 from medassets.errors import CatalogError, LostCatalogError, ShardIntegrityError
-from medassets.shards.catalog.plan import CatalogPlan
 from medassets.shards.files import read_whole_record
-from medassets.specs import VolumeDatasetSpec
-from medassets.testing.npz_tree import SyntheticTree, make_npz_tree
-
-FIRST = "train_1_a_1"
-
-
-@dataclass(frozen=True)
-class Growing:
-    """A dataset of five of the six studies of a tree; the sixth sorts first."""
-
-    tree: SyntheticTree
-    workspace: Workspace
-
-    def hide(self, study: str) -> None:
-        """Take a study's file away."""
-        place = self.tree.place(study)
-        place.rename(place.with_suffix(".hidden"))
-
-    def drop(self, study: str) -> None:
-        """Take a study out of every table, and its file away."""
-        self.hide(study)
-        for table in self.tree.folder.rglob("*.csv"):
-            with table.open(newline="") as file:
-                rows = [row for row in csv.reader(file) if not any(study in cell for cell in row)]
-            with table.open("w", newline="") as file:
-                csv.writer(file).writerows(rows)
-
-    def show(self, study: str) -> None:
-        """Bring it back."""
-        place = self.tree.place(study)
-        place.with_suffix(".hidden").rename(place)
-
-
-@pytest.fixture
-def growing(tmp_path: Path, home: Path) -> Growing:
-    """The dataset, two samples a shard."""
-    tree = make_npz_tree(tmp_path / "tree", shape=(5, 7, 11))
-    fields = tree.fields(samples_per_shard=2, splits=(tree.split,), max_excluded_share=1.0)
-    growing = Growing(tree, open_workspace(VolumeDataset(VolumeDatasetSpec(name="tiny", **fields))))
-    growing.hide(FIRST)
-    return growing
-
-
-def _refresh(workspace: Workspace, **options: object) -> CatalogPlan:
-    draft = draft_catalog(workspace, **options)  # pyright: ignore[reportArgumentType]
-    publish_catalog(workspace.paths, draft)
-    return workspace.read_plan()
-
-
-def _build(workspace: Workspace, *keys: str) -> None:
-    for key in keys or workspace.read_plan().partitions:
-        build_shard(workspace, workspace.paths, plan_shard(workspace, key))
+from medassets_tests.datasets.recovery.growing import FIRST, Growing, build, read_members, refresh
 
 
 def _forget_copies(workspace: Workspace) -> None:
@@ -80,15 +28,10 @@ def _forget_copies(workspace: Workspace) -> None:
         path.write_text(json.dumps(document))
 
 
-def _members(workspace: Workspace) -> dict[str, list[str]]:
-    plan = workspace.read_plan()
-    return {key: [i.key for i in workspace.read_partition(key)] for key in plan.partitions}
-
-
 @pytest.mark.parametrize("earlier", [False, True])
 def test_a_lost_plan_is_the_same_plan_again(workspace: Workspace, earlier: bool) -> None:
-    before = _refresh(workspace)
-    _build(workspace)
+    before = refresh(workspace)
+    build(workspace)
     if earlier:
         _forget_copies(workspace)
     workspace.paths.catalog.unlink()
@@ -106,16 +49,16 @@ def test_shards_keep_their_members_after_the_source_grew_by_a_sample_that_sorts_
     growing: Growing, earlier: bool
 ) -> None:
     workspace = growing.workspace
-    before = _refresh(workspace)
-    _build(workspace)
-    members = _members(workspace)
+    before = refresh(workspace)
+    build(workspace)
+    members = read_members(workspace)
     files = {p: p.read_bytes() for p in workspace.paths.folder.glob("*/shard-*.tar")}
     growing.show(FIRST)
     if earlier:
         _forget_copies(workspace)
     workspace.paths.catalog.unlink()
-    after = _refresh(workspace)
-    grown = _members(workspace)
+    after = refresh(workspace)
+    grown = read_members(workspace)
     full = [key for key, count in before.partitions.items() if count == 2]
     assert [grown[key] for key in full] == [members[key] for key in full]
     # The short last shard of the split takes it, behind its own.
@@ -129,15 +72,15 @@ def test_an_older_catalog_that_was_put_back_is_noticed_and_mended(
     growing: Growing, tmp_path: Path
 ) -> None:
     workspace = growing.workspace
-    _refresh(workspace, limit=3)
+    refresh(workspace, limit=3)
     older = shutil.copy2(workspace.paths.catalog, tmp_path / "older.parquet")
-    now = _refresh(workspace)
-    _build(workspace)
+    now = refresh(workspace)
+    build(workspace)
     shutil.copy2(older, workspace.paths.catalog)
     # Without a refresh, no shard is made smaller.
     short = list(workspace.read_plan().partitions)[-1]
     with pytest.raises(ShardIntegrityError, match=r"older catalog.*medassets reconcile"):
-        _build(workspace, short)
+        build(workspace, short)
     with pytest.raises(LostCatalogError, match=r"older than the shards.*medassets reconcile tiny"):
         require_newest_plan(workspace)
     draft = draft_catalog(workspace)
@@ -152,26 +95,26 @@ def test_places_between_shards_that_were_never_made_get_the_samples_they_had(
     growing: Growing,
 ) -> None:
     workspace = growing.workspace
-    before = _refresh(workspace)
-    members = _members(workspace)
+    before = refresh(workspace)
+    members = read_members(workspace)
     last = list(before.partitions)[-1]
-    _build(workspace, last)
+    build(workspace, last)
     workspace.paths.catalog.unlink()
-    after = _refresh(workspace)
-    assert (after, _members(workspace)) == (before, members)
+    after = refresh(workspace)
+    assert (after, read_members(workspace)) == (before, members)
 
 
 def test_rows_whose_sources_are_gone_come_from_the_records(
     growing: Growing,
 ) -> None:
     workspace = growing.workspace
-    before = _refresh(workspace)
-    _build(workspace)
+    before = refresh(workspace)
+    build(workspace)
     first = next(iter(before.partitions))
     gone = workspace.read_partition(first)[0]
     growing.hide(gone.key)
     workspace.paths.catalog.unlink()
-    after = _refresh(workspace)
+    after = refresh(workspace)
     assert after.digests[first] == before.digests[first]
     today = today_fingerprint(workspace, after, first)
     assert read_whole_record(workspace.paths, first, today) is not None
@@ -181,8 +124,8 @@ def test_rows_that_neither_source_nor_record_has_are_an_error_that_names_them(
     growing: Growing,
 ) -> None:
     workspace = growing.workspace
-    before = _refresh(workspace)
-    _build(workspace)
+    before = refresh(workspace)
+    build(workspace)
     _forget_copies(workspace)
     first = next(iter(before.partitions))
     gone = workspace.read_partition(first)[0]
@@ -194,14 +137,14 @@ def test_rows_that_neither_source_nor_record_has_are_an_error_that_names_them(
 
 def test_an_edited_record_still_names_the_members_of_its_shard(growing: Growing) -> None:
     workspace = growing.workspace
-    before = _refresh(workspace)
-    _build(workspace)
+    before = refresh(workspace)
+    build(workspace)
     first = next(iter(before.partitions))
     path = workspace.paths.record(first)
     document = json.loads(path.read_bytes())
     path.write_text(json.dumps({**document, "num_samples": 99}))
     growing.show(FIRST)
     workspace.paths.catalog.unlink()
-    assert _refresh(workspace).digests[first] == before.digests[first]
-    _build(workspace, first)
+    assert refresh(workspace).digests[first] == before.digests[first]
+    build(workspace, first)
     assert json.loads(path.read_bytes()) == document
