@@ -193,7 +193,8 @@ def _load_folder(folder: Path) -> tuple[dg.Definitions, list[DatasetSpec]]:
     sys.modules[name] = module
     try:
         tree = dg.ComponentTree.from_module(module, folder)
-        definitions = tree.build_defs()
+        # At the folder, not at the root, which describes every kind of component there is as JSON schema.
+        definitions = tree.build_defs(folder)
         components = tree.get_all_components(of_type=dg.Component)
     finally:
         del sys.modules[name]

@@ -110,6 +110,8 @@ def count_deleted(workspace: Workspace, partitions: Sequence[str]) -> tuple[int,
     Raises:
         ReclaimError: If a journal is damaged.
     """
+    if not workspace.paths.reclaim_journals.exists():
+        return 0, 0
     found: dict[str, int] = {}
     for key in partitions:
         journal = ReclaimJournal.read(workspace.paths.reclaim_journal(key))

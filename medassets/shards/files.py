@@ -10,7 +10,7 @@ from pathlib import Path
 from medassets.errors import ShardIntegrityError
 from medassets.shards.record import ShardRecord, require_known_head
 from medassets.storage.foreign_bytes import MALFORMED
-from medassets.storage.paths import DatasetPaths, split_partition_key
+from medassets.storage.paths import DatasetPaths, name_shard, split_partition_key
 from medassets.storage.private_names import sweep_private
 
 _FAILURE = ".failure"
@@ -59,7 +59,7 @@ def explain_place(paths: DatasetPaths, partition_key: str, record: ShardRecord) 
         Empty if it is the record of this shard.
     """
     split, _ = split_partition_key(partition_key)
-    name = paths.shard(partition_key).name
+    name = f"{name_shard(partition_key)}.tar"
     expected = {"dataset": paths.dataset, "partition": partition_key, "split": split}
     for field, value in {**expected, "filename": name}.items():
         if (stated := getattr(record, field)) != value:

@@ -208,7 +208,12 @@ class DatasetPaths:
         remove the note that its sources are deleted.
         """
         split, index = split_partition_key(partition_key)
-        return self.folder / VolumeStage.RECLAIMED_SOURCES / split / f"shard-{index:06d}.jsonl"
+        return self.reclaim_journals / split / f"shard-{index:06d}.jsonl"
+
+    @property
+    def reclaim_journals(self) -> Path:
+        """Folder of the journals of deleted sources; exists once a run was allowed to delete any."""
+        return self.folder / VolumeStage.RECLAIMED_SOURCES
 
     def manifest(self, split: str) -> Path:
         """Return the path of a split's manifest."""
