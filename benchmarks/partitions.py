@@ -4,15 +4,18 @@
 """
 
 import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx2
 import yaml
 
 from medassets.components.loading import load_datasets
@@ -32,6 +35,24 @@ SHARD_BUDGET_S = 0.2
 FOOTER_BUDGET_MB = 2.0
 REFRESH_BUDGET_MB = 1000
 STATUS_BUDGET_S = 3.0
+QUERY_BUDGET_S = 0.5
+
+_UP_WITHIN_S = 120
+_NUM_ASKED = 5
+_ASSET = f'{{ path: ["{_NAME}", "shards"] }}'
+_QUERIES = {
+    "state of all partitions": """{ assetNodeOrError(assetKey: %s) { ... on AssetNode {
+        partitionKeys partitionStats { numPartitions numMaterialized numFailed numMaterializing }
+        assetPartitionStatuses { ... on DefaultPartitionStatuses {
+            materializedPartitions failedPartitions materializingPartitions } } } } }""",
+    "last events and their metadata": """{ assetOrError(assetKey: %s) { ... on Asset {
+        assetMaterializations(limit: 100) { partition timestamp metadataEntries {
+            label ... on IntMetadataEntry { intValue } ... on MarkdownMetadataEntry { mdStr } } }
+        } } }""",
+    "counts of the group": """{ assetNodes(assetKeys: [%s]) { assetKey { path } staleStatus
+        partitionStats { numMaterialized } assetMaterializations(limit: 1) { timestamp } } }""",
+}
+"""What the UI's pages of an asset ask for; the pages' own queries were measured in a browser."""
 
 
 def main() -> None:
@@ -55,6 +76,9 @@ def compare(folder: Path, *, num_rounds: int) -> list[str]:
         shard_s = _build(workspace)
         status = [_run(environment, "status", _NAME, "--json") for _ in range(num_rounds)]
         plan = [_run(environment, "plan", _NAME, "--json") for _ in range(num_rounds)]
+        recorded_s, _ = _run(environment, "reconcile", _NAME)
+        with _serve(environment) as address:
+            queries = {name: _ask(address, text % _ASSET) for name, text in _QUERIES.items()}
         footer = int.from_bytes(workspace.paths.catalog.read_bytes()[_FOOTER_LENGTH], "little")
     status_s, status_mb = (statistics.median(column) for column in zip(*status, strict=True))
     plan_s, plan_mb = (statistics.median(column) for column in zip(*plan, strict=True))
@@ -67,6 +91,11 @@ def compare(folder: Path, *, num_rounds: int) -> list[str]:
         f"| the same, memory | {plan_mb:.0f} MB | {REFRESH_BUDGET_MB} MB |",
         f"| `status`, CPU | {status_s:.1f} s | {STATUS_BUDGET_S:g} s |",
         f"| the same, memory | {status_mb:.0f} MB | |",
+        f"| `reconcile` where Dagster knows none, CPU | {recorded_s:.0f} s | |",
+        *(
+            f"| page query: {name} | {s:.2f} s | {QUERY_BUDGET_S:g} s |"
+            for name, s in queries.items()
+        ),
     ]
 
 
@@ -113,6 +142,44 @@ def _run(environment: Mapping[str, str], *arguments: str) -> tuple[float, float]
         msg = f"{' '.join(command)}: exit code {process.returncode}"
         raise RuntimeError(msg)
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
+
+
+@contextmanager
+def _serve(environment: Mapping[str, str]) -> Iterator[str]:
+    """Serve the UI; yield its address."""
+    command = [sys.executable, "-m", "medassets", "up", "--port", "0", "--no-daemon"]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, env=dict(environment), stdout=log, stderr=log)
+        try:
+            yield _wait_for_address(process, log.fileno())
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _wait_for_address(process: subprocess.Popen[bytes], log: int) -> str:
+    deadline, said = time.monotonic() + _UP_WITHIN_S, ""
+    while time.monotonic() < deadline and process.poll() is None:
+        said = os.pread(log, 1 << 16, 0).decode()
+        if found := re.search(r"http://127\.0\.0\.1:\d+", said):
+            return found[0]
+        time.sleep(0.1)
+    msg = f"medassets up is not up: {said}"
+    raise RuntimeError(msg)
+
+
+def _ask(address: str, query: str) -> float:
+    """Return how long an answer takes, the median of several."""
+    times: list[float] = []
+    with httpx2.Client(base_url=address, timeout=60, trust_env=False) as client:
+        for _ in range(_NUM_ASKED):
+            start = time.perf_counter()
+            answer = client.post("/graphql", json={"query": query}).json()
+            times.append(time.perf_counter() - start)
+            if "errors" in answer:
+                msg = f"{query}: {answer['errors']}"
+                raise RuntimeError(msg)
+    return statistics.median(times)
 
 
 if __name__ == "__main__":
