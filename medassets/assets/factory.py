@@ -102,7 +102,8 @@ def build_catalog_asset(kind: DatasetKind) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         opened, tags = workspace.open(kind), context.run.tags
         tried = try_asset(opened, CommonStage.CATALOG, "", context.run)
-        with explained_failures(tags), noting_trouble(tried):
+        # Killed, it would else be missed until its schedule's next time.
+        with explained_failures(tags), noting_trouble(tried, begins=True):
             draft = draft_catalog(
                 opened,
                 limit=config.limit,

@@ -56,7 +56,7 @@ def build_video_assets(spec: VideoClipDatasetSpec) -> dg.Definitions:
             asset_checks=checks,
             jobs=[build_reconcile_job(list(kinds.values()))],
         ),
-        build_automation(spec, jobs=jobs, manifest=VideoStage.DATASET_INFO),
+        build_automation(frames, jobs=jobs, manifest=VideoStage.DATASET_INFO),
         build_summary([frames, clips] if VideoStage.CLIPS in kinds else [frames]),
     )
 

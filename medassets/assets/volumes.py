@@ -54,7 +54,6 @@ def build_ct_assets(
         more: Other assets of the dataset.
         more_jobs: Jobs that make them: name, behind the dataset's, to the stages.
     """
-    spec = kind.spec
     raw_stage = None if kind.open_source().is_local else VolumeStage.RAW_VOLUMES
     assets = [build_catalog_asset(kind)]
     if raw_stage:
@@ -65,6 +64,6 @@ def build_ct_assets(
         dg.Definitions(
             assets=assets, asset_checks=build_checks(kind), jobs=[build_reconcile_job([kind])]
         ),
-        build_automation(spec, jobs={"build": stages, **(more_jobs or {})}),
+        build_automation(kind, jobs={"build": stages, **(more_jobs or {})}),
         build_summary([kind]),
     )

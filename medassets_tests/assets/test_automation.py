@@ -3,14 +3,20 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
 
+from medassets.assets import factory
+from medassets.datasets.automation.attempts import AttemptsLog
 from medassets.datasets.automation.switch import write_switch
+from medassets.datasets.refresh import CatalogDraft, draft_catalog
 from medassets.instance.run_tags import AUTOMATED_TAG, DATASET_TAG
 from medassets.resources.workspace import WorkspaceResource
 from medassets_tests.location import Location
+from medassets_tests.sensors import put_sensor, put_tick
 
 
 @pytest.mark.parametrize("declared", ["off", "on", "drain"])
@@ -91,6 +97,7 @@ def test_a_shard_that_is_made_does_not_stop_the_schedule(scheduled: Location) ->
 
 
 def test_the_schedule_rests_while_automation_is_switched_off(scheduled: Location) -> None:
+    scheduled.materialize("catalog")
     paths = scheduled.workspace.paths
     write_switch(paths, "off")
     assert tick(scheduled) == "automation is off (by command; declared off)"
@@ -98,6 +105,65 @@ def test_the_schedule_rests_while_automation_is_switched_off(scheduled: Location
     request = tick(scheduled)
     assert isinstance(request, dg.RunRequest)
     assert request.tags[AUTOMATED_TAG] == "yes"
+
+
+@pytest.fixture
+def automated(scheduled: Location) -> Location:
+    """The same, catalogued and automated."""
+    scheduled.materialize("catalog")
+    write_switch(scheduled.workspace.paths, "on")
+    return scheduled
+
+
+LEFT_TO_THE_SENSOR = "automation refreshes the catalog by itself, when that is due"
+
+
+def test_the_schedule_leaves_a_refresh_to_the_sensor_that_starts_it_anyway(
+    automated: Location,
+) -> None:
+    log = AttemptsLog(automated.workspace.paths)
+    assert isinstance(tick(automated), dg.RunRequest)
+    log.note_begin("catalog", "", run="killed", now=time.time())
+    assert tick(automated) == LEFT_TO_THE_SENSOR
+    for _ in log.pace.retries_s:
+        log.note_failure("catalog", "", "no such table", run="failed", now=time.time())
+        assert tick(automated) == LEFT_TO_THE_SENSOR
+    # It is left as failed: only the schedule starts another.
+    log.note_failure("catalog", "", "no such table", run="failed", now=time.time())
+    assert isinstance(tick(automated), dg.RunRequest)
+
+
+def test_the_schedule_refreshes_where_the_sensor_does_not_work(scheduled: Location) -> None:
+    # There is no catalog yet, which the sensor sees to at its first tick.
+    write_switch(scheduled.workspace.paths, "on")
+    assert tick(scheduled) == LEFT_TO_THE_SENSOR
+    state = put_sensor(scheduled.instance, "tiny_automation")
+    put_tick(scheduled.instance, state, TickStatus.FAILURE)
+    assert isinstance(tick(scheduled), dg.RunRequest)
+    put_tick(scheduled.instance, state, TickStatus.SKIPPED)
+    assert tick(scheduled) == LEFT_TO_THE_SENSOR
+    scheduled.instance.update_instigator_state(state.with_status(InstigatorStatus.STOPPED))
+    assert isinstance(tick(scheduled), dg.RunRequest)
+
+
+def test_the_schedule_refreshes_a_catalog_that_cannot_be_read(automated: Location) -> None:
+    automated.workspace.paths.catalog.write_bytes(b"no table")
+    assert isinstance(tick(automated), dg.RunRequest)
+
+
+def test_a_refresh_is_on_record_before_it_can_be_killed(
+    automated: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, seen = automated.workspace.paths, list[int]()
+
+    def draft(*arguments: Any, **named: Any) -> CatalogDraft:
+        seen.append(AttemptsLog(paths).read().tries["catalog"].begun)
+        return draft_catalog(*arguments, **named)
+
+    monkeypatch.setattr(factory, "draft_catalog", draft)
+    automated.materialize("catalog")
+    assert seen == [1]
+    assert AttemptsLog(paths).read().tries == {}
 
 
 def test_old_evaluations_are_forgotten_at_a_tick_of_the_schedule(scheduled: Location) -> None:

@@ -10,18 +10,6 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.definitions.instigation_logger import InstigationLogger
-from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.remote_origin import (
-    ManagedGrpcPythonEnvCodeLocationOrigin,
-    RemoteInstigatorOrigin,
-    RemoteRepositoryOrigin,
-)
-from dagster._core.scheduler.instigation import (
-    InstigatorState,
-    InstigatorStatus,
-    SensorInstigatorData,
-)
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from medassets.instance.home import make_instance
 from medassets.instance.postgres import read_url
@@ -29,6 +17,7 @@ from medassets.instance.retention import purge_old_runs, purge_tick_logs
 from medassets.instance.settings import write_settings
 from medassets_tests.instance.killed import put_run
 from medassets_tests.instance.postgres_server import running_postgres
+from medassets_tests.sensors import REPOSITORY, put_sensor
 
 PARTITIONS = dg.StaticPartitionsDefinition(["one", "two", "bad"])
 LATER = datetime.now(UTC) + timedelta(days=31)
@@ -94,27 +83,12 @@ def test_an_unfinished_run_keeps_its_log(instance: dg.DagsterInstance) -> None:
     assert [event.message for event in instance.all_logs(run.run_id)] == ["at work"]
 
 
-def put_sensor(instance: dg.DagsterInstance, name: str) -> None:
-    """Put a sensor on record, as the daemon does at its first tick."""
-    location = ManagedGrpcPythonEnvCodeLocationOrigin(
-        LoadableTargetOrigin(module_name="medassets.definitions"), location_name="medassets"
-    )
-    origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "__repository__"), name)
-    state = InstigatorState(
-        origin,
-        InstigatorType.SENSOR,
-        InstigatorStatus.DECLARED_IN_CODE,
-        SensorInstigatorData(sensor_type=None),
-    )
-    instance.add_instigator_state(state)
-
-
 def put_tick_log(instance: dg.DagsterInstance, sensor: str, tick: str, *, days_ago: float) -> Path:
     """Write what a sensor logs at a tick, at a time."""
-    key = ["__repository__", sensor, tick]
+    key = [REPOSITORY, sensor, tick]
     with InstigationLogger(key, instance) as logger:
         logger.info("evaluated")
-    path = Path(instance.storage_directory()) / "__repository__" / sensor / f"{tick}.err"
+    path = Path(instance.storage_directory()) / REPOSITORY / sensor / f"{tick}.err"
     written = (datetime.now(UTC) - timedelta(days=days_ago)).timestamp()
     os.utime(path, (written, written))
     return path

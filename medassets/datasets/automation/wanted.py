@@ -24,6 +24,8 @@ MOST_AT_ONCE = 128
 All of ten thousand at once would each fail in turn when the source goes away.
 """
 
+_CATALOG = name_item(CommonStage.CATALOG)
+
 _LONGEST_WAIT_S = 3600.0
 """How long a manifest waits while shards are made without a pause."""
 
@@ -196,11 +198,7 @@ def _last_try(attempts: Attempts, item: str) -> float:
 def wants_refresh(
     workspace: Workspace, attempts: Attempts, *, known: Collection[str], now: float
 ) -> bool:
-    """Return whether the catalog wants a refresh beside those of its schedule.
-
-    It does when there is none yet, when the last refresh failed and is due again, and when Dagster
-    lacks shards of the plan. Where shards are on disk without a catalog, the plan was lost: it is
-    restored, and not made anew unasked.
+    """Return whether automation starts a refresh of the catalog now; see `needs_refresh`.
 
     Args:
         workspace: The dataset.
@@ -208,11 +206,28 @@ def wants_refresh(
         known: Partition keys that Dagster knows.
         now: Seconds since 1970.
     """
-    item = name_item(CommonStage.CATALOG)
-    if attempts.is_held_back(now) or not attempts.is_due(item, "", now):
+    if attempts.is_held_back(now) or not attempts.is_due(_CATALOG, "", now):
+        return False
+    return needs_refresh(workspace, attempts, known=known)
+
+
+def needs_refresh(workspace: Workspace, attempts: Attempts, *, known: Collection[str]) -> bool:
+    """Return whether automation starts a refresh of the catalog, now or when it is due.
+
+    It does when there is none yet, when the last refresh failed or was killed, and when Dagster
+    lacks shards of the plan. A refresh that failed too often is left to the schedule. Where shards
+    are on disk without a catalog, the plan was lost: it is restored, and not made anew unasked.
+
+    Args:
+        workspace: The dataset.
+        attempts: What was tried.
+        known: Partition keys that Dagster knows.
+    """
+    tries = attempts.find(_CATALOG, "")
+    if tries is not None and tries.next_at is None:
         return False
     if workspace.paths.catalog.exists():
-        return item in attempts.tries or bool(workspace.read_plan().partitions.keys() - set(known))
+        return tries is not None or bool(workspace.read_plan().partitions.keys() - set(known))
     return not has_shards(workspace.paths)
 
 
