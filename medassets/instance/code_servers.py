@@ -4,7 +4,6 @@ Dagster's daemon makes new code servers once a minute, and its web server does w
 location. Until then no queued run starts, and pages can launch nothing.
 """
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ from dagster._core.remote_representation.code_location import GrpcServerCodeLoca
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.workspace import CodeLocationEntry
 from dagster._daemon.daemon import DaemonIterator, IntervalDaemon
+
+from medassets.storage.processes import is_listening
 
 INTERVAL_S = 2.0
 _RETRY_S = 60.0
@@ -75,17 +76,4 @@ def _is_due(entry: CodeLocationEntry) -> bool:
         return time.time() - entry.update_timestamp > _RETRY_S
     if not isinstance(location, GrpcServerCodeLocation) or location.socket is None:
         return False
-    return not _listens(location.socket)
-
-
-def _listens(path: str) -> bool:
-    """Tell whether a process listens on a socket; one that is too busy to answer does."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(path)
-        except (ConnectionRefusedError, FileNotFoundError):
-            return False
-        except OSError:
-            return True
-    return True
+    return not is_listening(location.socket)

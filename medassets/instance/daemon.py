@@ -14,16 +14,19 @@ from typing import Any
 import dagster as dg
 
 # The command `dagster-daemon` takes no daemon of ours; the parts of it have no public names.
+from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._daemon.controller import (
     create_daemons_from_instance,
     daemon_controller_from_instance,
 )
-from dagster._daemon.daemon import DagsterDaemon
+from dagster._daemon.daemon import DaemonIterator, DagsterDaemon, IntervalDaemon
 from dagster._utils.interrupts import capture_interrupts
 
 from medassets.instance.code_servers import INTERVAL_S, CodeServerDaemon
-from medassets.instance.killed_runs import fail_killed_runs
+from medassets.instance.killed_runs import fail_killed_launches, fail_killed_runs
+
+_LAUNCHES_S = 10.0
 
 
 def main(lock_fd: str, workspace: str) -> None:
@@ -41,7 +44,6 @@ def main(lock_fd: str, workspace: str) -> None:
     os.environ["DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"] = "1"
     threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
     with suppress(KeyboardInterrupt), capture_interrupts(), dg.DagsterInstance.get() as instance:
-        # Dagster asks about started runs only, not about those killed while they started.
         fail_killed_runs(instance)
         with daemon_controller_from_instance(
             instance,
@@ -54,7 +56,22 @@ def main(lock_fd: str, workspace: str) -> None:
 
 
 def _make_daemons(instance: dg.DagsterInstance) -> list[DagsterDaemon[Any]]:
-    return [*create_daemons_from_instance(instance), CodeServerDaemon(INTERVAL_S)]
+    ours = CodeServerDaemon(INTERVAL_S), KilledLaunchDaemon(_LAUNCHES_S)
+    return [*create_daemons_from_instance(instance), *ours]
+
+
+class KilledLaunchDaemon(IntervalDaemon[WorkspaceProcessContext]):
+    """One more thread of Dagster's daemon: fails runs that were killed before they began."""
+
+    @classmethod
+    def daemon_type(cls) -> str:
+        """Name under which its heartbeat is kept."""
+        return "MEDASSETS_KILLED_LAUNCHES"
+
+    def run_iteration(self, workspace_process_context: WorkspaceProcessContext) -> DaemonIterator:
+        """Look once."""
+        fail_killed_launches(workspace_process_context.instance)
+        yield
 
 
 def _interrupt_at_end_of_input() -> None:

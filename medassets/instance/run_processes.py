@@ -5,7 +5,9 @@ rule for it, for the launcher's health check and for commands that open the inst
 """
 
 import json
+import math
 import socket
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ from medassets.storage.processes import (
     Existence,
     ProcessIdentity,
     find_process,
+    is_listening,
     start_time,
 )
 
@@ -28,6 +31,12 @@ if TYPE_CHECKING:
 
 # A process writes its event after it starts; the event's clock has microseconds, the start's ticks.
 _TOLERANCE_S = 1.0
+
+# Between the event that a run is launched and the tag that names its launcher.
+_TAGGED_S = 5.0
+# A worker whose code server is dead may still import its modules, before its event. A later one than
+# this finds its run ended, and ends.
+_BEGUN_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,8 @@ def inspect_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> RunProc
 
     The run's own tag names the process exactly. Without it, the last event with a process id does,
     for runs of this machine's code servers: a process that started after that event is another one
-    with the same id. A launched run without such an event has ended with its launcher.
+    with the same id. A launched run without such an event has ended with its launcher and code
+    server.
     """
     tagged = read_tag(run.tags.get(PROCESS_TAG, ""), run.run_id)
     if tagged is not None:
@@ -63,9 +73,32 @@ def inspect_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> RunProc
     event = _find_event(instance, run)
     if event is not None:
         return _judge_event(event)
-    if launcher is not None and launcher.existence() is Existence.ENDED:
+    return _judge_launch(instance, run, launcher)
+
+
+def _judge_launch(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, launcher: ProcessIdentity | None
+) -> RunProcess:
+    """Judge a run no process of which has reported yet."""
+    path = _socket_of(run)
+    if path is not None and is_listening(path):
+        return RunProcess(Existence.UNKNOWN, detail="no process has reported yet")
+    age = _seconds_since_launch(instance, run)
+    if launcher is not None and launcher.existence() is Existence.ENDED and age > _TAGGED_S:
         return RunProcess(Existence.ENDED, detail=f"its launcher {launcher} was killed")
+    if run.status is dg.DagsterRunStatus.STARTING and age > _BEGUN_S:
+        return RunProcess(Existence.ENDED, detail="its launch was interrupted")
     return RunProcess(Existence.UNKNOWN, detail="no process has reported yet")
+
+
+def _seconds_since_launch(instance: dg.DagsterInstance, run: dg.DagsterRun) -> float:
+    launched = instance.get_run_stats(run.run_id).launch_time
+    return math.inf if launched is None else time.time() - launched
+
+
+def _socket_of(run: dg.DagsterRun) -> str | None:
+    """Return the socket of the code server that was to start a run; None if it has none."""
+    return json.loads(run.tags.get(GRPC_INFO_TAG, "{}")).get("socket")
 
 
 def _describe(process: ProcessIdentity) -> RunProcess:
@@ -86,9 +119,8 @@ def _is_local(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     A code server of the daemon listens on a socket of the file system. A database in files serves
     one machine, PostgreSQL may serve several.
     """
-    server = run.tags.get(GRPC_INFO_TAG)
-    if server is not None:
-        return bool(json.loads(server).get("socket"))
+    if GRPC_INFO_TAG in run.tags:
+        return _socket_of(run) is not None
     # Earlier versions wrote `host:pid`.
     host, colon, pid = run.tags.get(PROCESS_TAG, "").rpartition(":")
     if colon and pid.isdecimal():

@@ -87,6 +87,19 @@ def is_alive(pid: int) -> bool:
     return _read_start(pid) is not None
 
 
+def is_listening(path: str) -> bool:
+    """Tell whether a process listens on a Unix socket; one that is too busy to answer does."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:
+            return True
+    return True
+
+
 def start_time(process: ProcessIdentity) -> float | None:
     """Return when a process of this boot started, in seconds since the epoch by today's clock.
 

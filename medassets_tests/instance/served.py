@@ -75,6 +75,15 @@ class Site:
             runs = instance.get_runs(dg.RunsFilter(statuses=list(statuses) or None))
         return [run for run in runs if _PARTITION_TAG in run.tags]
 
+    def unfinished(self) -> dict[str, STATUS]:
+        """Return the states of the runs that make shards and wait or are in progress."""
+        return {run.run_id: run.status for run in self.runs() if not run.is_finished}
+
+    def clear(self) -> None:
+        """Remove all shards, so that they are to be made again."""
+        for path in (self.home / "data" / DATASET / "train").glob("shard-*"):
+            path.unlink()
+
     def count(self) -> Counter[str]:
         """Return the number of runs that make shards, by state."""
         return Counter(run.status.value for run in self.runs())
@@ -172,6 +181,17 @@ def find_processes(home: Path) -> list[psutil.Process]:
     return found
 
 
+def list_runs_of(site: Site, backfill: str) -> list[dg.DagsterRun]:
+    """Return the runs of a backfill."""
+    return [run for run in site.runs() if run.tags.get("dagster/backfill") == backfill]
+
+
+def count_backfills_at_work(site: Site) -> int:
+    """Return the number of backfills that have not ended."""
+    with site.instance() as instance:
+        return sum(not one.status.value.startswith("COMPLETED") for one in instance.get_backfills())
+
+
 def find_code_servers(daemon: psutil.Process) -> list[psutil.Process]:
     """Return the code servers of a daemon."""
     return [p for p in daemon.children() if is_code_server(p)]
@@ -194,11 +214,11 @@ def _command_of(process: psutil.Process) -> list[str]:
     return []
 
 
-def find_workers(site: Site) -> dict[str, int]:
-    """Return the process id that each started run has on record, by run id."""
+def find_workers(site: Site, *statuses: STATUS) -> dict[str, int]:
+    """Return the process id that each run has on record, by run id; of started runs by default."""
     found: dict[str, int] = {}
     with site.instance() as instance:
-        for run in site.runs(STATUS.STARTED):
+        for run in site.runs(*(statuses or [STATUS.STARTED])):
             for event in instance.all_logs(run.run_id, dg.DagsterEventType.ENGINE_EVENT):
                 happened = event.dagster_event
                 if happened and "Started process for run" in (happened.message or ""):

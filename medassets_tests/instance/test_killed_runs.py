@@ -1,9 +1,13 @@
 """Runs whose process was killed are put on record as ended."""
 
+import uuid
+
 import dagster as dg
 import pytest
 
-from medassets.instance.killed_runs import fail_killed_runs
+from medassets.instance import killed_runs
+from medassets.instance.killed_runs import fail_killed_launches, fail_killed_runs
+from medassets.instance.run_processes import RunProcess, inspect_process
 from medassets.instance.run_tags import PROCESS_TAG, format_tag, tags_of_command
 from medassets_tests.instance.killed import SOCKET, ended_process, put_pid, put_run
 
@@ -38,6 +42,36 @@ def test_a_run_that_was_being_canceled_is_reported_as_canceled() -> None:
         found = instance.get_run_by_id(RUN_ID)
         assert found is not None
         assert found.status is STATUS.CANCELED
+
+
+def test_a_run_that_ends_while_it_is_looked_at_keeps_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tags = {PROCESS_TAG: format_tag(ended_process(), RUN_ID)}
+    with dg.DagsterInstance.ephemeral() as instance:
+        put_run(instance, tags, run_id=RUN_ID)
+
+        def end_and_inspect(instance: dg.DagsterInstance, run: dg.DagsterRun) -> RunProcess:
+            instance.report_dagster_event(
+                dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, run.job_name), run.run_id
+            )
+            return inspect_process(instance, run)
+
+        monkeypatch.setattr(killed_runs, "inspect_process", end_and_inspect)
+        assert fail_killed_runs(instance) == []
+        found = instance.get_run_by_id(RUN_ID)
+        assert found is not None
+        assert found.status is STATUS.SUCCESS
+
+
+def test_only_runs_that_have_not_begun_are_killed_launches() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        for status in (STATUS.NOT_STARTED, STATUS.STARTING, STATUS.STARTED):
+            run_id = str(uuid.uuid4())
+            tags = {PROCESS_TAG: format_tag(ended_process(), run_id)}
+            put_run(instance, tags, run_id=run_id, status=status)
+        assert len(fail_killed_launches(instance)) == 2
+        assert [run.status for run in instance.get_runs()].count(STATUS.STARTED) == 1
 
 
 def test_runs_of_living_processes_and_of_unknown_ones_are_left_alone() -> None:

@@ -1,6 +1,8 @@
 """Whether a run's process still runs: by its tag, by its event, by its launcher."""
 
+import json
 import socket
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -108,6 +110,50 @@ def test_a_launched_run_without_a_process_ends_with_its_launcher(
         run = put_tagged(instance, LAUNCHER_TAG, identify(daemon))
         assert inspect_process(instance, run).existence is Existence.UNKNOWN
     assert inspect_process(instance, run).existence is Existence.ENDED
+
+
+def put_starting(
+    instance: dg.DagsterInstance, tags: dict[str, str], *, seconds_ago: float
+) -> dg.DagsterRun:
+    """Put a run on record that was launched, and no process of which has reported."""
+    run = put_run(instance, tags, status=dg.DagsterRunStatus.NOT_STARTED)
+    starting = dg.DagsterEvent(dg.DagsterEventType.PIPELINE_STARTING.value, run.job_name)
+    instance.report_dagster_event(starting, run.run_id, timestamp=time.time() - seconds_ago)
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("seconds_ago", [1, 60])
+def test_a_run_that_its_code_server_never_began_ends_with_it(
+    instance: dg.DagsterInstance, tmp_path: Path, seconds_ago: float
+) -> None:
+    path = str(tmp_path / "socket")
+    tags = {".dagster/grpc_info": json.dumps({"host": "localhost", "socket": path})}
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        run = put_starting(instance, tags, seconds_ago=seconds_ago)
+        assert inspect_process(instance, run).existence is Existence.UNKNOWN
+    # Its worker may have begun without it.
+    known = Existence.UNKNOWN if seconds_ago < 30 else Existence.ENDED
+    assert inspect_process(instance, run).existence is known
+
+
+def test_a_launch_that_no_launcher_noted_was_interrupted(tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        run = put_starting(instance, {}, seconds_ago=1)
+        assert inspect_process(instance, run).existence is Existence.UNKNOWN
+        run = put_starting(instance, {}, seconds_ago=60)
+        assert inspect_process(instance, run).existence is Existence.ENDED
+
+
+def test_a_launcher_is_noted_a_moment_after_the_launch(instance: dg.DagsterInstance) -> None:
+    # The run was requeued by a daemon that ended, and is launched by another one now.
+    run = put_tagged(instance, LAUNCHER_TAG, ended_process())
+    event = dg.DagsterEvent(dg.DagsterEventType.PIPELINE_STARTING.value, run.job_name)
+    instance.report_dagster_event(event, run.run_id)
+    assert inspect_process(instance, run).existence is Existence.UNKNOWN
 
 
 def test_a_code_server_behind_a_port_may_be_anywhere(instance: dg.DagsterInstance) -> None:
