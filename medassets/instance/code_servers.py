@@ -13,26 +13,11 @@ from contextlib import contextmanager
 from dagster._core.remote_representation.code_location import GrpcServerCodeLocation
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.workspace import CodeLocationEntry
-from dagster._daemon.daemon import DaemonIterator, IntervalDaemon
 
 from medassets.storage.processes import is_listening
 
-INTERVAL_S = 2.0
+_INTERVAL_S = 2.0
 _RETRY_S = 60.0
-
-
-class CodeServerDaemon(IntervalDaemon[WorkspaceProcessContext]):
-    """One more thread of Dagster's daemon: replaces dead code servers."""
-
-    @classmethod
-    def daemon_type(cls) -> str:
-        """Name under which its heartbeat is kept."""
-        return "MEDASSETS_CODE_SERVERS"
-
-    def run_iteration(self, workspace_process_context: WorkspaceProcessContext) -> DaemonIterator:
-        """Look once."""
-        replace_dead_servers(workspace_process_context)
-        yield
 
 
 @contextmanager
@@ -41,7 +26,7 @@ def replacing_dead_servers(context: WorkspaceProcessContext) -> Iterator[None]:
     stopping = threading.Event()
 
     def keep() -> None:
-        while not stopping.wait(INTERVAL_S):
+        while not stopping.wait(_INTERVAL_S):
             replace_dead_servers(context)
 
     thread = threading.Thread(target=keep, name="code-servers", daemon=True)

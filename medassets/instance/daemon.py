@@ -8,25 +8,27 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import dagster as dg
 
 # The command `dagster-daemon` takes no daemon of ours; the parts of it have no public names.
-from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.context import IWorkspaceProcessContext, WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._daemon.controller import (
     create_daemons_from_instance,
     daemon_controller_from_instance,
 )
-from dagster._daemon.daemon import DaemonIterator, DagsterDaemon, IntervalDaemon
+from dagster._daemon.daemon import DaemonIterator, DagsterDaemon, MonitoringDaemon
+from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import (
+    QueuedRunCoordinatorDaemon,
+)
 from dagster._utils.interrupts import capture_interrupts
 
-from medassets.instance.code_servers import INTERVAL_S, CodeServerDaemon
+from medassets.instance.code_servers import replace_dead_servers
 from medassets.instance.killed_runs import fail_killed_launches, fail_killed_runs
-
-_LAUNCHES_S = 10.0
 
 
 def main(lock_fd: str, workspace: str) -> None:
@@ -55,23 +57,37 @@ def main(lock_fd: str, workspace: str) -> None:
             controller.check_daemon_loop()
 
 
-def _make_daemons(instance: dg.DagsterInstance) -> list[DagsterDaemon[Any]]:
-    ours = CodeServerDaemon(INTERVAL_S), KilledLaunchDaemon(_LAUNCHES_S)
-    return [*create_daemons_from_instance(instance), *ours]
+class QueueDaemon(QueuedRunCoordinatorDaemon):
+    """Dagster's queue; it replaces dead code servers before it asks them to launch runs."""
+
+    def run_iteration(
+        self,
+        workspace_process_context: IWorkspaceProcessContext,
+        fixed_iteration_time: float | None = None,
+    ) -> DaemonIterator:
+        """Launch the runs whose turn it is."""
+        assert isinstance(workspace_process_context, WorkspaceProcessContext)
+        replace_dead_servers(workspace_process_context)
+        yield from super().run_iteration(workspace_process_context, fixed_iteration_time)
 
 
-class KilledLaunchDaemon(IntervalDaemon[WorkspaceProcessContext]):
-    """One more thread of Dagster's daemon: fails runs that were killed before they began."""
+class RunMonitoringDaemon(MonitoringDaemon):
+    """Dagster's run monitoring; it also fails runs that were killed before they began."""
 
-    @classmethod
-    def daemon_type(cls) -> str:
-        """Name under which its heartbeat is kept."""
-        return "MEDASSETS_KILLED_LAUNCHES"
-
-    def run_iteration(self, workspace_process_context: WorkspaceProcessContext) -> DaemonIterator:
-        """Look once."""
+    def run_iteration(self, workspace_process_context: IWorkspaceProcessContext) -> DaemonIterator:
+        """Look at all unfinished runs."""
         fail_killed_launches(workspace_process_context.instance)
-        yield
+        yield from super().run_iteration(workspace_process_context)
+
+
+def _make_daemons(instance: dg.DagsterInstance) -> Iterator[DagsterDaemon[Any]]:
+    for daemon in create_daemons_from_instance(instance):
+        if isinstance(daemon, QueuedRunCoordinatorDaemon):
+            yield QueueDaemon(daemon.interval_seconds)
+        elif isinstance(daemon, MonitoringDaemon):
+            yield RunMonitoringDaemon(daemon.interval_seconds)
+        else:
+            yield daemon
 
 
 def _interrupt_at_end_of_input() -> None:

@@ -66,6 +66,7 @@ def test_no_run_stays_behind_a_power_cut(site: Site) -> None:
                 assert_each_made_by_one_run(site, keys)
                 if number < NUM_KILLS:
                     dead = cut_power(site, ui, keys, random)
+    assert "not sent heartbeats" not in (site.home / "dagster" / "daemon.log").read_text()
 
 
 def test_a_process_killed_alone_ends_its_own_run_at_most(site: Site) -> None:
