@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import yaml
 
 from medassets.testing.ct_rate import make_ct_rate_repository
 from medassets.testing.hub import LocalHub
-from medassets_tests.cli.waiting import wait_until
+from medassets_tests.cli.waiting import are_gone, wait_until
 from medassets_tests.running_ui import RunningUi, run_ui
 
 DATASET = "lungs"
@@ -65,9 +66,17 @@ class Site:
 
     @contextmanager
     def instance(self) -> Iterator[dg.DagsterInstance]:
-        """Open the home's instance in this process."""
-        with dg.DagsterInstance.from_config(str(self.home / "dagster")) as instance:
-            yield instance
+        """Yield the home's instance; to open it takes longer than to ask it."""
+        yield self._open_instance
+
+    @cached_property
+    def _open_instance(self) -> dg.DagsterInstance:
+        return dg.DagsterInstance.from_config(str(self.home / "dagster"))
+
+    def close(self) -> None:
+        """Close the instance if it was opened."""
+        if "_open_instance" in self.__dict__:
+            self._open_instance.dispose()
 
     def runs(self, *statuses: STATUS) -> list[dg.DagsterRun]:
         """Return the runs that make shards, in some states or in any."""
@@ -78,6 +87,10 @@ class Site:
     def unfinished(self) -> dict[str, STATUS]:
         """Return the states of the runs that make shards and wait or are in progress."""
         return {run.run_id: run.status for run in self.runs() if not run.is_finished}
+
+    def ids_in(self, *statuses: STATUS) -> set[str]:
+        """Return the runs that make shards and are in some states, by id."""
+        return {run.run_id for run in self.runs(*statuses)}
 
     def clear(self) -> None:
         """Remove all shards, so that they are to be made again."""
@@ -125,11 +138,12 @@ def serving_site(folder: Path, *, num_patients: int, **fields: object) -> Iterat
         declaration = folder / "defs" / DATASET / "defs.yaml"
         declaration.parent.mkdir(parents=True)
         declaration.write_text(yaml.safe_dump(document))
-        home = folder / "home"
+        site = Site(folder / "home", hub, {"MEDASSETS_DEFS": str(folder / "defs")})
         try:
-            yield Site(home, hub, {"MEDASSETS_DEFS": str(folder / "defs")})
+            yield site
         finally:
-            kill_all(find_processes(home))
+            site.close()
+            kill_all(find_processes(site.home))
 
 
 def materialize_catalog(site: Site, ui: RunningUi) -> list[str]:
@@ -171,12 +185,25 @@ def kill_all(processes: list[psutil.Process]) -> None:
             process.send_signal(signal.SIGKILL)
 
 
+def kill_home(home: Path) -> None:
+    """Kill all that works in a home, and what was started meanwhile, as a power cut does."""
+
+    def are_all_killed() -> bool:
+        everything = find_processes(home)
+        kill_all(everything)
+        return are_gone(everything)
+
+    wait_until(are_all_killed)
+
+
 def find_processes(home: Path) -> list[psutil.Process]:
     """Return the processes that work in a home, workers of killed code servers among them."""
     found: list[psutil.Process] = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.environ().get("MEDASSETS_HOME") == str(home):
+            # A database server of the test inherits the variable.
+            is_ours = process.environ().get("MEDASSETS_HOME") == str(home)
+            if is_ours and process.name() != "postgres":
                 found.append(process)
     return found
 

@@ -26,6 +26,7 @@ from medassets_tests.instance.served import (
     forge_event_pid,
     is_code_server,
     kill_all,
+    kill_home,
     launch_backfill,
     list_runs_of,
     materialize_catalog,
@@ -110,18 +111,11 @@ def cut_power(site: Site, ui: RunningUi, keys: list[str], random: Random) -> dic
     wait_until(lambda: has_reached(site, backfill, phase), 150)
     time.sleep(random.uniform(0, PHASES[phase]))
     assert ui.process.pid in [process.pid for process in find_processes(site.home)]
-    wait_until(lambda: are_all_killed(site))
+    kill_home(site.home)
     site.hub.heal()
     dead = site.unfinished()
     _LOG.info("power cut in phase %s: %s", phase, Counter(one.value for one in dead.values()))
     return dead
-
-
-def are_all_killed(site: Site) -> bool:
-    """Kill what works in the home, and what was started meanwhile; tell whether nothing is left."""
-    everything = find_processes(site.home)
-    kill_all(everything)
-    return are_gone(everything)
 
 
 def has_reached(site: Site, backfill: str, phase: str) -> bool:
@@ -204,6 +198,7 @@ def kill_one(site: Site, ui: RunningUi, victim: str, random: Random) -> set[str]
         kill_all([random.choice(servers)])
     else:
         daemons = find_daemons(ui)
+        # The keeper starts a killed daemon again; a killed server's daemon ends by itself.
         kill_all([psutil.Process(ui.process.pid)] if victim == "server" else daemons)
         wait_until(lambda: are_gone(daemons), 60)
     return set()
