@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -12,7 +13,7 @@ from dagster._core.scheduler.instigation import TickStatus
 
 from medassets.assets.conditions import DatasetSensor
 from medassets.assets.keys import asset_key
-from medassets.datasets.automation.attempts import AttemptsLog
+from medassets.datasets.automation.attempts import AttemptsLog, name_item
 from medassets.datasets.automation.switch import read_switch
 from medassets.datasets.automation.wanted import needs_refresh
 from medassets.datasets.kind import DatasetKind
@@ -88,10 +89,18 @@ def _schedule(kind: DatasetKind, catalog: "UnresolvedAssetJobDefinition") -> dg.
         _forget_old_evaluations(context.instance)
         if waiting := _find_refresh(context.instance, spec.name):
             return dg.SkipReason(f"run {waiting} refreshes the catalog already, or waits to")
-        if switch.is_on and _sensor_refreshes(context.instance, workspace.open(kind)):
+        if not switch.is_on:
+            return dg.RunRequest()
+        opened = workspace.open(kind)
+        if _sensor_refreshes(context.instance, opened):
             return dg.SkipReason("automation refreshes the catalog by itself, when that is due")
+        # A full disk must not stop a refresh.
+        with suppress(OSError):
+            AttemptsLog(opened.paths).note_asked(
+                name_item(CommonStage.CATALOG), "", now=time.time()
+            )
         # Automation tries again by itself; a run that waited for its source would hold back others.
-        return dg.RunRequest(tags={AUTOMATED_TAG: "yes"} if switch.is_on else {})
+        return dg.RunRequest(tags={AUTOMATED_TAG: "yes"})
 
     return dg.ScheduleDefinition(
         name=f"{spec.name}_catalog_schedule",

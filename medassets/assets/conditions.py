@@ -28,6 +28,7 @@ from medassets.datasets.automation.wanted import (
 )
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.workspace import Workspace
+from medassets.instance.run_tags import DATASET_TAG
 from medassets.io_managers.recorded import read_recorded
 from medassets.resources.workspace import WorkspaceResource
 from medassets.stages import CommonStage
@@ -285,7 +286,10 @@ def _explain_idle(context: dg.SensorEvaluationContext, selection: dg.AssetSelect
     if repository is None:
         return ""
     graph = repository.asset_graph
-    assets = [graph.get(key) for key in selection.resolve(graph)]
+    keys = selection.resolve(graph)
+    if created := _find_created(context.instance, keys):
+        return f"run {created} was created and is not queued yet"
+    assets = [graph.get(key) for key in keys]
     for asset in assets:
         for condition in _iter_disk_conditions(asset.automation_condition):
             resource = _read_resource(asset.assets_def)
@@ -296,6 +300,23 @@ def _explain_idle(context: dg.SensorEvaluationContext, selection: dg.AssetSelect
             if condition.may_want(context.instance, resource, AttemptsLog(paths).read()):
                 return ""
     return "nothing is missing, lost, stale, or failed and due again"
+
+
+def _find_created(instance: dg.DagsterInstance, keys: Collection[dg.AssetKey]) -> str:
+    """Return the id of a run of some assets that was created and not queued yet; empty if there is none.
+
+    For Dagster's conditions such a run is not in progress. Where the daemon was killed before it
+    queued one, Dagster queues or fails it within two minutes.
+    """
+    datasets = {key.path[0] for key in keys}
+    created = dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED])
+    found = (
+        run.run_id
+        for run in instance.get_runs(created)
+        if run.tags.get(DATASET_TAG) in datasets
+        or not (run.asset_selection or set()).isdisjoint(keys)
+    )
+    return next(found, "")
 
 
 def _iter_disk_conditions(condition: dg.AutomationCondition | None) -> Iterator[DiskCondition]:

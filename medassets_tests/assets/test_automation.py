@@ -12,6 +12,7 @@ from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
 from medassets.assets import factory
 from medassets.datasets.automation.attempts import AttemptsLog
 from medassets.datasets.automation.switch import write_switch
+from medassets.datasets.automation.wanted import wants_refresh
 from medassets.datasets.refresh import CatalogDraft, draft_catalog
 from medassets.instance.run_tags import AUTOMATED_TAG, DATASET_TAG
 from medassets.resources.workspace import WorkspaceResource
@@ -122,7 +123,6 @@ def test_the_schedule_leaves_a_refresh_to_the_sensor_that_starts_it_anyway(
     automated: Location,
 ) -> None:
     log = AttemptsLog(automated.workspace.paths)
-    assert isinstance(tick(automated), dg.RunRequest)
     log.note_begin("catalog", "", run="killed", now=time.time())
     assert tick(automated) == LEFT_TO_THE_SENSOR
     for _ in log.pace.retries_s:
@@ -131,6 +131,23 @@ def test_the_schedule_leaves_a_refresh_to_the_sensor_that_starts_it_anyway(
     # It is left as failed: only the schedule starts another.
     log.note_failure("catalog", "", "no such table", run="failed", now=time.time())
     assert isinstance(tick(automated), dg.RunRequest)
+
+
+def test_a_refresh_that_never_begins_is_made_good_a_minute_after_the_tick(
+    automated: Location,
+) -> None:
+    known = automated.instance.get_dynamic_partitions("tiny_shards")
+    assert isinstance(tick(automated), dg.RunRequest)
+
+    def is_wanted(seconds: float) -> bool:
+        attempts, now = AttemptsLog(automated.workspace.paths).read(), time.time() + seconds
+        return wants_refresh(automated.workspace, attempts, known=known, now=now)
+
+    # Until then its run may be on its way, which the sensor could not see.
+    assert [is_wanted(30), is_wanted(61)] == [False, True]
+    assert tick(automated) == LEFT_TO_THE_SENSOR
+    automated.materialize("catalog")
+    assert not is_wanted(61)
 
 
 def test_the_schedule_refreshes_where_the_sensor_does_not_work(scheduled: Location) -> None:

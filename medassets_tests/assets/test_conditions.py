@@ -269,6 +269,10 @@ def look(location: Location, instance: dg.DagsterInstance) -> str | int:
 def test_a_tick_at_which_nothing_is_wanted_is_skipped(automated: Location) -> None:
     with dg.instance_for_test() as instance:
         instance.add_dynamic_partitions(automated.spec.partitions_name, automated.keys)
+        job = automated.definitions.resolve_job_def("tiny_catalog")
+        run = instance.create_run_for_job(job, tags=dict(job.tags))
+        assert look(automated, instance) == f"run {run.run_id} was created and is not queued yet"
+        instance.report_run_failed(run)
         assert look(automated, instance) == 1, "one backfill of all shards"
         write_switch(automated.workspace.paths, "off")
         assert look(automated, instance) == "automation is off (by command; declared on)"

@@ -19,6 +19,9 @@ from medassets.storage.paths import DatasetPaths
 
 _HEADER = {"attempts": 1}
 _MOST_CHARACTERS = 300
+_LAUNCH_S = 60.0
+"""How long Dagster may take from a decision to a run on record."""
+
 _SPARE_LINES = 256
 """Lines that do not count any more, after which the journal is written anew."""
 
@@ -120,6 +123,12 @@ class AttemptsLog:
             LaterVersionError: If a later version wrote it.
         """
         return _fold(iter(_read_lines(self._journal())), where=self.paths.attempts)
+
+    def note_asked(self, item: str, plan: str, *, now: float) -> None:
+        """Note that a run of an item is about to be launched; if it never begins, the item is due later."""
+        with self._writing() as writer:
+            before = writer.state.find(item, plan) or Tries(plan, last_at=now)
+            writer.put(item, replace(before, next_at=now + _LAUNCH_S))
 
     def note_begin(self, item: str, plan: str, *, run: str, now: float) -> None:
         """Note that a run begins to make an item; a second note of one run changes nothing."""
