@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,7 +52,9 @@ class BuildLog:
         """Close the file."""
         file, self._file = self._file, None
         if file is not None:
-            file.close()
+            # It tries again to write what the disk had no room for.
+            with suppress(OSError):
+                file.close()
 
 
 def open_build_log(dataset: str, options: Mapping[str, Any]) -> BuildLog:

@@ -1,5 +1,6 @@
 """Dagster's database: names it in the errors that its driver raises."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -9,10 +10,13 @@ from typing import Any, TextIO, cast
 
 import sqlalchemy.exc
 
-from medassets.errors import DatabaseError, DiskSpaceError
+from medassets.errors import DatabaseError, DiskSpaceError, MedassetsError, UsageError
 from medassets.storage.disk import free_bytes
 
 _UNWRITTEN = "Exception while writing logger call to event log: "
+_RETRYING = "Retrying failed database"
+_LEAST_FREE_BYTES = 1 << 20
+"""SQLite opens no database on a disk with less room than this."""
 _HINT = "; an address of PostgreSQL begins with postgresql+psycopg2:// there"
 
 
@@ -37,6 +41,44 @@ def describe_error(error: Exception) -> str:
     return text + (_HINT if wrong_driver else "")
 
 
+def explain_unopened(home: Path, error: Exception) -> MedassetsError:
+    """Return the error of an instance whose database cannot be opened.
+
+    Args:
+        home: Folder of the instance.
+        error: What its driver raised.
+    """
+    cause, settings = describe_error(error), home / "dagster.yaml"
+    root = error.__cause__ if error.__cause__ is not None else error
+    if isinstance(root, sqlalchemy.exc.OperationalError) and _is_postgres(home):
+        return DatabaseError(f"{settings}: Dagster's database does not answer ({cause})")
+    free = free_bytes(home)
+    if isinstance(root, sqlalchemy.exc.OperationalError) and free < _LEAST_FREE_BYTES:
+        msg = f"{home}: Dagster cannot open its database ({cause}): {free:,} bytes are free there"
+        return DiskSpaceError(f"{msg}; free room and run again")
+    return UsageError(field=str(settings), what=f"Dagster cannot open its database: {cause}")
+
+
+@contextmanager
+def retries_told_once() -> Iterator[None]:
+    """Tell once that the database is asked again; Dagster prints each try with its whole error."""
+    told: list[bool] = []
+
+    def shorten(record: logging.LogRecord) -> bool:
+        if not str(record.msg).startswith(_RETRYING):
+            return True
+        record.msg, record.args = "Dagster's database does not answer; asking again", ()
+        told.append(True)
+        return len(told) == 1
+
+    root = logging.getLogger()
+    root.addFilter(shorten)
+    try:
+        yield
+    finally:
+        root.removeFilter(shorten)
+
+
 @contextmanager
 def database_trouble_explained() -> Iterator[None]:
     """Name the instance when its database cannot be used.
@@ -46,7 +88,8 @@ def database_trouble_explained() -> Iterator[None]:
         DatabaseError: If PostgreSQL does not answer.
     """
     try:
-        with redirect_stderr(cast("TextIO", _WithoutStatements(sys.stderr))):
+        quiet = redirect_stderr(cast("TextIO", _WithoutStatements(sys.stderr)))
+        with quiet, retries_told_once():
             yield
     except list_database_errors() as error:
         home = Path(os.environ["DAGSTER_HOME"])

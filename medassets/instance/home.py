@@ -9,7 +9,11 @@ import dagster as dg
 import yaml
 
 from medassets.errors import ForeignFileError, UsageError
-from medassets.instance.database import describe_error, list_database_errors
+from medassets.instance.database import (
+    explain_unopened,
+    list_database_errors,
+    retries_told_once,
+)
 from medassets.instance.killed_runs import fail_killed_runs
 from medassets.instance.postgres import check_url, read_url
 from medassets.instance.settings import write_settings
@@ -78,6 +82,8 @@ def make_instance() -> Path:
 
     Raises:
         UsageError: If its folder cannot be written, or its settings or its database are wrong.
+        DatabaseError: If PostgreSQL does not answer.
+        DiskSpaceError: If the disk is full.
     """
     home = ensure_dagster_home()
     with _opening(home), dg.DagsterInstance.get():
@@ -89,6 +95,8 @@ def open_instance() -> dg.DagsterInstance:
 
     Raises:
         UsageError: If its folder cannot be written, or its settings or its database are wrong.
+        DatabaseError: If PostgreSQL does not answer.
+        DiskSpaceError: If the disk is full.
     """
     home = ensure_dagster_home()
     with _opening(home):
@@ -103,11 +111,10 @@ def open_instance() -> dg.DagsterInstance:
 def _opening(home: Path) -> Iterator[None]:
     """Open an instance in the block, one process at a time; name its settings if that fails."""
     try:
-        with lock_file(home / _LOCK_NAME):
+        with lock_file(home / _LOCK_NAME), retries_told_once():
             yield
     except (dg.DagsterError, yaml.YAMLError) as error:
         what = f"Dagster cannot use it: {error}"
         raise UsageError(field=str(home / "dagster.yaml"), what=what) from error
     except list_database_errors() as error:
-        what = f"Dagster cannot open its database: {describe_error(error)}"
-        raise UsageError(field=str(home / "dagster.yaml"), what=what) from error
+        raise explain_unopened(home, error) from error

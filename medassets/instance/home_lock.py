@@ -8,6 +8,7 @@ ended, however that happened.
 import fcntl
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from medassets.storage.processes import Existence, parse_process, this_process
 
 _NAME = ".up.lock"
 _PAUSE_S = 0.1
+_LOOK_EVERY_S = 5.0
 # The daemon of a killed holder ends by itself within seconds.
 _LONGEST_WAIT_S = 60.0
 
@@ -30,9 +32,21 @@ class HomeLock:
 
     Attributes:
         fd: Its descriptor; a process that inherits it holds the lock, too.
+        path: The file.
     """
 
     fd: int
+    path: Path
+
+    def is_in_place(self) -> bool:
+        """Tell whether the file is still the one that is locked.
+
+        Where a home was deleted, another server can begin at the same path, with a lock of its own.
+        """
+        try:
+            return os.path.samestat(os.fstat(self.fd), self.path.lstat())
+        except OSError:
+            return False
 
     def announce(self, address: str) -> None:
         """Note who holds the lock, for the process that asks for it in vain.
@@ -57,13 +71,39 @@ def holding_home(home: Path, tell: Callable[[str], None]) -> Iterator[HomeLock]:
     Raises:
         LockTimeoutError: If another server runs; the message names its process and address.
     """
-    fd = os.open(home / _NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    path = home / _NAME
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         _acquire(fd, home, tell)
-        yield HomeLock(fd)
+        yield HomeLock(fd, path)
         os.ftruncate(fd, 0)
     finally:
         os.close(fd)
+
+
+@contextmanager
+def watching_lock(lock: HomeLock, give_up: Callable[[], None]) -> Iterator[None]:
+    """Look after the lock until the block is left.
+
+    Args:
+        lock: The lock.
+        give_up: Called once, in another thread, when its file was deleted or replaced.
+    """
+    left = threading.Event()
+
+    def watch() -> None:
+        while not left.wait(_LOOK_EVERY_S):
+            if not lock.is_in_place():
+                give_up()
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        left.set()
+        thread.join()
 
 
 def _acquire(fd: int, home: Path, tell: Callable[[str], None]) -> None:

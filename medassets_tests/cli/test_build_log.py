@@ -65,8 +65,18 @@ def test_old_logs_go_and_other_files_stay(home: Path, monkeypatch: pytest.Monkey
     assert log.path.stat().st_mode & 0o777 == 0o640 & ~_umask()
 
 
-def _umask() -> int:
+def test_a_full_disk_ends_the_log_and_not_the_build(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.mkdir(exist_ok=True)
+    full = os.open("/dev/full", os.O_WRONLY)
+    monkeypatch.setattr(os, "open", lambda *_: full)
+    log = open_build_log("lungs", {})
+    log.write("shard_end")
+    log.close()
 
+
+def _umask() -> int:
     old = os.umask(0)
     os.umask(old)
     return old

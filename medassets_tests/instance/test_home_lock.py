@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,12 +11,16 @@ from pathlib import Path
 import pytest
 
 from medassets.errors import LockTimeoutError
-from medassets.instance.home_lock import holding_home
+from medassets.instance import home_lock
+from medassets.instance.home_lock import holding_home, watching_lock
 
 HOLD = """
 import sys
+import threading
+import time
 from pathlib import Path
-from medassets.instance.home_lock import holding_home
+from medassets.instance import home_lock
+from medassets.instance.home_lock import holding_home, watching_lock
 with holding_home(Path(sys.argv[1]), print) as lock:
     lock.announce("http://127.0.0.1:3000")
     child = None
@@ -66,3 +72,27 @@ def test_a_lock_whose_content_is_no_json_is_taken(tmp_path: Path) -> None:
     with holding_home(tmp_path, pytest.fail):
         pass
     assert (tmp_path / ".up.lock").read_bytes() == b""
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_lock_whose_file_is_gone_or_another_is_given_up_once(
+    tmp_path: Path, replaced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home_lock, "_LOOK_EVERY_S", 0.01)
+    given_up: list[bool] = []
+    seen = threading.Event()
+
+    def give_up() -> None:
+        given_up.append(True)
+        seen.set()
+
+    with holding_home(tmp_path, pytest.fail) as lock, watching_lock(lock, give_up):
+        time.sleep(0.1)
+        assert lock.is_in_place()
+        assert not given_up
+        lock.path.unlink()
+        if replaced:
+            lock.path.touch()
+        assert seen.wait(30)
+        assert not lock.is_in_place()
+    assert given_up == [True]

@@ -1,5 +1,6 @@
 """`medassets up`: the Dagster web interface and daemon, for this machine's user only."""
 
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from dagster_webserver.version import __version__ as webserver_version
 from starlette.types import ASGIApp
 
 from medassets.cli.lost_home import restore_all_partitions
+from medassets.cli.main import EXIT_FAILED
 from medassets.cli.session import Session
 from medassets.cli.web_guard import WebGuard
 from medassets.datasets.workspace import Workspace
@@ -30,7 +32,7 @@ from medassets.errors import UsageError
 from medassets.instance.code_servers import replacing_dead_servers
 from medassets.instance.daemon_keeper import running_daemon
 from medassets.instance.home import ensure_dagster_home, make_instance, use_postgres
-from medassets.instance.home_lock import holding_home
+from medassets.instance.home_lock import holding_home, watching_lock
 from medassets.instance.housekeeping import keeping_house
 from medassets.instance.settings import list_lacking
 
@@ -95,6 +97,8 @@ def command(
         stack.enter_context(_terminate_as_interrupt())
         alone = not (read_only or no_daemon)
         lock = stack.enter_context(holding_home(home, _tell)) if alone else None
+        if lock is not None:
+            stack.enter_context(watching_lock(lock, _give_up))
         _prepare(home, postgres if alone else None)
         listener = stack.enter_context(_listening_socket(host, port))
         address = _format_address(listener)
@@ -112,8 +116,15 @@ def command(
         app = stack.enter_context(guarded_app(workspace, host=host, read_only=read_only))
         click.echo(f"medassets up: {address}  (Ctrl-C stops)")
         _serve(app, listener)
+    if lock is not None and not lock.is_in_place():
+        return EXIT_FAILED
     _tell_of_runs()
     return 0
+
+
+def _give_up() -> None:
+    _tell("the home was deleted or replaced while it was served: this server ends")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _prepare(home: Path, postgres: str | None) -> None:
