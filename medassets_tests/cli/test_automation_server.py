@@ -1,150 +1,155 @@
-"""An unattended dataset: real webserver, daemon, code server, schedule, and a local Hub."""
+"""An unattended dataset: real webserver, daemon, code server, schedule, and a local Hub; all are killed."""
 
-import json
-import shutil
+import os
+import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
 
-from medassets.datasets.automation.attempts import Attempts, AttemptsLog
+from medassets.instance.retention import purge_tick_logs
 from medassets.instance.run_tags import AUTOMATED_TAG, LAUNCHED_BY_TAG
-from medassets.storage.paths import DatasetPaths
-from medassets.testing.ct_rate import make_ct_rate_repository
 from medassets.testing.hub import LocalHub
 from medassets_tests.cli.building import build_declared
+from medassets_tests.cli.unattended import (
+    DATASET,
+    Unattended,
+    draw_instants,
+    find_doubles,
+    name_items,
+    serving_source,
+)
 
 pytestmark = pytest.mark.slow
 
-DECLARATION = """
-type: medassets.components.VolumeDatasetComponent
-attributes:
-  name: lungs
-  repo_id: org/ct
-  endpoint: {endpoint}
-  splits: [train]
-  hu_rule: none
-  target_spacing_mm: [4.0, 4.0, 8.0]
-  target_shape: [24, 20, 12]
-  samples_per_shard: 3
-  max_rejected_share: 0.3
-  max_excluded_share: 1.0
-  num_workers: 1
-  automation: "on"
-  catalog_cron: "* * * * *"
+NUM_KILLS = int(os.environ.get("MEDASSETS_TEST_KILLS", "1"))
+"""Times that everything is killed while the source grows, and again while the Hub is away.
+
+With 3 or more, the source grows three times, and ten shards wait for the Hub.
 """
-LONGEST_WAIT_S = 400.0
-
-
-@dataclass
-class Site:
-    """A served dataset without a user at work.
-
-    Attributes:
-        source: The Hub's repository.
-        larger: The same with more patients.
-        hub: The Hub.
-        home: MEDASSETS_HOME.
-    """
-
-    source: Path
-    larger: Path
-    hub: LocalHub
-    home: Path
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the shards."""
-        return self.home / "data" / "lungs" / "train"
-
-    def num_listed(self) -> int:
-        """Return the number of samples that the manifest lists."""
-        manifest = self.folder / "manifest.json"
-        return json.loads(manifest.read_bytes())["total_samples"] if manifest.exists() else 0
-
-    def num_files(self) -> int:
-        """Return the number of volumes that the Hub has."""
-        return len(list(self.source.rglob("*.nii.gz")))
-
-    def shards(self) -> list[Path]:
-        """Return the shards on disk."""
-        return sorted(self.folder.glob("shard-*.tar"))
-
-    def attempts(self) -> Attempts:
-        """Return what automation noted."""
-        return AttemptsLog(DatasetPaths(self.home / "data", "lungs")).read()
-
-    def grow(self) -> None:
-        """Let the Hub have more volumes, in a new commit."""
-        for file in self.larger.rglob("*"):
-            target = self.source / file.relative_to(self.larger)
-            if file.is_file() and (file.suffix != ".gz" or not target.exists()):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(file, target)
-        self.hub.refresh()
-
-    def wait_until(self, is_so: Callable[[], bool]) -> list[int]:
-        """Wait until something is so; return each number of samples that was listed meanwhile."""
-        deadline, listed = time.monotonic() + LONGEST_WAIT_S, [self.num_listed()]
-        while not is_so():
-            assert time.monotonic() < deadline, self.attempts()
-            if self.num_listed() != listed[-1]:
-                listed.append(self.num_listed())
-            time.sleep(0.2)
-        return listed
+CLOCK = float(os.environ.get("MEDASSETS_TEST_CLOCK", "30"))
+"""How much faster the clock of automation runs: its waits of 10 min, 1 h and 6 h, and the 30 min for
+which the Hub is away, are divided by it. Dagster's own clocks (30 s, 60 s) are not."""
+NUM_GROWTHS, NUM_PATIENTS = (3, 10) if NUM_KILLS >= 3 else (1, 2)
+SEED = int(os.environ.get("MEDASSETS_TEST_SEED", "13"))
+RETRY_S = [wait / CLOCK for wait in (600, 3600, 21600)]
+AWAY_S = 1800 / CLOCK
+GROWTH_S = 130.0
+"""From a source that has grown to the manifest of all it has: 80 to 150 s, undisturbed."""
 
 
 @pytest.fixture
-def site(
-    running_ui: Callable[..., AbstractContextManager[Any]], home: Path, tmp_path: Path
-) -> Iterator[Site]:
-    """Serve a dataset that is automated, with short waits."""
-    source, larger = tmp_path / "source", tmp_path / "larger"
-    for folder, num_patients in ((source, 2), (larger, 3)):
-        make_ct_rate_repository(
-            folder, num_patients=num_patients, splits=("train",), special_rows=False
-        )
-    declaration = tmp_path / "declared" / "lungs" / "defs.yaml"
-    declaration.parent.mkdir(parents=True)
-    with LocalHub(source, "org/ct") as hub:
-        declaration.write_text(DECLARATION.format(endpoint=hub.endpoint))
-        variables = {
-            "MEDASSETS_DEFS": str(tmp_path / "declared"),
-            "MEDASSETS_RETRY_SECONDS": "20,40,60",
-        }
-        build_declared(tmp_path, "lungs")
-        with running_ui(home, **variables):
-            yield Site(source, larger, hub, home)
+def site(tmp_path: Path) -> Iterator[Unattended]:
+    """A dataset that is built, and automated with a fast clock; its last shard is not full."""
+    with serving_source(tmp_path, num_patients=NUM_PATIENTS) as site:
+        site.environment["MEDASSETS_RETRY_SECONDS"] = ",".join(map(str, RETRY_S))
+        build_declared(tmp_path, DATASET)
+        yield site
 
 
-@pytest.mark.timeout(900)
-def test_a_dataset_grows_and_outlives_an_outage_hands_off(site: Site) -> None:
-    before = site.num_listed()
-    # The clock reaches the next minute: the catalog is refreshed, the short last shard made anew.
-    site.grow()
-    listed = site.wait_until(lambda: site.num_listed() == site.num_files())
-    assert min(listed) == before
+@pytest.mark.timeout(6000)
+def test_a_dataset_grows_and_outlives_an_outage_hands_off(site: Unattended) -> None:
+    rng = random.Random(SEED)
+    with site.watching_manifest():
+        instants = [rng.uniform(0, GROWTH_S) for _ in range(NUM_KILLS)]
+        for growth in range(NUM_GROWTHS):
+            grow(site, instants[growth::NUM_GROWTHS])
+    outlive_outage(site, draw_instants(rng, NUM_KILLS, AWAY_S))
+    site.kill_everything()
+
+    runs = [record.dagster_run for record in site.records()]
+    # Neither runs of the command that built it, nor the summary of each hour.
+    others = [run for run in runs if run.job_name != f"{DATASET}_summary"]
+    assert all(AUTOMATED_TAG in run.tags for run in others if LAUNCHED_BY_TAG not in run.tags)
+    # The clock reached a minute, and its tick refreshed the catalog.
+    assert any(
+        run.status is dg.DagsterRunStatus.SUCCESS
+        and run.tags.get("dagster/schedule_name") == f"{DATASET}_catalog_schedule"
+        for run in runs
+    )
+    logs = list((site.home / "dagster" / "storage" / "__repository__").rglob("*.err"))
     with dg.DagsterInstance.from_config(str(site.home / "dagster")) as instance:
-        tags = {"dagster/schedule_name": "lungs_catalog_schedule"}
-        assert instance.get_runs(dg.RunsFilter(job_name="lungs_catalog", tags=tags))
+        assert purge_tick_logs(instance, keep_days=0) == len(logs) > 0
+    assert not any(log.exists() for log in logs)
 
-    # The Hub goes away with shards to make.
+
+def grow(site: Unattended, kills_s: list[float]) -> None:
+    """Let the source grow: the short last shard changes, and the manifest never lists less.
+
+    Args:
+        site: The dataset.
+        kills_s: Seconds for which it works before everything is killed, each time.
+    """
+    last, before = site.shards()[-1], site.shards()[-1].read_bytes()
+    site.grow()
+    for kill_s in kills_s:
+        site.serve()
+        site.wait_until(site.is_complete, "complete before it was killed", at_most_s=kill_s)
+        site.kill_everything()
+        check(site, f"seed {SEED}, killed after {kill_s:.1f} s of {kills_s}")
+    site.serve()
+    site.wait_until(site.is_complete, "complete")
+    check(site, f"seed {SEED}, after {kills_s}")
+    assert last.read_bytes() != before
+
+
+def outlive_outage(site: Unattended, kills_s: list[float]) -> None:
+    """Let the Hub go away with all shards to make: they are made after its return.
+
+    Args:
+        site: The dataset.
+        kills_s: Seconds from the beginning to the moments when everything is killed.
+    """
     endpoint, shards = site.hub.endpoint, site.shards()
     site.hub.close()
     for shard in shards:
         shard.unlink()
         shard.with_suffix(".json").unlink()
-    site.wait_until(lambda: (away := site.attempts().away) is not None and away.looks > 1)
+    begin = time.monotonic()
+    for kill_s in kills_s:
+        site.serve()
+        time.sleep(max(0.0, begin + kill_s - time.monotonic()))
+        site.kill_everything()
+        check(site, f"seed {SEED}, killed after {kill_s:.1f} s of {kills_s}")
+    site.serve()
+    time.sleep(max(0.0, begin + AWAY_S - time.monotonic()))
+    site.wait_until(lambda: (away := site.attempts().away) is not None and away.looks > 1, "away")
+    check(site, f"seed {SEED}, away")
     assert site.shards() == []
-    assert all(tries.failures == 0 for tries in site.attempts().tries.values())
-    with LocalHub(site.source, "org/ct", port=int(endpoint.rpartition(":")[2])):
-        site.wait_until(lambda: site.shards() == shards and site.attempts().away is None)
-        site.wait_until(lambda: not site.attempts().tries)
-    with dg.DagsterInstance.from_config(str(site.home / "dagster")) as instance:
-        runs = [run for run in instance.get_runs() if LAUNCHED_BY_TAG not in run.tags]
-        assert all(AUTOMATED_TAG in run.tags for run in runs)
+    returned = time.time()
+    with LocalHub(site.source, "org/ct", port=int(endpoint.rpartition(":")[2])) as hub:
+        site.wait_until(site.is_complete, "complete after the Hub's return")
+        sent = {path: size for path, size in hub.sent_bytes().items() if is_volume(path)}
+    check(site, f"seed {SEED}, after the outage")
+    assert site.shards() == shards
+    assert site.attempts().away is None
+    # Nothing was made twice, or fetched twice.
+    assert site.count_computed(returned) == dict.fromkeys((name_key(s) for s in shards), 1)
+    assert sent == {path: (site.source / path).stat().st_size for path in sent}
+    assert len(sent) == site.num_files()
+
+
+def check(site: Unattended, when: str) -> None:
+    """Check what must be so at any moment."""
+    records = site.records()
+    unfinished = [
+        f"{r.dagster_run.status.value} {name_items(r.dagster_run)}"
+        for r in records
+        if not r.end_time
+    ]
+    site.note(f"{when}: {unfinished}, listed {site.listed}")
+    assert site.listed == sorted(site.listed), when
+    assert find_doubles(records) == [], when
+    assert all(tries.failures == 0 for tries in site.attempts().tries.values()), when
+
+
+def is_volume(path: str) -> bool:
+    """Return whether a file of the Hub is a volume."""
+    return path.endswith(".nii.gz")
+
+
+def name_key(shard: Path) -> str:
+    """Return the partition key of a shard."""
+    return f"{shard.parent.name}-{shard.stem.removeprefix('shard-')}"
