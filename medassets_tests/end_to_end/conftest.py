@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -277,6 +278,17 @@ class ForkServer:
     def run(self, home: Home, *arguments: str, **disturb: Any) -> Outcome:
         """Run a command to its end."""
         return self.start(home, *arguments, **disturb).wait()
+
+    def kill(self, home: Home, *arguments: str, after_s: float, **disturb: Any) -> Outcome:
+        """Run a command and kill it at an instant; its code is that of its end if it came before."""
+        child = self.start(home, *arguments, **disturb)
+        time.sleep(max(child.start + after_s - time.monotonic(), 0))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
+        outcome = child.wait()
+        assert outcome.code == -signal.SIGKILL or outcome.code >= 0, outcome.text
+        assert "Traceback" not in outcome.text, outcome.text
+        return outcome
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None

@@ -8,13 +8,16 @@ It reads one JSON request per line: `arguments` of the command, `environment` to
 the child's output, and what to disturb: `encode_log` takes a line per encoded sample,
 `encode_delay_s` slows every sample, `die_at` kills the child at that file operation (`op_log`
 lists them: those on data and staging, and with `watch` those on another folder and what is read),
-and no file may grow beyond `largest_file_bytes`. `die_among` counts only operations whose line in
+and no file may grow beyond `largest_file_bytes`. `set` gives names
+of the package other values, such as those of a later version of it. `die_among` counts only operations whose line in
 the log has that pattern. It answers with the child's pid, then
 with how the child ended.
 """
 
 import faulthandler
+import functools
 import importlib
+import inspect
 import json
 import os
 import re
@@ -71,8 +74,19 @@ def _load_declarations(environment: dict[str, str]) -> None:
     from medassets.cli import session
 
     os.environ.update(environment)
-    loaded = session.load_declared()
-    session.load_declared = lambda: loaded
+    load = session.load_declared
+    loaded = load()
+    session.load_declared = functools.wraps(load)(lambda: loaded)
+
+
+def _set_values(values: dict[str, Any]) -> None:
+    """Give names other values; what was computed of the declarations before is computed again."""
+    from medassets.cli import session
+
+    for name, value in values.items():
+        module, _, attribute = name.rpartition(".")
+        setattr(importlib.import_module(module), attribute, value)
+    session.load_declared = inspect.unwrap(session.load_declared)
 
 
 def _run_child(request: dict[str, Any]) -> NoReturn:
@@ -94,6 +108,8 @@ def _run_child(request: dict[str, Any]) -> NoReturn:
 def _run_command(request: dict[str, Any]) -> int:
     from medassets.cli.main import run
 
+    if values := request.get("set"):
+        _set_values(values)
     if encode_log := request.get("encode_log"):
         _note_encoded(Path(encode_log), request.get("encode_delay_s", 0.0))
     if largest := request.get("largest_file_bytes"):
