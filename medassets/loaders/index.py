@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from medassets.errors import IncompleteManifestError, ShardIntegrityError
+from medassets.shards.files import find_record
 from medassets.shards.made_from import explain_unlike
 from medassets.shards.record import RECORD_VERSION
 from medassets.storage.checksums import crc32
@@ -251,8 +252,8 @@ def _read_part(shard: FoundShard) -> _Part:
             msg = f"{shard.path}: is a folder or a device; expected a tar, or the folder that contains it"
             raise ShardIntegrityError(msg)
         size = status.st_size
-        record = shard.path.with_suffix(".json")
-        part = _read_record(record, size) if record.exists() else _scan(shard.path, size)
+        record = find_record(shard.path)
+        part = _read_record(record, size) if record is not None else _scan(shard.path, size)
     except OSError as error:
         what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
         how = "copy it there, or build it with `medassets build DATASET --missing`"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from medassets.errors import ShardIntegrityError
 from medassets.shards.record import ShardRecord, require_known_head
+from medassets.storage.checksums import sha256_file
 from medassets.storage.foreign_bytes import MALFORMED
 from medassets.storage.paths import DatasetPaths, name_shard, split_partition_key
 from medassets.storage.private_names import sweep_private
@@ -121,6 +122,23 @@ def pending_record(shard: Path) -> Path:
 def previous_record(shard: Path) -> Path:
     """Return the private name of the record of a tar that is being replaced."""
     return shard.with_name(f".{shard.stem}.previous")
+
+
+def find_record(shard: Path) -> Path | None:
+    """Return the record of a tar on disk; None if there is none.
+
+    While a tar is replaced, and after a kill until the next build, its record has a private name. Which
+    of two it is tells the digest of the tar.
+    """
+    for _ in range(2):
+        if (record := shard.with_suffix(".json")).exists():
+            return record
+        for private in (pending_record(shard), previous_record(shard)):
+            head = read_head(private)
+            size = shard.stat().st_size
+            if head and head.size_bytes == size and head.sha256 == sha256_file(shard):
+                return private
+    return None
 
 
 def failure_note(shard: Path) -> Path:

@@ -14,8 +14,10 @@ from medassets.datasets.workspace import Workspace
 from medassets.errors import IncompleteManifestError, ShardIntegrityError
 from medassets.loaders.index import ShardIndex
 from medassets.loaders.volumes import VolumeDataset
+from medassets.shards import publication
 from medassets.shards.record import ShardRecord
 from medassets.testing.ct_rate import SyntheticRepository
+from medassets.volumes import samples
 from medassets_tests.datasets.publishing import build, publish
 
 OpenFolder = Callable[..., Workspace]
@@ -87,6 +89,29 @@ def test_a_shard_that_was_made_again_takes_its_place_before_the_manifest_says_so
     published = ShardIndex(raised.paths.manifest("train"))
     build(raised, FIRST)
     assert ShardIndex(raised.paths.manifest("train")).digest == published.digest
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+def test_training_gets_all_samples_of_a_shard_whose_replacement_was_interrupted(
+    raised: Workspace, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    """A kill between the renames of old record, new tar and new record lasts until the next build."""
+    keys = list_keys(build_manifests(raised))["train"]
+    left = [publication.publish_file] * renames
+    encode = samples.encode_json
+
+    def stop(*arguments: Any, **options: Any) -> None:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()(*arguments, **options)
+
+    monkeypatch.setattr(publication, "publish_file", stop)
+    monkeypatch.setattr(samples, "encode_json", lambda document: encode(document) + b" " * 20_000)
+    with pytest.raises(KeyboardInterrupt):
+        build(raised, FIRST)
+    assert not raised.paths.record(FIRST).exists()
+    volumes = VolumeDataset(raised.paths.manifest("train"))
+    assert [volumes[n]["key"] for n in range(len(volumes))] == keys
 
 
 def test_samples_of_another_shape_are_never_read_beside_those_of_the_manifest(
