@@ -8,18 +8,17 @@ It reads one JSON request per line: `arguments` of the command, `environment` to
 the child's output, and what to disturb: `encode_log` takes a line per encoded sample,
 `encode_delay_s` slows every sample, `die_at` kills the child at that file operation (`op_log`
 lists them: those on data and staging, and with `watch` those on another folder and what is read),
-and no file may grow beyond `largest_file_bytes`. `set` gives names
-of the package other values, such as those of a later version of it. `die_among` counts only operations whose line in
-the log has that pattern. It answers with the child's pid, then
-with how the child ended.
+and no file may grow beyond `largest_file_bytes`. `die_among` counts only operations whose line in
+the log has that pattern. `set` gives names of the package other values, as a later version of it
+has; `pad_json` adds so many bytes to the json of every sample of a raw volume. It answers with the
+child's pid, then with how the child ended.
 """
 
 import faulthandler
-import functools
 import importlib
-import inspect
 import json
 import os
+import pkgutil
 import re
 import resource
 import signal
@@ -74,19 +73,19 @@ def _load_declarations(environment: dict[str, str]) -> None:
     from medassets.cli import session
 
     os.environ.update(environment)
-    load = session.load_declared
-    loaded = load()
-    session.load_declared = functools.wraps(load)(lambda: loaded)
+    loaded = session.load_declared()
+    session.load_declared = lambda: loaded
 
 
 def _set_values(values: dict[str, Any]) -> None:
-    """Give names other values; what was computed of the declarations before is computed again."""
-    from medassets.cli import session
+    """Give names other values; what the parent computed of them is computed again."""
+    from medassets.datasets import volumes
 
     for name, value in values.items():
-        module, _, attribute = name.rpartition(".")
-        setattr(importlib.import_module(module), attribute, value)
-    session.load_declared = inspect.unwrap(session.load_declared)
+        holder, _, attribute = name.rpartition(".")
+        setattr(pkgutil.resolve_name(holder), attribute, value)
+    fresh = property(lambda kind: volumes.facts_fingerprint(kind.facts()))
+    volumes.VolumeDataset._fingerprint = fresh  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _run_child(request: dict[str, Any]) -> NoReturn:
@@ -110,6 +109,8 @@ def _run_command(request: dict[str, Any]) -> int:
 
     if values := request.get("set"):
         _set_values(values)
+    if padding := request.get("pad_json"):
+        _pad_json(padding)
     if encode_log := request.get("encode_log"):
         _note_encoded(Path(encode_log), request.get("encode_delay_s", 0.0))
     if largest := request.get("largest_file_bytes"):
@@ -128,6 +129,13 @@ def _run_command(request: dict[str, Any]) -> int:
         known = (n for n, m in list(sys.modules.items()) if getattr(m, "__spec__", None))
         Path(modules).write_text("\n".join(n for n in known if n != "__main__"))
     return code
+
+
+def _pad_json(num_bytes: int) -> None:
+    from medassets.volumes import raw_samples
+
+    encode = raw_samples.encode_json
+    raw_samples.encode_json = lambda described: encode(described) + b" " * num_bytes
 
 
 def _note_encoded(log: Path, delay_s: float) -> None:
