@@ -1,5 +1,6 @@
 """Keeps the Dagster daemon running: starts it again when it ends, and says so."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -10,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _STOP_S = 20.0
+# A code server answers a launch once the run's process has begun. After Dagster's 60 s the queue
+# would launch the run again, beside a process that a busy machine begins late.
+_LAUNCH_S = "300"
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
 # A daemon that ran this long did not end because of how it was started.
@@ -104,6 +108,7 @@ class DaemonKeeper:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
+                env={"DAGSTER_GRPC_TIMEOUT_SECONDS": _LAUNCH_S, **os.environ},
                 pass_fds=(self.lock_fd,),
                 # Ctrl-C in the terminal must not reach the runs the daemon started.
                 start_new_session=True,

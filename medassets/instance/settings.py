@@ -18,6 +18,7 @@ SHIPPED_DIGESTS = (
     "f77153ee3f492de260af2c575edecde2a17f8b53c02bc979e5ece23620b4b80d",
     "861d0c1d1afeb9d29a2f278e1e1e7d8f5a099171dc2cf461688211c0563a7094",
     "6f68e8a2ec5ea866b8e332c553c86f955a316efe0402c763f835c45a25629ef1",
+    "9b7f14e58305e73f883e3cfe37dbb773ecda49502a93ba4cb0f9500176f9b731",
 )
 """SHA-256 of every `dagster.yaml` that this package has shipped, the present one last."""
 

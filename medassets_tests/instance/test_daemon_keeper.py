@@ -31,6 +31,17 @@ def list_started(log: Path) -> list[int]:
     return [int(line) for line in log.read_text().split()] if log.exists() else []
 
 
+def test_a_daemon_waits_minutes_for_a_launch_on_a_busy_machine(
+    tmp_path: Path, lock_fd: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DAGSTER_GRPC_TIMEOUT_SECONDS", raising=False)
+    log = tmp_path / "daemon.log"
+    tell = "import sys, dagster._grpc.client as c; print(c.DEFAULT_GRPC_TIMEOUT, flush=True)"
+    keeper = start([sys.executable, "-c", f"{tell}; sys.stdin.read()"], log, lock_fd, [])
+    wait_until(lambda: list_started(log) == [300])
+    keeper.stop()
+
+
 def test_a_killed_daemon_is_started_again_and_the_log_is_appended_to(
     tmp_path: Path, lock_fd: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
