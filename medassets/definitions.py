@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from medassets.components.loading import LoadedDatasets, load_datasets
-from medassets.components.yaml_lines import read_declaration
+from medassets.components.yaml_lines import find_declarations, read_declaration
 from medassets.errors import UsageError
 from medassets.io_managers.catalog import CatalogIOManager
 from medassets.io_managers.manifests import ManifestIOManager
@@ -54,7 +54,7 @@ def load_declared() -> LoadedDatasets:
     and the variables that their templates name are the same.
     """
     folders = declaration_folders()
-    files = sorted(file for folder in folders for file in folder.rglob("defs.yaml"))
+    files = sorted(file for folder in folders for file in find_declarations(folder))
     texts = [read_declaration(file) for file in files]
     names = {name.decode() for text in texts for name in _VARIABLE.findall(text)}
     values = tuple((name, os.environ.get(name)) for name in sorted(names))

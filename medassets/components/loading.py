@@ -24,6 +24,7 @@ from medassets.components.yaml_lines import (
     Problem,
     check_document,
     check_values,
+    find_declarations,
     read_documents,
 )
 from medassets.datasets.registry import explain_unused_fields
@@ -97,12 +98,9 @@ def load_datasets(folders: Iterable[Path]) -> LoadedDatasets:
     loaded: list[dg.Definitions] = []
     datasets: dict[str, Declared] = {}
     for folder in folders:
-        if not folder.is_dir():
-            problems.append(Problem(folder, 0, "", "this folder of declarations does not exist"))
-        elif not any(folder.rglob("defs.yaml")):
-            what = "no <dataset>/defs.yaml in this folder; that is the name a declaration must have"
-            problems.append(Problem(folder, 0, "", what))
-        for file in sorted(folder.rglob("defs.yaml")):
+        files, found = _find_files(folder)
+        problems += found
+        for file in files:
             documents, found = _read(file)
             problems += found
             for document in documents:
@@ -113,6 +111,22 @@ def load_datasets(folders: Iterable[Path]) -> LoadedDatasets:
                     loaded.append(definitions)
                     datasets |= {spec.name: Declared(file, spec) for spec in specs}
     return LoadedDatasets(dg.Definitions.merge(*loaded), tuple(problems), datasets)
+
+
+def _find_files(folder: Path) -> tuple[list[Path], list[Problem]]:
+    if not folder.is_dir():
+        return [], [Problem(folder, 0, "", "this folder of declarations does not exist")]
+    problems: list[Problem] = []
+
+    def note(error: OSError) -> None:
+        what = f"this folder cannot be read ({error.strerror})"
+        problems.append(Problem(Path(error.filename), 0, "", what))
+
+    files = find_declarations(folder, note)
+    if not files and not problems:
+        what = "no <dataset>/defs.yaml in this folder; that is the name a declaration must have"
+        problems.append(Problem(folder, 0, "", what))
+    return files, problems
 
 
 def _read(file: Path) -> tuple[list[Document], list[Problem]]:

@@ -1,19 +1,20 @@
 """The YAML of a declaration with its positions in the file: documents, fields, lines."""
 
-import re
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_origin
 
 import yaml
 
+from medassets.components.templates import explain_template
 from medassets.errors import CatalogError
 from medassets.storage.foreign_bytes import read_foreign
+from medassets.storage.formats.yaml_texts import compose_bounded, explain_scalar, iter_scalars
 
+_NAME = "defs.yaml"
 _MOST_BYTES = 1 << 20
-_DEEPEST = 100
-_MOST_VALUES = 100_000
 _NUMBERS = {int: "a whole number", float: "a number"}
 
 
@@ -74,6 +75,22 @@ class Document:
         return Problem(self.file, self.line, field, what)
 
 
+def find_declarations(
+    folder: Path, on_error: Callable[[OSError], None] | None = None
+) -> list[Path]:
+    """Return everything named `defs.yaml` below a folder, sorted; links that lead nowhere as well.
+
+    Args:
+        folder: Where to look; links to folders below it are not followed.
+        on_error: Told of folders that cannot be read.
+    """
+    return sorted(
+        Path(place) / _NAME
+        for place, folders, files in os.walk(folder, onerror=on_error)
+        if _NAME in folders or _NAME in files
+    )
+
+
 def read_declaration(file: Path) -> bytes:
     """Return the content of a file of declarations; empty if it cannot be read: loading says why."""
     try:
@@ -92,10 +109,7 @@ def read_documents(file: Path) -> list[Document]:
         CatalogError: If it is larger than a declaration can be.
     """
     text = read_foreign(file, most_bytes=_MOST_BYTES).decode("utf-8")
-    _require_shallow(text)
-    nodes = [node for node in yaml.compose_all(text, Loader=yaml.SafeLoader) if node is not None]
-    for node in nodes:
-        _require_bounded(node, {})
+    nodes = compose_bounded(text)
     lines = text.splitlines(keepends=True)
     ends = [*(node.start_mark.line for node in nodes[1:]), len(lines)]
     found: list[Document] = []
@@ -107,50 +121,14 @@ def read_documents(file: Path) -> list[Document]:
     return found
 
 
-def _require_shallow(text: str) -> None:
-    """Refuse brackets within brackets: reading 3,000 of them takes the YAML reader ten seconds.
-
-    Raises:
-        yaml.YAMLError: If they are nested deeper than any declaration.
-    """
-    depth = 0
-    for bracket in re.findall(r"[\[\]{}]", text):
-        depth = depth + 1 if bracket in "[{" else max(depth - 1, 0)
-        if depth > _DEEPEST:
-            msg = f"brackets are nested more than {_DEEPEST} deep"
-            raise yaml.YAMLError(msg)
-
-
-def _require_bounded(node: yaml.Node, known: dict[int, int]) -> int:
-    """Return how many values a node stands for, each alias written out.
-
-    A kilobyte of aliases of aliases can stand for more values than any memory holds.
-
-    Raises:
-        yaml.YAMLError: If it contains itself, or stands for too many.
-    """
-    if (size := known.get(id(node))) is None:
-        # Of a node that contains itself, this is what the inner one finds.
-        known[id(node)] = _MOST_VALUES
-        children = _children_of(node)
-        size = known[id(node)] = 1 + sum(_require_bounded(child, known) for child in children)
-    if size > _MOST_VALUES:
-        msg = f"its aliases stand for more than {_MOST_VALUES:,} values, or for themselves"
-        raise yaml.YAMLError(msg)
-    return size
-
-
-def _children_of(node: yaml.Node) -> list[yaml.Node]:
-    if isinstance(node, yaml.SequenceNode):
-        return node.value
-    return [part for pair in _pairs(node) for part in pair]
-
-
 def check_document(document: Document) -> list[Problem]:
     """Return what Dagster would misread or meet with an error that names no line."""
     root = document.root
     if not isinstance(root, yaml.MappingNode):
         return [document.problem("", "expected `type:` and `attributes:`")]
+    # First of all: whatever else looks at the values evaluates them.
+    if problems := list(_find_unbounded(document)):
+        return problems
     top = _children(root)
     problems = list(_find_twins(document, root))
     problems += [
@@ -170,6 +148,15 @@ def check_document(document: Document) -> list[Problem]:
         if isinstance(node, yaml.MappingNode) and _is_bare_template(node)
     ]
     return problems
+
+
+def _find_unbounded(document: Document) -> Iterator[Problem]:
+    """Yield texts that take too long to make a number of, or to evaluate as a template."""
+    seen: set[int] = set()
+    for field, node in (*document.attributes.items(), ("", document.root)):
+        for scalar in iter_scalars(node, seen):
+            if what := explain_scalar(scalar) or explain_template(scalar.value):
+                yield Problem(document.file, scalar.start_mark.line + 1, field, what)
 
 
 def check_values(document: Document, spec: Any) -> list[Problem]:

@@ -22,6 +22,7 @@ from medassets.loaders.summary import (
 )
 from medassets.loaders.volumes import VolumeDataset, VolumeDtype
 from medassets.storage.foreign_bytes import Boundary, read_foreign
+from medassets.storage.formats.yaml_texts import load_bounded
 
 _SHARDS = {
     "train": ("train_shard_pattern", "webdataset_shards_train"),
@@ -224,7 +225,7 @@ def _read_config(config: Mapping[str, Any] | Path | str) -> Mapping[str, Any]:
 def _parse_config(content: bytes, config: Path | str) -> Any:
     with Boundary(lambda _, what: SpecError(field=str(config), what=what)):
         try:
-            return yaml.safe_load(content)
+            return load_bounded(content)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             # PyYAML raises ValueError for impossible dates and invalid bytes.
             raise SpecError(field=str(config), what=f"not YAML ({error})") from error

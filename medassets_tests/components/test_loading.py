@@ -199,3 +199,40 @@ def test_a_pipe_named_like_a_declaration_is_a_problem_of_its_own(tmp_path: Path)
     assert (list(loaded.datasets), [p.what for p in loaded.problems]) == (
         ["mine"], ["not readable as YAML: not a regular file"]
     )  # fmt: skip
+
+
+SIXTIES = "1" + ":59" * 50_000
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "field", "what"),
+    [
+        (GOOD + f"  samples_per_shard: {SIXTIES}\n", 6, "samples_per_shard", "at most 100"),
+        (GOOD + f"  target_shape:\n  - {SIXTIES}\n", 7, "target_shape", "at most 100"),
+        (GOOD + f"  samples_per_shard: {'9' * 5000}\n", 6, "samples_per_shard", "got 5,000"),
+        (GOOD + f"requirements: {{env: [{SIXTIES}]}}\n", 6, "", "at most 100"),
+        (GOOD.replace("mine", "'{{ 10**100000000 }}'"), 3, "name", "pow is not allowed"),
+        (GOOD.replace("mine", "\"{{ 'x'*10**10 }}\""), 3, "name", "mul is not allowed"),
+        (GOOD.replace("mine", "'{% for a in range(9) %}{% endfor %}'"), 3, "name", "for is not"),
+    ],
+)
+@pytest.mark.timeout(20)
+def test_a_value_that_takes_long_to_make_is_a_problem_of_its_field(
+    load: Load, text: str, line: int, field: str, what: str
+) -> None:
+    loaded = load(hostile=text)
+    assert list(loaded.datasets) == ["neighbour"]
+    (problem,) = loaded.problems
+    assert (problem.line, problem.field) == (line, field)
+    assert what in problem.what
+
+
+@pytest.mark.parametrize("target", ["/nonexistent/x", "defs.yaml"])
+def test_a_link_to_no_declaration_is_a_problem(load: Load, tmp_path: Path, target: str) -> None:
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "defs.yaml").symlink_to(target)
+    loaded = load()
+    assert list(loaded.datasets) == ["neighbour"]
+    (problem,) = loaded.problems
+    assert problem.file == tmp_path / "link" / "defs.yaml"
+    assert "not readable as YAML" in problem.what
