@@ -9,7 +9,7 @@ from medassets.datasets.accounts import open_books
 from medassets.datasets.refresh import check_settings
 from medassets.datasets.status import ShardState, find_transient_rejections, shard_states
 from medassets.datasets.workspace import Workspace
-from medassets.errors import CatalogError, UsageError
+from medassets.errors import CatalogError, Reason, UsageError
 from medassets.stages import VideoStage
 from medassets.storage.paths import split_partition_key
 
@@ -207,7 +207,11 @@ def _select(workspace: Workspace, session: Session, options: BuildOptions) -> Se
     # A stale shard whose rebuild failed counts as failed, like a shard that was never built.
     tried = set(recorded.failed) if options.failed else set()
     asked = _cut(asked, plan.partitions, options)
-    again = set(find_transient_rejections(books, states)) if options.failed else set[str]()
+    lacking = find_transient_rejections(workspace, books, states)
+    # Every build takes files that are back; only a retry tries what the machine may have failed at.
+    again = {
+        key for key, why in lacking.items() if options.failed or Reason.MISSING_UPSTREAM in why
+    }
     chosen = {
         key: plan.partitions[key]
         for key in asked

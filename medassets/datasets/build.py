@@ -7,6 +7,7 @@ from functools import partial
 from medassets.datasets.judging import judging_headers
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.upstream.built_samples import Stage, open_built
+from medassets.datasets.upstream.outages import Watch, find_completing
 from medassets.datasets.workspace import Workspace
 from medassets.errors import DiskSpaceError, LaterVersionError, ReclaimError, SampleRejectedError
 from medassets.progress import BytesFetched, SampleDone, report
@@ -52,6 +53,8 @@ def plan_shard(
 ) -> ShardWork:
     """Plan the build of one shard; reads the partition's own catalog rows, fetches nothing.
 
+    A whole shard that lacks samples whose files are back is made again.
+
     Args:
         workspace: The dataset.
         partition_key: Shard to make.
@@ -70,9 +73,12 @@ def plan_shard(
     today = made_from.plan_fingerprint
     fetch = workspace.stage if workspace.source.is_local else _reporting(workspace)
     fetch = judging_headers(workspace, _naming_rows(fetch))
-    stage = _checking_sources(workspace, partition_key, fetch)
+    watch = Watch(workspace, partition_key)
+    stage = _checking_sources(workspace, partition_key, watch.staging(fetch))
     # The sources of a complete shard may have been deleted.
-    needed = force or read_whole_record(workspace.paths, partition_key, today) is None
+    whole = read_whole_record(workspace.paths, partition_key, today)
+    lacks = whole is not None and bool(find_completing(workspace, whole))
+    needed = force or lacks or whole is None
     if needed:
         check_sources_kept(workspace, partition_key)
     if needed and not force:
@@ -87,7 +93,7 @@ def plan_shard(
         stage=files.stage if files else built.staging(stage),
         release=files.release if files else workspace.release,
         stage_each=files is not None or workspace.source.is_local,
-        encode=built.encoding(kind.encoder()),
+        encode=built.encoding(kind.encoder() if files else watch.encoding(kind.encoder())),
         source={"uri": workspace.source.uri, "revision": items[0].revision},
         kind=kind.SAMPLES,
         made_from=made_from,
@@ -95,8 +101,9 @@ def plan_shard(
         expected_bytes=sum(kind.estimate(item.row).sample_bytes for item in items),
         max_rejected_share=spec.max_rejected_share,
         num_workers=num_workers or spec.num_workers,
-        keep_held=workspace.is_only_copy,
-        force=force,
+        # For the sake of samples whose files are back, none that it holds may be lost.
+        keep_held=workspace.is_only_copy or lacks,
+        force=force or lacks,
     )
 
 

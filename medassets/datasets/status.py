@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from medassets.datasets.accounts import Books, open_books
+from medassets.datasets.upstream.outages import find_completing
 from medassets.datasets.workspace import Workspace
-from medassets.errors import TRANSIENT_REASONS
+from medassets.errors import TRANSIENT_REASONS, Reason
 from medassets.shards.account import Left, ShardFindings
 from medassets.shards.catalog.plan import CatalogPlan
 from medassets.shards.files import find_unfinished
@@ -71,11 +72,14 @@ def shard_states(
 
 
 def find_transient_rejections(
-    books: Books, states: Mapping[str, ShardState]
+    workspace: Workspace, books: Books, states: Mapping[str, ShardState]
 ) -> dict[str, dict[str, int]]:
     """Return which done shards lack samples that another try may give.
 
+    A sample whose file was missing is one of them once the file is back.
+
     Args:
+        workspace: The dataset and stage.
         books: What is on disk of the stage.
         states: State of each shard.
 
@@ -87,6 +91,8 @@ def find_transient_rejections(
         record = books.shards[key].record if state is ShardState.DONE else None
         rejected = record.rejected if record is not None else ()
         counts = Counter(item.reason for item in rejected if item.reason in TRANSIENT_REASONS)
+        if record is not None and (returned := find_completing(workspace, record)):
+            counts[str(Reason.MISSING_UPSTREAM)] = len(returned)
         if counts:
             found[key] = dict(sorted(counts.items()))
     return found

@@ -18,6 +18,8 @@ _FAILURE = ".failure"
 _HEAD_BYTES = 1 << 13
 # `ShardRecord.encode` writes one field a line, and the samples after all others.
 _SAMPLES, _END = b',\n "samples": [', b"\n}\n"
+# The rejected items are the last list before the checksum.
+_NONE_REJECTED, _TAIL_BYTES = re.compile(rb'\n "rejected": \[\],\n "checksum": "\w+"\n}\n\Z'), 256
 _PRIVATE = re.compile(r"\.+(shard-\d{6})\..+")
 
 
@@ -77,12 +79,14 @@ class ShardHead:
         sha256: Digest of the tar.
         size_bytes: Size of the tar.
         place: Its dataset, partition key, split, and name of the tar.
+        has_rejected: Whether it lists rejected items.
     """
 
     plan_fingerprint: str
     sha256: str
     size_bytes: int
     place: tuple[str, str, str, str]
+    has_rejected: bool = False
 
 
 def read_head(record: Path) -> ShardHead | None:
@@ -98,13 +102,20 @@ def read_head(record: Path) -> ShardHead | None:
             text = file.read(_HEAD_BYTES)
             if _SAMPLES not in text:
                 text += file.read()
-            file.seek(-len(_END), os.SEEK_END)
-            is_whole = file.read() == _END
+            file.seek(max(file.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
+            tail = file.read()
         head = json.loads(text[: text.index(_SAMPLES)] + b"}")
         require_known_head(record, head)
         place = (head["dataset"], head["partition"], head["split"], head["filename"])
-        found = ShardHead(head["plan_fingerprint"], head["sha256"], head["size_bytes"], place)
-        return found if is_whole else None
+        rejects = _NONE_REJECTED.search(tail) is None
+        found = ShardHead(
+            head["plan_fingerprint"],
+            head["sha256"],
+            head["size_bytes"],
+            place,
+            has_rejected=rejects,
+        )
+        return found if tail.endswith(_END) else None
     except (OSError, *MALFORMED):
         return None
 

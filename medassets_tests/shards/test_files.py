@@ -77,7 +77,10 @@ def test_the_head_of_a_record_says_what_the_whole_record_says(
 ) -> None:
     record = ensure_shard(paths, make_work()).record
     place = (record.dataset, KEY, "train", "shard-000000.tar")
-    head = ShardHead(record.plan_fingerprint, record.sha256, record.size_bytes, place)
+    assert record.rejected
+    head = ShardHead(
+        record.plan_fingerprint, record.sha256, record.size_bytes, place, has_rejected=True
+    )
     assert read_head(paths.record(KEY)) == head
     # A head that is longer than what is read first.
     long = replace(record, source={"uri": "u" * 20_000, "revision": None})

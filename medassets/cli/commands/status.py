@@ -109,7 +109,10 @@ def command(
         return 0
     books = {name: open_books(session.workspace(dataset, name)) for name in names}
     found = {name: _read_states(session, dataset, name, split, books[name]) for name in names}
-    lacking = {name: find_transient_rejections(books[name], found[name]) for name in names}
+    lacking = {
+        name: find_transient_rejections(session.workspace(dataset, name), books[name], found[name])
+        for name in names
+    }
     accounts = {name: _take_account(books[name], split) for name in names}
     reasons = {
         name: explain_stale(session.workspace(dataset, name), books[name], _list_stale(states))

@@ -1,6 +1,5 @@
 """Notes how a try ended, before its run ends: made, failed, or stopped by what no item is to blame for."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 
 from medassets.datasets.automation.attempts import AttemptsLog
 from medassets.datasets.automation.switch import read_switch
+from medassets.datasets.upstream.outages import find_outage, has_content
 from medassets.datasets.workspace import Workspace
 from medassets.errors import (
     DecoderUnavailableError,
@@ -115,25 +115,26 @@ def _note(log: AttemptsLog, tried: Try, error: BaseException) -> None:
     text = str(error) or type(error).__name__
     if not isinstance(error, Exception):
         log.note_stopped(tried.item, tried.plan, run=tried.run, now=time.time())
-    elif _concerns_all(error, tried.workspace.source):
+    elif _concerns_all(error, tried):
         log.note_away(tried.item, tried.plan, text, run=tried.run, now=time.time())
     else:
         log.note_failure(tried.item, tried.plan, text, run=tried.run, now=time.time())
 
 
-def _concerns_all(error: Exception, source: Source) -> bool:
+def _concerns_all(error: Exception, tried: Try) -> bool:
     """Return whether the item is not to blame: its source is away, or this machine lacks something."""
     if isinstance(error, _OF_ALL):
         return True
+    source = tried.workspace.source
     # One file that a living hub never gives is the trouble of its own shard.
     is_silent = isinstance(error, SourceUnavailableError)
-    return (is_silent or source.is_local) and not _answers(source)
+    if source.folder is None:
+        return is_silent and not _answers(source)
+    return is_silent or not has_content(source.folder) or _lacks_places(tried)
 
 
 def _answers(source: Source) -> bool:
-    """Return whether a source is there at all: the hub answers, the folder is mounted."""
-    if source.folder is not None:
-        return _has_entries(source)
+    """Return whether a hub answers at all."""
     asked = source.in_a_hurry()
     try:
         # A pinned revision resolves without a request.
@@ -143,9 +144,16 @@ def _answers(source: Source) -> bool:
     return True
 
 
-def _has_entries(source: Source) -> bool:
+def _lacks_places(tried: Try) -> bool:
+    """Return whether a disk below the source folder that the item reads is not there.
+
+    A refresh of the catalog reads what the first shard does.
+    """
+    workspace, partition = tried.workspace, tried.item.partition("/")[2]
     try:
-        with os.scandir(source.folder) as entries:
-            return any(True for _ in entries)
-    except OSError:
+        partition = partition or next(iter(workspace.read_plan().partitions), "")
+        items = workspace.read_partition(partition) if partition else []
+        return bool(find_outage(workspace, partition, items))
+    except MedassetsError:
+        # Without a plan of it, no place is known.
         return False

@@ -10,10 +10,12 @@ from pathlib import Path
 from medassets.datasets.automation.attempts import Attempts, name_item
 from medassets.datasets.build import today_fingerprints
 from medassets.datasets.recovery.places import has_shards
+from medassets.datasets.upstream.outages import find_completing, find_returned
 from medassets.datasets.workspace import Workspace
 from medassets.shards.account import Left
 from medassets.shards.catalog.plan import CatalogPlan
-from medassets.shards.files import ShardHead, read_head
+from medassets.shards.failure import read_failure
+from medassets.shards.files import ShardHead, read_head, read_whole_record
 from medassets.stages import CommonStage
 from medassets.storage.checksums import fingerprint
 from medassets.storage.paths import name_shard, split_partition_key
@@ -25,6 +27,12 @@ All of ten thousand at once would each fail in turn when the source goes away.
 """
 
 _CATALOG = name_item(CommonStage.CATALOG)
+
+_LOOKED_S = 600.0
+"""How long it takes until a file that was missing is looked for again."""
+
+_LOOKED: dict[Path, tuple[str, float]] = {}
+"""Record -> digest of its tar, and when its missing files were looked for in vain."""
 
 _LONGEST_WAIT_S = 3600.0
 """How long a manifest waits while shards are made without a pause."""
@@ -144,7 +152,8 @@ def list_due(
 ) -> list[str]:
     """Return the shards that want making and may be tried now, in the order of the plan.
 
-    A shard whose sources were deleted is not among them: no build makes it again.
+    A shard whose sources were deleted is not among them: no build makes it again. One that lacks samples
+    because their files were missing is, as soon as they are back, however often it failed.
 
     Args:
         state: The shards on disk.
@@ -155,15 +164,51 @@ def list_due(
             the database was lost at the end of its run, is taken over by another run.
     """
     waiting = upstream.left if upstream is not None else {}
-    stage = state.workspace.kind.stage
+    # What is made of another stage has its files from there.
+    is_direct = upstream is None
     return [
         key
         for key in state.plan.partitions
-        if (key in state.left or key in recorded_failed)
-        and key not in waiting
+        if key not in waiting
         and key not in state.reclaimed
-        and attempts.is_due(name_item(stage, key), state.today[key], now)
+        and _is_due(
+            state, key, attempts, now, is_failed=key in recorded_failed, is_direct=is_direct
+        )
     ]
+
+
+def _is_due(
+    state: DiskState, key: str, attempts: Attempts, now: float, *, is_failed: bool, is_direct: bool
+) -> bool:
+    item, today = name_item(state.workspace.kind.stage, key), state.today[key]
+    if key in state.left or is_failed:
+        if attempts.is_due(item, today, now):
+            return True
+        tries = attempts.find(item, today)
+        return is_direct and tries is not None and tries.failures > 0 and _is_mended(state, key)
+    return is_direct and attempts.is_due(item, today, now) and _has_returned(state, key, now)
+
+
+def _is_mended(state: DiskState, key: str) -> bool:
+    """Return whether files that a shard failed for are there now."""
+    note = read_failure(state.workspace.paths, key, state.today[key])
+    return note is not None and bool(find_returned(state.workspace, key, note.rejected))
+
+
+def _has_returned(state: DiskState, key: str, now: float) -> bool:
+    """Return whether a file is there now that a whole shard lacks a sample for."""
+    head, paths = state.heads.get(key), state.workspace.paths
+    if head is None or not head.has_rejected or state.workspace.source.pinned:
+        return False
+    place = paths.record(key)
+    digest, looked = _LOOKED.get(place, ("", -_LOOKED_S))
+    if digest == head.sha256 and 0 <= now - looked < _LOOKED_S:
+        return False
+    record = read_whole_record(paths, key, state.today[key])
+    if record is not None and find_completing(state.workspace, record):
+        return True
+    _LOOKED[place] = head.sha256, now
+    return False
 
 
 def pick(

@@ -13,6 +13,7 @@ from medassets.datasets.automation.outcomes import (
     noting_trouble,
     require_source,
 )
+from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.volumes import VolumeDataset
 from medassets.datasets.workspace import Workspace, open_workspace
 from medassets.errors import (
@@ -86,6 +87,20 @@ def test_a_folder_that_is_not_mounted_is_a_source_that_is_away(
     found = stop(workspace, TooManyRejectedError("all files are missing"))
     assert found.away is not None
     assert found.tries[ITEM].failures == 0
+
+
+def test_a_disk_below_the_folder_that_is_not_mounted_counts_against_no_shard(
+    open_folder: Open, own_repository: Path
+) -> None:
+    workspace = open_folder(own_repository, automation="on")
+    publish_catalog(workspace.paths, draft_catalog(workspace))
+    error = TooManyRejectedError("all files are missing")
+    assert stop(workspace, error).tries[ITEM].failures == 1
+    shutil.rmtree(own_repository / "dataset" / "train_fixed")
+    (own_repository / "dataset" / "train_fixed" / "lost+found").mkdir(parents=True)
+    found = stop(workspace, error)
+    assert found.away is not None
+    assert found.tries[ITEM].failures == 1
 
 
 @pytest.mark.parametrize("revision", ["main", "0" * 40])
