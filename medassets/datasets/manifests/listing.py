@@ -19,12 +19,15 @@ class Listing:
         listed: Partition key -> record of the shard that is listed, in the order of the plan.
         stale: Partition key -> why it is stale, of those listed that are.
         unlike: Partition key -> why it is stale, of older shards that do not fit today's.
+        repeated: Partition key -> sample that a listed shard has as well, of older shards that are not
+            listed for it.
         meaning: What samples made today mean; see `meaning_of`.
     """
 
     listed: Mapping[str, ShardRecord]
     stale: Mapping[str, Staleness]
     unlike: Mapping[str, Staleness]
+    repeated: Mapping[str, str]
     meaning: str
 
     def records(self, split: str = "") -> list[ShardRecord]:
@@ -36,7 +39,8 @@ def list_shards(today: Today, books: Books) -> Listing:
     """Return which shards are listed: today's, and in place of those to be made the older ones.
 
     An older shard is listed if its samples mean the same as today's: other limits, format versions
-    and rows leave it in the list, another shape or unit does not.
+    and rows leave it in the list, another shape or unit does not. No sample is listed twice: an older
+    shard with a sample of another listed shard is left out.
 
     Args:
         today: What shards would be made from today.
@@ -51,16 +55,33 @@ def list_shards(today: Today, books: Books) -> Listing:
         for key, why in reasons.items()
         if why.is_alike and _fits(_list_forms([older[key]]), forms)
     }
+    repeated = _find_repeated(books.records() if alike else [], {key: older[key] for key in alike})
     chosen = {
-        key: found.record or (older[key] if key in alike else None)
+        key: found.record or (older[key] if key in alike - repeated.keys() else None)
         for key, found in books.shards.items()
     }
     return Listing(
         listed={key: record for key, record in chosen.items() if record is not None},
-        stale={key: why for key, why in reasons.items() if key in alike},
+        stale={key: why for key, why in reasons.items() if key in alike - repeated.keys()},
         unlike={key: why for key, why in reasons.items() if key not in alike},
+        repeated=repeated,
         meaning=today.meaning,
     )
+
+
+def _find_repeated(
+    records: Iterable[ShardRecord], older: Mapping[str, ShardRecord]
+) -> dict[str, str]:
+    """Return which older shards have a sample of today's, or of an older one before them."""
+    taken = {sample.key for record in records for sample in record.samples}
+    found: dict[str, str] = {}
+    for key, record in older.items():
+        own = [sample.key for sample in record.samples]
+        if (again := next((name for name in own if name in taken), None)) is not None:
+            found[key] = again
+        else:
+            taken.update(own)
+    return found
 
 
 def _list_forms(records: Iterable[ShardRecord]) -> set[LabelForm]:

@@ -1,19 +1,20 @@
 """What keeps a dataset from being complete, and its manifests from saying what the shards say."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from medassets.datasets.accounts import Books
 from medassets.datasets.manifests.differences import describe_differences
-from medassets.datasets.manifests.publication import (
-    plan_publication,
-)
+from medassets.datasets.manifests.publication import plan_publication
 from medassets.datasets.staleness.reasons import Today
 from medassets.datasets.workspace import Workspace
 from medassets.errors import MixedOrientationError
 from medassets.shards.files import read_whole_record
-from medassets.shards.manifest import build_wids_index
+from medassets.shards.manifest import build_wids_index, list_shard_keys, read_published
 from medassets.shards.verify import verify_shard
+from medassets.storage.ownership import name_first
+from medassets.storage.paths import DatasetPaths
 
 
 def find_manifest_problems(workspace: Workspace) -> list[str]:
@@ -31,7 +32,8 @@ def find_manifest_problems(workspace: Workspace) -> list[str]:
             (paths.wids_index(split), build_wids_index(manifest)),
         ):
             problems += _compare(path, document)
-    return problems + publication.lines()
+    repeated = [line for split in publication.splits for line in _find_repeated(paths, split)]
+    return [*problems, *repeated, *publication.repeated, *publication.lines()]
 
 
 def explain_kept(workspace: Workspace, books: Books | None = None) -> list[str]:
@@ -45,6 +47,15 @@ def explain_kept(workspace: Workspace, books: Books | None = None) -> list[str]:
         return plan_publication(workspace, books).lines()
     except MixedOrientationError as error:
         return [str(error)]
+
+
+def _find_repeated(paths: DatasetPaths, split: str) -> Iterator[str]:
+    """Yield what shows that a published manifest lists samples more than once."""
+    manifest = read_published(paths, split)
+    listed = list_shard_keys(manifest) if manifest is not None else {}
+    counts = Counter(key for keys in listed.values() for key in keys)
+    if again := [key for key, count in counts.items() if count > 1]:
+        yield f"{paths.manifest(split)}: lists {name_first(again)} more than once"
 
 
 def _compare(path: Path, document: Mapping[str, object]) -> list[str]:

@@ -38,6 +38,7 @@ class Publication:
         refused: Split -> why its published manifest stays: it lists samples that would be lost.
         published: Manifests on disk of the splits that stay.
         splits: All splits, as declared.
+        repeated: Shards that no manifest lists, because another one has a sample of theirs, a line each.
     """
 
     manifests: Mapping[str, Manifest]
@@ -45,6 +46,7 @@ class Publication:
     refused: Mapping[str, str] = field(default_factory=dict)
     published: Mapping[str, Manifest] = field(default_factory=dict)
     splits: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
 
     @property
     def everything(self) -> dict[str, Manifest]:
@@ -96,7 +98,7 @@ def plan_publication(
     lost = {split: _find_lost(published[split], manifests[split]) for split in published}
     shrunk = {split: keys for split, keys in lost.items() if keys}
     if allow_shrink or not shrunk:
-        return Publication(manifests, splits=tuple(manifests))
+        return Publication(manifests, splits=tuple(manifests), repeated=_tell_repeated(listing))
     if _wait_for_publications(workspace, books):
         return plan_publication(workspace)
     waiting = _find_waiting(workspace, books, listing, published, shrunk)
@@ -112,6 +114,7 @@ def plan_publication(
         refused=refused,
         published={split: published[split] for split in manifests if split in stays},
         splits=tuple(manifests),
+        repeated=_tell_repeated(listing),
     )
 
 
@@ -199,6 +202,14 @@ def _source(workspace: Workspace, records: list[ShardRecord]) -> Mapping[str, ob
     more = {"revisions": revisions} if len(revisions) > 1 else {}
     uri = workspace.source.uri
     return {"repo": workspace.source.repo, "uri": uri, "revision": latest, **more}
+
+
+def _tell_repeated(listing: Listing) -> tuple[str, ...]:
+    return tuple(
+        f"{partition}: another shard has its sample {key} as well, so that no manifest lists this "
+        f"one until it is made again"
+        for partition, key in listing.repeated.items()
+    )
 
 
 def _wait_for_publications(workspace: Workspace, books: Books) -> bool:

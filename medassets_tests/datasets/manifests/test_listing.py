@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from medassets.datasets.manifests.problems import find_manifest_problems
 from medassets.datasets.manifests.publication import build_manifests, list_keys
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.workspace import Workspace
@@ -15,6 +16,7 @@ from medassets.errors import IncompleteManifestError, ShardIntegrityError
 from medassets.loaders.index import ShardIndex
 from medassets.loaders.volumes import VolumeDataset
 from medassets.shards import publication
+from medassets.shards.manifest import write_manifest
 from medassets.shards.record import ShardRecord
 from medassets.testing.ct_rate import SyntheticRepository
 from medassets.volumes import samples
@@ -205,3 +207,26 @@ def test_shards_with_other_labels_are_not_listed_together(raised: Workspace) -> 
     replace(record, samples=samples).write(raised.paths.record(FIRST))
     manifest = build_manifests(raised)["train"]
     assert [shard["filename"] for shard in manifest["shards"]] == ["shard-000000.tar"]
+
+
+def test_no_sample_is_listed_twice_and_verify_names_those_that_would_be(raised: Workspace) -> None:
+    """As of a plan that was made anew beside older shards."""
+    second = "train-000001"
+    build(raised, FIRST)
+    (again, *_) = ShardRecord.read(raised.paths.record(FIRST)).samples
+    older = ShardRecord.read(raised.paths.record(second))
+    same = replace(older.samples[0], key=again.key)
+    replace(older, samples=(same, *older.samples[1:])).write(raised.paths.record(second))
+    manifest = build_manifests(raised)["train"]
+    listed = [shard["filename"] for shard in manifest["shards"]]
+    assert listed == ["shard-000000.tar", "shard-000002.tar"]
+    assert manifest["missing_partitions"] == [second]
+    problems = find_manifest_problems(raised)
+    assert any(
+        p.startswith(f"{second}: another shard has its sample {again.key}") for p in problems
+    )
+    path = raised.paths.manifest("train")
+    published = json.loads(path.read_bytes())
+    published["shards"][1]["keys"][0] = again.key
+    write_manifest(raised.paths, "train", published)
+    assert f"{path}: lists {again.key} more than once" in find_manifest_problems(raised)
