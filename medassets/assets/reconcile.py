@@ -1,7 +1,8 @@
 """Bring catalog, shards and Dagster's record in line with each other, without computing anything."""
 
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 
 import dagster as dg
@@ -9,9 +10,16 @@ import dagster as dg
 from medassets.assets.keys import asset_key
 from medassets.datasets.build import build_shard, plan_shard
 from medassets.datasets.kind import DatasetKind
+from medassets.datasets.recovery.foreseen import foresee_states
 from medassets.datasets.recovery.leftovers import sweep_leftovers
-from medassets.datasets.recovery.misplaced import explain_misplaced, find_misplaced, put_back
-from medassets.datasets.recovery.places import look_at_place
+from medassets.datasets.recovery.misplaced import (
+    Move,
+    explain_misplaced,
+    find_misplaced,
+    plan_moves,
+    put_back,
+)
+from medassets.datasets.recovery.places import FoundShard, look_at_place
 from medassets.datasets.recovery.report import ReconcileReport, StageReport
 from medassets.datasets.recovery.restore import find_lost_shards
 from medassets.datasets.recovery.strays import find_strays
@@ -27,6 +35,7 @@ from medassets.io_managers.recorded import read_recorded, report_shard, writing_
 from medassets.resources.workspace import WorkspaceResource
 from medassets.shards.catalog.plan import CatalogPlan
 from medassets.stages import CommonStage
+from medassets.storage.ownership import describe_type
 
 _MEANING = {
     ShardState.LOST: "it is not whole on disk",
@@ -58,13 +67,14 @@ def reconcile(
     """
     first = workspaces[0]
     report = ReconcileReport(first.kind.spec.name, is_dry_run=dry_run)
-    misplaced = {w.kind.stage: _settle_places(w, dry_run=dry_run) for w in workspaces}
+    moves = {w.kind.stage: _settle_places(w, dry_run=dry_run) for w in workspaces}
     plan = _restore_plan(first, report)
     _sync_keys(first, instance, plan, report)
     with nullcontext() if dry_run else writing_many_events():
         for workspace in workspaces:
-            found = _reconcile_stage(workspace, instance, plan, dry_run=dry_run, full=full)
-            found.repaired = [*misplaced[workspace.kind.stage], *found.repaired]
+            moved = moves[workspace.kind.stage]
+            found = _reconcile_stage(workspace, instance, plan, moved, dry_run=dry_run, full=full)
+            found.repaired = [*(m.describe() for m in moved if m.is_last), *found.repaired]
             report.stages.append(found)
         _report_catalog(first, instance, plan, dry_run=dry_run)
     return report
@@ -86,11 +96,9 @@ def restore_partitions(workspace: Workspace, instance: dg.DagsterInstance) -> li
     return new
 
 
-def _settle_places(workspace: Workspace, *, dry_run: bool) -> list[str]:
-    """Move shards to their own places; return what was done."""
-    if dry_run:
-        return [f"{one.shard}: put back" for one in find_misplaced(workspace.paths)]
-    return [line for line in put_back(workspace.paths) if "put back" in line]
+def _settle_places(workspace: Workspace, *, dry_run: bool) -> list[Move]:
+    """Move shards to their own places; return what was done, or would be."""
+    return plan_moves(workspace.paths) if dry_run else put_back(workspace.paths)
 
 
 def _restore_plan(workspace: Workspace, report: ReconcileReport) -> CatalogPlan:
@@ -120,19 +128,25 @@ def _reconcile_stage(
     workspace: Workspace,
     instance: dg.DagsterInstance,
     plan: CatalogPlan,
+    moves: Sequence[Move],
     *,
     dry_run: bool,
     full: bool,
 ) -> StageReport:
-    found = StageReport(workspace.kind.stage)
+    found, paths = StageReport(workspace.kind.stage), workspace.paths
     if dry_run and not workspace.has_catalog:
         return found
     found.repaired = list(sweep_leftovers(workspace, dry_run=dry_run))
     if full and not dry_run:
         found.repaired += _prove_tars(workspace, plan)
     keys = list(plan.partitions)
-    states = shard_states(workspace, read_recorded(instance, workspace.kind, keys))
-    damaged = verify_dataset(workspace, keys, full=True).problems if full else []
+    recorded = read_recorded(instance, workspace.kind, keys)
+    states, touched = shard_states(workspace, recorded), set[str]()
+    if dry_run:
+        touched = {place for move in moves for place in (move.tar, move.record, move.place)}
+        states |= foresee_states(workspace, plan, recorded, moves)
+    as_found = [key for key in keys if key not in touched]
+    damaged = verify_dataset(workspace, as_found, full=True).problems if full else []
     bad = {problem.partition for problem in damaged}
     for key, state in states.items():
         is_unknown = state is ShardState.ORPHANED and key not in bad
@@ -142,28 +156,38 @@ def _reconcile_stage(
     found.shards = {str(state): n for state, n in Counter(states.values()).items()}
     found.problems = [
         *(f"{problem}" for problem in damaged),
-        *_describe_states(workspace, {k: s for k, s in states.items() if k not in bad}),
-        *(explain_misplaced(one) for one in find_misplaced(workspace.paths) if not dry_run),
-        *(line for line in find_strays(workspace) if "its record is that of" not in line),
+        *_describe_states(workspace, {k: s for k, s in states.items() if k not in bad}, touched),
+        *(explain_misplaced(one) for one in find_misplaced(paths) if one.place not in touched),
+        *(line for line in find_strays(workspace, touched) if "its record is that of" not in line),
     ]
     return found
 
 
-def _describe_states(workspace: Workspace, states: dict[str, ShardState]) -> list[str]:
+def _describe_states(
+    workspace: Workspace, states: dict[str, ShardState], touched: Collection[str]
+) -> list[str]:
     command = workspace.paths.build_command
     lines: list[str] = []
     for key, state in states.items():
-        place = look_at_place(workspace.paths, key) if state is ShardState.LOST else None
+        is_lost = state is ShardState.LOST
+        place = look_at_place(workspace.paths, key) if is_lost and key not in touched else None
         if place is not None and place.has_tar and place.record is None:
             lines.append(
                 f"{place.shard}: {place.trouble}; `{workspace.paths.reconcile_command} --full` makes "
                 f"its samples again, and writes the record if every byte is the same"
             )
         elif state in _MEANING:
-            what = place.trouble if place is not None and place.record is not None else ""
-            where = workspace.paths.shard(key) if place is not None else key
+            what = _explain_lost(place) if place is not None else ""
+            where = workspace.paths.shard(key) if is_lost else key
             lines.append(f"{where}: {what or _MEANING[state]}; `{command} --partitions {key}`")
     return lines
+
+
+def _explain_lost(place: FoundShard) -> str:
+    """Return what shows that a shard is not whole; empty if something of it is missing."""
+    if not place.has_tar and os.path.lexists(place.shard):
+        return f"{describe_type(place.shard.lstat().st_mode)} is in its place; move it away"
+    return place.trouble if place.record is not None else ""
 
 
 def _prove_tars(workspace: Workspace, plan: CatalogPlan) -> list[str]:

@@ -29,6 +29,7 @@ def read_whole_record(
     """Return the record of a shard whose tar has the recorded size, else None.
 
     A record that is in the place of another shard, or contradicts itself, is no record of this one.
+    A link is not a tar that this package published.
 
     Args:
         paths: Paths of the dataset.
@@ -40,7 +41,7 @@ def read_whole_record(
     """
     try:
         record = ShardRecord.read(paths.record(partition_key))
-        shard = paths.shard(partition_key).stat()
+        shard = paths.shard(partition_key).lstat()
     except (OSError, ShardIntegrityError):
         return None
     if explain_place(paths, partition_key, record) or any(record.find_contradictions()):

@@ -109,3 +109,54 @@ def test_a_tar_without_a_record_is_adopted_after_every_byte_was_proven(
         file.write(b"?")
     assert not reconcile([unknown], location.instance, full=True).is_settled
     assert not record.exists()
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_dry_run_of_swapped_shards_says_what_the_run_does(
+    location: Location, unknown: Workspace, is_known: bool
+) -> None:
+    if is_known:
+        reconcile([unknown], location.instance)
+    paths = unknown.paths
+    for name in (paths.shard, paths.record):
+        name(FIRST).rename(name("train-000077"))
+        name(SECOND).rename(name(FIRST))
+        name("train-000077").rename(name(SECOND))
+    dry = reconcile([unknown], location.instance, dry_run=True)
+    done = reconcile([unknown], location.instance)
+    assert dry.stages == done.stages
+    assert (done.is_settled, len(done.stages[0].repaired)) == (True, 2)
+
+
+def test_a_dry_run_does_not_promise_to_put_back_a_copy(
+    location: Location, unknown: Workspace
+) -> None:
+    reconcile([unknown], location.instance)
+    for name in (unknown.paths.shard, unknown.paths.record):
+        name("train-000077").write_bytes(name(FIRST).read_bytes())
+    dry = reconcile([unknown], location.instance, dry_run=True)
+    done = reconcile([unknown], location.instance)
+    assert dry.stages == done.stages
+    assert done.stages[0].repaired == []
+    assert "that place is taken" in done.problems[0]
+
+
+def test_a_shard_in_the_place_of_a_lost_one_is_foreseen_to_leave_it(
+    location: Location, unknown: Workspace
+) -> None:
+    reconcile([unknown], location.instance)
+    for name in (unknown.paths.shard, unknown.paths.record):
+        name(FIRST).rename(name(SECOND))
+    dry = reconcile([unknown], location.instance, dry_run=True)
+    done = reconcile([unknown], location.instance)
+    assert dry.stages == done.stages
+    assert "shard-000001.tar: it is not whole on disk" in done.problems[0]
+
+
+def test_a_link_in_the_place_of_a_tar_is_named(location: Location, unknown: Workspace) -> None:
+    reconcile([unknown], location.instance)
+    shard = unknown.paths.shard(FIRST)
+    shard.rename(shard.with_name("elsewhere"))
+    shard.symlink_to(shard.with_name("elsewhere"))
+    problems = reconcile([unknown], location.instance).problems
+    assert "shard-000000.tar: a link is in its place; move it away; `medassets build" in problems[0]

@@ -119,7 +119,8 @@ def _read_heads(workspace: Workspace, plan: CatalogPlan) -> dict[str, ShardHead 
                 continue
             head = _read_head(record.path, *_signature(record)) if record is not None else None
             place = (workspace.paths.dataset, key, split, f"{name}.tar")
-            is_whole = tar and head and (head.size_bytes, head.place) == (tar.stat().st_size, place)
+            size = tar.stat().st_size if tar is not None and not tar.is_symlink() else None
+            is_whole = head is not None and (head.size_bytes, head.place) == (size, place)
             heads[key] = head if is_whole else None
     return heads
 

@@ -10,7 +10,7 @@ from medassets.errors import ShardIntegrityError
 from medassets.shards.files import explain_place
 from medassets.shards.record import ShardRecord, is_record_of
 from medassets.stages import VideoStage, VolumeStage
-from medassets.storage.ownership import is_plain_file, is_plain_folder
+from medassets.storage.ownership import is_plain_file
 from medassets.storage.paths import DatasetPaths, format_partition_key, split_partition_key
 
 _SPLIT = re.compile(r"[a-z0-9]+")
@@ -121,9 +121,12 @@ def _iter_records(paths: DatasetPaths) -> Iterator[str]:
 
 
 def list_split_folders(paths: DatasetPaths) -> list[Path]:
-    """Return the folders of a stage that may be those of a split, in order."""
+    """Return the folders of a stage that may be those of a split, in order.
+
+    One may be a link to a folder of another disk, as the folders above it.
+    """
     top = paths.stage_folder
     with suppress(OSError):
         found = (path for path in sorted(top.iterdir()) if _SPLIT.fullmatch(path.name))
-        return [folder for folder in found if is_plain_folder(folder)]
+        return [folder for folder in found if folder.is_dir()]
     return []

@@ -28,15 +28,19 @@ def find_unplanned(
     ]
 
 
-def find_strays(workspace: Workspace) -> list[str]:
+def find_strays(workspace: Workspace, passed_over: Collection[str] = ()) -> list[str]:
     """Return the shards in the stage's folders that the plan does not know, one line each.
 
     Patterns such as `shard-{000000..000314}.tar` and globs read them.
+
+    Args:
+        workspace: The dataset and stage.
+        passed_over: Places that are not looked at.
     """
     plan = workspace.read_plan()
     return [
         *_explain_unplanned(workspace, plan),
-        *_find_foreign(workspace, plan),
+        *_find_foreign(workspace, plan, passed_over),
         *_find_other_tars(workspace),
     ]
 
@@ -56,9 +60,11 @@ def _explain_unplanned(workspace: Workspace, plan: CatalogPlan) -> Iterator[str]
         yield explain_unplanned(workspace, found, plan)
 
 
-def _find_foreign(workspace: Workspace, plan: CatalogPlan) -> Iterator[str]:
+def _find_foreign(
+    workspace: Workspace, plan: CatalogPlan, passed_over: Collection[str]
+) -> Iterator[str]:
     for place in list_places(workspace.paths):
-        if place in plan.partitions:
+        if place in plan.partitions or place in passed_over:
             continue
         found = look_at_place(workspace.paths, place)
         if found.is_misplaced:
