@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from medassets.storage.checksums import parse_json
 from medassets.storage.ownership import is_plain_file
 from medassets.storage.paths import medassets_home, show_path
 
@@ -91,7 +92,7 @@ def _is_log(path: Path) -> bool:
         return False
     try:
         with path.open(encoding="utf-8") as file:
-            first = json.loads(file.readline())
+            first = parse_json(file.readline())
     except (OSError, ValueError):
         return False
     return isinstance(first, dict) and first.get("format") == _FORMAT

@@ -1,6 +1,5 @@
 """Labels in published shards: their names and values over a split, and whether they can be right."""
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ from medassets.shards.contents import OpenShard, open_shard
 from medassets.shards.record import SampleEntry, ShardRecord
 from medassets.shards.verify import Problem
 from medassets.specs import CTSourceSpec, DatasetSpec
+from medassets.storage.checksums import parse_json
 from medassets.storage.formats.label_rules import NO_RULES, LabelError, LabelRules, StatedLabels
 from medassets.storage.formats.label_types import OWN_TYPE, decode_as, is_text
 from medassets.storage.paths import DatasetPaths
@@ -71,7 +71,7 @@ def _iter_troubles(
 
 def _check_labels(shard: OpenShard, sample: SampleEntry, rules: LabelRules) -> None:
     content = shard.read(sample, "cls")
-    facts = json.loads(bytes(shard.read(sample, "json")))
+    facts = parse_json(bytes(shard.read(sample, "json")))
     values = decode_as(content, OWN_TYPE)
     stated = StatedLabels.read(facts if isinstance(facts, dict) else {})
     stated = stated.order(rules.columns or None, may_rename=True)

@@ -23,6 +23,7 @@ from medassets.exports.target import Target, Written
 from medassets.shards.contents import OpenShard
 from medassets.shards.record import SampleEntry
 from medassets.stages import VideoStage
+from medassets.storage.checksums import parse_json
 from medassets.storage.formats.npy import decode_npy
 from medassets.storage.paths import DatasetPaths
 
@@ -143,7 +144,7 @@ class Clip4mcFormat:
         Raises:
             ValueError: If it is not an object of lists.
         """
-        splits = json.loads(content)
+        splits = parse_json(content)
         if not isinstance(splits, dict) or not all(isinstance(s, list) for s in splits.values()):
             msg = f"{dataset_info.NAME}: expected an object of lists"
             raise ValueError(msg)

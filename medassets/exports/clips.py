@@ -13,6 +13,7 @@ from medassets.exports.target import Target, Written
 from medassets.shards.contents import OpenShard
 from medassets.shards.record import SampleEntry
 from medassets.stages import VideoStage
+from medassets.storage.checksums import parse_json
 from medassets.storage.paths import DatasetPaths
 
 FOLDER = "clips"
@@ -132,7 +133,7 @@ class ClipsFormat:
         Raises:
             ValueError: If it is not a list of pairs.
         """
-        pairs = json.loads(content)
+        pairs = parse_json(content)
         if not isinstance(pairs, list) or not all(isinstance(pair, dict) for pair in pairs):
             msg = f"{INDEX_NAME}: expected a list of objects"
             raise ValueError(msg)

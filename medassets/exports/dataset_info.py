@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from medassets.errors import CatalogError
+from medassets.storage.checksums import parse_json
 from medassets.storage.foreign_bytes import read_table, refusing_foreign
 from medassets.storage.paths import show_path
 
@@ -31,7 +32,7 @@ def read_dataset_info(path: Path) -> dict[str, list[str]]:
 
 def _read(path: Path) -> dict[str, list[str]]:
     try:
-        document = json.loads(read_table(path).decode("utf-8-sig"))
+        document = parse_json(read_table(path).decode("utf-8-sig"))
     except (OSError, ValueError) as error:
         msg = f"{path}: cannot be read as JSON ({error})"
         raise CatalogError(msg) from error

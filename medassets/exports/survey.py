@@ -17,6 +17,7 @@ from medassets.shards.record import SampleEntry
 from medassets.storage.checksums import crc32, fingerprint
 from medassets.storage.ownership import is_plain_file, name_first
 from medassets.storage.paths import DatasetPaths, split_partition_key
+from medassets.storage.unreadable import read_regular
 from medassets.tars.header import check_names
 
 _ORIGIN_DIGITS = 32
@@ -180,7 +181,7 @@ def is_index_as_written(path: Path, form: ExportFormat, journal: ExportJournal) 
     """
     if not is_plain_file(path):
         return False
-    content, noted = path.read_bytes(), journal.indexes.get(form.index_name)
+    content, noted = read_regular(path), journal.indexes.get(form.index_name)
     if noted:
         return (len(content), crc32(content)) in noted
     try:

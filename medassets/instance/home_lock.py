@@ -17,7 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from medassets.errors import LockTimeoutError
+from medassets.storage.checksums import parse_json
 from medassets.storage.processes import Existence, parse_process, this_process
+from medassets.storage.unreadable import open_regular_fd
 
 _NAME = ".up.lock"
 _PAUSE_S = 0.1
@@ -72,7 +74,7 @@ def holding_home(home: Path, tell: Callable[[str], None]) -> Iterator[HomeLock]:
         LockTimeoutError: If another server runs; the message names its process and address.
     """
     path = home / _NAME
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fd = open_regular_fd(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         _acquire(fd, home, tell)
         yield HomeLock(fd, path)
@@ -131,7 +133,7 @@ def _try_lock(fd: int) -> bool:
 
 def _read_holder(fd: int) -> dict[str, object]:
     try:
-        holder = json.loads(os.pread(fd, 4096, 0))
+        holder = parse_json(os.pread(fd, 4096, 0))
     except ValueError:
         # It has not announced itself yet.
         return {}

@@ -13,6 +13,7 @@ import yaml
 from medassets.errors import ForeignFileError
 from medassets.storage.atomic import publish_bytes
 from medassets.storage.ownership import content_says
+from medassets.storage.unreadable import read_regular
 
 SHIPPED_DIGESTS = (
     "f77153ee3f492de260af2c575edecde2a17f8b53c02bc979e5ece23620b4b80d",
@@ -41,7 +42,8 @@ def write_settings(home: Path, *, postgres_url: str = "") -> None:
         OSError: If the file cannot be written.
     """
     path = home / "dagster.yaml"
-    old = path.read_bytes() if path.is_file() else b""
+    # Dagster would wait for the writer of a pipe.
+    old = read_regular(path) if path.exists() else b""
     new = _shipped() + _format_storage(postgres_url or read_postgres_url(old))
     if new == old:
         return
@@ -67,7 +69,7 @@ def read_postgres_url(content: bytes) -> str:
 def list_lacking(home: Path) -> list[str]:
     """Return what a user's own `dagster.yaml` lacks for running unattended, one sentence each."""
     try:
-        settings = yaml.safe_load((home / "dagster.yaml").read_bytes())
+        settings = yaml.safe_load(read_regular(home / "dagster.yaml"))
     except (OSError, yaml.YAMLError):
         # Opening the instance tells what is wrong with it.
         return []

@@ -1,6 +1,5 @@
 """Manifests, wids indexes and what else lists a dataset's samples, as JSON files."""
 
-import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,9 +15,11 @@ from medassets.io_managers.failures import explained_failures
 from medassets.resources.workspace import WorkspaceResource
 from medassets.shards.manifest import Document, Manifest, encode_document, write_manifest
 from medassets.stages import VolumeStage
+from medassets.storage.checksums import parse_json
 from medassets.storage.made_file import MadeFile
 from medassets.storage.ownership import content_says
 from medassets.storage.paths import DatasetPaths
+from medassets.storage.unreadable import read_regular
 
 STAGE_KEY = "medassets/stage"
 """Metadata of a manifest's asset: the stage whose shards it lists; `shards` without it."""
@@ -91,7 +92,7 @@ def _read_manifests(paths: DatasetPaths, splits: Iterable[str]) -> dict[str, Man
     found: dict[str, Manifest] = {}
     for split in splits:
         with suppress(OSError, ValueError, KeyError, TypeError):
-            manifest = json.loads(paths.manifest(split).read_bytes())
+            manifest = parse_json(read_regular(paths.manifest(split)))
             list_keys({split: manifest})
             found[split] = manifest
     return found

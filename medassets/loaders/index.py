@@ -1,7 +1,6 @@
 """Index of the members of all samples, kept in a few numpy arrays."""
 
 import itertools
-import json
 import stat
 import warnings
 from collections.abc import Iterable, Sequence
@@ -16,9 +15,10 @@ from medassets.errors import IncompleteManifestError, ShardIntegrityError
 from medassets.shards.files import find_record
 from medassets.shards.made_from import explain_unlike
 from medassets.shards.record import RECORD_VERSION
-from medassets.storage.checksums import crc32
+from medassets.storage.checksums import crc32, parse_json
 from medassets.storage.foreign_bytes import MALFORMED
 from medassets.storage.later_versions import refuse_later
+from medassets.storage.unreadable import read_regular
 from medassets.tars.lists import FoundShard, Source, find_shards
 from medassets.tars.reader import Member, Members
 from medassets.tars.scan import scan_tar
@@ -301,7 +301,7 @@ def _check_made_again(shard: FoundShard, part: _Part) -> None:
 def _read_record(path: Path, size: int) -> _Part:
     """Read the entries of a record; parsing it into its dataclasses takes four times as long."""
     try:
-        document = json.loads(path.read_bytes())
+        document = parse_json(read_regular(path))
         # Fields that are new and change nothing for readers leave the version as it is.
         refuse_later(path, "record_version", document.get("record_version"), RECORD_VERSION)
         part = _Part(document["size_bytes"], crcs=[])

@@ -1,6 +1,5 @@
 """Random access to the members of samples, by number of the sample."""
 
-import json
 import os
 import threading
 from collections import OrderedDict
@@ -13,6 +12,7 @@ import numpy as np
 from medassets.arrays import BytesLike
 from medassets.errors import DamagedTarError
 from medassets.loaders.index import IndexedSample, ShardIndex
+from medassets.storage.checksums import parse_json
 from medassets.tars.lists import Source
 from medassets.tars.reader import OpenTar, open_tar
 
@@ -121,7 +121,7 @@ class ShardReader:
         """
         content = self.read_member(sample, suffix)
         try:
-            return json.loads(content)
+            return parse_json(content)
         except (ValueError, RecursionError) as error:
             raise self.index.damage(sample, f"member .{suffix} is not JSON ({error})") from error
 

@@ -1,6 +1,5 @@
 """Members of a published shard, found and verified by its record."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 
 from medassets.errors import DamagedTarError, ShardIntegrityError
 from medassets.shards.record import SampleEntry, ShardRecord
+from medassets.storage.checksums import parse_json
 from medassets.tars.reader import Member, OpenTar, open_tar
 
 
@@ -53,7 +53,7 @@ class OpenShard:
         """
         content = self.read(sample, suffix)
         try:
-            return json.loads(content)
+            return parse_json(content)
         except ValueError as error:
             raise self.complain(sample, f"member .{suffix} is not JSON: {error}") from error
 

@@ -1,15 +1,15 @@
 """The note of a shard that failed: which items were rejected, so that all can be mended at once."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from medassets.shards.files import failure_note
 from medassets.shards.record import Rejected
 from medassets.storage.atomic import publish_bytes
-from medassets.storage.checksums import canonical_json
+from medassets.storage.checksums import canonical_json, parse_json
 from medassets.storage.ownership import is_private
 from medassets.storage.paths import DatasetPaths
+from medassets.storage.unreadable import read_regular
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def read_failure(
         plan_fingerprint: Today's plan of the shard.
     """
     try:
-        document = json.loads(failure_note(paths.shard(partition_key)).read_bytes())
+        document = parse_json(read_regular(failure_note(paths.shard(partition_key))))
         rejected = tuple(Rejected(**entry) for entry in document.pop("rejected"))
         note = FailureNote(rejected=rejected, **document)
     except (OSError, AttributeError, KeyError, TypeError, ValueError):

@@ -13,6 +13,7 @@ from medassets.storage.checksums import sha256_file
 from medassets.storage.foreign_bytes import MALFORMED
 from medassets.storage.paths import DatasetPaths, name_shard, split_partition_key
 from medassets.storage.private_names import sweep_private
+from medassets.storage.unreadable import open_regular
 
 _FAILURE = ".failure"
 _HEAD_BYTES = 1 << 13
@@ -99,7 +100,7 @@ def read_head(record: Path) -> ShardHead | None:
         LaterVersionError: If a later version wrote it.
     """
     try:
-        with record.open("rb") as file:
+        with open_regular(record) as file:
             text = file.read(_HEAD_BYTES)
             if _SAMPLES not in text:
                 text += file.read()

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from medassets.errors import DamagedTarError, ShardIntegrityError
+from medassets.storage.checksums import parse_json
 from medassets.storage.foreign_bytes import Boundary
 from medassets.storage.formats.label_rules import NOTHING_STATED, LabelError, StatedLabels
 from medassets.storage.formats.labels import find_label_type, read_labels
@@ -140,7 +141,7 @@ def _at(facts: Any, *names: str) -> Any:
 
 def _read_json(content: Any) -> dict[str, Any]:
     try:
-        value = json.loads(content)
+        value = parse_json(content)
     except (RecursionError, TypeError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
@@ -158,7 +159,7 @@ def _read(suffix: str, content: bytearray, facts: Mapping[str, Any]) -> dict[str
         if kind == "npz":
             return _describe_npz(content)
         if kind == "json":
-            return _describe_json(json.loads(content))
+            return _describe_json(parse_json(content))
         if kind == "rank" and len(content) >= 4:
             # The last entry of a rank index is the number of points of a mask.
             return {"value": f"{int.from_bytes(content[-4:], 'little'):,} points"}

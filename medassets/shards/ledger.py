@@ -17,6 +17,7 @@ from medassets.storage.atomic import write_all
 from medassets.storage.checksums import byte_view, canonical_json, crc32
 from medassets.storage.journal import Journal
 from medassets.storage.later_versions import refuse_unknown, take_fields
+from medassets.storage.unreadable import open_regular_fd
 from medassets.tars.header import check_names, encode_end, encode_header, padding_bytes
 from medassets.tars.reader import Member, OpenTar, iter_slices
 
@@ -57,7 +58,7 @@ class PartialShard:
 
     def __enter__(self) -> "PartialShard":
         """Open both files at the end of the last whole sample, or start again."""
-        self._tar_fd = os.open(self.tar, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        self._tar_fd = open_regular_fd(self.tar, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             self._resume()
         except BaseException:

@@ -9,10 +9,11 @@ from typing import Any
 from medassets.errors import ForeignFileError
 from medassets.shards.account import Account
 from medassets.shards.record import ShardRecord
-from medassets.storage.checksums import fingerprint
+from medassets.storage.checksums import fingerprint, parse_json
 from medassets.storage.made_file import MadeFile
 from medassets.storage.ownership import content_says
 from medassets.storage.paths import DatasetPaths, split_partition_key
+from medassets.storage.unreadable import read_regular
 from medassets.tars.lists import require_known_manifest
 
 Manifest = Mapping[str, Any]
@@ -119,7 +120,7 @@ def write_manifest(paths: DatasetPaths, split: str, manifest: Manifest) -> None:
         for path, document, names in documents
     ]
     with suppress(OSError):
-        there = _read_document(paths.manifest(split).read_bytes())
+        there = _read_document(read_regular(paths.manifest(split)))
         require_known_manifest(paths.manifest(split), there or {})
     for file, _ in files:
         file.require_ours()
@@ -171,7 +172,7 @@ def read_published(paths: DatasetPaths, split: str) -> Manifest | None:
     path = paths.manifest(split)
     try:
         _made_document(path, {"dataset": paths.dataset, "split": split}).require_ours()
-        document = _read_document(path.read_bytes())
+        document = _read_document(read_regular(path))
     except (OSError, ForeignFileError):
         return None
     if document is None or not isinstance(document.get("shards"), list):
@@ -192,7 +193,7 @@ def list_shard_keys(manifest: Manifest) -> dict[str, list[str]]:
 def _read_document(content: bytes) -> Document | None:
     """Return a JSON object, None if the bytes are no such object."""
     try:
-        document = json.loads(content)
+        document = parse_json(content)
     except ValueError:
         return None
     return document if isinstance(document, dict) else None

@@ -1,7 +1,6 @@
 """The part of the plan that a record keeps: with all records, a lost catalog can be restored."""
 
 import base64
-import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from typing import Any, Self
 
 from medassets.errors import ShardIntegrityError
 from medassets.samples import SourceItem
-from medassets.storage.checksums import canonical_json
+from medassets.storage.checksums import canonical_json, parse_json
 from medassets.storage.later_versions import refuse_unknown
 
 _PLACE_COLUMNS = frozenset({"partition", "state"})
@@ -64,7 +63,7 @@ def read_plan_copy(document: Mapping[str, Any], where: str) -> PlanCopy | None:
         return None
     try:
         packed = base64.b64decode(document["rows_zlib_base64"], validate=True)
-        rows = json.loads(zlib.decompress(packed))
+        rows = parse_json(zlib.decompress(packed))
         refuse_unknown(where, document, _FIELDS, of="its copy of the plan")
         size, settings = int(document["samples_per_shard"]), dict(document["settings"])
         return PlanCopy(size, settings, [dict(row) for row in rows])

@@ -14,10 +14,11 @@ from typing import Any
 from medassets.errors import ShardIntegrityError
 from medassets.shards.made_from import MadeFrom, read_made_from
 from medassets.storage.atomic import publish_bytes
-from medassets.storage.checksums import fingerprint
+from medassets.storage.checksums import fingerprint, parse_json
 from medassets.storage.foreign_bytes import MALFORMED
 from medassets.storage.later_versions import refuse_later, refuse_unknown, take_fields
 from medassets.storage.ownership import IsOurs, content_says
+from medassets.storage.unreadable import read_regular
 from medassets.tars.reader import Member
 
 RECORD_VERSION = 1
@@ -158,8 +159,8 @@ class ShardRecord:
         """
         content = b""
         try:
-            content = path.read_bytes()
-            document = json.loads(content)
+            content = read_regular(path)
+            document = parse_json(content)
             refuse_later(path, _VERSION, document.get(_VERSION), RECORD_VERSION)
             document.pop("checksum", None)
             samples = tuple(_read_sample(entry) for entry in document.pop("samples"))
@@ -207,7 +208,7 @@ def is_record_of(dataset: str, partition: str) -> IsOurs:
 
     def is_ours(content: bytes) -> bool:
         try:
-            document = json.loads(content)
+            document = parse_json(content)
         except ValueError:
             return content.startswith(head)
         names = ("dataset", "partition")
@@ -237,7 +238,7 @@ def _refuse_later_fields(path: Path, content: bytes) -> None:
     if not is_as_written(content):
         return
     with suppress(*MALFORMED):
-        document = json.loads(content)
+        document = parse_json(content)
         require_known_head(path, document)
         for sample in document["samples"]:
             take_fields(SampleEntry, sample, path)

@@ -14,6 +14,7 @@ from medassets.shards.readback import find_damage
 from medassets.shards.record import ShardRecord, is_as_written
 from medassets.storage.ownership import describe_type
 from medassets.storage.paths import DatasetPaths
+from medassets.storage.unreadable import read_regular
 from medassets.tars.header import HEADER_BYTES
 from medassets.tars.reader import OpenTar, open_tar
 from medassets.tars.scan import scan_until_damage
@@ -63,7 +64,9 @@ def verify_shard(paths: DatasetPaths, partition_key: str, *, full: bool) -> list
     except FileNotFoundError:
         return [Problem(partition_key, record_path, "", "the record is missing")]
     except ShardIntegrityError as error:
-        return [Problem(partition_key, record_path, "", str(error))]
+        return [
+            Problem(partition_key, record_path, "", str(error).removeprefix(f"{record_path}: "))
+        ]
     doubts = list(_find_doubts(paths, partition_key, record))
     problems = [Problem(partition_key, record_path, "", what) for what in doubts]
     if what := explain_place(paths, partition_key, record):
@@ -84,7 +87,7 @@ def _find_doubts(paths: DatasetPaths, partition_key: str, record: ShardRecord) -
     """Yield what shows that a record is not as it was published."""
     yield from record.find_contradictions()
     try:
-        if not is_as_written(paths.record(partition_key).read_bytes()):
+        if not is_as_written(read_regular(paths.record(partition_key))):
             yield "its record was changed since it was published"
     except OSError as error:
         yield f"the record cannot be read ({error.strerror})"

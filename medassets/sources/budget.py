@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medassets.errors import DiskSpaceError
+from medassets.storage.checksums import parse_json
 from medassets.storage.locks import lock_file
+from medassets.storage.unreadable import open_regular_fd, read_regular
 
 _RESERVATIONS = ".reservations"
 _PARTIAL = re.compile(r"(.+)\.[0-9a-f]{40,64}\.part")
@@ -86,14 +88,14 @@ def _read_reservation(path: Path) -> dict[str, int]:
     """
     try:
         # On NFS, an exclusive lock needs a descriptor that may write.
-        with path.open("r+b") as file:
+        with os.fdopen(open_regular_fd(path, os.O_RDWR), "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Its owner holds the lock while it is alive.
             path.unlink(missing_ok=True)
             return {}
     except (BlockingIOError, PermissionError):
         # That of another user can be neither locked nor removed, and counts.
-        return json.loads(path.read_bytes())
+        return parse_json(read_regular(path))
 
 
 def remove_reservations(folder: Path) -> None:

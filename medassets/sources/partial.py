@@ -8,6 +8,7 @@ from pathlib import Path
 
 from medassets.sources.base import OnBytes, RemoteFile
 from medassets.storage.atomic import explain_no_space, write_all
+from medassets.storage.unreadable import open_regular_fd
 
 _READ_BYTES = 1 << 20
 
@@ -41,7 +42,7 @@ class PartialFile:
         self._file = file
         self._expected = file.num_bytes
         self._on_bytes = on_bytes or (lambda _: None)
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        self._fd = open_regular_fd(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
         self._start_digests()
         self.best_bytes = 0
 

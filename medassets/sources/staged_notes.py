@@ -1,16 +1,16 @@
 """Notes beside staged files: the evidence that a file was staged here, and what it is."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from medassets.samples import StagedFile
 from medassets.sources.base import RemoteFile
 from medassets.storage.atomic import publish_bytes
-from medassets.storage.checksums import canonical_json, sha256_file
+from medassets.storage.checksums import canonical_json, parse_json, sha256_file
 from medassets.storage.later_versions import take_fields
 from medassets.storage.ownership import is_plain_file, is_private
 from medassets.storage.private_names import sweep_private
+from medassets.storage.unreadable import read_regular
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,6 @@ def remove_staged(place: Path) -> None:
 def _read(place: Path) -> _Note | None:
     """Return the note of a file; one that cannot be read is no evidence."""
     try:
-        return take_fields(_Note, json.loads(note_path(place).read_bytes()), note_path(place))
+        return take_fields(_Note, parse_json(read_regular(note_path(place))), note_path(place))
     except (OSError, ValueError, TypeError):
         return None

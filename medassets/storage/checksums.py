@@ -8,6 +8,7 @@ from typing import Any, cast
 from isal import isal_zlib
 
 from medassets.arrays import BytesLike
+from medassets.storage.unreadable import open_regular
 
 _CHUNK_BYTES = 1 << 20
 
@@ -26,7 +27,7 @@ def byte_view(data: BytesLike) -> memoryview:
 
 def sha256_file(path: Path) -> str:
     """Return the lower-case hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -46,7 +47,7 @@ def crc32(data: BytesLike, value: int = 0) -> int:
 def crc32_file(path: Path) -> int:
     """Return the CRC-32 of a file's bytes."""
     value = 0
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(_CHUNK_BYTES):
             value = crc32(chunk, value)
     return value
@@ -65,6 +66,19 @@ def canonical_json(value: Any) -> bytes:
         value, sort_keys=True, allow_nan=False, ensure_ascii=False, separators=(",", ":")
     )
     return text.encode()
+
+
+def parse_json(content: bytes | bytearray | str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: If it is not JSON, is nested too deep, or has a number of too many digits.
+    """
+    try:
+        return json.loads(content)
+    except RecursionError:
+        msg = "JSON that is nested too deep"
+    raise ValueError(msg)
 
 
 def fingerprint(value: Any) -> str:

@@ -7,11 +7,9 @@ its cause, and names the class of it and the function that raised it: where that
 reader has a bug, and the reason `reader_failed` shows it.
 """
 
-import errno
 import io
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ContextDecorator
 from pathlib import Path
@@ -20,7 +18,7 @@ from typing import TypeVar
 
 from medassets.errors import CatalogError, MedassetsError, Reason, SampleRejectedError
 from medassets.storage.memory import read_budget_bytes
-from medassets.storage.unreadable import not_regular_error
+from medassets.storage.unreadable import open_regular_fd
 
 _T = TypeVar("_T")
 
@@ -128,15 +126,7 @@ def open_foreign(path: Path) -> io.FileIO:
 
 def open_foreign_fd(path: Path | str) -> int:
     """Return a descriptor of such a file; see `open_foreign`."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        # A socket.
-        raise not_regular_error(path) if error.errno == errno.ENXIO else error from None
-    if stat.S_ISREG(os.fstat(fd).st_mode):
-        return fd
-    os.close(fd)
-    raise not_regular_error(path)
+    return open_regular_fd(path)
 
 
 def read_table(path: Path) -> bytes:

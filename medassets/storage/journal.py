@@ -1,6 +1,5 @@
 """Append-only files of checksummed JSON lines: a line that a kill cut short is detected and dropped."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -8,9 +7,10 @@ from typing import Any
 
 from medassets.errors import JournalHeaderError
 from medassets.storage.atomic import fsync_folder, publish_bytes, write_all
-from medassets.storage.checksums import canonical_json, crc32
+from medassets.storage.checksums import canonical_json, crc32, parse_json
 from medassets.storage.later_versions import refuse_later
 from medassets.storage.ownership import is_plain_file
+from medassets.storage.unreadable import open_regular, open_regular_fd, read_regular
 
 
 class Journal:
@@ -56,7 +56,7 @@ class Journal:
     def is_intact(self) -> bool:
         """Tell whether at most one unfinished line follows the accepted ones."""
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 file.seek(self.end)
                 unfinished, more = file.readline(), file.read(1)
         except FileNotFoundError:
@@ -67,7 +67,7 @@ class Journal:
 
     def count_lines(self) -> int:
         """Return the number of accepted lines, the header included."""
-        return self.path.read_bytes()[: self.end].count(b"\n")
+        return read_regular(self.path)[: self.end].count(b"\n")
 
     def append(self, *lines: Mapping[str, Any], durable: bool) -> None:
         """Add lines in one write, so that a kill leaves whole lines and a part of one.
@@ -82,8 +82,8 @@ class Journal:
         is_new = not self.end
         data = _encode_lines(*([self.header] if is_new else []), *lines)
         if self._fd < 0:
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._fd = os.open(self.path, flags, 0o644)
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+            self._fd = open_regular_fd(self.path, flags, 0o644)
         os.ftruncate(self._fd, self.end)
         write_all(self._fd, data)
         if durable:
@@ -128,7 +128,7 @@ def _iter_lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
     """Yield lines and where they end, until the first one that is not whole."""
     end = 0
     try:
-        file = path.open("rb")
+        file = open_regular(path)
     except FileNotFoundError:
         return
     with file:
@@ -136,5 +136,9 @@ def _iter_lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
             checksum, _, body = line.removesuffix(b"\n").partition(b" ")
             if not line.endswith(b"\n") or checksum != b"%08x" % crc32(body):
                 return
+            try:
+                entry = parse_json(body)
+            except ValueError:
+                return
             end += len(line)
-            yield json.loads(body), end
+            yield entry, end

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from medassets.errors import LockTimeoutError
+from medassets.storage.unreadable import open_regular_fd
 
 _FIRST_PAUSE_S = 0.01
 _LONGEST_PAUSE_S = 0.25
@@ -67,7 +68,7 @@ def _acquire(path: Path, timeout_s: float | None, on_wait: Callable[[], None] | 
 
 
 def _try_lock(path: Path) -> int | None:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    fd = open_regular_fd(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         held, named = os.fstat(fd), path.stat()

@@ -7,6 +7,7 @@ Such a file has no record and no field that says who made it. A hidden journal b
 from dataclasses import dataclass
 from pathlib import Path
 
+from medassets.errors import ForeignFileError, JournalHeaderError
 from medassets.storage.atomic import publish_bytes
 from medassets.storage.checksums import sha256_bytes, sha256_file
 from medassets.storage.journal import Journal
@@ -60,8 +61,17 @@ class MadeFile:
                 journal.close()
             publish_bytes(self.path, content, is_ours=is_made)
 
+    def explain_journal(self) -> str:
+        """Return why nothing can be published, as far as the journal is the cause; empty if not."""
+        try:
+            self._read_journal()
+        except (ForeignFileError, JournalHeaderError) as error:
+            return str(error)
+        return ""
+
     def _read_journal(self) -> tuple[Journal, set[str]]:
         journal = Journal(self.path.with_name(f".{self.path.name}.made.jsonl"), _HEADER)
+        require_ours(journal.path, is_plain_file)
         made = {line["sha256"] for line in journal.replay()}
         require_ours(journal.path, lambda path: is_plain_file(path) and journal.is_intact())
         return journal, made

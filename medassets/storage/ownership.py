@@ -6,7 +6,6 @@ name under a lock (`storage.private_names`). Every module that replaces a file p
 an `IsOurs` to the functions of `storage.atomic`, which ask here.
 """
 
-import json
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from medassets.errors import ForeignFileError
+from medassets.storage.checksums import parse_json
+from medassets.storage.unreadable import read_regular
 
 IsOurs: TypeAlias = Callable[[Path], bool]
 """Tells whether this package made what exists at a path; not asked where nothing exists."""
@@ -59,7 +60,7 @@ def content_says(is_ours: Callable[[bytes], bool]) -> IsOurs:
     Args:
         is_ours: Judges the bytes of the file.
     """
-    return lambda path: is_plain_file(path) and is_ours(path.read_bytes())
+    return lambda path: is_plain_file(path) and is_ours(read_regular(path))
 
 
 def json_says(is_ours: Callable[[dict[str, Any]], bool]) -> IsOurs:
@@ -67,7 +68,7 @@ def json_says(is_ours: Callable[[dict[str, Any]], bool]) -> IsOurs:
 
     def judge(content: bytes) -> bool:
         try:
-            document = json.loads(content)
+            document = parse_json(content)
         except ValueError:
             return False
         return isinstance(document, dict) and is_ours(document)

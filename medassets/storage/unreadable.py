@@ -1,6 +1,9 @@
 """Files that cannot be read or written: tells errors of one file from errors of the machine."""
 
 import errno
+import io
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +16,7 @@ _OF_ONE_FILE = frozenset(
 )
 
 _REFUSALS = frozenset(
-    (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
+    (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 )
 
 
@@ -53,6 +56,48 @@ def explain_unreadable(error: OSError) -> SampleRejectedError | None:
 def not_regular_error(path: Path | str) -> OSError:
     """Return the error of a pipe, a socket, a device or a folder in place of a file."""
     return OSError(errno.ENXIO, "not a regular file", str(path))
+
+
+def open_regular_fd(path: Path | str, flags: int = os.O_RDONLY, mode: int = 0o666) -> int:
+    """Return a descriptor of a regular file; a pipe, socket, device or folder there never blocks.
+
+    Args:
+        path: The file.
+        flags: How `os.open` opens it.
+        mode: Mode of a new file.
+
+    Raises:
+        OSError: If it cannot be opened, or is not a regular file.
+    """
+    try:
+        fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, mode)
+    except OSError as error:
+        # A socket.
+        raise not_regular_error(path) if error.errno == errno.ENXIO else error from None
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise not_regular_error(path)
+
+
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a regular file for reading; see `open_regular_fd`."""
+    return io.BufferedReader(io.FileIO(open_regular_fd(path), "rb"))
+
+
+def read_regular(path: Path) -> bytes:
+    """Return the content of a regular file; see `open_regular_fd`."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+def require_regular(path: Path) -> None:
+    """Refuse what is not a regular file, before a library opens it by its name.
+
+    Raises:
+        OSError: If it does not exist, or is not a regular file.
+    """
+    os.close(open_regular_fd(path))
 
 
 def is_gone(path: Path) -> bool:

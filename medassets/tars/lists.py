@@ -1,6 +1,5 @@
 """Find the shards that a user names: by a manifest, a folder, patterns or a list of tars."""
 
-import json
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +9,10 @@ from typing import Any
 from braceexpand import braceexpand
 
 from medassets.errors import ShardIntegrityError
+from medassets.storage.checksums import parse_json
 from medassets.storage.foreign_bytes import MALFORMED
 from medassets.storage.later_versions import refuse_later
+from medassets.storage.unreadable import read_regular
 
 _MOST_NAMES = 3
 
@@ -142,7 +143,7 @@ def read_manifest(path: Path) -> list[FoundShard]:
         msg = f"{path}: the manifest cannot be read (not a regular file)"
         raise ShardIntegrityError(msg)
     try:
-        document = json.loads(path.read_bytes())
+        document = parse_json(read_regular(path))
         require_known_manifest(path, document)
         entries = document["shards"]
         common = {

@@ -2,7 +2,6 @@
 
 import hashlib
 import html
-import json
 import re
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -14,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from medassets.errors import SpecError
+from medassets.storage.checksums import parse_json
+from medassets.storage.unreadable import read_regular
 
 CONTEXT_LENGTH = 77
 START_TOKEN = 49406
@@ -117,7 +118,7 @@ def _open_file(path: Path) -> Encode:
 
 def _read_file(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
     try:
-        model = json.loads(path.read_bytes())["model"]
+        model = parse_json(read_regular(path))["model"]
         ids = {token: number for token, number in model["vocab"].items() if number < START_TOKEN}
         pairs = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]]
         merges = [(left, right) for left, right in pairs]

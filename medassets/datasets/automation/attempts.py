@@ -237,6 +237,7 @@ class _Writer:
 
 
 def _read_lines(journal: Journal) -> list[dict[str, Any]]:
+    require_ours(journal.path, is_plain_file)
     lines = list(journal.replay())
     if not journal.end:
         require_ours(journal.path, lambda path: is_plain_file(path) and journal.is_intact())

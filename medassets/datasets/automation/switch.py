@@ -1,6 +1,5 @@
 """Whether a dataset is automated: its declaration, or what the user said since by command."""
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -8,10 +7,11 @@ from typing import Literal
 from medassets.errors import UsageError
 from medassets.specs import DatasetSpec
 from medassets.storage.atomic import publish_bytes
-from medassets.storage.checksums import canonical_json
+from medassets.storage.checksums import canonical_json, parse_json
 from medassets.storage.foreign_bytes import MALFORMED
 from medassets.storage.ownership import json_says, require_ours
 from medassets.storage.paths import DatasetPaths
+from medassets.storage.unreadable import read_regular
 
 _FIELD = "automation"
 _is_switch = json_says(lambda document: set(document) == {_FIELD})
@@ -50,7 +50,7 @@ def read_switch(spec: DatasetSpec, paths: DatasetPaths) -> Switch:
     """
     path = paths.automation_switch
     try:
-        word = json.loads(path.read_bytes())[_FIELD]
+        word = parse_json(read_regular(path))[_FIELD]
     except FileNotFoundError:
         return Switch(spec.is_automated, None)
     except (OSError, *MALFORMED):

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from medassets.shards.manifest import encode_document
+from medassets.storage.checksums import parse_json
 
 # Of a list of shards, and what names one: a manifest's, and that of a `wids` index.
 _LISTS = {"shards": "filename", "shardlist": "url"}
@@ -24,7 +25,7 @@ def describe_differences(expected: Mapping[str, Any], there: bytes) -> list[str]
     if there == encode_document(expected):
         return []
     try:
-        stated = json.loads(there)
+        stated = parse_json(there)
     except (RecursionError, ValueError):
         return ["it is not JSON"]
     if not isinstance(stated, dict):

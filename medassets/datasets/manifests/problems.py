@@ -13,8 +13,10 @@ from medassets.errors import MixedOrientationError
 from medassets.shards.files import read_whole_record
 from medassets.shards.manifest import build_wids_index, list_shard_keys, read_published
 from medassets.shards.verify import verify_shard
+from medassets.storage.made_file import MadeFile
 from medassets.storage.ownership import name_first
 from medassets.storage.paths import DatasetPaths
+from medassets.storage.unreadable import read_regular
 
 
 def find_manifest_problems(workspace: Workspace) -> list[str]:
@@ -32,6 +34,8 @@ def find_manifest_problems(workspace: Workspace) -> list[str]:
             (paths.wids_index(split), build_wids_index(manifest)),
         ):
             problems += _compare(path, document)
+            if what := MadeFile(path).explain_journal():
+                problems.append(what)
     repeated = [line for split in publication.splits for line in _find_repeated(paths, split)]
     return [*problems, *repeated, *publication.repeated, *publication.lines()]
 
@@ -60,7 +64,7 @@ def _find_repeated(paths: DatasetPaths, split: str) -> Iterator[str]:
 
 def _compare(path: Path, document: Mapping[str, object]) -> list[str]:
     try:
-        found = describe_differences(document, path.read_bytes())
+        found = describe_differences(document, read_regular(path))
     except OSError as error:
         found = [f"it cannot be read ({error.strerror})"]
     problem = f"{path}: missing, or not what the shards say"

@@ -1,6 +1,5 @@
 """Adopt stale shards whose samples today's inputs and settings make again, without making them."""
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +13,7 @@ from medassets.shards.files import lock_path, read_whole_record
 from medassets.shards.fingerprint import was_made_of
 from medassets.shards.record import Rejected, SampleEntry, ShardRecord
 from medassets.shards.writer import ShardWork
-from medassets.storage.checksums import byte_view
+from medassets.storage.checksums import byte_view, parse_json
 from medassets.storage.locks import lock_file
 from medassets.tars.reader import OpenTar, open_tar
 
@@ -237,6 +236,6 @@ def _is_same_json(stored: bytearray, made: BytesLike) -> bool:
 
 
 def _without_fingerprint(content: bytes) -> bytes:
-    document = json.loads(content)
+    document = parse_json(content)
     known_by = str(document.get("fingerprint", "")).encode()
     return content.replace(known_by, b"", 1) if known_by else content

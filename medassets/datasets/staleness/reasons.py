@@ -1,6 +1,5 @@
 """Why a shard is stale: which fields and rows changed, and whether its samples still mean the same."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +24,7 @@ from medassets.shards.made_from import (
 )
 from medassets.shards.plan_copy import read_plan_copy
 from medassets.shards.record import SampleEntry, ShardRecord
+from medassets.storage.checksums import parse_json
 from medassets.tars.reader import OpenTar, open_tar
 
 NO_FACTS = "made before facts were recorded"
@@ -164,7 +164,7 @@ def read_json(tar: OpenTar, entry: SampleEntry) -> Mapping[str, object]:
     """Return the json of a sample; empty if it has none that can be read."""
     members = [member for member in entry.members if member.suffix == "json"]
     try:
-        document = json.loads(tar.read(members[0])) if members else {}
+        document = parse_json(tar.read(members[0])) if members else {}
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}

@@ -1,6 +1,5 @@
 """Samples of shards on disk: which rows they were made from, and how to use them again."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from medassets.shards.catalog.plan import CatalogPlan
 from medassets.shards.files import read_whole_record
 from medassets.shards.fingerprint import plan_fingerprint
 from medassets.shards.record import SampleEntry, ShardRecord
+from medassets.storage.checksums import parse_json
 from medassets.tars.reader import OpenTar, open_tar
 
 Stage = Callable[[Sequence[SourceItem]], Mapping[str, Staged]]
@@ -108,7 +108,7 @@ def find_reusable(
 
 def _read_json(tar: OpenTar, entry: SampleEntry) -> Mapping[str, object]:
     members = [member for member in entry.members if member.suffix == "json"]
-    document = json.loads(tar.read(members[0])) if members else {}
+    document = parse_json(tar.read(members[0])) if members else {}
     return document if isinstance(document, dict) else {}
 
 

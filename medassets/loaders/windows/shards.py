@@ -1,6 +1,5 @@
 """Masks in shards: bits are read, verified and searched in pieces."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,8 @@ from medassets.errors import DamagedTarError, ShardIntegrityError
 from medassets.loaders.batch_memory import POOL
 from medassets.loaders.index import IndexedSample, ShardIndex
 from medassets.loaders.windows.points import PIECE_BYTES, KeptMask, Pick, Points
+from medassets.storage.checksums import parse_json
+from medassets.storage.unreadable import read_regular
 from medassets.tars.reader import Member, open_tar
 from medassets.volumes.windows.occupancy import (
     BLOCK_BITS,
@@ -62,7 +63,7 @@ def _read_facts(index: ShardIndex, window: str) -> dict[int, int]:
 
 def _read_counts(record: Path, window: str, first: int) -> dict[int, int]:
     try:
-        samples = json.loads(record.read_bytes())["samples"]
+        samples = parse_json(read_regular(record))["samples"]
         facts = [sample.get("facts", {}).get("windows", {}).get(window, {}) for sample in samples]
         counts = [entry.get("num_points") for entry in facts]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -165,7 +166,7 @@ class _Reading:
 
     def _read_facts(self) -> tuple[Shape, str]:
         try:
-            facts: dict[str, Any] = json.loads(bytes(self.read(_FACTS)))
+            facts: dict[str, Any] = parse_json(bytes(self.read(_FACTS)))
             i, j, k = (int(side) for side in facts["shape"])
             encoding = str(facts["windows"][self._window].get("encoding", "raw"))
         except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -16,6 +16,7 @@ from medassets.errors import CatalogError
 from medassets.shards.catalog.footer import Footer, read_footer
 from medassets.shards.catalog.growth import Numbers
 from medassets.storage.arrow import release_memory
+from medassets.storage.unreadable import require_regular
 
 _LARGE_BYTES = 1 << 25
 _DATASET_KEY = b"medassets.dataset"
@@ -74,6 +75,7 @@ def explain_unreadable(path: Path) -> Iterator[None]:
         CatalogError: If the block could not read the catalog.
     """
     try:
+        require_regular(path)
         yield
     except (OSError, pa.ArrowException) as error:
         msg = (
