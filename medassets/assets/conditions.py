@@ -18,6 +18,7 @@ from medassets.datasets.automation.attempts import Attempts, AttemptsLog
 from medassets.datasets.automation.switch import read_switch
 from medassets.datasets.automation.wanted import (
     DiskState,
+    describe_waiting,
     is_overdue,
     list_due,
     look_at_disk,
@@ -86,6 +87,10 @@ class DiskCondition(dg.AutomationCondition):
             attempts: What was tried.
         """
 
+    def describe_waiting(self, resource: WorkspaceResource, attempts: Attempts) -> str:
+        """Return what waits for a later time or for a person; empty if nothing does."""
+        return ""
+
     async def find(
         self, view: AssetGraphView, resource: WorkspaceResource, attempts: Attempts
     ) -> Collection[str | None]:
@@ -136,6 +141,13 @@ class ShardsWanted(DiskCondition):
     ) -> bool:
         """Return whether shards are due."""
         return bool(self._list_due(instance, resource, attempts))
+
+    def describe_waiting(self, resource: WorkspaceResource, attempts: Attempts) -> str:
+        """Return how many shards are left that are not due."""
+        workspace = resource.open(self.kind)
+        if not workspace.paths.catalog.exists():
+            return ""
+        return describe_waiting(_look(workspace), attempts, now=seconds_now())
 
     async def find(
         self, view: AssetGraphView, resource: WorkspaceResource, attempts: Attempts
@@ -192,6 +204,11 @@ class RefreshWanted(DiskCondition):
         """Return whether the catalog wants a refresh."""
         known = instance.get_dynamic_partitions(self.kind.spec.partitions_name)
         return wants_refresh(resource.open(self.kind), attempts, known=known, now=seconds_now())
+
+    def describe_waiting(self, resource: WorkspaceResource, attempts: Attempts) -> str:
+        """Return that there is no catalog, where it is not due."""
+        has_catalog = resource.paths(self.kind.spec.name).catalog.exists()
+        return "" if has_catalog else "there is no catalog, and its refresh is not due"
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,7 +306,7 @@ def _explain_idle(context: dg.SensorEvaluationContext, selection: dg.AssetSelect
     keys = selection.resolve(graph)
     if created := _find_created(context.instance, keys):
         return f"run {created} was created and is not queued yet"
-    assets = [graph.get(key) for key in keys]
+    assets, waiting = [graph.get(key) for key in keys], dict[str, None]()
     for asset in assets:
         for condition in _iter_disk_conditions(asset.automation_condition):
             resource = _read_resource(asset.assets_def)
@@ -297,9 +314,12 @@ def _explain_idle(context: dg.SensorEvaluationContext, selection: dg.AssetSelect
             switch = read_switch(condition.kind.spec, paths)
             if not switch.is_on:
                 return f"automation is {switch.describe()}"
-            if condition.may_want(context.instance, resource, AttemptsLog(paths).read()):
+            attempts = AttemptsLog(paths).read()
+            if condition.may_want(context.instance, resource, attempts):
                 return ""
-    return "nothing is missing, lost, stale, or failed and due again"
+            waiting[condition.describe_waiting(resource, attempts)] = None
+    told = [text for text in waiting if text]
+    return "; ".join(told) or "nothing is missing, lost, stale, or failed and due again"
 
 
 def _find_created(instance: dg.DagsterInstance, keys: Collection[dg.AssetKey]) -> str:

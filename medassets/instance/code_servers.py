@@ -58,7 +58,8 @@ def replace_dead_servers(context: WorkspaceProcessContext) -> list[str]:
 def _is_due(entry: CodeLocationEntry) -> bool:
     location = entry.code_location
     if location is None:
-        return time.time() - entry.update_timestamp > _RETRY_S
+        # A clock that was set back must not stop it for the difference.
+        return abs(time.time() - entry.update_timestamp) > _RETRY_S
     if not isinstance(location, GrpcServerCodeLocation) or location.socket is None:
         return False
     return not is_listening(location.socket)

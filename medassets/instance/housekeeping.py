@@ -8,17 +8,21 @@ from pathlib import Path
 
 import dagster as dg
 
+from medassets.instance.clock import revive_sensors
 from medassets.instance.database import describe_error, list_database_errors
 from medassets.instance.log_rotation import rotate_log
 from medassets.instance.retention import purge_old_runs, purge_tick_logs
 
 _ROTATE_EACH_S = 60.0
 _PURGE_EACH_S = 86_400.0
+_CLOCK_S = 60.0
 
 
 @contextmanager
 def keeping_house(log: Path, *, keep_days: int, tell: Callable[[str], None]) -> Iterator[None]:
     """Rotate a log each minute and purge old runs each day, until the block is left.
+
+    At its begin, and when the clock was set back, sensors are revived that would wait for a time ahead.
 
     Args:
         log: Log of the daemon and its runs.
@@ -28,9 +32,13 @@ def keeping_house(log: Path, *, keep_days: int, tell: Callable[[str], None]) -> 
     stopping = threading.Event()
 
     def keep() -> None:
-        due = time.monotonic()
+        due, ahead = time.monotonic(), float("inf")
         while True:
             rotate_log(log)
+            offset = time.time() - time.monotonic()
+            if offset < ahead - _CLOCK_S:
+                _revive(tell)
+            ahead = offset
             if keep_days and time.monotonic() >= due:
                 _purge(keep_days, tell)
                 due += _PURGE_EACH_S
@@ -44,6 +52,15 @@ def keeping_house(log: Path, *, keep_days: int, tell: Callable[[str], None]) -> 
     finally:
         stopping.set()
         thread.join()
+
+
+def _revive(tell: Callable[[str], None]) -> None:
+    try:
+        with dg.DagsterInstance.get() as instance:
+            if names := revive_sensors(instance):
+                tell(f"the clock was set back: {', '.join(names)} would have waited for it")
+    except (OSError, *list_database_errors()) as error:
+        tell(f"sensors are not revived after a change of the clock: {describe_error(error)}")
 
 
 def _purge(keep_days: int, tell: Callable[[str], None]) -> None:

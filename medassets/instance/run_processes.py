@@ -93,7 +93,10 @@ def _judge_launch(
 
 def _seconds_since_launch(instance: dg.DagsterInstance, run: dg.DagsterRun) -> float:
     launched = instance.get_run_stats(run.run_id).launch_time
-    return math.inf if launched is None else time.time() - launched
+    if launched is None or launched > time.time() + _BEGUN_S:
+        # The clock was set back since.
+        return math.inf
+    return time.time() - launched
 
 
 def _socket_of(run: dg.DagsterRun) -> str | None:

@@ -18,12 +18,18 @@ def test_a_long_log_is_rotated_at_once_and_trouble_is_told(home: Path) -> None:
     with keeping_house(log, keep_days=30, tell=told.append):
         pass
     assert log.stat().st_size == 0
-    assert told == ["logs of old runs are not removed: file is not a database"]
+    assert told == [
+        "sensors are not revived after a change of the clock: file is not a database",
+        "logs of old runs are not removed: file is not a database",
+    ]
 
 
 def test_nothing_is_purged_where_all_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    begun: list[object] = []
     monkeypatch.setattr(housekeeping, "_purge", pytest.fail)
+    monkeypatch.setattr(housekeeping, "_revive", begun.append)
     with keeping_house(tmp_path / "daemon.log", keep_days=0, tell=pytest.fail):
         pass
+    assert begun == [pytest.fail], "sensors are revived when a server begins"

@@ -22,6 +22,9 @@ _MOST_CHARACTERS = 300
 _LAUNCH_S = 60.0
 """How long Dagster may take from a decision to a run on record."""
 
+_CLOCK_S = 60.0
+"""How far a time on record may be ahead before it is of a clock that was set back since."""
+
 _SPARE_LINES = 256
 """Lines that do not count any more, after which the journal is written anew."""
 
@@ -31,13 +34,18 @@ def name_item(stage: str, partition: str = "") -> str:
     return f"{stage}/{partition}" if partition else str(stage)
 
 
+def is_ahead(time: float, now: float) -> bool:
+    """Return whether a time on record is of a clock that was ahead and was set back since."""
+    return time > now + _CLOCK_S
+
+
 @dataclass(frozen=True)
 class Tries:
     """What was tried of one item since it was last made.
 
     Attributes:
         plan: Fingerprint of the inputs that were tried; other inputs begin anew.
-        last_at: Time of the last try, in seconds since 1970.
+        last_at: Time of the last try, or of the decision for it, in seconds since 1970.
         next_at: When it is due again, in seconds since 1970; None when it is left as failed.
         failures: Tries that failed through the item itself.
         begun: Tries in a row that began and never ended: their processes were killed.
@@ -63,12 +71,18 @@ class Away:
         next_at: When to look again.
         looks: Tries that found it, one for each look.
         error: What it is.
+        looked_at: When it was last seen; 0 in journals that do not say.
     """
 
     since: float
     next_at: float
     looks: int
     error: str
+    looked_at: float = 0.0
+
+    def is_held_back(self, now: float) -> bool:
+        """Return whether it is too early to look again; not so after a clock was set back."""
+        return now < self.next_at and not is_ahead(max(self.since, self.looked_at), now)
 
 
 @dataclass(frozen=True)
@@ -87,7 +101,7 @@ class Attempts:
 
     def is_held_back(self, now: float) -> bool:
         """Return whether nothing is started now, because the source is away."""
-        return self.away is not None and now < self.away.next_at
+        return self.away is not None and self.away.is_held_back(now)
 
     def find(self, item: str, plan: str) -> Tries | None:
         """Return what was tried of an item with these inputs."""
@@ -95,9 +109,14 @@ class Attempts:
         return tries if tries is not None and tries.plan == plan else None
 
     def is_due(self, item: str, plan: str, now: float) -> bool:
-        """Return whether an item that wants making may be tried now."""
+        """Return whether an item that wants making may be tried now.
+
+        A try that lies ahead was noted by a clock that was set back since: it does not hold it back.
+        """
         tries = self.find(item, plan)
-        return tries is None or (tries.next_at is not None and tries.next_at <= now)
+        if tries is None or is_ahead(tries.last_at, now):
+            return True
+        return tries.next_at is not None and tries.next_at <= now
 
 
 class AttemptsLog:
@@ -128,7 +147,7 @@ class AttemptsLog:
         """Note that a run of an item is about to be launched; if it never begins, the item is due later."""
         with self._writing() as writer:
             before = writer.state.find(item, plan) or Tries(plan, last_at=now)
-            writer.put(item, replace(before, next_at=now + _LAUNCH_S))
+            writer.put(item, replace(before, last_at=now, next_at=now + _LAUNCH_S))
 
     def note_begin(self, item: str, plan: str, *, run: str, now: float) -> None:
         """Note that a run begins to make an item; a second note of one run changes nothing."""
@@ -176,11 +195,11 @@ class AttemptsLog:
                 replace(before, last_at=now, next_at=now, begun=0, run=run, error=_cut(error)),
             )
             away = writer.state.away
-            if away is None or now >= away.next_at:
+            if away is None or not away.is_held_back(now):
                 looks = away.looks + 1 if away is not None else 1
-                since = away.since if away is not None else now
+                since = min(away.since, now) if away is not None else now
                 until = now + self.pace.between_looks(looks)
-                writer.append({"away": asdict(Away(since, until, looks, _cut(error)))})
+                writer.append({"away": asdict(Away(since, until, looks, _cut(error), now))})
 
     def note_stopped(self, item: str, plan: str, *, run: str, now: float) -> None:
         """Note that a user stopped the run: it counts against no item, and waits like a failure."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from medassets.datasets.automation.attempts import Attempts, name_item
+from medassets.datasets.automation.attempts import Attempts, is_ahead, name_item
 from medassets.datasets.build import today_fingerprints
 from medassets.datasets.recovery.places import has_shards
 from medassets.datasets.upstream.outages import find_completing, find_returned
@@ -306,13 +306,37 @@ def _has_manifests(state: DiskState) -> bool:
 
 
 def is_overdue(workspace: Workspace, *, now: float) -> bool:
-    """Return whether manifests are an hour old, or there are none an hour after the plan."""
+    """Return whether manifests are an hour old, or there are none an hour after the plan.
+
+    One of a clock that was set back by more than an hour since is.
+    """
     paths = workspace.paths
     manifests = [paths.manifest(split) for split in workspace.kind.spec.splits]
     times = [path.stat().st_mtime for path in manifests if path.exists()]
     if not times and paths.catalog.exists():
         times = [paths.catalog.stat().st_mtime]
-    return max(times, default=now) < now - _LONGEST_WAIT_S
+    return abs(now - max(times, default=now)) > _LONGEST_WAIT_S
+
+
+def describe_waiting(state: DiskState, attempts: Attempts, *, now: float) -> str:
+    """Return how many shards are left that are not started now, and why; empty if none are left.
+
+    Args:
+        state: The shards on disk.
+        attempts: What was tried.
+        now: Seconds since 1970.
+    """
+    stage, left = state.workspace.kind.stage, [k for k in state.left if k not in state.reclaimed]
+    if left and attempts.away is not None and attempts.is_held_back(now):
+        seconds = attempts.away.next_at - now
+        return f"{len(left)} shards wait, looked at in {seconds:.0f} s: {attempts.away.error}"
+    tried = [attempts.find(name_item(stage, key), state.today[key]) for key in left]
+    found = [one for one in tried if one is not None and not is_ahead(one.last_at, now)]
+    times = [one.next_at for one in found if one.next_at is not None and one.next_at > now]
+    num_failed = sum(one.next_at is None for one in found)
+    parts = [f"{len(times)} shards wait, tried again in {min(times) - now:.0f} s"] if times else []
+    parts += [f"{num_failed} shards were left as failed"] if num_failed else []
+    return "; ".join(parts)
 
 
 def seconds_now() -> float:

@@ -162,3 +162,36 @@ def test_a_file_that_is_no_such_journal_is_named_and_stays(
 def test_a_long_error_is_cut(log: AttemptsLog) -> None:
     log.note_failure(ITEM, "a", "x" * 1000, run="r", now=NOW)
     assert log.read().tries[ITEM].error == "x" * 300 + "…"
+
+
+@pytest.mark.parametrize("back", [100.0, 3e7])
+def test_a_clock_that_was_ahead_and_is_set_back_stops_nothing(
+    log: AttemptsLog, back: float
+) -> None:
+    now = NOW + back
+    fail(log, now=now)
+    log.note_stopped(OTHER, "a", run="r", now=now)
+    log.note_asked("catalog", "", now=now)
+    log.note_begin("manifest", "a", run="r", now=now)
+    log.note_begin("manifest", "a", run="s", now=now)
+    attempts = log.read()
+    items = [(ITEM, "a"), (OTHER, "a"), ("catalog", ""), ("manifest", "a")]
+    assert [attempts.is_due(*item, now) for item in items] == [False] * 4
+    assert [attempts.is_due(*item, NOW) for item in items] == [True] * 4
+    fail(log)
+    assert not log.read().is_due(ITEM, "a", NOW)
+
+
+def test_a_source_that_was_away_by_a_clock_that_is_set_back_is_looked_at_again(
+    log: AttemptsLog,
+) -> None:
+    log.note_away(ITEM, "a", "no answer", run="r", now=NOW)
+    # The clock was ahead only at the second look.
+    log.note_away(ITEM, "a", "no answer", run="r", now=NOW + 3e7)
+    assert log.read().is_held_back(NOW + 3e7)
+    assert not log.read().is_held_back(NOW + 10)
+    log.note_away(ITEM, "a", "no answer", run="r", now=NOW + 10)
+    away = log.read().away
+    assert away is not None
+    assert (away.since, away.looks, away.next_at) == (NOW, 3, NOW + 20)
+    assert log.read().is_held_back(NOW + 10)

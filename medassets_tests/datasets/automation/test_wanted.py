@@ -8,6 +8,7 @@ import pytest
 from medassets.datasets.automation.attempts import Attempts, Away, Tries
 from medassets.datasets.automation.wanted import (
     MOST_AT_ONCE,
+    describe_waiting,
     is_overdue,
     list_due,
     look_at_disk,
@@ -192,3 +193,23 @@ def test_a_manifest_is_overdue_after_an_hour(planned: Workspace) -> None:
     manifest.write_bytes(b"")
     os.utime(manifest, (planned_at + 5000, planned_at + 5000))
     assert not is_overdue(planned, now=planned_at + 5000 + 3599)
+
+
+def test_a_manifest_of_a_clock_that_was_set_back_is_overdue(made: Workspace) -> None:
+    now = made.paths.catalog.stat().st_mtime
+    assert not is_overdue(made, now=now - 3500)
+    assert is_overdue(made, now=now - 3e7)
+
+
+def test_what_waits_and_what_is_left_failed_is_told(planned: Workspace) -> None:
+    state = look_at_disk(planned)
+    waits = Tries(state.today[KEY], NOW, NOW + 30, failures=1)
+    failed = Tries(state.today[OTHER], NOW, None, failures=4)
+    tries = {f"shards/{KEY}": waits, f"shards/{OTHER}": failed}
+    assert describe_waiting(state, NOTHING, now=NOW) == ""
+    assert describe_waiting(state, Attempts(tries), now=NOW) == (
+        "1 shards wait, tried again in 30 s; 1 shards were left as failed"
+    )
+    away = Attempts(tries, Away(NOW, NOW + 40, 1, "not mounted", NOW))
+    assert describe_waiting(state, away, now=NOW) == "6 shards wait, looked at in 40 s: not mounted"
+    assert describe_waiting(state, Attempts(tries), now=NOW - 3e7) == ""
