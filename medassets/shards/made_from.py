@@ -23,6 +23,12 @@ Row = Mapping[str, Any]
 ADDED_LATER: Mapping[str, bool] = {"added_later": True}
 """Metadata of a dataclass field; see `list_fields`."""
 
+_FIRST_ALIKE: Mapping[str, int] = {
+    **{"format_version": 1, "codec_version": 1, "compression.1": 2, "frames_version": 3},
+    **{"clips_version": 3, "clips.format_version": 1, "clips.clips_version": 3},
+}
+"""The oldest versions alike when records began to state what their samples mean."""
+
 _NESTED = "facts"
 _LONGEST_VALUE = 60
 _SHOWN_START = 30
@@ -194,16 +200,22 @@ def _plain(value: Any) -> Any:
 def meaning_of(facts: Facts, oldest_alike: Mapping[str, int | None]) -> str:
     """Return the hash of what samples mean to a reader: all facts but those that leave it as it is.
 
+    All versions from the oldest alike one on count as that one. The first such version is left out, as
+    in records that were written before there was another.
+
     Args:
         facts: Facts of a declaration.
         oldest_alike: Field, by its path -> the oldest version whose samples mean the same as
             today's; None where no value changes the meaning. A list counts by its elements.
     """
-    told = {
-        path: value
-        for path, value in _list_leaves(_plain(facts), "")
-        if not _leaves_meaning(path, value, oldest_alike)
-    }
+    told: dict[str, Any] = {}
+    for path, value in _list_leaves(_plain(facts), ""):
+        rule = next((n for n in oldest_alike if path == n or path.startswith(f"{n}.")), None)
+        oldest = oldest_alike[rule] if rule is not None else None
+        if rule is None or (oldest is not None and not _is_at_least(value, oldest)):
+            told[path] = value
+        elif oldest is not None and oldest > _FIRST_ALIKE[rule]:
+            told[path] = oldest
     return fingerprint(told)
 
 
@@ -255,11 +267,8 @@ def _list_leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield from _list_leaves(part, f"{path}.{name}" if path else str(name))
 
 
-def _leaves_meaning(path: str, value: Any, oldest_alike: Mapping[str, int | None]) -> bool:
-    for name, oldest in oldest_alike.items():
-        if path == name or path.startswith(f"{name}."):
-            return oldest is None or (isinstance(value, int) and value >= oldest)
-    return False
+def _is_at_least(value: Any, oldest: int) -> bool:
+    return isinstance(value, int) and value >= oldest
 
 
 def _show(value: Any) -> str:

@@ -65,3 +65,20 @@ def test_an_older_codec_is_not_like_the_one_of_today() -> None:
     older = {**frames.facts(), "frames_version": 2}
     rules = frames.OLDEST_ALIKE
     assert meaning_of(older, rules) != meaning_of(frames.facts(), rules)
+
+
+@pytest.mark.parametrize("kind", KINDS.values())
+def test_a_raised_oldest_version_separates_older_samples_from_newer_ones(kind: DatasetKind) -> None:
+    """Also from those whose record stored what they mean before it was raised."""
+    facts, rules = kind.facts(), kind.OLDEST_ALIKE
+    stored = meaning_of(facts, rules)
+    # The first element of a path is enough here: nested versions are raised with their own kind.
+    versions = [n for n, oldest in rules.items() if oldest is not None and "." not in n]
+    for name in versions:
+        oldest = rules[name] or 1
+        raised = {**rules, name: oldest + 1}
+        today = meaning_of({**facts, name: oldest + 1}, raised)
+        assert today != stored
+        assert today != meaning_of(facts, raised)
+        assert today == meaning_of({**facts, name: oldest + 2}, raised)
+        assert today != meaning_of({**facts, name: oldest + 2}, {**rules, name: oldest + 2})

@@ -174,3 +174,23 @@ def test_a_manifest_changes_over_in_one_step_to_samples_that_do_not_fit_the_olde
         assert is_over <= (sum(bench.read_versions()) == 2 * NUM_SHARDS)
     assert bench.build(of=UNLIKE).code == 0
     assert check("at the end")
+
+
+def test_a_manifest_that_may_shrink_lists_the_new_shards_and_grows_again(bench: Bench) -> None:
+    instants, older = random.Random(SEED), bench.home.paths.manifest("train").read_bytes()
+    key = choose_keys(bench)[0]
+    arguments = ("--partitions", key, "--allow-shrink")
+    seconds = bench.copy("measured").build(*arguments, of=UNLIKE).seconds
+    for number in range(KILLS):
+        one = bench.copy(f"shrunk-{number}")
+        after_s = instants.uniform(0, seconds)
+        where = f"{SEED = }, killed after {after_s:.3f} of {seconds:.3f} s"
+        one.kill(*arguments, of=UNLIKE, after_s=after_s)
+        if one.home.paths.manifest("train").read_bytes() != older:
+            assert list(one.home.manifest()["shards"][0]["keys"]) == one.list_samples(), where
+        one.build(*arguments, of=UNLIKE)
+        assert one.home.manifest()["total_samples"] == 1, where
+        assert len(one.list_samples()) == 1, where
+        assert one.build(of=UNLIKE).code == 0, where
+        assert one.home.manifest()["complete"], where
+        assert one.list_samples() == one.keys, where
