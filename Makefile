@@ -30,7 +30,7 @@ ui: install
 test: install
 	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow"
 
-# The rest: whole builds, Dagster's processes, servers and daemons, 50 kills, real volumes at full
+# The rest: whole builds, Dagster's processes, servers and daemons, kills, real volumes at full
 # size, 50,188 rows. Run it after any change to the writer, the ledger, staging or the UI. Limits of
 # time only end what hangs: a busy machine may be several times slower.
 test-slow: install

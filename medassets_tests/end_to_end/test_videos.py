@@ -27,7 +27,8 @@ from medassets_tests.end_to_end.films import paths_of, read_frames, read_samples
 
 pytestmark = pytest.mark.slow
 
-KILLS = 30
+KILLS = int(os.environ.get("MEDASSETS_TEST_MANY_KILLS", "12"))
+"""The full size is 30."""
 SEED = 20261121
 
 
@@ -273,7 +274,7 @@ def test_each_real_video_gives_its_frames_or_a_reason(
 
 
 @pytest.mark.timeout(3000)
-def test_builds_killed_at_30_instants_go_on_to_the_same_bytes(
+def test_builds_killed_at_random_instants_go_on_to_the_same_bytes(
     films: SyntheticVideos,
     declare_films: Callable[..., None],
     make_home: Callable[..., Any],
