@@ -1,7 +1,7 @@
 """The catalog against its plan, and all shards of a dataset against their records."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from medassets.datasets.accounts import take_accounts
@@ -27,7 +27,9 @@ class VerifyReport:
     problems: list[Problem] = field(default_factory=list)
 
 
-def verify_dataset(workspace: Workspace, keys: Iterable[str], *, full: bool) -> VerifyReport:
+def verify_dataset(
+    workspace: Workspace, keys: Iterable[str], *, full: bool, made: Collection[str] = ()
+) -> VerifyReport:
     """Check shards on disk; those that were never made are listed, not complained of.
 
     Args:
@@ -35,11 +37,16 @@ def verify_dataset(workspace: Workspace, keys: Iterable[str], *, full: bool) -> 
         keys: Partition keys to check.
         full: Read every byte, and compare labels with json and declaration; otherwise compare
             sizes only.
+        made: Partition keys of shards that are known to have been made.
     """
     report = VerifyReport()
     for key in keys:
         if not workspace.paths.record(key).exists() and not workspace.paths.shard(key).exists():
-            report.absent.append(key)
+            if key in made:
+                what = "shard and record are missing, and it was made once"
+                report.problems.append(Problem(key, workspace.paths.shard(key), "", what))
+            else:
+                report.absent.append(key)
             continue
         report.checked.append(key)
         problems = verify_shard(workspace.paths, key, full=full)

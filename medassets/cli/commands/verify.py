@@ -117,10 +117,10 @@ def _verify_dataset(
 ) -> int:
     session = Session()
     known = session.stages(dataset)
-    stages = [stage] if stage else session.live_stages(dataset, on_record=False)
+    stages = [stage] if stage else session.live_stages(dataset)
     found = [
         # Only what is trained on has manifests.
-        _verify(session.workspace(dataset, s), partitions, quick=quick, with_manifest=s == known[0])
+        _verify(session, dataset, s, partitions, quick=quick, with_manifest=s == known[0])
         for s in stages
     ]
     for one in found:
@@ -132,11 +132,19 @@ def _verify_dataset(
 
 
 def _verify(
-    workspace: Workspace, partitions: str | None, *, quick: bool, with_manifest: bool
+    session: Session,
+    dataset: str,
+    stage: str,
+    partitions: str | None,
+    *,
+    quick: bool,
+    with_manifest: bool,
 ) -> "_Found":
+    workspace = session.workspace(dataset, stage)
     planned = list(workspace.read_plan().partitions)
     keys = parse_partitions(partitions, planned)
-    report = verify_dataset(workspace, keys, full=not quick)
+    made = session.recorded(workspace, keys).materialized
+    report = verify_dataset(workspace, keys, full=not quick, made=made)
     others: list[str] = []
     if not partitions:
         others = find_manifest_problems(workspace) if with_manifest else []

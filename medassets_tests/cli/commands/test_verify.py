@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from medassets.cli.session import Session
+from medassets.datasets.build import build_shard, plan_shard
+from medassets.datasets.refresh import draft_catalog, publish_catalog
+from medassets.datasets.workspace import Workspace
 from medassets_tests.cli.scans import KEYS, Scans
 
 Medassets = Callable[..., Any]
@@ -89,12 +93,33 @@ def test_quick_compares_sizes_and_partitions_choose(medassets: Medassets, built:
     assert medassets("verify", "lungs", "--partitions", "test-000000").code == 2
 
 
-def test_shards_that_were_never_made_are_counted_only(medassets: Medassets, built: Path) -> None:
-    for file in {*built.glob("valid/shard-*"), *built.glob("valid/*.json")}:
-        file.unlink()
-    ran = medassets("verify", "lungs")
-    assert ran.code == 0, ran.err
-    assert "lungs: 2 shards checked (every byte), 0 damaged, 2 not made yet\n" in ran.out
+@pytest.fixture
+def one_shard(medassets: Medassets, lungs: Callable[..., Path]) -> Workspace:
+    """A catalog and one shard of `lungs` that Dagster knows."""
+    lungs()
+    workspace = Session().workspace("lungs")
+    publish_catalog(workspace.paths, draft_catalog(workspace))
+    build_shard(workspace, workspace.paths, plan_shard(workspace, "valid-000000"))
+    assert medassets("reconcile", "lungs").code == 0
+    return workspace
+
+
+def test_shards_that_were_never_made_are_counted_and_one_that_is_gone_is_a_problem(
+    medassets: Medassets, one_shard: Workspace
+) -> None:
+    num_others = len(one_shard.read_plan().partitions) - 1
+    ran = medassets("verify", "lungs", "--partitions", "valid-000000,train-000000")
+    assert (ran.code, ran.err) == (0, "")
+    assert "1 shard checked (every byte), 0 damaged, 1 not made yet" in ran.out
+    folder = one_shard.paths.split_folder("valid")
+    folder.rename(folder.with_name("elsewhere"))
+    for put in (Path.touch, Path.unlink):
+        put(folder)
+        ran = medassets("verify", "lungs")
+        assert ran.code == medassets("status", "lungs").code == 1
+        assert "shard-000000.tar: shard and record are missing, and it was made once" in ran.err
+        assert f"0 shards checked (every byte), 1 damaged, {num_others} not made yet" in ran.out
+        assert "build lungs --partitions valid-000000" in ran.err
 
 
 def test_shards_that_a_manifest_lists_and_the_disk_lacks_are_missing(
