@@ -10,6 +10,7 @@ import dagster as dg
 from medassets.assets.keys import asset_key
 from medassets.datasets.build import build_shard, plan_shard
 from medassets.datasets.kind import DatasetKind
+from medassets.datasets.recovery.damaged_catalog import find_free_name, is_damaged, set_aside
 from medassets.datasets.recovery.foreseen import foresee_states
 from medassets.datasets.recovery.leftovers import sweep_leftovers
 from medassets.datasets.recovery.misplaced import (
@@ -67,6 +68,8 @@ def reconcile(
     """
     first = workspaces[0]
     report = ReconcileReport(first.kind.spec.name, is_dry_run=dry_run)
+    if is_damaged(first.paths.catalog) and not _set_catalog_aside(first, report):
+        return report
     moves = {w.kind.stage: _settle_places(w, dry_run=dry_run) for w in workspaces}
     plan = _restore_plan(first, report)
     _sync_keys(first, instance, plan, report)
@@ -99,6 +102,18 @@ def restore_partitions(workspace: Workspace, instance: dg.DagsterInstance) -> li
 def _settle_places(workspace: Workspace, *, dry_run: bool) -> list[Move]:
     """Move shards to their own places; return what was done, or would be."""
     return plan_moves(workspace.paths) if dry_run else put_back(workspace.paths)
+
+
+def _set_catalog_aside(workspace: Workspace, report: ReconcileReport) -> bool:
+    """Give a damaged catalog another name; return False in a dry run, which goes no further."""
+    # Records that contradict each other refuse before anything is changed.
+    lost = find_lost_shards(workspace, None)
+    if report.is_dry_run:
+        report.set_aside = str(find_free_name(workspace.paths.catalog))
+        report.restored = tuple(lost)
+        return False
+    report.set_aside = str(set_aside(workspace.paths) or "")
+    return True
 
 
 def _restore_plan(workspace: Workspace, report: ReconcileReport) -> CatalogPlan:

@@ -1,5 +1,10 @@
 """Catalog, shards and Dagster's record are brought in line, and nothing is computed."""
 
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from medassets.assets.reconcile import reconcile, restore_partitions
@@ -160,3 +165,56 @@ def test_a_link_in_the_place_of_a_tar_is_named(location: Location, unknown: Work
     shard.symlink_to(shard.with_name("elsewhere"))
     problems = reconcile([unknown], location.instance).problems
     assert "shard-000000.tar: a link is in its place; move it away; `medassets build" in problems[0]
+
+
+def _cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _damage_rows(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + bytes(200) + content[204:])
+
+
+@pytest.mark.parametrize("damage", [_cut_off, _empty, _damage_rows])
+def test_a_damaged_catalog_is_kept_under_another_name_and_its_plan_restored(
+    location: Location, unknown: Workspace, damage: Callable[[Path], None]
+) -> None:
+    path = unknown.paths.catalog
+    damage(path)
+    content, kept = path.read_bytes(), path.with_name("catalog.parquet.damaged")
+    kept.write_text("mine")
+    with pytest.raises(CatalogError, match=r"`medassets reconcile` restores the plan .* and keeps"):
+        unknown.read_catalog()
+    dry = reconcile([unknown], location.instance, dry_run=True)
+    assert path.read_bytes() == content
+    done = reconcile([unknown], location.instance)
+    assert dry.set_aside == done.set_aside == f"{kept}-2"
+    assert dry.restored == done.restored == (FIRST, SECOND)
+    assert (Path(done.set_aside).read_bytes(), kept.read_text()) == (content, "mine")
+    assert done.is_settled
+
+
+def test_what_another_program_put_in_the_place_of_the_catalog_stays(
+    location: Location, unknown: Workspace
+) -> None:
+    path = unknown.paths.catalog
+    for put in (
+        lambda: path.mkdir(),
+        lambda: path.write_text("mine"),
+        lambda: _write_foreign(path),
+    ):
+        path.rmdir() if path.is_dir() else path.unlink()
+        put()
+        for dry_run in (True, False):
+            with pytest.raises(CatalogError, match=r"[Mm]ove it away, then `medassets reconcile`"):
+                reconcile([unknown], location.instance, dry_run=dry_run)
+        assert path.exists()
+
+
+def _write_foreign(path: Path) -> None:
+    pq.write_table(pa.table({"a": [1]}), path)

@@ -31,6 +31,7 @@ class ReconcileReport:
     Attributes:
         dataset: Its name.
         is_dry_run: Whether nothing was written: repairs are those that would be made.
+        set_aside: Name under which a damaged catalog is kept; empty if there was none.
         restored: Partition keys whose members were restored from records.
         new_partitions: Partition keys that Dagster did not know.
         stages: Its stages of shards, in the order of the declaration.
@@ -38,6 +39,7 @@ class ReconcileReport:
 
     dataset: str
     is_dry_run: bool = False
+    set_aside: str = ""
     restored: tuple[str, ...] = ()
     new_partitions: list[str] = field(default_factory=list)
     stages: list[StageReport] = field(default_factory=list)
@@ -51,6 +53,7 @@ class ReconcileReport:
     def did_something(self) -> bool:
         """Whether anything was repaired, or would be."""
         parts: Iterable[object] = (
+            self.set_aside,
             self.restored,
             self.new_partitions,
             *(part for stage in self.stages for part in (stage.reported, stage.repaired)),
@@ -65,7 +68,9 @@ class ReconcileReport:
     def lines(self) -> list[str]:
         """Return what was repaired, one line each."""
         will = "would be " if self.is_dry_run else ""
-        lines = []
+        lines: list[str] = []
+        if self.set_aside:
+            lines.append(f"the catalog is damaged; it {will or 'is '}kept as {self.set_aside}")
         if self.restored:
             lines.append(f"the plan of {len(self.restored)} shards {will}restored from records")
         if self.new_partitions:

@@ -111,7 +111,10 @@ def parse_plan(metadata: Mapping[bytes, bytes] | None, where: str) -> CatalogPla
         LaterVersionError: If a later version wrote it.
     """
     if metadata is None or PLAN_KEY not in metadata:
-        msg = f"{where}: has no plan; it was not written by medassets. Refresh the catalog"
+        msg = (
+            f"{where}: has no plan; it was not written by medassets. Move it away, then "
+            f"`medassets reconcile` restores the plan"
+        )
         raise CatalogError(msg)
     try:
         document = json.loads(metadata[PLAN_KEY])
@@ -121,5 +124,5 @@ def parse_plan(metadata: Mapping[bytes, bytes] | None, where: str) -> CatalogPla
         named = {**document, "partitions": partitions, "digests": digests}
         return take_fields(CatalogPlan, named, where)
     except MALFORMED as error:
-        msg = f"{where}: its plan cannot be read ({error}); restore the catalog from a copy"
+        msg = f"{where}: its plan cannot be read ({error}); `medassets reconcile` restores it"
         raise CatalogError(msg) from error

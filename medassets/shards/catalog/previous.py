@@ -16,9 +16,11 @@ from medassets.errors import CatalogError
 from medassets.shards.catalog.footer import Footer, read_footer
 from medassets.shards.catalog.growth import Numbers
 from medassets.storage.arrow import release_memory
+from medassets.storage.ownership import is_plain_file
 from medassets.storage.unreadable import require_regular
 
 _LARGE_BYTES = 1 << 25
+_HEAD_BYTES, _MAGIC = 1 << 12, b"PAR1"
 _DATASET_KEY = b"medassets.dataset"
 
 
@@ -78,11 +80,29 @@ def explain_unreadable(path: Path) -> Iterator[None]:
         require_regular(path)
         yield
     except (OSError, pa.ArrowException) as error:
+        is_ours = is_remnant(path)
+        before = "restore it from a copy, or" if is_ours else "move it away, then"
+        kept = " and keeps this file under another name" if is_ours else ""
         msg = (
-            f"{path}: not a readable catalog ({error}); restore it from a copy. Without one, move "
-            f"it away: `medassets reconcile` then restores the plan from the shards on disk"
+            f"{path}: not a readable catalog ({error}); {before} `medassets reconcile` restores the "
+            f"plan from the shards on disk{kept}"
         )
         raise CatalogError(msg) from error
+
+
+def is_remnant(path: Path) -> bool:
+    """Return whether a file that is not readable may be what is left of a catalog.
+
+    It is empty, begins like one, or has only zeros, as after the loss of power.
+    """
+    try:
+        if not is_plain_file(path):
+            return False
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        return False
+    return head.startswith(_MAGIC) or not any(head)
 
 
 def _column_bytes(metadata: pq.FileMetaData) -> dict[str, int]:
