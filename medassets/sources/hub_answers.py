@@ -37,7 +37,11 @@ def parse_answer(response: "httpx2.Response", *, timeout_s: float) -> Any:
         msg = f"the answer is longer than {_MOST_BYTES:,} bytes; is this the API of a hub?"
         raise HubAnswerError(msg, is_permanent=True)
     words = "the answer is not JSON; is a proxy or a login page in between?"
-    with Boundary(lambda _, __: HubAnswerError(words)):
+    # A page in between is no JSON at all; what is nested too deep comes again.
+    passing = (json.JSONDecodeError, UnicodeDecodeError)
+    with Boundary(
+        lambda error, _: HubAnswerError(words, is_permanent=not isinstance(error, passing))
+    ):
         return json.loads(content)
 
 

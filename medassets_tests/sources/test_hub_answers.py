@@ -141,3 +141,15 @@ def test_a_table_larger_than_memory_is_not_fetched(source: HubSource) -> None:
     with serving(answering) as endpoint, pytest.raises(MedassetsError, match="too large"):
         replace(source, endpoint=endpoint).read_table("a.csv", revision="main")
     assert len(answering.asked) == 1
+
+
+@pytest.mark.parametrize("body", [b"[" * 900_000, b'{"sha": ' + b"9" * 900_000 + b"}"])
+def test_an_answer_that_no_parser_takes_is_not_asked_for_again(
+    body: bytes, source: HubSource
+) -> None:
+    handler = make_answering(
+        headers_sent=[("Content-Length", str(len(body)))], pieces=staticmethod(lambda: [body])
+    )
+    with serving(handler) as endpoint, pytest.raises(SourceUnavailableError, match="not JSON"):
+        ask(source, endpoint)
+    assert len(handler.asked) == 1
