@@ -36,7 +36,7 @@ from medassets_tests.running_ui import RunningUi
 
 pytestmark = pytest.mark.slow
 
-NUM_KILLS = int(os.environ.get("MEDASSETS_TEST_KILLS", "2"))
+NUM_KILLS = int(os.environ.get("MEDASSETS_TEST_KILLS", "1"))
 SEED = int(os.environ.get("MEDASSETS_TEST_SEED", "13"))
 WITHIN_S = float(os.environ.get("MEDASSETS_TEST_WITHIN_S", "180"))
 """Longest time until dead runs have ended and the queue moves; 60 on a quiet machine."""
