@@ -19,7 +19,7 @@ def command(dataset: str, stage: str, num_workers: int, *, as_json: bool) -> int
     """Retry the failed and lost shards of DATASET, in every stage that has shards.
 
     Also rebuilds shards that lack samples because of a transient failure: a decoder that hung or
-    was killed, or a file that the system could not read.
+    was killed, or a file that the system could not read; or of a missing file that is back.
     """
     options = BuildOptions(
         num_workers=num_workers, failed=True, refresh=False, stage=stage, live=True
