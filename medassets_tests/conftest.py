@@ -25,9 +25,11 @@ os.environ.update(
 )
 os.environ.pop("HF_TOKEN", None)
 
-# A shell that starts this in the background lets it and its children ignore Ctrl-C.
+# A shell that starts this in the background lets it and its children ignore Ctrl-C; `nohup`, SIGHUP.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 TINY = {
     "hu_rule": "none",

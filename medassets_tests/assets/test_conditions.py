@@ -159,7 +159,8 @@ def test_the_manifest_follows_when_no_shard_is_left_to_make(automated: Location)
 def test_a_source_that_is_away_counts_against_no_shard_and_one_shard_looks_again(
     remote: Callable[..., Location], hub: LocalHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(VARIABLE, "5")
+    # A second or two would pass on a busy machine before anything is asked.
+    monkeypatch.setenv(VARIABLE, "40")
     location = remote(automation="on", splits=("train",))
     location.materialize("catalog")
     daemon, log = Daemon(location), AttemptsLog(location.workspace.paths)

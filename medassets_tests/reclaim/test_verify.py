@@ -105,7 +105,7 @@ def test_a_journal_that_cannot_be_read_is_named(made: Made) -> None:
     made.journal().mkdir()
     (problem,) = find_lost(made)
     assert problem == (
-        f"{made.journal()}: the journal of deleted sources cannot be read (Is a directory)"
+        f"{made.journal()}: the journal of deleted sources cannot be read (not a regular file)"
     )
     # The others are still looked at.
     made.shard(SECOND).unlink()

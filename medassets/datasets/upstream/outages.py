@@ -1,7 +1,7 @@
 """Tells files that were deleted from a source that is away: an outage counts against no sample."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -27,8 +27,8 @@ def has_content(folder: Path) -> bool:
 def find_outage(workspace: Workspace, partition_key: str, items: Iterable[SourceItem]) -> str:
     """Return what shows that the place of missing files is away; empty if none is, or it answers.
 
-    A file is deleted only where the place that held it answers: another file of the plan is there.
-    A folder of most of the shard's files that is empty is taken for one that is not mounted; that of a
+    A file is deleted only where the place that held it answers: another file of the shard is there, or
+    the folder of the split's files holds anything. A folder of most of the shard's files that is empty is taken for one that is not mounted; that of a
     patient may have been emptied.
 
     Args:
@@ -119,12 +119,14 @@ class Watch:
         return encode_and_look
 
     def _look(self, item: SourceItem, found: object) -> None:
-        """Look where the file of an item is missing.
+        """Look where the file of an item is missing; a revision that lacks one lacks it for good.
 
         Raises:
             SourceUnavailableError: If its place is away, or it is there by now.
         """
         if not isinstance(found, SampleRejectedError) or found.reason not in _DOUBTED:
+            return
+        if self.workspace.source.pinned:
             return
         away = find_outage(self.workspace, self.partition_key, [item])
         if not away and found.reason is Reason.MISSING_UPSTREAM:
@@ -139,7 +141,7 @@ class Watch:
 
 
 class _Places:
-    """The files of one shard, and of those before and after it, in a local source."""
+    """The files of one shard in a local source."""
 
     def __init__(self, workspace: Workspace, partition_key: str) -> None:
         assert workspace.source.folder is not None
@@ -159,19 +161,20 @@ class _Places:
                 return ""
             if 2 * len(beneath) > len(others) and _is_bare(self._top / parent):
                 return f"the folder {self._top / parent} is empty, or does not answer"
-        near = list(self._list_near())
-        if any(self._is_there(other) for other in near):
+        # A copy that was never complete has whole shards without a file, and yet its place answers.
+        place = self._top / self._find_common(path)
+        if has_content(place):
             return ""
-        if not others and not near and has_content((self._top / path).parent):
-            return ""
-        return f"no file of this shard or of those beside it is in {self._top}"
+        return f"no file of this shard is there, and nothing else in {place}"
 
-    def _list_near(self) -> Iterator[str]:
-        """Yield the files of the shards before and after this one in its split."""
-        split, index = split_partition_key(self._key)
-        for key in self._workspace.read_plan().splits().get(split, ()):
-            if abs(split_partition_key(key)[1] - index) == 1:
-                yield from self._list_shard(key)
+    def _find_common(self, path: str) -> PurePosixPath:
+        """Return the folder that holds a file and those of the first and last shard of its split."""
+        split, _ = split_partition_key(self._key)
+        keys = self._workspace.read_plan().splits().get(split, (self._key,))
+        ends = [*self._list_shard(keys[0]), *self._list_shard(keys[-1])]
+        # Of each file its folder: that of a single file is the place as well.
+        folders = [PurePosixPath(other).parent for other in (path, *ends)]
+        return PurePosixPath(os.path.commonpath(folders))
 
     def _list_shard(self, key: str) -> list[str]:
         items = self._workspace.read_partition(key)

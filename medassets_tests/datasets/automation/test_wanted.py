@@ -163,8 +163,10 @@ def test_a_lost_plan_is_not_made_anew_where_shards_are_on_disk(made: Workspace) 
 def test_the_manifest_is_wanted_when_shards_changed_and_none_is_about_to_be_made(
     made: Workspace,
 ) -> None:
+    now = made.paths.catalog.stat().st_mtime
+
     def is_wanted(attempts: Attempts) -> bool:
-        return wants_manifest(look_at_disk(made), attempts, name="manifest", now=NOW)
+        return wants_manifest(look_at_disk(made), attempts, name="manifest", now=now)
 
     failed = {
         f"shards/{key}": Tries(today_fingerprint(made, made.read_plan(), key), NOW, None, 4)
@@ -172,7 +174,7 @@ def test_the_manifest_is_wanted_when_shards_changed_and_none_is_about_to_be_made
     }
     assert not is_wanted(NOTHING), "four shards are about to be made"
     assert is_wanted(Attempts(failed)), "shards that failed must not hold the manifest back"
-    assert is_wanted(Attempts(away=Away(NOW, NOW + 9, 1, "no answer")))
+    assert is_wanted(Attempts(away=Away(now, now + 9, 1, "no answer")))
     written = Attempts(failed, written={"manifest": look_at_disk(made).fingerprint})
     assert is_wanted(written), "a manifest that is gone must be written again"
     made.paths.manifest("train").write_bytes(b"")

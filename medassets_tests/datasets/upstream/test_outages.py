@@ -92,7 +92,17 @@ def test_an_empty_folder_in_place_of_a_disk_is_an_outage(planned: Workspace, lef
 @pytest.mark.parametrize("gone", ["", TRAIN])
 def test_a_folder_that_vanished_with_all_files_is_an_outage(planned: Workspace, gone: str) -> None:
     shutil.rmtree(planned.source_folder / gone)
-    assert "no file of this shard or of those beside it" in outage(planned)
+    assert f"nothing else in {planned.source_folder / TRAIN}" in outage(planned)
+
+
+def test_a_copy_that_was_never_whole_answers(planned: Workspace) -> None:
+    last = list(planned.read_plan().splits()["train"])[-1]
+    kept = {file.parents[1] for file in files(planned, last)}
+    for patient in (planned.source_folder / TRAIN).iterdir():
+        if patient not in kept:
+            shutil.rmtree(patient)
+    assert kept
+    assert outage(planned) == ""
 
 
 def test_a_source_that_goes_away_before_the_last_sample_drops_none(
