@@ -1,5 +1,6 @@
 """A catalog of which bytes are missing or others is set aside; what others wrote stays."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,18 +23,17 @@ def overwrite_rows(content: bytes) -> bytes:
     "damage", [cut, overwrite_rows, lambda _: b""], ids=["cut", "rows", "empty"]
 )
 def test_a_damaged_catalog_gets_another_name_and_keeps_its_bytes(
-    planned: Workspace, damage: object
+    planned: Workspace, damage: Callable[[bytes], bytes]
 ) -> None:
     path = planned.paths.catalog
     assert not is_damaged(path)
     assert set_aside(planned.paths) is None
-    assert callable(damage)
     content = damage(path.read_bytes())
     path.write_bytes(content)
     assert is_damaged(path)
     kept = set_aside(planned.paths)
     assert kept == path.with_name("catalog.parquet.damaged")
-    assert kept.read_bytes() == content
+    assert path.with_name("catalog.parquet.damaged").read_bytes() == content
     assert not path.exists()
     assert find_free_name(path) == path.with_name("catalog.parquet.damaged-2")
 
