@@ -116,8 +116,8 @@ def command(
         app = stack.enter_context(guarded_app(workspace, host=host, read_only=read_only))
         click.echo(f"medassets up: {address}  (Ctrl-C stops)")
         _serve(app, listener)
-    if lock is not None and not lock.is_in_place():
-        return EXIT_FAILED
+        if lock is not None and not lock.is_in_place():
+            return EXIT_FAILED
     _tell_of_runs()
     return 0
 

@@ -1,5 +1,6 @@
 """`medassets up`: the processes it starts and stops, and who can connect."""
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -93,3 +94,17 @@ def test_a_meant_address_is_warned_of_and_served(running_ui: Start, home: Path) 
         assert ui.client.get("/server_info", headers=rebound).status_code == 403
     warning = "WARNING: the UI listens on 0.0.0.0, and it has no login"
     assert warning in (home.parent / "ui.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_server_whose_home_is_deleted_says_so_and_fails(
+    running_ui: Start, home: Path, tmp_path: Path
+) -> None:
+    with running_ui(home) as ui:
+        processes = ui.descendants()
+        shutil.rmtree(home / "dagster")
+        assert ui.process.wait(60) == 1
+        wait_until(lambda: are_gone(processes), 10)
+    assert (
+        "the home was deleted or replaced while it was served" in (tmp_path / "ui.log").read_text()
+    )
