@@ -4,38 +4,29 @@ Dagster's daemon makes new code servers once a minute, and its web server does w
 location. Until then no queued run starts, and pages can launch nothing.
 """
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 # None of these has a public name.
 from dagster._core.remote_representation.code_location import GrpcServerCodeLocation
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.workspace import CodeLocationEntry
 
+from medassets.instance.repeating import repeating
 from medassets.storage.processes import is_listening
 
 _INTERVAL_S = 2.0
 _RETRY_S = 60.0
 
 
-@contextmanager
-def replacing_dead_servers(context: WorkspaceProcessContext) -> Iterator[None]:
+def replacing_dead_servers(context: WorkspaceProcessContext) -> AbstractContextManager[None]:
     """Replace dead code servers of a web server until the block is left."""
-    stopping = threading.Event()
 
-    def keep() -> None:
-        while not stopping.wait(_INTERVAL_S):
-            replace_dead_servers(context)
+    def replace() -> bool:
+        replace_dead_servers(context)
+        return True
 
-    thread = threading.Thread(target=keep, name="code-servers", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        thread.join()
+    return repeating(replace, every_s=_INTERVAL_S)
 
 
 def replace_dead_servers(context: WorkspaceProcessContext) -> list[str]:

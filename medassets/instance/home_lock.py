@@ -8,15 +8,15 @@ ended, however that happened.
 import fcntl
 import json
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from medassets.errors import LockTimeoutError
+from medassets.instance.repeating import repeating
 from medassets.storage.checksums import parse_json
 from medassets.storage.processes import Existence, parse_process, this_process
 from medassets.storage.unreadable import open_regular_fd
@@ -83,29 +83,21 @@ def holding_home(home: Path, tell: Callable[[str], None]) -> Iterator[HomeLock]:
         os.close(fd)
 
 
-@contextmanager
-def watching_lock(lock: HomeLock, give_up: Callable[[], None]) -> Iterator[None]:
+def watching_lock(lock: HomeLock, give_up: Callable[[], None]) -> AbstractContextManager[None]:
     """Look after the lock until the block is left.
 
     Args:
         lock: The lock.
         give_up: Called once, in another thread, when its file was deleted or replaced.
     """
-    left = threading.Event()
 
-    def watch() -> None:
-        while not left.wait(_LOOK_EVERY_S):
-            if not lock.is_in_place():
-                give_up()
-                return
+    def look() -> bool:
+        if lock.is_in_place():
+            return True
+        give_up()
+        return False
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        left.set()
-        thread.join()
+    return repeating(look, every_s=_LOOK_EVERY_S)
 
 
 def _acquire(fd: int, home: Path, tell: Callable[[str], None]) -> None:

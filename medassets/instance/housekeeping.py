@@ -1,9 +1,9 @@
 """What a server does for its home now and then: a short log, and no remains of old runs."""
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
@@ -11,6 +11,7 @@ import dagster as dg
 from medassets.instance.clock import revive_sensors
 from medassets.instance.database import describe_error, list_database_errors
 from medassets.instance.log_rotation import rotate_log
+from medassets.instance.repeating import repeating
 from medassets.instance.retention import purge_old_runs, purge_tick_logs
 
 _ROTATE_EACH_S = 60.0
@@ -18,8 +19,9 @@ _PURGE_EACH_S = 86_400.0
 _CLOCK_S = 60.0
 
 
-@contextmanager
-def keeping_house(log: Path, *, keep_days: int, tell: Callable[[str], None]) -> Iterator[None]:
+def keeping_house(
+    log: Path, *, keep_days: int, tell: Callable[[str], None]
+) -> AbstractContextManager[None]:
     """Rotate a log each minute and purge old runs each day, until the block is left.
 
     At its begin, and when the clock was set back, sensors are revived that would wait for a time ahead.
@@ -29,29 +31,30 @@ def keeping_house(log: Path, *, keep_days: int, tell: Callable[[str], None]) -> 
         keep_days: Days for which logs of finished runs are kept; 0 keeps them all.
         tell: Told what could not be done; it is tried again a day later.
     """
-    stopping = threading.Event()
+    return repeating(_Housekeeping(log, keep_days, tell).look, every_s=_ROTATE_EACH_S)
 
-    def keep() -> None:
-        due, ahead = time.monotonic(), float("inf")
-        while True:
-            rotate_log(log)
-            offset = time.time() - time.monotonic()
-            if offset < ahead - _CLOCK_S:
-                _revive(tell)
-            ahead = offset
-            if keep_days and time.monotonic() >= due:
-                _purge(keep_days, tell)
-                due += _PURGE_EACH_S
-            if stopping.wait(_ROTATE_EACH_S):
-                return
 
-    thread = threading.Thread(target=keep, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        thread.join()
+@dataclass
+class _Housekeeping:
+    """What is due, and what the clock was at the last look."""
+
+    log: Path
+    keep_days: int
+    tell: Callable[[str], None]
+    purge_at: float = 0.0
+    clock_offset: float = float("inf")
+
+    def look(self) -> bool:
+        rotate_log(self.log)
+        offset = time.time() - time.monotonic()
+        was_set_back = offset < self.clock_offset - _CLOCK_S
+        self.clock_offset = offset
+        if was_set_back:
+            _revive(self.tell)
+        if self.keep_days and time.monotonic() >= self.purge_at:
+            self.purge_at = time.monotonic() + _PURGE_EACH_S
+            _purge(self.keep_days, self.tell)
+        return True
 
 
 def _revive(tell: Callable[[str], None]) -> None:

@@ -89,7 +89,7 @@ def _days_of_ticks(instance: dg.DagsterInstance, state: InstigatorState, *, defa
     kept = instance.get_tick_retention_settings(state.instigator_type)
     # Dagster counts the days of a tick that never ended apart; it has no result to explain.
     ended = [days for status, days in kept.items() if status is not TickStatus.STARTED]
-    # A negative number keeps them for ever.
+    # A negative number keeps them all.
     return max(ended) if ended and min(ended) >= 0 else default
 
 
