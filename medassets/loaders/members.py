@@ -122,7 +122,7 @@ class ShardReader:
         content = self.read_member(sample, suffix)
         try:
             return parse_json(content)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise self.index.damage(sample, f"member .{suffix} is not JSON ({error})") from error
 
     def read_start(self, sample: IndexedSample, suffix: str, num_bytes: int) -> bytes:

@@ -142,7 +142,7 @@ def _at(facts: Any, *names: str) -> Any:
 def _read_json(content: Any) -> dict[str, Any]:
     try:
         value = parse_json(content)
-    except (RecursionError, TypeError, ValueError):
+    except (TypeError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
 
