@@ -25,7 +25,7 @@ REPO_ID = "org/ct-small"
 BYTES_PER_S = 60_000
 ENCODE_DELAY_S = 0.03
 SEED = 20261121
-KILLS = int(os.environ.get("MEDASSETS_TEST_MANY_KILLS", "20"))
+KILLS = int(os.environ.get("MEDASSETS_TEST_MANY_KILLS", "10"))
 """The full size is 50."""
 
 

@@ -20,13 +20,14 @@ from medassets.shards.reclaim_journal import ReclaimJournal
 from medassets.testing.npz_tree import SyntheticTree, make_npz_tree
 from medassets_tests.npz_source import Originals, write_declaration
 
-# A machine that does other work as well takes several times the usual four minutes.
+# All of the 100 kills take four minutes on a machine at rest, several times as long on a busy one.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
 SEED = 20261122
-NUM_VOLUMES = 400
+KILLS = int(os.environ.get("MEDASSETS_TEST_RECLAIM_KILLS", "25"))
+"""The full size is 100."""
+NUM_VOLUMES = 4 * KILLS
 SAMPLES_PER_SHARD = 20
-KILLS = 100
 # Of a run, until it is at its first shard.
 STARTING_S = 1.0
 COMMAND = ("build", "tiny", "--delete-sources", "--yes")
@@ -223,7 +224,7 @@ class Pace:
         return Pace(self.seconds * share, int(self.operations * share), int(self.deletions * share))
 
 
-def test_killed_at_100_instants_no_volume_is_lost(
+def test_killed_at_random_instants_no_volume_is_lost(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
     undisturbed = bench.open("undisturbed")
@@ -252,7 +253,10 @@ def test_killed_at_100_instants_no_volume_is_lost(
     with capsys.disabled():
         sys.stdout.write(tally.describe())
     assert tally.kills == KILLS
-    assert min(tally.phases[name] for name in ("deleting", "verifying", "making shards")) >= 3
+    assert (
+        min(tally.phases[name] for name in ("deleting", "verifying", "making shards"))
+        >= KILLS // 25
+    )
     assert any(0 < gone < total for gone, total in tally.noted)
 
 

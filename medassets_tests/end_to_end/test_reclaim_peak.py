@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from medassets_tests.npz_source import Originals, write_declaration
 
 pytestmark = pytest.mark.slow
 
+NUM_SHARDS = int(os.environ.get("MEDASSETS_TEST_PEAK_SHARDS", "12"))
+"""The full size is 50."""
 EXIT_DISK = 4
 TOLERANCE = 0.10
 
@@ -59,7 +62,7 @@ def declare(folder: Path, tree: SyntheticTree, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("dtype", "compressed"), [("int16", True), ("float32", False)], ids=["int16", "float32"]
 )
-def test_the_peak_of_fifty_shards_is_as_predicted(
+def test_the_peak_is_as_predicted(
     dtype: str,
     compressed: bool,
     tmp_path: Path,
@@ -71,7 +74,7 @@ def test_the_peak_of_fifty_shards_is_as_predicted(
     """Deflated, shards are larger than their sources; of float32, half as large."""
     tree = make_npz_tree(
         tmp_path / "source",
-        num_volumes=100,
+        num_volumes=2 * NUM_SHARDS,
         shape=(64, 60, 41),
         dtype=dtype,
         compressed=compressed,
@@ -99,6 +102,7 @@ def test_the_peak_of_fifty_shards_is_as_predicted(
         while process.poll() is None:
             most = most.most(Usage.measure(tree.folder / "npz", home.paths.folder))
             samples += 1
+            time.sleep(0.005)
     assert process.returncode == 0, log.read_text()
     end = Usage.measure(tree.folder / "npz", home.paths.folder)
     with capsys.disabled():
@@ -108,10 +112,10 @@ def test_the_peak_of_fifty_shards_is_as_predicted(
             f"{most.allocated:,} ({most.allocated / peak['peak_bytes']:.3f}); end predicted "
             f"{peak['end_bytes']:,}, measured {end.apparent:,}; {samples} samples\n"
         )
-    assert len(home.records()) == 50
+    assert len(home.records()) == NUM_SHARDS
     found = originals.check(home.paths.folder)
-    assert (len(found.in_shards), found.on_disk) == (100, set())
-    assert samples > 500
+    assert (len(found.in_shards), found.on_disk) == (2 * NUM_SHARDS, set())
+    assert samples > 10 * NUM_SHARDS
     assert most.apparent == pytest.approx(peak["peak_bytes"], rel=TOLERANCE)
     assert most.allocated == pytest.approx(peak["peak_bytes"], rel=TOLERANCE)
     assert end.apparent == pytest.approx(peak["end_bytes"], rel=TOLERANCE)

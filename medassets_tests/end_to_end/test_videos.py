@@ -27,7 +27,7 @@ from medassets_tests.end_to_end.films import paths_of, read_frames, read_samples
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("MEDASSETS_TEST_MANY_KILLS", "12"))
+KILLS = int(os.environ.get("MEDASSETS_TEST_MANY_KILLS", "3"))
 """The full size is 30."""
 SEED = 20261121
 

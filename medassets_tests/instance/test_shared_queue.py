@@ -38,9 +38,9 @@ from medassets_tests.running_ui import RunningUi
 
 pytestmark = pytest.mark.slow
 
-NUM_PATIENTS = int(os.environ.get("MEDASSETS_TEST_PATIENTS", "3"))
+NUM_PATIENTS = int(os.environ.get("MEDASSETS_TEST_PATIENTS", "2"))
 """A patient has two or three shards; 80 make 200."""
-NUM_KILLS = int(os.environ.get("MEDASSETS_TEST_KILLS", "2"))
+NUM_KILLS = int(os.environ.get("MEDASSETS_TEST_KILLS", "1"))
 SEED = int(os.environ.get("MEDASSETS_TEST_SEED", "13"))
 LONGEST_S = 300 + 60 * NUM_PATIENTS
 NUM_AT_ONCE = 4

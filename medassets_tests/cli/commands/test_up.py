@@ -104,7 +104,7 @@ def test_a_server_whose_home_is_deleted_says_so_and_fails(
         processes = ui.descendants()
         shutil.rmtree(home / "dagster")
         assert ui.process.wait(60) == 1
-        wait_until(lambda: are_gone(processes), 10)
+        wait_until(lambda: are_gone(processes), 60)
     assert (
         "the home was deleted or replaced while it was served" in (tmp_path / "ui.log").read_text()
     )
