@@ -181,7 +181,7 @@ def _find_doubts(
     }
     if doubtful:
         doubts.append(
-            f"by hu_rule {spec.hu_rule}, {len(doubtful)} volumes do not have the HU of a chest "
+            f"by hu_rule {spec.stated_hu_rule}, {len(doubtful)} volumes do not have the HU of a chest "
             f"({_name_some(list(doubtful))}); stored values are kept, so that training applies what "
             f"the json states. The first: {next(iter(doubtful.values()))}"
         )

@@ -11,8 +11,10 @@ import pyarrow as pa
 
 from medassets.datasets.ct_sources.base import CTSource
 from medassets.datasets.ct_sources.registry import (
+    list_kinds,
+    list_layout_rules,
+    list_rules,
     list_source_rules,
-    list_volume_sources,
     open_volume_source,
 )
 from medassets.datasets.hu_rules import check_array_rule, describe_limits
@@ -59,22 +61,23 @@ _PRESET_FIELDS = frozenset(
 
 def list_volume_rules() -> list[FieldRule]:
     """Return which fields of a `VolumeDatasetSpec` have an effect, and where."""
-    sources, presets = list_volume_sources(), {"preprocessing": tuple(PRESETS)}
-    with_headers = [name for name, kind in sources.items() if kind.has_headers]
-    oriented = [name for name, kind in sources.items() if kind.states_orientation]
-    local = [name for name, kind in sources.items() if kind.is_local]
+    kinds, presets = list_kinds(masks=False), {"preprocessing": tuple(PRESETS)}
     return [
         COMMON_FIELDS,
-        *list_source_rules(sources, with_texts=True),
+        *list_layout_rules(kinds),
+        *list_source_rules(kinds, with_texts=True),
         FieldRule(_OWN_FIELDS),
         FieldRule(_PRESET_FIELDS, presets),
-        FieldRule(frozenset({"orientation"}), {"source": with_headers, **presets}),
-        FieldRule(frozenset({"expected_orientation"}), {"source": oriented}),
+        *list_rules({"orientation"}, kinds, lambda one: one.kind.has_headers, **presets),
+        *list_rules({"expected_orientation"}, kinds, lambda one: one.kind.states_orientation),
         FieldRule(frozenset({"max_rounding_error"}), {"preprocessing": (RAW,)}),
-        FieldRule(frozenset({"delete_sources"}), {"source": local}),
+        *list_rules({"delete_sources"}, kinds, lambda one: one.kind.is_local),
         *(
-            FieldRule(kind.DELETION_FIELDS, {"source": (name,), "delete_sources": ("true",)})
-            for name, kind in sources.items()
+            rule
+            for kind in kinds
+            for rule in list_rules(
+                kind.kind.DELETION_FIELDS, kinds, kind.__eq__, delete_sources=("true",)
+            )
         ),
     ]
 
@@ -126,7 +129,7 @@ class VolumeDataset:
             raise SpecError(field="expected_orientation", what=what)
 
     def _check_headers(self) -> None:
-        if self.spec.is_raw and self.spec.hu_rule is None:
+        if self.spec.is_raw and self.spec.stated_hu_rule is None:
             what = (
                 "preprocessing none must say how stored values become HU later: none (they are HU "
                 "already), table (RescaleSlope and RescaleIntercept of the metadata) or header "
@@ -165,7 +168,7 @@ class VolumeDataset:
         }
         if spec.is_raw:
             tolerance = spec.max_rounding_error
-            facts |= {"preprocessing": RAW, "hu_rule": spec.hu_rule, "tolerance": tolerance}
+            facts |= {"preprocessing": RAW, "hu_rule": spec.stated_hu_rule, "tolerance": tolerance}
         else:
             preset = list_fields(spec.preset())
             preset.pop("air_share")

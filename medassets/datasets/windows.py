@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from medassets.datasets.ct_sources.base import CTSource
 from medassets.datasets.ct_sources.registry import (
-    CT_SOURCES,
+    list_kinds,
+    list_layout_rules,
+    list_rules,
     list_source_rules,
-    list_volume_sources,
     open_window_source,
 )
 from medassets.datasets.hu_rules import check_array_rule, describe_limits
@@ -48,14 +49,14 @@ _VOLUME_FIELDS = frozenset(
 
 def list_window_rules() -> list[FieldRule]:
     """Return which fields of a `CTWindowDatasetSpec` have an effect, and where."""
-    volumes = list_volume_sources()
-    oriented = [name for name, kind in volumes.items() if kind.states_orientation]
+    kinds = list_kinds()
     return [
         COMMON_FIELDS,
-        *list_source_rules(CT_SOURCES, with_texts=False),
+        *list_layout_rules(kinds),
+        *list_source_rules(kinds, with_texts=False),
         FieldRule(_OWN_FIELDS),
-        FieldRule(_VOLUME_FIELDS, {"source": tuple(volumes)}),
-        FieldRule(frozenset({"expected_orientation"}), {"source": oriented}),
+        *list_rules(_VOLUME_FIELDS, kinds, lambda one: not one.kind.stores_masks),
+        *list_rules({"expected_orientation"}, kinds, lambda one: one.kind.states_orientation),
     ]
 
 

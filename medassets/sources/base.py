@@ -7,6 +7,7 @@ from typing import Protocol
 
 from medassets.errors import UsageError
 from medassets.samples import StagedFile
+from medassets.sources.listing import Listing
 
 OnBytes = Callable[[int], None]
 """Called with the number of bytes that arrived; 0 while a fetch waits.
@@ -42,6 +43,25 @@ def no_revision_error(uri: str) -> UsageError:
     """Return the error of asking a source without revisions for one."""
     what = f"{uri} has no revisions: its files are read as they are now"
     return UsageError(field="--revision", what=what)
+
+
+class FileTree(Protocol):
+    """A source that can list its files."""
+
+    def list_files(self, under: str, endings: Sequence[str], *, revision: str | None) -> Listing:
+        """Return the files below a folder.
+
+        Args:
+            under: Folder inside the source; empty means all.
+            endings: Wanted endings of names, in lower case.
+            revision: Revision to list; None means the source's own.
+
+        Raises:
+            CatalogError: If there is no such folder, or it cannot be listed.
+            SourceAccessError: If the source refuses access.
+            SourceUnavailableError: If the source does not respond.
+        """
+        ...
 
 
 class Source(Protocol):

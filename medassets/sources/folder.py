@@ -8,6 +8,7 @@ from typing import NoReturn
 from medassets.errors import CatalogError, Reason, SampleRejectedError
 from medassets.samples import StagedFile
 from medassets.sources.base import OnBytes, RemoteFile, no_revision_error
+from medassets.sources.listing import Listing, list_folder
 from medassets.storage.checksums import sha256_file
 from medassets.storage.foreign_bytes import read_table
 from medassets.storage.paths import check_member_path
@@ -117,6 +118,16 @@ class FolderSource:
                 raise
             msg = f"{self.folder / path}: the table cannot be read ({error.strerror})"
             raise CatalogError(msg) from error
+
+    def list_files(
+        self, under: str, endings: Sequence[str], *, revision: str | None = None
+    ) -> Listing:
+        """Return the files below a folder; see `medassets.sources.listing`.
+
+        Raises:
+            CatalogError: If there is no such folder, or a folder below it cannot be listed.
+        """
+        return list_folder(self.folder, under, endings)
 
     def describe(
         self, paths: Sequence[str], *, revision: str | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from medassets.errors import (
     CatalogError,
+    Reason,
     RevisionGoneError,
     SampleRejectedError,
     SourceUnavailableError,
@@ -16,9 +17,10 @@ from medassets.samples import StagedFile
 from medassets.sources.base import OnBytes, RemoteFile
 from medassets.sources.hub_client import HubClient
 from medassets.sources.hub_download import download_file, missing_file_error
+from medassets.sources.listing import ListedFile, Listing, has_ending
 from medassets.sources.retries import HubPolicy
 from medassets.storage.foreign_bytes import most_table_bytes, require_size
-from medassets.storage.paths import check_member_path
+from medassets.storage.paths import check_member_path, show_path
 from medassets.storage.scratch import open_scratch
 
 if TYPE_CHECKING:
@@ -166,6 +168,22 @@ class HubSource:
                 raise CatalogError(msg) from error
             return target.read_bytes()
 
+    def list_files(self, under: str, endings: Sequence[str], *, revision: str | None) -> Listing:
+        """Return the files below a folder, a thousand per request.
+
+        Raises:
+            SourceAccessError: If the hub refuses access, or the repository or revision does not exist.
+            SourceUnavailableError: If the hub does not respond after all retries, or has no such
+                folder.
+        """
+        rows = self.client.read_tree(under, revision=revision or self.revision)
+        paths = sorted({row.path for row in rows})
+        # A hub lists hidden folders as all others; those of files that are listed are named.
+        hidden = {head for path in paths if (head := _find_hidden_folder(path)) is not None}
+        left = [path for path in paths if _find_hidden_folder(path) is None]
+        found = tuple(_judge(path) for path in left if has_ending(path, endings))
+        return Listing(found, len(left) - len(found), tuple(sorted(hidden)))
+
     def describe(self, paths: Sequence[str], *, revision: str | None) -> dict[str, RemoteFile]:
         """Return size and digest of files, some hundreds per request.
 
@@ -227,3 +245,20 @@ class HubSource:
         return StagedFile(
             path=target, uri=known.uri, revision=known.revision, num_bytes=num_bytes, sha256=sha256
         )
+
+
+def _find_hidden_folder(path: str) -> str | None:
+    """Return the first folder of a path whose name begins with a dot; None if there is none."""
+    parts = path.split("/")[:-1]
+    for depth, part in enumerate(parts, start=1):
+        if part.startswith("."):
+            return "/".join(parts[:depth])
+    return None
+
+
+def _judge(path: str) -> ListedFile:
+    try:
+        check_member_path(path)
+    except CatalogError as error:
+        return ListedFile(show_path(path), problem=(Reason.BAD_NAME, str(error)))
+    return ListedFile(path)

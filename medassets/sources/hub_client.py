@@ -207,6 +207,38 @@ class HubClient:
         rows = self.call(work, what=f"sizes of {len(paths)} files of dataset {self.repo_id}")
         return self._parse_files(rows, url)
 
+    def read_tree(self, folder: str, *, revision: str) -> "list[RepoFile]":
+        """Return the hub's facts of all files below a folder, in pages of about a thousand.
+
+        Raises:
+            SourceAccessError: If the hub refuses access, or knows no such repository or revision.
+            SourceUnavailableError: If it has no such folder, does not answer, or its pages never end.
+        """
+        at = quote(revision, safe="")
+        url = f"{self.endpoint}/api/datasets/{self.repo_id}/tree/{at}/{quote(folder)}".rstrip("/")
+        what = f"files of dataset {self.repo_id}" + (f" below {folder}" if folder else "")
+        params: dict[str, str] | None = {"recursive": "true", "expand": "false"}
+        found: list[RepoFile] = []
+        seen: set[str] = set()
+        while url:
+            if url in seen or not url.startswith(f"{self.endpoint}/"):
+                # The token is sent along, and a loop would never end.
+                words = f"{what}: the next page, {clean_text(url)}, is on another host or was read"
+                raise Failure(FailureKind.REFUSED, words).to_error()
+            seen.add(url)
+            rows, after = self.call(lambda h, u=url, p=params: self._read_page(u, p, h), what=what)
+            found += self._parse_files(rows, url)
+            url, params = after, None
+        return found
+
+    def _read_page(
+        self, url: str, params: dict[str, str] | None, headers: dict[str, str]
+    ) -> tuple[Any, str]:
+        """Return the rows of one page, and the address of the next; empty after the last."""
+        with self._stream("GET", url, headers, params=params) as response:
+            rows = parse_answer(response, timeout_s=self.policy.answer_timeout_s)
+            return rows, str(response.links.get("next", {}).get("url", ""))
+
     def _parse_files(self, rows: Any, url: str) -> "list[RepoFile]":
         from huggingface_hub import RepoFile
 

@@ -1,6 +1,12 @@
 """Frozen declarations of datasets; each checks itself when it is made."""
 
-from medassets.specs.ct import CHEST_AIR_SHARE, FIELD_ROLES, CTSourceSpec, HuRule
+from medassets.specs.ct import (
+    CHEST_AIR_SHARE,
+    FIELD_ROLES,
+    SAMPLE_TEXTS,
+    CTSourceSpec,
+    HuRule,
+)
 from medassets.specs.dataset import Automation, DatasetSpec
 from medassets.specs.field_rules import FieldRule
 from medassets.specs.video import VideoClipDatasetSpec
@@ -23,6 +29,7 @@ __all__ = [
     "RAW",
     "SAMPLE_DTYPE",
     "SAMPLE_LAYOUT",
+    "SAMPLE_TEXTS",
     "STANDARD_WINDOWS",
     "Automation",
     "CTPreprocessing",

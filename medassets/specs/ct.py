@@ -8,6 +8,7 @@ from medassets.specs.checks import check_choice, check_range
 from medassets.specs.dataset import DatasetSpec
 
 HuRule = Literal["none", "table", "header"]
+Layout = Literal["ct_rate"]
 
 FIELD_ROLES = ("volume", "labels", "text", "json")
 """Roles of the members of a sample in an existing WebDataset; see `CTSourceSpec.fields`."""
@@ -18,6 +19,9 @@ CHEST_AIR_SHARE = (0.1, 0.95)
 Source: 0.38 to 0.68 in real chests, with room for small fields of view; under 0.01 where HU were never
 applied, 1 where they were applied twice.
 """
+
+SAMPLE_TEXTS = ("report", "labels")
+"""What a sample of volumes may hold beside its volume; see `CTSourceSpec.requires`."""
 
 _SPLIT = "{split}"
 _AXES = ("RL", "AP", "SI")
@@ -32,6 +36,8 @@ class CTSourceSpec(DatasetSpec):
     for `valid` is looked up under `validation`, the name that CT-RATE uses.
 
     Attributes:
+        layout: How the folders, names and tables of a source of NIfTI files are arranged: `ct_rate`
+            is that of ibrahimhamamci/CT-RATE.
         volumes_dir: Folder of one split's volumes inside the source; `{split}` is replaced. Empty
             means `dataset/{split}_fixed`, and for source `npz` the source's `folder`.
         array_key: Name of the array in each `.npz` file.
@@ -52,6 +58,9 @@ class CTSourceSpec(DatasetSpec):
             read), `values` (all that a label may be, such as `[0, 1]`), and for source `webdataset`
             `member` (suffix) and `dtype` (`float32`, `int16`, `>int32` for big-endian, ...; `text`,
             `json` or `npy`). What is left out must be certain, or is asked for.
+        requires: What a volume must have to become a sample, of `report` and `labels`; a volume
+            without it is excluded. `[]` takes volumes without either: their report is empty, and
+            labels that are unknown are NaN. Left out, both are required.
         hu_rule: How stored values become HU: `none` (they are HU), `table` (RescaleSlope and
             RescaleIntercept of the metadata), `header` (scl_slope and scl_inter of NIfTI). Empty
             means `none` for NIfTI. Arrays have no header that could contradict, so they need a
@@ -66,6 +75,7 @@ class CTSourceSpec(DatasetSpec):
             mix several.
     """
 
+    layout: Layout = "ct_rate"
     volumes_dir: str = ""
     array_key: str = "data"
     reports_file: str = ""
@@ -76,6 +86,7 @@ class CTSourceSpec(DatasetSpec):
     accept_unterminated: bool = False
     label_names: tuple[str, ...] = ()
     labels: dict[str, Any] = field(default_factory=dict)
+    requires: tuple[str, ...] | None = None
     hu_rule: HuRule | None = None
     min_slices: int = 2
     min_plausible_share: float = 0.05
@@ -86,6 +97,7 @@ class CTSourceSpec(DatasetSpec):
     def __post_init__(self) -> None:
         """Reject values that no source and no processing can use."""
         super().__post_init__()
+        check_choice("layout", self.layout, get_args(Layout))
         check_choice("hu_rule", self.effective_hu_rule, get_args(HuRule))
         check_range("min_slices", self.min_slices, 1, 4096)
         check_range("min_plausible_share", self.min_plausible_share, 0, 1)
@@ -94,6 +106,8 @@ class CTSourceSpec(DatasetSpec):
         if self.expected_orientation and not is_orientation(self.expected_orientation):
             what = f"expected three axis codes such as LPS, got {self.expected_orientation!r}"
             raise SpecError(field="expected_orientation", what=what)
+        for name in self.requires or ():
+            check_choice("requires", name, SAMPLE_TEXTS)
         for role, suffix in self.fields.items():
             check_choice("fields", role, FIELD_ROLES)
             if not isinstance(suffix, str) or not suffix or suffix != suffix.lower().strip("."):
@@ -118,7 +132,12 @@ class CTSourceSpec(DatasetSpec):
     @property
     def effective_hu_rule(self) -> HuRule:
         """The rule in use."""
-        return "none" if self.hu_rule is None else self.hu_rule
+        return self.stated_hu_rule or "none"
+
+    @property
+    def stated_hu_rule(self) -> HuRule | None:
+        """The rule that declaration or layout states; None where nothing does."""
+        return self.hu_rule
 
     @property
     def needs_rescaling(self) -> bool:

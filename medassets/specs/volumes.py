@@ -134,7 +134,7 @@ class VolumeDatasetSpec(CTSourceSpec):
 
         With `preprocessing: none` they are stored for later use, unless `hu_rule` says otherwise.
         """
-        return super().needs_rescaling or (self.is_raw and self.hu_rule is None)
+        return super().needs_rescaling or (self.is_raw and self.stated_hu_rule is None)
 
     def preset(self) -> CTPreprocessing:
         """Return the named preset with this declaration's replacements.

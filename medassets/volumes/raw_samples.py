@@ -72,14 +72,14 @@ def encode_raw_sample(
             65504, or changed by more than the declared tolerance), CONSTANT_VOLUME and others.
     """
     texts, row = source.read_texts(item, staged), VolumeRow.of(item.row)
-    spacing = row.require_spacing()
+    spacing = source.read_spacing(item)
     started = time.perf_counter()
     with ExitStack() as stack:
         with source.open_volume(item, staged.path) as stream:
             header = stream.header
             check_num_slices(header, spec.min_slices)
-            stored = _describe_stored(row, header, spacing)
             frame = locate_source(header, spacing)
+            stored = _describe_stored(row, header, frame.spacing_mm)
             check_orientation(frame, spec.expected_orientation)
             source_frame = {"dtype": header.dtype.name, **describe_source(frame)}
             if source.has_headers or frame.axis_codes:
@@ -97,7 +97,7 @@ def encode_raw_sample(
             **describe_texts(texts, row),
             **describe_origin(item, staged),
             "precision": _describe_precision(statistics),
-            "preprocessing": {"preset": RAW, "hu_rule": spec.hu_rule},
+            "preprocessing": {"preset": RAW, "hu_rule": spec.stated_hu_rule},
             "metadata": json.loads(row.metadata or "{}"),
             "fingerprint": fingerprint,
         }
@@ -158,7 +158,7 @@ def _open_counter(
     item: SourceItem, header: VolumeHeader, spec: VolumeDatasetSpec
 ) -> VoxelCounter | None:
     """Return what counts the voxels by HU; None where nothing says how they become HU."""
-    if spec.hu_rule is None:
+    if spec.stated_hu_rule is None:
         return None
     scaling = choose_scaling(declare_hu(item, spec), header)
     dtype = np.dtype(np.float32) if header.dtype == np.float16 else header.dtype

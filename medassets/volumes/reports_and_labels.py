@@ -1,5 +1,6 @@
 """Report and labels of a sample: from the catalog's tables, or from a foreign sample."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import SourceItem, StagedFile
+from medassets.specs import SAMPLE_TEXTS
 from medassets.storage.foreign_bytes import rejecting_foreign
 from medassets.storage.formats.label_rules import NO_RULES, LabelError, LabelRules, StatedLabels
 from medassets.storage.formats.label_types import Values, encode_labels
@@ -26,32 +28,51 @@ class SampleTexts:
     Attributes:
         text: The `txt` member.
         cls: The `cls` member: float32 little-endian, one value per label.
-        labels: Label name -> value, in that order; every one finite.
+        labels: Label name -> value, in that order; every one finite, or None where it is unknown.
+            The `cls` member has NaN there.
     """
 
     text: bytes
     cls: bytes
-    labels: dict[str, float]
+    labels: dict[str, float | None]
 
 
-def read_row_texts(item: SourceItem) -> SampleTexts:
+def read_row_texts(item: SourceItem, *, requires: Collection[str] = SAMPLE_TEXTS) -> SampleTexts:
     """Return report and labels of a catalog row.
 
+    Args:
+        item: The catalog row.
+        requires: What a sample must have; see `CTSourceSpec.requires`.
+
     Raises:
-        SampleRejectedError: MISSING_LABELS if the row has no labels, or not one per name.
+        SampleRejectedError: MISSING_LABELS if labels are required and the row has none, or not one
+            per name.
     """
     row = VolumeRow.of(item.row)
-    values, names = row.labels, row.label_names
+    names, values, text = row.label_names, row.labels, (row.report or "").encode()
+    if "labels" not in requires:
+        names = names or []
+        values = values or [None] * len(names)
+    elif values is not None and None in values:
+        values = None
     if values is None or names is None or len(values) != len(names):
         raise SampleRejectedError(Reason.MISSING_LABELS, "the catalog row has no usable labels")
-    labels = dict(zip(names, map(float, values), strict=True))
-    text = (row.report or "").encode()
-    return SampleTexts(text, np.array(list(labels.values()), "<f4").tobytes(), labels)
+    return _store_labels(text, dict(zip(names, values, strict=True)))
+
+
+def _store_labels(text: bytes, labels: dict[str, float | None]) -> SampleTexts:
+    stored = [np.nan if value is None else value for value in labels.values()]
+    known = {name: None if value is None else float(value) for name, value in labels.items()}
+    return SampleTexts(text, np.array(stored, "<f4").tobytes(), known)
 
 
 @rejecting_foreign()
 def read_member_texts(
-    item: SourceItem, staged: StagedFile, rules: LabelRules = NO_RULES
+    item: SourceItem,
+    staged: StagedFile,
+    rules: LabelRules = NO_RULES,
+    *,
+    requires: Collection[str] = SAMPLE_TEXTS,
 ) -> SampleTexts:
     """Return report and labels of a sample of an existing WebDataset, the report byte for byte.
 
@@ -59,6 +80,8 @@ def read_member_texts(
         item: Catalog row of the sample.
         staged: Its tar.
         rules: What the declaration says of labels.
+        requires: What a sample must have; see `CTSourceSpec.requires`. The catalog says of a sample
+            without text or labels that it has no such member.
 
     Raises:
         SampleRejectedError: MISSING_REPORT or MISSING_LABELS if they were removed, or the report says
@@ -68,8 +91,12 @@ def read_member_texts(
     """
     row, members = VolumeRow.of(item.row), find_sample_members(item, staged.path)
     suffixes = row.members
-    text = _read_member(staged.path, members, suffixes["text"], Reason.MISSING_REPORT)
-    _check_text(text)
+    text = b""
+    if "report" in requires or suffixes["text"] is not None:
+        text = _read_member(staged.path, members, suffixes["text"], Reason.MISSING_REPORT)
+        _check_text(text)
+    if "labels" not in requires and suffixes["labels"] is None:
+        return _store_labels(text, dict.fromkeys(row.label_names or ()))
     stored = _read_member(staged.path, members, suffixes["labels"], Reason.MISSING_LABELS)
     facts = read_member_facts(staged.path, members, suffixes["json"])
     try:
@@ -122,11 +149,13 @@ def _check_text(text: bytes) -> None:
         raise SampleRejectedError(Reason.MISSING_REPORT, "the text says that nothing is given")
 
 
-def _name_labels(values: Values, names: list[str] | None) -> dict[str, float]:
+def _name_labels(values: Values, names: list[str] | None) -> dict[str, float | None]:
     if names is None:
         names = [f"label_{index}" for index in range(len(values))]
     if len(names) != len(values):
         detail = f"{len(values)} labels, but {len(names)} names of labels"
         raise SampleRejectedError(Reason.BAD_LABELS, detail)
     # What the shard stores: float32.
-    return dict(zip(names, values.astype(np.float32).astype(float).tolist(), strict=True))
+    stored = values.astype(np.float32).astype(float).tolist()
+    known = [None if np.isnan(value) else value for value in stored]
+    return dict(zip(names, known, strict=True))

@@ -61,7 +61,7 @@ def encode_volume_sample(
             staged.path,
             preset=preset,
             hu=declare_hu(item, spec),
-            spacing_mm=VolumeRow.of(item.row).require_spacing(),
+            spacing_mm=source.read_spacing(item),
             limits=read_limits(spec),
             out=voxels,
             buffers=buffers,

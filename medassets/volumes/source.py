@@ -6,6 +6,7 @@ from typing import ClassVar, Protocol
 
 from medassets.samples import SourceItem, StagedFile
 from medassets.volumes.files.header import VolumeStream
+from medassets.volumes.grid.geometry import Spacing
 from medassets.volumes.reports_and_labels import SampleTexts
 
 
@@ -25,6 +26,20 @@ class VolumeSource(Protocol):
         Raises:
             SampleRejectedError: On entry and on every later read, if the volume is missing or cannot
                 be read.
+        """
+        ...
+
+    def read_spacing(self, item: SourceItem) -> Spacing | None:
+        """Return the steps along the stored axes that the catalog states, in mm.
+
+        Args:
+            item: The catalog row.
+
+        Returns:
+            The steps; None where only the file's own header states them.
+
+        Raises:
+            SampleRejectedError: SPACING_MISSING if the catalog must state them, and one is missing.
         """
         ...
 

@@ -24,7 +24,7 @@ COMMON = (
     "name source splits samples_per_shard max_rejected_share max_excluded_share runs num_workers "
     "automation catalog_cron"
 )
-HUB = "repo_id revision endpoint use_token keep_raw staging_budget_gb volumes_dir"
+HUB = "repo_id revision endpoint use_token keep_raw staging_budget_gb volumes_dir layout"
 HU = "hu_rule min_slices min_plausible_share max_plausible_share expected_air_share"
 PRESET = "memory_budget_gb preprocessing target_spacing_mm target_shape max_rounding_error"
 FRAMES = (
@@ -44,20 +44,20 @@ TARS: Fields = {"shards": "/data/a-{0..9}.tar", "splits": ["train"]}
 CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
     (VolumeDatasetSpec, "huggingface"): (
         {"repo_id": "org/name"},
-        f"{HUB} {HU} {PRESET} orientation expected_orientation labels",
+        f"{HUB} {HU} {PRESET} orientation expected_orientation labels requires",
     ),
     (VolumeDatasetSpec, "folder"): (
         {"folder": "/data"},
-        f"folder volumes_dir {HU} {PRESET} orientation expected_orientation delete_sources labels",
+        f"folder volumes_dir layout {HU} {PRESET} orientation expected_orientation delete_sources labels requires",
     ),
     (VolumeDatasetSpec, "npz"): (
         {**TREE, **NPZ_TABLES, "hu_rule": "none"},
-        f"folder volumes_dir array_key meta_file reports_file labels_file labels {HU} {PRESET} "
+        f"folder volumes_dir array_key meta_file reports_file labels_file labels requires {HU} {PRESET} "
         "delete_sources ignored_members",
     ),
     (VolumeDatasetSpec, "webdataset"): (
         {**TARS, "hu_rule": "none"},
-        f"folder shards fields array_key accept_unterminated label_names labels {HU} {PRESET} delete_sources "
+        f"folder shards fields array_key accept_unterminated label_names labels requires {HU} {PRESET} delete_sources "
         "ignored_members expected_orientation",
     ),
     (CTWindowDatasetSpec, "huggingface"): (
@@ -66,7 +66,7 @@ CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
     ),
     (CTWindowDatasetSpec, "folder"): (
         {"folder": "/data"},
-        f"folder volumes_dir {HU} windows compression memory_budget_gb expected_orientation",
+        f"folder volumes_dir layout {HU} windows compression memory_budget_gb expected_orientation",
     ),
     (CTWindowDatasetSpec, "npz"): (
         {**TREE, "meta_file": "m.csv", "hu_rule": "none"},
@@ -90,7 +90,7 @@ VALUES: Fields = {
     "name": "other", "splits": ["valid"], "samples_per_shard": 7, "max_rejected_share": 0.5,
     "max_excluded_share": 0.5,
     "runs": "single", "num_workers": 3, "memory_budget_gb": 2.5, "automation": "drain", "catalog_cron": "0 6 * * *",
-    "repo_id": "org/other", "revision": "v1", "endpoint": "http://localhost:1", "use_token": False,
+    "layout": "ct_rate", "requires": ["report"], "repo_id": "org/other", "revision": "v1", "endpoint": "http://localhost:1", "use_token": False,
     "keep_raw": True, "staging_budget_gb": 5.0, "folder": "/other", "volumes_dir": "a/{split}",
     "array_key": "voxels", "meta_file": "meta.csv", "reports_file": "reports.csv",
     "labels_file": "labels.csv", "shards": "/other/*.tar", "accept_unterminated": True, "fields": {"volume": "npy"},
@@ -125,7 +125,8 @@ COMPANIONS: dict[str, Fields] = {
 def iter_pairs() -> Iterator[Any]:
     for (kind, source), (needed, taken) in CASES.items():
         for one in fields(kind):
-            if one.name not in ("source", *needed) or one.name == "hu_rule":
+            # A layout has no second value yet.
+            if one.name not in ("source", "layout", *needed) or one.name == "hu_rule":
                 is_taken = one.name in f"{COMMON} {taken}".split()
                 label = f"{kind.__name__}-{source}-{one.name}"
                 yield pytest.param(kind, source, one.name, is_taken, id=label)

@@ -13,10 +13,12 @@ from medassets.errors import SpecError
 from medassets.samples import EncodedSample, SourceItem, StagedFile
 from medassets.sources.base import Source
 from medassets.sources.folder import FolderSource
-from medassets.specs import CTSourceSpec, CTWindowDatasetSpec
+from medassets.specs import SAMPLE_TEXTS, CTSourceSpec, CTWindowDatasetSpec
 from medassets.storage.buffers import BufferPool
+from medassets.volumes.catalog.columns import VolumeRow
 from medassets.volumes.catalog.label_summary import read_label_rules, read_summary
 from medassets.volumes.files.header import VolumeStream
+from medassets.volumes.grid.geometry import Spacing
 from medassets.volumes.reports_and_labels import SampleTexts, read_row_texts
 
 _MOST_NAMES = 3
@@ -74,6 +76,12 @@ class CTSource(ABC):
     def used_fields(self) -> frozenset[str]:
         """Names of the fields of the declaration that have an effect on this source."""
         return self.FIELDS | (self.TEXT_FIELDS if self.with_texts else frozenset())
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """What a volume must have to become a sample, of `report` and `labels`."""
+        declared = self.spec.requires
+        return frozenset(SAMPLE_TEXTS if declared is None else declared)
 
     @property
     def folder(self) -> Path:
@@ -140,9 +148,13 @@ class CTSource(ABC):
         msg = f"{item.key}: {type(self).__name__} has no volumes"
         raise NotImplementedError(msg)
 
+    def read_spacing(self, item: SourceItem) -> Spacing | None:
+        """Return the steps that the catalog states; see `medassets.volumes.source.VolumeSource`."""
+        return VolumeRow.of(item.row).require_spacing()
+
     def read_texts(self, item: SourceItem, staged: StagedFile) -> SampleTexts:
         """Return report and labels of an item; see `medassets.volumes.source.VolumeSource`."""
-        return read_row_texts(item)
+        return read_row_texts(item, requires=self.requires)
 
     def judge_windows(self, item: SourceItem, paths: Sequence[Path]) -> None:
         """Look at the header of a volume before it is read whole.

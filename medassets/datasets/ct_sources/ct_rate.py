@@ -1,9 +1,9 @@
 """Sources in the layout of CT-RATE: NIfTI volumes and tables, on a hub or in a folder."""
 
-import re
+import json
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import ClassVar
 
 import pyarrow as pa
 
@@ -13,19 +13,27 @@ from medassets.datasets.ct_sources.base import (
     check_table_labels,
     require_fields,
 )
+from medassets.datasets.ct_sources.hub import HUB_FIELDS, HubRepository
+from medassets.datasets.ct_sources.table_files import read_table_files
 from medassets.datasets.hu_rules import check_table_rule
-from medassets.errors import SpecError
+from medassets.errors import CatalogError, SpecError
 from medassets.samples import SourceItem
 from medassets.sources.base import Source
-from medassets.sources.hub import HubSource
-from medassets.volumes.catalog.columns import drop_texts
-from medassets.volumes.catalog.ct_rate import read_rows
+from medassets.storage.formats.label_rules import LabelRules
+from medassets.volumes.catalog.columns import LABEL_NAMES_KEY, drop_texts
+from medassets.volumes.catalog.ct_rate import (
+    list_needed,
+    list_optional,
+    list_tables,
+    read_rows,
+)
 from medassets.volumes.catalog.ct_rate_names import table_paths, volumes_pattern
 from medassets.volumes.catalog.label_summary import (
     merge_summaries,
     read_label_rules,
     with_summary,
 )
+from medassets.volumes.catalog.table_check import list_missing
 from medassets.volumes.files.header import VolumeStream
 from medassets.volumes.files.nifti import open_nifti
 
@@ -34,7 +42,7 @@ class CTRateFolder(CTSource):
     """A folder in the layout of ibrahimhamamci/CT-RATE."""
 
     FIELDS = frozenset({"folder", "volumes_dir"})
-    TEXT_FIELDS = frozenset({"labels"})
+    TEXT_FIELDS = frozenset({"labels", "requires"})
     has_headers = True
     states_orientation = True
     is_compressed = True
@@ -60,15 +68,52 @@ class CTRateFolder(CTSource):
         self, files: Source, *, revision: str | None, previous: pa.Table | None = None
     ) -> pa.Table:
         """Return one row per line of the splits' metadata tables; see `volumes.catalog.ct_rate`."""
-        tables = {
-            split: read_rows(files, self.spec, split, revision, with_texts=self.with_texts)
-            for split in self.spec.splits
-        }
+        spec, rules = self.spec, read_label_rules(self.spec)
+        wanted = list_tables(spec.splits, with_texts=self.with_texts)
+        found = read_table_files(files, wanted, revision)
+        self._check_complete(found.contents, rules, is_first=previous is None)
+        absent = list_optional(spec.splits, found.contents)
+        tables: dict[str, pa.Table] = {}
+        names: list[str] = []
+        # A split without a table of labels has those of the others, all unknown.
+        for split in sorted(spec.splits, key=lambda s: table_paths(s).labels in absent):
+            tables[split] = read_rows(
+                found,
+                spec,
+                split,
+                revision,
+                with_texts=self.with_texts,
+                requires=self.requires,
+                absent=absent,
+                label_names=names,
+            )
+            names = names or json.loads(tables[split].schema.metadata[LABEL_NAMES_KEY])
+        tables = {split: tables[split] for split in spec.splits}
         table = pa.concat_tables(tables.values(), promote_options="default")
         if not self.with_texts:
             return drop_texts(table).replace_schema_metadata(None)
-        summary = merge_summaries(tables, read_label_rules(self.spec))
-        return with_summary(table, summary)
+        return with_summary(table, merge_summaries(tables, rules))
+
+    def _check_complete(
+        self, found: Mapping[str, bytes], rules: LabelRules, *, is_first: bool
+    ) -> None:
+        """Name everything that the layout lacks; after the first plan, files may have been deleted.
+
+        Raises:
+            CatalogError: If a table, a column or a folder of volumes is missing.
+        """
+        requires = self.requires if self.with_texts else ()
+        missing = list_missing(list_needed(self.spec.splits, rules, requires=requires), found)
+        if self.is_local and is_first:
+            pattern = volumes_pattern(self.spec)
+            folders = [self.spec.of_split(pattern, split) for split in self.spec.splits]
+            missing += [
+                f"{path}/, the folder of volumes"
+                for path in folders
+                if not (self.folder / path).is_dir()
+            ]
+        if missing:
+            raise CatalogError(_explain_missing(self.open_files().uri, missing))
 
     def check_rows(self, rows: pa.Table, *, own: Path) -> None:
         """Ask for the HU rule where the tables state a scaling and the declaration no rule."""
@@ -79,33 +124,21 @@ class CTRateFolder(CTSource):
         return open_nifti(path)
 
 
-class CTRateHub(CTRateFolder):
+def _explain_missing(uri: str, missing: Sequence[str]) -> str:
+    lines = "".join(f"\n  {line}" for line in missing)
+    return (
+        f"{uri}: `layout: ct_rate` needs, and does not find:{lines}\n`layout: tree` takes any folders "
+        f"of .nii and .nii.gz files, with one table of any columns or none; `requires: []` takes this "
+        f"layout without reports and labels"
+    )
+
+
+class CTRateHub(HubRepository, CTRateFolder):
     """A dataset repository on the Hugging Face Hub in the layout of ibrahimhamamci/CT-RATE."""
 
-    FIELDS = frozenset(
-        {
-            *("repo_id", "revision", "endpoint", "use_token", "volumes_dir"),
-            *("keep_raw", "staging_budget_gb"),
-        }
-    )
-    is_local: ClassVar[bool] = False
-    is_only_copy: ClassVar[bool] = False
+    FIELDS = HUB_FIELDS | {"volumes_dir"}
 
     def check(self) -> None:
         """Check the name of the repository, and the pattern of volumes inside it."""
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", self.spec.repo_id):
-            what = f"expected '<org>/<name>' for source huggingface, got {self.spec.repo_id!r}"
-            raise SpecError(field="repo_id", what=what)
+        self.check_repository()
         self._check_volumes_dir()
-
-    def open_files(self) -> HubSource:
-        """Return the repository at the declared revision."""
-        spec = self.spec
-        token = None if spec.use_token else False
-        return HubSource(
-            spec.repo_id, revision=spec.revision, endpoint=spec.endpoint or None, token=token
-        )
-
-    def has_file(self, path: str) -> bool:
-        """Return True: a commit keeps its files."""
-        return True

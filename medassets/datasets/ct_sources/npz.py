@@ -18,6 +18,7 @@ from medassets.datasets.ct_sources.base import (
     require_fields,
     shorten_names,
 )
+from medassets.errors import SpecError
 from medassets.samples import SourceItem
 from medassets.sources.base import Source
 from medassets.volumes.catalog.npz_rows import read_npz_rows
@@ -25,7 +26,8 @@ from medassets.volumes.catalog.npz_tree import read_trees
 from medassets.volumes.files.array_files import open_npz_array
 from medassets.volumes.files.header import VolumeStream
 
-_TABLES = ("reports_file", "meta_file", "labels_file")
+# Field of each table -> what of a sample it is needed for; None where always.
+_TABLES = {"reports_file": "report", "meta_file": None, "labels_file": "labels"}
 
 
 class NpzTree(CTSource):
@@ -33,7 +35,7 @@ class NpzTree(CTSource):
 
     FIELDS = frozenset({"folder", "volumes_dir", "array_key", "meta_file"})
     DELETION_FIELDS = frozenset({"ignored_members"})
-    TEXT_FIELDS = frozenset({"reports_file", "labels_file", "labels"})
+    TEXT_FIELDS = frozenset({"reports_file", "labels_file", "labels", "requires"})
 
     def check(self) -> None:
         """Check folder, array and tables; several splits need paths of their own."""
@@ -42,18 +44,32 @@ class NpzTree(CTSource):
         require_fields(spec, folder="source npz needs the path of the tree of .npz files")
         require_fields(spec, array_key="expected the name of an array, such as data")
         tables = tuple(name for name in _TABLES if name in self.used_fields)
+        missing = [name for name in tables if not getattr(spec, name) and self._needs(name)]
+        if missing:
+            what = "source npz needs this CSV, with a column VolumeName"
+            more = f"; and {' and '.join(missing[1:])}" if missing[1:] else ""
+            raise SpecError(field=missing[0], what=what + more)
+        tables = tuple(name for name in tables if getattr(spec, name))
         for name in tables:
-            require_fields(spec, **{name: "source npz needs this CSV, with a column VolumeName"})
             check_place(spec, name)
         if spec.volumes_dir:
             check_inside("volumes_dir", spec.volumes_dir)
         check_split_paths(spec, ("volumes_dir", *tables))
 
+    def _needs(self, table: str) -> bool:
+        return _TABLES[table] is None or _TABLES[table] in self.requires
+
     def read_rows(
         self, files: Source, *, revision: str | None, previous: pa.Table | None = None
     ) -> pa.Table:
         """Return one row per file or table row; see `volumes.catalog.npz_rows`."""
-        return read_npz_rows(self.spec, self.folder, previous, with_texts=self.with_texts)
+        return read_npz_rows(
+            self.spec,
+            self.folder,
+            previous,
+            with_texts=self.with_texts,
+            requires=self.requires,
+        )
 
     def open_volume(self, item: SourceItem, path: Path) -> AbstractContextManager[VolumeStream]:
         """Open the declared array of a file."""

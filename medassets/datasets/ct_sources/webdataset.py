@@ -49,7 +49,7 @@ class WebDatasetTars(CTSource):
 
     FIELDS = frozenset({"folder", "shards", "fields", "array_key", "accept_unterminated"})
     DELETION_FIELDS = frozenset({"ignored_members"})
-    TEXT_FIELDS = frozenset({"label_names", "labels"})
+    TEXT_FIELDS = frozenset({"label_names", "labels", "requires"})
     states_orientation = True
 
     @property
@@ -83,7 +83,11 @@ class WebDatasetTars(CTSource):
     ) -> pa.Table:
         """Return one row per sample; see `volumes.catalog.webdataset_rows`."""
         return read_webdataset_rows(
-            self.spec, self.open_files(), previous, with_texts=self.with_texts
+            self.spec,
+            self.open_files(),
+            previous,
+            with_texts=self.with_texts,
+            requires=self.requires,
         )
 
     def check_rows(self, rows: pa.Table, *, own: Path) -> None:
@@ -141,7 +145,7 @@ class WebDatasetTars(CTSource):
 
     def read_texts(self, item: SourceItem, staged: StagedFile) -> SampleTexts:
         """Return report and labels as the sample contains them."""
-        return read_member_texts(item, staged, read_label_rules(self.spec))
+        return read_member_texts(item, staged, read_label_rules(self.spec), requires=self.requires)
 
     def fingerprint_facts(self) -> dict[str, Any]:
         """Return which array of an `.npz` is the volume."""

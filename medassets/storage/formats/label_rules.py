@@ -68,7 +68,8 @@ class LabelRules:
             return
         allowed = {np.float32(value) for value in self.values}
         for index, value in enumerate(values):
-            if np.float32(value) not in allowed:
+            # NaN is an unknown label; whether it may be one was checked before.
+            if not np.isnan(value) and np.float32(value) not in allowed:
                 shown = show_values(np.array(self.values, np.float64))
                 msg = f"label {index} is {value:.9g}; the declaration allows {shown}"
                 raise LabelError(msg)
@@ -122,6 +123,11 @@ class StatedLabels:
     def length(self) -> int | None:
         """Number of labels that it states in any way; names and values come before the count."""
         return next((len(one) for one in (self.names, self.values) if one is not None), self.count)
+
+    @property
+    def unknown(self) -> frozenset[int]:
+        """Indices of the labels whose value is stated to be none: a json gives null for them."""
+        return frozenset(index for index, value in enumerate(self.values or ()) if value is None)
 
     def order(self, names: Sequence[str] | None, *, may_rename: bool = False) -> "StatedLabels":
         """Return the same in the order of the dataset's names.

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 import numpy.typing as npt
@@ -96,15 +96,16 @@ def is_npy(content: BytesLike) -> bool:
     return bytes(content[: len(MAGIC)]) == MAGIC
 
 
-def decode_as(content: BytesLike, label_type: str) -> Values:
+def decode_as(content: BytesLike, label_type: str, *, unknown: Collection[int] = ()) -> Values:
     """Decode labels of a known type.
 
     Args:
         content: The member.
         label_type: One of `RAW_TYPES`, `TEXT`, `JSON`, `NPY`.
+        unknown: Indices of labels that may be NaN, because their json says that they are unknown.
 
     Returns:
-        Float64, shape (labels,); every value is finite, and float32 can hold it: whole numbers
+        Float64, shape (labels,); every known value is finite, and float32 can hold it: whole numbers
         exactly, others rounded.
 
     Raises:
@@ -116,7 +117,9 @@ def decode_as(content: BytesLike, label_type: str) -> Values:
     # Bytes of another type may be a signalling NaN.
     with np.errstate(invalid="ignore"):
         values = _DECODERS.get(label_type, _decode_raw)(bytes(content), label_type)
-    _check_values(values, is_float="float" in label_type)
+    known = values.copy() if unknown else values
+    known[[i for i in unknown if i < len(values) and np.isnan(values[i])]] = 0
+    _check_values(known, is_float="float" in label_type)
     return values
 
 

@@ -67,13 +67,13 @@ def read_labels(
         rules: What the declaration says. A type that it names is not doubted.
 
     Returns:
-        Float64, shape (labels,).
+        Float64, shape (labels,); NaN where the json states that a label is unknown.
 
     Raises:
         LabelError: If the content has another type, or the values contradict json or declaration.
     """
     try:
-        values = decode_as(content, label_type)
+        values = decode_as(content, label_type, unknown=stated.unknown)
     except ValueError as error:
         why = _explain_unreadable(content) if rules.label_type is None else None
         msg = f"{why or error}; found {describe_content(content)}"
@@ -165,7 +165,7 @@ def _read_as(
     found: dict[str, Values] = {}
     for kind in kinds:
         try:
-            values = decode_as(content, kind)
+            values = decode_as(content, kind, unknown=stated.unknown)
             rules.check_values(values.tolist())
         except ValueError:
             continue
@@ -186,7 +186,7 @@ def _is_plausible(content: BytesLike, label_type: str, values: Values) -> bool:
     """Tell whether values could be labels: text is text, and raw numbers are of their usual size."""
     if label_type not in RAW_TYPES:
         return True
-    sizes = np.abs(values[values != 0])
+    sizes = np.abs(values[(values != 0) & ~np.isnan(values)])
     usual = bool(np.all((sizes >= _SMALLEST) & (sizes < LARGEST_INTEGER)))
     return usual and not is_text(content) and not is_npy(content)
 

@@ -2,14 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import pyarrow as pa
 
 from medassets.errors import CatalogError, Reason
-from medassets.specs import CTSourceSpec
+from medassets.specs import SAMPLE_TEXTS, CTSourceSpec
 from medassets.storage.formats.csv_tables import CsvTable, parse_csv
 from medassets.storage.formats.label_rules import LabelRules
 from medassets.volumes.catalog.columns import LABEL_NAMES_KEY, ROW_SCHEMA
@@ -22,11 +22,13 @@ from medassets.volumes.catalog.ct_rate_names import (
 )
 from medassets.volumes.catalog.ct_tables import (
     LABEL_NAMES,
+    METADATA_COLUMNS,
     REPORT_SECTIONS,
     Exclusion,
     NamedTable,
     Row,
     SplitTables,
+    absent_table,
     exclude_by_cells,
     join_texts,
     read_tables,
@@ -36,6 +38,7 @@ from medassets.volumes.catalog.label_summary import (
     read_label_rules,
     summarize_rows,
 )
+from medassets.volumes.catalog.table_check import NeededTable
 
 
 def read_rows(
@@ -45,6 +48,9 @@ def read_rows(
     revision: str | None,
     *,
     with_texts: bool = True,
+    requires: Collection[str] = SAMPLE_TEXTS,
+    absent: Collection[str] = (),
+    label_names: Sequence[str] = (),
 ) -> pa.Table:
     """Read the tables of one split and join them: one row per row of the metadata table.
 
@@ -59,6 +65,9 @@ def read_rows(
         revision: Pinned revision, None where the source has none.
         with_texts: Read reports and labels. Without them, their columns are null, and no volume is
             excluded for lack of them.
+        requires: Which of both a volume must have.
+        absent: Paths of tables that are not required and do not exist.
+        label_names: Names of the labels of a split that has no table of them.
 
     Returns:
         Table with the columns of `ROW_SCHEMA`, in the order of the metadata table. All keys
@@ -69,13 +78,71 @@ def read_rows(
         CatalogError: If a table is missing or malformed; the message names file, row and column.
     """
     rules = read_label_rules(spec)
-    tables = _read_split(source, rules, split=split, revision=revision, with_texts=with_texts)
+    paths = table_paths(split)
+
+    def read(path: str, columns: Sequence[str] = ()) -> CsvTable:
+        if path in absent or (path != paths.metadata and not with_texts):
+            return absent_table(path, columns)
+        return parse_csv(source.read_table(path, revision=revision), path)
+
+    joined = read_tables(
+        read(paths.metadata),
+        read(paths.reports, tuple(REPORT_SECTIONS.values())),
+        read(paths.labels, rules.columns or label_names if with_texts else LABEL_NAMES),
+        with_texts=with_texts,
+        requires=requires,
+        rules=rules,
+    )
+    no_chest = _read_no_chest(source, paths.no_chest, split=split, revision=revision)
+    tables = _Split(**vars(joined), split=split, no_chest=no_chest)
     common = {"split": split, "revision": revision, "label_names": list(tables.label_names)}
     rows = [{**common, **row} for row in _iter_rows(tables, spec)]
     names = json.dumps(tables.label_names, ensure_ascii=False).encode()
     table = pa.Table.from_pylist(rows, schema=ROW_SCHEMA)
     summary = summarize_rows(rows, tables.label_names, rules)
     return table.replace_schema_metadata({LABEL_NAMES_KEY: names, SUMMARY_KEY: summary.encode()})
+
+
+def list_needed(
+    splits: Sequence[str], rules: LabelRules, *, requires: Collection[str]
+) -> list[NeededTable]:
+    """Return the tables that splits must have.
+
+    Args:
+        splits: The splits of the declaration.
+        rules: What the declaration says of labels.
+        requires: What a volume must have, of `report` and `labels`.
+    """
+    needed: list[NeededTable] = []
+    for paths in map(table_paths, splits):
+        needed.append(NeededTable(paths.metadata, METADATA_COLUMNS))
+        if "report" in requires:
+            columns = ("VolumeName", *REPORT_SECTIONS.values())
+            needed.append(NeededTable(paths.reports, columns))
+        if "labels" in requires:
+            needed.append(NeededTable(paths.labels, ("VolumeName", *rules.columns)))
+        needed.append(NeededTable(paths.no_chest, note="empty where every volume shows a chest"))
+    return needed
+
+
+def list_tables(splits: Sequence[str], *, with_texts: bool) -> list[str]:
+    """Return the paths of all tables and lists of splits.
+
+    Args:
+        splits: The splits of the declaration.
+        with_texts: Include the tables of reports and labels.
+    """
+    wanted: list[str] = []
+    for paths in map(table_paths, splits):
+        texts = [paths.reports, paths.labels] if with_texts else []
+        wanted += [paths.metadata, *texts, paths.no_chest]
+    return wanted
+
+
+def list_optional(splits: Sequence[str], found: Collection[str]) -> list[str]:
+    """Return the tables of reports and labels that do not exist."""
+    paths = [path for one in map(table_paths, splits) for path in (one.reports, one.labels)]
+    return [path for path in paths if path not in found]
 
 
 def _iter_rows(tables: "_Split", spec: CTSourceSpec) -> Iterator[Row]:
@@ -155,27 +222,6 @@ def _exclude(
     if {volume.key, volume.scan} & tables.no_chest:
         return Reason.NO_CHEST, f"listed in {table_paths(split).no_chest}"
     return exclude_by_cells(name, row=row, tables=tables, spec=spec)
-
-
-def _read_split(
-    source: "TableSource", rules: LabelRules, *, split: str, revision: str | None, with_texts: bool
-) -> "_Split":
-    paths = table_paths(split)
-
-    def read(path: str, columns: tuple[str, ...] = ()) -> CsvTable:
-        if columns and not with_texts:
-            return CsvTable(path, ("VolumeName", *columns), rows=[], row_numbers=[])
-        return parse_csv(source.read_table(path, revision=revision), path)
-
-    tables = read_tables(
-        read(paths.metadata),
-        read(paths.reports, tuple(REPORT_SECTIONS.values())),
-        read(paths.labels, LABEL_NAMES),
-        with_texts=with_texts,
-        rules=rules,
-    )
-    no_chest = _read_no_chest(source, paths.no_chest, split=split, revision=revision)
-    return _Split(**vars(tables), split=split, no_chest=no_chest)
 
 
 def _read_no_chest(

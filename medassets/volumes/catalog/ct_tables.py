@@ -1,11 +1,12 @@
 """The three tables of a split with CT-RATE's columns, joined by name: metadata, reports, labels."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from medassets.errors import Reason
-from medassets.specs import CTSourceSpec
+from medassets.specs import SAMPLE_TEXTS, CTSourceSpec
 from medassets.storage.formats.csv_tables import CsvTable, parse_integer, parse_number
 from medassets.storage.formats.label_rules import NO_RULES, LabelError, LabelRules
 from medassets.volumes.catalog.ct_rate_cells import (
@@ -46,6 +47,12 @@ LABEL_NAMES: tuple[str, ...] = (
 )
 """The 18 abnormalities of CT-RATE, in column order. Source: valid_predicted_labels.csv."""
 
+METADATA_COLUMNS = (
+    *("VolumeName", "XYSpacing", "ZSpacing", "NumberofSlices"),
+    *("RescaleSlope", "RescaleIntercept"),
+)
+"""Columns that the metadata of CT-RATE's layout must have."""
+
 ASK_FOR_RESCALING = "complete the table, or declare `hu_rule: none` if values are HU already"
 """Remedy for missing RescaleSlope or RescaleIntercept."""
 
@@ -61,6 +68,7 @@ def read_tables(
     labels: CsvTable,
     *,
     with_texts: bool = True,
+    requires: Collection[str] = SAMPLE_TEXTS,
     name_of: Callable[[str], str] = str,
     optional: tuple[str, ...] = (),
     rules: LabelRules = NO_RULES,
@@ -71,7 +79,8 @@ def read_tables(
         metadata: Spacing and rescaling.
         reports: Sections of the reports.
         labels: One column per label.
-        with_texts: Whether a volume needs a report and labels.
+        with_texts: Whether samples store a report and labels.
+        requires: Which of both a volume must have.
         name_of: From a cell of VolumeName to the name that the tables share.
         optional: Columns of the metadata that need not be there; their cells are then None.
         rules: What the declaration says of labels.
@@ -82,7 +91,8 @@ def read_tables(
     """
     rules, bad = rules if with_texts else NO_RULES, _BadCells()
     others = {*metadata.columns, *reports.columns} if with_texts else ()
-    label_names = choose_label_columns(labels, rules, others=others)
+    has_labels = "labels" in requires or len(labels.columns) > 1
+    label_names = choose_label_columns(labels, rules, others=others) if has_labels else ()
     return SplitTables(
         metadata=_index_by_name(metadata, name_of),
         cells=_read_metadata_cells(metadata, optional, bad.metadata),
@@ -95,9 +105,19 @@ def read_tables(
             for name in label_names
         ],
         bad=bad,
-        with_texts=with_texts,
+        requires=frozenset(requires if with_texts else ()),
         rules=rules,
     )
+
+
+def absent_table(path: str, columns: Iterable[str] = ()) -> CsvTable:
+    """Return a table without rows, in place of one that is not needed.
+
+    Args:
+        path: Where it would be.
+        columns: Its columns beside VolumeName.
+    """
+    return CsvTable(path, ("VolumeName", *columns), rows=[], row_numbers=[])
 
 
 def join_texts(name: str, tables: "SplitTables") -> Row:
@@ -111,7 +131,9 @@ def join_texts(name: str, tables: "SplitTables") -> Row:
         row["report"] = join_report([row["report_findings"], row["report_impressions"]])
     if (index := tables.labels.first.get(name)) is not None:
         labels = [column[index] for column in tables.label_cells]
-        row["labels"] = None if None in labels else labels
+        row["labels"] = None if None in labels and "labels" in tables.requires else labels
+    elif "labels" not in tables.requires:
+        row["labels"] = [None] * len(tables.label_names)
     return row
 
 
@@ -134,24 +156,30 @@ def exclude_by_cells(
         return Reason.HU_RULE_MISSING, f"{what}; {ASK_FOR_RESCALING}"
     if "NumberofSlices" in bad:
         return Reason.BAD_RECORD, bad["NumberofSlices"]
-    if tables.with_texts:
-        return _exclude_by_texts(name, row=row, tables=tables)
-    return None
+    return _exclude_by_report(name, row, tables) or _exclude_by_labels(name, row, tables)
 
 
-def _exclude_by_texts(name: str, *, row: Row, tables: "SplitTables") -> Exclusion | None:
+def _exclude_by_report(name: str, row: Row, tables: "SplitTables") -> Exclusion | None:
+    if "report" not in tables.requires:
+        return None
     if name not in tables.reports.first:
         return Reason.MISSING_REPORT, f"not in {tables.reports.table.path}"
     if row["report"] is None:
         return Reason.MISSING_REPORT, "neither findings nor impressions are given"
+    return None
+
+
+def _exclude_by_labels(name: str, row: Row, tables: "SplitTables") -> Exclusion | None:
+    is_required = "labels" in tables.requires
     if name not in tables.labels.first:
-        return Reason.MISSING_LABELS, f"not in {tables.labels.table.path}"
+        what = f"not in {tables.labels.table.path}"
+        return (Reason.MISSING_LABELS, what) if is_required else None
     if (what := tables.bad.labels.get(tables.labels.first[name])) is not None:
         return Reason.BAD_LABELS, what
     if row["labels"] is None:
         return Reason.MISSING_LABELS, f"a label is empty{_list_empty(name, tables)}"
     try:
-        tables.rules.check_values(row["labels"])
+        tables.rules.check_values(math.nan if one is None else one for one in row["labels"])
     except LabelError as error:
         return Reason.BAD_LABELS, str(error)
     return None
@@ -244,7 +272,7 @@ class SplitTables:
         label_names: Their names.
         label_cells: Their values, by column.
         bad: The few cells of metadata and labels that cannot be read.
-        with_texts: Whether a volume needs a report and labels.
+        requires: What a volume must have, of `report` and `labels`.
         rules: What the declaration says of labels.
     """
 
@@ -256,7 +284,7 @@ class SplitTables:
     label_names: tuple[str, ...]
     label_cells: list[list[float | None]]
     bad: _BadCells
-    with_texts: bool
+    requires: frozenset[str]
     rules: LabelRules
 
     def find_conflict(self, name: str) -> str | None:

@@ -1,6 +1,7 @@
 """The labels of a dataset: what its declaration says, and which values its catalog holds."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,9 @@ from medassets.storage.later_versions import take_fields
 
 SUMMARY_KEY = b"medassets.labels"
 """Key of the schema metadata that holds the `LabelSummary` of a catalog."""
+
+UNKNOWN = "unknown"
+"""Stands for the value of labels that are not known, where labels are not required."""
 
 _MOST_VALUES = 8
 # Read with the wrong type, small whole numbers become floats far below it.
@@ -67,8 +71,9 @@ def describe_counts(counts: Mapping[str, int]) -> str:
     """Return how often a label has each value, such as `0 x 12, 1 x 3`."""
     if len(counts) <= _MOST_VALUES:
         return ", ".join(f"{value} x {count:,}" for value, count in counts.items())
-    numbers = [float(value) for value in counts]
-    return f"{len(counts):,} values from {min(numbers):g} to {max(numbers):g}"
+    numbers = [float(value) for value in counts if value != UNKNOWN]
+    unknown = f", {UNKNOWN} x {counts[UNKNOWN]:,}" if UNKNOWN in counts else ""
+    return f"{len(numbers):,} values from {min(numbers):g} to {max(numbers):g}{unknown}"
 
 
 def summarize_rows(
@@ -113,25 +118,31 @@ def merge_summaries(tables: Mapping[str, pa.Table], rules: LabelRules) -> "Label
 
 
 def count_values(
-    rows: Iterable[Sequence[float]], names: Sequence[str]
+    rows: Iterable[Sequence[float | None]], names: Sequence[str]
 ) -> dict[str, dict[str, int]]:
-    """Return for each label how many samples have each value, from the smallest value on."""
-    counters: list[Counter[float]] = [Counter() for _ in names]
+    """Return for each label how many samples have each value, from the smallest value on.
+
+    Args:
+        rows: Values of each sample; None for an unknown one, which is counted as `UNKNOWN`, last.
+        names: Names of the labels.
+    """
+    counters: list[Counter[str]] = [Counter() for _ in names]
     for values in rows:
         for counter, value in zip(counters, values, strict=True):
-            counter[value] += 1
-    return {
-        name: {f"{value:.9g}": counter[value] for value in sorted(counter)}
-        for name, counter in zip(names, counters, strict=True)
-    }
+            counter[UNKNOWN if value is None else f"{value:.9g}"] += 1
+    return {name: _sort_counts(one) for name, one in zip(names, counters, strict=True)}
 
 
 def find_doubts(counts: Mapping[str, Mapping[str, int]], rules: LabelRules) -> list[str]:
     """Return a sentence per label with values outside 0 to 1, or hardly above 0, if none are declared."""
     if rules.values:
         return []
-    tiny = [n for n in counts if any(0 < abs(float(value)) < _SMALLEST for value in counts[n])]
-    odd = [name for name in counts if any(not 0 <= float(value) <= 1 for value in counts[name])]
+    numbers = {
+        name: [float(value) for value in found if value != UNKNOWN]
+        for name, found in counts.items()
+    }
+    tiny = [name for name in counts if any(0 < abs(one) < _SMALLEST for one in numbers[name])]
+    odd = [name for name in counts if any(not 0 <= one <= 1 for one in numbers[name])]
     return [
         f"{name} has values beyond 0 and 1: {describe_counts(counts[name])}; if they are right, "
         f"declare `labels: {{values: [...]}}`"
@@ -141,6 +152,13 @@ def find_doubts(counts: Mapping[str, Mapping[str, int]], rules: LabelRules) -> l
         f"{describe_counts(counts[name])}; compare the type with `labels: {{dtype: ...}}`"
         for name in tiny
     ]
+
+
+def _sort_counts(counts: Mapping[str, int]) -> dict[str, int]:
+    return {
+        value: counts[value]
+        for value in sorted(counts, key=lambda one: math.inf if one == UNKNOWN else float(one))
+    }
 
 
 def _list_names(names: Sequence[str]) -> str:
@@ -171,12 +189,7 @@ class LabelSummary:
     def merge(self, other: "LabelSummary") -> "LabelSummary":
         """Return the summary of both, which have the same names."""
         counts = {
-            name: dict(
-                sorted(
-                    (Counter(values) + Counter(other.counts[name])).items(),
-                    key=lambda entry: float(entry[0]),
-                )
-            )
+            name: _sort_counts(Counter(values) + Counter(other.counts[name]))
             for name, values in self.counts.items()
         }
         doubts = list(dict.fromkeys([*self.doubts, *other.doubts]))

@@ -2,14 +2,14 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from medassets.errors import CatalogError, Reason
-from medassets.specs import CTSourceSpec
+from medassets.specs import SAMPLE_TEXTS, CTSourceSpec
 from medassets.storage.foreign_bytes import read_table
 from medassets.storage.formats.csv_tables import CsvTable, parse_csv
 from medassets.storage.formats.label_rules import LabelRules
@@ -23,6 +23,7 @@ from medassets.volumes.catalog.ct_tables import (
     NamedTable,
     Row,
     SplitTables,
+    absent_table,
     exclude_by_cells,
     join_texts,
     read_tables,
@@ -49,6 +50,7 @@ from medassets.volumes.catalog.sample_keys import (
     make_sample_key,
     read_planned,
 )
+from medassets.volumes.catalog.table_check import NeededTable, list_missing
 
 _OPTIONAL = ("NumberofSlices",)
 _RESCALING = ("RescaleSlope", "RescaleIntercept")
@@ -60,6 +62,7 @@ def read_npz_rows(
     previous: pa.Table | None = None,
     *,
     with_texts: bool = True,
+    requires: Collection[str] = SAMPLE_TEXTS,
 ) -> pa.Table:
     """List the files of all splits and join them with their tables by VolumeName.
 
@@ -73,6 +76,7 @@ def read_npz_rows(
         folder: Top of the source.
         with_texts: Read reports and labels. Without them, their tables are not needed, and the result
             lacks `TEXT_COLUMNS`.
+        requires: Which of both a volume must have; a table of the other need not be declared.
         previous: The last catalog. The depth it used is kept, for most files may have been deleted
             since, and headers of files that are as they were are not read again.
 
@@ -85,7 +89,8 @@ def read_npz_rows(
         CatalogError: If the folder or a table is missing or malformed; names file, row and column.
     """
     before, known = read_trees(previous), _read_known(previous)
-    rules = read_label_rules(spec)
+    rules, requires = read_label_rules(spec), frozenset(requires if with_texts else ())
+    _check_tables(spec, folder, rules, with_texts=with_texts)
     rows: list[Row] = []
     trees: dict[str, Any] = {}
     names: list[str] = []
@@ -93,7 +98,7 @@ def read_npz_rows(
         files = list_tree(folder, spec.of_split(spec.volumes_dir, split).rstrip("/"))
         depth = before[split]["depth"] if split in before else choose_depth(files)
         trees[split] = describe_tree(files, depth)
-        tables = _open_tables(spec, folder, split, rules, with_texts=with_texts)
+        tables = _open_tables(spec, folder, split, rules, requires, with_texts=with_texts)
         if names and names != list(tables.label_names) and with_texts:
             msg = (
                 f"{tables.labels.table.path}: the labels of {split} are not {', '.join(names)}; "
@@ -134,39 +139,72 @@ def _read_known(previous: pa.Table | None) -> dict[str, NpzFile]:
     }
 
 
-def _open_tables(
-    spec: CTSourceSpec, folder: Path, split: str, rules: LabelRules, *, with_texts: bool
-) -> SplitTables:
-    def read(path: str, columns: Sequence[str] = ()) -> CsvTable:
-        if columns and not with_texts:
-            return CsvTable(path, ("VolumeName", *columns), rows=[], row_numbers=[])
-        # CT-RATE's own tables call the split valid by its long name.
-        places = [
-            Path(spec.of_split(path, s)).expanduser() for s in (split, name_split_long(split))
-        ]
-        place = next((one for one in places if (folder / one).exists()), places[0])
-        try:
-            content = read_table(folder / place)
-        except OSError as error:
-            msg = f"{folder / place}: the table cannot be read ({error.strerror})"
-            raise CatalogError(msg) from error
-        return parse_csv(content, str(place))
+def _check_tables(spec: CTSourceSpec, folder: Path, rules: LabelRules, *, with_texts: bool) -> None:
+    """Name everything that the declared tables of all splits lack.
 
-    metadata = read(spec.meta_file)
-    reports = read(spec.reports_file, tuple(REPORT_SECTIONS.values()))
-    labels = read(spec.labels_file, LABEL_NAMES)
-    missing = [name for name in _RESCALING if name not in metadata.columns]
-    if missing and spec.needs_rescaling:
-        msg = f"{metadata.path}, row 1, column {missing[0]}: missing; {ASK_FOR_RESCALING}"
+    Raises:
+        CatalogError: If a table or a column is missing, or a table cannot be read.
+    """
+    scaling = _RESCALING if spec.needs_rescaling else ()
+    note = ASK_FOR_RESCALING if scaling else ""
+    spacing = ("VolumeName", "XYSpacing", "ZSpacing", *scaling)
+    declared: list[tuple[str, tuple[str, ...], str]] = [(spec.meta_file, spacing, note)]
+    if with_texts and spec.reports_file:
+        declared.append((spec.reports_file, ("VolumeName", *REPORT_SECTIONS.values()), ""))
+    if with_texts and spec.labels_file:
+        declared.append((spec.labels_file, ("VolumeName", *rules.columns), ""))
+    needed, found = list[NeededTable](), dict[str, bytes]()
+    for split in spec.splits:
+        for path, columns, remedy in declared:
+            place = _find_table(spec, folder, path, split)
+            needed.append(NeededTable(str(place), columns, remedy))
+            if (folder / place).exists():
+                found[str(place)] = _read(folder / place)
+    # A table may be that of several splits.
+    if missing := list_missing(dict.fromkeys(needed), found):
+        lines = "".join(f"\n  {line}" for line in missing)
+        msg = f"source npz needs, and does not find in {folder}:{lines}"
         raise CatalogError(msg)
-    optional = (*_OPTIONAL, *_RESCALING)
+
+
+def _find_table(spec: CTSourceSpec, folder: Path, path: str, split: str) -> Path:
+    """Return where a table of a split is; relative to the folder, or absolute."""
+    # CT-RATE's own tables call the split valid by its long name.
+    places = [Path(spec.of_split(path, s)).expanduser() for s in (split, name_split_long(split))]
+    return next((one for one in places if (folder / one).exists()), places[0])
+
+
+def _read(place: Path) -> bytes:
+    try:
+        return read_table(place)
+    except OSError as error:
+        msg = f"{place}: the table cannot be read ({error.strerror})"
+        raise CatalogError(msg) from error
+
+
+def _open_tables(
+    spec: CTSourceSpec,
+    folder: Path,
+    split: str,
+    rules: LabelRules,
+    requires: Collection[str],
+    *,
+    with_texts: bool,
+) -> SplitTables:
+    def read(path: str, columns: Sequence[str] = (), *, is_used: bool = True) -> CsvTable:
+        if not is_used or not path:
+            return absent_table(path, columns)
+        place = _find_table(spec, folder, path, split)
+        return parse_csv(_read(folder / place), str(place))
+
     return read_tables(
-        metadata,
-        reports,
-        labels,
+        read(spec.meta_file),
+        read(spec.reports_file, tuple(REPORT_SECTIONS.values()), is_used=with_texts),
+        read(spec.labels_file, () if with_texts else LABEL_NAMES, is_used=with_texts),
         with_texts=with_texts,
+        requires=requires,
         name_of=name_study,
-        optional=optional,
+        optional=(*_OPTIONAL, *_RESCALING),
         rules=rules,
     )
 

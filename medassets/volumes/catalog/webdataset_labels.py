@@ -1,6 +1,7 @@
 """The labels of existing WebDatasets: one type, one length and one list of names for all samples."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
@@ -81,7 +82,13 @@ def settle_labels(rows: Sequence[Row], spec: CTSourceSpec) -> LabelSummary | Non
     if count is None:
         return None
     names = names or tuple(f"label_{index}" for index in range(count))
-    counts = count_values((one.values for one in usable), names)
+    # Samples without labels, where they are not required: all of them are unknown.
+    bare = [row for row in rows if _is_bare(row)]
+    for row in bare:
+        row["label_names"] = list(names)
+    unknown: list[list[float | None]] = [[None] * len(names) for _ in bare]
+    known = [[_none_if_nan(value) for value in one.values] for one in usable]
+    counts = count_values([*known, *unknown], names)
     return LabelSummary(list(names), label_type, counts, find_doubts(counts, rules))
 
 
@@ -90,6 +97,14 @@ def _is_open(row: Row) -> bool:
     if row.get("excluded") == Reason.BAD_LABELS and row.get("stored_labels"):
         row["excluded"] = row["detail"] = None
     return row.get("excluded") is None and bool(row.get("stored_labels"))
+
+
+def _is_bare(row: Row) -> bool:
+    return row.get("excluded") is None and not row.get("stored_labels")
+
+
+def _none_if_nan(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 class _Stored:

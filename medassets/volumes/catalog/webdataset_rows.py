@@ -1,7 +1,7 @@
 """The catalog of existing WebDatasets: a row per sample of their tars, and what it lacks."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from medassets.errors import CatalogError, Reason, SampleRejectedError
-from medassets.specs import CTSourceSpec
+from medassets.specs import SAMPLE_TEXTS, CTSourceSpec
 from medassets.storage.checksums import fingerprint
 from medassets.storage.foreign_bytes import rejecting_foreign
 from medassets.storage.formats.label_types import MOST_BYTES
@@ -51,6 +51,7 @@ def read_webdataset_rows(
     previous: pa.Table | None = None,
     *,
     with_texts: bool = True,
+    requires: Collection[str] = SAMPLE_TEXTS,
 ) -> pa.Table:
     """List the samples of the tars of all splits.
 
@@ -63,7 +64,8 @@ def read_webdataset_rows(
         source: The folder that holds the tars.
         previous: The last catalog. Tars that are as they were are not read again, and those whose
             samples it knows may be gone: sources are deleted when they are in a shard.
-        with_texts: Require reports and labels. Without them, the result lacks `TEXT_COLUMNS`.
+        with_texts: Read reports and labels. Without them, the result lacks `TEXT_COLUMNS`.
+        requires: Which of both a sample must have.
 
     Returns:
         Table with the columns of `WEBDATASET_ROW_SCHEMA`. Of several samples of a study, in
@@ -72,7 +74,8 @@ def read_webdataset_rows(
     Raises:
         CatalogError: If a declaration names no tar, or one outside the source.
     """
-    reading = _fingerprint_reading(spec, with_texts=with_texts)
+    requires = frozenset(requires if with_texts else ())
+    reading = _fingerprint_reading(spec, requires, with_texts=with_texts)
     schema = (
         WEBDATASET_ROW_SCHEMA
         if with_texts
@@ -83,7 +86,7 @@ def read_webdataset_rows(
     read: dict[str, tuple[TarStat, int]] = {}
     with ThreadPoolExecutor(_NUM_READERS, thread_name_prefix="medassets-tars") as pool:
         for split in spec.splits:
-            reader = _Reader(spec, source, split, known, with_texts=with_texts)
+            reader = _Reader(spec, source, split, known, requires, with_texts=with_texts)
             tars = find_tars(spec, source, split, may_be_gone=known.has_split(split))
             for tar, (stat, found) in zip(tars, pool.map(reader.read_tar, tars), strict=True):
                 rows.extend(found)
@@ -98,7 +101,7 @@ def read_webdataset_rows(
     return pa.Table.from_pylist(rows, schema=schema).replace_schema_metadata(metadata)
 
 
-def _fingerprint_reading(spec: CTSourceSpec, *, with_texts: bool) -> str:
+def _fingerprint_reading(spec: CTSourceSpec, requires: Collection[str], *, with_texts: bool) -> str:
     """Return the hash of everything but the tars that a row depends on."""
     names = ("fields", "label_names", "array_key", "needs_rescaling")
     facts = {"version": _VERSION, **{name: getattr(spec, name) for name in names}}
@@ -106,6 +109,8 @@ def _fingerprint_reading(spec: CTSourceSpec, *, with_texts: bool) -> str:
         facts["labels"] = spec.labels
     if spec.accept_unterminated:
         facts["accept_unterminated"] = True
+    if with_texts and len(requires) < len(SAMPLE_TEXTS):
+        facts["requires"] = sorted(requires)
     return fingerprint(facts if with_texts else {**facts, "with_texts": False})
 
 
@@ -122,10 +127,12 @@ class _Reader:
         source: TarFolder,
         split: str,
         known: KnownTars,
+        requires: Collection[str],
         *,
         with_texts: bool,
     ) -> None:
         self.with_texts = with_texts
+        self.requires = requires
         self.spec = spec
         self.source = source
         self.split = split
@@ -219,19 +226,35 @@ class _Reader:
         _check_columns(row, self.spec)
 
     def _fill_texts(self, row: Row, sample: TarSample, facts: Row) -> None:
-        """Check the report, and add what is stored of the labels."""
-        text, labels = row["text_member"], row["labels_member"]
-        sample.require(text, Reason.MISSING_REPORT, "text (txt)")
-        sample.require(labels, Reason.MISSING_LABELS, "labels (cls or labels)")
-        report = sample.read_small(text, most_bytes=LONGEST_MISSING_BYTES)
-        if report is not None and is_missing(report.decode(errors="replace")):
-            detail = f".{text} says that nothing is given ({shorten(report.decode('latin-1'))})"
-            raise SampleRejectedError(Reason.MISSING_REPORT, detail)
+        """Check the report, and add what is stored of the labels; forget members that say nothing."""
+        try:
+            _check_report(row["text_member"], sample)
+        except SampleRejectedError as error:
+            if error.reason is not Reason.MISSING_REPORT or "report" in self.requires:
+                raise
+            row["text_member"] = None
+        labels = row["labels_member"]
+        try:
+            sample.require(labels, Reason.MISSING_LABELS, "labels (cls or labels)")
+        except SampleRejectedError:
+            if "labels" in self.requires:
+                raise
+            row["labels_member"] = None
+            return
         content = sample.read_small(labels, most_bytes=MOST_BYTES)
         if content is None:
             detail = f".{labels} has more than {MOST_BYTES:,} bytes; expected labels"
             raise SampleRejectedError(Reason.BAD_LABELS, detail)
         row["stored_labels"] = store_labels(content, facts, row)
+
+
+def _check_report(text: str | None, sample: TarSample) -> None:
+    """Reject a sample whose text is missing, or says that nothing is given."""
+    sample.require(text, Reason.MISSING_REPORT, "text (txt)")
+    report = sample.read_small(text or "", most_bytes=LONGEST_MISSING_BYTES)
+    if report is not None and is_missing(report.decode(errors="replace")):
+        detail = f".{text} says that nothing is given ({shorten(report.decode('latin-1'))})"
+        raise SampleRejectedError(Reason.MISSING_REPORT, detail)
 
 
 def _check_manifest(tar: NamedTar, found: Mapping[str, int]) -> None:

@@ -69,7 +69,7 @@ def encode_window_sample(
             spec.list_windows(),
             lend=lambda num: stack.enter_context(buffers.borrow((num,), np.uint8)),
             hu=declare_hu(item, spec),
-            spacing_mm=row.require_spacing(),
+            spacing_mm=source.read_spacing(item),
             limits=read_limits(spec),
             buffers=buffers,
             opener=lambda path: open_slices(source.open_volume(item, path), buffers=buffers),

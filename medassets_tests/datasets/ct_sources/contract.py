@@ -47,9 +47,8 @@ class CTSourceContract(ABC):
             "max_excluded_share": 1.0,
             **self.make(tmp_path / "source"),
         }
-        return (
-            fields if CT_SOURCES[fields["source"]].stores_masks else {"hu_rule": "none", **fields}
-        )
+        has_masks = any(kind.stores_masks for kind in CT_SOURCES[fields["source"]].values())
+        return fields if has_masks else {"hu_rule": "none", **fields}
 
     def declare(self, fields: dict[str, Any]) -> DatasetKind:
         """Return the kind of dataset that the contract looks at."""

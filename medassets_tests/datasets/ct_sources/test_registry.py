@@ -12,7 +12,12 @@ import pyarrow as pa
 import pytest
 
 from medassets.datasets.ct_sources.base import CTSource, require_fields
-from medassets.datasets.ct_sources.registry import CT_SOURCES
+from medassets.datasets.ct_sources.registry import (
+    CT_SOURCES,
+    ONE_LAYOUT,
+    list_kinds,
+    list_layout_rules,
+)
 from medassets.datasets.refresh import draft_catalog
 from medassets.datasets.registry import open_kind
 from medassets.datasets.status import Recorded, ShardState, shard_states
@@ -73,7 +78,7 @@ class NpyFolder(CTSource):
 @pytest.fixture(autouse=True)
 def npy_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one line that adds the kind."""
-    monkeypatch.setitem(CT_SOURCES, "npy_folder", NpyFolder)
+    monkeypatch.setitem(CT_SOURCES, "npy_folder", {ONE_LAYOUT: NpyFolder})
 
 
 def make_folder(folder: Path, num_volumes: int = 3) -> Path:
@@ -151,3 +156,10 @@ def test_a_wrong_field_is_named() -> None:
 def test_a_limit_plans_a_trial(declared: Location) -> None:
     draft = draft_catalog(declared.workspace, limit=1)
     assert (draft.plan.num_held, draft.new_partitions) == (2, ["train-000000"])
+
+
+def test_a_layout_belongs_to_sources_that_have_several() -> None:
+    with pytest.raises(SpecError, match=r"^layout: expected one of ct_rate.*, got 'bids'"):
+        CTWindowDatasetSpec(name="masks", source="folder", folder="/data", layout="bids")  # pyright: ignore[reportArgumentType]
+    rules = list_layout_rules(list_kinds())
+    assert [rule.describe() for rule in rules] == ["source: huggingface or folder"]

@@ -231,7 +231,7 @@ def test_a_table_without_rescaling_needs_a_declaration(
     path = tree.folder / tree.fields()["meta_file"]
     path.write_text(path.read_text("utf-8").replace(column, "Other"), "utf-8")
     for changes in ({}, {"hu_rule": "table"}):
-        with pytest.raises(CatalogError, match=rf"column {column}: missing; .*`hu_rule: none`"):
+        with pytest.raises(CatalogError, match=rf"row 1, column {column} \(.*`hu_rule: none`"):
             read(**changes)
     assert reasons(read(hu_rule="none")) == {None: 4}
 
@@ -254,7 +254,7 @@ def test_the_same_study_in_two_splits_is_planned_once(tmp_path: Path) -> None:
     ("changes", "named"),
     [
         ({"volumes_dir": "elsewhere"}, "elsewhere: no such folder"),
-        ({"meta_file": "gone.csv"}, "gone.csv: the table cannot be read"),
+        ({"meta_file": "gone.csv"}, "gone.csv, with columns VolumeName, XYSpacing"),
     ],
 )
 def test_what_is_not_there_is_named(read: Read, changes: dict[str, Any], named: str) -> None:
@@ -317,3 +317,41 @@ def test_files_may_keep_the_ending_of_the_volume(
     assert rows_of(table)["train_1_a_1"]["path"] == f"npz/train_1/{named.name}"
     os.link(named, place)
     assert reasons(read()) == {None: 3, "ambiguous_source": 2}
+
+
+def test_all_that_is_missing_is_named_at_once(tree: SyntheticTree, read: Read) -> None:
+    labels = tree.folder / tree.fields()["labels_file"]
+    labels.write_text(labels.read_text("utf-8").replace("VolumeName", "Name"), "utf-8")
+    with pytest.raises(CatalogError) as caught:
+        read(meta_file="gone.csv", reports_file="/gone/too.csv")
+    assert str(caught.value).splitlines()[1:] == [
+        "  gone.csv, with columns VolumeName, XYSpacing, ZSpacing, RescaleSlope, RescaleIntercept "
+        "(complete the table, or declare `hu_rule: none` if values are HU already)",
+        "  /gone/too.csv, with columns VolumeName, ClinicalInformation_EN, Technique_EN, "
+        "Findings_EN, Impressions_EN",
+        f"  {tree.fields()['labels_file']}, row 1, column VolumeName",
+    ]
+
+
+def test_tables_that_are_not_required_need_not_be_declared(tree: SyntheticTree, read: Read) -> None:
+    spec = VolumeDatasetSpec(name="tiny", **tree.fields(reports_file="", labels_file=""))
+    rows = read_npz_rows(spec, tree.folder, requires=()).to_pylist()
+    assert {row["excluded"] for row in rows} == {None}
+    assert {(row["report"], tuple(row["labels"]), *row["label_names"]) for row in rows} == {
+        (None, ())
+    }
+
+
+def test_a_row_that_is_missing_leaves_a_sample_with_unknown_labels(
+    tree: SyntheticTree, read: Read
+) -> None:
+    edit(tree, "labels_file", lambda rows: rows.pop(0))
+    edit(tree, "labels_file", lambda rows: rows[0].update({"Emphysema": ""}))
+    edit(tree, "reports_file", lambda rows: rows.pop(1))
+    assert reasons(read()) == {None: 1, "missing_labels": 2, "missing_report": 1}
+    spec = VolumeDatasetSpec(name="tiny", **tree.fields())
+    table = read_npz_rows(spec, tree.folder, requires=())
+    assert reasons(table) == {None: 4}
+    unknown = [sum(label is None for label in row["labels"]) for row in table.to_pylist()]
+    assert sorted(unknown) == [0, 0, 1, 18]
+    assert sum(row["report"] is None for row in table.to_pylist()) == 1
