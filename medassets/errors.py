@@ -45,6 +45,9 @@ class Reason(StrEnum):
     LFS_POINTER = "lfs_pointer"
     AMBIGUOUS_SOURCE = "ambiguous_source"
     OTHER_DEPTH = "other_depth"
+    OTHER_SPLIT = "other_split"
+    HIDDEN_FILE = "hidden_file"
+    NAME_EXCLUDED = "name_excluded"
     BAD_RECORD = "bad_record"
     NULL_POSITION = "null_position"
     BAD_POSITION = "bad_position"
@@ -69,8 +72,14 @@ TRANSIENT_REASONS = frozenset(
 ABSENT_REASONS = frozenset({Reason.MISSING_SOURCE, Reason.MISSING_UPSTREAM})
 """The source does not have the item's file, such as a video that was never downloaded."""
 
-RULE_REASONS = frozenset({Reason.NO_CHEST, Reason.NULL_POSITION})
-"""The dataset itself leaves the item out: listed as no chest CT, or text without a position.
+RULE_REASONS = frozenset(
+    {
+        *(Reason.NO_CHEST, Reason.NULL_POSITION),
+        *(Reason.OTHER_SPLIT, Reason.HIDDEN_FILE, Reason.NAME_EXCLUDED),
+    }
+)
+"""The dataset or its declaration leaves the item out: listed as no chest CT, text without a position, a mask
+or hidden file by its name, or in a split that is not declared.
 
 Every other reason counts against `max_excluded_share`: the item is there and cannot be used.
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medassets.arrays import BytesLike
-from medassets.errors import SampleRejectedError
+from medassets.errors import Reason, SampleRejectedError
 
 
 class SampleKind(StrEnum):
@@ -21,6 +21,38 @@ class SampleKind(StrEnum):
 
 def _keep() -> None:
     """Release nothing: the sample owns its buffers."""
+
+
+@dataclass(frozen=True)
+class ListedFile:
+    """One file of a source that lists its files, or one link to a folder that is not entered.
+
+    Attributes:
+        path: Path inside the source, with forward slashes.
+        identity: The same for two names of one file; None where each name has bytes of its own.
+        is_link: Whether it is a symbolic link.
+        problem: Why it cannot be read, reason and sentence; it must not be opened then.
+    """
+
+    path: str
+    identity: str | None = None
+    is_link: bool = False
+    problem: tuple[Reason, str] | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a source.
+
+    Attributes:
+        files: Those with the wanted endings, sorted by path.
+        num_others: Number of other files.
+        hidden_folders: Folders whose names begin with a dot; they are not entered.
+    """
+
+    files: tuple[ListedFile, ...]
+    num_others: int = 0
+    hidden_folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

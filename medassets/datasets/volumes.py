@@ -33,6 +33,7 @@ from medassets.specs import (
     RAW,
     SAMPLE_DTYPE,
     SAMPLE_LAYOUT,
+    SAMPLE_TEXTS,
     FieldRule,
     VolumeDatasetSpec,
 )
@@ -41,6 +42,7 @@ from medassets.storage.memory_budget import MemoryBudget
 from medassets.storage.paths import DatasetPaths
 from medassets.tars.reader import open_tar
 from medassets.volumes.catalog.columns import VolumeRow
+from medassets.volumes.catalog.text_counts import store_text_counts
 from medassets.volumes.files.slices import count_held_bytes
 
 # Increased whenever the same source is stored as different bytes; see docs/identity.md.
@@ -196,7 +198,9 @@ class VolumeDataset:
         settings: Mapping[str, Any] | None = None,
     ) -> pa.Table:
         """Return one row per source item."""
-        return self.ct_source.read_rows(source, revision=revision, previous=previous)
+        rows = self.ct_source.read_rows(source, revision=revision, previous=previous)
+        # Where all samples have both, as by default, there is nothing to count.
+        return rows if self.ct_source.requires.issuperset(SAMPLE_TEXTS) else store_text_counts(rows)
 
     def judge(self, item: SourceItem, paths: Sequence[Path]) -> None:
         """Open the volume, and compare the memory that it will take with the budget."""

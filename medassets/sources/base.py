@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from medassets.errors import UsageError
-from medassets.samples import StagedFile
-from medassets.sources.listing import Listing
+from medassets.samples import Listing, StagedFile
 
 OnBytes = Callable[[int], None]
 """Called with the number of bytes that arrived; 0 while a fetch waits.

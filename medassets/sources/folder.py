@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from medassets.errors import CatalogError, Reason, SampleRejectedError
-from medassets.samples import StagedFile
+from medassets.samples import Listing, StagedFile
 from medassets.sources.base import OnBytes, RemoteFile, no_revision_error
-from medassets.sources.listing import Listing, list_folder
+from medassets.sources.listing import list_folder
 from medassets.storage.checksums import sha256_file
 from medassets.storage.foreign_bytes import read_table
 from medassets.storage.paths import check_member_path

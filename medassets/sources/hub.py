@@ -13,11 +13,11 @@ from medassets.errors import (
     SampleRejectedError,
     SourceUnavailableError,
 )
-from medassets.samples import StagedFile
+from medassets.samples import ListedFile, Listing, StagedFile
 from medassets.sources.base import OnBytes, RemoteFile
 from medassets.sources.hub_client import HubClient
 from medassets.sources.hub_download import download_file, missing_file_error
-from medassets.sources.listing import ListedFile, Listing, has_ending
+from medassets.sources.listing import has_ending
 from medassets.sources.retries import HubPolicy
 from medassets.storage.foreign_bytes import most_table_bytes, require_size
 from medassets.storage.paths import check_member_path, show_path

@@ -3,47 +3,12 @@
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from medassets.errors import CatalogError, Reason
+from medassets.samples import ListedFile, Listing
 from medassets.storage.paths import check_member_path, show_path
 from medassets.storage.unreadable import explain_unreadable
-
-Problem = tuple[Reason, str]
-"""Why a file cannot be a sample: reason and a sentence."""
-
-
-@dataclass(frozen=True)
-class ListedFile:
-    """One file, or one link to a folder elsewhere that is not entered.
-
-    Attributes:
-        path: Path inside the source, with forward slashes; see `show_path`.
-        identity: The same for two names of one file; None where each name has bytes of its own.
-        is_link: Whether it is a symbolic link.
-        problem: Why it cannot be read; it must not be opened then.
-    """
-
-    path: str
-    identity: str | None = None
-    is_link: bool = False
-    problem: Problem | None = None
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The files of a source.
-
-    Attributes:
-        files: Those with the wanted endings, sorted by path.
-        num_others: Number of other files.
-        hidden_folders: Folders whose names begin with a dot; they are not entered.
-    """
-
-    files: tuple[ListedFile, ...]
-    num_others: int = 0
-    hidden_folders: tuple[str, ...] = ()
 
 
 def has_ending(name: str, endings: Sequence[str]) -> bool:

@@ -8,7 +8,13 @@ from medassets.specs.checks import check_choice, check_range
 from medassets.specs.dataset import DatasetSpec
 
 HuRule = Literal["none", "table", "header"]
-Layout = Literal["ct_rate"]
+Layout = Literal["ct_rate", "tree"]
+SplitBy = Literal["auto", "folder", "column", "hash"]
+PatientFrom = Literal["auto", "folder", "file"]
+JoinBy = Literal["auto", "path", "name", "stem", "case", "folder"]
+
+MASK_NAMES = ("labels*", "segmentations", "*seg*", "*mask*")
+"""Names of folders and files of masks, which are NIfTI files as volumes are."""
 
 FIELD_ROLES = ("volume", "labels", "text", "json")
 """Roles of the members of a sample in an existing WebDataset; see `CTSourceSpec.fields`."""
@@ -37,7 +43,26 @@ class CTSourceSpec(DatasetSpec):
 
     Attributes:
         layout: How the folders, names and tables of a source of NIfTI files are arranged: `ct_rate`
-            is that of ibrahimhamamci/CT-RATE.
+            is that of ibrahimhamamci/CT-RATE, with its tables; `tree` is any folders of `.nii` and
+            `.nii.gz` files, with one table or none.
+        table: Layout `tree`: a CSV, TSV, Parquet or XLSX file with a row per volume or folder; absolute,
+            or inside the source.
+        columns: Layout `tree`: what the columns of `table` hold: `file` (a path, a name, or a folder),
+            `patient`, `report` (a list), `labels` (a list), `split`, `metadata` (a list that the json of
+            a sample keeps), and `sheet` of a spreadsheet.
+        join_by: Layout `tree`: what the column `file` holds: `path`, `name`, `stem` (name without
+            ending), `case` (stem without a channel such as `_0000`) or `folder`; `auto` takes what
+            finds the most files.
+        exclude: Layout `tree`: shell patterns of folders and names that are left out, in any case.
+        split_by: Layout `tree`: `folder` (names such as `train`, `imagesTs`, `validation`), `column`, or
+            `hash` (seeded, of the patient); `auto` takes the column where one is declared, else the
+            folders where they name splits, else the hash.
+        split_shares: Layout `tree`: share of each split of `hash`; left out, the first gets 0.8 and the
+            others the rest.
+        seed: Layout `tree`: seed of `hash`.
+        patient_from: Layout `tree`: without a column of patients, the first `folder` that is not that
+            of a split is a patient, or each `file` is one; `auto` asks where all files share one folder.
+        accept_leaks: Layout `tree`: accept patients that are in several splits.
         volumes_dir: Folder of one split's volumes inside the source; `{split}` is replaced. Empty
             means `dataset/{split}_fixed`, and for source `npz` the source's `folder`.
         array_key: Name of the array in each `.npz` file.
@@ -63,7 +88,7 @@ class CTSourceSpec(DatasetSpec):
             labels that are unknown are NaN. Left out, both are required.
         hu_rule: How stored values become HU: `none` (they are HU), `table` (RescaleSlope and
             RescaleIntercept of the metadata), `header` (scl_slope and scl_inter of NIfTI). Empty
-            means `none` for NIfTI. Arrays have no header that could contradict, so they need a
+            means `none` for NIfTI, and `header` for the layout `tree`. Arrays have no header that could contradict, so they need a
             rule, except with `preprocessing: none`.
         min_slices: Volumes with fewer slices along any axis are rejected.
         min_plausible_share: Smallest share of voxels in [-200, 300] HU of an accepted chest CT.
@@ -76,6 +101,15 @@ class CTSourceSpec(DatasetSpec):
     """
 
     layout: Layout = "ct_rate"
+    table: str = ""
+    columns: dict[str, Any] = field(default_factory=dict)
+    join_by: JoinBy = "auto"
+    exclude: tuple[str, ...] = MASK_NAMES
+    split_by: SplitBy = "auto"
+    split_shares: tuple[float, ...] = ()
+    seed: int = 0
+    patient_from: PatientFrom = "auto"
+    accept_leaks: bool = False
     volumes_dir: str = ""
     array_key: str = "data"
     reports_file: str = ""
@@ -98,6 +132,10 @@ class CTSourceSpec(DatasetSpec):
         """Reject values that no source and no processing can use."""
         super().__post_init__()
         check_choice("layout", self.layout, get_args(Layout))
+        check_choice("join_by", self.join_by, get_args(JoinBy))
+        check_choice("split_by", self.split_by, get_args(SplitBy))
+        check_choice("patient_from", self.patient_from, get_args(PatientFrom))
+        check_range("seed", self.seed, -(2**63), 2**63 - 1)
         check_choice("hu_rule", self.effective_hu_rule, get_args(HuRule))
         check_range("min_slices", self.min_slices, 1, 4096)
         check_range("min_plausible_share", self.min_plausible_share, 0, 1)
@@ -137,7 +175,7 @@ class CTSourceSpec(DatasetSpec):
     @property
     def stated_hu_rule(self) -> HuRule | None:
         """The rule that declaration or layout states; None where nothing does."""
-        return self.hu_rule
+        return "header" if self.hu_rule is None and self.layout == "tree" else self.hu_rule
 
     @property
     def needs_rescaling(self) -> bool:

@@ -36,6 +36,11 @@ def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def hash_share(name: str) -> float:
+    """Return a number in [0, 1) that depends on a name only, evenly spread over names."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
+
+
 def crc32(data: BytesLike, value: int = 0) -> int:
     """Return the CRC-32 of a buffer, continued from `value`.
 

@@ -40,7 +40,11 @@ VIDEOS: Fields = {"videos_dir": "/data/videos", "metadata": "/data/metadata.json
 TREE: Fields = {"folder": "/data", "splits": ["train"]}
 TARS: Fields = {"shards": "/data/a-{0..9}.tar", "splits": ["train"]}
 
-# Kind, source -> fields that it needs, fields that have an effect.
+TREE_LAYOUT = (
+    "layout volumes_dir table columns join_by exclude split_by split_shares seed patient_from "
+    "accept_leaks"
+)
+# Kind, source and layout -> fields that it needs, fields that have an effect.
 CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
     (VolumeDatasetSpec, "huggingface"): (
         {"repo_id": "org/name"},
@@ -49,6 +53,15 @@ CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
     (VolumeDatasetSpec, "folder"): (
         {"folder": "/data"},
         f"folder volumes_dir layout {HU} {PRESET} orientation expected_orientation delete_sources labels requires",
+    ),
+    (VolumeDatasetSpec, "huggingface tree"): (
+        {"layout": "tree", "repo_id": "org/name"},
+        f"{HUB} {TREE_LAYOUT} {HU} {PRESET} orientation expected_orientation labels requires",
+    ),
+    (VolumeDatasetSpec, "folder tree"): (
+        {"layout": "tree", "folder": "/data"},
+        f"folder {TREE_LAYOUT} {HU} {PRESET} orientation expected_orientation delete_sources labels "
+        "requires",
     ),
     (VolumeDatasetSpec, "npz"): (
         {**TREE, **NPZ_TABLES, "hu_rule": "none"},
@@ -67,6 +80,14 @@ CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
     (CTWindowDatasetSpec, "folder"): (
         {"folder": "/data"},
         f"folder volumes_dir layout {HU} windows compression memory_budget_gb expected_orientation",
+    ),
+    (CTWindowDatasetSpec, "huggingface tree"): (
+        {"layout": "tree", "repo_id": "org/name"},
+        f"{HUB} {TREE_LAYOUT} {HU} windows compression memory_budget_gb expected_orientation",
+    ),
+    (CTWindowDatasetSpec, "folder tree"): (
+        {"layout": "tree", "folder": "/data"},
+        f"folder {TREE_LAYOUT} {HU} windows compression memory_budget_gb expected_orientation",
     ),
     (CTWindowDatasetSpec, "npz"): (
         {**TREE, "meta_file": "m.csv", "hu_rule": "none"},
@@ -90,7 +111,10 @@ VALUES: Fields = {
     "name": "other", "splits": ["valid"], "samples_per_shard": 7, "max_rejected_share": 0.5,
     "max_excluded_share": 0.5,
     "runs": "single", "num_workers": 3, "memory_budget_gb": 2.5, "automation": "drain", "catalog_cron": "0 6 * * *",
-    "layout": "ct_rate", "requires": ["report"], "repo_id": "org/other", "revision": "v1", "endpoint": "http://localhost:1", "use_token": False,
+    "layout": "tree", "requires": ["report"], "table": "t.csv",
+    "columns": {"file": "id", "split": "set"}, "join_by": "stem", "exclude": ["scout*"],
+    "split_by": "column", "split_shares": [3.0, 1.0], "patient_from": "file", "accept_leaks": True,
+    "repo_id": "org/other", "revision": "v1", "endpoint": "http://localhost:1", "use_token": False,
     "keep_raw": True, "staging_budget_gb": 5.0, "folder": "/other", "volumes_dir": "a/{split}",
     "array_key": "voxels", "meta_file": "meta.csv", "reports_file": "reports.csv",
     "labels_file": "labels.csv", "shards": "/other/*.tar", "accept_unterminated": True, "fields": {"volume": "npy"},
@@ -122,11 +146,24 @@ COMPANIONS: dict[str, Fields] = {
 }
 
 
+# The same with `layout: tree`, and values that only it takes.
+TREE_COMPANIONS: dict[str, Fields] = {
+    "table": {"columns": {"file": "id"}},
+    "columns": {"table": "t.csv"},
+    "split_by": {"table": "t.csv", "columns": VALUES["columns"]},
+    "requires": {"table": "t.csv", "columns": {"file": "id", "report": ["text"]}},
+    "split_shares": {"splits": ["train", "valid"]},
+}
+TREE_VALUES: dict[str, Fields] = {
+    "hu_rule": {"hu_rule": "none"},
+    "volumes_dir": {"volumes_dir": "a/b"},
+}
+
+
 def iter_pairs() -> Iterator[Any]:
     for (kind, source), (needed, taken) in CASES.items():
         for one in fields(kind):
-            # A layout has no second value yet.
-            if one.name not in ("source", "layout", *needed) or one.name == "hu_rule":
+            if one.name not in ("source", *needed) or one.name == "hu_rule":
                 is_taken = one.name in f"{COMMON} {taken}".split()
                 label = f"{kind.__name__}-{source}-{one.name}"
                 yield pytest.param(kind, source, one.name, is_taken, id=label)
@@ -146,10 +183,12 @@ def get_default(one: Field[Any]) -> Any:
 def test_a_field_is_taken_or_refused(
     kind: type[DatasetSpec], source: str, field: str, is_taken: bool
 ) -> None:
-    needed = {**CASES[kind, source][0], "source": source, field: VALUES[field]}
+    needed = {**CASES[kind, source][0], "source": source.split()[0], field: VALUES[field]}
     if is_taken:
         needed = {**COMPANIONS.get(field, {}), **needed}
-        if (source, field) == ("folder", "delete_sources"):
+        if needed.get("layout") == "tree":
+            needed = {**TREE_COMPANIONS.get(field, {}), **needed, **TREE_VALUES.get(field, {})}
+        if source.startswith("folder") and field == "delete_sources":
             needed["expected_orientation"] = "LPS"
         if field == "splits" and kind is VideoClipDatasetSpec:
             needed["splits"] = ["test", "val", "train"]
@@ -186,7 +225,7 @@ def test_a_written_field_without_effect_is_refused_even_with_its_default_value(
     component = kind.__name__.replace("Spec", "Component")
     document = {
         "type": f"medassets.components.{component}",
-        "attributes": {"name": "it", "source": source, **needed, **unused},
+        "attributes": {"name": "it", "source": source.split()[0], **needed, **unused},
     }
     (tmp_path / "it").mkdir()
     file = tmp_path / "it" / "defs.yaml"

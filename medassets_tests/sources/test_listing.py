@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from medassets.errors import CatalogError, Reason
+from medassets.samples import ListedFile, Listing
 from medassets.sources.folder import FolderSource
 from medassets.sources.hub import HubPolicy, HubSource
-from medassets.sources.listing import ListedFile, Listing, has_ending, list_folder
+from medassets.sources.listing import has_ending, list_folder
 from medassets.testing.hub import LocalHub
 from medassets_tests.sources.conftest import REPO_ID
 

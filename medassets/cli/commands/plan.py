@@ -11,6 +11,7 @@ from medassets.cli.formatting import count_words, format_bytes, format_seconds
 from medassets.cli.main import EXIT_FAILED
 from medassets.cli.notes.accounts import describe_account, name_excluded
 from medassets.cli.notes.sources import explain_empty, find_table_problems, list_labels
+from medassets.cli.notes.trees import describe_texts, describe_tree
 from medassets.cli.notes.upstream import describe_left, describe_refresh
 from medassets.cli.selection import check_shard_size
 from medassets.cli.session import Session
@@ -76,7 +77,8 @@ def command(
     if peak is not None:
         _show_peak(output, peak)
     described = workspace.kind.describe_catalog(draft.table)
-    for line in (*_describe_trees(described), *list_labels(described)):
+    notes = (*describe_tree(described), *describe_texts(described), *list_labels(described))
+    for line in (*_describe_trees(described), *notes):
         output.say(line)
     for line in name_excluded(account):
         output.say(line)
@@ -107,6 +109,8 @@ def command(
             "table_problems": problems.as_dict(),
             "labels": described.get("label_values"),
             "label_doubts": list(described.get("label_doubts", ())),
+            "tree": described.get("tree"),
+            "texts": described.get("texts"),
             "new_shards": draft.new_partitions,
             "stale_because": {key: one.lines() for key, one in stale.items()},
             "free_bytes": free,

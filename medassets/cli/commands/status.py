@@ -15,11 +15,13 @@ from medassets.cli.main import EXIT_FAILED
 from medassets.cli.notes.accounts import describe_account, name_first_items
 from medassets.cli.notes.automation import describe_automation
 from medassets.cli.notes.sources import (
+    describe_quietly,
     describe_survey,
     explain_empty,
     find_table_problems,
     list_reasons,
 )
+from medassets.cli.notes.trees import describe_texts, describe_tree
 from medassets.cli.notes.upstream import look_upstream
 from medassets.cli.selection import check_splits
 from medassets.cli.session import Session
@@ -136,8 +138,10 @@ def command(
     survey = survey_dataset(workspace, books.get(workspace.kind.stage))
     for line in [*automated, *lines, *describe_survey(survey)]:
         output.say(line)
-    problems = find_table_problems(workspace.kind, workspace.read_figures())
-    for line in problems.lines():
+    figures = workspace.read_figures()
+    described = describe_quietly(workspace.kind, figures)
+    problems = find_table_problems(workspace.kind, figures)
+    for line in (*describe_tree(described), *describe_texts(described), *problems.lines()):
         output.say(line)
     unplanned = [
         line
@@ -167,6 +171,8 @@ def command(
             "manifests_kept": kept,
             "deleted_sources": {"files": num_deleted, "bytes": deleted_bytes},
             "table_problems": problems.as_dict(),
+            "tree": described.get("tree"),
+            "texts": described.get("texts"),
             "survey": survey.as_dict(),
             "unplanned": unplanned,
             **stages[names[0]],

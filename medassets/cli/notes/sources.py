@@ -26,6 +26,9 @@ _REMEDIES = {
         "put the files into the folder, leave their rows out, or name videos in info.csv"
     ),
     Reason.AMBIGUOUS_SOURCE: "leave one file per study or video, or name the video in info.csv",
+    Reason.OTHER_SPLIT: "declare the split in `splits`, or `split_by: hash`",
+    Reason.HIDDEN_FILE: "rename files whose names begin with a dot, if they are volumes",
+    Reason.NAME_EXCLUDED: "declare other patterns, `exclude: [...]`, if these are volumes",
     Reason.OTHER_DEPTH: "move the files to the depth of the others, or out of the folder",
     Reason.UNREADABLE_SOURCE: "make the file readable, or remove what is not a regular file",
     Reason.READER_FAILED: (
@@ -43,8 +46,8 @@ _REMEDIES = {
     Reason.NO_VIDEO_STREAM: "download the file again",
     Reason.DECODE_FAILED: "download the file again",
     Reason.DECODER_TIMEOUT: "download the file again",
-    Reason.MISSING_REPORT: "complete the table of reports, or the samples",
-    Reason.MISSING_LABELS: "complete the table of labels, or the samples",
+    Reason.MISSING_REPORT: "complete the table of reports, or the samples; or do not require reports, `requires: [labels]`",
+    Reason.MISSING_LABELS: "complete the table of labels, or the samples; or do not require labels, `requires: [report]`",
     Reason.BAD_LABELS: "correct the labels or the json of the samples, or declare `labels`",
     Reason.MISSING_METADATA: "complete the table of metadata",
     Reason.SPACING_MISSING: "complete the table of metadata, or the samples",
@@ -121,6 +124,13 @@ def list_labels(described: Mapping[str, Any]) -> list[str]:
     return [f"labels: {len(values)}, with value x number of samples", *lines]
 
 
+def describe_quietly(kind: DatasetKind, table: pa.Table) -> Mapping[str, Any]:
+    """Return what a kind says of its catalog; nothing where the catalog is of an older version."""
+    with suppress(CatalogError):
+        return kind.describe_catalog(table)
+    return {}
+
+
 def find_table_problems(kind: DatasetKind, table: pa.Table) -> "TableProblems":
     """Return the rows of the source's tables that were skipped, and doubts about labels.
 
@@ -128,9 +138,7 @@ def find_table_problems(kind: DatasetKind, table: pa.Table) -> "TableProblems":
         kind: The dataset.
         table: Its catalog; its metadata are enough.
     """
-    described: Mapping[str, Any] = {}
-    with suppress(CatalogError):
-        described = kind.describe_catalog(table)
+    described = describe_quietly(kind, table)
     videos = described.get("videos", {})
     return TableProblems(
         videos.get("num_info_problems", 0),

@@ -17,6 +17,7 @@ from medassets.specs import SAMPLE_TEXTS, CTSourceSpec, CTWindowDatasetSpec
 from medassets.storage.buffers import BufferPool
 from medassets.volumes.catalog.columns import VolumeRow
 from medassets.volumes.catalog.label_summary import read_label_rules, read_summary
+from medassets.volumes.catalog.text_counts import read_text_counts
 from medassets.volumes.files.header import VolumeStream
 from medassets.volumes.grid.geometry import Spacing
 from medassets.volumes.reports_and_labels import SampleTexts, read_row_texts
@@ -189,8 +190,9 @@ class CTSource(ABC):
 
     def describe_catalog(self, table: pa.Table) -> Mapping[str, Any]:
         """Return what users should know of a catalog beyond its counts; may be empty."""
-        summary = read_summary(table)
-        return {} if summary is None else summary.describe()
+        summary, texts = read_summary(table), read_text_counts(table)
+        labels = {} if summary is None else summary.describe()
+        return {**({"texts": texts} if texts else {}), **labels}
 
     def find_unused(
         self, place: Path, items: Sequence[SourceItem], *, ignored: Collection[str]

@@ -7,6 +7,7 @@ from medassets.datasets.ct_sources.base import CTSource
 from medassets.datasets.ct_sources.ct_rate import CTRateFolder, CTRateHub
 from medassets.datasets.ct_sources.existing_masks import ExistingMasks
 from medassets.datasets.ct_sources.npz import NpzTree
+from medassets.datasets.ct_sources.tree import TreeFolder, TreeHub
 from medassets.datasets.ct_sources.webdataset import WebDatasetTars
 from medassets.specs import CTSourceSpec, FieldRule
 from medassets.specs.checks import check_choice
@@ -15,8 +16,8 @@ ONE_LAYOUT = ""
 """Name of the layout of a source that has only one."""
 
 CT_SOURCES: dict[str, Mapping[str, type[CTSource]]] = {
-    "huggingface": {"ct_rate": CTRateHub},
-    "folder": {"ct_rate": CTRateFolder},
+    "huggingface": {"ct_rate": CTRateHub, "tree": TreeHub},
+    "folder": {"ct_rate": CTRateFolder, "tree": TreeFolder},
     "npz": {ONE_LAYOUT: NpzTree},
     "webdataset": {ONE_LAYOUT: WebDatasetTars},
     "processed": {ONE_LAYOUT: ExistingMasks},

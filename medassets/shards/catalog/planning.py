@@ -231,7 +231,8 @@ def _summarize(table: pa.Table, growth: Growth, size: int) -> CatalogPlan:
         [("key", "count")]
     )
     for group in groups.sort_by("excluded").to_pylist():
-        excluded.setdefault(group["split"], {})[group["excluded"]] = group["key_count"]
+        # An excluded row may have no split; names of one object must be alike.
+        excluded.setdefault(group["split"] or "", {})[group["excluded"]] = group["key_count"]
     return CatalogPlan(
         samples_per_shard=size,
         partitions=growth.partitions,

@@ -2,10 +2,11 @@
 
 import csv
 import io
+import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
@@ -23,32 +24,80 @@ _LONGEST_NUMBER = 400
 _LONGEST_CELL = 1 << 24
 _MOST_NAMES = 40
 _DELIMITERS = ",;\t|"
+_SNIFFED_ROWS = 50
 
 _T = TypeVar("_T")
 
 
-def parse_csv(content: bytes, path: str) -> "CsvTable":
+def parse_csv(content: bytes, path: str, *, delimiter: str = "") -> "CsvTable":
     """Parse a whole CSV file.
-
-    Its delimiter is a comma, or where the header has none a semicolon, a tab or a bar.
 
     Args:
         content: The file; UTF-8, with or without byte order mark, any line ends.
         path: Name of the file inside the source, for messages.
+        delimiter: What parts its cells. Empty means a comma, or where the header has none a semicolon,
+            a tab or a bar.
 
     Raises:
         CatalogError: If the bytes are not UTF-8, a quote is not closed, a column name occurs twice,
             a row has more or fewer cells than the header, or there is no header.
     """
     with refusing_foreign(path):
-        return _parse(content, path)
+        return _parse(_decode(content, path), path, delimiter)
 
 
-def _parse(content: bytes, path: str) -> "CsvTable":
-    text = _decode(content, path)
+def sniff_delimiter(content: bytes, path: str) -> str:
+    """Return the delimiter with which the first rows have equally many cells, and the most.
+
+    Args:
+        content: The file, as for `parse_csv`.
+        path: Its name, for messages.
+
+    Returns:
+        A comma, semicolon, tab or bar; empty where none parts all rows alike.
+
+    Raises:
+        CatalogError: If the bytes are not UTF-8.
+    """
+    with refusing_foreign(path):
+        text = _decode(content, path)
+        counts = {mark: _count_cells(text, mark) for mark in _DELIMITERS}
+        best = max(counts, key=lambda mark: counts[mark])
+        return best if counts[best] > 1 else ""
+
+
+def _count_cells(text: str, delimiter: str) -> int:
+    """Return the number of cells that the first rows share; 0 where they differ."""
+    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        widths = {len(row) for row in itertools.islice(filter(None, reader), _SNIFFED_ROWS)}
+    except csv.Error:
+        return 0
+    return widths.pop() if len(widths) == 1 else 0
+
+
+def make_table(path: str, cells: Iterable[Sequence[str]]) -> "CsvTable":
+    """Make a table of cells that come from another format, the header first.
+
+    Args:
+        path: Name of the file, for messages.
+        cells: Rows of text; those without any text are left out.
+
+    Raises:
+        CatalogError: If there is no header, or a column name occurs twice.
+    """
+    rows = iter(cells)
+    columns = tuple(name.strip() for name in next(rows, ()))
+    _check_columns(columns, path)
+    numbered = [(n, list(row)) for n, row in enumerate(rows, start=2) if any(row)]
+    return CsvTable(path, columns, [row for _, row in numbered], [n for n, _ in numbered])
+
+
+def _parse(text: str, path: str, delimiter: str) -> "CsvTable":
     # Python refuses cells over 131,072 characters; reports may be longer.
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
-    delimiter = _find_delimiter(text)
+    delimiter = delimiter or _find_delimiter(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[list[str]] = []
     row_numbers: list[int] = []

@@ -1,6 +1,5 @@
 """Assign keys to clips, exclude duplicates, and assign videos to splits."""
 
-import hashlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -9,6 +8,7 @@ import pyarrow as pa
 
 from medassets.errors import Reason
 from medassets.storage.arrow import kernels
+from medassets.storage.checksums import hash_share
 from medassets.video.catalog.columns import ClipColumns, Column, exclude, one_chunk
 
 _LONGEST_KEY = 90
@@ -59,7 +59,7 @@ def split_videos(vids: Iterable[str | None], *, mode: str, seed: int) -> list[st
 
 
 def _draw_split(name: str) -> str:
-    share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64
+    share = hash_share(name)
     return "train" if share < _VAL_FROM else "val" if share < _TEST_FROM else "test"
 
 

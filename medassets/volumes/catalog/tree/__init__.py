@@ -1,0 +1,1 @@
+"""The catalog of a tree of files: their names, one table, patients and splits."""
