@@ -7,7 +7,7 @@ from medassets.testing.nifti import encode_nifti, write_nifti
 from medassets.testing.phantoms import make_affine, make_chest_phantom
 
 SHAPE = (26, 21, 17)
-SMALL = {"target_spacing_mm": (11.0, 12.0, 18.0), "target_shape": (30, 22, 15)}
+SMALL = {"target_spacing_mm": [11.0, 12.0, 18.0], "target_shape": [30, 22, 15]}
 """Fields of a declaration whose samples are small."""
 
 

@@ -19,6 +19,7 @@ from medassets.datasets.registry import explain_unused_fields, open_kind
 from medassets.datasets.verify import verify_dataset
 from medassets.datasets.workspace import Workspace, open_workspace
 from medassets.errors import SpecError
+from medassets.loaders import VolumeDataset
 from medassets.samples import SourceItem, StagedFile
 from medassets.specs import CTWindowDatasetSpec, VolumeDatasetSpec
 from medassets.storage.buffers import BufferPool
@@ -167,6 +168,43 @@ class VolumeSourceContract(CTSourceContract):
         table = read_rows(workspace)
         assert table["excluded"].null_count
         assert not TEXT_COLUMNS & set(table.column_names)
+
+    def check_without_texts(
+        self, fields: dict[str, Any], tmp_path: Path, names: tuple[str, ...] = ()
+    ) -> None:
+        """Build a source without report and labels; look at shards, loader, manifest and verification.
+
+        Args:
+            fields: Declaration of a source that has neither.
+            tmp_path: Where to build.
+            names: Names of labels that are known, although all values are not.
+        """
+        workspace = self.open({**fields, "requires": ()}, tmp_path)
+        draft = draft_catalog(workspace)
+        publish_catalog(workspace.paths, draft)
+        keys = list(draft.plan.partitions)
+        records = [
+            build_shard(workspace, workspace.paths, plan_shard(workspace, key)).record
+            for key in keys
+        ]
+        described = workspace.kind.describe_catalog(draft.table)["texts"]
+        assert described == {"samples": draft.plan.num_planned, "report": 0, "labels": 0}
+        samples = [sample for record in records for sample in record.samples]
+        assert [m.suffix for m in samples[0].members] == ["bin", "txt", "cls", "json"]
+        sizes = {m.suffix: m.size_bytes for m in samples[0].members}
+        assert (sizes["txt"], sizes["cls"]) == (0, 4 * len(names))
+        assert samples[0].facts["labels"] == [None] * len(names)
+        volumes = VolumeDataset([str(workspace.paths.shard(key)) for key in keys])
+        assert len(volumes) == len(samples) > 0
+        for sample in (volumes[number] for number in range(len(volumes))):
+            assert sample["report"] == ""
+            assert np.isnan(sample["labels"].numpy()).tolist() == [True] * len(names)
+        assert not verify_dataset(workspace, keys, full=True).problems
+        manifest = workspace.kind.manifest_fields(records)
+        assert manifest["num_classes"] == len(names)
+        assert manifest["label_values"] == (
+            {name: {"unknown": len(samples)} for name in names} if names else None
+        )
 
     def test_files_hold_nothing_beside_their_samples(
         self, fields: dict[str, Any], tmp_path: Path

@@ -1,6 +1,7 @@
 """Existing WebDatasets as a source."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import pytest
 
 from medassets.datasets.ct_sources.registry import open_volume_source
 from medassets.samples import SourceItem
+from medassets.shards.catalog.planning import plan_catalog
 from medassets.specs import VolumeDatasetSpec
 from medassets_tests.datasets.ct_sources.contract import VolumeSourceContract
 from medassets_tests.shared_cases import find_case
 from medassets_tests.tars.raw_tars import HUGE, write
-from medassets_tests.volumes.foreign_tars import VOXELS, make_sample
+from medassets_tests.volumes.foreign_tars import VOXELS, make_sample, without
 
 
 class TestWebDatasetTars(VolumeSourceContract):
@@ -39,6 +41,45 @@ class TestWebDatasetTars(VolumeSourceContract):
 
     def read_expected(self, fields: dict[str, Any], item: SourceItem) -> np.ndarray:
         return VOXELS
+
+    def test_samples_may_lack_text_and_labels(self, tmp_path: Path) -> None:
+        from webdataset.writer import TarWriter
+
+        with TarWriter(str(tmp_path / "a.tar")) as writer:
+            writer.write(without(make_sample("1", study_id="a"), "txt", "cls"))
+            writer.write(without(make_sample("2", study_id="b"), "cls") | {"txt": "nan"})
+        fields = {
+            **{"source": "webdataset", "shards": str(tmp_path / "a.tar"), "splits": ("train",)},
+            **{"hu_rule": "none", "max_rejected_share": 1.0, "max_excluded_share": 1.0},
+        }
+        self.check_without_texts(fields, tmp_path)
+
+    def test_some_samples_may_lack_labels_and_theirs_are_unknown(self, tmp_path: Path) -> None:
+        from webdataset.writer import TarWriter
+
+        with TarWriter(str(tmp_path / "a.tar")) as writer:
+            writer.write(make_sample("1", study_id="a"))
+            writer.write(without(make_sample("2", study_id="b"), "txt", "cls"))
+        fields: dict[str, Any] = {
+            **{"source": "webdataset", "shards": str(tmp_path / "a.tar"), "splits": ("train",)},
+            **{"hu_rule": "none", "name": "tars", "label_names": ("one", "two"), "requires": ()},
+        }
+        source = open_volume_source(VolumeDatasetSpec(**fields))
+        table = source.read_rows(source.open_files(), revision=None)
+        rows = {row["study_id"]: row for row in table.to_pylist()}
+        assert {row["excluded"] for row in rows.values()} == {None}
+        assert rows["b"]["label_names"] == ["one", "two"]
+        summary = source.describe_catalog(table)["label_values"]
+        assert summary == {"one": "1 x 1, unknown x 1", "two": "1 x 1, unknown x 1"}
+        again = source.read_rows(source.open_files(), revision=None, previous=plan_rows(table))
+        assert again.to_pylist() == table.to_pylist()
+        strict = replace(source.spec, requires=None)
+        left = open_volume_source(strict).read_rows(source.open_files(), revision=None)
+        assert left["excluded"].to_pylist() == [None, "missing_report"]
+
+
+def plan_rows(table: pa.Table) -> pa.Table:
+    return plan_catalog(table, None, samples_per_shard=2, pinned=False)
 
 
 @pytest.fixture
