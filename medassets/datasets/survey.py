@@ -173,6 +173,17 @@ def _find_doubts(
             f"of volumes whose sform and qform state different orientations, the sform is used: "
             f"{len(disputed)} ({_name_some(disputed)})"
         )
+    identical = [
+        sample.key
+        for record in records
+        for sample in record.samples
+        if "identity_affine" in sample.facts
+    ]
+    if identical:
+        doubts.append(
+            f"{len(identical)} volumes state 1 mm along every axis and no turn, as programs write that lose "
+            f"the transform ({_name_some(identical)}); is that their spacing?"
+        )
     doubtful = {
         sample.key: sample.facts["hu_doubt"]
         for record in records

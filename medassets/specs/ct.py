@@ -64,7 +64,8 @@ class CTSourceSpec(DatasetSpec):
             of a split is a patient, or each `file` is one; `auto` asks where all files share one folder.
         accept_leaks: Layout `tree`: accept patients that are in several splits.
         volumes_dir: Folder of one split's volumes inside the source; `{split}` is replaced. Empty
-            means `dataset/{split}_fixed`, and for source `npz` the source's `folder`.
+            means `dataset/{split}_fixed`, and for source `npz` the source's `folder`. Layout `tree`: the
+            folder below which files are looked for; empty means all.
         array_key: Name of the array in each `.npz` file.
         reports_file: Source `npz`: CSV of reports by VolumeName; absolute, or inside `folder`.
         meta_file: Source `npz`: CSV of spacing and rescaling by VolumeName; absolute, or inside

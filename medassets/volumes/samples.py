@@ -19,6 +19,8 @@ from medassets.volumes.grid.preprocessing import PreprocessedVolume, VolumeLimit
 from medassets.volumes.reports_and_labels import SampleTexts
 from medassets.volumes.source import VolumeSource
 
+_IDENTITY = np.eye(4).tolist()
+
 MEMBER_SUFFIXES = ("bin", "txt", "cls", "json")
 """Members of a volume sample, in their order in a shard."""
 
@@ -213,7 +215,13 @@ def collect_facts(described: Mapping[str, Any]) -> dict[str, Any]:
 def collect_orientation(frame: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
     """Return the axis codes of a sample, and those of a transform of its file that contradicts them."""
     rival = source.get("rival_axis_codes")
-    return {"axis_codes": frame["axis_codes"], **({"rival_axis_codes": rival} if rival else {})}
+    # Programs that lose the transform write the identity; nothing else states the spacing then.
+    is_identity = source.get("spacing_from") == "header" and source["affine"] == _IDENTITY
+    return {
+        "axis_codes": frame["axis_codes"],
+        **({"rival_axis_codes": rival} if rival else {}),
+        **({"identity_affine": True} if is_identity else {}),
+    }
 
 
 def encode_json(described: Mapping[str, Any]) -> bytes:

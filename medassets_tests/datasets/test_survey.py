@@ -24,6 +24,7 @@ from medassets.specs import CTWindowDatasetSpec, VolumeDatasetSpec
 from medassets.testing.ct_rate import make_ct_rate_repository
 from medassets.volumes.files.header import VolumeHeader
 from medassets.volumes.grid.geometry import locate_source
+from medassets.volumes.samples import collect_orientation
 from medassets_tests.declarations import make_spec
 from medassets_tests.volumes.foreign_tars import make_sample
 
@@ -292,3 +293,16 @@ def test_outliers_belong_to_the_manifest_of_their_split() -> None:
         "differs from the others: odd: air share 0.100, median of the dataset 0.500"
     ]
     assert found.as_dict()["outliers"][0]["value"] == 0.1
+
+
+def test_volumes_that_state_the_identity_are_a_doubt() -> None:
+    frame = {"axis_codes": "RAS", "spacing_from": "header", "affine": np.eye(4).tolist()}
+    assert collect_orientation(frame, frame)["identity_affine"]
+    for change in ({"spacing_from": "table"}, {"affine": np.diag([1, 1, 2, 1]).tolist()}):
+        assert "identity_affine" not in collect_orientation(frame, {**frame, **change})
+    record = make_record({"a": "RAS", "b": "RAS"})
+    record.samples[0].facts["identity_affine"] = True  # pyright: ignore[reportIndexIssue]
+    kind = open_kind(make_spec(source="folder", folder="/data", repo_id=""))
+    (doubt,) = survey_records(kind, [record]).doubts
+    assert doubt.startswith("1 volumes state 1 mm along every axis and no turn")
+    assert "(a)" in doubt

@@ -217,6 +217,9 @@ def locate_source(header: VolumeHeader, spacing_mm: Spacing | None) -> SourceFra
         _check_spacing(spacing_mm, "table")
         if _is_blank(header, spacing_mm):
             return _locate_blank(header, spacing_mm)
+    elif _is_unset(header):
+        detail = "the header was never filled in: no transform, and steps of 1 mm"
+        raise SampleRejectedError(Reason.SPACING_MISSING, detail)
     stated = _header_spacing(header)
     if spacing_mm is not None:
         _check_agreement(spacing_mm, stated, "the table", "the header")
@@ -355,9 +358,14 @@ def _output_affine(oriented: Affine, axes: list[AxisPlan]) -> Affine:
 
 
 def _is_blank(header: VolumeHeader, spacing_mm: Spacing) -> bool:
-    unset = header.affine_from == "pixdim" and all(step in (0, 1) for step in header.pixdim_mm)
     # Where the table says 1 mm as well, the identity may be true.
-    return unset or (np.array_equal(header.affine, np.eye(4)) and set(spacing_mm) != {1.0})
+    return _is_unset(header) or (
+        np.array_equal(header.affine, np.eye(4)) and set(spacing_mm) != {1.0}
+    )
+
+
+def _is_unset(header: VolumeHeader) -> bool:
+    return header.affine_from == "pixdim" and all(step in (0, 1) for step in header.pixdim_mm)
 
 
 def _header_spacing(header: VolumeHeader) -> Spacing:

@@ -157,6 +157,14 @@ def test_a_blank_header_takes_the_spacing_of_the_table(plan_of: Any) -> None:
         np.testing.assert_array_equal(plan.source.affine, np.diag([*STEPS, 1]))
 
 
+def test_a_blank_header_without_a_table_has_no_spacing(plan_of: Any) -> None:
+    with pytest.raises(SampleRejectedError, match="never filled in") as caught:
+        plan_of(np.eye(4), sform_code=0, pixdim=[1] * 8)
+    assert caught.value.reason is Reason.SPACING_MISSING
+    steps = plan_of(np.eye(4), sform_code=0, pixdim=[1, *STEPS, 0, 0, 0, 0]).source.spacing_mm
+    np.testing.assert_allclose(steps, STEPS, rtol=1e-6)
+
+
 @pytest.mark.parametrize("step", [0.0, -1.0, np.nan, np.inf])
 def test_table_spacing_that_is_no_length_is_missing(step: float, plan_of: Any) -> None:
     with pytest.raises(SampleRejectedError, match="the table gives") as caught:

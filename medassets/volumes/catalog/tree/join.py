@@ -38,12 +38,24 @@ class Join:
     repeats: Mapping[int, int] = field(default_factory=dict)
 
     @property
+    def num_uncertain(self) -> int:
+        """Files of which it is not certain which row is about them."""
+        return len({*self.ambiguous, *self.conflicts})
+
+    @property
     def num_rows(self) -> int:
         """Rows that are about a file, for certain."""
         return len(set(self.row_of.values()))
 
 
-def join_table(table: CsvTable, column: str, paths: Sequence[str], *, form: str = "") -> Join:
+def join_table(
+    table: CsvTable,
+    column: str,
+    paths: Sequence[str],
+    *,
+    form: str = "",
+    may_miss: bool = False,
+) -> Join:
     """Find the row of each file.
 
     Args:
@@ -51,14 +63,16 @@ def join_table(table: CsvTable, column: str, paths: Sequence[str], *, form: str 
         column: Column that names files.
         paths: Paths of the files.
         form: Which of `JOIN_FORMS` the cells are; empty takes the one that finds most files.
+        may_miss: Accept a table of which no row names a file: files may have been deleted.
 
     Raises:
         CatalogError: If no row names a file, or two forms name different ones.
     """
     cells = [normalise_cell(cell) for cell in table.column(column)]
     joins = [_join(table, cells, paths, one) for one in JOIN_FORMS if one == (form or one)]
-    best = max(joins, key=lambda join: len(join.row_of))
-    if paths and table.rows and not best.row_of and not best.ambiguous and not best.conflicts:
+    best = max(joins, key=lambda join: (len(join.row_of), join.num_uncertain))
+    is_strange = not best.row_of and not best.num_uncertain
+    if paths and table.rows and is_strange and not may_miss:
         raise _refuse_strangers(table, column, paths)
     for other in joins:
         if (row := _find_difference(best, other)) is not None:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from medassets.errors import CatalogError
-from medassets.volumes.catalog.tree.names import drop_prefix
+from medassets.volumes.catalog.tree.names import drop_prefix, strip_ending
 from medassets.volumes.catalog.tree.split_names import is_structural, read_split_name
 
 _MOST_SHOWN = 5
@@ -88,6 +88,24 @@ def doubt_patients(patients: Mapping[str, str | None]) -> list[str]:
     return [
         f"{len(counts):,} folders ({names}) are taken for the patients of {sum(counts.values()):,} files; if "
         f"they are no patients, declare `patient_from: file`, or a column"
+    ]
+
+
+def doubt_names(split_of: Mapping[str, str]) -> list[str]:
+    """Return a sentence where files of one name, whose patients are not known, are in several splits.
+
+    Args:
+        split_of: Path -> split, of files whose patient is not known.
+    """
+    splits: dict[str, set[str]] = {}
+    for path, split in split_of.items():
+        splits.setdefault(strip_ending(path).rpartition("/")[2], set()).add(split)
+    names = sorted(name for name, found in splits.items() if len(found) > 1)
+    if not names:
+        return []
+    return [
+        f"{len(names):,} names of files occur in several splits ({', '.join(names[:_MOST_SHOWN])}), and nothing "
+        f"names patients; if they are of the same patients, correct the splits"
     ]
 
 

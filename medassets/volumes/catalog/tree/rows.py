@@ -34,6 +34,7 @@ from medassets.volumes.catalog.tree.names import (
 from medassets.volumes.catalog.tree.patients import (
     check_shared_folder,
     describe_leaks,
+    doubt_names,
     doubt_patients,
     find_leaks,
     name_patient_folders,
@@ -204,12 +205,25 @@ class _Tree:
         """Join the table, and exclude files of which it is not certain which row is about them."""
         if not self.table.columns:
             return
-        form = "" if self.spec.join_by == "auto" else self.spec.join_by
-        self.join = join_table(self.table, self.columns.file, self.list_open(), form=form)
+        is_first = self.before.figures is None
+        self.join = join_table(
+            self.table,
+            self.columns.file,
+            self.list_open(),
+            form=self._choose_form(),
+            may_miss=not is_first,
+        )
         for path, what in self.join.ambiguous.items():
             self.excluded[path] = Reason.AMBIGUOUS_SOURCE, what
         for path, what in self.join.conflicts.items():
             self.excluded[path] = Reason.DUPLICATE_ROW, what
+
+    def _choose_form(self) -> str:
+        """Return what the cells are: as declared, else as in the first plan; empty to find it out."""
+        kept = self.before.figures.join if self.before.figures else None
+        if self.spec.join_by != "auto":
+            return self.spec.join_by
+        return kept.form if kept is not None else ""
 
     def find_row(self, path: str) -> int | None:
         """Return the index of the row that is about a file; None if there is none."""
@@ -386,14 +400,13 @@ class _Tree:
         join = self.join
         if join is None:
             return None
-        uncertain = len({*join.ambiguous, *join.conflicts})
         candidates = [p for p in self.files if self._judge(self.files[p]) is None]
         return JoinFigures(
             table=self.table.path,
             form=join.form,
             files_matched=len(join.row_of),
-            files_unmatched=len(candidates) - len(join.row_of) - uncertain,
-            files_ambiguous=uncertain,
+            files_unmatched=len(candidates) - len(join.row_of) - join.num_uncertain,
+            files_ambiguous=join.num_uncertain,
             rows_matched=join.num_rows,
             rows_unmatched=len(join.unmatched),
             rows_repeated=len(join.repeats),
@@ -406,7 +419,8 @@ class _Tree:
         doubts = [f"split {split} gets no volume, by {mode}" for split in empty]
         if mode == "hash" and self.patients_from == "folder":
             doubts += doubt_patients({p: self.patients[p] for p in self.list_open()})
-        return doubts
+        unknown = [path for path in self.list_open() if self.patients[path] is None]
+        return doubts + doubt_names({path: self.splits[path] for path in unknown})
 
 
 def _exclude_table_row(table: CsvTable, index: int, reason: Reason, what: str) -> Row:

@@ -120,6 +120,8 @@ def test_a_table_of_other_files_is_refused_with_examples_of_both() -> None:
     ):
         join_table(make("1", "2"), "file", SEGMENTATOR)
     assert join_table(make("1"), "file", []).unmatched == [0]
+    assert join_table(make("1"), "file", SEGMENTATOR, may_miss=True).unmatched == [0]
+    assert set(join_table(make("ct"), "file", SEGMENTATOR).ambiguous) == set(SEGMENTATOR)
 
 
 @pytest.mark.parametrize(

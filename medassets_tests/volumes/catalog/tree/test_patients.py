@@ -7,6 +7,7 @@ from medassets.volumes.catalog.tree.names import find_prefix
 from medassets.volumes.catalog.tree.patients import (
     check_shared_folder,
     describe_leaks,
+    doubt_names,
     doubt_patients,
     find_leaks,
     name_patient_folders,
@@ -61,6 +62,13 @@ def test_patients_in_several_splits_are_found_and_named() -> None:
         "1,200 patients are in several splits: p0 (train, valid),"
     )
     assert describe_leaks(many).endswith(" and 1,195 more")
+
+
+def test_names_in_several_splits_are_a_doubt() -> None:
+    splits = {"train/001.nii": "train", "valid/001.nii.gz": "valid", "train/002.nii": "train"}
+    (doubt,) = doubt_names(splits)
+    assert doubt.startswith("1 names of files occur in several splits (001)")
+    assert doubt_names({"train/a.nii": "train", "train/b/a.nii": "train"}) == []
 
 
 def test_few_folders_of_many_files_are_a_doubt() -> None:

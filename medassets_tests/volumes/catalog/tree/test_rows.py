@@ -272,3 +272,13 @@ def test_a_patient_of_a_planned_sample_whose_file_is_gone_stays_in_its_split() -
 def test_labels_are_counted_with_the_unknown_ones() -> None:
     summary = read(FLAT[:4], TABLE).schema.metadata[b"medassets.labels"].decode()
     assert '"nodule": {"0": 1, "1": 2, "unknown": 1}' in summary
+
+
+def test_a_plan_keeps_the_form_of_its_join_when_files_are_gone() -> None:
+    table = make_table("meta.csv", [["id", "who"], ["p1", "a"], ["p2", "b"], ["x", "c"]])
+    columns = {"file": "id", "patient": "who"}
+    before = plan(read(["p1/x.nii", "p2/y.nii", "p2/z.nii"], table, columns=columns))
+    found = read(["q/x.nii"], table, columns=columns, previous=before)
+    join = figures(found).join
+    assert join is not None
+    assert (join.form, join.files_matched, join.rows_unmatched) == ("folder", 0, 3)
