@@ -13,9 +13,12 @@ from medassets.datasets.build import build_shard, plan_shard
 from medassets.datasets.ct_sources.registry import open_volume_source, open_window_source
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.registry import open_kind
+from medassets.datasets.verify import verify_dataset
 from medassets.datasets.workspace import Workspace, open_workspace
 from medassets.errors import CatalogError, SpecError
 from medassets.loaders import VolumeDataset
+from medassets.reclaim.claims import Others
+from medassets.reclaim.partition import reclaim_partition
 from medassets.samples import SourceItem
 from medassets.specs import CTWindowDatasetSpec, VolumeDatasetSpec
 from medassets.testing.hub import LocalHub
@@ -267,3 +270,20 @@ def test_the_catalog_says_how_it_was_made(tmp_path: Path) -> None:
     item = SourceItem("p1_a", "train", "p1/a.nii.gz", None, table.to_pylist()[0])
     assert source.read_spacing(item) is None
     assert VolumeRow.of(item.row).spacing_mm == (None, None, None)
+
+
+def test_files_that_are_proven_to_be_in_a_shard_may_be_deleted_and_stay_planned(
+    tmp_path: Path,
+) -> None:
+    folder = make_tree(tmp_path / "t", PATHS)
+    spec = declare(folder, splits=("train",), delete_sources=True, expected_orientation="LPS")
+    workspace = build(spec, tmp_path)
+    report = reclaim_partition(workspace, "train-000000", confirmed=True, others=Others())
+    assert len(report.deleted) == 3
+    assert not report.kept
+    assert not list(folder.rglob("*.nii*"))
+    make_tree(folder, ["p2/new.nii.gz"])
+    draft = draft_catalog(workspace)
+    assert dict(draft.plan.partitions) == {"train-000000": 3, "train-000001": 1}
+    publish_catalog(workspace.paths, draft)
+    assert not verify_dataset(workspace, ["train-000000"], full=True).problems

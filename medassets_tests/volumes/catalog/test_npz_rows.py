@@ -117,7 +117,7 @@ def test_the_depth_stays_when_most_of_its_files_were_deleted(
 def test_what_one_side_lacks_is_a_row_with_its_reason(tree: SyntheticTree, read: Read) -> None:
     np.savez(tree.folder / "npz" / "train_1" / "unknown.npz", data=np.zeros((2, 2, 2)))
     tree.place("train_1_a_1").unlink()
-    edit(tree, "reports_file", lambda rows: rows.pop(2))
+    edit(tree, "reports_file", lambda rows: rows.pop(1))
     edit(tree, "labels_file", lambda rows: rows.pop(2))
     rows = rows_of(read())
     assert {key: row["excluded"] for key, row in rows.items()} == {
