@@ -2,6 +2,7 @@
 
 import datetime as dt
 import io
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -128,3 +129,10 @@ def test_a_malformed_table_is_named(content: bytes, name: str, match: str) -> No
 def test_only_a_spreadsheet_has_sheets() -> None:
     with pytest.raises(CatalogError, match=r"only \.xlsx has sheets"):
         parse_table(b"a\n", "t.csv", sheet="S")
+
+
+def test_a_spreadsheet_without_its_reader_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encode_xlsx(FRAME)
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(CatalogError, match=r'takes openpyxl: `pip install "medassets\[xlsx\]"`'):
+        parse_table(content, "t.xlsx")
