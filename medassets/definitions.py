@@ -19,6 +19,7 @@ from medassets.io_managers.tar_shards import TarShardIOManager
 from medassets.reclaim.claims import Declarations
 from medassets.resources.video_decoder import VideoDecoderResource
 from medassets.resources.workspace import WorkspaceResource
+from medassets.storage.paths import declarations_home
 
 # backfill_policy and partitioned checks are beta; one warning per asset and command is noise.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
@@ -31,7 +32,8 @@ def declaration_folders() -> list[Path]:
     """Return the shipped declarations and the user's own.
 
     `MEDASSETS_DEFS` names folders of `<dataset>/defs.yaml`, parted as in PATH, so that a dataset
-    can be added to an installed package by YAML alone.
+    can be added to an installed package by YAML alone. `$MEDASSETS_HOME/defs`, where `medassets init`
+    writes, is searched as well, once it holds a declaration.
 
     Raises:
         UsageError: If one is a URL.
@@ -40,11 +42,12 @@ def declaration_folders() -> list[Path]:
     if "://" in named:
         what = f"expected folders of this machine, got the URL {named!r}"
         raise UsageError(field="MEDASSETS_DEFS", what=what)
-    own = named.split(os.pathsep)
-    return [
-        Path(__file__).parent / "defs",
-        *(Path(folder).expanduser().absolute() for folder in own if folder),
-    ]
+    own = [Path(folder).expanduser().absolute() for folder in named.split(os.pathsep) if folder]
+    home = declarations_home()
+    is_named = any(home.resolve().is_relative_to(folder.resolve()) for folder in own)
+    if not is_named and find_declarations(home):
+        own.append(home)
+    return [Path(__file__).parent / "defs", *own]
 
 
 def load_declared() -> LoadedDatasets:

@@ -28,6 +28,7 @@ EXIT_DISK = 4
 
 # Next to the names, so that `medassets --help` need not import Dagster for ten docstrings.
 COMMANDS = {
+    "init": "Look at a folder and declare the dataset that it holds.",
     "plan": "Estimate shards, bytes and hours of a build; writes nothing.",
     "build": "Build the shards that are missing, failed, stale or lost.",
     "status": "Show the state of every shard.",

@@ -15,7 +15,8 @@ from medassets.specs.checks import (
 
 Automation = Literal["off", "on", "drain"]
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
+DATASET_NAME = re.compile(r"[a-z][a-z0-9_]*")
+"""Names that a dataset may have."""
 _SPLIT = re.compile(r"[a-z0-9]+")
 _RUNS = re.compile(r"per-shard|single|batch: ?[1-9][0-9]*")
 
@@ -72,7 +73,7 @@ class DatasetSpec:
     def __post_init__(self) -> None:
         """Reject values that no kind of dataset can use."""
         check_types(self)
-        check_pattern("name", self.name, _NAME, "lower-case letters, digits and _")
+        check_pattern("name", self.name, DATASET_NAME, "lower-case letters, digits and _")
         check_choice("automation", self.automation, get_args(Automation))
         check_pattern("runs", self.runs, _RUNS, "per-shard, single or 'batch: N'")
         if not self.splits or len(set(self.splits)) != len(self.splits):

@@ -117,6 +117,11 @@ def staging_home() -> Path:
     return medassets_home() / "staging"
 
 
+def declarations_home() -> Path:
+    """Return the folder of declarations that `medassets init` writes; it is always searched."""
+    return medassets_home() / "defs"
+
+
 def dagster_home() -> Path:
     """Return the default folder of the Dagster instance."""
     return medassets_home() / "dagster"

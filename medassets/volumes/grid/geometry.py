@@ -15,7 +15,8 @@ from medassets.volumes.files.header import VolumeHeader
 MAX_SPACING_DISAGREEMENT = 0.01
 MAX_RESAMPLED_SIDE = 1 << 16
 
-_TRANSFORMS = frozenset({"sform", "qform", "json"})
+TRANSFORMS = frozenset({"sform", "qform", "json"})
+"""Origins of an affine that state an orientation; others state steps only."""
 
 Spacing = tuple[float, float, float]
 
@@ -85,7 +86,7 @@ class SourceFrame:
 
     @property
     def axis_codes(self) -> str | None:
-        return _axis_codes(self.affine) if self.affine_from in _TRANSFORMS else None
+        return name_axis_codes(self.affine) if self.affine_from in TRANSFORMS else None
 
 
 @dataclass(frozen=True)
@@ -298,7 +299,7 @@ def describe_geometry(plan: ResamplingPlan) -> dict[str, Any]:
                 float(plan.source.spacing_mm[stored] * plan.axes[stored].scale)
                 for stored in plan.stored_axis
             ],
-            "axis_codes": _axis_codes(plan.affine) if plan.source.axis_codes else None,
+            "axis_codes": name_axis_codes(plan.affine) if plan.source.axis_codes else None,
             "affine": _to_lists(plan.affine),
         },
         "resampled_shape": [axis.num_resampled for axis in out],
@@ -397,7 +398,8 @@ def _check_agreement(one: Spacing, other: Spacing, one_name: str, other_name: st
         raise SampleRejectedError(Reason.SPACING_MISMATCH, detail)
 
 
-def _axis_codes(affine: Affine) -> str:
+def name_axis_codes(affine: Affine) -> str:
+    """Return the directions in which the axes of a finite affine in RAS+ grow, such as `LPS`."""
     return "".join(str(code) for code in orientations.aff2axcodes(affine))
 
 

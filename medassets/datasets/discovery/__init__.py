@@ -1,0 +1,1 @@
+"""What a folder holds, seen at a sample of its files, and the declaration that fits; reads only."""

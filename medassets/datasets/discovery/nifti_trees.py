@@ -1,0 +1,274 @@
+"""Proposes declarations of folders of NIfTI files: any tree, with the one table that names its files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from medassets.datasets.discovery.census import Census, Clock
+from medassets.datasets.discovery.proposal import Hints, Proposal, shorten
+from medassets.datasets.discovery.tables import (
+    TableLook,
+    count_joined,
+    guess_columns,
+    list_splits,
+    match_table,
+    read_one,
+    read_tables,
+    sort_splits,
+)
+from medassets.datasets.discovery.volume_samples import (
+    VolumeLook,
+    describe_looks,
+    doubt_looks,
+    look_at_volumes,
+)
+from medassets.errors import CatalogError, UsageError
+from medassets.specs.ct import MASK_NAMES
+from medassets.storage.paths import show_path
+from medassets.volumes.catalog.tree.names import drop_prefix, find_pattern, find_prefix
+from medassets.volumes.catalog.tree.patients import check_shared_folder, name_patient_folders
+from medassets.volumes.catalog.tree.splits import read_split_folders
+from medassets.volumes.files.nifti import open_nifti
+
+_AIR_HU = -200.0
+# A name of a folder of patients holds few volumes; one that holds more is rather a dataset of its own.
+_MOST_FOLDERS, _FEWEST_FILES = 5, 10
+
+
+def propose_tree(census: Census, hints: Hints, clock: Clock) -> Proposal:
+    """Propose `layout: tree` for a folder of NIfTI files.
+
+    Args:
+        census: The folder; it has NIfTI files.
+        hints: What the user says.
+        clock: Limit of time for reading tables and volumes.
+
+    Raises:
+        UsageError: If a table or column that the user names cannot be used.
+    """
+    paths, exclude = _choose_volumes([show_path(path) for path in census.of("nifti")])
+    table, other_tables = _choose_table(census, paths, hints, clock)
+    columns = _choose_columns(table, hints)
+    looks = look_at_volumes(census.top, paths, open_nifti, clock)
+    splits = _choose_splits(paths, table, columns)
+    patient = _choose_patients(paths, splits.names, has_column="patient" in columns)
+    orientation = _choose_orientation(looks)
+    fields: dict[str, Any] = {
+        "source": "folder",
+        "layout": "tree",
+        "folder": str(census.top),
+        **({} if exclude is None else {"exclude": exclude}),
+        **({"table": table.table.path, "columns": columns} if table else {}),
+        **splits.fields(len(paths)),
+        **patient.fields,
+        "hu_rule": hints.hu_rule or "header",
+        **orientation,
+        "preprocessing": "ct_clip",
+    }
+    joined = _describe_join(table, columns, paths)
+    if table and ("report" in columns or "labels" in columns):
+        fields["requires"] = []
+    others = [other.table.path for other in other_tables if not other.problem]
+    doubts = [
+        *([f"only one table is used; unused: {shorten(others)}"] if others else []),
+        *(other.problem for other in other_tables if other.problem),
+        *splits.doubts,
+        *patient.doubts,
+        *_doubt_datasets(paths, splits.names, has_column="patient" in columns),
+        *doubt_looks(looks),
+        *_doubt_hu(looks),
+    ]
+    notes = {
+        "hu_rule": "header scales to HU; none: stored values are HU",
+        "orientation": "axes of every sample; as_stored keeps those of the files",
+        "preprocessing": "0.75 x 0.75 x 1.5 mm, 480 x 480 x 240; see target_spacing_mm, target_shape",
+        "requires": "[report, labels] leaves out volumes that lack one",
+        "table": joined,
+        **patient.notes,
+        **splits.notes,
+    }
+    title = f"NIfTI tree: {census.count_words('nifti')} files in {show_path(str(census.top))}"
+    left_out = census.counts["nifti"] - len(paths) if census.is_whole else 0
+    facts = [
+        *([f"{left_out:,} files are named like masks and left out"] if left_out else []),
+        *describe_looks(looks),
+        *([f"table {table.table.path}: {joined}; columns {_show(columns)}"] if table else []),
+        *(["no table: samples have neither report nor labels"] if not table else []),
+        splits.words,
+    ]
+    return Proposal(title, "VolumeDatasetComponent", fields, notes, facts, doubts)
+
+
+@dataclass(frozen=True)
+class _Splits:
+    """How splits are made.
+
+    Attributes:
+        names: Their names.
+        by: `column`, `folder` or `hash`; empty where the default finds the same.
+        words: The same for a person.
+        doubts: What is not certain.
+    """
+
+    names: Sequence[str]
+    by: str
+    words: str
+    doubts: Sequence[str] = ()
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        return {"splits": self.words}
+
+    def fields(self, num_files: int) -> dict[str, Any]:
+        names = list(self.names) if num_files > 1 or self.by != "hash" else ["train"]
+        return {"splits": names, "split_by": self.by}
+
+
+def _choose_volumes(paths: Sequence[str]) -> tuple[list[str], list[str] | None]:
+    """Return the files that are not named like masks, and `exclude` where its default takes none."""
+    prefix = find_prefix(paths)
+    kept = [path for path in paths if find_pattern(drop_prefix(path, prefix), MASK_NAMES) is None]
+    return (kept, None) if kept else (list(paths), [])
+
+
+def _choose_table(
+    census: Census, paths: Sequence[str], hints: Hints, clock: Clock
+) -> tuple[TableLook | None, list[TableLook]]:
+    """Return the table that names the most files, and the others."""
+    if hints.table:
+        return _use_named(census, paths, hints, clock), []
+    looks = [
+        look if look.problem else match_table(look, paths, clock)
+        for look in read_tables(census, clock)
+    ]
+    best = max(looks, key=lambda look: look.num_files, default=None)
+    if hints.columns and (best is None or not best.num_files):
+        if len(looks) != 1:
+            what = f"which table? found {shorten([one.table.path for one in looks]) or 'none'}; name it with --table"
+            raise UsageError(field="--columns", what=what)
+        best = replace(looks[0], file=str(hints.columns.get("file", "")))
+    if best is None or not (best.num_files or hints.columns):
+        return None, looks
+    return best, [look for look in looks if look is not best]
+
+
+def _use_named(census: Census, paths: Sequence[str], hints: Hints, clock: Clock) -> TableLook:
+    look = read_one(census.top, hints.table)
+    if look.problem:
+        raise UsageError(field="--table", what=look.problem)
+    found = match_table(look, paths, clock)
+    if not found.num_files and "file" not in hints.columns:
+        columns = shorten(look.table.columns, 20)
+        what = (
+            f"no column of {look.table.path} names files; it has {columns}; say which one does, such as "
+            f"--columns file=NAME"
+        )
+        raise UsageError(field="--table", what=what)
+    return found
+
+
+def _choose_columns(table: TableLook | None, hints: Hints) -> dict[str, Any]:
+    if table is None:
+        return {}
+    columns = {**(guess_columns(table) if table.file else {}), **hints.columns}
+    named = [
+        name
+        for value in columns.values()
+        for name in ([value] if isinstance(value, str) else value)
+    ]
+    missing = [name for name in named if name not in table.table.columns]
+    if missing:
+        what = f"{table.table.path} has no column {', '.join(missing)}; it has {shorten(table.table.columns, 20)}"
+        raise UsageError(field="--columns", what=what)
+    return {name: value for name, value in columns.items() if value}
+
+
+def _describe_join(
+    table: TableLook | None, columns: Mapping[str, Any], paths: Sequence[str]
+) -> str:
+    if table is None:
+        return ""
+    if table.file != columns.get("file"):
+        return f"files by column {columns['file']}"
+    return f"names {count_joined(table, paths):,} of {len(paths):,} files"
+
+
+def _choose_splits(
+    paths: Sequence[str], table: TableLook | None, columns: Mapping[str, Any]
+) -> _Splits:
+    if table and "split" in columns:
+        names = list_splits(table.table, columns["split"])
+        return _Splits(names, "column", f"splits are those of column {columns['split']}")
+    found = read_split_folders(paths, (), find_prefix(paths))
+    named = [split for split in found.values() if split]
+    if named and len(named) == len(paths):
+        names = sort_splits(named)
+        return _Splits(names, "folder", "splits are those that folders name")
+    words = "splits are a seeded hash of the patient, 80 % train"
+    doubts = []
+    if named:
+        doubts.append(
+            f"{len(named):,} of {len(paths):,} files are in folders that name a split; splits are made by a hash"
+        )
+    return _Splits(["train", "valid"], "hash", words, doubts)
+
+
+@dataclass(frozen=True)
+class _Patients:
+    fields: Mapping[str, Any]
+    notes: Mapping[str, str]
+    doubts: Sequence[str] = ()
+
+
+def _choose_patients(paths: Sequence[str], splits: Sequence[str], *, has_column: bool) -> _Patients:
+    """Return `patient_from` where the default would ask for it."""
+    if has_column:
+        return _Patients({}, {})
+    prefix = find_prefix(paths)
+    found = name_patient_folders(paths, prefix, splits=splits, mode="auto")
+    try:
+        check_shared_folder(found, prefix, splits=splits, mode="auto")
+    except CatalogError:
+        doubt = "all files share one folder: each is taken for a patient of its own"
+        return _Patients({"patient_from": "file"}, {"patient_from": "folder: one patient"}, [doubt])
+    return _Patients({}, {})
+
+
+def _choose_orientation(looks: Sequence[VolumeLook]) -> dict[str, str]:
+    return {"orientation": "LPS"} if any(look.codes for look in looks) else {}
+
+
+def _doubt_datasets(paths: Sequence[str], splits: Sequence[str], *, has_column: bool) -> list[str]:
+    """Return a doubt where a few folders hold many files each: they may be datasets, and no patients."""
+    if has_column:
+        return []
+    folders = name_patient_folders(paths, find_prefix(paths), splits=splits, mode="auto")
+    counts: dict[str, int] = {}
+    for folder in folders.values():
+        if folder is not None:
+            counts[folder] = counts.get(folder, 0) + 1
+    if not 1 < len(counts) <= _MOST_FOLDERS or min(counts.values()) < _FEWEST_FILES:
+        return []
+    shown = ", ".join(f"{name} ({count:,} files)" for name, count in counts.items())
+    return [f"{shown} are taken for patients; if each is a dataset, run init on each of them"]
+
+
+def _doubt_hu(looks: Sequence[VolumeLook]) -> list[str]:
+    ranges = [
+        (look.low, look.high) for look in looks if look.low is not None and look.high is not None
+    ]
+    odd = [one for one in ranges if one[0] > _AIR_HU]
+    if not odd:
+        return []
+    low, high = min(one[0] for one in odd), max(one[1] for one in odd)
+    return [
+        f"{len(odd)} of {len(ranges)} volumes hold {low:g} to {high:g} and no air of -1000: no CT, or not in HU; "
+        f"such volumes are rejected as hu_implausible"
+    ]
+
+
+def _show(columns: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name}: {value if isinstance(value, str) else shorten(list(value), 4)}"
+        for name, value in columns.items()
+    )

@@ -1,0 +1,187 @@
+"""Which table of a folder is about its volumes, and what its columns hold, judged by names and cells."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from medassets.datasets.discovery.census import Census, Clock
+from medassets.errors import CatalogError
+from medassets.storage.foreign_bytes import read_foreign
+from medassets.storage.formats.csv_tables import CsvTable
+from medassets.storage.formats.missing import is_missing
+from medassets.storage.paths import show_path
+from medassets.volumes.catalog.label_column_names import is_identifier_name, is_index_name
+from medassets.volumes.catalog.tree.join import join_table
+from medassets.volumes.catalog.tree.split_names import read_split_name
+from medassets.volumes.catalog.tree.table import parse_table
+
+MOST_TABLES = 12
+
+_MOST_BYTES = 64 << 20
+_NUM_ROWS = 200
+_PATIENT = re.compile(
+    r"(patient|subject|participant|person|pat|subj|pid)(s?id|s?name|no|nr|number|key)?s?"
+)
+_SPLIT = re.compile(r"(data)?(set|split|subset|partition|fold)")
+_REPORT = re.compile(
+    r"(radiology|ct)?(report|findings?|impressions?|conclusions?|narrative|indication|technique|history|"
+    r"clinicalinformation|clinicalhistory|comparison)(text|s|en)?"
+)
+_LONG_TEXT = 40
+_LABEL_CELLS = frozenset({"0", "1", "0.0", "1.0", "-1", "-1.0", "true", "false"})
+
+
+@dataclass(frozen=True)
+class TableLook:
+    """A table, and the files that its rows name.
+
+    Attributes:
+        table: The table.
+        file: Column that names files; empty where none does.
+        num_files: Files with a row, of the files that were listed.
+        num_rows: Rows that name a file, of the first 200.
+        problem: Why it cannot be used; empty if it can.
+    """
+
+    table: CsvTable
+    file: str = ""
+    num_files: int = 0
+    num_rows: int = 0
+    problem: str = ""
+
+
+def read_tables(census: Census, clock: Clock) -> list[TableLook]:
+    """Read the tables of a folder, the upper ones first; up to 12, and of each what memory allows.
+
+    Args:
+        census: The folder.
+        clock: No further table is read when it is over.
+    """
+    paths = sorted(census.of("table"), key=lambda path: (path.count("/"), path))
+    looks: list[TableLook] = []
+    for path in paths[:MOST_TABLES]:
+        if looks and clock.is_over:
+            break
+        looks.append(read_one(census.top, path))
+    return looks
+
+
+def read_one(top: Path, path: str) -> TableLook:
+    """Read one table; `problem` says why it cannot be."""
+    try:
+        content = read_foreign(top / path, most_bytes=_MOST_BYTES)
+        return TableLook(parse_table(content, path))
+    except (CatalogError, OSError) as error:
+        what = error.strerror if isinstance(error, OSError) else str(error)
+        return TableLook(
+            CsvTable(show_path(path), (), [], []), problem=f"{show_path(path)}: {what}"
+        )
+
+
+def match_table(look: TableLook, paths: Sequence[str], clock: Clock) -> TableLook:
+    """Find the column of a table that names the most files, by its first 200 rows.
+
+    Args:
+        look: The table.
+        paths: Files, as `join_table` takes them.
+        clock: No further column is tried when it is over.
+    """
+    table = look.table
+    head = replace(table, rows=table.rows[:_NUM_ROWS], row_numbers=table.row_numbers[:_NUM_ROWS])
+    best = look
+    for name in table.columns:
+        if clock.is_over:
+            break
+        if not name or not _may_name_files(head.column(name)):
+            continue
+        try:
+            join = join_table(head, name, paths, may_miss=True)
+        except CatalogError:
+            continue
+        if len(join.row_of) > best.num_files:
+            best = replace(look, file=name, num_files=len(join.row_of), num_rows=join.num_rows)
+    return best
+
+
+def count_joined(look: TableLook, paths: Sequence[str]) -> int:
+    """Return how many of the files have a row of the whole table."""
+    if len(look.table.rows) <= _NUM_ROWS:
+        return look.num_files
+    return len(join_table(look.table, look.file, paths, may_miss=True).row_of)
+
+
+def _may_name_files(cells: Sequence[str]) -> bool:
+    """Tell whether cells may be names: mostly different ones, short, and not plain labels."""
+    filled = {cell for cell in cells if cell}
+    return bool(filled) and not filled <= _LABEL_CELLS and max(map(len, filled)) < 1000
+
+
+def guess_columns(look: TableLook) -> dict[str, Any]:
+    """Return what columns hold, as `columns` of a declaration; what is not certain is left out."""
+    table = look.table
+    found: dict[str, Any] = {"file": look.file}
+    rest = [name for name in table.columns if name and name != look.file]
+    patient = next((name for name in rest if _PATIENT.fullmatch(_plain(name))), None)
+    if patient and all(map(_is_given, _head(table, patient))):
+        found["patient"] = patient
+    rest = [name for name in rest if name != patient]
+    if reports := [name for name in rest if _is_report(name, _head(table, name))]:
+        found["report"] = reports
+    if labels := [name for name in rest if name not in reports and is_label(table, name)]:
+        found["labels"] = labels
+    split = next((name for name in rest if _is_split(name, _head(table, name))), None)
+    if split:
+        found["split"] = split
+    return found
+
+
+def is_label(table: CsvTable, name: str) -> bool:
+    """Tell whether a column is a label for certain: 0, 1, -1 or nothing, and no identifier by its name."""
+    if not name or is_index_name(name) or is_identifier_name(name):
+        return False
+    cells = {cell.lower() for cell in table.column(name) if _is_given(cell)}
+    return bool(cells) and cells <= _LABEL_CELLS
+
+
+def list_splits(table: CsvTable, column: str) -> list[str]:
+    """Return the splits that a column names, `train` first."""
+    named = {read_split_name(cell, ()) for cell in set(table.column(column))} - {None}
+    return sort_splits([name for name in named if name])
+
+
+def sort_splits(names: Sequence[str]) -> list[str]:
+    """Return names of splits in the usual order."""
+    order: Mapping[str, int] = {"train": 0, "valid": 1, "val": 1, "test": 2}
+    return sorted(set(names), key=lambda name: (order.get(name, 3), name))
+
+
+def _is_report(name: str, cells: Sequence[str]) -> bool:
+    filled = [cell for cell in cells if _is_given(cell)]
+    if not filled:
+        return False
+    spaced = [cell for cell in filled if " " in cell]
+    if _REPORT.fullmatch(_plain(name)):
+        return len(spaced) * 2 >= len(filled)
+    is_long = sum(map(len, filled)) > _LONG_TEXT * len(filled)
+    return is_long and len(spaced) == len(filled) and not is_identifier_name(name)
+
+
+def _is_split(name: str, cells: Sequence[str]) -> bool:
+    filled = {cell for cell in cells if _is_given(cell)}
+    if not _SPLIT.fullmatch(_plain(name)) or not filled:
+        return False
+    return all(read_split_name(cell, ()) is not None for cell in filled)
+
+
+def _head(table: CsvTable, name: str) -> list[str]:
+    return table.column(name)[:_NUM_ROWS]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.lower())
+
+
+def _is_given(cell: str) -> bool:
+    return not is_missing(cell)
