@@ -58,7 +58,8 @@ def load_declared() -> LoadedDatasets:
     """
     folders = declaration_folders()
     files = sorted(file for folder in folders for file in find_declarations(folder))
-    texts = [read_declaration(file) for file in files]
+    replaced = sorted(declarations_home().glob("*/set.yaml"))
+    texts = [read_declaration(file) for file in (*files, *replaced)]
     names = {name.decode() for text in texts for name in _VARIABLE.findall(text)}
     values = tuple((name, os.environ.get(name)) for name in sorted(names))
     return _load(tuple(folders), (tuple(files), tuple(texts), values))

@@ -10,6 +10,7 @@ import click
 
 from medassets import __version__
 from medassets.cli.ending import ending_in_order, interrupted_code
+from medassets.cli.older_options import explain_older
 from medassets.errors import (
     DiskSpaceError,
     MedassetsError,
@@ -90,7 +91,11 @@ class LazyGroup(click.Group):
 
 @click.group(
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        # The scripts that people used before write their options with underscores.
+        "token_normalize_func": lambda name: name.replace("_", "-"),
+    },
     epilog=_EXIT_CODES,
 )
 @click.version_option(__version__, prog_name="medassets")
@@ -124,7 +129,12 @@ def run(arguments: list[str]) -> int:
             code = cli.main(args=arguments, prog_name="medassets", standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        return _report(error.format_message(), error.exit_code, as_json=as_json)
+        message = ". ".join(
+            filter(None, (error.format_message().rstrip("."), explain_older(error)))
+        )
+        if explain_older(error):
+            click.echo(f"medassets: {explain_older(error)}", err=True)
+        return _report(message, error.exit_code, as_json=as_json)
     except (click.Abort, KeyboardInterrupt):
         message = "interrupted; the next run continues where this one stopped"
         click.echo(f"medassets: {message}", err=True)

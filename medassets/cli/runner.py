@@ -301,7 +301,7 @@ class _Build:
         forced: Collection[str],
     ) -> RunResult:
         dataset, options = self.report.dataset, self.options
-        device = {"video_decoder": {"config": {"device": options.device}}}
+        decoder = options.decoder_config()
         self.log.write("shard_begin", stage=one.stages[-1], partition=key, samples=count)
         started = time.monotonic()
         result = self._execute(
@@ -314,7 +314,7 @@ class _Build:
                 }
                 for stage in one.stages
             },
-            resources=device if options.device else {},
+            resources={"video_decoder": {"config": decoder}} if decoder else {},
         )
         self.log.write(
             "shard_end",

@@ -28,6 +28,8 @@ class BuildOptions:
         live: Every stage that has shards, not only those of a whole build.
         delete_sources: Delete the sources of each shard that is proven to hold them.
         yes: Do not ask for confirmation.
+        gpu_ids: GPUs that decode frames; empty takes all.
+        workers_per_gpu: Decoder processes of each GPU; 0 means the resource's default.
         revision: Read the source at this revision instead of the declared one.
         update: Rebuild shards whose files or rows changed at a source with revisions.
         allow_shrink: Publish manifests that list fewer samples than the published ones.
@@ -49,9 +51,20 @@ class BuildOptions:
     yes: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     device: str = ""
+    gpu_ids: tuple[int, ...] = ()
+    workers_per_gpu: int = 0
     revision: str = ""
     update: bool = False
     allow_shrink: bool = False
+
+    def decoder_config(self) -> dict[str, Any]:
+        """Return the config of the resource that decodes videos; empty without an option for it."""
+        config = {
+            "device": self.device,
+            "gpu_ids": list(self.gpu_ids),
+            "workers_per_gpu": self.workers_per_gpu,
+        }
+        return {name: value for name, value in config.items() if value}
 
     def states(self) -> frozenset[ShardState]:
         """Return the states of the shards to build."""

@@ -11,6 +11,7 @@ import dagster as dg
 
 from medassets.cli.run_result import RunResult, hearing_interrupts, read_result
 from medassets.components.loading import LoadedDatasets
+from medassets.components.overrides import overrides_file
 from medassets.components.yaml_lines import read_declaration
 from medassets.datasets.kind import DatasetKind
 from medassets.datasets.registry import list_build_stages, open_kind, open_kinds
@@ -23,6 +24,7 @@ from medassets.instance.home import open_instance
 from medassets.instance.run_tags import tags_of_command
 from medassets.io_managers.recorded import read_recorded
 from medassets.reclaim.claims import Others
+from medassets.specs.checks import suggest_name
 
 # The terminal shows progress and errors; the full log is in the run, for the UI.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -60,7 +62,8 @@ class Session:
         if declared is None:
             broken = [str(p) for p in self.loaded.problems if _names(p.file, dataset)]
             known = ", ".join(sorted(self.loaded.datasets)) or "none"
-            what = f"{dataset!r} is not declared; declared: {known}"
+            near = suggest_name(dataset, self.loaded.datasets)
+            what = f"{dataset!r} is not declared; declared: {known}{near}"
             raise UsageError(field="dataset", what="; ".join([what, *broken]))
         return open_kind(declared.spec, stage)
 
@@ -161,5 +164,7 @@ class Session:
 
 def _names(file: Path, dataset: str) -> bool:
     """Tell whether a broken declaration is the one of a dataset, as far as it can be read."""
+    if file == overrides_file(dataset):
+        return True
     text = read_declaration(file).decode("utf-8", errors="replace")
     return bool(re.search(rf"^\s*name:\s*[\"']?{re.escape(dataset)}\b", text, re.MULTILINE))

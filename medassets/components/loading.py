@@ -19,6 +19,12 @@ from medassets.components import (
     VideoClipDatasetComponent,
     VolumeDatasetComponent,
 )
+from medassets.components.overrides import (
+    apply_overrides,
+    name_of,
+    overrides_file,
+    place_problem,
+)
 from medassets.components.yaml_lines import (
     Document,
     Problem,
@@ -31,6 +37,7 @@ from medassets.datasets.registry import explain_unused_fields
 from medassets.errors import CatalogError, MedassetsError, SpecError
 from medassets.reclaim.claims import Declarations
 from medassets.specs import DatasetSpec
+from medassets.specs.checks import suggest_name
 from medassets.storage.foreign_bytes import Boundary
 from medassets.storage.scratch import open_scratch
 
@@ -175,6 +182,24 @@ def _load_document(
     if problems:
         return dg.Definitions(), [], problems
     try:
+        merged = apply_overrides(document)
+    except (yaml.YAMLError, ValueError) as error:
+        file = overrides_file(name_of(document))
+        return dg.Definitions(), [], [Problem(file, 0, "", f"not readable as fields: {error}")]
+    if merged is document:
+        return _load_checked(document)
+    definitions, specs, problems = (
+        _load_checked(merged)
+        if not (found := check_document(merged))
+        else (dg.Definitions(), [], found)
+    )
+    return definitions, specs, [place_problem(problem, document) for problem in problems]
+
+
+def _load_checked(
+    document: Document,
+) -> tuple[dg.Definitions, list[DatasetSpec], list[Problem]]:
+    try:
         if document.alone:
             definitions, specs = _load_folder(document.file.parent)
         else:
@@ -278,15 +303,29 @@ def _explain_validation(document: Document, error: ValidationError) -> list[Prob
         path = [str(part) for part in detail["loc"] if part != "attributes"]
         field = path[0] if path else ""
         # A field that also takes a template has one error for each of the two.
-        found.setdefault(field, document.problem(field, _plainly(field, detail)))
+        found.setdefault(field, document.problem(field, _plainly(document, field, detail)))
     return list(found.values())
 
 
-def _plainly(field: str, detail: ErrorDetails) -> str:
+def _list_fields(document: Document) -> list[str]:
+    """Return the fields of the component that a document declares."""
+    named = document.type_name.rpartition(".")[2]
+    return [
+        field
+        for one in _COMPONENTS
+        if one.__name__ == named
+        for field in sorted(one.__dataclass_fields__)
+    ]
+
+
+def _plainly(document: Document, field: str, detail: ErrorDetails) -> str:
     if detail["type"] == "extra_forbidden":
         having = [one.__name__ for one in _COMPONENTS if field in one.__dataclass_fields__]
-        owner = f"; it is a field of {' and '.join(having)}" if having else ""
-        return f"no such field{owner}; see docs/fields.md"
+        if having:
+            return f"no such field; it is a field of {' and '.join(having)}; see docs/fields.md"
+        known = _list_fields(document)
+        near = suggest_name(field, known)
+        return f"no such field{near}; there are {', '.join(known)}; see docs/fields.md"
     if detail["type"] == "missing":
         return "the field is missing"
     what = detail["msg"].removeprefix("Input should be ").partition(",")[0]

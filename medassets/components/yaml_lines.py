@@ -62,6 +62,12 @@ class Document:
         return self.root.start_mark.line + 1
 
     @property
+    def type_name(self) -> str:
+        """Name of the component's class; empty where it is no text."""
+        node = _children(self.root).get("type")
+        return node.value if isinstance(node, yaml.ScalarNode) else ""
+
+    @property
     def attributes(self) -> dict[str, yaml.Node]:
         """Nodes of the declared fields."""
         return _children(_children(self.root).get("attributes"))

@@ -90,7 +90,8 @@ class _VideoClips:
     TITLE: ClassVar[str] = "video clips"
     OPTIONS: ClassVar[frozenset[str]] = frozenset(
         {
-            *("--mode", "--split-mode", "--seed", "--device"),
+            *("--mode", "--split-mode", "--seed", "--device", "--use-gpu"),
+            *("--gpu-ids", "--workers-per-gpu", "--num-frames", "--frame-height", "--frame-width"),
             *("--format", "--layout", "--allow-missing-size"),
         }
     )

@@ -1,11 +1,20 @@
 """Checks of single fields of a declaration."""
 
+import difflib
 import re
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from medassets.errors import SpecError
+
+
+def suggest_name(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean ...?` with the known name nearest to one; empty where none is near."""
+    by_lower = {one.lower().replace("-", "_"): one for one in known}
+    found = difflib.get_close_matches(name.lower().replace("-", "_"), by_lower, n=1)
+    return f"; did you mean {by_lower[found[0]]}?" if found else ""
 
 
 def check_choice(field: str, value: str, choices: tuple[str, ...]) -> None:

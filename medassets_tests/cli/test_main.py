@@ -163,3 +163,10 @@ def test_what_a_command_makes_in_a_home_is_its_owners_only(
     made = [home, *home.rglob("*")]
     assert len(made) > 5
     assert {path for path in made if path.stat().st_mode & 0o077} == set()
+
+
+def test_options_may_be_written_with_underscores(medassets: Medassets) -> None:
+    ran = medassets("build", "nothing", "--samples_per_shard", "3", "--num_workers=2")
+    assert ran.code == 2
+    assert "nothing" in ran.err
+    assert "No such option" not in ran.err

@@ -65,3 +65,9 @@ def test_a_killed_build_is_on_record_as_failed_once_the_next_command_looks(
     with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
         statuses = {run.status for run in instance.get_runs()}
     assert statuses == {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}
+
+
+def test_a_dataset_that_is_nearly_named_is_suggested(medassets: Medassets) -> None:
+    ran = medassets("status", "ct_rat")
+    assert ran.code == 2
+    assert "did you mean ct_rate?" in ran.err

@@ -12,6 +12,7 @@ from medassets.specs.checks import (
     check_pattern,
     check_range,
     check_types,
+    suggest_name,
 )
 
 
@@ -87,3 +88,9 @@ def test_a_path_in_a_home_folder_is_absolute_if_there_is_such_a_home() -> None:
         SpecError, match=r"^folder: there is no home folder for '~nobody_at_all/ct'"
     ):
         check_absolute("folder", "~nobody_at_all/ct")
+
+
+def test_the_nearest_name_is_suggested_in_any_spelling() -> None:
+    known = ("num_workers", "samples_per_shard")
+    assert suggest_name("Num-Worker", known) == "; did you mean num_workers?"
+    assert suggest_name("colour", known) == ""

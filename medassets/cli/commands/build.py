@@ -1,12 +1,17 @@
 """`medassets build`: catalog, source files, shards and manifest, through Dagster."""
 
+from collections.abc import Mapping
+
 import click
 
 from medassets.cli.console import Output
 from medassets.cli.options import KindCommand, check_given_options
+from medassets.cli.output_folder import place_output
 from medassets.cli.runner import build_dataset
-from medassets.cli.selection import BuildOptions, Mode
+from medassets.cli.selection import BuildOptions, Mode, check_options
 from medassets.cli.session import Session
+from medassets.cli.setting import change_declaration, parse_settings
+from medassets.errors import UsageError
 
 
 @click.command(name="build", cls=KindCommand)
@@ -58,6 +63,26 @@ from medassets.cli.session import Session
 )
 @click.option("--seed", type=int, help="Seed of random splits; before the first plan only.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="What decodes frames.")
+@click.option("--use-gpu", is_flag=True, help="The same as --device cuda.")
+@click.option("--gpu-ids", default="", help="GPUs that decode, by CUDA index: 0,1; default: all.")
+@click.option("--workers-per-gpu", type=click.IntRange(1), help="Decoder processes of each GPU.")
+@click.option(
+    "--num-frames", help="Frames of a sample, or all; before the first plan only, as --set."
+)
+@click.option("--frame-height", type=int, help="Height of a frame; before the first plan only.")
+@click.option("--frame-width", type=int, help="Width of a frame; before the first plan only.")
+@click.option(
+    "--output-dir",
+    default="",
+    help="Folder of the shards and manifest of one split; with several, a folder for each in it.",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Replace a field of the declaration, before the first plan only; may be repeated.",
+)
 @click.option(
     "--delete-sources",
     "--delete-source-files",
@@ -80,8 +105,16 @@ def command(
     split_mode: str | None,
     seed: int | None,
     device: str | None,
+    gpu_ids: str,
+    workers_per_gpu: int | None,
+    num_frames: str | None,
+    frame_height: int | None,
+    frame_width: int | None,
+    output_dir: str,
+    changes: tuple[str, ...],
     revision: str,
     *,
+    use_gpu: bool,
     update: bool,
     missing: bool,
     failed: bool,
@@ -96,8 +129,12 @@ def command(
 
     It can be interrupted at any time: the next build continues after the last complete sample.
     """
-    session = Session()
+    session, output = Session(), Output(as_json)
     check_given_options(context, session.kind(dataset))
+    frames = {"num_frames": num_frames, "height": frame_height, "width": frame_width}
+    fields = parse_settings(changes) | parse_settings(_as_settings(frames))
+    if fields:
+        session = change_declaration(session, output, dataset, fields)
     options = BuildOptions(
         splits=split,
         limit=limit,
@@ -117,8 +154,30 @@ def command(
             for name, value in (("split_mode", split_mode), ("seed", seed))
             if value is not None
         },
-        device=device or "",
+        device=device or ("cuda" if use_gpu or gpu_ids else ""),
+        gpu_ids=_parse_ids(gpu_ids),
+        workers_per_gpu=workers_per_gpu or 0,
         delete_sources=delete_sources,
         yes=yes,
     )
-    return build_dataset(session, Output(as_json), dataset, options)
+    if output_dir:
+        check_options(session.workspace(dataset), options)
+        place_output(session.workspace(dataset), output_dir, split)
+    return build_dataset(session, output, dataset, options)
+
+
+def _as_settings(values: Mapping[str, object]) -> list[str]:
+    return [f"{field}={value}" for field, value in values.items() if value is not None]
+
+
+def _parse_ids(text: str) -> tuple[int, ...]:
+    """Return the GPUs of a text such as `0,1`.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not all(word.isdecimal() for word in words):
+        what = f"expected CUDA indices such as 0,1, got {text!r}"
+        raise UsageError(field="--gpu-ids", what=what)
+    return tuple(map(int, words))

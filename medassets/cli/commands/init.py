@@ -16,9 +16,11 @@ from medassets.datasets.discovery.census import SORTS
 from medassets.datasets.discovery.declaration import check_proposal, make_name, write_yaml
 from medassets.datasets.discovery.looking import propose
 from medassets.datasets.discovery.proposal import Hints, Proposal
-from medassets.errors import SpecError, UsageError
+from medassets.errors import ForeignFileError, SpecError, UsageError
 from medassets.specs.checks import check_pattern
 from medassets.specs.dataset import DATASET_NAME
+from medassets.storage.atomic import publish_bytes
+from medassets.storage.ownership import never
 from medassets.storage.paths import declarations_home, local_path
 
 _SOURCES = {"data_folder": "npz", "videos_dir": "video", "clips_dir": "video"}
@@ -217,11 +219,9 @@ def _may_write(output: Output, proposal: Proposal, *, yes: bool) -> bool:
 
 def _write(target: Path, text: str) -> None:
     """Write a new file; one that exists by now is kept."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with target.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError as error:
+        publish_bytes(target, text.encode(), is_ours=never)
+    except ForeignFileError as error:
         what = f"{target} exists by now; give another name with --name"
         raise UsageError(field="--name", what=what) from error
 
