@@ -65,7 +65,9 @@ class CTWindows:
     """One declared dataset of windows of CT volumes."""
 
     TITLE: ClassVar[str] = "CT windows"
-    OPTIONS: ClassVar[frozenset[str]] = frozenset({"--format", "--revision", "--update"})
+    OPTIONS: ClassVar[frozenset[str]] = frozenset(
+        {"--format", "--window", "--revision", "--update"}
+    )
     SAMPLES: ClassVar[SampleKind] = SampleKind.CT_WINDOWS
     OLDEST_ALIKE: ClassVar[Mapping[str, int | None]] = {
         # The second element of `compression` is the version of the codec.

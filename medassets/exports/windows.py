@@ -1,7 +1,8 @@
 """The folders that existing loaders of CT windows read: masks as `.npy`, or lists of points.
 
 Source: Med-3D-LLM, `ct_window_sparse.py` and `precompute_sparse_data.py`: uint8 masks padded to a
-cube of 512 or 1024; `indices` int16 (N, 3) in the order of `np.nonzero`, `values` float16.
+cube of 512 or 1024; `indices` int16 (N, 3) in the order of `np.nonzero`, `values` float16; of its later
+versions `sparse_index` int64 (N, 3), `sparse_sdf` float32 (N, 1).
 """
 
 import csv
@@ -36,13 +37,21 @@ from medassets.volumes.windows.occupancy_codec import decode_bits
 FOLDER = "processed"
 INDEX_NAME = "metadata.csv"
 
-WindowForm = Literal["npy", "sparse_npz"]
+WindowForm = Literal["npy", "sparse_npz", "npy_and_sparse", "tensor_npz"]
+
+_SUFFIXES: Mapping[WindowForm, tuple[str, ...]] = {
+    "npy": (".npy",),
+    "sparse_npz": ("_sparse.npz",),
+    "npy_and_sparse": (".npy", "_sparse.npz"),
+    "tensor_npz": (".npz",),
+}
+"""Form -> what follows the name of a window in the names of its files."""
 
 # Planes of a padded cube that are in memory at once: 4 to 16 MB.
 _PLANES = 16
 _EXTRA_BYTES = 4 * 4096
-# One point is 8 bytes of indices and values, which deflate to about two and a half.
-_POINT_BYTES = 3
+# One point is 8 bytes of indices and values, which deflate to about two and a half; or 28 of tensors.
+_POINT_BYTES = {"_sparse.npz": 3, ".npz": 5}
 _DEFLATE_LEVEL = 2
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -59,8 +68,9 @@ def export_windows(
 ) -> ExportResult:
     """Write windows as `<dataset>/processed/<case>/windows/<window>_w<width>_l<level>.npy`.
 
-    Or, as `sparse_npz`, with the points of every mask in `..._sparse.npz`. The dataset's
-    `metadata.csv` lists the cases.
+    Or, as `sparse_npz`, with the points of every mask in `..._sparse.npz`; as `npy_and_sparse` with both
+    beside each other; as `tensor_npz` with the points in `....npz`, as later loaders name them. The
+    dataset's `metadata.csv` lists the cases.
 
     Args:
         paths: Paths of the dataset.
@@ -103,7 +113,7 @@ class WindowsFormat:
     @property
     def file_names(self) -> tuple[str, ...]:
         """Name of the file of every window."""
-        return tuple(self._name_file(window) for window in self.windows)
+        return tuple(name for window in self.windows for name in self._name_files(window).values())
 
     @property
     def index_name(self) -> str:
@@ -112,11 +122,10 @@ class WindowsFormat:
 
     def estimate_bytes(self, sample: SampleEntry) -> int:
         """Return about how many bytes the case will take."""
-        if self.name == "npy":
-            cube = int(sample.facts["resolution"]) ** 3
-            return len(self.windows) * (cube + _EXTRA_BYTES)
-        points = sum(stored["num_points"] for stored in sample.facts["windows"].values())
-        return _POINT_BYTES * points + len(self.windows) * _EXTRA_BYTES
+        cube = len(self.windows) * int(sample.facts["resolution"]) ** 3
+        points = sum(sample.facts["windows"][name]["num_points"] for name in self._names())
+        sizes = [_POINT_BYTES.get(suffix, 0) * points or cube for suffix in _SUFFIXES[self.name]]
+        return sum(sizes) + len(sizes) * len(self.windows) * _EXTRA_BYTES
 
     def find_reason_to_skip(self, shard: OpenShard, sample: SampleEntry) -> None:
         """Return None: every case is exported."""
@@ -132,8 +141,9 @@ class WindowsFormat:
         """
         shape, stored = self._read_facts(shard, sample)
         files = {
-            self._name_file(window): self._iter_pieces(shard, sample, window, shape, stored)
+            name: self._iter_pieces(shard, sample, window, shape, stored, suffix=suffix)
             for window in self.windows
+            for suffix, name in self._name_files(window).items()
         }
         points = {name: stored[name]["num_points"] for name in self._names()}
         info = {"shape": list(shape), "points": points}
@@ -171,9 +181,10 @@ class WindowsFormat:
     def _names(self) -> list[str]:
         return [window.name for window in self.windows]
 
-    def _name_file(self, window: CTWindow) -> str:
-        name = name_window_file(window)
-        return name if self.name == "npy" else f"{name.removesuffix('.npy')}_sparse.npz"
+    def _name_files(self, window: CTWindow) -> dict[str, str]:
+        """Return suffix -> name of each file of a window."""
+        stem = name_window_file(window).removesuffix(".npy")
+        return {suffix: stem + suffix for suffix in _SUFFIXES[self.name]}
 
     def _read_facts(
         self, shard: OpenShard, sample: SampleEntry
@@ -195,15 +206,19 @@ class WindowsFormat:
         window: CTWindow,
         shape: Shape,
         stored: Mapping[str, Mapping[str, Any]],
+        *,
+        suffix: str,
     ) -> Iterator[BytesLike]:
         content = shard.read(sample, f"{window.name}.bits")
         facts, num_bytes = stored[window.name], count_blocks_of(shape) * BLOCK_BYTES
         try:
             bits = decode_bits(content, facts["encoding"], num_bytes=num_bytes)
-            if self.name == "npy":
+            if suffix == ".npy":
                 yield from iter_npy(bits, shape)
             else:
-                yield from iter_sparse_npz(bits, shape, num_points=int(facts["num_points"]))
+                arrays = TENSORS if suffix == ".npz" else POINTS
+                num_points = int(facts["num_points"])
+                yield from iter_sparse_npz(bits, shape, num_points=num_points, arrays=arrays)
         except ShardIntegrityError as error:
             raise shard.complain(sample, f"window {window.name}: {error}") from error
 
@@ -224,13 +239,42 @@ def iter_npy(bits: Bits, shape: Shape) -> Iterator[BytesLike]:
         yield blank[: side - start]
 
 
-def iter_sparse_npz(bits: Bits, shape: Shape, *, num_points: int) -> Iterator[BytesLike]:
-    """Yield the points of a mask as an `.npz` file of `indices` and `values`.
+@dataclass(frozen=True)
+class PointArrays:
+    """The two arrays that list the points of a mask.
+
+    Attributes:
+        index: Name of the positions, shape (N, 3).
+        index_dtype: Their dtype.
+        values: Name of the values, which are 1.
+        values_dtype: Their dtype.
+        values_axes: Lengths of their axes behind the first.
+    """
+
+    index: str
+    index_dtype: str
+    values: str
+    values_dtype: str
+    values_axes: tuple[int, ...] = ()
+
+
+POINTS = PointArrays("indices", "<i2", "values", "<f2")
+"""Arrays of `_sparse.npz`."""
+
+TENSORS = PointArrays("sparse_index", "<i8", "sparse_sdf", "<f4", (1,))
+"""Arrays of `.npz`, as a training step takes them."""
+
+
+def iter_sparse_npz(
+    bits: Bits, shape: Shape, *, num_points: int, arrays: PointArrays = POINTS
+) -> Iterator[BytesLike]:
+    """Yield the points of a mask as an `.npz` file of positions and values.
 
     Args:
         bits: The mask, first axis fastest.
         shape: Its sides.
         num_points: Set bits.
+        arrays: Names and dtypes of both arrays.
 
     Raises:
         ShardIntegrityError: If there is another number of set bits.
@@ -238,19 +282,20 @@ def iter_sparse_npz(bits: Bits, shape: Shape, *, num_points: int) -> Iterator[By
     target = _Pieces()
     # The sink cannot seek, so zipfile writes sizes and checksums after the contents.
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=_DEFLATE_LEVEL) as file:
-        with _open_member(file, "indices.npy") as member:
-            member.write(encode_npy_header((num_points, 3), "<i2"))
+        with _open_member(file, f"{arrays.index}.npy") as member:
+            member.write(encode_npy_header((num_points, 3), arrays.index_dtype))
             num_found = 0
             for indices in _iter_indices(bits, shape):
                 num_found += len(indices)
-                member.write(byte_view(indices))
+                member.write(byte_view(indices.astype(arrays.index_dtype, copy=False)))
                 yield from target.take()
         if num_found != num_points:
             msg = f"the json counts {num_points:,} points, the bits hold {num_found:,}"
             raise ShardIntegrityError(msg)
-        ones = np.ones(1 << 20, "<f2")
-        with _open_member(file, "values.npy") as member:
-            member.write(encode_npy_header((num_points,), "<f2"))
+        ones = np.ones(1 << 20, arrays.values_dtype)
+        with _open_member(file, f"{arrays.values}.npy") as member:
+            values_shape = (num_points, *arrays.values_axes)
+            member.write(encode_npy_header(values_shape, arrays.values_dtype))
             for start in range(0, num_points, len(ones)):
                 member.write(byte_view(ones[: num_points - start]))
                 yield from target.take()

@@ -114,6 +114,38 @@ def test_points_are_those_of_nonzero_in_its_order(built: Workspace, export: Expo
     np.testing.assert_array_equal(values, cube[tuple(indices.T)].astype(np.float16))
 
 
+def test_points_may_be_beside_the_masks(export: Export) -> None:
+    _, folder = list_first(export("npy_and_sparse").index.parents[1])
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "air_w200_l-1000.npy",
+        "air_w200_l-1000_sparse.npz",
+        "soft_tissue_w400_l50.npy",
+        "soft_tissue_w400_l50_sparse.npz",
+    ]
+    cube = np.load(folder / "soft_tissue_w400_l50.npy")
+    with np.load(folder / "soft_tissue_w400_l50_sparse.npz", allow_pickle=False) as file:
+        np.testing.assert_array_equal(file["indices"], np.argwhere(cube))
+
+
+def test_later_loaders_find_tensors_under_their_names(built: Workspace, export: Export) -> None:
+    case, folder = list_first(export("tensor_npz").index.parents[1])
+    cube = read_cube(built, case, "air")
+    with np.load(folder / "air_w200_l-1000.npz", allow_pickle=False) as file:
+        index, sdf = file["sparse_index"], file["sparse_sdf"]
+    assert (index.dtype, sdf.dtype, sdf.shape) == (np.int64, np.float32, (cube.sum(), 1))
+    np.testing.assert_array_equal(index, np.argwhere(cube))
+    assert (sdf == 1).all()
+
+
+def test_one_window_of_several_is_exported(built: Workspace, tmp_path: Path) -> None:
+    result = export_windows(
+        built.paths, ["train-000000"], tmp_path / "one", windows=[AIR], form="npy"
+    )
+    _, folder = list_first(result.index.parents[1])
+    assert [path.name for path in folder.iterdir()] == ["air_w200_l-1000.npy"]
+    assert "num_points_soft_tissue" not in result.index.read_text()
+
+
 @pytest.mark.parametrize("form", ["npy", "sparse_npz"])
 def test_an_export_is_resumed_and_its_bytes_are_the_same(form: str, export: Export) -> None:
     first = export(form)

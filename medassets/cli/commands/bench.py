@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,8 @@ def command() -> None:
 
 
 @command.command(name="loader")
-@click.argument("source", nargs=-1, required=True)
+@click.argument("source", nargs=-1)
+@click.option("--roots", multiple=True, help="The same as SOURCE.")
 @click.option(
     "--kind",
     type=click.Choice(tuple(_KINDS.values())),
@@ -52,7 +54,9 @@ def command() -> None:
 )
 @click.option("--batch-size", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--workers", callback=_parse_workers, default="0,1,2,4", show_default=True)
-@click.option("--batches", type=click.IntRange(1), default=10, show_default=True)
+@click.option(
+    "--batches", "--num-batches", "batches", type=click.IntRange(1), default=10, show_default=True
+)
 @click.option(
     "--worker-kind",
     type=click.Choice(["thread", "process"]),
@@ -65,6 +69,18 @@ def command() -> None:
 )
 @click.option("--window-type", default="lung", show_default=True, help="Window of --kind windows.")
 @click.option("--max-points", type=click.IntRange(1), default=100_000, show_default=True)
+@click.option(
+    "--cache-data/--no-cache-data",
+    default=False,
+    show_default=True,
+    help="Windows: keep what was read in memory, which is then measured instead of the disk.",
+)
+@click.option(
+    "--precompute-sparse/--no-precompute-sparse",
+    default=False,
+    show_default=True,
+    help="Windows: find the points of masks once, before the first batch.",
+)
 @click.option("--cold", is_flag=True, help="Drop the files from the page cache before each run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def loader(
@@ -77,7 +93,10 @@ def loader(
     dtype: Any,
     window_type: str,
     max_points: int,
+    roots: tuple[str, ...],
     *,
+    cache_data: bool,
+    precompute_sparse: bool,
     cold: bool,
     as_json: bool,
 ) -> int:
@@ -89,8 +108,15 @@ def loader(
     from medassets.loaders.bench import recommend_workers
 
     output = Output(as_json)
+    source = (*roots, *source)
+    if not source:
+        raise UsageError(field="SOURCE", what="name manifests, folders or patterns of shards")
     kind = kind or _find_kind(source)
-    dataset = _open(kind, source, dtype=dtype, window_type=window_type, max_points=max_points)
+    caches = {"cache_data": cache_data, "precompute_sparse": precompute_sparse}
+    _check_caches(kind, caches)
+    dataset = _open(
+        kind, source, dtype=dtype, window_type=window_type, max_points=max_points, **caches
+    )
     _refuse_empty(dataset)
     options = {"batch_size": batch_size, "workers": worker_kind}
     timings = _measure(dataset, workers, batches, options, cold=cold)
@@ -175,8 +201,22 @@ def _open(kind: str, source: tuple[str, ...], **options: Any) -> Any:
         raise UsageError(field="source", what=str(error)) from error
 
 
+def _check_caches(kind: str, caches: Mapping[str, bool]) -> None:
+    for name, is_on in caches.items():
+        if is_on and kind != "windows":
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(field=option, what=f"belongs to windows; the source holds {kind}")
+
+
 def _make_dataset(
-    kind: str, source: tuple[str, ...], *, dtype: Any, window_type: str, max_points: int
+    kind: str,
+    source: tuple[str, ...],
+    *,
+    dtype: Any,
+    window_type: str,
+    max_points: int,
+    cache_data: bool,
+    precompute_sparse: bool,
 ) -> Any:
     from medassets.loaders import ClipDataset, VolumeDataset
     from medassets.loaders.windows.dataset import CTWindowSparseSDF
@@ -185,11 +225,13 @@ def _make_dataset(
         return VolumeDataset(source, dtype=dtype)
     if kind == "clips":
         return ClipDataset(source)
-    # Cached instances would measure memory instead of the disk.
     return CTWindowSparseSDF(
-        source, window_type=window_type, max_points=max_points,
-        cache_data=False, precompute_sparse=False,
-    )  # fmt: skip
+        source,
+        window_type=window_type,
+        max_points=max_points,
+        cache_data=cache_data,
+        precompute_sparse=precompute_sparse,
+    )
 
 
 def _refuse_empty(dataset: Any) -> None:

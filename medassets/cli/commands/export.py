@@ -1,11 +1,11 @@
 """`medassets export`: writes shards as the files that other training code reads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -23,7 +23,8 @@ from medassets.exports.clip4mc import FrameLayout, export_clip4mc
 from medassets.exports.clips import export_clips
 from medassets.exports.formats import ExportOptions, ExportResult
 from medassets.exports.windows import WindowForm, export_windows
-from medassets.specs import CTWindowDatasetSpec
+from medassets.specs import CTWindow, CTWindowDatasetSpec
+from medassets.specs.checks import suggest_name
 from medassets.stages import VideoStage, VolumeStage
 from medassets.storage.modes import private_files
 from medassets.storage.paths import local_path, medassets_home
@@ -42,6 +43,7 @@ class _Request:
         options: What applies to every format.
         layout: Axes of the frames, for clip4mc.
         allow_missing_size: Whether clip4mc writes samples without a size.
+        windows: Names of the windows to export; empty means all of the dataset.
         on_wait: Called once if another export of this folder has to be waited for.
     """
 
@@ -51,6 +53,7 @@ class _Request:
     options: ExportOptions
     layout: FrameLayout
     allow_missing_size: bool
+    windows: tuple[str, ...]
     on_wait: Callable[[], None]
 
 
@@ -79,11 +82,26 @@ def _export_windows(asked: _Request, form: WindowForm) -> ExportResult:
         asked.workspace.paths,
         asked.keys,
         asked.out,
-        windows=spec.list_windows(),
+        windows=_choose_windows(spec, asked.windows),
         form=form,
         options=asked.options,
         on_wait=asked.on_wait,
     )
+
+
+def _choose_windows(spec: CTWindowDatasetSpec, asked: Sequence[str]) -> tuple[CTWindow, ...]:
+    """Return the windows that were asked for, in the order of the declaration.
+
+    Raises:
+        UsageError: If the dataset lacks one.
+    """
+    having = {window.name: window for window in spec.list_windows()}
+    for name in asked:
+        if name not in having:
+            near = suggest_name(name, having)
+            what = f"{spec.name} has no window {name!r}; it has {', '.join(having)}{near}"
+            raise UsageError(field="--window", what=what)
+    return tuple(window for name, window in having.items() if not asked or name in asked)
 
 
 @dataclass(frozen=True)
@@ -106,8 +124,12 @@ _FORMATS = {
         VideoStage.FRAMES, _export_clip4mc, frozenset({"--allow-missing-size", "--layout"})
     ),
     "clips": _Format(VideoStage.CLIPS, _export_clips),
-    "npy": _Format(VolumeStage.WINDOWS, partial(_export_windows, form="npy")),
-    "sparse_npz": _Format(VolumeStage.WINDOWS, partial(_export_windows, form="sparse_npz")),
+    **{
+        name: _Format(
+            VolumeStage.WINDOWS, partial(_export_windows, form=name), frozenset({"--window"})
+        )
+        for name in get_args(WindowForm)
+    },
 }
 
 
@@ -119,15 +141,19 @@ _FORMATS = {
     type=click.Choice(list(_FORMATS)),
     help=(
         "Video: clip4mc, the folders that the CLIP4MC trainer reads, or clips, mp4 files with "
-        "text_video_pairs.json. Windows: npy, masks padded to a cube, or sparse_npz, coordinates of "
-        "mask voxels. Default: the first that the dataset has."
+        "text_video_pairs.json. Windows: npy, masks padded to a cube; sparse_npz, coordinates of "
+        "mask voxels; npy_and_sparse, both; tensor_npz, sparse_index and sparse_sdf. Default: the "
+        "first that the dataset has."
     ),
 )
 @click.option(
     "--out",
+    "--output-dir",
+    "out",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder to create or update  [default: $MEDASSETS_HOME/exports/DATASET/FORMAT]",
 )
+@click.option("--window", "windows", multiple=True, help="Only this window; may be repeated.")
 @click.option("--split", "splits", multiple=True, help="Only this split; may be repeated.")
 @click.option(
     "--force", is_flag=True, help="Rewrite complete samples; files of others still stop the export."
@@ -154,6 +180,7 @@ def command(
     dataset: str,
     form: str | None,
     out: Path | None,
+    windows: tuple[str, ...],
     splits: tuple[str, ...],
     layout: FrameLayout,
     num_workers: int,
@@ -170,7 +197,8 @@ def command(
     check_splits(workspace, splits, planned)
     home = medassets_home()
     own = nullcontext() if out else private_files(home)
-    out = local_path(out or home / "exports" / dataset / form, field="--out")
+    folder = "-".join([form, *windows])
+    out = local_path(out or home / "exports" / dataset / folder, field="--out")
     asked = _Request(
         workspace,
         keys=list(planned),
@@ -178,6 +206,7 @@ def command(
         options=ExportOptions(splits=splits, force=force, num_workers=num_workers),
         layout=layout,
         allow_missing_size=allow_missing_size,
+        windows=windows,
         on_wait=lambda: output.warn(f"{out}: waiting for another export to this folder"),
     )
     with own:

@@ -69,7 +69,7 @@ def masks(tmp_path: Path) -> Path:
     return tmp_path / "old"
 
 
-@pytest.mark.parametrize("options", [(), ("--cold",)])
+@pytest.mark.parametrize("options", [(), ("--cold",), ("--cache_data", "--precompute_sparse")])
 def test_windows_in_folders_are_measured(
     medassets: Medassets, masks: Path, options: tuple[str, ...]
 ) -> None:
@@ -95,3 +95,26 @@ def test_a_source_without_samples_says_what_was_left_out(medassets: Medassets, m
     empty.mkdir()
     ran = medassets("bench", "loader", str(empty), "--json")
     assert (ran.code, "left out: nothing" in ran.document["error"]) == (2, True)
+
+
+def test_the_options_of_the_older_script_name_the_same(medassets: Medassets, masks: Path) -> None:
+    options = [
+        "--roots",
+        str(masks),
+        "--window_type",
+        "lung",
+        "--batch_size",
+        "2",
+        "--workers",
+        "0",
+    ]
+    ran = medassets("bench", "loader", *options, "--num_batches", "1", "--no-cache-data", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.document["timings"][0]["num_batches"] == 1
+    assert medassets("bench", "loader").code == 2
+
+
+def test_caches_belong_to_windows(medassets: Medassets, shards: str) -> None:
+    ran = medassets("bench", "loader", shards, "--cache-data")
+    assert ran.code == 2
+    assert "--cache-data: belongs to windows; the source holds volumes" in ran.err

@@ -68,6 +68,10 @@ def test_windows_are_built_checked_exported_and_kept(
     exported = medassets("export", "masks", "--format", "sparse_npz", "--json").document
     assert (exported["written"], exported["format"]) == (14, "sparse_npz")
     assert Path(exported["index"]).name == "metadata.csv"
+    one = ("export", "masks", "--format", "sparse_npz", "--window", "air", "--json")
+    assert medassets(*one).document["out"] == str(home / "exports" / "masks" / "sparse_npz-air")
+    assert len(list((home / "exports" / "masks" / "sparse_npz-air").rglob("*.npz"))) == 14
+    assert "it has lung, air" in medassets("export", "masks", "--window", "bone").err
 
 
 def test_a_change_of_windows_makes_shards_stale(
