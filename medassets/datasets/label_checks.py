@@ -13,6 +13,7 @@ from medassets.storage.formats.label_rules import NO_RULES, LabelError, LabelRul
 from medassets.storage.formats.label_types import OWN_TYPE, decode_as, is_text
 from medassets.storage.paths import DatasetPaths
 from medassets.volumes.catalog.label_summary import count_values, read_label_rules
+from medassets.volumes.catalog.webdataset_fields import LABEL_SUFFIXES
 
 # A whole number that was read as float32 is far below every value that a label has.
 _SMALLEST = 1e-30
@@ -48,7 +49,7 @@ def find_label_problems(
     """
     rules = read_label_rules(spec) if isinstance(spec, CTSourceSpec) else NO_RULES
     record = ShardRecord.read(paths.record(partition_key))
-    labelled = [one for one in record.samples if {"cls", "json"} <= {m.suffix for m in one.members}]
+    labelled = [one for one in record.samples if _list_labels(one) and _has(one, "json")]
     if not labelled:
         return []
     path = paths.shard(partition_key)
@@ -69,8 +70,20 @@ def _iter_troubles(
             yield sample.key, f"labels: they are not float32 ({error})"
 
 
+def _list_labels(sample: SampleEntry) -> list[str]:
+    """Return the suffixes of its members with labels."""
+    return [suffix for suffix in LABEL_SUFFIXES if _has(sample, suffix)]
+
+
+def _has(sample: SampleEntry, suffix: str) -> bool:
+    return any(member.suffix == suffix for member in sample.members)
+
+
 def _check_labels(shard: OpenShard, sample: SampleEntry, rules: LabelRules) -> None:
-    content = shard.read(sample, "cls")
+    content, *others = (shard.read(sample, suffix) for suffix in _list_labels(sample))
+    if any(other != content for other in others):
+        msg = f".{' and .'.join(_list_labels(sample))} differ"
+        raise LabelError(msg)
     facts = parse_json(bytes(shard.read(sample, "json")))
     stated = StatedLabels.read(facts if isinstance(facts, dict) else {})
     stated = stated.order(rules.columns or None, may_rename=True)

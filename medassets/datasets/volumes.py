@@ -52,7 +52,9 @@ _SECONDS_PER_RAW_BYTE = 0.5 / 176e6
 # Headers of the members, padding, labels and the json without report and metadata.
 _SAMPLE_EXTRA_BYTES = 8 * 1024
 
-_OWN_FIELDS = frozenset({"preprocessing", "hu_rule", "min_slices", "memory_budget_gb"})
+_OWN_FIELDS = frozenset(
+    {"preprocessing", "hu_rule", "min_slices", "memory_budget_gb", "label_member"}
+)
 _PRESET_FIELDS = frozenset(
     {
         *("target_spacing_mm", "target_shape"),
@@ -167,6 +169,7 @@ class VolumeDataset:
             # The first version is not stated: there was none when it was.
             **({"codec_version": _CODEC_VERSION} if _CODEC_VERSION > 1 else {}),
             "min_slices": spec.min_slices,
+            **({} if spec.label_member == "cls" else {"label_member": spec.label_member}),
         }
         if spec.is_raw:
             tolerance = spec.max_rounding_error
@@ -272,13 +275,14 @@ class VolumeDataset:
     def manifest_fields(self, records: Sequence[ShardRecord]) -> Mapping[str, Any]:
         """Return shape and dtype of every sample, its labels, axis codes and shares of HU.
 
-        Each class takes four bytes of `.cls`.
+        Each class takes four bytes of the member with labels.
         """
         from medassets.volumes.catalog.ct_tables import LABEL_NAMES
 
         spec = self.spec
         samples = [sample for record in records for sample in record.samples]
-        sizes = (m.size_bytes for sample in samples for m in sample.members if m.suffix == "cls")
+        labels = spec.label_suffixes[0]
+        sizes = (m.size_bytes for sample in samples for m in sample.members if m.suffix == labels)
         source_bytes = sum(sample.facts.get("source_bytes", 0) for sample in samples)
         total = sum(record.size_bytes for record in records)
         fields: dict[str, Any] = {

@@ -10,6 +10,8 @@ from medassets.specs.ct import CHEST_AIR_SHARE, CTSourceSpec
 
 Orientation = Literal["as_stored", "LPS", "RAS"]
 
+LabelMember = Literal["cls", "labels", "both"]
+
 RAW = "none"
 """Value of `preprocessing` that keeps stored values, as float16."""
 
@@ -87,6 +89,8 @@ class VolumeDatasetSpec(CTSourceSpec):
         ignored_members: Other arrays of an `.npz`, or suffixes of other members of a WebDataset
             sample, that no shard stores and that may be deleted with their file; a file with any
             other member is kept.
+        label_member: Member that holds the labels of a sample: `.cls`, `.labels`, as older loaders read
+            them, or `both`.
         delete_sources: Allow `reclaimed_sources` to delete files that are proven to be in a shard.
             Each run still needs the typed confirmation.
     """
@@ -97,12 +101,14 @@ class VolumeDatasetSpec(CTSourceSpec):
     orientation: Orientation = "as_stored"
     max_rounding_error: float | None = None
     ignored_members: tuple[str, ...] = ()
+    label_member: LabelMember = "cls"
     delete_sources: bool = False
 
     def __post_init__(self) -> None:
         """Reject values that no source can use."""
         super().__post_init__()
         check_choice("preprocessing", self.preprocessing, (*PRESETS, RAW))
+        check_choice("label_member", self.label_member, get_args(LabelMember))
         self._check_max_rounding_error()
         if not self.is_raw:
             self.preset()
@@ -117,6 +123,11 @@ class VolumeDatasetSpec(CTSourceSpec):
         if not isinstance(error, int | float) or isinstance(error, bool) or math.isnan(error):
             raise SpecError(field="max_rounding_error", what=f"expected a number, got {error!r}")
         check_range("max_rounding_error", error, 0, math.inf)
+
+    @property
+    def label_suffixes(self) -> tuple[str, ...]:
+        """Suffixes of the members with labels, in their order in a shard."""
+        return ("cls", "labels") if self.label_member == "both" else (self.label_member,)
 
     @property
     def is_raw(self) -> bool:

@@ -94,7 +94,7 @@ def encode_raw_sample(
         described = {
             **describe_shape(item, list(voxels.shape), voxels.dtype.name),
             **stored,
-            **describe_texts(texts, row),
+            **describe_texts(texts, row, spec),
             **describe_origin(item, staged),
             "precision": _describe_precision(statistics),
             "preprocessing": {"preset": RAW, "hu_rule": spec.stated_hu_rule},
@@ -104,7 +104,7 @@ def encode_raw_sample(
         members = (
             ("bin", voxels),
             ("txt", texts.text),
-            ("cls", texts.cls),
+            *((suffix, texts.cls) for suffix in spec.label_suffixes),
             ("json", encode_json(described)),
         )
         # From here on the buffer belongs to the sample; before, an error returns it to the pool.

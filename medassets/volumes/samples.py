@@ -38,7 +38,7 @@ def encode_volume_sample(
 
     - `bin`: float16 little-endian, C order, axes (i, j, k), shape of the preset;
     - `txt`: findings and impressions, UTF-8;
-    - `cls`: float32 little-endian, one value per label, in the order of the labels table;
+    - `cls`, or what `label_member` says: float32 little-endian, one value per label, in the order of the labels table;
     - `json`: what `describe_sample` returns.
 
     The bytes depend on the arguments only. The voxels stay in a buffer of `buffers` until the
@@ -81,7 +81,7 @@ def encode_volume_sample(
         members = (
             ("bin", volume.array),
             ("txt", texts.text),
-            ("cls", texts.cls),
+            *((suffix, texts.cls) for suffix in spec.label_suffixes),
             ("json", encode_json(described)),
         )
         # From here on the buffer belongs to the sample; before, an error returns it to the pool.
@@ -118,7 +118,7 @@ def describe_sample(
     row = VolumeRow.of(item.row)
     return {
         **describe_shape(item, shape, dtype),
-        **describe_texts(texts, row),
+        **describe_texts(texts, row, spec),
         **describe_origin(item, staged),
         "geometry": _describe_geometry(volume),
         "hu": dict(volume.hu),
@@ -144,12 +144,14 @@ def describe_shape(item: SourceItem, shape: list[int], dtype: str) -> dict[str, 
     }
 
 
-def describe_texts(texts: SampleTexts, row: VolumeRow) -> dict[str, Any]:
+def describe_texts(texts: SampleTexts, row: VolumeRow, spec: VolumeDatasetSpec) -> dict[str, Any]:
     """Return labels by name, and the sections of the report; null where they are unknown."""
     return {
         "num_classes": len(texts.labels),
         "labels": dict(texts.labels),
         "report": dict(row.sections),
+        # A reader that finds two members of labels must know that they are the same.
+        **({"label_member": spec.label_member} if len(spec.label_suffixes) > 1 else {}),
     }
 
 

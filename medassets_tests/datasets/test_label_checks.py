@@ -21,6 +21,8 @@ from medassets.shards.record import SampleEntry, ShardRecord
 from medassets.specs import VolumeDatasetSpec
 from medassets.storage.paths import DatasetPaths
 from medassets.tars.scan import scan_tar
+from medassets.testing.ct_rate import SyntheticRepository
+from medassets_tests.conftest import TINY
 from medassets_tests.small_shards import pack_tar
 
 KEY = "train-000000"
@@ -158,3 +160,44 @@ def test_int32_labels_of_a_webdataset_are_built_and_verified(
         }
     assert list(found.values()) == [[0, 1], [1, 1], [0, 1]]
     assert verify_dataset(workspace, [KEY], full=True).problems == []
+
+
+@pytest.mark.parametrize(
+    ("member", "suffixes"), [("labels", ["labels"]), ("both", ["cls", "labels"])]
+)
+def test_labels_may_be_in_the_member_that_older_loaders_read(
+    repository: SyntheticRepository, member: Any, suffixes: list[str]
+) -> None:
+    from medassets.loaders import VolumeDataset
+
+    fields: dict[str, Any] = {**TINY, "splits": ("train",), "folder": str(repository.folder)}
+    forms: tuple[Any, Any] = ("cls", member)
+    plain, other = (
+        VolumeDatasetSpec(name=name, source="folder", label_member=one, **fields)
+        for name, one in zip(("plain", "other"), forms, strict=True)
+    )
+    assert "label_member" not in open_kind(plain).facts()
+    folders, manifests = dict[str, Path](), dict[str, Any]()
+    for spec in (plain, other):
+        workspace = open_workspace(open_kind(spec))
+        publish_catalog(workspace.paths, draft_catalog(workspace))
+        build_shard(workspace, workspace.paths, plan_shard(workspace, KEY))
+        manifests[spec.name] = build_manifests(workspace)["train"]
+        folders[spec.name] = workspace.paths.split_folder("train")
+        assert find_label_problems(workspace.paths, KEY, spec) == []
+    with tarfile.open(folders["other"] / "shard-000000.tar") as tar:
+        members = {name: tar.extractfile(name) for name in tar.getnames()}
+        contents = {name: file.read() for name, file in members.items() if file is not None}
+    own, others = (
+        VolumeDataset(str(folders[name] / "shard-000000.tar")) for name in ("plain", "other")
+    )
+    assert len(own) == len(others)
+    for number in range(len(own)):
+        one, same = own[number], others[number]
+        found = [name for name in ("cls", "labels") if f"{one['key']}.{name}" in contents]
+        assert found == suffixes
+        for name in found:
+            stored = np.frombuffer(contents[f"{one['key']}.{name}"], "<f4")
+            np.testing.assert_array_equal(stored, one["labels"])
+        np.testing.assert_array_equal(same["labels"], one["labels"])
+    assert manifests["other"]["num_classes"] == 18

@@ -7,6 +7,7 @@ from medassets.datasets.accounts import Books
 from medassets.datasets.staleness.reasons import Staleness, Today
 from medassets.shards.record import ShardRecord
 from medassets.storage.paths import split_partition_key
+from medassets.volumes.catalog.webdataset_fields import LABEL_SUFFIXES
 
 LabelForm = tuple[str, ...] | int
 
@@ -88,7 +89,7 @@ def _list_forms(records: Iterable[ShardRecord]) -> set[LabelForm]:
     """Return the names of labels and the sizes of their members; a table may have got more columns."""
     forms: set[LabelForm] = set()
     for sample in (sample for record in records for sample in record.samples):
-        forms |= {member.size_bytes for member in sample.members if member.suffix == "cls"}
+        forms |= {member.size_bytes for member in sample.members if member.suffix in LABEL_SUFFIXES}
         if names := sample.facts.get("label_names"):
             forms.add(tuple(names))
     return forms

@@ -72,6 +72,9 @@ def propose_fields(
     if any(suffix not in _LABEL_ARRAYS for suffix in arrays) or "volume" in declared:
         labels += [suffix for suffix in arrays if suffix in _LABEL_ARRAYS]
         arrays = [suffix for suffix in arrays if suffix not in _LABEL_ARRAYS]
+    if len(labels) > 1 and facts.get("label_member") == "both":
+        # Of our own samples, which hold the same labels twice.
+        labels = [LABEL_SUFFIXES[0]]
     candidates = {
         "volume": arrays,
         "labels": labels,

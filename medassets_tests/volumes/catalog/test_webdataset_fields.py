@@ -73,3 +73,11 @@ def test_a_map_is_what_a_declaration_would_say() -> None:
     found = propose_fields(("json", "npy"), {})
     assert found.as_fields() == {"volume": "npy", "json": "json"}
     assert found.missing() == ["labels", "text"]
+
+
+def test_labels_that_our_own_samples_hold_twice_are_one_role() -> None:
+    suffixes = ("bin", "cls", "labels", "json")
+    facts = {"shape": [1, 2, 3], "dtype": "float16"}
+    with pytest.raises(SpecError, match="could both be the labels"):
+        propose_fields(suffixes, facts)
+    assert propose_fields(suffixes, {**facts, "label_member": "both"}).labels == "cls"
