@@ -11,8 +11,8 @@ from typing import Any
 import dagster as dg
 
 from medassets.components.loading import LoadedDatasets, load_datasets
-from medassets.components.yaml_lines import find_declarations, read_declaration
-from medassets.errors import UsageError
+from medassets.components.yaml_lines import read_declaration
+from medassets.instance.declared_files import declaration_folders, find_declarations
 from medassets.io_managers.catalog import CatalogIOManager
 from medassets.io_managers.manifests import ManifestIOManager
 from medassets.io_managers.tar_shards import TarShardIOManager
@@ -26,28 +26,6 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 _VARIABLE = re.compile(rb"env(?:\.|\(\s*['\"])(\w+)")
-
-
-def declaration_folders() -> list[Path]:
-    """Return the shipped declarations and the user's own.
-
-    `MEDASSETS_DEFS` names folders of `<dataset>/defs.yaml`, parted as in PATH, so that a dataset
-    can be added to an installed package by YAML alone. `$MEDASSETS_HOME/defs`, where `medassets init`
-    writes, is searched as well, once it holds a declaration.
-
-    Raises:
-        UsageError: If one is a URL.
-    """
-    named = os.environ.get("MEDASSETS_DEFS", "")
-    if "://" in named:
-        what = f"expected folders of this machine, got the URL {named!r}"
-        raise UsageError(field="MEDASSETS_DEFS", what=what)
-    own = [Path(folder).expanduser().absolute() for folder in named.split(os.pathsep) if folder]
-    home = declarations_home()
-    is_named = any(home.resolve().is_relative_to(folder.resolve()) for folder in own)
-    if not is_named and find_declarations(home):
-        own.append(home)
-    return [Path(__file__).parent / "defs", *own]
 
 
 def load_declared() -> LoadedDatasets:

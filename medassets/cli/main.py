@@ -9,8 +9,8 @@ from contextlib import nullcontext
 import click
 
 from medassets import __version__
+from medassets.cli.build_options.older_options import explain_older
 from medassets.cli.ending import ending_in_order, interrupted_code
-from medassets.cli.older_options import explain_older
 from medassets.errors import (
     DiskSpaceError,
     MedassetsError,
@@ -18,6 +18,7 @@ from medassets.errors import (
     SourceUnavailableError,
     UsageError,
 )
+from medassets.specs.checks import suggest_name
 from medassets.storage.modes import private_files
 from medassets.storage.paths import medassets_home, show_path
 from medassets.storage.unreadable import explain_refusal
@@ -49,7 +50,7 @@ COMMANDS = {
     "up": "Serve the Dagster UI and daemon, for this machine only.",
 }
 _FOR_OTHERS = (["export"], ["merge-info"])
-_ALIASES = {"ui": "up"}
+_ALIASES = {"ui": "up", "list": "status"}
 _EXIT_CODES = """\b
 Exit codes:
     0  done
@@ -82,6 +83,21 @@ class LazyGroup(click.Group):
         # Else every collection goes over all of Dagster.
         gc.freeze()
         return module.command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is called; an unknown one names the nearest.
+
+        Raises:
+            click.UsageError: If there is none.
+        """
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = suggest_name(args[0], [*COMMANDS, *_ALIASES])
+            msg = f"{error.message.rstrip('.')}{near}"
+            raise click.UsageError(msg, ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands with one line each, importing none of them."""
@@ -141,6 +157,11 @@ def run(arguments: list[str]) -> int:
         return _report(message, interrupted_code(), as_json=as_json)
     except MedassetsError as error:
         click.echo(f"medassets: {show_path(str(error))}", err=True)
+        if isinstance(error, SourceUnavailableError):
+            from medassets.cli.notes.sources import explain_demo
+
+            if hint := explain_demo(str(error)):
+                click.echo(f"medassets: {hint}", err=True)
         return _report(str(error), exit_code_of(type(error)), as_json=as_json)
     except OSError as error:
         refusal = explain_refusal(error)

@@ -17,6 +17,7 @@ from medassets.cli.console import Output, ProgressView, showing_progress
 from medassets.cli.ending import interrupted_code
 from medassets.cli.main import EXIT_FAILED, exit_code_of
 from medassets.cli.notes.sources import (
+    explain_demo,
     explain_empty,
     find_table_problems,
 )
@@ -379,6 +380,8 @@ class _Build:
         self.log.write("failure", what=what, error=result.error)
         self.code = self.code or exit_code_of(result.kind)
         self.output.warn(f"{what}: {result.error}")
+        if hint := explain_demo(result.error):
+            self.output.warn(hint)
         if result.trace:
             self.output.warn(result.trace)
 

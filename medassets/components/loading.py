@@ -30,11 +30,11 @@ from medassets.components.yaml_lines import (
     Problem,
     check_document,
     check_values,
-    find_declarations,
     read_documents,
 )
 from medassets.datasets.registry import explain_unused_fields
 from medassets.errors import CatalogError, MedassetsError, SpecError
+from medassets.instance.declared_files import find_declarations
 from medassets.reclaim.claims import Declarations
 from medassets.specs import DatasetSpec
 from medassets.specs.checks import suggest_name

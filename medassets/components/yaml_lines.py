@@ -1,7 +1,6 @@
 """The YAML of a declaration with its positions in the file: documents, fields, lines."""
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_origin
@@ -13,7 +12,6 @@ from medassets.errors import CatalogError
 from medassets.storage.foreign_bytes import read_foreign
 from medassets.storage.formats.yaml_texts import compose_bounded, explain_scalar, iter_scalars
 
-_NAME = "defs.yaml"
 _MOST_BYTES = 1 << 20
 _NUMBERS = {int: "a whole number", float: "a number"}
 
@@ -79,22 +77,6 @@ class Document:
                 if key.value == field:
                     return Problem(self.file, key.start_mark.line + 1, field, what)
         return Problem(self.file, self.line, field, what)
-
-
-def find_declarations(
-    folder: Path, on_error: Callable[[OSError], None] | None = None
-) -> list[Path]:
-    """Return everything named `defs.yaml` below a folder, sorted; links that lead nowhere as well.
-
-    Args:
-        folder: Where to look; links to folders below it are not followed.
-        on_error: Told of folders that cannot be read.
-    """
-    return sorted(
-        Path(place) / _NAME
-        for place, folders, files in os.walk(folder, onerror=on_error)
-        if _NAME in folders or _NAME in files
-    )
 
 
 def read_declaration(file: Path) -> bytes:

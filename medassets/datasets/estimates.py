@@ -1,6 +1,7 @@
 """Estimated cost of a plan, from the catalog, before anything is fetched."""
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -31,19 +32,22 @@ class PlanEstimate:
     seconds: float
 
 
-def estimate_plan(kind: DatasetKind, table: pa.Table) -> dict[str, PlanEstimate]:
-    """Return the cost of every split of a catalog, made or not.
+def estimate_plan(
+    kind: DatasetKind, table: pa.Table, *, without: Collection[str] = ()
+) -> dict[str, PlanEstimate]:
+    """Return the cost of every split of a catalog.
 
     Args:
         kind: The declared dataset.
         table: The catalog; see `medassets.shards.catalog`.
+        without: Shards that are left out, because they are made already.
     """
     # A split that is declared no more keeps its place in the plan.
     sums = {split: _Sum() for split in kind.spec.splits}
     # A million rows as Python objects would take gigabytes.
     for start in range(0, table.num_rows, _ROWS_AT_ONCE):
         for row in table.slice(start, _ROWS_AT_ONCE).to_pylist():
-            if row["state"] == STATE_PLANNED:
+            if row["state"] == STATE_PLANNED and row["partition"] not in without:
                 sums.setdefault(row["split"], _Sum()).add(
                     row["partition"], kind.estimate(row), row.get(FILE_BYTES)
                 )

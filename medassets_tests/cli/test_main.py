@@ -170,3 +170,10 @@ def test_options_may_be_written_with_underscores(medassets: Medassets) -> None:
     assert ran.code == 2
     assert "nothing" in ran.err
     assert "No such option" not in ran.err
+
+
+def test_an_unknown_command_names_the_nearest(medassets: Medassets) -> None:
+    ran = medassets("bild")
+    assert ran.code == 2
+    assert "No such command 'bild'; did you mean build?" in ran.err
+    assert "Did you mean" in medassets("build", "ct_rate", "--num-worker", "3").err

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 
 import click
 
+from medassets.cli.completion import complete_datasets
 from medassets.cli.console import Output
 from medassets.cli.formatting import count_words
 from medassets.cli.main import EXIT_FAILED, exit_code_of
@@ -17,7 +18,7 @@ _MOST_LINES = 20
 
 
 @click.command(name="adopt")
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=complete_datasets)
 @click.option("--stage", default="", help="Only this stage of shards; default: all stages.")
 @click.option(
     "--partitions", help="Shards by key or range: valid-000000,train-000003..train-000009."

@@ -4,6 +4,7 @@ from typing import Literal
 
 import click
 
+from medassets.cli.completion import complete_datasets
 from medassets.cli.console import Output
 from medassets.cli.notes.automation import describe_automation
 from medassets.cli.session import Session
@@ -14,7 +15,7 @@ Word = Literal["on", "off", "declared"]
 
 
 @click.command(name="automate")
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=complete_datasets)
 @click.argument("word", type=click.Choice(["on", "off", "declared"]), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(dataset: str, word: Word | None, *, as_json: bool) -> int:

@@ -4,18 +4,19 @@ from collections.abc import Mapping
 
 import click
 
+from medassets.cli.build_options.output_folder import place_output
+from medassets.cli.build_options.setting import change_declaration, parse_settings
+from medassets.cli.completion import complete_datasets
 from medassets.cli.console import Output
 from medassets.cli.options import KindCommand, check_given_options
-from medassets.cli.output_folder import place_output
 from medassets.cli.runner import build_dataset
 from medassets.cli.selection import BuildOptions, Mode, check_options
 from medassets.cli.session import Session
-from medassets.cli.setting import change_declaration, parse_settings
 from medassets.errors import UsageError
 
 
 @click.command(name="build", cls=KindCommand)
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=complete_datasets)
 @click.option("--split", multiple=True, help="Only shards of this split; may be repeated.")
 @click.option(
     "--limit",

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from medassets.cli.console import Output
+from medassets.cli.notes.sources import DEMO_REPOSITORY
 from medassets.cli.runner import build_dataset
 from medassets.cli.selection import BuildOptions
 from medassets.cli.session import Session
@@ -102,7 +103,7 @@ def make_once(folder: Path, make: Callable[[Path], object]) -> Path:
 
 @contextmanager
 def _open_hub(folder: Path, port: int) -> Iterator[LocalHub]:
-    hub = LocalHub(folder, "medassets/demo-ct", port=port)
+    hub = LocalHub(folder, DEMO_REPOSITORY, port=port)
     try:
         hub.start()
     except OSError as error:

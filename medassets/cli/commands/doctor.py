@@ -8,6 +8,7 @@ from typing import Literal
 
 import click
 
+from medassets.cli.completion import complete_datasets
 from medassets.cli.console import Output
 from medassets.cli.formatting import count_words, format_bytes
 from medassets.cli.main import EXIT_FAILED
@@ -36,7 +37,7 @@ class Finding:
 
 
 @click.command(name="doctor")
-@click.argument("dataset", required=False)
+@click.argument("dataset", required=False, shell_complete=complete_datasets)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(dataset: str | None, *, as_json: bool) -> int:
     """Check token, gate, disk, GPU, codecs and instance; with DATASET, its source, too.

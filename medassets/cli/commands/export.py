@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import click
 
+from medassets.cli.completion import complete_datasets
 from medassets.cli.console import Output, showing_progress
 from medassets.cli.formatting import count_words, format_bytes
 from medassets.cli.main import EXIT_FAILED
@@ -134,7 +135,7 @@ _FORMATS = {
 
 
 @click.command(name="export", cls=KindCommand)
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=complete_datasets)
 @click.option(
     "--format",
     "form",

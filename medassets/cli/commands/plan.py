@@ -6,6 +6,7 @@ from typing import Any
 import click
 import pyarrow as pa
 
+from medassets.cli.completion import complete_datasets
 from medassets.cli.console import Output
 from medassets.cli.formatting import count_words, format_bytes, format_seconds
 from medassets.cli.main import EXIT_FAILED
@@ -36,7 +37,7 @@ _NOT_ALIKE = (
 
 
 @click.command(name="plan")
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=complete_datasets)
 @click.option("--limit", type=click.IntRange(1), help="Trial: plan only the first N samples.")
 @click.option("--samples-per-shard", type=click.IntRange(1), help="Shard size.")
 @click.option("--revision", default="", help="Read a Hub at this revision, as build --revision.")
@@ -73,7 +74,9 @@ def command(
     account = join_accounts(books.draw().values())
     stale = explain_stale(workspace, books, books.shards, draft.table)
     output.say(describe_account(dataset, account))
-    _show(output, dataset, draft.source_uri, estimates, free)
+    made = {key for key, shard in books.shards.items() if shard.record is not None}
+    left = estimate_plan(workspace.kind, draft.table, without=made) if made else estimates
+    _show(output, dataset, draft.source_uri, estimates, left, free)
     if peak is not None:
         _show_peak(output, peak)
     described = workspace.kind.describe_catalog(draft.table)
@@ -116,6 +119,7 @@ def command(
             "free_bytes": free,
             "peak": {**vars(peak), "fits": peak.fits} if peak is not None else None,
             "splits": {split: vars(estimate) for split, estimate in estimates.items()},
+            "left": {split: vars(estimate) for split, estimate in left.items()},
         }
     )
     check_excluded(workspace, account, draft.table)
@@ -161,6 +165,16 @@ def _show_peak(output: Output, peak: PeakEstimate) -> None:
     )
 
 
+def _describe_left(estimates: Mapping[str, PlanEstimate], left: Mapping[str, PlanEstimate]) -> str:
+    num_left, num_all = (sum(one.num_shards for one in side.values()) for side in (left, estimates))
+    if not num_left:
+        return f"left: nothing; all {count_words(num_all, 'shard')} are made"
+    samples = count_words(sum(one.num_samples for one in left.values()), "sample")
+    fetched = format_bytes(sum(one.raw_bytes for one in left.values()))
+    seconds = format_seconds(sum(one.seconds for one in left.values()))
+    return f"left: {num_left:,} of {count_words(num_all, 'shard')}, {samples}, {fetched} to fetch, {seconds} of work"
+
+
 def _describe_trees(described: Mapping[str, Any]) -> list[str]:
     trees: Mapping[str, Any] = described.get("npz_trees", {})
     return [
@@ -171,8 +185,14 @@ def _describe_trees(described: Mapping[str, Any]) -> list[str]:
 
 
 def _show(
-    output: Output, dataset: str, uri: str, estimates: dict[str, PlanEstimate], free: int
+    output: Output,
+    dataset: str,
+    uri: str,
+    estimates: Mapping[str, PlanEstimate],
+    left: Mapping[str, PlanEstimate],
+    free: int,
 ) -> None:
+    """Print the cost of all shards, and what of it is left, which the disk must hold."""
     rows = [
         [
             split,
@@ -186,6 +206,8 @@ def _show(
     ]
     columns = ["split", "samples", "shards", "to fetch", "on disk", "work, this machine"]
     output.table(f"{dataset} from {uri}", columns, rows)
-    needed = sum(one.shard_bytes for one in estimates.values())
+    needed = sum(one.shard_bytes for one in left.values())
+    if left is not estimates:
+        output.say(_describe_left(estimates, left))
     verdict = "fits" if needed <= free else f"{format_bytes(needed - free)} too little"
     output.say(f"disk: {format_bytes(needed)} needed, {format_bytes(free)} free: {verdict}")

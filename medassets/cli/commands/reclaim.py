@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from medassets.cli.completion import complete_datasets
 from medassets.cli.console import Output, showing_progress
 from medassets.cli.ending import interrupted_code
 from medassets.cli.formatting import count_words, format_bytes
@@ -33,7 +34,7 @@ _MOST_FILES = 1000
 
 
 @click.command(name="reclaim")
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=complete_datasets)
 @click.option(
     "--partitions", help="Shards by key or range: valid-000000,train-000003..train-000009."
 )

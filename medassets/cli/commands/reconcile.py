@@ -3,6 +3,7 @@
 import click
 
 from medassets.assets.reconcile import reconcile
+from medassets.cli.completion import complete_datasets
 from medassets.cli.console import Output
 from medassets.cli.main import EXIT_FAILED
 from medassets.cli.session import Session
@@ -10,7 +11,7 @@ from medassets.instance.database import database_trouble_explained
 
 
 @click.command(name="reconcile")
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=complete_datasets)
 @click.option("--dry-run", is_flag=True, help="Write nothing; say what would be done.")
 @click.option(
     "--full",

@@ -2,6 +2,7 @@
 
 import click
 
+from medassets.cli.completion import complete_datasets
 from medassets.cli.console import Output
 from medassets.cli.runner import build_dataset
 from medassets.cli.selection import BuildOptions
@@ -9,7 +10,7 @@ from medassets.cli.session import Session
 
 
 @click.command(name="retry")
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=complete_datasets)
 @click.option("--stage", default="", help="Only this stage of shards.  [default: all]")
 @click.option(
     "--num-workers", type=click.IntRange(0), default=0, help="Threads; 0 means one per core."

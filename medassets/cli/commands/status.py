@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from medassets.cli.completion import complete_datasets
 from medassets.cli.console import Output
 from medassets.cli.formatting import count_words, format_bytes
 from medassets.cli.main import EXIT_FAILED
@@ -23,6 +24,7 @@ from medassets.cli.notes.sources import (
 )
 from medassets.cli.notes.trees import describe_texts, describe_tree
 from medassets.cli.notes.upstream import look_upstream
+from medassets.cli.overview import show_overview
 from medassets.cli.selection import check_splits
 from medassets.cli.session import Session
 from medassets.cli.watching import watch
@@ -55,7 +57,7 @@ _MEANING = {
 
 
 @click.command(name="status")
-@click.argument("dataset")
+@click.argument("dataset", required=False, shell_complete=complete_datasets)
 @click.option("--split", multiple=True, help="Only shards of this split; may be repeated.")
 @click.option("--stage", default="", help="This stage of shards; without it, all there are.")
 @click.option(
@@ -74,7 +76,7 @@ _MEANING = {
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
-    dataset: str,
+    dataset: str | None,
     split: tuple[str, ...],
     stage: str,
     listed: str | None,
@@ -83,7 +85,7 @@ def command(
     interval: float,
     as_json: bool,
 ) -> int:
-    """Show the state of every source item and of every shard of DATASET.
+    """Show the state of every source item and of every shard of DATASET; without it, a line for each.
 
     The first line adds up: source items = done + rejected + excluded + held + left.
 
@@ -91,6 +93,9 @@ def command(
     missing shards are only work to do.
     """
     output, session = Output(as_json), Session()
+    if dataset is None:
+        _refuse_without_dataset(split, stage, listed, watched=watched)
+        return show_overview(session, output)
     workspace = session.workspace(dataset, stage)
     if not (os.path.lexists(workspace.paths.catalog) or has_shards(workspace.paths)):
         check_splits(workspace, split, ())
@@ -186,6 +191,15 @@ def command(
     )
     is_bad = any(_BAD & set(states.values()) for states in found.values())
     return EXIT_FAILED if is_bad or survey.problems or unplanned else 0
+
+
+def _refuse_without_dataset(
+    split: tuple[str, ...], stage: str, listed: str | None, *, watched: bool
+) -> None:
+    given = (("--split", split), ("--stage", stage), ("--list", listed), ("--watch", watched))
+    for option, value in given:
+        if value:
+            raise UsageError(field=option, what="is about one dataset; name it")
 
 
 def _refuse_beside_watch(split: tuple[str, ...], listed: str | None) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from medassets.cli.completion import complete_datasets
 from medassets.cli.console import Output
 from medassets.cli.formatting import count_words
 from medassets.cli.main import EXIT_FAILED
@@ -26,7 +27,7 @@ _ONE_OF_BOTH = "{} and {} cannot be combined: DATASET is compared with its recor
 
 
 @click.command(name="verify")
-@click.argument("dataset", required=False)
+@click.argument("dataset", required=False, shell_complete=complete_datasets)
 @click.option("--quick/--full", default=None, help="Sizes only, or every byte (the default).")
 @click.option(
     "--partitions", help="Shards by key or range: valid-000000,train-000003..train-000009."

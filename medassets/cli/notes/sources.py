@@ -57,6 +57,17 @@ _REMEDIES = {
 }
 
 
+DEMO_REPOSITORY = "medassets/demo-ct"
+"""Repository of the demo's data, which only `medassets demo` serves."""
+
+
+def explain_demo(message: str) -> str:
+    """Return how to serve the demo's data, where an error says that its Hub does not answer."""
+    if DEMO_REPOSITORY not in message or "given up" not in message:
+        return ""
+    return "the demo's Hub is not running: `medassets demo demo_ct --serve` in another terminal serves it"
+
+
 def list_reasons(excluded: Mapping[str, int]) -> str:
     """Return `4 samples (bad_position 1, empty_text 3)`."""
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(excluded.items()))

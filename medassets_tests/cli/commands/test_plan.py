@@ -88,3 +88,14 @@ def test_a_build_of_a_plan_that_leaves_out_too_much_makes_nothing(
     assert "2 of 16 source items" in ran.document["failed"]["catalog"]
     assert ran.document["accounts"] == {}
     assert not (home / "data/lungs/catalog.parquet").exists()
+
+
+def test_a_plan_after_a_build_shows_what_is_left(medassets: Medassets, built: Path) -> None:
+    assert "left: nothing; all 4 shards are made" in medassets("plan", "lungs").out
+    (built / "train" / "shard-000000.tar").unlink()
+    ran = medassets("plan", "lungs")
+    assert "left: 1 of 4 shards, 4 samples" in ran.out
+    document = medassets("plan", "lungs", "--json").document
+    assert document["left"]["train"]["num_samples"] == 4
+    assert document["left"]["valid"]["num_shards"] == 0
+    assert document["splits"]["train"]["num_samples"] == 7

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from medassets.cli.notes.sources import TableProblems, list_labels
+from medassets.cli.notes.sources import TableProblems, explain_demo, list_labels
 from medassets.testing.clip4mc import SyntheticVideos
 from medassets.testing.npz_tree import make_npz_tree
 from medassets_tests.npz_source import write_declaration
@@ -144,3 +144,9 @@ def test_doubtful_labels_are_listed() -> None:
     assert problems.lines() == ["  labels: A has values beyond 0 and 1"]
     assert problems.as_dict()["label_doubts"] == ["A has values beyond 0 and 1"]
     assert TableProblems().as_dict() == {"count": 0, "first": []}
+
+
+def test_a_demo_that_nobody_serves_says_how() -> None:
+    message = "revision main of dataset medassets/demo-ct: given up after 3 failures in a row"
+    assert "medassets demo demo_ct --serve" in explain_demo(message)
+    assert explain_demo(message.replace("demo-ct", "other")) == ""

@@ -4,7 +4,7 @@ from typing import Any
 import click
 import pytest
 
-from medassets.cli.older_options import REPLACEMENTS, explain_older
+from medassets.cli.build_options.older_options import REPLACEMENTS, explain_older
 
 
 @pytest.mark.parametrize("option", ["--test_mode", "--test-mode"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medassets.cli.output_folder import place_output
+from medassets.cli.build_options.output_folder import place_output
 from medassets.cli.session import Session
 from medassets.datasets.workspace import Workspace
 from medassets.errors import UsageError

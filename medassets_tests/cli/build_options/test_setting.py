@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from medassets.cli.build_options.setting import change_declaration, parse_settings
 from medassets.cli.console import Output
 from medassets.cli.session import Session
-from medassets.cli.setting import change_declaration, parse_settings
 from medassets.components.overrides import overrides_file, read_overrides
 from medassets.errors import UsageError
 from medassets.specs import VolumeDatasetSpec
