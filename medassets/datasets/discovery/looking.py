@@ -12,6 +12,7 @@ from medassets.datasets.discovery.ct_rate_layouts import (
     has_metadata,
     propose_ct_rate,
 )
+from medassets.datasets.discovery.dicom_folders import propose_dicom
 from medassets.datasets.discovery.nifti_trees import propose_tree
 from medassets.datasets.discovery.npz_trees import propose_npz
 from medassets.datasets.discovery.proposal import Hints, Proposal, shorten
@@ -135,6 +136,7 @@ def _propose_nifti(census: Census, hints: Hints, clock: Clock) -> Proposal:
 
 _PROPOSE: Mapping[str, Propose] = {
     "nifti": _propose_nifti,
+    "dicom": propose_dicom,
     "npz": propose_npz,
     "tar": propose_tars,
     "video": propose_videos,
