@@ -10,8 +10,14 @@ import click
 
 from medassets.cli.console import Output
 from medassets.cli.formatting import count_words, format_bytes
-from medassets.errors import SpecError
+from medassets.errors import SpecError, UsageError
 from medassets.shards.inspection import describe_samples
+from medassets.storage.atomic import publish_bytes
+from medassets.storage.formats.npy import decode_any_npy
+from medassets.storage.ownership import never
+from medassets.tars.lists import find_shards
+from medassets.tars.reader import open_tar
+from medassets.tars.scan import iter_samples
 
 _MOST_NAMES = 12
 _MISSING = {
@@ -25,12 +31,23 @@ _PLAIN = re.compile(r"[a-z][a-z0-9_.]*", re.ASCII)
 
 
 @click.command(name="inspect")
-@click.argument("shard", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("shard", type=click.Path(exists=True, path_type=Path))
 @click.option("--num-samples", type=click.IntRange(1), default=2, show_default=True)
+@click.option(
+    "--picture",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a picture of the first samples to this new file, as JPEG.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(shard: Path, num_samples: int, *, as_json: bool) -> int:
-    """Show keys, shapes, dtypes, value ranges, labels and texts of SHARD, any WebDataset tar."""
+def command(shard: Path, num_samples: int, picture: Path | None, *, as_json: bool) -> int:
+    """Show keys, shapes, dtypes, value ranges, labels and texts of SHARD, any WebDataset tar.
+
+    Of a manifest, or a folder with shards, it shows the first shard, and how many there are.
+    """
     output = Output(as_json)
+    shard, about = _choose_shard(shard)
+    if about:
+        output.say(about)
     proposals = _Proposals()
     samples = describe_samples(shard, num_samples=num_samples, explain=proposals.explain)
     for sample in samples:
@@ -42,9 +59,56 @@ def command(shard: Path, num_samples: int, *, as_json: bool) -> int:
         output.say(f"  of a declaration: {_as_yaml(fields)}")
     if problem:
         output.say(f"  {_printable(problem)}")
+    if picture is not None:
+        publish_bytes(picture.absolute(), _draw(shard), is_ours=never)
+        output.say(f"  picture: {picture}")
     found = {"proposed_fields": fields, "fields_problem": problem}
     output.result({"shard": str(shard), "samples": samples, **found})
     return 0
+
+
+def _choose_shard(place: Path) -> tuple[Path, str]:
+    """Return the shard to look at, and what the folder or manifest that was named says of all."""
+    if not place.is_dir() and place.suffix != ".json":
+        return place, ""
+    shards = find_shards(place)
+    counts = [shard.num_samples for shard in shards if shard.num_samples is not None]
+    samples = f", {count_words(sum(counts), 'sample')}" if len(counts) == len(shards) else ""
+    return shards[
+        0
+    ].path, f"{count_words(len(shards), 'shard')}{samples}; the first: {shards[0].path}"
+
+
+def _draw(shard: Path) -> bytes:
+    """Return a picture of the first samples of a shard that medassets made, as JPEG.
+
+    Raises:
+        UsageError: If its samples are neither volumes, nor windows, nor frames of ours.
+    """
+    with open_tar(shard) as tar:
+        sample = next(iter_samples(tar))
+        members = {
+            suffix: bytes(tar.read(member))
+            for suffix, member in sample.members.items()
+            if suffix in ("bin", "npy", "txt", "json") or suffix.endswith(".bits")
+        }
+    try:
+        return _draw_members(members)
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"{shard}: no picture can be drawn of samples that medassets did not make"
+        raise UsageError(field="--picture", what=what) from error
+
+
+def _draw_members(members: Mapping[str, bytes]) -> bytes:
+    from medassets.video.preview import draw_contact_sheet
+    from medassets.volumes.preview import draw_sample_preview
+    from medassets.volumes.windows.preview import draw_windows_preview
+
+    if "npy" in members:
+        return draw_contact_sheet([(decode_any_npy(members["npy"]), members["txt"].decode())])
+    if "bin" in members:
+        return draw_sample_preview(members)
+    return draw_windows_preview(members)
 
 
 def _list_lengths(samples: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -210,4 +210,5 @@ def _show(
     if left is not estimates:
         output.say(_describe_left(estimates, left))
     verdict = "fits" if needed <= free else f"{format_bytes(needed - free)} too little"
-    output.say(f"disk: {format_bytes(needed)} needed, {format_bytes(free)} free: {verdict}")
+    say = output.say if needed <= free else output.warn
+    say(f"disk: {format_bytes(needed)} needed, {format_bytes(free)} free: {verdict}")

@@ -362,3 +362,30 @@ def test_labels_of_several_lengths_are_named(medassets: Medassets, tmp_path: Pat
     members = {f"{k}__cls": np.ones(n, "<f4").tobytes() for k, n in (("a", 2), ("b", 18))}
     shard = write_tar(tmp_path / "a.tar", **members)
     assert ".cls has 2, 18 labels in different samples" in medassets("inspect", str(shard)).err
+
+
+def test_a_folder_and_a_manifest_show_their_first_shard(medassets: Medassets, built: Path) -> None:
+    shard = built / "train" / "shard-000000.tar"
+    for place in (built / "train", built / "train" / "manifest.json"):
+        ran = medassets("inspect", str(place))
+        assert ran.code == 0
+        assert f"2 shards, 7 samples; the first: {shard}" in ran.out
+        assert medassets("inspect", str(place), "--json").document["shard"] == str(shard)
+
+
+def test_a_picture_shows_the_first_sample(
+    medassets: Medassets, built: Path, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    picture = tmp_path / "first.jpg"
+    assert medassets("inspect", str(built / "train"), "--picture", str(picture)).code == 0
+    with Image.open(picture) as image:
+        assert image.format == "JPEG"
+    ran = medassets("inspect", str(built / "train"), "--picture", str(picture))
+    assert ran.code != 0
+    assert "first.jpg" in ran.err
+    tar = write_tar(tmp_path / "x.tar", a__jpg=b"x", a__txt=b"y")
+    ran = medassets("inspect", str(tar), "--picture", str(tmp_path / "b.jpg"))
+    assert ran.code == 2
+    assert "medassets did not make" in ran.err
