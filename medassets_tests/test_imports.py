@@ -55,3 +55,10 @@ def test_definitions_load_without_the_heavy_modules() -> None:
 def test_the_help_of_the_command_needs_neither_dagster_nor_torch() -> None:
     loaded = modules_after("from medassets.cli.main import run; run(['--version'])")
     assert not {"dagster", "torch"} & loaded
+
+
+@pytest.mark.parametrize("name", ["medassets.loaders", "medassets.exports.windows"])
+def test_other_systems_than_linux_are_told_at_import(name: str) -> None:
+    code = f"import sys, torch; sys.platform = 'win32'; import {name}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "medassets runs on Linux, and this is win32: use WSL 2" in done.stderr.splitlines()[-1]
