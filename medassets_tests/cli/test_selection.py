@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from medassets.cli.selection import BuildOptions
+from medassets.resources.video_decoder import VideoDecoderResource
 from medassets_tests.cli.building import digests
 
 pytestmark = pytest.mark.slow
@@ -124,3 +126,15 @@ def test_missing_failed_and_force_choose_by_state(medassets: Medassets, built: P
     one = ("--partitions", "train-000001", "--force")
     assert medassets("build", "lungs", *one, "--json").document["built"] == ["train-000001"]
     assert digests(built) == before
+
+
+def test_options_of_gpus_reach_the_decoders() -> None:
+    assert BuildOptions().decoder_config() == {}
+    options = BuildOptions(device="cuda", gpu_ids=(0, 1), workers_per_gpu=8)
+    assert options.decoder_config() == {
+        "device": "cuda",
+        "gpu_ids": [0, 1],
+        "workers_per_gpu": 8,
+    }
+    decoder = VideoDecoderResource(**options.decoder_config())
+    assert (decoder.gpu_ids, decoder.workers_per_gpu) == ([0, 1], 8)

@@ -99,3 +99,12 @@ def test_a_plan_after_a_build_shows_what_is_left(medassets: Medassets, built: Pa
     assert document["left"]["train"]["num_samples"] == 4
     assert document["left"]["valid"]["num_shards"] == 0
     assert document["splits"]["train"]["num_samples"] == 7
+
+
+def test_a_plan_warns_of_a_disk_that_is_too_small(medassets: Medassets, lungs: Declare) -> None:
+    # 14 samples of 137 GB.
+    lungs(target_shape=[4096, 4096, 4096])
+    ran = medassets("plan", "lungs")
+    assert ran.code == 4
+    assert "disk: 1.9 TB needed" in ran.err
+    assert "too little" in ran.err
