@@ -49,7 +49,8 @@ def test_export_offers_its_options_under_the_kinds_that_have_them(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["export", "--help"]) == 0
-    common, video, both = capfd.readouterr().out.split("Options")[-3:]
+    common, windows, video, both = capfd.readouterr().out.split("Options")[-4:]
+    assert "--window" in windows
     assert "--out" in common
     assert video.startswith(" for datasets of video clips:")
     assert "--layout" in video
