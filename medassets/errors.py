@@ -18,6 +18,7 @@ class Reason(StrEnum):
     CORRUPT_GZIP = "corrupt_gzip"
     CORRUPT_TAR = "corrupt_tar"
     CORRUPT_NPZ = "corrupt_npz"
+    CORRUPT_DICOM = "corrupt_dicom"
     BAD_HEADER = "bad_header"
     BAD_NAME = "bad_name"
     DUPLICATE_ROW = "duplicate_row"
@@ -48,6 +49,22 @@ class Reason(StrEnum):
     OTHER_SPLIT = "other_split"
     HIDDEN_FILE = "hidden_file"
     NAME_EXCLUDED = "name_excluded"
+    OTHER_MODALITY = "other_modality"
+    LOCALIZER = "localizer"
+    DERIVED_IMAGE = "derived_image"
+    ENHANCED_MULTIFRAME = "enhanced_multiframe"
+    COLOUR_IMAGE = "colour_image"
+    UNSUPPORTED_SYNTAX = "unsupported_syntax"
+    UNSUPPORTED_PIXELS = "unsupported_pixels"
+    POSITION_MISSING = "position_missing"
+    MISSING_SLICE = "missing_slice"
+    DUPLICATE_SLICE = "duplicate_slice"
+    UNEVEN_SLICES = "uneven_slices"
+    MIXED_SLICES = "mixed_slices"
+    MIXED_ORIENTATION = "mixed_orientation"
+    GANTRY_TILT = "gantry_tilt"
+    SEVERAL_ACQUISITIONS = "several_acquisitions"
+    FOUR_DIMENSIONAL = "four_dimensional"
     BAD_RECORD = "bad_record"
     NULL_POSITION = "null_position"
     BAD_POSITION = "bad_position"
@@ -76,10 +93,11 @@ RULE_REASONS = frozenset(
     {
         *(Reason.NO_CHEST, Reason.NULL_POSITION),
         *(Reason.OTHER_SPLIT, Reason.HIDDEN_FILE, Reason.NAME_EXCLUDED),
+        *(Reason.OTHER_MODALITY, Reason.LOCALIZER, Reason.DERIVED_IMAGE),
     }
 )
 """The dataset or its declaration leaves the item out: listed as no chest CT, text without a position, a mask
-or hidden file by its name, or in a split that is not declared.
+or hidden file by its name, a DICOM object of another sort, or in a split that is not declared.
 
 Every other reason counts against `max_excluded_share`: the item is there and cannot be used.
 """

@@ -149,14 +149,21 @@ def _check_held(workspace: Workspace, partition_key: str) -> None:
     record = read_whole_record(workspace.paths, partition_key)
     held = {sample.key for sample in record.samples} if record is not None else set[str]()
     for item in workspace.read_partition(partition_key):
-        path = workspace.source.physical_path(item.path)
-        if item.key in held and is_gone(workspace.source_folder / path):
+        if item.key in held and _is_gone(workspace, item):
+            path = workspace.source.physical_path(item.path)
             msg = (
                 f"{partition_key}: the source of {item.key}, {path}, is gone, so the shard that "
                 f"holds it is not made again. Restore the file, or revert the change of the "
                 f"declaration or tables that outdated the shard"
             )
             raise ReclaimError(msg)
+
+
+def _is_gone(workspace: Workspace, item: SourceItem) -> bool:
+    source = workspace.kind.ct_source
+    if source is None:
+        return is_gone(workspace.source_folder / workspace.source.physical_path(item.path))
+    return source.is_gone(item.path)
 
 
 def stage_partition(

@@ -43,8 +43,8 @@ class CTSourceSpec(DatasetSpec):
 
     Attributes:
         layout: How the folders, names and tables of a source of NIfTI files are arranged: `ct_rate`
-            is that of ibrahimhamamci/CT-RATE, with its tables; `tree` is any folders of `.nii` and
-            `.nii.gz` files, with one table or none.
+            is that of ibrahimhamamci/CT-RATE, with its tables; `tree` is any folders of NIfTI,
+            MetaImage and NRRD files, with one table or none.
         table: Layout `tree`: a CSV, TSV, Parquet or XLSX file with a row per volume or folder; absolute,
             or inside the source.
         columns: Layout `tree`: what the columns of `table` hold: `file` (a path, a name, or a folder),
@@ -54,17 +54,21 @@ class CTSourceSpec(DatasetSpec):
             ending), `case` (stem without a channel such as `_0000`) or `folder`; `auto` takes what
             finds the most files.
         exclude: Layout `tree`: shell patterns of folders and names that are left out, in any case.
-        split_by: Layout `tree`: `folder` (names such as `train`, `imagesTs`, `validation`), `column`, or
-            `hash` (seeded, of the patient); `auto` takes the column where one is declared, else the
+        split_by: Layout `tree` and source `dicom`: `folder` (names such as `train`, `imagesTs`, `validation`), `column`, or
+            `hash` (seeded, of the patient, which is PatientID for DICOM); `auto` takes the column where one is declared, else the
             folders where they name splits, else the hash.
-        split_shares: Layout `tree`: share of each split of `hash`; left out, the first gets 0.8 and the
+        split_shares: Layout `tree` and source `dicom`: share of each split of `hash`; left out, the first gets 0.8 and the
             others the rest.
-        seed: Layout `tree`: seed of `hash`.
+        seed: Layout `tree` and source `dicom`: seed of `hash`.
         patient_from: Layout `tree`: without a column of patients, the first `folder` that is not that
             of a split is a patient, or each `file` is one; `auto` asks where all files share one folder.
-        accept_leaks: Layout `tree`: accept patients that are in several splits.
+        accept_leaks: Layout `tree` and source `dicom`: accept patients that are in several splits.
+        modalities: Source `dicom`: accepted modalities; series of others are left out.
+        accept_derived: Source `dicom`: accept images whose ImageType says DERIVED.
+        tags: Source `dicom`: keywords of elements, such as `KVP` or `PatientSex`, that the json of a sample
+            keeps as its first slice states them; all others stay out of whatever is written.
         volumes_dir: Folder of one split's volumes inside the source; `{split}` is replaced. Empty
-            means `dataset/{split}_fixed`, and for source `npz` the source's `folder`. Layout `tree`: the
+            means `dataset/{split}_fixed`, and for source `npz` the source's `folder`. Layout `tree` and source `dicom`: the
             folder below which files are looked for; empty means all.
         array_key: Name of the array in each `.npz` file.
         reports_file: Source `npz`: CSV of reports by VolumeName; absolute, or inside `folder`.
@@ -89,7 +93,7 @@ class CTSourceSpec(DatasetSpec):
             labels that are unknown are NaN. Left out, both are required.
         hu_rule: How stored values become HU: `none` (they are HU), `table` (RescaleSlope and
             RescaleIntercept of the metadata), `header` (scl_slope and scl_inter of NIfTI). Empty
-            means `none` for NIfTI, and `header` for the layout `tree`. Arrays have no header that could contradict, so they need a
+            means `none` for NIfTI, and `header` for the layout `tree` and the source `dicom`. Arrays have no header that could contradict, so they need a
             rule, except with `preprocessing: none`.
         min_slices: Volumes with fewer slices along any axis are rejected.
         min_plausible_share: Smallest share of voxels in [-200, 300] HU of an accepted chest CT.
@@ -111,6 +115,9 @@ class CTSourceSpec(DatasetSpec):
     seed: int = 0
     patient_from: PatientFrom = "auto"
     accept_leaks: bool = False
+    modalities: tuple[str, ...] = ("CT",)
+    accept_derived: bool = False
+    tags: tuple[str, ...] = ()
     volumes_dir: str = ""
     array_key: str = "data"
     reports_file: str = ""
@@ -175,8 +182,9 @@ class CTSourceSpec(DatasetSpec):
 
     @property
     def stated_hu_rule(self) -> HuRule | None:
-        """The rule that declaration or layout states; None where nothing does."""
-        return "header" if self.hu_rule is None and self.layout == "tree" else self.hu_rule
+        """The rule that declaration, layout or source states; None where nothing does."""
+        has_headers = self.layout == "tree" or self.source == "dicom"
+        return "header" if self.hu_rule is None and has_headers else self.hu_rule
 
     @property
     def needs_rescaling(self) -> bool:

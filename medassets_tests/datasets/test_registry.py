@@ -26,7 +26,9 @@ COMMON = (
 )
 HUB = "repo_id revision endpoint use_token keep_raw staging_budget_gb volumes_dir layout"
 HU = "hu_rule min_slices min_plausible_share max_plausible_share expected_air_share"
-PRESET = "memory_budget_gb preprocessing target_spacing_mm target_shape max_rounding_error"
+PRESET = (
+    "memory_budget_gb preprocessing target_spacing_mm target_shape max_rounding_error label_member"
+)
 FRAMES = (
     "split_mode seed num_frames max_frames height width min_frames end_tolerance_ms size_length "
     "tokenizer"
@@ -44,6 +46,7 @@ TREE_LAYOUT = (
     "layout volumes_dir table columns join_by exclude split_by split_shares seed patient_from "
     "accept_leaks"
 )
+DICOM = "folder volumes_dir modalities accept_derived tags split_by split_shares seed accept_leaks"
 # Kind, source and layout -> fields that it needs, fields that have an effect.
 CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
     (VolumeDatasetSpec, "huggingface"): (
@@ -62,6 +65,10 @@ CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
         {"layout": "tree", "folder": "/data"},
         f"folder {TREE_LAYOUT} {HU} {PRESET} orientation expected_orientation delete_sources labels "
         "requires",
+    ),
+    (VolumeDatasetSpec, "dicom"): (
+        {"folder": "/data"},
+        f"{DICOM} {HU} {PRESET} orientation expected_orientation",
     ),
     (VolumeDatasetSpec, "npz"): (
         {**TREE, **NPZ_TABLES, "hu_rule": "none"},
@@ -89,6 +96,10 @@ CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
         {"layout": "tree", "folder": "/data"},
         f"folder {TREE_LAYOUT} {HU} windows compression memory_budget_gb expected_orientation",
     ),
+    (CTWindowDatasetSpec, "dicom"): (
+        {"folder": "/data"},
+        f"{DICOM} {HU} windows compression memory_budget_gb expected_orientation",
+    ),
     (CTWindowDatasetSpec, "npz"): (
         {**TREE, "meta_file": "m.csv", "hu_rule": "none"},
         f"folder volumes_dir array_key meta_file {HU} windows compression memory_budget_gb",
@@ -114,6 +125,7 @@ VALUES: Fields = {
     "layout": "tree", "requires": ["report"], "table": "t.csv",
     "columns": {"file": "id", "split": "set"}, "join_by": "stem", "exclude": ["scout*"],
     "split_by": "column", "split_shares": [3.0, 1.0], "patient_from": "file", "accept_leaks": True,
+    "modalities": ["MR"], "accept_derived": True, "tags": ["KVP"],
     "repo_id": "org/other", "revision": "v1", "endpoint": "http://localhost:1", "use_token": False,
     "keep_raw": True, "staging_budget_gb": 5.0, "folder": "/other", "volumes_dir": "a/{split}",
     "array_key": "voxels", "meta_file": "meta.csv", "reports_file": "reports.csv",
@@ -121,7 +133,7 @@ VALUES: Fields = {
     "label_names": ["a"], "labels": {"values": [0, 1]}, "hu_rule": "table", "min_slices": 5,
     "min_plausible_share": 0.1,    "max_plausible_share": 0.9, "expected_air_share": [0.2, 0.9], "expected_orientation": "RAS",
     "preprocessing": "none", "target_spacing_mm": [1.0, 1.0, 1.0],
-    "target_shape": [8, 8, 8], "orientation": "LPS", "max_rounding_error": 0.5,
+    "target_shape": [8, 8, 8], "label_member": "both", "orientation": "LPS", "max_rounding_error": 0.5,
     "ignored_members": ["a"], "delete_sources": True, "windows": ["lung"], "compression": "none",
     "videos_dir": "/other", "info_csv": "/info.csv", "metadata": "/m.json", "clips_dir": "/other",
     "pairs_json": "/p.json", "split_mode": "all_train", "seed": 5, "num_frames": 8,
@@ -143,6 +155,15 @@ COMPANIONS: dict[str, Fields] = {
         name: {"clips": "reencode"}
         for name in ("clip_encoder", "clip_preset", "clip_crf", "clip_height", "clip_fps")
     },
+}
+
+
+# Values that the source `dicom` takes.
+DICOM_VALUES: dict[str, Fields] = {
+    "split_by": {"split_by": "folder"},
+    "volumes_dir": {"volumes_dir": "a"},
+    "hu_rule": {"hu_rule": "none"},
+    "split_shares": {"splits": ["train", "valid"]},
 }
 
 
@@ -188,6 +209,8 @@ def test_a_field_is_taken_or_refused(
         needed = {**COMPANIONS.get(field, {}), **needed}
         if needed.get("layout") == "tree":
             needed = {**TREE_COMPANIONS.get(field, {}), **needed, **TREE_VALUES.get(field, {})}
+        if source == "dicom":
+            needed |= DICOM_VALUES.get(field, {})
         if source.startswith("folder") and field == "delete_sources":
             needed["expected_orientation"] = "LPS"
         if field == "splits" and kind is VideoClipDatasetSpec:
@@ -196,7 +219,13 @@ def test_a_field_is_taken_or_refused(
         return
     with pytest.raises(SpecError, match=f"^{field}: ") as refused:
         open_kind(make_spec(kind, **needed))
-    known = ("it belongs to", "only files of this machine", "arrays do not say", "needs source")
+    known = (
+        "it belongs to",
+        "only files of this machine",
+        "files of source dicom",
+        "arrays do not say",
+        "needs source",
+    )
     assert any(words in str(refused.value) for words in known)
 
 
@@ -268,7 +297,7 @@ def test_every_field_has_a_rule_or_belongs_to_another_kind(kind: type[DatasetSpe
             CTWindowDatasetSpec,
             {"source": "processed", **TREE, "hu_rule": "table"},
             "^hu_rule: has no effect with source: processed; it belongs to source: huggingface or "
-            "folder or npz or webdataset$",
+            "folder or dicom or npz or webdataset$",
         ),
         (
             CTWindowDatasetSpec,
@@ -290,8 +319,8 @@ def test_every_field_has_a_rule_or_belongs_to_another_kind(kind: type[DatasetSpe
             VideoClipDatasetSpec,
             {**VIDEOS, "folder": "/data"},
             "^folder: has no effect on this kind of dataset; it belongs to VolumeDatasetComponent "
-            "with source: folder or npz or webdataset, or to CTWindowDatasetComponent with source: "
-            "folder or npz or webdataset or processed$",
+            "with source: folder or dicom or npz or webdataset, or to CTWindowDatasetComponent with source: "
+            "folder or dicom or npz or webdataset or processed$",
         ),
         (
             VideoClipDatasetSpec,

@@ -98,10 +98,16 @@ def explain_empty(workspace: Workspace, table: pa.Table, *, num_held: int) -> st
     """
     name, uri = workspace.kind.spec.name, workspace.source.uri
     if not table.num_rows:
-        tree = describe_quietly(workspace.kind, table).get("tree")
+        has_files = workspace.kind.ct_source is not None
+        tree = describe_quietly(workspace.kind, table).get("tree") if has_files else None
         if tree is not None:
             others = count_words(tree["num_others"], "other file")
-            return f"{name}: nothing to build: no .nii or .nii.gz file, {others}; is that the right place?"
+            wanted = (
+                "DICOM file"
+                if workspace.kind.spec.source == "dicom"
+                else ".nii, .nii.gz, .mha or .nrrd file"
+            )
+            return f"{name}: nothing to build: no {wanted}, {others}; is that the right place?"
         return (
             f"{name}: nothing to build: the tables of {uri} hold no row; is that the right place?"
         )

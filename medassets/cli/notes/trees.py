@@ -7,6 +7,7 @@ _FROM = {
     "column": "patients, by the table",
     "folder": "patients, by folder",
     "file": "files, of which nothing names the patient",
+    "tag": "patients, by PatientID",
 }
 _BY = {
     "folder": "by the names of folders",
@@ -24,7 +25,7 @@ def describe_tree(described: Mapping[str, Any]) -> list[str]:
     tree: Mapping[str, Any] = described.get("tree", {})
     if not tree:
         return []
-    lines: list[str] = []
+    lines = _describe_dicom(described)
     if tree["join"] is not None:
         lines.append(f"table {tree['join']['sentence']}")
     patients: Mapping[str, int] = tree["patients"]
@@ -36,6 +37,23 @@ def describe_tree(described: Mapping[str, Any]) -> list[str]:
     if hidden := tree["hidden_folders"]:
         lines.append(f"hidden folders, not entered: {len(hidden):,}, such as {hidden[0]}")
     return [*lines, *(f"doubt: {doubt}" for doubt in tree["doubts"])]
+
+
+def _describe_dicom(described: Mapping[str, Any]) -> list[str]:
+    dicom: Mapping[str, Any] = described.get("dicom", {})
+    if not dicom:
+        return []
+    counts = f"{dicom['num_files']:,} files in {dicom['num_series']:,} series, {dicom['num_volumes']:,} volumes"
+    more = {
+        "of them parts of a series": dicom["num_parts"],
+        "files repeat a slice": dicom["num_copies"],
+        "other files": dicom["num_others"],
+    }
+    lines = [", ".join([f"DICOM: {counts}", *(f"{n:,} {what}" for what, n in more.items() if n)])]
+    if reasons := dicom["files_by_reason"]:
+        listed = ", ".join(f"{reason} {number:,}" for reason, number in reasons.items())
+        lines.append(f"files in no volume: {listed}")
+    return lines
 
 
 def describe_texts(described: Mapping[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ from medassets.sources.base import Source
 from medassets.sources.folder import FolderSource
 from medassets.specs import SAMPLE_TEXTS, CTSourceSpec, CTWindowDatasetSpec
 from medassets.storage.buffers import BufferPool
+from medassets.storage.unreadable import is_gone
 from medassets.volumes.catalog.columns import VolumeRow
 from medassets.volumes.catalog.label_summary import read_label_rules, read_summary
 from medassets.volumes.catalog.text_counts import read_text_counts
@@ -63,6 +64,9 @@ class CTSource(ABC):
 
     is_local: ClassVar[bool] = True
     """Whether files are read where they are, on this machine."""
+
+    may_be_deleted: ClassVar[bool] = True
+    """Whether a declaration may let files be deleted that are proven to be in a shard."""
 
     is_only_copy: ClassVar[bool] = True
     """Whether a shard may be the only copy of a sample, because users delete source files."""
@@ -136,6 +140,10 @@ class CTSource(ABC):
     def has_file(self, path: str) -> bool:
         """Tell whether the file of an item is present in a local source."""
         return FolderSource(self.folder).locate(path) is not None
+
+    def is_gone(self, path: str) -> bool:
+        """Tell whether a local source no longer has the file of an item; one that is unreadable is not gone."""
+        return is_gone(self.folder / self.open_files().physical_path(path))
 
     def list_paths(self, row: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the paths of all files of an item, the one in `path` first."""
@@ -266,6 +274,18 @@ def check_split_paths(spec: CTSourceSpec, fields: Collection[str]) -> None:
                 f"{getattr(spec, field)!r}; or declare one split, such as [train]"
             )
             raise SpecError(field=field, what=what)
+
+
+def check_shares(shares: Sequence[float], splits: Sequence[str]) -> None:
+    """Check the declared shares of splits; none are the usual ones.
+
+    Raises:
+        SpecError: If they are no share per split.
+    """
+    numbers = all(isinstance(n, int | float) and not isinstance(n, bool) for n in shares)
+    if shares and not (numbers and len(shares) == len(splits) and min(shares) >= 0 < sum(shares)):
+        what = f"expected a share per split of {list(splits)}, got {list(shares)}"
+        raise SpecError(field="split_shares", what=what)
 
 
 def check_table_labels(spec: CTSourceSpec) -> None:

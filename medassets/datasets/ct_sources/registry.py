@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from medassets.datasets.ct_sources.base import CTSource
 from medassets.datasets.ct_sources.ct_rate import CTRateFolder, CTRateHub
+from medassets.datasets.ct_sources.dicom import DicomTree
 from medassets.datasets.ct_sources.existing_masks import ExistingMasks
 from medassets.datasets.ct_sources.npz import NpzTree
 from medassets.datasets.ct_sources.tree import TreeFolder, TreeHub
@@ -18,6 +19,7 @@ ONE_LAYOUT = ""
 CT_SOURCES: dict[str, Mapping[str, type[CTSource]]] = {
     "huggingface": {"ct_rate": CTRateHub, "tree": TreeHub},
     "folder": {"ct_rate": CTRateFolder, "tree": TreeFolder},
+    "dicom": {ONE_LAYOUT: DicomTree},
     "npz": {ONE_LAYOUT: NpzTree},
     "webdataset": {ONE_LAYOUT: WebDatasetTars},
     "processed": {ONE_LAYOUT: ExistingMasks},

@@ -1,14 +1,15 @@
 """Any folders of NIfTI files, on a hub or in a folder, with one table or none."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
 
-from medassets.datasets.ct_sources.base import CTSource, check_inside, require_fields
+from medassets.datasets.ct_sources.base import CTSource, check_inside, check_shares, require_fields
 from medassets.datasets.ct_sources.hub import HUB_FIELDS, HubRepository
+from medassets.datasets.ct_sources.image_files import ImageFolder
 from medassets.errors import CatalogError, SpecError
 from medassets.samples import Listing, SourceItem
 from medassets.sources.base import FileTree, Source
@@ -22,6 +23,7 @@ from medassets.volumes.catalog.tree.names import ENDINGS
 from medassets.volumes.catalog.tree.rows import read_tree_rows
 from medassets.volumes.catalog.tree.table import parse_table
 from medassets.volumes.files.header import VolumeStream
+from medassets.volumes.files.images.reader import DETACHED, is_image_name, open_image
 from medassets.volumes.files.nifti import open_nifti
 
 TREE_FIELDS = frozenset(
@@ -41,6 +43,14 @@ class TreeFolder(CTSource):
     has_headers = True
     states_orientation = True
     is_compressed = True
+
+    @property
+    def _endings(self) -> tuple[str, ...]:
+        return ENDINGS
+
+    def open_files(self) -> Source:
+        """Return the folder; a header and the file of its voxels are one file of it."""
+        return ImageFolder(self.folder)
 
     @property
     def columns(self) -> TreeColumns:
@@ -102,13 +112,7 @@ class TreeFolder(CTSource):
         spec, columns = self.spec, self.columns
         if spec.split_by == "column" and not columns.split:
             raise SpecError(field="split_by", what="column: `columns` names no column of splits")
-        shares = spec.split_shares
-        numbers = all(isinstance(n, int | float) and not isinstance(n, bool) for n in shares)
-        if shares and not (
-            numbers and len(shares) == len(spec.splits) and min(shares) >= 0 < sum(shares)
-        ):
-            what = f"expected a share per split of {list(spec.splits)}, got {list(shares)}"
-            raise SpecError(field="split_shares", what=what)
+        check_shares(spec.split_shares, spec.splits)
 
     def first_table(self) -> str | None:
         """Return the path of the table, if it is inside the source."""
@@ -132,7 +136,7 @@ class TreeFolder(CTSource):
     def _list_files(self, files: Source, revision: str | None) -> Listing:
         under = self.spec.volumes_dir.rstrip("/")
         tree = cast("FileTree", files)
-        return tree.list_files(under, ENDINGS, revision=revision)
+        return tree.list_files(under, self._endings, revision=revision)
 
     def _read_table(self, files: Source, revision: str | None) -> CsvTable | None:
         """Return the declared table with all its columns; None without one.
@@ -158,8 +162,15 @@ class TreeFolder(CTSource):
         return table
 
     def open_volume(self, item: SourceItem, path: Path) -> AbstractContextManager[VolumeStream]:
-        """Open a NIfTI file."""
-        return open_nifti(path)
+        """Open a NIfTI, MetaImage or NRRD file."""
+        return open_image(path) if is_image_name(path.name) else open_nifti(path)
+
+    def find_unused(
+        self, place: Path, items: Sequence[SourceItem], *, ignored: Collection[str]
+    ) -> str:
+        """Return that the voxels of a header are in another file, which would be left alone."""
+        is_detached = place.name.lower().endswith(DETACHED)
+        return "the voxels of a header, in a file of their own" if is_detached else ""
 
     def read_spacing(self, item: SourceItem) -> None:
         """Return None: the header of each file states its spacing."""
@@ -175,6 +186,11 @@ class TreeHub(HubRepository, TreeFolder):
     """A dataset repository on the Hugging Face Hub with NIfTI files at any depth."""
 
     FIELDS = HUB_FIELDS | TREE_FIELDS
+
+    @property
+    def _endings(self) -> tuple[str, ...]:
+        # A header whose voxels are in another file would be fetched without them.
+        return tuple(ending for ending in ENDINGS if ending not in DETACHED)
 
     def check(self) -> None:
         """Check the name of the repository, the table and its columns, and how splits are made."""

@@ -191,6 +191,12 @@ class GzipStream(InflateStream):
         self._pending = memoryview(rest)
 
 
+class ZlibStream(InflateStream):
+    """Inflates one zlib stream, whose checksum is verified at its end. Source: RFC 1950."""
+
+    _kind, _name, _reason = igzip_lib.DECOMP_ZLIB, "zlib", Reason.CORRUPT_GZIP
+
+
 def _shorten(content: bytes) -> str:
     """Return the first bytes as text where they are printable, else in hexadecimal."""
     head = content[:16]

@@ -23,7 +23,8 @@ class VolumeHeader:
         dtype: Stored dtype with its byte order.
         pixdim_mm: Voxel step along axis 0, 1, 2 as the file states it; may be nonsense.
         affine: float64 (4, 4), voxel index -> mm, RAS+; may hold NaN.
-        affine_from: Field of the file that the affine comes from: sform, qform or pixdim.
+        affine_from: Field of the file that the affine comes from: sform, qform or pixdim; `dicom` for position
+            and orientation of slices, `directions` for those of MetaImage and NRRD.
         slope: Slope that the file states, None where it states no scaling.
         intercept: Intercept that the file states, None where `slope` is None.
         rival_codes: Axis codes of a second transform of the file that contradicts `affine`; None

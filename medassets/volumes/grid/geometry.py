@@ -15,7 +15,7 @@ from medassets.volumes.files.header import VolumeHeader
 MAX_SPACING_DISAGREEMENT = 0.01
 MAX_RESAMPLED_SIDE = 1 << 16
 
-TRANSFORMS = frozenset({"sform", "qform", "json"})
+TRANSFORMS = frozenset({"sform", "qform", "json", "dicom", "directions"})
 """Origins of an affine that state an orientation; others state steps only."""
 
 Spacing = tuple[float, float, float]
@@ -70,7 +70,7 @@ class SourceFrame:
         spacing_mm: Steps in use, along the stored axes.
         spacing_from: `table` or `header`.
         affine: float64 (4, 4), as the header states it or, for a blank header, diagonal.
-        affine_from: Header field (sform, qform, pixdim), `spacing` for a blank header, or `json` where
+        affine_from: Header field (sform, qform, pixdim), `dicom` for the position and orientation of slices, `directions` of MetaImage and NRRD, `spacing` for a blank header, or `json` where
             the record beside a plain array states its axis codes.
         rival_codes: Axis codes of another transform of the file that contradicts this one.
         axis_codes: Directions in which the axes grow, such as `LPS`; None where the file states no

@@ -18,7 +18,7 @@ from medassets_tests.declarations import NPZ, TARS, make_spec
     [
         (
             {"source": "ftp"},
-            "^source: expected one of huggingface, folder, npz, webdataset, got 'ftp'",
+            "^source: expected one of huggingface, folder, dicom, npz, webdataset, got 'ftp'",
         ),
         ({"source": "folder"}, "^folder: source folder needs the path"),
         ({"volumes_dir": "../{split}"}, "^volumes_dir: expected a path inside the source"),

@@ -148,7 +148,7 @@ def test_its_files_are_deleted_only_when_allowed_and_proven(declared: Location) 
 def test_a_wrong_field_is_named() -> None:
     with pytest.raises(SpecError, match=r"^folder: source npy_folder needs"):
         open_kind(CTWindowDatasetSpec(name="masks", source="npy_folder", hu_rule="none"))
-    known = "huggingface, folder, npz, webdataset, processed, npy_folder"
+    known = "huggingface, folder, dicom, npz, webdataset, processed, npy_folder"
     with pytest.raises(SpecError, match=f"^source: expected one of {known}, got 'ftp'"):
         open_kind(CTWindowDatasetSpec(name="masks", source="ftp"))
 

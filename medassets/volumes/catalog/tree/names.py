@@ -1,4 +1,4 @@
-"""Names in a tree of NIfTI files: endings, sample keys, and names that say that a file is no volume."""
+"""Names in a tree of volumes: endings, sample keys, and names that say that a file is no volume."""
 
 import re
 import unicodedata
@@ -6,8 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from medassets.volumes.catalog.sample_keys import make_distinct_key
+from medassets.volumes.files.images.reader import ATTACHED, DETACHED
 
-ENDINGS = (".nii.gz", ".nii")
+NIFTI = (".nii.gz", ".nii")
+"""Endings of NIfTI files, in any case."""
+
+ENDINGS = (*NIFTI, *ATTACHED, *DETACHED)
 """Endings of the files of a tree, in any case."""
 
 LONGEST_KEY = 90
@@ -19,7 +23,7 @@ _CASE = re.compile(r"(.+)_\d{4}")
 
 
 def strip_ending(name: str) -> str:
-    """Return a name or path without `.nii` or `.nii.gz`."""
+    """Return a name or path without the ending of a volume, such as `.nii.gz`."""
     for ending in ENDINGS:
         if name.lower().endswith(ending):
             return name[: -len(ending)]

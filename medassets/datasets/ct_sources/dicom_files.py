@@ -1,0 +1,251 @@
+"""Series of DICOM files in a folder, each treated as one file that has a short hash for its name."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import NoReturn
+
+from medassets.errors import Reason, SampleRejectedError
+from medassets.samples import StagedFile
+from medassets.sources.base import OnBytes, RemoteFile, no_revision_error
+from medassets.sources.folder import FolderSource
+from medassets.sources.listing import list_folder
+from medassets.storage.checksums import sha256_file
+from medassets.storage.unreadable import explain_unreadable
+from medassets.volumes.catalog.dicom.rows import Found
+from medassets.volumes.catalog.dicom.scan import ScannedFile, find_version, scan_folder
+from medassets.volumes.catalog.dicom.series import Series, SeriesRules, group_series
+from medassets.volumes.catalog.dicom.stacking import Stack
+
+_ANY_NAME = ("",)
+
+
+@dataclass(frozen=True)
+class DicomFiles:
+    """The series below a folder, read in place.
+
+    The path of a series is its key. No message and no record names a file of it.
+
+    Attributes:
+        folder: Top of the source.
+        under: Folder inside it below which files are looked for; empty means all.
+        rules: Which files make a volume.
+    """
+
+    folder: Path
+    under: str = ""
+    rules: SeriesRules = field(default_factory=SeriesRules)
+
+    @property
+    def uri(self) -> str:
+        """Name of the source in records; independent of this machine."""
+        return "file:"
+
+    @property
+    def repo(self) -> str:
+        """Name of the source for people: its `uri`."""
+        return self.uri
+
+    @property
+    def pinned(self) -> bool:
+        """False: files may change under their names."""
+        return False
+
+    @property
+    def is_local(self) -> bool:
+        """True: files need no staging."""
+        return True
+
+    def physical_path(self, path: str) -> str:
+        """Return the path itself: a series has many files, and is one unit of the source."""
+        return path
+
+    def resolve_revision(self) -> None:
+        """Return None: a folder has no revisions.
+
+        Raises:
+            CatalogError: If the folder does not exist.
+        """
+        FolderSource(self.folder).resolve_revision()
+
+    def at_revision(self, revision: str) -> NoReturn:
+        """Refuse: a folder has no revisions.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise no_revision_error(self.uri)
+
+    def in_a_hurry(self) -> "DicomFiles":
+        """Return the source itself: a folder is not waited for."""
+        return self
+
+    def check_readable(self, path: str, *, revision: str) -> NoReturn:
+        """Refuse: a folder has no revisions.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise no_revision_error(self.uri)
+
+    def has_revision(self, revision: str) -> bool:
+        """Return False: a folder has no revisions."""
+        return False
+
+    def read_table(self, path: str, *, revision: str | None = None) -> bytes:
+        """Return the whole content of a file beside the series.
+
+        Raises:
+            CatalogError: If the folder does not have it, or it cannot be read.
+        """
+        return FolderSource(self.folder).read_table(path)
+
+    def scan(self) -> Found:
+        """Read the headers of all files, and group them; headers of unchanged files are kept in memory.
+
+        Raises:
+            CatalogError: If the folder cannot be listed.
+        """
+        return self._index.refresh()
+
+    def find(self, path: str) -> Stack | None:
+        """Return a volume as it is on the disk now; None if there is none of this name.
+
+        Raises:
+            CatalogError: If the folder cannot be listed.
+        """
+        return self._index.find(path)
+
+    def has(self, path: str) -> bool:
+        """Tell whether the last scan of this process, or a first one, found a volume that is still there.
+
+        Raises:
+            CatalogError: If the folder cannot be listed.
+        """
+        return path in self._index.found.stacks and self.find(path) is not None
+
+    def find_series(self, path: str) -> Series | None:
+        """Return the series of a volume; None if there is none."""
+        if self.find(path) is None:
+            return None
+        found = self._index.found
+        return next(
+            (one for one in found.series for stack in one.stacks if stack.key == path), None
+        )
+
+    def list_places(self, path: str) -> list[str]:
+        """Return the paths of all files of a volume, copies of slices included; empty if there is none."""
+        stack = self.find(path)
+        return [] if stack is None else [file.path for file in _list_files(stack)]
+
+    def describe(
+        self, paths: Sequence[str], *, revision: str | None = None
+    ) -> dict[str, RemoteFile]:
+        """Return the bytes of each series, and when a file of it was changed last."""
+        found: dict[str, RemoteFile] = {}
+        for path in paths:
+            stack = self.find(path)
+            if stack is not None:
+                files = _list_files(stack)
+                num_bytes = sum(file.version[0] for file in files)
+                mtime_ns = max(file.version[1] for file in files)
+                uri = f"file:{path}"
+                found[path] = RemoteFile(path, num_bytes, None, None, uri, mtime_ns=mtime_ns)
+        return found
+
+    def fetch(
+        self, file: RemoteFile, target: Path | None = None, *, on_bytes: OnBytes | None = None
+    ) -> StagedFile:
+        """Hash the files of a series; `target` is not used.
+
+        The digest is the SHA-256 over those of the files, a line each, in the order of the volume, copies
+        of slices last.
+
+        Raises:
+            SampleRejectedError: MISSING_UPSTREAM if there is no such series, UNREADABLE_SOURCE if a file of
+                it cannot be read, or changed meanwhile.
+        """
+        stack = self.find(file.path)
+        if stack is None:
+            what = "the series is not in the source, or makes no volume any more; plan again"
+            raise SampleRejectedError(Reason.MISSING_UPSTREAM, f"{file.path}: {what}")
+        files, digest = _list_files(stack), hashlib.sha256()
+        for one in files:
+            digest.update(f"{self._hash(file.path, one)}\n".encode())
+            if on_bytes is not None:
+                on_bytes(one.version[0])
+        num_bytes = sum(one.version[0] for one in files)
+        first = self.folder / files[0].path
+        return StagedFile(first, f"file:{file.path}", None, num_bytes, digest.hexdigest())
+
+    def _hash(self, path: str, file: ScannedFile) -> str:
+        try:
+            digest = sha256_file(self.folder / file.path)
+            if find_version(self.folder / file.path) == file.version:
+                return digest
+            what = "a file of it changed while it was read"
+        except OSError as error:
+            if explain_unreadable(error) is None and not isinstance(error, FileNotFoundError):
+                raise
+            what = f"a file of it cannot be read ({error.strerror})"
+        raise SampleRejectedError(Reason.UNREADABLE_SOURCE, f"{path}: {what}")
+
+    @property
+    def _index(self) -> "_Index":
+        return _open_index(os.path.realpath(self.folder), self)
+
+
+def _list_files(stack: Stack) -> tuple[ScannedFile, ...]:
+    return (*stack.slices, *stack.copies)
+
+
+@lru_cache(maxsize=8)
+def _open_index(_real: str, files: DicomFiles) -> "_Index":
+    return _Index(files)
+
+
+class _Index:
+    """The last scan of a folder in this process, and whether it is still true of a series."""
+
+    def __init__(self, files: DicomFiles) -> None:
+        self._files, self._lock = files, Lock()
+        self._found: Found | None = None
+        self._stacks: dict[str, Stack] = {}
+
+    @property
+    def found(self) -> Found:
+        """The last scan."""
+        return self._found or self.refresh()
+
+    def refresh(self) -> Found:
+        with self._lock:
+            return self._scan()
+
+    def find(self, key: str) -> Stack | None:
+        with self._lock:
+            known = self._stacks.get(key)
+            if known is None or not self._is_current(known):
+                self._scan()
+                known = self._stacks.get(key)
+            return known
+
+    def _scan(self) -> Found:
+        files = self._files
+        listing = list_folder(files.folder, files.under, _ANY_NAME)
+        scan = scan_folder(files.folder, listing)
+        found = Found(scan, group_series(files.folder, scan.files, files.rules))
+        self._found, self._stacks = found, found.stacks
+        return found
+
+    def _is_current(self, stack: Stack) -> bool:
+        try:
+            return all(
+                find_version(self._files.folder / file.path) == file.version
+                for file in _list_files(stack)
+            )
+        except OSError:
+            return False

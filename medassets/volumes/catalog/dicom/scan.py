@@ -1,0 +1,172 @@
+"""The headers of all files of a folder, read once per version of a file."""
+
+import io
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from medassets.errors import Reason, SampleRejectedError
+from medassets.samples import ListedFile, Listing
+from medassets.storage.foreign_bytes import open_foreign, rejecting_foreign
+from medassets.storage.unreadable import explain_unreadable
+from medassets.volumes.files.dicom.header import SliceHeader, read_slice_header
+
+# Files of a network disk are waited for; parsing holds the interpreter's lock.
+_NUM_THREADS = 8
+_AT_ONCE = 256
+_READ_BYTES = 1 << 14
+
+Version = tuple[int, int, int]
+Problem = tuple[Reason, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedFile:
+    """One file of the source.
+
+    Attributes:
+        path: Path inside the source; not for people, for names of files identify.
+        version: Size, time of the last change in ns, and inode.
+        header: What it says; None where it cannot be read.
+        problem: Why it cannot be read; no text of it names the file.
+    """
+
+    path: str = field(repr=False)
+    version: Version
+    header: SliceHeader | None = field(repr=False)
+    problem: Problem | None = None
+
+    @property
+    def folder(self) -> str:
+        """Folder of the file."""
+        return self.path.rpartition("/")[0]
+
+
+@dataclass(frozen=True)
+class FolderScan:
+    """All files of a folder.
+
+    Attributes:
+        files: DICOM files, and what cannot be read, sorted by path.
+        num_others: Number of other files.
+        num_hidden_folders: Number of folders that were not entered.
+    """
+
+    files: tuple[ScannedFile, ...] = field(repr=False)
+    num_others: int
+    num_hidden_folders: int
+
+
+def scan_folder(top: Path, listing: Listing) -> FolderScan:
+    """Read the headers of the files of a folder; those of unchanged files are kept in memory.
+
+    Args:
+        top: Top of the source.
+        listing: Its files.
+    """
+    return _open_cache(os.path.realpath(top)).scan(top, listing)
+
+
+@lru_cache(maxsize=8)
+def _open_cache(_top: str) -> "_Cache":
+    return _Cache()
+
+
+class _Cache:
+    """Headers of the files of one folder, by path and version; None for files that are no DICOM."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[Version, ScannedFile | None]] = {}
+
+    def scan(self, top: Path, listing: Listing) -> FolderScan:
+        with self._lock:
+            shown = [file for file in listing.files if not _is_hidden(file.path)]
+            first = list(_drop_second_names(shown))
+            found = dict(_iter_scanned(top, first, self._known))
+            self._known = {path: known for path, known in found.items() if known is not None}
+        files = [
+            file if known is None else known[1]
+            for (_, known), file in zip(found.items(), map(_as_problem, first), strict=True)
+        ]
+        kept = tuple(file for file in files if file is not None)
+        num_others = listing.num_others + len(listing.files) - len(shown)
+        num_others += sum(file is None for file in files)
+        return FolderScan(kept, num_others, len(listing.hidden_folders))
+
+
+def _is_hidden(path: str) -> bool:
+    return path.rpartition("/")[2].startswith(".")
+
+
+def _drop_second_names(files: Sequence[ListedFile]) -> Iterator[ListedFile]:
+    """Yield each file once: under the name that is no link, else the first."""
+    names: dict[str, ListedFile] = {}
+    for file in sorted(files, key=lambda one: (one.is_link, one.path)):
+        names.setdefault(file.identity or f"path:{file.path}", file)
+    yield from sorted(names.values(), key=lambda one: one.path)
+
+
+def _as_problem(file: ListedFile) -> ScannedFile:
+    reason = file.problem[0] if file.problem else Reason.UNREADABLE_SOURCE
+    return ScannedFile(file.path, (0, 0, 0), None, (reason, _TEXTS.get(reason, "cannot be read")))
+
+
+_TEXTS = {
+    Reason.MISSING_SOURCE: "a link that leads out of the source, or to nothing",
+    Reason.BAD_NAME: "a name that is not UTF-8, or has control characters; rename it",
+    Reason.UNREADABLE_SOURCE: "it cannot be read, or is not a regular file",
+}
+
+
+def _iter_scanned(
+    top: Path,
+    files: Sequence[ListedFile],
+    known: dict[str, tuple[Version, ScannedFile | None]],
+) -> Iterable[tuple[str, tuple[Version, ScannedFile | None] | None]]:
+    def read(file: ListedFile) -> tuple[str, tuple[Version, ScannedFile | None] | None]:
+        return file.path, None if file.problem else _read(top, file.path, known.get(file.path))
+
+    with ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="medassets-headers") as pool:
+        for start in range(0, len(files), _AT_ONCE):
+            yield from pool.map(read, files[start : start + _AT_ONCE])
+
+
+def _read(
+    top: Path, path: str, known: tuple[Version, ScannedFile | None] | None
+) -> tuple[Version, ScannedFile | None]:
+    version, header, problem = (0, 0, 0), None, None
+    try:
+        version = find_version(top / path)
+        if known is not None and known[0] == version:
+            return known
+        header = _read_header(top / path)
+        if header is None:
+            return version, None
+    except SampleRejectedError as error:
+        problem = error.reason, error.detail
+    except OSError as error:
+        rejection = explain_unreadable(error)
+        if rejection is None and not isinstance(error, FileNotFoundError):
+            raise
+        problem = Reason.UNREADABLE_SOURCE, _TEXTS[Reason.UNREADABLE_SOURCE]
+    return version, ScannedFile(path, version, header, problem)
+
+
+def _read_header(place: Path) -> SliceHeader | None:
+    with io.BufferedReader(open_foreign(place), _READ_BYTES) as file, rejecting_foreign():
+        return read_slice_header(file)
+
+
+def find_version(place: Path) -> Version:
+    """Return what changes when a file does.
+
+    Raises:
+        OSError: If there is no such file.
+    """
+    found = place.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ino

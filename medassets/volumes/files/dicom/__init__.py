@@ -1,0 +1,1 @@
+"""DICOM files: headers by pydicom, geometry by us, pixels by SimpleITK one slice at a time."""

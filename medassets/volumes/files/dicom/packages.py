@@ -1,0 +1,40 @@
+"""The two packages that DICOM takes; both come with the extra `dicom`."""
+
+import warnings
+from types import ModuleType
+
+from medassets.errors import CatalogError
+
+_HOW = '`pip install "medassets[dicom]"`'
+
+
+def import_pydicom() -> ModuleType:
+    """Return pydicom, which reads headers.
+
+    Raises:
+        CatalogError: If it is not installed.
+    """
+    try:
+        import pydicom
+    except ImportError as error:
+        msg = f"reading DICOM takes pydicom: {_HOW}"
+        raise CatalogError(msg) from error
+    # It warns of odd headers, of which it gives the bytes; reasons say what is wrong with them.
+    warnings.filterwarnings("ignore", module=r"pydicom\.")
+    return pydicom
+
+
+def import_simpleitk() -> ModuleType:
+    """Return SimpleITK, which decodes pixels; it prints no warnings.
+
+    Raises:
+        CatalogError: If it is not installed.
+    """
+    try:
+        import SimpleITK as sitk  # noqa: N813
+    except ImportError as error:
+        msg = f"reading DICOM, MetaImage and NRRD takes SimpleITK: {_HOW}"
+        raise CatalogError(msg) from error
+    # Warnings of its C++ code name the file, and go to the terminal past every log.
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    return sitk

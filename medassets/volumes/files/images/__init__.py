@@ -1,0 +1,1 @@
+"""MetaImage and NRRD: headers parsed by us, for one may name any file of the machine as its data."""

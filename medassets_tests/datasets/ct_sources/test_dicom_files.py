@@ -1,0 +1,86 @@
+"""Series as the files of a source: found by their hash, hashed whole, never named."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from medassets.datasets.ct_sources.dicom_files import DicomFiles
+from medassets.errors import CatalogError, Reason, SampleRejectedError, UsageError
+from medassets_tests.dicoms import Written, write_series
+
+
+def only(files: DicomFiles) -> str:
+    (key,) = files.scan().stacks
+    return key
+
+
+def digest(written: Written) -> str:
+    lines = (hashlib.sha256(path.read_bytes()).hexdigest() + "\n" for path in written.paths)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def test_a_series_is_described_and_hashed_as_one_file(tmp_path: Path) -> None:
+    written = write_series(tmp_path)
+    files = DicomFiles(tmp_path)
+    key = only(files)
+    file = files.describe([key, "series-0"])[key]
+    assert file.num_bytes == sum(path.stat().st_size for path in written.paths)
+    assert file.mtime_ns == max(path.stat().st_mtime_ns for path in written.paths)
+    seen: list[int] = []
+    staged = files.fetch(file, on_bytes=seen.append)
+    assert (staged.uri, staged.sha256, staged.num_bytes) == (
+        f"file:{key}",
+        digest(written),
+        file.num_bytes,
+    )
+    assert sum(seen) == file.num_bytes
+    assert files.list_places(key) == [path.name for path in written.paths]
+
+
+def test_a_series_that_changed_is_found_as_it_is_now(tmp_path: Path) -> None:
+    written = write_series(tmp_path)
+    files = DicomFiles(tmp_path)
+    key = only(files)
+    written.paths[16].rename(tmp_path / "renamed")
+    assert files.list_places(key)[16] == "renamed"
+    (tmp_path / "renamed").unlink()
+    stack = files.find(key)
+    assert stack is not None
+    assert len(stack.slices) == 16
+    written.paths[3].unlink()
+    assert files.find(key) is None
+    assert files.find_series(key) is None
+    assert files.describe([key]) == {}
+
+
+def test_missing_and_unreadable_series_are_rejected_without_names(tmp_path: Path) -> None:
+    written = write_series(tmp_path / "Duck")
+    files = DicomFiles(tmp_path)
+    key = only(files)
+    file = files.describe([key])[key]
+    place = written.paths[3]
+    place.unlink()
+    os.mkfifo(place)
+    with pytest.raises(SampleRejectedError) as caught:
+        files.fetch(file)
+    assert "Duck" not in str(caught.value)
+    assert caught.value.reason in (Reason.MISSING_UPSTREAM, Reason.UNREADABLE_SOURCE)
+
+
+def test_a_folder_has_no_revisions(tmp_path: Path) -> None:
+    files = DicomFiles(tmp_path)
+    assert files.resolve_revision() is None
+    assert not files.has_revision("main")
+    assert files.in_a_hurry() is files
+    with pytest.raises(UsageError):
+        files.at_revision("main")
+    with pytest.raises(UsageError):
+        files.check_readable("a", revision="main")
+    with pytest.raises(CatalogError):
+        DicomFiles(tmp_path / "none").resolve_revision()
+    with pytest.raises(CatalogError):
+        files.read_table("none.csv")
+    assert (files.uri, files.repo, files.pinned, files.is_local) == ("file:", "file:", False, True)
+    assert files.physical_path("series-1") == "series-1"
