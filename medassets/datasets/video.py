@@ -92,7 +92,7 @@ class _VideoClips:
         {
             *("--mode", "--split-mode", "--seed", "--device", "--use-gpu"),
             *("--gpu-ids", "--workers-per-gpu", "--num-frames", "--frame-height", "--frame-width"),
-            *("--format", "--layout", "--allow-missing-size"),
+            *("--format", "--layout", "--relative", "--allow-missing-size"),
         }
     )
 

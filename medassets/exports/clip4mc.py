@@ -1,7 +1,9 @@
 """The folder that the CLIP4MC trainer reads: pickled frames and tokens, one folder per sample.
 
-Source: PKU-RL/CLIP4MC, `process/static.py`: `video[::N // 16, ::-1]` on axes (t, c, h, w), so B, G, R
-on disk and a number of frames that 16 divides; `pickle.load(...)["tokens"]`; `json.load` of the sizes.
+Source: PKU-RL/CLIP4MC, `process/static.py` (August 2024 on): folders opened as `dataset_info.json`
+names them, hence absolute; `transpose(0, 3, 1, 2)`, then `video[::N // 16, ::-1]`, so (t, h, w, c) in B,
+G, R on disk and a number of frames that 16 divides; `pickle.load(...)["tokens"]`; `json.load` of the
+sizes.
 """
 
 import json
@@ -34,7 +36,7 @@ NUM_TOKENS = 77
 MISSING_SIZE = "missing_size"
 """Reason code: the metadata has no `size` for the sample."""
 
-FrameLayout = Literal["tchw", "thwc"]
+FrameLayout = Literal["thwc", "tchw"]
 FILES: tuple[str, ...] = ("video_input.pkl", "text_input.pkl", "size.json")
 
 _KEY = re.compile(r"(.+)_[0-9]+_[0-9]+(-[0-9]+)?")
@@ -50,7 +52,8 @@ def export_clip4mc(
     *,
     options: ExportOptions | None = None,
     allow_missing_size: bool = False,
-    layout: FrameLayout = "tchw",
+    layout: FrameLayout | None = None,
+    relative: bool = False,
     on_wait: Callable[[], None] | None = None,
 ) -> ExportResult:
     """Write the `frames` of a dataset in the layout of the CLIP4MC trainer.
@@ -62,17 +65,28 @@ def export_clip4mc(
         options: What the user asked for.
         allow_missing_size: Export a sample without sizes, with `null` in its `size.json`;
             otherwise it is left out.
-        layout: Axes of the frames on disk. `tchw` for a loader that slices what it has read,
-            `thwc` for one that transposes it with (0, 3, 1, 2) before.
+        layout: Axes of the frames on disk. `thwc` for a loader that transposes what it has read
+            with (0, 3, 1, 2), as the trainer does; `tchw` for one that slices it at once. None
+            is `thwc`, and refuses a folder of `tchw`.
+        relative: Name folders in `dataset_info.json` from the target folder, so that it can be
+            moved; otherwise by absolute paths, so that the trainer finds them from any folder.
         on_wait: Called once if another export of this folder is running.
 
     Raises:
         CatalogError: If no shard exists, or the folder's journal is damaged.
-        UsageError: If the folder holds another export.
+        UsageError: If the folder holds another export, or another layout that was not asked for; if
+            its path is not UTF-8 and `relative` is False.
         ForeignFileError: If a file that this export did not make is where it would write.
         DiskSpaceError: If the disk cannot hold what is to be written.
     """
-    form = Clip4mcFormat(allow_missing_size=allow_missing_size, layout=layout)
+    if not relative:
+        dataset_info.check_absolute(out, field="--out")
+    form = Clip4mcFormat(
+        allow_missing_size=allow_missing_size,
+        layout=layout or "thwc",
+        is_layout_chosen=layout is not None,
+        relative=relative,
+    )
     return run_export(
         paths, partitions, out, form=form, options=options or ExportOptions(), on_wait=on_wait
     )
@@ -83,7 +97,9 @@ class Clip4mcFormat:
     """One folder per sample, `sample_000000_<vid>`; see `export_clip4mc`."""
 
     allow_missing_size: bool = False
-    layout: FrameLayout = "tchw"
+    layout: FrameLayout = "thwc"
+    is_layout_chosen: bool = True
+    relative: bool = False
     name: str = "clip4mc"
     stage: str = VideoStage.FRAMES
 
@@ -91,6 +107,13 @@ class Clip4mcFormat:
     def settings(self) -> Mapping[str, Any]:
         """Everything but the sample that its files' bytes depend on."""
         return {"version": 1, "layout": self.layout}
+
+    @property
+    def unasked(self) -> Mapping[str, Mapping[str, Any]]:
+        """The layout of earlier versions, where none was chosen."""
+        return (
+            {} if self.is_layout_chosen else {"--layout tchw": {**self.settings, "layout": "tchw"}}
+        )
 
     def place(self, number: int, key: str) -> str:
         """Return the name of a sample's folder."""
@@ -131,11 +154,12 @@ class Clip4mcFormat:
         contents = dict(zip(FILES, self._encode(shard, sample), strict=True))
         return target.adopt(contents) or target.publish_folder(contents)
 
-    def encode_index(self, listed: Iterable[Listed]) -> bytes:
-        """Return `dataset_info.json`: split -> names of the samples' folders, by number."""
+    def encode_index(self, listed: Iterable[Listed], *, folder: Path | None = None) -> bytes:
+        """Return `dataset_info.json`: split -> the samples' folders, by number."""
+        prefix = "" if folder is None or self.relative else f"{folder}/"
         splits: dict[str, list[str]] = {}
         for place, split, _ in listed:
-            splits.setdefault(split, []).append(place)
+            splits.setdefault(split, []).append(prefix + place)
         return dataset_info.encode_dataset_info(splits)
 
     def read_index(self, content: bytes) -> set[str]:
@@ -148,7 +172,7 @@ class Clip4mcFormat:
         if not isinstance(splits, dict) or not all(isinstance(s, list) for s in splits.values()):
             msg = f"{dataset_info.NAME}: expected an object of lists"
             raise ValueError(msg)
-        return {str(place) for places in splits.values() for place in places}
+        return {Path(str(place)).name for places in splits.values() for place in places}
 
     def _encode(self, shard: OpenShard, sample: SampleEntry) -> list[list[BytesLike]]:
         frames, tokens = _read_frames(shard, sample), _read_tokens(shard, sample)

@@ -87,6 +87,11 @@ class ClipsFormat:
         """Everything but the sample that its files' bytes depend on."""
         return {"version": 1}
 
+    @property
+    def unasked(self) -> Mapping[str, Mapping[str, Any]]:
+        """Nothing: the format has one form."""
+        return {}
+
     def place(self, number: int, key: str) -> str:
         """Return the path of a clip inside the target folder."""
         return f"{FOLDER}/{name_clip(key)}"
@@ -121,7 +126,7 @@ class ClipsFormat:
         target.path.parent.mkdir(exist_ok=True)
         return target.publish_file(shard.iter_checked(sample, "mp4"), info=info)
 
-    def encode_index(self, listed: Iterable[Listed]) -> bytes:
+    def encode_index(self, listed: Iterable[Listed], *, folder: Path | None = None) -> bytes:
         """Return `text_video_pairs.json`, one pair a line, by key."""
         pairs = sorted(listed, key=lambda one: one[2].key)
         lines = [_encode_pair(place, exported.info or {}) for place, _, exported in pairs]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from medassets.errors import CatalogError
+from medassets.errors import CatalogError, UsageError
 from medassets.storage.checksums import parse_json
 from medassets.storage.foreign_bytes import read_table, refusing_foreign
 from medassets.storage.paths import show_path
@@ -17,6 +17,22 @@ def encode_dataset_info(splits: Mapping[str, Sequence[str]]) -> bytes:
     """Return the file's content, one folder a line; the three splits are always there."""
     document = {split: list(splits.get(split, ())) for split in dict.fromkeys([*SPLITS, *splits])}
     return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def check_absolute(folder: Path, *, field: str) -> None:
+    """Check that entries can name folders in this one by absolute paths.
+
+    Args:
+        folder: Folder of samples.
+        field: Option that names it, for the message.
+
+    Raises:
+        UsageError: If its path is not UTF-8: no JSON holds it.
+    """
+    whole = str(folder.resolve())
+    if not _is_name(whole):
+        what = f"{show_path(whole)!r} is not UTF-8: rename the folder, or ask for --relative paths"
+        raise UsageError(field=field, what=what)
 
 
 def read_dataset_info(path: Path) -> dict[str, list[str]]:

@@ -32,6 +32,14 @@ class ExportFormat(Protocol):
         """Everything but the sample that its files' bytes depend on."""
         ...
 
+    @property
+    def unasked(self) -> Mapping[str, Mapping[str, Any]]:
+        """Option -> other settings that a folder may have been written with.
+
+        Samples of these are not replaced: the user did not choose between them and `settings`.
+        """
+        ...
+
     def place(self, number: int, key: str) -> str:
         """Return the name of a sample in the target folder; it never changes.
 
@@ -71,8 +79,14 @@ class ExportFormat(Protocol):
         """
         ...
 
-    def encode_index(self, listed: Iterable[Listed]) -> bytes:
-        """Return the content of the file that lists all samples."""
+    def encode_index(self, listed: Iterable[Listed], *, folder: Path | None = None) -> bytes:
+        """Return the content of the file that lists all samples.
+
+        Args:
+            listed: Its lines.
+            folder: Target folder, absolute, for a format that lists whole paths; without one it
+                lists names in the folder.
+        """
         ...
 
     def read_index(self, content: bytes) -> set[str]:

@@ -10,7 +10,12 @@ from pathlib import Path
 
 from medassets.errors import CatalogError, MedassetsError, UsageError
 from medassets.exports.clip4mc import Clip4mcFormat
-from medassets.exports.dataset_info import SPLITS, encode_dataset_info, read_dataset_info
+from medassets.exports.dataset_info import (
+    SPLITS,
+    check_absolute,
+    encode_dataset_info,
+    read_dataset_info,
+)
 from medassets.exports.journal import open_journal
 from medassets.exports.survey import is_index_as_written
 from medassets.exports.target import open_folder
@@ -49,26 +54,30 @@ def merge_infos(
     *,
     val_count: int = 0,
     seed: int = 0,
-    absolute: bool = False,
+    relative: bool = False,
 ) -> MergeResult:
     """Write one `dataset_info.json` for the samples of several.
 
-    Entries are found from the folder of the file that names them, and written as seen from the
-    folder of the merged one. Order stays: file by file, as each lists them.
+    Entries are found from the folder of the file that names them. Order stays: file by file, as each
+    lists them.
 
     Args:
-        infos: Files to merge; one is enough to take `val` from it, or to make its paths absolute.
+        infos: Files to merge; one is enough to take `val` from it, or to change its paths.
         out: The merged file, which may be one of `infos`; replaced atomically if an earlier merge or
             the export in its folder wrote it and it was not changed since.
         val_count: Samples of train that become val, beside those that are val already; see
             `choose_val`.
         seed: Seed of that choice.
-        absolute: Write absolute paths, so that a trainer finds them from any folder.
+        relative: Write paths as seen from the folder of the merged file; otherwise absolute ones, so
+            that a trainer finds them from any folder.
 
     Raises:
         CatalogError: If a file is malformed, or two name one folder for different splits.
-        UsageError: If train has not more than `val_count` samples, or `out` cannot be written.
+        UsageError: If train has not more than `val_count` samples, `out` cannot be written, or the
+            path of a folder is not UTF-8 and `relative` is False.
     """
+    for info in () if relative else infos:
+        check_absolute(info.parent, field="INFO")
     merged, repeated = _collect(infos)
     splits = {split: [f for f, s in merged.items() if s == split] for split in SPLITS}
     if not 0 <= val_count <= max(len(splits["train"]) - 1, 0):
@@ -81,7 +90,7 @@ def merge_infos(
     splits["train"] = [folder for folder in splits["train"] if folder not in chosen]
     home = out.parent.resolve()
     written = {
-        split: [folder if absolute else os.path.relpath(folder, home) for folder in folders]
+        split: [os.path.relpath(folder, home) if relative else folder for folder in folders]
         for split, folders in splits.items()
     }
     _publish(out, encode_dataset_info(written))

@@ -23,6 +23,7 @@ from medassets.storage.disk import require_free_bytes
 from medassets.storage.locks import lock_file
 from medassets.storage.ownership import require_ours
 from medassets.storage.paths import DatasetPaths, split_partition_key
+from medassets.storage.unreadable import read_regular
 
 # A thread mostly waits for the disk.
 _MOST_WORKERS = 8
@@ -199,9 +200,12 @@ class _Exporter:
             if exported is not None and split:
                 listed.append((place, split, exported))
         self.result.listed = dict(sorted(Counter(split for _, split, _ in listed).items()))
-        content = self.form.encode_index(listed)
+        content = self.form.encode_index(listed, folder=self.journal.folder.resolve())
         is_ours = self.surveyor.is_our_index
         require_ours(self.result.index, is_ours)
+        if self.result.index.exists():
+            # Older versions noted none, and after the next line only noted ones are ours.
+            self.journal.note_index(self.form.index_name, read_regular(self.result.index))
         self.journal.note_index(self.form.index_name, content)
         publish_bytes(self.result.index, content, is_ours=is_ours)
 

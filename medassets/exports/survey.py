@@ -2,11 +2,12 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from medassets.errors import ForeignFileError, ShardIntegrityError
+from medassets.errors import ForeignFileError, ShardIntegrityError, UsageError
 from medassets.exports.formats import ExportFormat, Listed
 from medassets.exports.journal import Exported, ExportJournal
 from medassets.exports.target import find_foreign, private_names
@@ -75,6 +76,7 @@ class Surveyor:
 
         Raises:
             ForeignFileError: If something that this export did not make is in the way.
+            UsageError: If the folder holds samples in a form that the user did not choose.
             ShardIntegrityError: If shards were made by settings that do not fit together.
         """
         found = Survey()
@@ -98,9 +100,12 @@ class Surveyor:
 
     def origin(self, sample: SampleEntry) -> str:
         """Return the hash of everything that a sample's files depend on."""
+        return self._origin(sample, self.form.settings)
+
+    def _origin(self, sample: SampleEntry, settings: Mapping[str, Any]) -> str:
         members = [[m.suffix, m.size_bytes, m.crc32] for m in sample.members]
-        settings = {"format": self.form.name, **self.form.settings}
-        return fingerprint({"settings": settings, "members": members})[:_ORIGIN_DIGITS]
+        facts = {"settings": {"format": self.form.name, **settings}, "members": members}
+        return fingerprint(facts)[:_ORIGIN_DIGITS]
 
     def _survey_partition(self, found: Survey, partition: str) -> None:
         record = read_whole_record(self.paths, partition)
@@ -133,7 +138,10 @@ class Surveyor:
     def _is_done(self, found: Survey, partition: str, sample: SampleEntry) -> bool:
         """Tell whether a sample is whole and made from the current bytes."""
         known = self.journal.exported.get(sample.key)
-        if known is None or self.force or known.origin != self.origin(sample):
+        if known is None or self.force:
+            return False
+        if known.origin != self.origin(sample):
+            self._refuse_other_form(known, sample)
             return False
         if not known.is_whole(self.journal.folder / self.journal.places[sample.key]):
             return False
@@ -142,6 +150,15 @@ class Surveyor:
         found.seen[sample.key] = split_partition_key(partition)[0]
         found.kept += 1
         return True
+
+    def _refuse_other_form(self, known: Exported, sample: SampleEntry) -> None:
+        for option, settings in self.form.unasked.items():
+            if known.origin == self._origin(sample, settings):
+                what = (
+                    f"{self.journal.folder} holds samples as an export with {option} writes them; "
+                    f"choose: {option} keeps them, another value writes all of them again"
+                )
+                raise UsageError(field=option.split()[0], what=what)
 
     def _find_place(self, found: Survey, key: str) -> None:
         """Name a sample where it has no name yet, and find what is in its way."""
@@ -193,4 +210,5 @@ def is_index_as_written(path: Path, form: ExportFormat, journal: ExportJournal) 
         for key, place in journal.places.items()
         if place in named and (exported := journal.exported.get(key))
     ]
-    return not journal.is_new and form.encode_index(listed) == content
+    whole = form.encode_index(listed, folder=journal.folder.resolve())
+    return not journal.is_new and content in (whole, form.encode_index(listed))

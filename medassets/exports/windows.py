@@ -106,6 +106,11 @@ class WindowsFormat:
         """Everything but the sample that its files' bytes depend on."""
         return {"version": 1, "windows": [name_window_file(window) for window in self.windows]}
 
+    @property
+    def unasked(self) -> Mapping[str, Mapping[str, Any]]:
+        """Nothing: the format has one form."""
+        return {}
+
     def place(self, number: int, key: str) -> str:
         """Return the path of a case's windows inside the target folder."""
         return f"{self.dataset}/{FOLDER}/{key}/windows"
@@ -153,7 +158,7 @@ class WindowsFormat:
         fsync_folder(target.path.parent.parent)
         return written
 
-    def encode_index(self, listed: Iterable[Listed]) -> bytes:
+    def encode_index(self, listed: Iterable[Listed], *, folder: Path | None = None) -> bytes:
         """Return `metadata.csv`: a row per case, by its name."""
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")

@@ -46,7 +46,7 @@ def _run_child(request: dict[str, Any], writer: int) -> None:
     code = 1
     try:
         _count_operations(writer, request["die_at"])
-        export = partial(export_clip4mc, layout=request["layout"])
+        export = partial(export_clip4mc, layout=request["layout"], relative=True)
         if request["format"] == "clips":
             export = export_clips
         paths = DatasetPaths(Path(request["root"]), "tiny")

@@ -1,6 +1,7 @@
 """The trainer's folder, read as the trainer reads it; and what a second export does."""
 
 import json
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -10,25 +11,57 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from medassets.errors import UsageError
 from medassets.exports.clip4mc import choose_frames, export_clip4mc
 from medassets.exports.formats import ExportOptions, ExportResult
 from medassets.storage.paths import DatasetPaths
-from medassets_tests.exports.making import TRAIN, Clip, export, make_shard, read_tree
+from medassets_tests.exports.making import (
+    HEIGHT,
+    TRAIN,
+    WIDTH,
+    Clip,
+    export,
+    make_shard,
+    read_tree,
+)
 
 
 def load_as_the_trainer(folder: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any], Any]:
     """Read a sample as the official loader does.
 
-    Source: PKU-RL/CLIP4MC, `process/static.py`, `load_processed_data_new`, without its transpose.
+    Source: PKU-RL/CLIP4MC, `process/static.py` since August 2024, `load_processed_data_new`.
     """
     video = np.array(pickle.loads((folder / "video_input.pkl").read_bytes()))
+    video = video.transpose(0, 3, 1, 2)
     tokens = pickle.loads((folder / "text_input.pkl").read_bytes())["tokens"]
     k = video.shape[0] // 16
     return video[::k, ::-1], tokens, json.loads((folder / "size.json").read_bytes())
 
 
+class TrainerDataset:
+    """The official map-style dataset: everything it knows is the path of `dataset_info.json`.
+
+    Source: PKU-RL/CLIP4MC, `data/dataset.py`, `NewDataset`, without crop and normalization.
+    """
+
+    def __init__(self, info: Path, split: str) -> None:
+        self.folders = json.loads(info.read_text())[split]
+
+    def __len__(self) -> int:
+        return len(self.folders)
+
+    def __getitem__(self, index: int) -> Any:
+        import torch
+
+        video, tokens, sizes = load_as_the_trainer(Path(self.folders[index]))
+        return tokens, 0, 0, torch.tensor(sizes), torch.as_tensor(video.copy())
+
+
 def read_info(out: Path) -> dict[str, list[str]]:
-    return json.loads((out / "dataset_info.json").read_bytes())
+    """Return split -> names of folders, which must be absolute and there."""
+    splits = json.loads((out / "dataset_info.json").read_bytes())
+    assert all(Path(one).parent == out for folders in splits.values() for one in folders)
+    return {split: [Path(one).name for one in folders] for split, folders in splits.items()}
 
 
 def test_red_is_red_through_the_official_slicing(paths: DatasetPaths, out: Path) -> None:
@@ -45,12 +78,74 @@ def test_red_is_red_through_the_official_slicing(paths: DatasetPaths, out: Path)
     assert sizes == [k / 4 for k in range(16)]
 
 
-def test_red_is_red_for_a_loader_that_transposes_first(paths: DatasetPaths, out: Path) -> None:
+def test_the_trainer_loads_the_default_export_from_any_folder(
+    paths: DatasetPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from torch.utils.data import DataLoader
+
+    clips = [*TRAIN, Clip("long_0_1000", num_frames=16, size=[0.5])]
+    make_shard(paths, "train-000000", clips)
+    (tmp_path / "made_here").mkdir()
+    monkeypatch.chdir(tmp_path / "made_here")
+    export(paths, Path("out"), ["train-000000"])
+    monkeypatch.chdir("/")
+    dataset: Any = TrainerDataset(tmp_path / "made_here/out/dataset_info.json", "train")
+    ((tokens, _, _, sizes, video),) = DataLoader(dataset, batch_size=4, drop_last=True)
+    assert (tokens.shape, tokens.dtype) == ((4, 77), torch.int64)
+    assert (sizes.shape, sizes.dtype) == ((4, 16), torch.float32)
+    assert (video.shape, video.dtype) == ((4, 16, 3, HEIGHT, WIDTH), torch.uint8)
+    expected = np.stack([clip.rgb().transpose(0, 3, 1, 2) for clip in clips])
+    assert np.array_equal(video.numpy(), expected)
+
+
+def test_red_is_red_for_a_loader_that_does_not_transpose(paths: DatasetPaths, out: Path) -> None:
     make_shard(paths, "train-000000", TRAIN[:1])
-    export(paths, out, ["train-000000"], layout="thwc")
+    export(paths, out, ["train-000000"], layout="tchw")
     stored = pickle.loads((out / "sample_000000_abc/video_input.pkl").read_bytes())
-    video = np.array(stored).transpose(0, 3, 1, 2)[:: len(stored) // 16, ::-1, :, :]
+    video = np.array(stored)[:: len(stored) // 16, ::-1]
     assert np.array_equal(video, TRAIN[0].rgb().transpose(0, 3, 1, 2))
+
+
+def test_relative_names_are_those_of_the_folders(
+    exported: ExportResult, paths: DatasetPaths, out: Path
+) -> None:
+    again = export(paths, out, relative=True)
+    assert (again.written, again.kept) == (0, 5)
+    splits = json.loads((out / "dataset_info.json").read_bytes())
+    assert splits["val"] == ["sample_000003_def", "sample_000004_def"]
+    export(paths, out)
+    assert len(read_info(out)["train"]) == 3
+
+
+def test_an_export_that_was_moved_names_its_new_place(
+    exported: ExportResult, paths: DatasetPaths, out: Path, tmp_path: Path
+) -> None:
+    out.rename(tmp_path / "moved")
+    assert export(paths, tmp_path / "moved").written == 0
+    assert read_info(tmp_path / "moved")["test"] == []
+
+
+def test_absolute_names_lead_through_no_link(paths: DatasetPaths, out: Path) -> None:
+    make_shard(paths, "train-000000", TRAIN[:1])
+    out.mkdir()
+    link = out.parent / "link"
+    link.symlink_to(out)
+    export(paths, link, ["train-000000"])
+    assert read_info(out)["train"] == ["sample_000000_abc"]
+
+
+def test_a_folder_whose_name_no_json_holds_is_refused_unless_names_are_relative(
+    paths: DatasetPaths, tmp_path: Path
+) -> None:
+    make_shard(paths, "train-000000", TRAIN[:1])
+    out = tmp_path / os.fsdecode(b"caf\xe9")
+    with pytest.raises(
+        UsageError, match=r"--out: .*caf.*dce9' is not UTF-8: rename the folder, or"
+    ):
+        export(paths, out, ["train-000000"])
+    assert not out.exists()
+    assert export(paths, out, ["train-000000"], relative=True).written == 1
 
 
 @pytest.mark.parametrize("num_frames", [1, 5, 15, 16, 17, 31, 32, 100])
@@ -62,7 +157,7 @@ def test_the_trainer_sees_frames_spread_over_the_clip(
     clip = Clip("abc_0_1000", frames, size=list(range(num_frames)))
     make_shard(paths, "train-000000", [clip])
     export(paths, out, ["train-000000"])
-    stored = pickle.loads((out / "sample_000000_abc/video_input.pkl").read_bytes())
+    stored = np.array(pickle.loads((out / "sample_000000_abc/video_input.pkl").read_bytes()))
     video, _, sizes = load_as_the_trainer(out / "sample_000000_abc")
     assert len(stored) % 16 == 0
     assert len(stored) == max(num_frames - num_frames % 16, 16)
@@ -103,7 +198,9 @@ def test_bytes_depend_on_nothing_but_the_shards(
         ["train-000000", "val-000000"],
         tmp_path / "other",
         options=ExportOptions(num_workers=1),
+        relative=True,
     )
+    export(paths, out, relative=True)
     assert read_tree(tmp_path / "other") == read_tree(out)
 
 
@@ -174,8 +271,24 @@ def test_force_writes_everything_again(
 def test_another_layout_writes_every_sample_again(
     exported: ExportResult, paths: DatasetPaths, out: Path
 ) -> None:
+    assert export(paths, out, layout="tchw").written == 5
+    assert export(paths, out, layout="tchw").kept == 5
+
+
+def test_a_folder_of_another_layout_is_not_written_again_unasked(
+    exported: ExportResult, paths: DatasetPaths, out: Path
+) -> None:
+    export(paths, out, layout="tchw")
+    before = read_tree(out)
+    with pytest.raises(UsageError, match=r"--layout: .* --layout tchw keeps them, another value"):
+        export(paths, out)
+    assert read_tree(out) == before
+    make_shard(paths, "train-000000", [Clip("abc_0_1000", num_frames=32), *TRAIN[1:]])
+    with pytest.raises(UsageError, match="--layout"):
+        export(paths, out)
+    assert export(paths, out, layout="tchw").written == 1
     assert export(paths, out, layout="thwc").written == 5
-    assert export(paths, out, layout="thwc").kept == 5
+    assert export(paths, out).kept == 5
 
 
 def test_a_sample_without_size_is_left_out_unless_allowed(paths: DatasetPaths, out: Path) -> None:

@@ -1,6 +1,7 @@
 """Several exports as one: what is listed is found, and nothing is in two splits."""
 
 import json
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def two(tmp_path: Path) -> list[Path]:
 
 def test_entries_are_found_from_the_merged_file(tmp_path: Path, two: list[Path]) -> None:
     out = tmp_path / "merged" / "dataset_info.json"
-    result = merge_infos(two, out)
+    result = merge_infos(two, out, relative=True)
     assert result.listed == {"train": 7, "val": 1, "test": 2}
     assert (result.repeated, result.absent) == (0, [])
     merged = json.loads(out.read_bytes())
@@ -52,18 +53,29 @@ def test_absolute_entries_are_found_from_anywhere(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     out = Path("merged.json")
-    merge_infos([path.relative_to(tmp_path) for path in two], out, absolute=True)
+    merge_infos([path.relative_to(tmp_path) for path in two], out)
     merged = json.loads(out.read_bytes())
     assert merged["train"][0] == str(tmp_path / "a/sample_000000_one")
     # What was merged can be merged again.
-    merge_infos([out], Path("a/again.json"))
+    merge_infos([out], Path("a/again.json"), relative=True)
     assert json.loads(Path("a/again.json").read_bytes())["train"][0] == "sample_000000_one"
+
+
+def test_a_folder_whose_name_no_json_holds_is_refused_unless_names_are_relative(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    info = write_info(folder, train=names(1, "one"))
+    with pytest.raises(UsageError, match=r"INFO: .*caf.*dce9' is not UTF-8: rename the folder, or"):
+        merge_infos([info], folder / "out.json")
+    merge_infos([info], folder / "out.json", relative=True)
+    assert json.loads((folder / "out.json").read_bytes())["train"] == names(1, "one")
 
 
 def test_a_linked_folder_does_not_lead_astray(tmp_path: Path, two: list[Path]) -> None:
     (tmp_path / "deep/er").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "deep/er")
-    merge_infos(two, tmp_path / "link/out.json")
+    merge_infos(two, tmp_path / "link/out.json", relative=True)
     merged = json.loads((tmp_path / "link/out.json").read_bytes())
     found = tmp_path / "link" / merged["train"][0]
     assert found.samefile(tmp_path / "a" / names(1, "one")[0])
@@ -97,9 +109,10 @@ def test_val_is_taken_from_train_by_count(
     assert result.moved == count
     merged = json.loads((tmp_path / "out.json").read_bytes())
     assert not set(merged["train"]) & set(merged["val"])
-    both = {f.split("_", 2)[2] for f in merged["train"]} & {
-        f.split("_", 2)[2] for f in merged["val"]
+    videos = {
+        split: {Path(folder).name.split("_", 2)[2] for folder in merged[split]} for split in merged
     }
+    both = videos["train"] & videos["val"]
     # Only where no choice of whole videos (3 and 4 clips) has that many is one parted.
     assert both == ({result.parted} if count not in (0, 3, 4) else set())
 
@@ -160,7 +173,7 @@ def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     info.write_bytes(b"\xef\xbb\xbf" + info.read_bytes())
     out: Any = tmp_path / "out.json"
     assert merge_infos([info], out).listed["train"] == 1
-    assert json.loads(out.read_bytes())["train"] == ["sample_000000_ü"]
+    assert json.loads(out.read_bytes())["train"] == [f"{tmp_path}/sample_000000_ü"]
 
 
 def test_a_file_that_no_merge_wrote_is_not_replaced(tmp_path: Path, two: list[Path]) -> None:
@@ -180,7 +193,7 @@ def test_a_merged_file_is_replaced_until_a_user_edits_it(tmp_path: Path, two: li
     out = tmp_path / "dataset_info.json"
     merge_infos(two, out)
     merge_infos([out], out, val_count=1)
-    merge_infos([out], out, absolute=True)
+    merge_infos([out], out)
     out.write_text(out.read_text().replace("train", "test", 1))
     with pytest.raises(
         ForeignFileError, match=r"dataset_info\.json: this was not made by medassets"

@@ -344,6 +344,15 @@ def test_an_index_of_a_version_that_noted_none_is_ours_as_long_as_it_is_unchange
         export()
 
 
+def test_an_index_of_a_version_that_named_folders_from_its_own_is_ours(
+    paths: DatasetPaths, out: Path
+) -> None:
+    make_shard(paths, "train-000000", [Clip("abc_0_1")])
+    export_clip4mc(paths, ["train-000000"], out, relative=True)
+    drop_lines(out, b'"index"')
+    assert export_clip4mc(paths, ["train-000000"], out).kept == 1
+
+
 @pytest.mark.parametrize("form", ["frames", "clips", "masks"])
 def test_samples_that_the_journal_does_not_know_are_adopted_if_they_are_the_same(
     form: str, out: Path, request: pytest.FixtureRequest

@@ -42,7 +42,8 @@ class _Request:
         keys: All partition keys of its plan, in order.
         out: Target folder.
         options: What applies to every format.
-        layout: Axes of the frames, for clip4mc.
+        layout: Axes of the frames, for clip4mc; None for those of its trainer.
+        relative: Whether clip4mc names folders from the target folder.
         allow_missing_size: Whether clip4mc writes samples without a size.
         windows: Names of the windows to export; empty means all of the dataset.
         on_wait: Called once if another export of this folder has to be waited for.
@@ -52,7 +53,8 @@ class _Request:
     keys: list[str]
     out: Path
     options: ExportOptions
-    layout: FrameLayout
+    layout: FrameLayout | None
+    relative: bool
     allow_missing_size: bool
     windows: tuple[str, ...]
     on_wait: Callable[[], None]
@@ -66,6 +68,7 @@ def _export_clip4mc(asked: _Request) -> ExportResult:
         options=asked.options,
         allow_missing_size=asked.allow_missing_size,
         layout=asked.layout,
+        relative=asked.relative,
         on_wait=asked.on_wait,
     )
 
@@ -122,7 +125,9 @@ class _Format:
 
 _FORMATS = {
     "clip4mc": _Format(
-        VideoStage.FRAMES, _export_clip4mc, frozenset({"--allow-missing-size", "--layout"})
+        VideoStage.FRAMES,
+        _export_clip4mc,
+        frozenset({"--allow-missing-size", "--layout", "--relative"}),
     ),
     "clips": _Format(VideoStage.CLIPS, _export_clips),
     **{
@@ -166,10 +171,16 @@ _FORMATS = {
 )
 @click.option(
     "--layout",
-    type=click.Choice(["tchw", "thwc"]),
-    default="tchw",
-    show_default=True,
-    help="clip4mc: axes of the frames; thwc for a trainer that transposes what it reads.",
+    type=click.Choice(["thwc", "tchw"]),
+    help=(
+        "clip4mc: axes of the frames; tchw for a trainer that does not transpose what it reads  "
+        "[default: thwc]"
+    ),
+)
+@click.option(
+    "--relative",
+    is_flag=True,
+    help="clip4mc: name folders from --out instead of by absolute paths.",
 )
 @click.option(
     "--num-workers", type=click.IntRange(0), default=0, help="Threads; 0 chooses the number."
@@ -183,9 +194,10 @@ def command(
     out: Path | None,
     windows: tuple[str, ...],
     splits: tuple[str, ...],
-    layout: FrameLayout,
+    layout: FrameLayout | None,
     num_workers: int,
     *,
+    relative: bool,
     force: bool,
     allow_missing_size: bool,
     as_json: bool,
@@ -206,6 +218,7 @@ def command(
         out=out,
         options=ExportOptions(splits=splits, force=force, num_workers=num_workers),
         layout=layout,
+        relative=relative,
         allow_missing_size=allow_missing_size,
         windows=windows,
         on_wait=lambda: output.warn(f"{out}: waiting for another export to this folder"),

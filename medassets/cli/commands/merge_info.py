@@ -32,7 +32,11 @@ _NAMED_VIDEOS = 5
     help="Samples of train that become val: whole videos, if some have just as many.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of that choice.")
-@click.option("--absolute", is_flag=True, help="Absolute paths instead of ones relative to --out.")
+@click.option(
+    "--absolute/--relative",
+    default=True,
+    help="Paths that a trainer finds from any folder, or ones as seen from --out.  [default: absolute]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     infos: tuple[Path, ...], out: Path, val_count: int, seed: int, *, absolute: bool, as_json: bool
@@ -40,7 +44,7 @@ def command(
     """Merge the dataset_info.json files INFO... into one that finds the samples of all."""
     output = Output(as_json)
     local_path(out, field="--out")
-    result = merge_infos(infos, out, val_count=val_count, seed=seed, absolute=absolute)
+    result = merge_infos(infos, out, val_count=val_count, seed=seed, relative=not absolute)
     for folder in result.absent[:_NAMED_FOLDERS]:
         output.warn(f"{folder}: listed, but does not exist")
     if len(result.absent) > _NAMED_FOLDERS:

@@ -59,7 +59,7 @@ class VideoCounts:
         num_named: Videos with a usable id in the metadata; with source `clips`, clip files.
         by_id: Those whose file was found by the id in its name.
         by_filename: By its name in `info.csv`.
-        by_title: By its title.
+        by_title: By its title, also where only case, punctuation or Unicode form differ.
         by_path: By its path (source `clips`).
         num_missing: Videos without a file.
         num_ambiguous: Videos with several files, or with a file that matches several videos.

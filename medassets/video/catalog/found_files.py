@@ -105,7 +105,7 @@ def _count(files: Mapping[str, VideoFile], matching: Matching, info: InfoTable) 
         num_named=len(matching.matches),
         by_id=levels["id"],
         by_filename=levels["filename"],
-        by_title=levels["title"],
+        by_title=levels["title"] + levels["folded_title"],
         by_path=levels["path"],
         num_missing=reasons[Reason.MISSING_SOURCE],
         num_ambiguous=reasons[Reason.AMBIGUOUS_SOURCE],

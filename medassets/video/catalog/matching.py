@@ -1,7 +1,8 @@
 """Find the file of each video: by the id in its name, by its name in `info.csv`, by its title.
 
 Stronger levels are matched first, for all videos, and a file belongs to one video: an exact match
-wins over similar titles of other videos. Two candidates are ambiguous; none is chosen.
+wins over similar titles of other videos. The weakest level ignores case and punctuation. Two
+candidates are ambiguous; none is chosen.
 """
 
 import html
@@ -20,6 +21,10 @@ Claims = dict[str, list[str]]
 
 # NFKC handles the other full-width characters that downloaders use for forbidden ones.
 _SLASHES = str.maketrans({"\u29f8": "/", "\u29f9": "\\"})
+# Symbols, but no file system of Windows takes them: downloaders write others for them.
+_FORBIDDEN_SYMBOLS = frozenset("<>|")
+# They choose between the coloured and the plain form of the character before.
+_VARIATION_SELECTORS = frozenset(map(chr, range(0xFE00, 0xFE10)))
 _NUM_SHOWN = 5
 
 
@@ -93,6 +98,31 @@ def normalize_title(title: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", plain).translate(_SLASHES).split())
 
 
+def fold_title(title: str) -> str:
+    """Fold a title so that spellings of other case, punctuation, spacing or Unicode form are equal.
+
+    Letters, digits, accents and other symbols (`+`, `$`, emoji) stay. Digits that were apart stay
+    apart: parts `1-2` and `12` are two titles.
+    """
+    folded: list[str] = []
+    is_apart = False
+    # The capital of a folded character may have another normal form (Unicode 3.13, D145).
+    for char in unicodedata.normalize("NFKC", normalize_title(title).casefold()):
+        if _separates(char):
+            is_apart = True
+            continue
+        if is_apart and char.isdigit() and folded and folded[-1].isdigit():
+            folded.append(" ")
+        folded.append(char)
+        is_apart = False
+    return unicodedata.normalize("NFC", "".join(folded))
+
+
+def _separates(char: str) -> bool:
+    is_mark = unicodedata.category(char)[0] in "PZC" or char in _FORBIDDEN_SYMBOLS
+    return is_mark or char in _VARIATION_SELECTORS
+
+
 def _claim_by_id(paths: Iterable[str], known: Collection[str]) -> Claims:
     claims: Claims = {}
     for path in paths:
@@ -110,7 +140,7 @@ def _claim_by_name(
 ) -> Claims:
     wanted: dict[str, list[str]] = {}
     for vid, spellings in names.items():
-        for name in dict.fromkeys(map(spell, spellings)):
+        for name in dict.fromkeys(filter(None, map(spell, spellings))):
             wanted.setdefault(name, []).append(vid)
     claims: Claims = {}
     for path in paths if wanted else ():
@@ -170,11 +200,16 @@ def _spell_title(name: str) -> str:
     return normalize_title(strip_extension(name))
 
 
+def _spell_folded(name: str) -> str:
+    return fold_title(strip_extension(name))
+
+
 _LEVELS: tuple[tuple[str, Callable[[str], str], bool], ...] = (
     ("filename", str, True),
     ("filename", strip_extension, True),
     # A slash in a title is not a folder.
     ("title", _spell_title, False),
+    ("folded_title", _spell_folded, False),
 )
 
 
@@ -184,7 +219,7 @@ class Match:
 
     Attributes:
         path: The file; empty if there is none.
-        matched_by: `id`, `filename`, `title` or `path`; None if there is no file.
+        matched_by: `id`, `filename`, `title`, `folded_title` or `path`; None if there is no file.
         reason: Why it cannot be used, None if it can.
         detail: Explanation of the reason; empty without one.
     """

@@ -58,14 +58,28 @@ def test_the_trainers_folder_is_made_and_kept(
     assert "left out: 1 sample (missing_size)" in ran.out
     assert f"films: 2 samples written (7.8 kB), 0 kept; {out}/dataset_info" in ran.out
     assert json.loads((out / "dataset_info.json").read_bytes()) == {
-        "train": ["sample_000000_abc"],
-        "val": ["sample_000001_def"],
+        "train": [f"{out}/sample_000000_abc"],
+        "val": [f"{out}/sample_000001_def"],
         "test": [],
     }
     again = medassets("export", "films", "--allow-missing-size", "--json").document
     assert (again["written"], again["kept"], again["skipped"]) == (1, 2, {})
     assert again["listed"] == {"train": 2, "val": 1}
     assert again["out"] == str(out)
+
+
+def test_other_forms_of_the_trainers_folder_are_options(
+    medassets: Medassets, films: DatasetPaths, home: Path
+) -> None:
+    out = home / "exports" / "films" / "clip4mc"
+    assert medassets("export", "films", "--layout", "tchw", "--relative").code == 0
+    names = json.loads((out / "dataset_info.json").read_bytes())
+    assert names == {"train": ["sample_000000_abc"], "val": ["sample_000001_def"], "test": []}
+    ran = medassets("export", "films")
+    assert ran.code == 2
+    told = f"--layout: {out} holds samples as an export with --layout tchw writes them; choose: "
+    assert told in " ".join(ran.err.split())
+    assert medassets("export", "films", "--layout", "thwc", "--json").document["written"] == 2
 
 
 def test_clips_are_a_format_of_their_own(
@@ -120,7 +134,9 @@ def test_a_format_of_another_kind_is_refused_with_those_of_the_dataset(
     assert "--format: films has no format 'npy'; it has clip4mc, clips" in ran.err
 
 
-@pytest.mark.parametrize("option", [("--layout", "tchw"), ("--allow-missing-size",)])
+@pytest.mark.parametrize(
+    "option", [("--layout", "tchw"), ("--relative",), ("--allow-missing-size",)]
+)
 def test_an_option_of_another_format_is_refused(
     medassets: Medassets, films: DatasetPaths, option: tuple[str, ...]
 ) -> None:

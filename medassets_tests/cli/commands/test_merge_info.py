@@ -36,7 +36,10 @@ def test_exports_are_merged_and_val_taken_from_train(
     assert f"{tmp_path}/b/sample_000000_v0: listed, but does not exist" in ran.err
     merged = json.loads(out.read_bytes())
     assert [len(merged[split]) for split in ("train", "val", "test")] == [2, 4, 2]
-    assert all((tmp_path / name).is_dir() for name in merged["train"] + merged["val"])
+    assert all(Path(name).is_absolute() for name in merged["train"] + merged["val"])
+    assert all(Path(name).is_dir() for name in merged["train"] + merged["val"])
+    assert medassets("merge-info", *infos, "--out", str(out), "--relative").code == 0
+    assert json.loads(out.read_bytes())["train"][0] == "a/sample_000000_v0"
 
 
 def test_the_result_is_one_document(medassets: Medassets, infos: list[str], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 # ruff: noqa: RUF001 - characters that look alike are what is tested.
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 import pytest
@@ -12,6 +13,7 @@ from medassets.errors import Reason
 from medassets.video.catalog.matching import (
     Match,
     find_named_id,
+    fold_title,
     match_clips,
     match_videos,
     normalize_title,
@@ -151,6 +153,70 @@ def test_the_exact_name_goes_before_another_extension() -> None:
 def test_titles_match_however_they_were_saved(name: str, path: str) -> None:
     others = ["What.mp4", "Tom.mp4", "a b.mp4", "Cafe.mp4"]
     assert match_one(ID, [*others, path], {ID: [name]}) == Match(path, "title")
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("How To Build A House.mp4", "how to build a HOUSE.mp4"),
+        ("Let's Play! Part 3.mp4", "Lets_Play_Part_3.mkv"),
+        ("What?! AC/DC: a | b * c", "What AC_DC - a b c.mp4"),
+        ("Straße", "STRASSE.mp4"),
+        ("ΟΔΟΣ ΚΑΙ ΣΠΙΤΙ", "οδος και σπιτι.mp4"),
+        ("Élan — “Vie”", "e\u0301lan - 'vie'.mp4"),
+        ("I \u2764\ufe0f it \u200b(again)", "i \u2764 it again.mp4"),
+        ("E\u0345\u0323 x", "e\u0323\u03b9 X.mp4"),
+        ("Ep. 1-2 & 10:30", "ep 1_2, 10.30.mp4"),
+    ],
+)
+def test_titles_match_in_another_case_punctuation_or_unicode_form(name: str, path: str) -> None:
+    others = ["Ep 12 1030.mp4", "Let's Play Part 4.mp4", "elan vie.mp4", "c.mp4"]
+    assert match_one(ID, [*others, path], {ID: [name]}) == Match(path, "folded_title")
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("Part 1-2", "part 12.mp4"),
+        ("Minecraft 1.5", "minecraft 15.mp4"),
+        ("C++ course", "C course.mp4"),
+        ("Café", "cafe.mp4"),
+        ("good \u2764", "good.mp4"),
+        ("Part 1", "part 1 extra.mp4"),
+        ("???", "!!!.mp4"),
+        ("???", "x.mp4"),
+    ],
+)
+def test_other_titles_are_never_folded_together(name: str, path: str) -> None:
+    assert match_one(ID, [path], {ID: [name]}).reason is Reason.MISSING_SOURCE
+
+
+def test_a_folded_title_is_matched_only_where_one_file_and_one_video_can_be_meant() -> None:
+    two_files = match_one(ID, ["my film.mp4", "MY-FILM.mp4"], {ID: ["My film!"]})
+    assert two_files.reason is Reason.AMBIGUOUS_SOURCE
+    assert two_files.detail == "2 files match by folded_title: 'MY-FILM.mp4', 'my film.mp4'"
+    exact = match_one(ID, ["my film.mp4", "My film.mp4"], {ID: ["My film"]})
+    assert exact == Match("My film.mp4", "filename")
+    names = {"aaaaaaaaaaa": ["My film?"], "bbbbbbbbbbb": ["My Film"]}
+    shared = match_videos(["aaaaaaaaaaa"], ["my film.mp4"], names).matches["aaaaaaaaaaa"]
+    assert shared.reason is Reason.AMBIGUOUS_SOURCE
+    owned = match_videos(names, ["My Film.mp4"], names).matches
+    assert owned["bbbbbbbbbbb"] == Match("My Film.mp4", "filename")
+    assert owned["aaaaaaaaaaa"].reason is Reason.MISSING_SOURCE
+    assert "is similar, but belongs to bbbbbbbbbbb" in owned["aaaaaaaaaaa"].detail
+
+
+_title = st.text("aAßΣςéE\u0301\u0345\u0323 １1２2-_.!'+｜|\u200d\ufe0f\u2764", max_size=8)
+
+
+@settings(max_examples=300)
+@given(_title)
+def test_folding_a_title_again_changes_nothing(title: str) -> None:
+    folded = fold_title(title)
+    assert fold_title(folded) == folded
+    for form in ("NFC", "NFD", "NFKC", "NFKD"):
+        assert fold_title(unicodedata.normalize(form, title)) == folded
+    assert fold_title(title.upper()) == fold_title(title.lower().upper())
 
 
 def test_titles_that_begin_alike_stay_apart() -> None:
