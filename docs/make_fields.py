@@ -48,8 +48,7 @@ _PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or fals
 def make_page() -> str:
     """Return the page as Markdown."""
     components = map(_describe_component, _COMPONENTS)
-    presets = map(_describe_preset, PRESETS)
-    return "\n".join([_INTRODUCTION, *components, *presets, _describe_windows()])
+    return "\n".join([_INTRODUCTION, *components, _describe_presets(), _describe_windows()])
 
 
 def _describe_component(name: str) -> str:
@@ -64,14 +63,16 @@ def _describe_component(name: str) -> str:
     return f"## `medassets.components.{name}`\n\n{_first_line(spec)}\n\n{head}{rows}"
 
 
-def _describe_preset(name: str) -> str:
-    meanings, preset = read_meanings(CTPreprocessing), PRESETS[name]
-    rows = "".join(
-        f"| `{field.name}` | `{getattr(preset, field.name)}` | {meanings[field.name]} |\n"
-        for field in fields(preset)
-    )
-    head = "| value | of the preset | meaning |\n| --- | --- | --- |\n"
-    return f"## `preprocessing: {name}`\n\n{_first_line(CTPreprocessing)}\n\n{head}{rows}"
+def _describe_presets() -> str:
+    meanings, names = read_meanings(CTPreprocessing), list(PRESETS)
+    rows = ""
+    for field in fields(CTPreprocessing):
+        values = [getattr(PRESETS[name], field.name) for name in names]
+        shown = " | ".join("" if value is None else f"`{value}`" for value in values)
+        rows += f"| `{field.name}` | {shown} | {meanings[field.name]} |\n"
+    head = f"| value | {' | '.join(f'`{name}`' for name in names)} | meaning |\n"
+    line = f"{'| --- ' * (len(names) + 2)}|\n"
+    return f"## `preprocessing`: presets\n\n{_first_line(CTPreprocessing)}\n\n{head}{line}{rows}"
 
 
 def _describe_windows() -> str:

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     HU_RULE_MISSING = "hu_rule_missing"
     HU_RULE_CONFLICT = "hu_rule_conflict"
     HU_IMPLAUSIBLE = "hu_implausible"
+    VALUES_IMPLAUSIBLE = "values_implausible"
     NO_CHEST = "no_chest"
     PRECISION = "precision"
     MISSING_SOURCE = "missing_source"

@@ -1,6 +1,6 @@
 """Read from a json how a preprocessed sample was made, and make its volume again."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from medassets.volumes.grid.preprocessing import VolumeLimits, preprocess_volume
 from medassets.volumes.grid.to_float16 import check_half, convert_to_half
 
 _DEFAULT_PRESET = "ct_clip"
-_STATED = ("spacing_mm", "clip_hu", "scale", "pad_value", "orientation")
+_STATED = ("spacing_mm", "pad_value", "orientation", "intensity")
 # Plausibility of the volume was checked when it was preprocessed.
 _ANY_VOLUME = VolumeLimits(
     min_slices=1, min_plausible_share=0.0, max_plausible_share=1.0, air_share=(0.0, 1.0)
@@ -38,7 +38,7 @@ class Recipe:
     Attributes:
         name: Name of the preset, `none` for float16 of the stored values.
         preset: The preprocessing; None for `none`.
-        hu_rule: How stored values become HU.
+        hu_rule: How stored values become HU; `none` where they do not.
         is_stated: Whether the sample names its preset, as those of medassets do.
     """
 
@@ -59,7 +59,7 @@ class Recipe:
             return Tolerance()
         if self.is_stated:
             return Tolerance(steps=1)
-        largest = np.float16(max(map(abs, self.preset.clip_hu)) / self.preset.scale)
+        largest = np.float16(max(map(abs, self.preset.find_output_range() or (1.0,))))
         step = largest - np.nextafter(largest, np.float16(0))
         return Tolerance(steps=1, difference=float(step))
 
@@ -96,11 +96,13 @@ def read_recipe(
         return Recipe(RAW, None, rule)
     if not isinstance(name, str) or name not in PRESETS:
         _reject(f"preprocessing: {shorten(name)} is not a preset; known: {[*PRESETS, RAW]}")
+    preset = _read_preset(PRESETS[name], stated, shape)
+    if preset.intensity != "hu":
+        rule = "none"
     if rule not in ("none", "table"):
         _reject(
             f"hu.rule is {shorten(rule)}, which does not apply to arrays; give --hu-rule none or table"
         )
-    preset = _read_preset(PRESETS[name], stated, shape)
     return Recipe(name, preset, rule, is_stated="preset" in stated)
 
 
@@ -134,20 +136,37 @@ def _read_changes(stated: Mapping[str, Any]) -> dict[str, Any]:
     if stated.get("layout", SAMPLE_LAYOUT) != SAMPLE_LAYOUT:
         _reject(f"preprocessing: layout: expected {SAMPLE_LAYOUT}, got {shorten(stated['layout'])}")
     changes = {name: stated[name] for name in _STATED if name in stated}
-    for name in ("scale", "pad_value"):
-        if name in changes:
-            changes[name] = float(changes[name])
+    if "pad_value" in changes:
+        changes["pad_value"] = float(changes["pad_value"])
     if "spacing_mm" in changes:
         changes["spacing_mm"] = tuple(map(float, changes["spacing_mm"]))
-    if "clip_hu" in changes:
-        low, high = changes["clip_hu"]
-        changes["clip_hu"] = float(low), float(high)
+    return {**changes, **_read_range(stated)}
+
+
+def _read_range(stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a preset that a stated range and scaling replace."""
+    changes: dict[str, Any] = {}
+    for name in ("clip_hu", "clip"):
+        if name in stated:
+            changes |= {"clip_hu": _read_pair(stated[name]), "percentiles": None}
+    if "clip_percentiles" in stated:
+        pair = _read_pair(stated["clip_percentiles"])
+        changes |= {"clip_hu": None, "percentiles": pair}
+    if "scale" in stated:
+        changes |= {"scale": float(stated["scale"]), "output_range": None}
+    if "output_range" in stated:
+        changes |= {"scale": 1.0, "output_range": _read_pair(stated["output_range"])}
     return changes
+
+
+def _read_pair(stated: Any) -> tuple[float, float]:
+    low, high = stated
+    return float(low), float(high)
 
 
 def make_volume(
     original: StudySample,
-    array: AbstractContextManager[VolumeStream],
+    open_array: Callable[[], AbstractContextManager[VolumeStream]],
     facts: Mapping[str, Any],
     *,
     recipe: Recipe,
@@ -158,7 +177,7 @@ def make_volume(
 
     Args:
         original: The original sample.
-        array: Its volume, not yet entered.
+        open_array: Opens its volume; called once per pass over it.
         facts: Its json: spacing, and the values of the HU rule `table`.
         recipe: The processing.
         out: Receives the values: float16, C-contiguous, of the preset's shape or, for `none`, that
@@ -169,14 +188,14 @@ def make_volume(
         SampleRejectedError: If this volume cannot be made from the original.
     """
     if recipe.preset is None:
-        with array as stream:
+        with open_array() as stream:
             statistics = convert_to_half(stream, out, buffers=buffers)
         check_half(statistics, max_rounding_error=None)
         return
     row = VolumeRow.of(read_columns(facts, original.study_id))
 
     def open_it(_: Path) -> AbstractContextManager[VolumeStream]:
-        return open_slices(array, buffers=buffers)
+        return open_slices(open_array(), buffers=buffers)
 
     preprocess_volume(
         original.tar,

@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -243,9 +243,14 @@ def _compare_volume(
             result.differences.append(what)
             return
         with buffers.borrow(shape, np.float16) as expected:
-            array = before.sample.open_array(str(suffixes[0]), before.facts, key)
+            open_array = partial(before.sample.open_array, str(suffixes[0]), before.facts, key)
             make_volume(
-                before.sample, array, before.facts, recipe=recipe, out=expected, buffers=buffers
+                before.sample,
+                open_array,
+                before.facts,
+                recipe=recipe,
+                out=expected,
+                buffers=buffers,
             )
             result.values = compare_stream(stored, expected, tolerance=recipe.tolerance)
     if result.values.num_beyond:

@@ -19,6 +19,8 @@ def check_array_rule(spec: CTSourceSpec, *, may_be_unknown: bool = False) -> Non
     Raises:
         SpecError: If the rule needs a header, or none is declared.
     """
+    if not spec.is_hu:
+        return
     if spec.hu_rule == "header":
         what = f"arrays of source {spec.source} have no header; use none or table"
         raise SpecError(field="hu_rule", what=what)
@@ -44,7 +46,7 @@ def check_table_rule(spec: CTSourceSpec, rows: pa.Table) -> None:
     Raises:
         SpecError: If no rule is declared, and the tables of planned rows scale.
     """
-    if spec.hu_rule is not None:
+    if spec.hu_rule is not None or not spec.is_hu:
         return
     columns = ("key", "excluded", "rescale_slope", "rescale_intercept")
     planned = [row for row in rows.select(columns).to_pylist() if row["excluded"] is None]

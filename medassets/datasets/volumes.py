@@ -53,25 +53,30 @@ _SECONDS_PER_RAW_BYTE = 0.5 / 176e6
 _SAMPLE_EXTRA_BYTES = 8 * 1024
 
 _OWN_FIELDS = frozenset(
-    {"preprocessing", "hu_rule", "min_slices", "memory_budget_gb", "label_member"}
+    {"preprocessing", "intensity", "min_slices", "memory_budget_gb", "label_member"}
 )
 _PRESET_FIELDS = frozenset(
     {
         *("target_spacing_mm", "target_shape"),
-        *("min_plausible_share", "max_plausible_share", "expected_air_share"),
+        *("clip", "clip_percentiles", "scale", "output_range", "pad_value"),
     }
 )
+_GUARD_FIELDS = frozenset({"min_plausible_share", "max_plausible_share", "expected_air_share"})
 
 
 def list_volume_rules() -> list[FieldRule]:
     """Return which fields of a `VolumeDatasetSpec` have an effect, and where."""
     kinds, presets = list_kinds(masks=False), {"preprocessing": tuple(PRESETS)}
+    hu, stored = {"intensity": ("hu",)}, {"intensity": ("stored",)}
     return [
         COMMON_FIELDS,
         *list_layout_rules(kinds),
         *list_source_rules(kinds, with_texts=True),
         FieldRule(_OWN_FIELDS),
+        FieldRule(frozenset({"hu_rule"}), hu),
         FieldRule(_PRESET_FIELDS, presets),
+        FieldRule(_GUARD_FIELDS, {**presets, **hu}),
+        FieldRule(frozenset({"min_inside_share"}), {**presets, **stored}),
         *list_rules({"orientation"}, kinds, lambda one: one.kind.has_headers, **presets),
         *list_rules({"expected_orientation"}, kinds, lambda one: one.kind.states_orientation),
         FieldRule(frozenset({"max_rounding_error"}), {"preprocessing": (RAW,)}),
@@ -100,6 +105,7 @@ class VolumeDataset:
     OLDEST_ALIKE: ClassVar[Mapping[str, int | None]] = {
         **{"format_version": 1, "codec_version": 1},
         **{"min_slices": None, "plausible_share": None, "air_share": None, "tolerance": None},
+        "min_inside_share": None,
     }
 
     spec: VolumeDatasetSpec
@@ -141,11 +147,11 @@ class VolumeDataset:
             raise SpecError(field="expected_orientation", what=what)
 
     def _check_headers(self) -> None:
-        if self.spec.is_raw and self.spec.stated_hu_rule is None:
+        if self.spec.is_raw and self.spec.is_hu and self.spec.stated_hu_rule is None:
             what = (
                 "preprocessing none must say how stored values become HU later: none (they are HU "
                 "already), table (RescaleSlope and RescaleIntercept of the metadata) or header "
-                "(scl_slope and scl_inter of each file)"
+                "(scl_slope and scl_inter of each file); or declare `intensity: stored`"
             )
             raise SpecError(field="hu_rule", what=what)
 
@@ -179,22 +185,26 @@ class VolumeDataset:
             "min_slices": spec.min_slices,
             **({} if spec.label_member == "cls" else {"label_member": spec.label_member}),
         }
-        if spec.is_raw:
-            tolerance = spec.max_rounding_error
-            facts |= {"preprocessing": RAW, "hu_rule": spec.stated_hu_rule, "tolerance": tolerance}
+        facts["preprocessing"] = RAW if spec.is_raw else self._list_preset()
+        if not spec.is_hu:
+            facts["intensity"] = spec.effective_intensity
+        elif spec.is_raw:
+            facts["hu_rule"] = spec.stated_hu_rule
         else:
-            preset = list_fields(spec.preset())
-            preset.pop("air_share")
-            facts |= {
-                "preprocessing": {
-                    **preset,
-                    "dtype": SAMPLE_DTYPE,
-                    "layout": SAMPLE_LAYOUT,
-                },
-                "hu_rule": spec.effective_hu_rule,
-                "plausible_share": [spec.min_plausible_share, spec.max_plausible_share],
-            }
+            facts["hu_rule"] = spec.effective_hu_rule
+            facts["plausible_share"] = [spec.min_plausible_share, spec.max_plausible_share]
+        if spec.is_raw:
+            facts["tolerance"] = spec.max_rounding_error
+        if spec.min_inside_share:
+            facts["min_inside_share"] = spec.min_inside_share
         return {**facts, **describe_limits(spec), **self.ct_source.fingerprint_facts()}
+
+    def _list_preset(self) -> dict[str, Any]:
+        preset = list_fields(self.spec.preset())
+        preset.pop("air_share")
+        if not self.spec.is_hu:
+            preset["clip"] = preset.pop("clip_hu")
+        return {**preset, "dtype": SAMPLE_DTYPE, "layout": SAMPLE_LAYOUT}
 
     def plan_settings(self) -> Mapping[str, Any]:
         """Return an empty mapping: the source states the split of each volume."""

@@ -9,16 +9,9 @@ from medassets.specs.ct import (
 )
 from medassets.specs.dataset import Automation, DatasetSpec
 from medassets.specs.field_rules import FieldRule
+from medassets.specs.presets import PRESETS, RAW, CTPreprocessing, Intensity, Orientation
 from medassets.specs.video import VideoClipDatasetSpec
-from medassets.specs.volumes import (
-    PRESETS,
-    RAW,
-    SAMPLE_DTYPE,
-    SAMPLE_LAYOUT,
-    CTPreprocessing,
-    Orientation,
-    VolumeDatasetSpec,
-)
+from medassets.specs.volumes import SAMPLE_DTYPE, SAMPLE_LAYOUT, VolumeDatasetSpec
 from medassets.specs.windows import PADDING_HU, STANDARD_WINDOWS, CTWindow, CTWindowDatasetSpec
 
 __all__ = [
@@ -39,6 +32,7 @@ __all__ = [
     "DatasetSpec",
     "FieldRule",
     "HuRule",
+    "Intensity",
     "Orientation",
     "VideoClipDatasetSpec",
     "VolumeDatasetSpec",

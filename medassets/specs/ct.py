@@ -176,6 +176,11 @@ class CTSourceSpec(DatasetSpec):
         return least, largest
 
     @property
+    def is_hu(self) -> bool:
+        """Whether stored values become HU; see `VolumeDatasetSpec.intensity`."""
+        return True
+
+    @property
     def effective_hu_rule(self) -> HuRule:
         """The rule in use."""
         return self.stated_hu_rule or "none"

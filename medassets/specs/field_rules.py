@@ -22,7 +22,7 @@ class FieldRule:
 
     def list_unmet(self, spec: DatasetSpec) -> list[str]:
         """Return the declared values with which the fields have no effect, as YAML."""
-        declared = {name: _as_yaml(getattr(spec, name)) for name in self.when}
+        declared = {name: _as_yaml(_read(spec, name)) for name in self.when}
         return [
             f"{name}: {value}" for name, value in declared.items() if value not in self.when[name]
         ]
@@ -30,6 +30,11 @@ class FieldRule:
     def describe(self) -> str:
         """Return the conditions, such as `source: npz or webdataset, preprocessing: none`."""
         return ", ".join(f"{name}: {' or '.join(values)}" for name, values in self.when.items())
+
+
+def _read(spec: DatasetSpec, name: str) -> Any:
+    """Return the value in use: a preset may give that of a field that is left out."""
+    return getattr(spec, f"effective_{name}", getattr(spec, name))
 
 
 def _as_yaml(value: Any) -> str:

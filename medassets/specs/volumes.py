@@ -1,4 +1,4 @@
-"""Declarations of CT volume datasets, and the presets that they refer to."""
+"""Declarations of datasets of volumes."""
 
 import math
 from dataclasses import dataclass, replace
@@ -6,14 +6,17 @@ from typing import Any, Literal, get_args
 
 from medassets.errors import SpecError
 from medassets.specs.checks import check_choice, check_range
-from medassets.specs.ct import CHEST_AIR_SHARE, CTSourceSpec
-
-Orientation = Literal["as_stored", "LPS", "RAS"]
+from medassets.specs.ct import CTSourceSpec, HuRule
+from medassets.specs.presets import (
+    PRESETS,
+    RAW,
+    CTPreprocessing,
+    Intensity,
+    Orientation,
+    check_rising,
+)
 
 LabelMember = Literal["cls", "labels", "both"]
-
-RAW = "none"
-"""Value of `preprocessing` that keeps stored values, as float16."""
 
 SAMPLE_DTYPE = "float16"
 """Dtype of the voxels of every sample."""
@@ -22,65 +25,29 @@ SAMPLE_LAYOUT = "ijk"
 """Order of the axes of every sample in memory, C order of the named axes."""
 
 
-@dataclass(frozen=True)
-class CTPreprocessing:
-    """How a stored CT volume becomes a sample of float16 voxels, C order of the axes (i, j, k).
-
-    Attributes:
-        spacing_mm: Output step along array axis 0, 1, 2, in mm.
-        clip_hu: (low, high) in HU; applied before interpolation.
-        scale: HU are divided by this after interpolation.
-        shape: Output shape (i, j, k) after centre crop and pad.
-        pad_value: Value of padded voxels, after scaling.
-        orientation: Axis order of the output; arrays and affine are turned together.
-        air_share: Least and largest share of voxels below -200 HU of the body part it is made for.
-    """
-
-    spacing_mm: tuple[float, float, float]
-    clip_hu: tuple[float, float]
-    scale: float
-    shape: tuple[int, int, int]
-    pad_value: float
-    orientation: Orientation = "as_stored"
-    air_share: tuple[float, float] = CHEST_AIR_SHARE
-
-    def __post_init__(self) -> None:
-        """Reject a preset that no volume can satisfy."""
-        if len(self.spacing_mm) != 3 or not all(0 < s < 1000 for s in self.spacing_mm):
-            what = f"expected three steps in mm above 0, got {self.spacing_mm}"
-            raise SpecError(field="target_spacing_mm", what=what)
-        if len(self.shape) != 3 or not all(0 < n <= 4096 for n in self.shape):
-            what = f"expected three sides in 1..4096, got {self.shape}"
-            raise SpecError(field="target_shape", what=what)
-        if not self.clip_hu[0] < self.clip_hu[1]:
-            what = f"expected low < high, got {self.clip_hu}"
-            raise SpecError(field="clip_hu", what=what)
-        if not self.scale > 0:
-            what = f"expected a number above 0, got {self.scale}"
-            raise SpecError(field="scale", what=what)
-        check_choice("orientation", self.orientation, get_args(Orientation))
-
-
-PRESETS: dict[str, CTPreprocessing] = {
-    # CT-CLIP, the model published with CT-RATE, is trained on exactly this grid.
-    "ct_clip": CTPreprocessing(
-        spacing_mm=(0.75, 0.75, 1.5),
-        clip_hu=(-1000.0, 1000.0),
-        scale=1000.0,
-        shape=(480, 480, 240),
-        pad_value=-1.0,
-        air_share=CHEST_AIR_SHARE,
-    ),
-}
+_GRID_FIELDS = ("target_spacing_mm", "target_shape")
+_VALUE_FIELDS = ("clip", "clip_percentiles", "output_range", "min_inside_share")
 
 
 @dataclass(frozen=True, kw_only=True)
 class VolumeDatasetSpec(CTSourceSpec):
-    """A dataset of CT volumes with reports and labels.
+    """A dataset of volumes with reports and labels.
 
     Attributes:
         preprocessing: Name of a preset in `PRESETS`; `none` keeps stored values, as float16, in the
             shape of each volume.
+        intensity: What values are: `hu`, judged as those of a CT, or `stored`, those of the file in any
+            unit, of which nothing of HU is asked, checked or counted. Empty means the preset's, and
+            `hu` for `preprocessing: none`.
+        clip: Replaces the preset's range by a fixed one: [low, high] in HU, or in units of the file with
+            `intensity: stored`.
+        clip_percentiles: Replaces the preset's range by one of each volume: values outside these
+            percentiles of all its stored voxels are clipped, such as [0.5, 99.5].
+        scale: Replaces the preset's scaling: clipped values are divided by this.
+        output_range: Replaces the preset's scaling: the range is mapped to [low, high], linearly.
+        pad_value: Replaces the preset's value of padded voxels, after scaling. Where range or scaling are
+            replaced and this is not, it is the least value of a sample.
+        min_inside_share: Least share of a volume's voxels that are inside the fixed range.
         target_spacing_mm: Replaces the preset's spacing, three steps in mm.
         target_shape: Replaces the preset's shape (i, j, k).
         orientation: Replaces the preset's orientation.
@@ -96,6 +63,13 @@ class VolumeDatasetSpec(CTSourceSpec):
     """
 
     preprocessing: str = "ct_clip"
+    intensity: Intensity | None = None
+    clip: tuple[float, ...] = ()
+    clip_percentiles: tuple[float, ...] = ()
+    scale: float | None = None
+    output_range: tuple[float, ...] = ()
+    pad_value: float | None = None
+    min_inside_share: float = 0.0
     target_spacing_mm: tuple[float, ...] = ()
     target_shape: tuple[int, ...] = ()
     orientation: Orientation = "as_stored"
@@ -109,20 +83,42 @@ class VolumeDatasetSpec(CTSourceSpec):
         super().__post_init__()
         check_choice("preprocessing", self.preprocessing, (*PRESETS, RAW))
         check_choice("label_member", self.label_member, get_args(LabelMember))
-        self._check_max_rounding_error()
-        if not self.is_raw:
+        check_choice("intensity", self.effective_intensity, get_args(Intensity))
+        _check_number("max_rounding_error", self.max_rounding_error, 0, math.inf)
+        if self.is_raw:
+            self._check_raw()
+        else:
+            self._check_values()
             self.preset()
-        elif self.target_spacing_mm or self.target_shape:
-            name = "target_spacing_mm" if self.target_spacing_mm else "target_shape"
-            raise SpecError(field=name, what="preprocessing none does not resample; leave it out")
 
-    def _check_max_rounding_error(self) -> None:
-        error = self.max_rounding_error
-        if error is None:
-            return
-        if not isinstance(error, int | float) or isinstance(error, bool) or math.isnan(error):
-            raise SpecError(field="max_rounding_error", what=f"expected a number, got {error!r}")
-        check_range("max_rounding_error", error, 0, math.inf)
+    def _check_raw(self) -> None:
+        changed = [name for name in (*_GRID_FIELDS, *_VALUE_FIELDS) if getattr(self, name)]
+        if changed:
+            what = "preprocessing none keeps stored values; leave it out"
+            raise SpecError(field=changed[0], what=what)
+
+    def _check_values(self) -> None:
+        for name in ("scale", "pad_value"):
+            _check_number(name, getattr(self, name), -math.inf, math.inf)
+        check_range("min_inside_share", self.min_inside_share, 0, 1)
+        both = [name for name in ("scale", "output_range") if getattr(self, name) not in (None, ())]
+        if len(both) == 2:
+            raise SpecError(
+                field="scale", what="output_range scales already; leave out one of them"
+            )
+        if self.clip and self.clip_percentiles:
+            what = "a range is either fixed or one of percentiles; leave out one of them"
+            raise SpecError(field="clip_percentiles", what=what)
+        is_other = self.effective_intensity != PRESETS[self.preprocessing].intensity
+        if is_other and not (self.clip or self.clip_percentiles):
+            what = (
+                f"the range of {self.preprocessing} is not one of values that are "
+                f"{self.effective_intensity}; declare clip or clip_percentiles"
+            )
+            raise SpecError(field="clip", what=what)
+        if self.min_inside_share and self.preset().percentiles is not None:
+            what = "a range of percentiles always holds the same share; leave it out"
+            raise SpecError(field="min_inside_share", what=what)
 
     @property
     def label_suffixes(self) -> tuple[str, ...]:
@@ -135,6 +131,22 @@ class VolumeDatasetSpec(CTSourceSpec):
         return self.preprocessing == RAW
 
     @property
+    def effective_intensity(self) -> Intensity:
+        """The declared one, or the preset's."""
+        preset = PRESETS.get(self.preprocessing)
+        return self.intensity or (preset.intensity if preset else "hu")
+
+    @property
+    def is_hu(self) -> bool:
+        """Whether values are HU, and are judged as such."""
+        return self.effective_intensity == "hu"
+
+    @property
+    def stated_hu_rule(self) -> HuRule | None:
+        """The rule that declaration or layout states; None where nothing does, or nothing becomes HU."""
+        return super().stated_hu_rule if self.is_hu else None
+
+    @property
     def air_share(self) -> tuple[float, float]:
         """Least and largest share of voxels below -200 HU: the declared one, or the preset's."""
         return super().air_share if self.is_raw else self.preset().air_share
@@ -145,7 +157,8 @@ class VolumeDatasetSpec(CTSourceSpec):
 
         With `preprocessing: none` they are stored for later use, unless `hu_rule` says otherwise.
         """
-        return super().needs_rescaling or (self.is_raw and self.stated_hu_rule is None)
+        unstated = self.is_hu and self.is_raw and self.stated_hu_rule is None
+        return super().needs_rescaling or unstated
 
     def preset(self) -> CTPreprocessing:
         """Return the named preset with this declaration's replacements.
@@ -155,7 +168,7 @@ class VolumeDatasetSpec(CTSourceSpec):
         """
         if self.is_raw:
             raise SpecError(field="preprocessing", what="none has no preset")
-        changes: dict[str, Any] = {"orientation": self.orientation}
+        changes: dict[str, Any] = {"orientation": self.orientation, **self._replace_values()}
         if self.target_spacing_mm:
             changes["spacing_mm"] = tuple(self.target_spacing_mm)
         if self.expected_air_share:
@@ -163,3 +176,34 @@ class VolumeDatasetSpec(CTSourceSpec):
         if self.target_shape:
             changes["shape"] = tuple(self.target_shape)
         return replace(PRESETS[self.preprocessing], **changes)
+
+    def _replace_values(self) -> dict[str, Any]:
+        """Return the fields of the preset that the declaration of values replaces."""
+        changes: dict[str, Any] = {"intensity": self.effective_intensity}
+        if self.clip:
+            changes |= {"clip_hu": self._read_pair("clip"), "percentiles": None}
+        if self.clip_percentiles:
+            changes |= {"clip_hu": None, "percentiles": self._read_pair("clip_percentiles")}
+        if self.output_range:
+            changes |= {"output_range": self._read_pair("output_range"), "scale": 1.0}
+        if self.scale is not None:
+            changes |= {"scale": float(self.scale), "output_range": None}
+        if self.pad_value is not None:
+            return {**changes, "pad_value": float(self.pad_value)}
+        if len(changes) > 1:
+            lows = replace(PRESETS[self.preprocessing], **changes).find_output_range() or (0.0,)
+            changes["pad_value"] = lows[0]
+        return changes
+
+    def _read_pair(self, name: str) -> tuple[float, float]:
+        pair = tuple(getattr(self, name))
+        check_rising(name, pair)
+        return float(pair[0]), float(pair[1])
+
+
+def _check_number(name: str, value: Any, least: float, most: float) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
+        raise SpecError(field=name, what=f"expected a number, got {value!r}")
+    check_range(name, value, least, most)

@@ -22,6 +22,8 @@ _PANEL_PX = 176
 _GAP_PX = 4
 _SMALLEST_PX = 16
 _LAST_AXIS = 2
+# A few bright vessels or a metal clip would leave the rest dark.
+_SHOWN_PERCENTILES = (1, 99)
 _QUALITIES = (85, 75, 65, 55, 45, 35, 25)
 
 
@@ -31,9 +33,10 @@ def draw_volume_preview(
     *,
     axis_codes: str | None,
     hu_per_unit: float = 1000.0,
+    window: tuple[float, float] = LUNG_WINDOW_HU,
     max_bytes: int = MAX_PREVIEW_BYTES,
 ) -> bytes:
-    """Draw the middle slices across the last, the second and the first axis, in a lung window.
+    """Draw the middle slices across the last, the second and the first axis, in a window of greys.
 
     The array is drawn as it is, as a trainer receives it: the first of the two axes grows to the right,
     the second one down, and the last axis of the array always up. Letters at the edges of each panel
@@ -41,11 +44,12 @@ def draw_volume_preview(
     share one scale in mm, so that the chest keeps its proportions.
 
     Args:
-        volume: Values of a sample, shape (i, j, k): HU divided by `hu_per_unit`.
+        volume: Values of a sample, shape (i, j, k): HU, or another unit, divided by `hu_per_unit`.
         affine: Voxel index -> mm of this volume: tells the spacing.
         axis_codes: Directions in which the axes grow, such as `LPS`; None where the source does not
             state them.
         hu_per_unit: What the preset divided HU by.
+        window: Values times `hu_per_unit` that are black and white.
         max_bytes: The resolution is reduced until the picture is not larger.
 
     Returns:
@@ -55,27 +59,33 @@ def draw_volume_preview(
         ValueError: If the volume does not have three axes, or the affine no spacing along each.
     """
     slices = _cut_slices(volume, affine, axis_codes)
-    return draw_slices(slices, hu_per_unit=hu_per_unit, max_bytes=max_bytes)
+    return draw_slices(slices, hu_per_unit=hu_per_unit, window=window, max_bytes=max_bytes)
 
 
 def draw_slices(
-    slices: "Sequence[MarkedSlice]", *, hu_per_unit: float, max_bytes: int = MAX_PREVIEW_BYTES
+    slices: "Sequence[MarkedSlice]",
+    *,
+    hu_per_unit: float,
+    window: tuple[float, float] = LUNG_WINDOW_HU,
+    max_bytes: int = MAX_PREVIEW_BYTES,
 ) -> bytes:
-    """Draw slices side by side, on one scale in mm, in a lung window.
+    """Draw slices side by side, on one scale in mm, in a window of greys.
 
     Args:
         slices: As they are drawn.
         hu_per_unit: HU are values times this.
+        window: Values times `hu_per_unit` that are black and white.
         max_bytes: The resolution is reduced until the picture is not larger.
 
     Returns:
         JPEG, grey.
     """
     side_px = float(_PANEL_PX)
-    content = _shrink(slices, side_px=side_px, hu_per_unit=hu_per_unit, max_bytes=max_bytes)
+    greys = _Greys(*window, per_unit=hu_per_unit)
+    content = _shrink(slices, side_px=side_px, greys=greys, max_bytes=max_bytes)
     while len(content) > max_bytes and side_px > _SMALLEST_PX:
         side_px *= 0.8
-        content = _shrink(slices, side_px=side_px, hu_per_unit=hu_per_unit, max_bytes=max_bytes)
+        content = _shrink(slices, side_px=side_px, greys=greys, max_bytes=max_bytes)
     return content
 
 
@@ -97,17 +107,29 @@ def draw_sample_preview(members: Mapping[str, BytesLike]) -> bytes:
         voxels,
         np.array(output["affine"], np.float64),
         axis_codes=output["axis_codes"],
-        hu_per_unit=described["preprocessing"]["scale"],
+        **_choose_greys(described),
     )
 
 
+def _choose_greys(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the lung window of HU with one scale, otherwise the whole range of the sample."""
+    preset = described["preprocessing"]
+    if (mapped := preset.get("output_range")) is not None:
+        return {"hu_per_unit": 1.0, "window": tuple(mapped)}
+    if (intensity := described.get("intensity")) is not None:
+        return {"hu_per_unit": preset["scale"], "window": tuple(intensity["range"])}
+    return {"hu_per_unit": preset["scale"]}
+
+
 def _draw_raw_preview(voxels: VolumeArray, described: Mapping[str, Any]) -> bytes:
-    """Draw stored values, rescaled by the HU rule."""
+    """Draw stored values, rescaled by the HU rule; those that are not HU in the range of most of them."""
     axis_codes, affine = None, np.diag([*described["spacing_mm"], 1.0])
     if (geometry := described.get("geometry")) is not None:
         affine = np.array(geometry["source"]["affine"], np.float64)
         axis_codes = geometry["source"]["axis_codes"]
     slices: Sequence[MarkedSlice] = _cut_slices(voxels, affine, axis_codes)
+    if "hu_rule" not in described["preprocessing"]:
+        return draw_slices(slices, hu_per_unit=1.0, window=_find_window(slices))
     if described["preprocessing"]["hu_rule"] in ("table", "header"):
         slope, intercept = described["RescaleSlope"], described["RescaleIntercept"]
         slices = [
@@ -116,11 +138,17 @@ def _draw_raw_preview(voxels: VolumeArray, described: Mapping[str, Any]) -> byte
     return draw_slices(slices, hu_per_unit=1.0)
 
 
+def _find_window(slices: "Sequence[MarkedSlice]") -> tuple[float, float]:
+    values = np.concatenate([one.values.reshape(-1) for one in slices]).astype(np.float32)
+    low, high = np.percentile(values, _SHOWN_PERCENTILES).tolist()
+    return low, max(high, np.nextafter(np.float32(low), np.float32(np.inf)).item())
+
+
 def _shrink(
-    slices: "Sequence[MarkedSlice]", *, side_px: float, hu_per_unit: float, max_bytes: int
+    slices: "Sequence[MarkedSlice]", *, side_px: float, greys: "_Greys", max_bytes: int
 ) -> bytes:
     """Encode with decreasing quality until the picture is small enough."""
-    canvas = _compose(slices, side_px=side_px, hu_per_unit=hu_per_unit)
+    canvas = _compose(slices, side_px=side_px, greys=greys)
     content = b""
     for quality in _QUALITIES:
         content = _encode_jpeg(canvas, quality=quality)
@@ -177,10 +205,10 @@ def mark_slice(
     )
 
 
-def _compose(slices: "Sequence[MarkedSlice]", *, side_px: float, hu_per_unit: float) -> Image.Image:
+def _compose(slices: "Sequence[MarkedSlice]", *, side_px: float, greys: "_Greys") -> Image.Image:
     """Draw all slices on one scale; the longest side of any becomes `side_px`."""
     px_per_mm = side_px / max(max(one.height_mm, one.width_mm) for one in slices)
-    panels = [_draw_panel(one, px_per_mm=px_per_mm, hu_per_unit=hu_per_unit) for one in slices]
+    panels = [_draw_panel(one, px_per_mm=px_per_mm, greys=greys) for one in slices]
     width = sum(panel.width for panel in panels) + _GAP_PX * (len(panels) - 1)
     canvas = Image.new("L", (width, max(panel.height for panel in panels)))
     left = 0
@@ -190,10 +218,13 @@ def _compose(slices: "Sequence[MarkedSlice]", *, side_px: float, hu_per_unit: fl
     return canvas
 
 
-def _draw_panel(one: "MarkedSlice", *, px_per_mm: float, hu_per_unit: float) -> Image.Image:
-    low, high = LUNG_WINDOW_HU
-    hu = one.values.astype(np.float32) * np.float32(hu_per_unit)
-    grey = np.clip((hu - low) * (255 / (high - low)), 0, 255).round().astype(np.uint8)
+def _draw_panel(one: "MarkedSlice", *, px_per_mm: float, greys: "_Greys") -> Image.Image:
+    hu = one.values.astype(np.float32) * np.float32(greys.per_unit)
+    grey = (
+        np.clip((hu - greys.low) * (255 / (greys.high - greys.low)), 0, 255)
+        .round()
+        .astype(np.uint8)
+    )
     size = (max(round(one.width_mm * px_per_mm), 1), max(round(one.height_mm * px_per_mm), 1))
     panel = Image.fromarray(grey).resize(size, Image.Resampling.BOX, reducing_gap=None)
     draw_marks(panel, one.marks)
@@ -204,6 +235,15 @@ def _encode_jpeg(image: Image.Image, *, quality: int) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality, optimize=True)
     return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class _Greys:
+    """Values times `per_unit` that are black and white."""
+
+    low: float
+    high: float
+    per_unit: float
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,9 @@ def encode_raw_sample(
     (i, j, k) of the volume's own shape. `txt` and `cls` are those of a preprocessed sample. `json` has
     the names that readers of raw shards expect, such as `RescaleSlope` and `XYSpacing`, and whether
     slope and intercept apply, in `preprocessing.hu_rule`, null where the declaration does not say.
-    Files with headers add `geometry.source` and `hu`, arrays of stated orientation the former: HU are values times `hu.slope` plus
-    `hu.intercept`.
+    Files with headers add `geometry.source` and `hu`, arrays of stated orientation the former: HU are
+    values times `hu.slope` plus `hu.intercept`. Where values are not HU, `preprocessing.intensity` says so,
+    and the scaling of the header is in `intensity`.
 
     Args:
         item: Catalog row of the volume.
@@ -97,7 +98,7 @@ def encode_raw_sample(
             **describe_texts(texts, row, spec),
             **describe_origin(item, staged),
             "precision": _describe_precision(statistics),
-            "preprocessing": {"preset": RAW, "hu_rule": spec.stated_hu_rule},
+            "preprocessing": _describe_meaning(spec),
             "metadata": json.loads(row.metadata or "{}"),
             "fingerprint": fingerprint,
         }
@@ -123,6 +124,12 @@ def encode_raw_sample(
     )
 
 
+def _describe_meaning(spec: VolumeDatasetSpec) -> dict[str, Any]:
+    if not spec.is_hu:
+        return {"preset": RAW, "intensity": spec.effective_intensity}
+    return {"preset": RAW, "hu_rule": spec.stated_hu_rule}
+
+
 def _describe_stored(row: VolumeRow, header: VolumeHeader, spacing: Spacing) -> dict[str, Any]:
     return {
         "original_shape": list(header.shape),
@@ -139,12 +146,16 @@ def _describe_stored(row: VolumeRow, header: VolumeHeader, spacing: Spacing) -> 
 def _describe_scaling(
     item: SourceItem, header: VolumeHeader, spec: VolumeDatasetSpec
 ) -> dict[str, Any]:
-    """Return the HU scaling of a file with a header, which may contradict the table.
+    """Return the scaling of a file with a header, to HU or to the values of the file.
+
+    That to HU may contradict the table.
 
     Raises:
         SampleRejectedError: If it does; see `hu`.
     """
     scaling = choose_scaling(declare_hu(item, spec), header)
+    if not spec.is_hu:
+        return {"intensity": {"slope": scaling.slope, "intercept": scaling.intercept}}
     described: dict[str, Any] = {
         "hu": {"rule": scaling.rule, "slope": scaling.slope, "intercept": scaling.intercept},
     }

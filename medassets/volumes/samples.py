@@ -64,7 +64,7 @@ def encode_volume_sample(
             preset=preset,
             hu=declare_hu(item, spec),
             spacing_mm=source.read_spacing(item),
-            limits=read_limits(spec),
+            limits=read_limits(spec, min_inside_share=spec.min_inside_share),
             out=voxels,
             buffers=buffers,
             opener=lambda path: open_slices(source.open_volume(item, path), buffers=buffers),
@@ -91,7 +91,7 @@ def encode_volume_sample(
         members=members,
         facts={
             **collect_facts(described),
-            **{name: described["hu"][name] for name in SHARES},
+            **collect_values(described),
             **collect_orientation(described["geometry"]["output"], described["geometry"]["source"]),
             "cropped_share": described["geometry"]["cropped_share"],
         },
@@ -121,7 +121,8 @@ def describe_sample(
         **describe_texts(texts, row, spec),
         **describe_origin(item, staged),
         "geometry": _describe_geometry(volume),
-        "hu": dict(volume.hu),
+        "hu": volume.hu,
+        **({"intensity": volume.intensity} if volume.intensity else {}),
         "preprocessing": _describe_preset(spec.preset(), name=spec.preprocessing),
         "metadata": json.loads(row.metadata or "{}"),
         "fingerprint": fingerprint,
@@ -173,20 +174,26 @@ def describe_origin(item: SourceItem, staged: StagedFile) -> dict[str, Any]:
 
 
 def declare_hu(item: SourceItem, spec: CTSourceSpec) -> HuDeclaration:
-    """Return the dataset's HU rule with the values that the table gives for this volume."""
+    """Return the dataset's HU rule with the values that the table gives for this volume.
+
+    Where values are not HU, they are those of the file: a header that scales is followed.
+    """
+    if not spec.is_hu:
+        return HuDeclaration(rule="header")
     if spec.effective_hu_rule != "table":
         return HuDeclaration(rule=spec.effective_hu_rule)
     row = VolumeRow.of(item.row)
     return HuDeclaration("table", slope=row.rescale_slope, intercept=row.rescale_intercept)
 
 
-def read_limits(spec: CTSourceSpec) -> VolumeLimits:
+def read_limits(spec: CTSourceSpec, *, min_inside_share: float = 0.0) -> VolumeLimits:
     """Return the declared limits of an accepted volume."""
     return VolumeLimits(
         min_slices=spec.min_slices,
         min_plausible_share=spec.min_plausible_share,
         max_plausible_share=spec.max_plausible_share,
         air_share=spec.air_share,
+        min_inside_share=min_inside_share,
         orientation=spec.expected_orientation,
     )
 
@@ -195,12 +202,33 @@ def _describe_preset(preset: CTPreprocessing, *, name: str) -> dict[str, Any]:
     return {
         "preset": name,
         "spacing_mm": list(preset.spacing_mm),
-        "clip_hu": list(preset.clip_hu),
-        "scale": preset.scale,
+        **_describe_range(preset),
         "pad_value": preset.pad_value,
         "orientation": preset.orientation,
         "layout": SAMPLE_LAYOUT,
     }
+
+
+def _describe_range(preset: CTPreprocessing) -> dict[str, Any]:
+    """Return range and scaling; of HU with one scale, under the names that readers know."""
+    described: dict[str, Any] = {}
+    if preset.intensity != "hu":
+        described["intensity"] = preset.intensity
+    if preset.percentiles is not None:
+        described["clip_percentiles"] = list(preset.percentiles)
+    if preset.clip_hu is not None:
+        described["clip_hu" if preset.intensity == "hu" else "clip"] = list(preset.clip_hu)
+    if preset.output_range is not None:
+        return {**described, "output_range": list(preset.output_range)}
+    return {**described, "scale": preset.scale}
+
+
+def collect_values(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts about a volume's values in the shard's record: shares of HU, or its range."""
+    if (hu := described["hu"]) is not None:
+        return {name: hu[name] for name in SHARES}
+    intensity = described["intensity"]
+    return {"value_range": intensity["range"], "inside_share": intensity["inside_share"]}
 
 
 def collect_facts(described: Mapping[str, Any]) -> dict[str, Any]:

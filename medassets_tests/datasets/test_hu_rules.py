@@ -36,6 +36,12 @@ def test_a_rule_is_needed_unless_stored_values_are_kept() -> None:
         check_array_rule(spec)
 
 
+def test_no_rule_is_asked_for_where_values_are_not_hu() -> None:
+    stored = {"preprocessing": "mr_percentile", "hu_rule": None}
+    check_array_rule(make_spec(**NPZ | stored))
+    check_table_rule(make_spec(**stored), make_rows((None, 2.0, -1024.0)))
+
+
 def make_rows(*cells: tuple[Any, Any, Any]) -> pa.Table:
     """Return catalog rows of reason of exclusion, slope and intercept."""
     names = ("excluded", "rescale_slope", "rescale_intercept")

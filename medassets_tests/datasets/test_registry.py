@@ -27,7 +27,8 @@ COMMON = (
 HUB = "repo_id revision endpoint use_token keep_raw staging_budget_gb volumes_dir layout"
 HU = "hu_rule min_slices min_plausible_share max_plausible_share expected_air_share"
 PRESET = (
-    "memory_budget_gb preprocessing target_spacing_mm target_shape max_rounding_error label_member"
+    "memory_budget_gb preprocessing target_spacing_mm target_shape max_rounding_error label_member "
+    "intensity clip clip_percentiles scale output_range pad_value"
 )
 FRAMES = (
     "split_mode seed num_frames max_frames height width min_frames end_tolerance_ms size_length "
@@ -132,6 +133,8 @@ VALUES: Fields = {
     "labels_file": "labels.csv", "shards": "/other/*.tar", "accept_unterminated": True, "fields": {"volume": "npy"},
     "label_names": ["a"], "labels": {"values": [0, 1]}, "hu_rule": "table", "min_slices": 5,
     "min_plausible_share": 0.1,    "max_plausible_share": 0.9, "expected_air_share": [0.2, 0.9], "expected_orientation": "RAS",
+    "intensity": "hu", "clip": [-500.0, 500.0], "clip_percentiles": [1.0, 99.0], "scale": 500.0,
+    "output_range": [0.0, 1.0], "pad_value": -3.0, "min_inside_share": 0.5,
     "preprocessing": "none", "target_spacing_mm": [1.0, 1.0, 1.0],
     "target_shape": [8, 8, 8], "label_member": "both", "orientation": "LPS", "max_rounding_error": 0.5,
     "ignored_members": ["a"], "delete_sources": True, "windows": ["lung"], "compression": "none",
@@ -147,6 +150,7 @@ VALUES: Fields = {
 COMPANIONS: dict[str, Fields] = {
     "preprocessing": {"hu_rule": "none"},
     "max_rounding_error": {"preprocessing": "none", "hu_rule": "none"},
+    "clip_percentiles": {"output_range": [0.0, 1.0]},
     "max_frames": {"num_frames": "all"},
     "ignored_members": {"delete_sources": True},
     "frames_from": {"clips": "copy"},
@@ -291,7 +295,7 @@ def test_every_field_has_a_rule_or_belongs_to_another_kind(kind: type[DatasetSpe
             VolumeDatasetSpec,
             {"repo_id": "org/name", "preprocessing": "none", "hu_rule": "none", "min_plausible_share": 0.1},
             "^min_plausible_share: has no effect with preprocessing: none; it belongs to "
-            "preprocessing: ct_clip$",
+            "preprocessing: ct_clip or ct_soft_tissue or mr_percentile, intensity: hu$",
         ),
         (
             CTWindowDatasetSpec,

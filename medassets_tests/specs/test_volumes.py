@@ -36,7 +36,7 @@ def test_a_wrong_field_is_named(changes: dict[str, Any], match: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"clip_hu": (400.0, 400.0)}, "^clip_hu: expected low < high"),
+        ({"clip_hu": (400.0, 400.0)}, r"^clip: expected \[low, high\], low < high, got"),
         ({"scale": 0.0}, "^scale: expected a number above 0"),
         ({"spacing_mm": (1.0, 1.0, 1000.0)}, "^target_spacing_mm: expected three steps"),
     ],
@@ -90,3 +90,75 @@ def test_values_that_are_kept_as_stored_have_no_preset() -> None:
     assert spec.is_raw
     with pytest.raises(SpecError, match=r"^preprocessing: none has no preset"):
         spec.preset()
+
+
+MR = {"preprocessing": "mr_percentile"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"intensity": "suv"}, "^intensity: expected one of hu, stored, got 'suv'"),
+        (
+            {"intensity": "stored"},
+            "^clip: the range of ct_clip is not one of values that are stored",
+        ),
+        (
+            MR | {"intensity": "hu"},
+            "^clip: the range of mr_percentile is not one of values that are",
+        ),
+        ({"clip": (1.0,)}, r"^clip: expected \[low, high\]"),
+        ({"clip": (5, "9")}, "^clip: expected"),
+        ({"clip": (9.0, 5.0)}, "^clip: expected"),
+        (MR | {"clip_percentiles": (1, 101)}, "^clip_percentiles: expected"),
+        (
+            MR | {"clip": (0, 1), "clip_percentiles": (1, 99)},
+            "^clip_percentiles: a range is either",
+        ),
+        ({"clip_percentiles": (1, 99)}, "^output_range: a range of percentiles needs the values"),
+        ({"scale": 2, "output_range": (0, 1)}, "^scale: output_range scales already"),
+        ({"scale": "2"}, "^scale: expected a number, got '2'"),
+        ({"scale": -1}, "^scale: expected a number above 0"),
+        ({"pad_value": True}, "^pad_value: expected a number, got True"),
+        (MR | {"scale": 10.0}, "^output_range: a range of percentiles needs the values"),
+        (MR | {"min_inside_share": 0.5}, "^min_inside_share: a range of percentiles always holds"),
+        (MR | {"clip": (0, 9), "min_inside_share": 2}, "^min_inside_share: expected a number in 0"),
+        (RAW_NPZ | {"clip": (0, 9)}, "^clip: preprocessing none keeps stored values; leave it out"),
+    ],
+)
+def test_a_wrong_field_of_values_is_named(changes: dict[str, Any], match: str) -> None:
+    with pytest.raises(SpecError, match=match):
+        make_spec(**changes)
+
+
+def test_fields_of_values_replace_those_of_the_preset() -> None:
+    fixed = make_spec(**MR, clip=[0, 2000]).preset()
+    assert (fixed.clip_hu, fixed.percentiles, fixed.output_range) == ((0.0, 2000.0), None, (0, 1))
+    scaled = make_spec(**MR, clip=[50, 2000], scale=100).preset()
+    assert (scaled.scale, scaled.output_range, scaled.pad_value) == (100.0, None, 0.5)
+    other = make_spec(clip=(-200, 300), output_range=(-1, 1)).preset()
+    assert (other.clip_hu, other.scale, other.pad_value) == ((-200.0, 300.0), 1.0, -1.0)
+    assert make_spec(clip=(-200, 300), pad_value=-7).preset().pad_value == -7.0
+    stored = make_spec(intensity="stored", clip_percentiles=(1, 99), output_range=(0, 5)).preset()
+    assert (stored.intensity, stored.percentiles, stored.clip_hu) == ("stored", (1.0, 99.0), None)
+    assert make_spec(intensity="hu").preset() == PRESETS["ct_clip"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_hu"),
+    [
+        ({}, True),
+        (MR, False),
+        (RAW_NPZ, True),
+        (RAW_NPZ | {"intensity": "stored", "hu_rule": None}, False),
+        ({"intensity": "stored", "clip": (0, 9)}, False),
+        (MR | {"intensity": "hu", "clip": (0, 9)}, True),
+    ],
+)
+def test_values_are_hu_unless_preset_or_declaration_say_otherwise(
+    changes: dict[str, Any], is_hu: bool
+) -> None:
+    spec = make_spec(**changes)
+    assert (spec.is_hu, spec.effective_intensity) == (is_hu, "hu" if is_hu else "stored")
+    if not is_hu:
+        assert (spec.stated_hu_rule, spec.needs_rescaling) == (None, False)

@@ -80,7 +80,10 @@ def oracle() -> Callable[..., npt.NDArray[np.float64]]:
     ) -> npt.NDArray[np.float64]:
         import torch
 
-        clipped = np.clip(hu.astype(dtype), *preset.clip_hu)
+        low, high = preset.clip_hu or np.percentile(
+            hu.astype(np.float64), preset.percentiles or (0, 100)
+        )
+        clipped = np.clip(hu.astype(dtype), low, high)
         size = [
             int(n * (step / target))
             for n, step, target in zip(hu.shape, spacing_mm, preset.spacing_mm, strict=True)
@@ -92,6 +95,8 @@ def oracle() -> Callable[..., npt.NDArray[np.float64]]:
             align_corners=False,
         )
         scaled = (resampled / preset.scale)[0, 0].numpy()
+        if preset.output_range is not None:
+            scaled = np.interp(scaled, (low, high), preset.output_range).astype(dtype)
         out = np.full(preset.shape, preset.pad_value, dtype)
         crop = tuple(
             slice(max((n - t) // 2, 0), max((n - t) // 2, 0) + t)

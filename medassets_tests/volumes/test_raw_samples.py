@@ -232,3 +232,27 @@ def test_raw_samples_of_arrays_keep_their_bytes(tmp_path: Path) -> None:
     )
     members = b"".join(bytes(content) for _, content in sample.members)
     assert hashlib.sha256(members).hexdigest() == PINNED
+
+
+def test_raw_values_that_are_not_hu_are_not_judged_as_hu(
+    write_volume: Write, make_affine: Any
+) -> None:
+    stored = np.random.default_rng(1).integers(3000, 9000, (5, 7, 11)).astype("i2")
+    path = write_volume(stored, make_affine(SPACING_MM), scl_slope=2.0, scl_inter=1.0)
+    spec = make_spec(None, intensity="stored")
+    steps = {f"spacing_{axis}": step for axis, step in zip("ijk", SPACING_MM, strict=True)}
+    sample = encode_raw_sample(
+        make_item(**steps, rescale_slope=None, rescale_intercept=None),
+        stage(path),
+        spec=spec,
+        source=open_volume_source(spec),
+        fingerprint="abc123",
+        buffers=BufferPool(),
+    )
+    np.testing.assert_array_equal(read_voxels(sample), stored.astype(np.float16))
+    facts = read_json(sample)
+    assert "hu" not in facts
+    assert facts["intensity"] == {"slope": 2.0, "intercept": 1.0}
+    assert facts["preprocessing"] == {"preset": "none", "intensity": "stored"}
+    assert not {"hu_doubt", "air_share"} & sample.facts.keys()
+    assert draw_sample_preview(dict(sample.members))

@@ -396,3 +396,51 @@ def test_bytes_do_not_depend_on_locale_time_zone_or_hash_seed(tmp_path: Path) ->
     first = run_in_environment(tmp_path, **one)
     assert len(first) == 64
     assert first == run_in_environment(tmp_path, **other)
+
+
+def test_a_sample_of_stored_values_says_what_they_are_and_nothing_of_hu(
+    tmp_path: Path, affine: np.ndarray
+) -> None:
+    stored = make_chest_phantom(SHAPE) + 4000
+    path = tmp_path / "mr.nii.gz"
+    write_nifti(path, encode_nifti(stored, affine=affine, slope=0.5, intercept=10.0))
+    spec = make_spec(preprocessing="mr_percentile")
+    sample = encode(path, spec=spec)
+    got = described(sample)
+    low, high = np.percentile(stored * 0.5 + 10, (0.5, 99.5))
+    assert got["hu"] is None
+    assert got["intensity"] == {
+        "slope": 0.5,
+        "intercept": 10.0,
+        "range": [pytest.approx(low), pytest.approx(high)],
+        "inside_share": pytest.approx(0.99, abs=0.01),
+    }
+    assert got["preprocessing"] == {
+        "preset": "mr_percentile",
+        "spacing_mm": [11.0, 12.0, 18.0],
+        "intensity": "stored",
+        "clip_percentiles": [0.5, 99.5],
+        "output_range": [0.0, 1.0],
+        "pad_value": 0.0,
+        "orientation": "as_stored",
+        "layout": "ijk",
+    }
+    assert not set(SHARES) & sample.facts.keys()
+    assert sample.facts["value_range"] == got["intensity"]["range"]
+    made = voxels(sample)
+    assert (made.min(), made.max()) == (0.0, 1.0)
+    picture = np.asarray(Image.open(io.BytesIO(draw_sample_preview(dict(sample.members)))))
+    # All of the range is shown: neither black nor white as a whole.
+    assert 20 < picture.mean() < 235
+
+
+def test_a_fixed_range_and_a_scale_are_stated_in_units_of_the_file(volume_file: Path) -> None:
+    spec = make_spec(intensity="stored", clip=(-500, 900), scale=10, min_inside_share=0.1)
+    sample = encode(volume_file, spec=spec)
+    got = described(sample)["preprocessing"]
+    assert (got["clip"], got["scale"], got["pad_value"]) == ([-500.0, 900.0], 10.0, -50.0)
+    assert draw_sample_preview(dict(sample.members))
+    with pytest.raises(SampleRejectedError, match="values_implausible"):
+        encode(
+            volume_file, spec=make_spec(intensity="stored", clip=(5000, 5001), min_inside_share=0.1)
+        )

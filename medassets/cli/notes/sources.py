@@ -51,6 +51,7 @@ _REMEDIES = {
     Reason.BAD_LABELS: "correct the labels or the json of the samples, or declare `labels`",
     Reason.MISSING_METADATA: "complete the table of metadata",
     Reason.SPACING_MISSING: "complete the table of metadata, or the samples",
+    Reason.VALUES_IMPLAUSIBLE: "declare the range of the values, `clip` or `clip_percentiles`",
     Reason.HU_RULE_MISSING: (
         "complete the table of metadata or the samples, or declare another hu_rule"
     ),

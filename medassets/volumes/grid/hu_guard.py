@@ -44,7 +44,11 @@ Source: measured on real scans, 0.89 to 0.94; with 1.5 or 2 times the slope 0.02
 SHARES = ("plausible_share", "air_share", "dark_air_share")
 """Names of the shares of voxels that the guard judges, as samples and records have them."""
 
-_RANGES = (*PLAUSIBLE_HU, AIR_BELOW_HU, DARK_AIR_HU[1], DARK_AIR_HU[0], LARGEST_HU)
+Ranges = tuple[float, float, float, float, float, float]
+"""Least and largest plausible value, both included; what air is below; what dark air is below, and its
+least value, included; what nothing stores is above."""
+
+HU_RANGES: Ranges = (*PLAUSIBLE_HU, AIR_BELOW_HU, DARK_AIR_HU[1], DARK_AIR_HU[0], LARGEST_HU)
 
 
 @dataclass(frozen=True)
@@ -88,17 +92,25 @@ class VoxelStatistics:
         return self.num_dark_air / self.num_voxels
 
 
+def inside_ranges(low: float, high: float) -> Ranges:
+    """Return ranges that count the voxels within [low, high] as plausible, and nothing as air."""
+    return low, high, -np.inf, -np.inf, -np.inf, np.inf
+
+
 class VoxelCounter:
     """Counts the voxels of one volume, piece by piece.
 
     Args:
-        scaling: How stored values become HU.
+        scaling: How stored values become HU, or values of another unit.
         dtype: Stored dtype; its byte order does not matter.
+        ranges: What is counted.
     """
 
-    def __init__(self, scaling: HuScaling, dtype: np.dtype[Any]) -> None:
-        self._scaling = scaling
-        self._ranges = find_stored_ranges(scaling, dtype.newbyteorder("="))
+    def __init__(
+        self, scaling: HuScaling, dtype: np.dtype[Any], *, ranges: Ranges = HU_RANGES
+    ) -> None:
+        self._scaling, self._limits = scaling, ranges
+        self._ranges = find_stored_ranges(scaling, dtype.newbyteorder("="), ranges=ranges)
         self._first: Any = None
         self._num_voxels = 0
         self._counts = [0] * 7
@@ -115,7 +127,7 @@ class VoxelCounter:
         else:
             slope, intercept = self._scaling.slope, self._scaling.intercept
             first = np.float64(self._first)
-            found = slice_kernel.measure_slice(voxels, slope, intercept, _RANGES, first)
+            found = slice_kernel.measure_slice(voxels, slope, intercept, self._limits, first)
         self._counts = [total + count for total, count in zip(self._counts, found, strict=True)]
 
     def statistics(self) -> VoxelStatistics:
@@ -141,7 +153,9 @@ def list_hu(scaling: HuScaling, dtype: np.dtype[Any]) -> npt.NDArray[np.float64]
     return bits.view(dtype).astype(np.float64) * scaling.slope + scaling.intercept
 
 
-def find_stored_ranges(scaling: HuScaling, dtype: np.dtype[Any]) -> npt.NDArray[Any] | None:
+def find_stored_ranges(
+    scaling: HuScaling, dtype: np.dtype[Any], *, ranges: Ranges = HU_RANGES
+) -> npt.NDArray[Any] | None:
     """Return the ranges of `slice_kernel.measure_integer_slice`; None for larger dtypes.
 
     HU are monotonic in stored values, so that the values of a range of HU form one range.
@@ -149,22 +163,36 @@ def find_stored_ranges(scaling: HuScaling, dtype: np.dtype[Any]) -> npt.NDArray[
     Args:
         scaling: How stored values become HU.
         dtype: Stored dtype, native.
+        ranges: What is counted.
     """
     hu = list_hu(scaling, dtype)
     if hu is None:
         return None
-    (low, high), (darkest, dark) = PLAUSIBLE_HU, DARK_AIR_HU
+    low, high, air, dark, darkest, highest = ranges
     inside = (
         (hu >= low) & (hu <= high),
-        hu < AIR_BELOW_HU,
+        hu < air,
         (hu >= darkest) & (hu < dark),
-        hu > LARGEST_HU,
+        hu > highest,
     )
     values = np.arange(len(hu), dtype=f"u{dtype.itemsize}").view(dtype)
     limits = np.iinfo(dtype)
     found = [values[mask] for mask in inside]
     pairs = [(v.min(), v.max()) if len(v) else (limits.max, limits.min) for v in found]
     return np.array(pairs, dtype)
+
+
+def check_values(statistics: VoxelStatistics) -> None:
+    """Refuse a volume without a picture in it.
+
+    Raises:
+        SampleRejectedError: NOT_FINITE or CONSTANT_VOLUME.
+    """
+    if statistics.num_not_finite:
+        detail = f"{statistics.num_not_finite} of {statistics.num_voxels} voxels are not finite"
+        raise SampleRejectedError(Reason.NOT_FINITE, detail)
+    if statistics.is_constant:
+        raise SampleRejectedError(Reason.CONSTANT_VOLUME, "all voxels have the same value")
 
 
 def check_statistics(
@@ -187,11 +215,7 @@ def check_statistics(
     Raises:
         SampleRejectedError: NOT_FINITE, CONSTANT_VOLUME or HU_IMPLAUSIBLE, in this order.
     """
-    if statistics.num_not_finite:
-        detail = f"{statistics.num_not_finite} of {statistics.num_voxels} voxels are not finite"
-        raise SampleRejectedError(Reason.NOT_FINITE, detail)
-    if statistics.is_constant:
-        raise SampleRejectedError(Reason.CONSTANT_VOLUME, "all voxels have the same value")
+    check_values(statistics)
     if statistics.num_beyond > MAX_BEYOND_SHARE * statistics.num_voxels:
         _refuse(
             f"{statistics.num_beyond / statistics.num_voxels:.4f} of the voxels are above "

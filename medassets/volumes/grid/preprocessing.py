@@ -1,5 +1,6 @@
-"""Preprocesses a stored CT volume to the voxels of a sample, in one pass over the file."""
+"""Preprocesses a stored volume to the voxels of a sample, in one pass over the file."""
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -22,10 +23,14 @@ from medassets.volumes.grid.geometry import (
     plan_resampling,
 )
 from medassets.volumes.grid.hu import HuDeclaration, choose_scaling
-from medassets.volumes.grid.hu_guard import check_statistics, describe_hu
+from medassets.volumes.grid.hu_guard import (
+    VoxelStatistics,
+    check_statistics,
+    check_values,
+    describe_hu,
+)
 from medassets.volumes.grid.resampling import resample_stream
-
-_FLOAT16_MAX = 65504.0
+from medassets.volumes.grid.value_range import ValueMap, check_inside, describe_intensity, fix_range
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class VolumeLimits:
         min_plausible_share: Least share of voxels in [-200, 300] HU.
         max_plausible_share: Largest such share.
         air_share: Least and largest share of voxels below -200 HU.
+        min_inside_share: Least share of voxels in a fixed range, where values are not HU.
         orientation: Expected axis codes of the stored axes; empty accepts any.
     """
 
@@ -44,24 +50,27 @@ class VolumeLimits:
     min_plausible_share: float = 0.05
     max_plausible_share: float = 0.98
     air_share: tuple[float, float] = CHEST_AIR_SHARE
+    min_inside_share: float = 0.0
     orientation: str = ""
 
 
 @dataclass(frozen=True)
 class PreprocessedVolume:
-    """Voxels of a sample with their geometry and HU rule.
+    """Voxels of a sample with their geometry and the meaning of their values.
 
     Attributes:
         array: float16, axes (i, j, k) of the output, C-contiguous.
         geometry: JSON-like record of source and output frames.
-        hu: JSON-like record of the HU rule.
+        hu: JSON-like record of the HU rule; None where values are not HU.
+        intensity: JSON-like record of range and scaling where values are not HU, else None.
         dtype: Stored dtype of the source volume, for example `int16`.
-        seconds: Wall seconds per step: `read` (file and inflate), `resample`.
+        seconds: Wall seconds per step: `range` (of percentiles), `read` (file and inflate), `resample`.
     """
 
     array: VolumeArray = field(repr=False)
     geometry: dict[str, Any] = field(repr=False)
-    hu: dict[str, Any]
+    hu: dict[str, Any] | None
+    intensity: dict[str, Any] | None
     dtype: str
     seconds: dict[str, float]
 
@@ -79,7 +88,8 @@ def preprocess_volume(
 ) -> PreprocessedVolume:
     """Read, scale, clip, resample, crop and pad one volume.
 
-    The file is always read to its end: a sample requires a verified checksum.
+    The file is always read to its end: a sample requires a verified checksum. A range of percentiles
+    takes a pass of its own, or several for values of more than 16 bits.
     On an error the content of `out` is undefined.
 
     Args:
@@ -106,23 +116,39 @@ def preprocess_volume(
         plan = plan_resampling(header, preset, spacing_mm=spacing_mm)
         check_orientation(plan.source, limits.orientation)
         scaling = choose_scaling(hu or HuDeclaration(), header)
+        started = time.perf_counter()
+        fixed = fix_range(preset, lambda: opener(file), scaling=scaling, buffers=buffers)
+        range_s = time.perf_counter() - started
         statistics, seconds = resample_stream(
-            reader, plan, scaling=scaling, preset=preset, out=result, buffers=buffers
+            reader, plan, scaling=scaling, preset=fixed, out=result, buffers=buffers
         )
         reader.finish()
-    check_statistics(
-        statistics,
-        min_plausible_share=limits.min_plausible_share,
-        max_plausible_share=limits.max_plausible_share,
-        air_share=limits.air_share,
-    )
+    is_hu = preset.intensity == "hu"
+    _check_statistics(statistics, fixed, limits)
     return PreprocessedVolume(
         array=result,
         geometry=describe_geometry(plan),
-        hu=describe_hu(scaling, statistics),
+        hu=describe_hu(scaling, statistics) if is_hu else None,
+        intensity=None if is_hu else describe_intensity(scaling, statistics, fixed),
         dtype=header.dtype.name,
-        seconds=seconds,
+        seconds=seconds if fixed is preset else {"range": range_s, **seconds},
     )
+
+
+def _check_statistics(
+    statistics: VoxelStatistics, preset: CTPreprocessing, limits: VolumeLimits
+) -> None:
+    if preset.intensity == "hu":
+        check_statistics(
+            statistics,
+            min_plausible_share=limits.min_plausible_share,
+            max_plausible_share=limits.max_plausible_share,
+            air_share=limits.air_share,
+        )
+    else:
+        check_values(statistics)
+        share = limits.min_inside_share
+        check_inside(statistics, clip=ValueMap.of(preset).clip, min_inside_share=share)
 
 
 def _check_out(out: npt.NDArray[Any], preset: CTPreprocessing) -> None:
@@ -131,10 +157,6 @@ def _check_out(out: npt.NDArray[Any], preset: CTPreprocessing) -> None:
             f"out: expected C-contiguous float16 of shape {preset.shape}, "
             f"got {out.dtype} of shape {out.shape}"
         )
-        raise ValueError(msg)
-    largest = max(abs(hu) for hu in preset.clip_hu) / preset.scale
-    if max(largest, abs(preset.pad_value)) > _FLOAT16_MAX:
-        msg = f"preset: values up to {largest:g} do not fit float16 ({_FLOAT16_MAX:g})"
         raise ValueError(msg)
 
 

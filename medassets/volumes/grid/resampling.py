@@ -18,7 +18,13 @@ from medassets.storage.buffers import BufferPool
 from medassets.volumes.files.header import VolumeStream
 from medassets.volumes.grid.geometry import AxisPlan, ResamplingPlan
 from medassets.volumes.grid.hu import HuScaling
-from medassets.volumes.grid.hu_guard import VoxelCounter, VoxelStatistics
+from medassets.volumes.grid.hu_guard import (
+    HU_RANGES,
+    VoxelCounter,
+    VoxelStatistics,
+    inside_ranges,
+)
+from medassets.volumes.grid.value_range import ValueMap
 
 _INT16 = np.iinfo(np.int16)
 # Blocks along k are shortened so that no more slices are held.
@@ -67,8 +73,8 @@ def resample_stream(
     Args:
         reader: Positioned before the first slice; after the last one on return.
         plan: Sampling positions of the volume.
-        scaling: How stored values become HU.
-        preset: Clip, scale and pad value.
+        scaling: How stored values become HU, or values of another unit.
+        preset: Range, scaling and pad value; its range is fixed.
         out: Receives the voxels, C-contiguous, of the preset's shape.
         buffers: Where scratch arrays come from.
 
@@ -99,24 +105,27 @@ class _VolumePass:
         out: npt.NDArray[np.float16],
     ) -> None:
         self._reader = reader
-        self._scaling = scaling
-        self._preset = preset
+        self._map = ValueMap.of(preset)
+        self._scaling = self._map.shift_scaling(scaling)
+        self._clip = self._map.shifted_clip
+        self._pad_value = preset.pad_value
         self._out = out
         self._axes = plan.axes
         self._i, self._j = _find_window(plan.axes[0]), _find_window(plan.axes[1])
-        self._dtype = _choose_dtype(reader.header.dtype, scaling, preset.clip_hu)
+        self._dtype = _choose_dtype(reader.header.dtype, self._scaling, self._clip)
         slice_bytes = (self._j.stop - self._j.start) * (self._i.stop - self._i.start)
         self._blocks = _plan_blocks(plan.axes[2], slice_bytes * self._dtype.itemsize)
-        self._limits = _find_int16_limits(reader.header.dtype, scaling, preset.clip_hu)
+        self._limits = _find_int16_limits(reader.header.dtype, self._scaling, self._clip)
         self._scratch = _make_scratch(self._i.stop - self._i.start)
-        self._counter = VoxelCounter(scaling, reader.header.dtype)
+        ranges = HU_RANGES if preset.intensity == "hu" else inside_ranges(*self._map.clip)
+        self._counter = VoxelCounter(scaling, reader.header.dtype, ranges=ranges)
         self._next_slice = 0
         self.seconds = {"read": 0.0, "resample": 0.0}
 
     def run(self, buffers: BufferPool) -> None:
         """Read every slice, write every output voxel."""
         begin = time.perf_counter()
-        _fill_padding(self._out, self._axes, self._preset.pad_value)
+        _fill_padding(self._out, self._axes, self._pad_value)
         i_size, j_size = self._i.stop - self._i.start, self._j.stop - self._j.start
         num_slots = max(len(block.slices) for block in self._blocks)
         num_i, num_j, _ = self._reader.header.shape
@@ -176,7 +185,7 @@ class _VolumePass:
             slice_kernel.clip_int16_slice(voxels, j_start, i_start, limits, target)
         else:
             scaling = (self._scaling.slope, self._scaling.intercept)
-            slice_kernel.clip_slice(voxels, j_start, i_start, scaling, self._preset.clip_hu, target)
+            slice_kernel.clip_slice(voxels, j_start, i_start, scaling, self._clip, target)
 
     def _write_block(self, block: _Block, slab: npt.NDArray[Any], slots: dict[int, int]) -> None:
         from medassets.volumes.grid import resample_kernel as kernel
@@ -190,7 +199,7 @@ class _VolumePass:
             (slot0, slot1, k_axis.weight[voxels]),
             (self._j.index0, self._j.index1, self._j.weight),
             (self._i.index0, self._i.index1, self._i.weight),
-            1.0 / self._preset.scale,
+            self._map.factor,
             self._scratch,
             self._out.view(np.uint16),
             (i_axis.pad_before, j_axis.pad_before, k_axis.pad_before + block.start),

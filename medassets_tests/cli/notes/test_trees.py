@@ -74,3 +74,27 @@ def test_five_files_become_shards_with_one_table(
     document = medassets("status", "table", "--json").document
     assert document["tree"]["join"]["rows_unmatched"] == 1
     assert document["account"]["done"] == 5
+
+
+@pytest.mark.slow
+def test_volumes_that_are_not_hu_become_shards_and_nothing_of_hu_is_written(
+    medassets: Medassets, declare: Callable[..., Path], tmp_path: Path, home: Path
+) -> None:
+    folder = make_tree(tmp_path / "five", [f"{n}/t1.nii.gz" for n in range(3)], slope=0.25)
+    fields = {"source": "folder", "layout": "tree", "folder": str(folder), "requires": []}
+    file = declare("mr", preprocessing="mr_percentile", **fields, **SMALL)
+    refused = medassets("plan", "mr")
+    assert refused.code != 0
+    assert "hu_rule" in refused.err
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if "hu_rule" not in line))
+    for command in ("plan", "build", "verify", "status"):
+        ran = medassets(command, "mr")
+        assert ran.code == 0, ran.err
+        assert "HU" not in ran.out
+    data = home / "data" / "mr"
+    written = [path.read_bytes() for path in data.rglob("*") if path.suffix in (".json", ".tar")]
+    assert len(written) > 3
+    for name in (b"plausible_share", b"air_share", b"hu_rule", b"hu_shares", b"clip_hu"):
+        assert not any(name in content for content in written)
+    assert b'"value_range"' in b"".join(written)
