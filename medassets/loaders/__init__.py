@@ -6,6 +6,7 @@ from medassets.loaders.loader import Loader
 from medassets.loaders.order import EpochOrder
 from medassets.loaders.stream import VolumeStream
 from medassets.loaders.volumes import VolumeDataset
+from medassets.loaders.webdatasets.pipeline import open_webdataset
 from medassets.loaders.windows.dataset import CTWindowSparseSDF
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "VolumeDataset",
     "VolumeStream",
     "build_loaders",
+    "open_webdataset",
 ]

@@ -23,9 +23,95 @@ _MEMBERS = ("npy", "tokens.npy", "size.json", "txt")
 
 
 @dataclass(frozen=True)
-class _Described:
+class DescribedClip:
+    """One sample before its frames are read.
+
+    Attributes:
+        stored: Where the frames are.
+        facts: Everything else of the sample.
+    """
+
     stored: StoredArray
     facts: Sample
+
+
+class ClipDecoder:
+    """Makes samples of clips from the members that a reader gives.
+
+    Args:
+        reader: Reader of the shards.
+        layout: Axes of `frames`.
+
+    Raises:
+        ValueError: If `layout` is unknown.
+    """
+
+    def __init__(self, reader: ShardReader, *, layout: FrameLayout) -> None:
+        _check_layout(layout)
+        self._reader = reader
+        self._layout = layout
+
+    def decode(self, sample: IndexedSample) -> Sample:
+        """Return one clip, as `ClipDataset` describes it.
+
+        Raises:
+            ShardIntegrityError: If the clip is damaged.
+        """
+        described = self.describe(sample)
+        out = empty_tensor(described.stored.shape, torch.uint8)
+        read_array(self._reader, described.stored, out)
+        return {"frames": self.arrange(out), **described.facts}
+
+    def arrange(self, frames: torch.Tensor) -> torch.Tensor:
+        """Return frames (..., h, w, 3) with the axes of the layout, as a view."""
+        return frames.movedim(-1, -3) if self._layout == "tchw" else frames
+
+    def describe(self, sample: IndexedSample) -> DescribedClip:
+        """Return where the frames of a sample are, and everything else of it.
+
+        Raises:
+            ShardIntegrityError: If the sample is damaged.
+        """
+        reader = self._reader
+        stored = describe_npy(reader, sample, "npy")
+        if len(stored.shape) != 4 or stored.shape[3] != 3 or stored.dtype.name != "uint8":
+            what = f"frames are {stored.dtype.name} of shape {stored.shape}; expected uint8 (t, h, w, 3)"
+            raise self._reader.index.damage(sample, what)
+        tokens = describe_npy(reader, sample, "tokens.npy")
+        if tokens.dtype.str != "<i8" or len(tokens.shape) != 1:
+            what = f"tokens are {tokens.dtype.name} of shape {tokens.shape}; expected int64 (77,)"
+            raise self._reader.index.damage(sample, what)
+        content = reader.read_member(sample, "tokens.npy")
+        values = torch.frombuffer(content, dtype=torch.int64, offset=tokens.header_bytes)
+        facts = {
+            "tokens": values.view(tokens.shape),
+            "size": self._read_sizes(sample, stored.shape[0]),
+            "text": reader.read_text(sample, "txt"),
+            "key": sample.key,
+        }
+        return DescribedClip(stored, facts)
+
+    def _read_sizes(self, sample: IndexedSample, num_frames: int) -> torch.Tensor:
+        sizes = self._reader.read_json(sample, "size.json")
+        if sizes is None:
+            return torch.full((num_frames,), torch.nan, dtype=torch.float32)
+        try:
+            if type(sizes) is not list or any(type(size) not in (int, float) for size in sizes):
+                raise TypeError
+            if len(sizes) != num_frames:
+                raise ValueError
+            return torch.tensor([float(size) for size in sizes], dtype=torch.float32)
+        except (OverflowError, TypeError, ValueError) as error:
+            what = (
+                f"member .size.json is {reprlib.repr(sizes)}; expected {num_frames} numbers or null"
+            )
+            raise self._reader.index.damage(sample, what) from error
+
+
+def _check_layout(layout: FrameLayout) -> None:
+    if layout not in get_args(FrameLayout):
+        msg = f"layout: expected one of {', '.join(get_args(FrameLayout))}, got {layout!r}"
+        raise ValueError(msg)
 
 
 class ClipDataset(Dataset[Sample]):
@@ -65,11 +151,9 @@ class ClipDataset(Dataset[Sample]):
         check: Check = "first",
         require_complete: bool = False,
     ) -> None:
-        if layout not in get_args(FrameLayout):
-            msg = f"layout: expected one of {', '.join(get_args(FrameLayout))}, got {layout!r}"
-            raise ValueError(msg)
+        _check_layout(layout)
         self._reader = ShardReader(source, check=check, require_complete=require_complete)
-        self._layout = layout
+        self._decoder = ClipDecoder(self._reader, layout=layout)
         require_kind(self.index, SampleKind.VIDEO_FRAMES)
         self.index.require(*([name] for name in _MEMBERS))
 
@@ -94,10 +178,7 @@ class ClipDataset(Dataset[Sample]):
             IndexError: If the index is out of range.
             ShardIntegrityError: If the clip is damaged; the message names shard, sample and remedy.
         """
-        described = self._describe(self.index.locate(index))
-        out = empty_tensor(described.stored.shape, torch.uint8)
-        read_array(self._reader, described.stored, out)
-        return {"frames": self._arrange(out), **described.facts}
+        return self._decoder.decode(self.index.locate(index))
 
     def __getitems__(self, indices: Sequence[int]) -> StackedSamples:
         """Return several clips, read into one batch that `collate_fn` returns as it is.
@@ -105,9 +186,9 @@ class ClipDataset(Dataset[Sample]):
         Raises:
             ValueError: If the numbers or sizes of frames differ; the message names two clips.
         """
-        described = [self._describe(self.index.locate(index)) for index in indices]
+        described = [self._decoder.describe(self.index.locate(index)) for index in indices]
         stored = [one.stored for one in described]
-        batch = self._arrange(read_stack(self._reader, stored, torch.uint8))
+        batch = self._decoder.arrange(read_stack(self._reader, stored, torch.uint8))
         samples = [
             {"frames": frames, **one.facts} for frames, one in zip(batch, described, strict=True)
         ]
@@ -115,42 +196,3 @@ class ClipDataset(Dataset[Sample]):
 
     collate_fn = staticmethod(collate_samples)
     """Makes `frames (b, t, 3, h, w)`, `tokens (b, 77)`, `size (b, t)` and lists of texts and keys."""
-
-    def _arrange(self, frames: torch.Tensor) -> torch.Tensor:
-        return frames.movedim(-1, -3) if self._layout == "tchw" else frames
-
-    def _describe(self, sample: IndexedSample) -> _Described:
-        reader = self._reader
-        stored = describe_npy(reader, sample, "npy")
-        if len(stored.shape) != 4 or stored.shape[3] != 3 or stored.dtype.name != "uint8":
-            what = f"frames are {stored.dtype.name} of shape {stored.shape}; expected uint8 (t, h, w, 3)"
-            raise self.index.damage(sample, what)
-        tokens = describe_npy(reader, sample, "tokens.npy")
-        if tokens.dtype.str != "<i8" or len(tokens.shape) != 1:
-            what = f"tokens are {tokens.dtype.name} of shape {tokens.shape}; expected int64 (77,)"
-            raise self.index.damage(sample, what)
-        content = reader.read_member(sample, "tokens.npy")
-        values = torch.frombuffer(content, dtype=torch.int64, offset=tokens.header_bytes)
-        facts = {
-            "tokens": values.view(tokens.shape),
-            "size": self._read_sizes(sample, stored.shape[0]),
-            "text": reader.read_text(sample, "txt"),
-            "key": sample.key,
-        }
-        return _Described(stored, facts)
-
-    def _read_sizes(self, sample: IndexedSample, num_frames: int) -> torch.Tensor:
-        sizes = self._reader.read_json(sample, "size.json")
-        if sizes is None:
-            return torch.full((num_frames,), torch.nan, dtype=torch.float32)
-        try:
-            if type(sizes) is not list or any(type(size) not in (int, float) for size in sizes):
-                raise TypeError
-            if len(sizes) != num_frames:
-                raise ValueError
-            return torch.tensor([float(size) for size in sizes], dtype=torch.float32)
-        except (OverflowError, TypeError, ValueError) as error:
-            what = (
-                f"member .size.json is {reprlib.repr(sizes)}; expected {num_frames} numbers or null"
-            )
-            raise self.index.damage(sample, what) from error

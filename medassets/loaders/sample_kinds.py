@@ -46,11 +46,21 @@ def require_kind(index: ShardIndex, expected: SampleKind) -> None:
         kind = find_kind(index, shard)
         if kind in ("", expected):
             continue
-        held, how = f"samples of kind {kind!r}", "a newer version of medassets reads them"
-        if kind in set(SampleKind):
-            held, how = _TITLES[SampleKind(kind)], _READERS[SampleKind(kind)]
-        msg = f"{path}: holds {held}, not {_TITLES[expected]}; {how}"
+        msg = f"{path}: {explain_other_kind(kind, _TITLES[expected])}"
         raise WrongLoaderError(msg)
+
+
+def explain_other_kind(kind: str, expected: str = "volumes or frames") -> str:
+    """Return what samples of a kind are, and what opens them.
+
+    Args:
+        kind: Their kind, perhaps one of a newer version.
+        expected: What was expected instead.
+    """
+    held, how = f"samples of kind {kind!r}", "a newer version of medassets reads them"
+    if kind in set(SampleKind):
+        held, how = _TITLES[SampleKind(kind)], _READERS[SampleKind(kind)]
+    return f"holds {held}, not {expected}; {how}"
 
 
 def find_kind(index: ShardIndex, shard: int) -> str:

@@ -32,9 +32,92 @@ _TORCH_DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
 
 @dataclass(frozen=True)
-class _Described:
+class DescribedVolume:
+    """One sample before its array is read.
+
+    Attributes:
+        stored: Where the array is.
+        facts: Everything else of the sample.
+    """
+
     stored: StoredArray
     facts: Sample
+
+
+class VolumeDecoder:
+    """Makes samples of volumes from the members that a reader gives.
+
+    Args:
+        reader: Reader of the shards.
+        dtype: dtype of the volumes.
+        label_type: As for `VolumeDataset`.
+
+    Raises:
+        UsageError: If there is no such type of labels.
+        ValueError: If `dtype` is unknown.
+    """
+
+    def __init__(
+        self, reader: ShardReader, *, dtype: VolumeDtype, label_type: str | None = None
+    ) -> None:
+        _check_dtype(dtype)
+        self._reader = reader
+        self._labels = LabelReader(reader, label_type)
+        self.dtype = _TORCH_DTYPES[dtype]
+
+    def decode(self, sample: IndexedSample) -> Sample:
+        """Return one sample, as `VolumeDataset` describes it.
+
+        Raises:
+            ShardIntegrityError: If the sample is damaged.
+            ValueError: If its dtype is wider than the requested one.
+        """
+        described = self.describe(sample)
+        out = empty_tensor(described.stored.shape, self.dtype)
+        read_array(self._reader, described.stored, out)
+        return {"volume": out.permute(2, 0, 1)[None], **described.facts}
+
+    def describe(self, sample: IndexedSample) -> DescribedVolume:
+        """Return where the array of a sample is, and everything else of it.
+
+        Raises:
+            ShardIntegrityError: If the sample is damaged.
+        """
+        reader = self._reader
+        document = self._read_json(sample)
+        if "bin" in sample.members:
+            stored = describe_raw(reader, sample, "bin", document)
+        else:
+            stored = describe_npy(reader, sample, "npy")
+        if len(stored.shape) != 3:
+            what = f"shape {list(stored.shape)}; expected three axes (height, width, depth)"
+            raise self._reader.index.damage(sample, what)
+        facts = {
+            "report": reader.read_text(sample, "txt"),
+            "labels": torch.from_numpy(self._labels.read(sample, document)),
+            "study_id": self._read_study(sample, document),
+            "key": sample.key,
+        }
+        return DescribedVolume(stored, facts)
+
+    def _read_json(self, sample: IndexedSample) -> dict[str, Any]:
+        document = self._reader.read_json(sample, "json") if "json" in sample.members else {}
+        if not isinstance(document, dict):
+            raise self._reader.index.damage(sample, "member .json is not an object")
+        return document
+
+    def _read_study(self, sample: IndexedSample, document: dict[str, Any]) -> str:
+        study = document.get("study_id")
+        if study is not None and not isinstance(study, str | int | float):
+            what = f"member .json says study_id {reprlib.repr(study)}; expected text"
+            raise self._reader.index.damage(sample, what)
+        return sample.key if study is None else str(study)
+
+
+def _check_dtype(dtype: VolumeDtype) -> None:
+    if dtype not in get_args(VolumeDtype):
+        msg = f"dtype: expected one of {', '.join(get_args(VolumeDtype))}, got {dtype!r}"
+        raise ValueError(msg)
 
 
 class VolumeDataset(Dataset[Sample]):
@@ -80,12 +163,9 @@ class VolumeDataset(Dataset[Sample]):
         label_type: str | None = None,
         require_complete: bool = False,
     ) -> None:
-        if dtype not in get_args(VolumeDtype):
-            msg = f"dtype: expected one of {', '.join(get_args(VolumeDtype))}, got {dtype!r}"
-            raise ValueError(msg)
+        _check_dtype(dtype)
         self._reader = ShardReader(source, check=check, require_complete=require_complete)
-        self._labels = LabelReader(self._reader, label_type)
-        self._dtype = _TORCH_DTYPES[dtype]
+        self._decoder = VolumeDecoder(self._reader, dtype=dtype, label_type=label_type)
         require_kind(self.index, SampleKind.CT_VOLUME)
         self.index.require(_VOLUME_SUFFIXES, ["txt"])
 
@@ -97,8 +177,8 @@ class VolumeDataset(Dataset[Sample]):
     @property
     def sample_bytes(self) -> int:
         """Size of the first sample's volume as it is returned."""
-        stored = self._describe(0).stored
-        return math.prod(stored.shape) * self._dtype.itemsize
+        stored = self._decoder.describe(self.index.locate(0)).stored
+        return math.prod(stored.shape) * self._decoder.dtype.itemsize
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -112,10 +192,7 @@ class VolumeDataset(Dataset[Sample]):
             ShardIntegrityError: If the sample is damaged; the message names shard, sample and remedy.
             ValueError: If its dtype is wider than the requested one.
         """
-        described = self._describe(index)
-        out = empty_tensor(described.stored.shape, self._dtype)
-        read_array(self._reader, described.stored, out)
-        return {"volume": out.permute(2, 0, 1)[None], **described.facts}
+        return self._decoder.decode(self.index.locate(index))
 
     def __getitems__(self, indices: Sequence[int]) -> StackedSamples:
         """Return several samples, read into one batch that `collate_fn` returns as it is.
@@ -123,9 +200,9 @@ class VolumeDataset(Dataset[Sample]):
         Raises:
             ValueError: If their shapes differ.
         """
-        described = [self._describe(index) for index in indices]
+        described = [self._decoder.describe(self.index.locate(index)) for index in indices]
         stored = [one.stored for one in described]
-        batch = read_stack(self._reader, stored, self._dtype).permute(0, 3, 1, 2)[:, None]
+        batch = read_stack(self._reader, stored, self._decoder.dtype).permute(0, 3, 1, 2)[:, None]
         samples = [
             {"volume": volume, **one.facts} for volume, one in zip(batch, described, strict=True)
         ]
@@ -137,35 +214,3 @@ class VolumeDataset(Dataset[Sample]):
     def expect(self, index: int) -> None:
         """Ask the kernel to read a sample ahead."""
         self._reader.expect(index, self.index.suffixes)
-
-    def _describe(self, index: int) -> _Described:
-        reader = self._reader
-        sample = self.index.locate(index)
-        document = self._read_json(sample)
-        if "bin" in sample.members:
-            stored = describe_raw(reader, sample, "bin", document)
-        else:
-            stored = describe_npy(reader, sample, "npy")
-        if len(stored.shape) != 3:
-            what = f"shape {list(stored.shape)}; expected three axes (height, width, depth)"
-            raise self.index.damage(sample, what)
-        facts = {
-            "report": reader.read_text(sample, "txt"),
-            "labels": torch.from_numpy(self._labels.read(sample, document)),
-            "study_id": self._read_study(sample, document),
-            "key": sample.key,
-        }
-        return _Described(stored, facts)
-
-    def _read_json(self, sample: IndexedSample) -> dict[str, Any]:
-        document = self._reader.read_json(sample, "json") if "json" in sample.members else {}
-        if not isinstance(document, dict):
-            raise self.index.damage(sample, "member .json is not an object")
-        return document
-
-    def _read_study(self, sample: IndexedSample, document: dict[str, Any]) -> str:
-        study = document.get("study_id")
-        if study is not None and not isinstance(study, str | int | float):
-            what = f"member .json says study_id {reprlib.repr(study)}; expected text"
-            raise self.index.damage(sample, what)
-        return sample.key if study is None else str(study)

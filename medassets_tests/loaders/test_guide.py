@@ -24,6 +24,7 @@ BLOCKS = dict(re.findall(r"```python\n# file: (\S+)\n(.*?)```", GUIDE.read_text(
 PRINTED = {
     "train.py": r"epoch 0: loss \d+\.\d+\nepoch 1: loss \d+\.\d+\n",
     "resume.py": r"\['train_[^,]*(, 'train_[^,]*){2}\]\n",
+    "pipeline.py": r"(\['train_.*\] \[(True|False).*\] \([12], 1, 12, 24, 20\)\n)+10\n",
     "from_yaml.py": r"(torch\.Size\(\[[12], 1, 12, 24, 20\]\) torch\.float32\n){4}",
     "train_lightning.py": r"8 steps\n",
     "plain.py": r"7\n",

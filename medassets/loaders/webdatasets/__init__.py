@@ -1,0 +1,1 @@
+"""Pipelines of `webdataset` over published shards, of this machine and of any URL."""
