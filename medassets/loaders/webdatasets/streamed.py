@@ -1,7 +1,7 @@
 """One sample of a streamed tar, read as the samples of indexed shards are."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from medassets.arrays import BytesLike
 from medassets.errors import ShardIntegrityError
@@ -77,7 +77,8 @@ class StreamedReader(ShardReader):
         """
         content, start = self._contents[suffix], 0
         for piece in pieces:
-            view = memoryview(piece).cast("B")
+            # The stubs for Python 3.11 do not know that arrays are buffers.
+            view = memoryview(cast("bytearray", piece)).cast("B")
             part = content[start : start + len(view)]
             view[: len(part)] = part
             start += len(view)
