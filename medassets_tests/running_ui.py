@@ -57,7 +57,7 @@ def run_ui(home: Path, *options: str, **environment: str) -> Iterator[RunningUi]
             yield RunningUi(process, client)
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(120)
         for left in started:
             with suppress(psutil.NoSuchProcess):
                 left.kill()

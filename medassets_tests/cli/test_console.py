@@ -41,7 +41,7 @@ def test_a_terminal_gets_a_bar_and_its_cursor_back(lungs: Declare) -> None:
             break
         shown += piece
     os.close(main)
-    assert process.wait(30) == 0
+    assert process.wait(120) == 0
     text = shown.decode()
     assert "━" in text
     assert "7/7" in text

@@ -124,7 +124,7 @@ def test_a_reader_that_goes_away_is_no_error(lungs: Declare) -> None:
     process.stdout.close()
     with process.stderr as stderr:
         assert b"Traceback" not in stderr.read()
-    process.wait(60)
+    process.wait(120)
 
 
 @pytest.mark.parametrize("variable", ["MEDASSETS_HOME", "DAGSTER_HOME", "MEDASSETS_DEFS"])

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import psutil
 
 
-def wait_until(is_so: Callable[[], bool], timeout_s: float = 40.0) -> None:
-    """Wait until something is so; fail after the timeout."""
+def wait_until(is_so: Callable[[], bool], timeout_s: float = 120.0) -> None:
+    """Wait until something is so; fail after the timeout, which only ends what hangs."""
     deadline = time.monotonic() + timeout_s
     while not is_so():
         assert time.monotonic() < deadline, "it did not come about in time"

@@ -51,7 +51,7 @@ def running_postgres() -> Iterator[str]:
             yield url
         finally:
             server.send_signal(signal.SIGQUIT)
-            server.wait(60)
+            server.wait(120)
     finally:
         shutil.rmtree(folder)
 

@@ -89,7 +89,7 @@ def test_a_run_whose_code_server_died_is_interrupted(
     with waiting_process() as process:
         put_unreachable(instance, process)
         assert launcher.terminate(RUN_ID)
-        assert process.wait(20) == -signal.SIGINT
+        assert process.wait(120) == -signal.SIGINT
 
 
 def test_a_run_whose_code_server_and_process_died_is_canceled(

@@ -201,7 +201,7 @@ def kill_one(site: Site, ui: RunningUi, victim: str, random: Random) -> set[str]
         daemons = find_daemons(ui)
         # The keeper starts a killed daemon again; a killed server's daemon ends by itself.
         kill_all([psutil.Process(ui.process.pid)] if victim == "server" else daemons)
-        wait_until(lambda: are_gone(daemons), 60)
+        wait_until(lambda: are_gone(daemons))
     return set()
 
 

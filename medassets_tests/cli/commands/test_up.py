@@ -29,8 +29,8 @@ def test_a_signal_stops_webserver_daemon_and_code_servers(
         wait_until(lambda: bool(daemon.children()))
         processes = ui.descendants()
         ui.process.send_signal(number)
-        assert ui.process.wait(40) == 0
-        wait_until(lambda: are_gone(processes), 10)
+        assert ui.process.wait(120) == 0
+        wait_until(lambda: are_gone(processes))
 
 
 @pytest.mark.slow
@@ -103,8 +103,8 @@ def test_a_server_whose_home_is_deleted_says_so_and_fails(
     with running_ui(home) as ui:
         processes = ui.descendants()
         shutil.rmtree(home / "dagster")
-        assert ui.process.wait(60) == 1
-        wait_until(lambda: are_gone(processes), 60)
+        assert ui.process.wait(120) == 1
+        wait_until(lambda: are_gone(processes))
     assert (
         "the home was deleted or replaced while it was served" in (tmp_path / "ui.log").read_text()
     )
