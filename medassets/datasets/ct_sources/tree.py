@@ -23,8 +23,8 @@ from medassets.volumes.catalog.tree.names import ENDINGS
 from medassets.volumes.catalog.tree.rows import read_tree_rows
 from medassets.volumes.catalog.tree.table import parse_table
 from medassets.volumes.files.header import VolumeStream
-from medassets.volumes.files.images.reader import DETACHED, is_image_name, open_image
-from medassets.volumes.files.nifti import open_nifti
+from medassets.volumes.files.images.reader import DETACHED
+from medassets.volumes.files.volume_files import open_volume_file
 
 TREE_FIELDS = frozenset(
     {
@@ -163,7 +163,7 @@ class TreeFolder(CTSource):
 
     def open_volume(self, item: SourceItem, path: Path) -> AbstractContextManager[VolumeStream]:
         """Open a NIfTI, MetaImage or NRRD file."""
-        return open_image(path) if is_image_name(path.name) else open_nifti(path)
+        return open_volume_file(path)
 
     def find_unused(
         self, place: Path, items: Sequence[SourceItem], *, ignored: Collection[str]

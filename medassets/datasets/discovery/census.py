@@ -11,19 +11,19 @@ from medassets.errors import UsageError
 from medassets.storage.foreign_bytes import open_foreign
 from medassets.storage.paths import show_path
 from medassets.video.catalog.listing import VIDEO_EXTENSIONS
+from medassets.volumes.catalog.tree.names import ENDINGS
 
 SORTS: Mapping[str, tuple[str, ...]] = {
-    "nifti": (".nii", ".nii.gz"),
+    "nifti": ENDINGS,
     "npz": (".npz",),
     "tar": (".tar",),
     "dicom": (".dcm", ".ima", ".dicom"),
-    "image": (".nrrd", ".mha", ".mhd"),
     "table": (".csv", ".tsv", ".parquet", ".pq", ".xlsx"),
     "json": (".json", ".jsonl"),
     "archive": (".zip", ".7z", ".rar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2"),
     "video": tuple(f".{name}" for name in VIDEO_EXTENSIONS),
 }
-"""Sort of file -> endings, in any case. The content of files without a known ending is looked at."""
+"""Sort of file -> endings (`nifti` is any volume that `layout: tree` takes), in any case. The content of files without a known ending is looked at."""
 
 OTHER = "other"
 LINK = "link"

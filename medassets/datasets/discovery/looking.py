@@ -25,8 +25,8 @@ READING_SECONDS = 4.0
 """Limit of time for reading tables and files; what began before is finished."""
 
 _WORDS = {
-    "nifti": "NIfTI files", "npz": "NPZ files", "tar": "tars", "dicom": "DICOM files",
-    "image": "NRRD and MetaImage files", "video": "videos", "table": "tables", "json": "JSON files",
+    "nifti": "NIfTI, MetaImage or NRRD files", "npz": "NPZ files", "tar": "tars", "dicom": "DICOM files",
+    "video": "videos", "table": "tables", "json": "JSON files",
     "archive": "archives", OTHER: "other files",
 }  # fmt: skip
 _PATTERN_MARKS = "{*?["
@@ -100,7 +100,7 @@ def _describe_content(census: Census) -> str:
         what += f"; only the first {census.num_names:,} names were looked at"
     if census.counts["archive"]:
         what += "; unpack archives first"
-    wanted = "NIfTI, DICOM or NPZ files, WebDataset tars, or videos"
+    wanted = "NIfTI, DICOM, MetaImage, NRRD or NPZ files, WebDataset tars, or videos"
     return f"{what}. Expected {wanted}"
 
 
@@ -114,13 +114,8 @@ def _doubt_census(census: Census, sort: str) -> list[str]:
         doubts.append(f"links to folders are not entered: {shorten(census.linked_folders)}")
     if census.broken and sort != "video":
         doubts.append(f"neither a file nor a link to one: {shorten(census.broken)}")
-    beside = [
-        f"{census.count_words(other)} {_WORDS[other]}"
-        for other in ("image", "archive")
-        if other != sort and census.counts[other]
-    ]
-    if beside:
-        doubts.append(f"not taken: {', '.join(beside)}")
+    if census.counts["archive"]:
+        doubts.append(f"not taken: {census.count_words('archive')} {_WORDS['archive']}")
     return doubts
 
 

@@ -25,10 +25,10 @@ from medassets.datasets.discovery.volume_samples import (
 from medassets.errors import CatalogError, UsageError
 from medassets.specs.ct import MASK_NAMES
 from medassets.storage.paths import show_path
-from medassets.volumes.catalog.tree.names import drop_prefix, find_pattern, find_prefix
+from medassets.volumes.catalog.tree.names import NIFTI, drop_prefix, find_pattern, find_prefix
 from medassets.volumes.catalog.tree.patients import check_shared_folder, name_patient_folders
 from medassets.volumes.catalog.tree.splits import read_split_folders
-from medassets.volumes.files.nifti import open_nifti
+from medassets.volumes.files.volume_files import open_volume_file
 
 _AIR_HU = -200.0
 # A name of a folder of patients holds few volumes; one that holds more is rather a dataset of its own.
@@ -36,7 +36,7 @@ _MOST_FOLDERS, _FEWEST_FILES = 5, 10
 
 
 def propose_tree(census: Census, hints: Hints, clock: Clock) -> Proposal:
-    """Propose `layout: tree` for a folder of NIfTI files.
+    """Propose `layout: tree` for a folder of NIfTI, MetaImage or NRRD files.
 
     Args:
         census: The folder; it has NIfTI files.
@@ -49,7 +49,7 @@ def propose_tree(census: Census, hints: Hints, clock: Clock) -> Proposal:
     paths, exclude = _choose_volumes([show_path(path) for path in census.of("nifti")])
     table, other_tables = _choose_table(census, paths, hints, clock)
     columns = _choose_columns(table, hints)
-    looks = look_at_volumes(census.top, paths, open_nifti, clock)
+    looks = look_at_volumes(census.top, paths, open_volume_file, clock)
     splits = _choose_splits(paths, table, columns)
     patient = _choose_patients(paths, splits.names, has_column="patient" in columns)
     orientation = _choose_orientation(looks)
@@ -87,7 +87,9 @@ def propose_tree(census: Census, hints: Hints, clock: Clock) -> Proposal:
         **patient.notes,
         **splits.notes,
     }
-    title = f"NIfTI tree: {census.count_words('nifti')} files in {show_path(str(census.top))}"
+    is_nifti = all(path.lower().endswith(NIFTI) for path in paths)
+    kind = "NIfTI tree" if is_nifti else "tree of volumes"
+    title = f"{kind}: {census.count_words('nifti')} files in {show_path(str(census.top))}"
     left_out = census.counts["nifti"] - len(paths) if census.is_whole else 0
     facts = [
         *([f"{left_out:,} files are named like masks and left out"] if left_out else []),

@@ -12,21 +12,33 @@ from medassets.datasets.discovery.proposal import Hints
 from medassets.errors import UsageError
 from medassets_tests.datasets.discovery.test_census import as_nobody, fill
 from medassets_tests.trees import make_tree
+from medassets_tests.volumes.files.images.test_reader import MHA, NRRD, VOXELS
 
 
 def test_an_empty_folder_holds_no_files(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"holds no files. Expected NIfTI, DICOM or NPZ"):
+    with pytest.raises(UsageError, match=r"holds no files. Expected NIfTI, DICOM, MetaImage"):
         propose(tmp_path, Hints())
 
 
 def test_a_mixed_folder_asks_which_files_are_meant(tmp_path: Path) -> None:
     make_tree(tmp_path, ["a.nii"])
     fill(tmp_path, "b.npz", "c.mp4")
-    with pytest.raises(UsageError, match="1 NIfTI files, 1 NPZ files, 1 videos: several sources"):
+    with pytest.raises(
+        UsageError, match="1 NIfTI, MetaImage or NRRD files, 1 NPZ files, 1 videos: several sources"
+    ):
         propose(tmp_path, Hints())
     assert propose(tmp_path, Hints(sort="nifti")).fields["layout"] == "tree"
-    with pytest.raises(UsageError, match="holds 1 NIfTI files"):
+    with pytest.raises(UsageError, match="holds 1 NIfTI, MetaImage or NRRD files"):
         propose(tmp_path, Hints(sort="tar"))
+
+
+def test_metaimage_and_nrrd_are_volumes_of_a_tree(tmp_path: Path) -> None:
+    for name, text in (("a.mha", MHA), ("b.nrrd", NRRD)):
+        (tmp_path / name).write_bytes(text.encode() + VOXELS)
+    found = propose(tmp_path, Hints())
+    assert found.title == f"tree of volumes: 2 files in {tmp_path}"
+    assert found.fields["layout"] == "tree"
+    assert found.facts[0].startswith("looked at 2 volumes: shape 2 x 2 x 2, stored as int16")
 
 
 def test_folders_without_permission_are_named() -> None:
