@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,8 +59,8 @@ class Census:
 
     Attributes:
         top: The folder.
-        paths: Sort of file -> paths inside the folder, with forward slashes; at most 50,000 of a sort,
-            sorted.
+        paths: Sort of file -> paths inside the folder, with forward slashes, sorted; of more than 50,000 of
+            a sort, every second, fourth, eighth...
         counts: Sort of file -> number of files.
         num_names: Files and folders that were seen.
         is_whole: Whether every name was seen; else the time was over before.
@@ -77,14 +77,32 @@ class Census:
     unreadable: list[str] = field(default_factory=list)
     linked_folders: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
+    _strides: defaultdict[str, int] = field(default_factory=lambda: defaultdict(lambda: 1))
 
     def of(self, sort: str) -> list[str]:
         """Return the paths of a sort."""
         return self.paths.get(sort, [])
 
-    def count_words(self, sort: str) -> str:
-        """Return the number of files of a sort, as a person reads it."""
-        return f"{'' if self.is_whole else 'at least '}{self.counts[sort]:,}"
+    def is_sample(self, sort: str) -> bool:
+        """Tell whether only some of the files of a sort are listed."""
+        return not self.is_whole or self.counts[sort] > len(self.of(sort))
+
+    def add(self, sort: str, path: str) -> None:
+        """Count a file, and list it, or every second, fourth, eighth... of many."""
+        number = self.counts[sort]
+        self.counts[sort] += 1
+        if number % self._strides[sort] == 0:
+            listed = self.paths.setdefault(sort, [])
+            listed.append(path)
+            if len(listed) > _MOST_PATHS:
+                del listed[1::2]
+                self._strides[sort] *= 2
+
+    def count_words(self, sort: str, noun: str = "") -> str:
+        """Return the number of files of a sort, with what they are, as a person reads it."""
+        number = f"{'' if self.is_whole else 'at least '}{self.counts[sort]:,}"
+        is_one = self.is_whole and self.counts[sort] == 1
+        return f"{number} {noun.removesuffix('s') if is_one else noun}".rstrip()
 
 
 def take_census(top: Path, *, seconds: float = _MOST_SECONDS) -> Census:
@@ -143,10 +161,7 @@ def _take_folder(
         if entry.is_dir(follow_symlinks=False):
             yield entry.path
         elif (sort := _find_sort(census, entry, path)) is not None:
-            census.counts[sort] += 1
-            listed = census.paths.setdefault(sort, [])
-            if len(listed) < _MOST_PATHS:
-                listed.append(path)
+            census.add(sort, path)
 
 
 def _find_sort(census: Census, entry: "os.DirEntry[str]", path: str) -> str | None:

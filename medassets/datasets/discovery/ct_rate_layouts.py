@@ -141,7 +141,7 @@ def propose_ct_rate(census: Census, look: CTRateLook, hints: Hints, clock: Clock
         *([f"missing: {shorten(look.missing, 6)}"] if look.missing else []),
         *doubt_looks(looks),
     ]
-    title = f"layout of CT-RATE: {census.count_words('nifti')} files in {show_path(str(top))}"
+    title = f"layout of CT-RATE: {census.count_words('nifti', 'files')} in {show_path(str(top))}"
     facts = [f"splits {', '.join(splits)} in {look.pattern}", *describe_looks(looks)]
     return Proposal(title, "VolumeDatasetComponent", fields, notes, facts, doubts)
 

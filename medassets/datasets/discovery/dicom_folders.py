@@ -46,5 +46,5 @@ def propose_dicom(census: Census, hints: Hints, clock: Clock) -> Proposal:
     if tables:
         doubts.append(f"a table has no effect on DICOM, which has no reports: {shorten(tables)}")
     facts = ["series, their slices and what is left out are found by `plan`"]
-    title = f"DICOM: {census.count_words('dicom')} files in {show_path(str(census.top))}"
+    title = f"DICOM: {census.count_words('dicom', 'files')} in {show_path(str(census.top))}"
     return Proposal(title, "VolumeDatasetComponent", fields, notes, facts, doubts)

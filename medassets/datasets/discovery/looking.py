@@ -78,7 +78,7 @@ def _choose_sort(census: Census) -> str:
     """
     found = [sort for sort in SORTS if sort in _PROPOSE and census.counts[sort]]
     if len(found) > 1:
-        shown = ", ".join(f"{census.count_words(sort)} {_WORDS[sort]}" for sort in found)
+        shown = ", ".join(census.count_words(sort, _WORDS[sort]) for sort in found)
         what = (
             f"{show_path(str(census.top))} holds {shown}: several sources. Run init on the folder of one, or say "
             f"which with --files {' or --files '.join(found)}"
@@ -89,9 +89,7 @@ def _choose_sort(census: Census) -> str:
 
 def _describe_content(census: Census) -> str:
     shown = [
-        f"{census.count_words(sort)} {_WORDS[sort]}"
-        for sort in (*SORTS, OTHER)
-        if census.counts[sort]
+        census.count_words(sort, _WORDS[sort]) for sort in (*SORTS, OTHER) if census.counts[sort]
     ]
     what = f"{show_path(str(census.top))} holds {', '.join(shown) or 'no files'}"
     if census.linked_folders:
@@ -115,7 +113,7 @@ def _doubt_census(census: Census, sort: str) -> list[str]:
     if census.broken and sort != "video":
         doubts.append(f"neither a file nor a link to one: {shorten(census.broken)}")
     if census.counts["archive"]:
-        doubts.append(f"not taken: {census.count_words('archive')} {_WORDS['archive']}")
+        doubts.append(f"not taken: {census.count_words('archive', _WORDS['archive'])}")
     return doubts
 
 

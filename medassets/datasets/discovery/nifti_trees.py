@@ -70,6 +70,7 @@ def propose_tree(census: Census, hints: Hints, clock: Clock) -> Proposal:
         fields["requires"] = []
     others = [other.table.path for other in other_tables if not other.problem]
     doubts = [
+        *_doubt_sample(census, "nifti"),
         *([f"only one table is used; unused: {shorten(others)}"] if others else []),
         *(other.problem for other in other_tables if other.problem),
         *splits.doubts,
@@ -89,10 +90,10 @@ def propose_tree(census: Census, hints: Hints, clock: Clock) -> Proposal:
     }
     is_nifti = all(path.lower().endswith(NIFTI) for path in paths)
     kind = "NIfTI tree" if is_nifti else "tree of volumes"
-    title = f"{kind}: {census.count_words('nifti')} files in {show_path(str(census.top))}"
-    left_out = census.counts["nifti"] - len(paths) if census.is_whole else 0
+    title = f"{kind}: {census.count_words('nifti', 'files')} in {show_path(str(census.top))}"
+    left_out = len(census.of("nifti")) - len(paths)
     facts = [
-        *([f"{left_out:,} files are named like masks and left out"] if left_out else []),
+        *([f"named like masks and left out: {left_out:,}"] if left_out else []),
         *describe_looks(looks),
         *([f"table {table.table.path}: {joined}; columns {_show(columns)}"] if table else []),
         *(["no table: samples have neither report nor labels"] if not table else []),
@@ -238,6 +239,14 @@ def _choose_patients(paths: Sequence[str], splits: Sequence[str], *, has_column:
 
 def _choose_orientation(looks: Sequence[VolumeLook]) -> dict[str, str]:
     return {"orientation": "LPS"} if any(look.codes for look in looks) else {}
+
+
+def _doubt_sample(census: Census, sort: str) -> list[str]:
+    if not census.is_sample(sort):
+        return []
+    return [
+        f"splits, patients and the table were compared with {len(census.of(sort)):,} of the files only"
+    ]
 
 
 def _doubt_datasets(paths: Sequence[str], splits: Sequence[str], *, has_column: bool) -> list[str]:

@@ -98,7 +98,7 @@ def propose_npz(census: Census, hints: Hints, clock: Clock) -> Proposal:
             for role, look in tables.items()
         ),
     ]
-    title = f"NPZ tree: {census.count_words('npz')} files in {show_path(str(census.top))}"
+    title = f"NPZ tree: {census.count_words('npz', 'files')} in {show_path(str(census.top))}"
     return Proposal(title, "VolumeDatasetComponent", fields, notes, facts, doubts)
 
 

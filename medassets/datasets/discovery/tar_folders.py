@@ -74,7 +74,7 @@ def propose_tars(census: Census, hints: Hints, clock: Clock) -> Proposal:
     paths = census.of("tar")
     shards, splits = _choose_pattern(paths)
     tars = [census.top / path for path in spread(paths, _NUM_TARS)]
-    title = f"WebDataset: {census.count_words('tar')} tars in {show_path(str(census.top))}"
+    title = f"WebDataset: {census.count_words('tar', 'tars')} in {show_path(str(census.top))}"
     doubts = []
     if "**" in shards:
         doubts.append("tars are in several folders, and no name tells splits: all is train")
@@ -273,5 +273,6 @@ def _doubt_labels(looks: Sequence[TarLook]) -> list[str]:
     try:
         find_label_type(members)
     except LabelError as error:
-        return [f"labels: {error}; declare `labels`"]
+        what = str(error).partition("; declare")[0]
+        return [f"labels: {what}; declare `labels: {{dtype: ...}}`"]
     return []

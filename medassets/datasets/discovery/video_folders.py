@@ -68,7 +68,7 @@ def propose_videos(census: Census, hints: Hints, clock: Clock) -> Proposal:
     if records.kind == "pairs":
         # Paths of clips begin at the folder of clips.
         places = {"source": "clips", "clips_dir": str(folder), "pairs_json": str(records.path)}
-        title = f"clips: {census.count_words('video')} files in {show_path(str(folder))}"
+        title = f"clips: {census.count_words('video', 'files')} in {show_path(str(folder))}"
     else:
         info = hints.info_csv or _find_info(census)
         places = {
@@ -77,7 +77,7 @@ def propose_videos(census: Census, hints: Hints, clock: Clock) -> Proposal:
             **({"info_csv": str(info)} if info else {}),
             "metadata": str(records.path),
         }
-        title = f"videos: {census.count_words('video')} files in {show_path(str(folder))}"
+        title = f"videos: {census.count_words('video', 'files')} in {show_path(str(folder))}"
         facts.append(
             f"names of files in {info}" if info else "no info.csv: files are found by id or title"
         )
@@ -130,7 +130,7 @@ def _find_records(census: Census, hints: Hints, clock: Clock) -> RecordsLook:
         return fit[0]
     if not fit:
         what = (
-            f"{census.counts['video']:,} videos, and no JSON that says what is said when: records with vid, transcript, begin "
+            f"{census.count_words('video', 'videos')}, and no JSON that says what is said when: records with vid, transcript, begin "
             f"and end (--metadata), or with vid, clip_path and transcript (--pairs-json)"
         )
         raise UsageError(field="PATH", what="; ".join([what, *problems]))

@@ -79,6 +79,19 @@ def test_a_large_folder_is_looked_at_for_the_time_that_is_given(tmp_path: Path) 
     assert census.count_words("nifti").startswith("at least ")
 
 
+def test_of_many_files_a_sample_of_all_folders_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medassets.datasets.discovery.census._MOST_PATHS", 10)
+    fill(tmp_path, *(f"{folder}/{n:02d}.nii" for folder in "abcd" for n in range(20)))
+    census = take_census(tmp_path)
+    assert census.counts["nifti"] == 80
+    assert len(census.of("nifti")) <= 10
+    assert {path[0] for path in census.of("nifti")} == set("abcd")
+    assert census.is_sample("nifti")
+    assert not census.is_sample("npz")
+
+
 def test_folders_that_cannot_be_listed_are_named() -> None:
     with as_nobody(unreadable="closed") as folder:
         census = take_census(folder)

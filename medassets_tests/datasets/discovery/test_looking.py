@@ -24,11 +24,11 @@ def test_a_mixed_folder_asks_which_files_are_meant(tmp_path: Path) -> None:
     make_tree(tmp_path, ["a.nii"])
     fill(tmp_path, "b.npz", "c.mp4")
     with pytest.raises(
-        UsageError, match="1 NIfTI, MetaImage or NRRD files, 1 NPZ files, 1 videos: several sources"
+        UsageError, match="1 NIfTI, MetaImage or NRRD file, 1 NPZ file, 1 video: several sources"
     ):
         propose(tmp_path, Hints())
     assert propose(tmp_path, Hints(sort="nifti")).fields["layout"] == "tree"
-    with pytest.raises(UsageError, match="holds 1 NIfTI, MetaImage or NRRD files"):
+    with pytest.raises(UsageError, match="holds 1 NIfTI, MetaImage or NRRD file"):
         propose(tmp_path, Hints(sort="tar"))
 
 
@@ -78,7 +78,7 @@ def test_one_file_is_no_folder(tmp_path: Path) -> None:
 
 def test_tables_alone_are_no_dataset(tmp_path: Path) -> None:
     fill(tmp_path, "meta.csv", content=b"a,b\n1,2\n")
-    with pytest.raises(UsageError, match=r"holds 1 tables. Expected"):
+    with pytest.raises(UsageError, match=r"holds 1 table. Expected"):
         propose(tmp_path, Hints())
 
 
@@ -131,4 +131,4 @@ def test_records_decide_what_videos_are(tmp_path: Path) -> None:
     fill(tmp_path, "videos/a.mp4")
     record = {"vid": "a", "transcript": "t", "begin": 0, "end": 1}
     (tmp_path / "meta.json").write_text(json.dumps([record]))
-    assert "videos: 1 files" in propose(tmp_path, Hints()).title
+    assert "videos: 1 file" in propose(tmp_path, Hints()).title

@@ -53,7 +53,7 @@ def test_masks_are_not_looked_at_unless_there_is_nothing_else(tmp_path: Path) ->
     make_tree(tmp_path / "both", ["s1/ct.nii", "s1/segmentations/liver.nii"])
     make_tree(tmp_path / "alone", ["segthor_1.nii", "segthor_2.nii"])
     assert "exclude" not in look(tmp_path / "both").fields
-    assert "1 files are named like masks" in look(tmp_path / "both").facts[0]
+    assert "named like masks and left out: 1" in look(tmp_path / "both").facts[0]
     assert look(tmp_path / "alone").fields["exclude"] == []
 
 

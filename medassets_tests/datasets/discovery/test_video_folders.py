@@ -55,7 +55,7 @@ def test_two_files_of_records_are_asked_for(folder: Path) -> None:
 
 def test_videos_without_records_say_what_is_missing(folder: Path) -> None:
     (folder / "metadata.json").write_text("{")
-    with pytest.raises(UsageError, match="1 videos, and no JSON that says what is said when"):
+    with pytest.raises(UsageError, match="1 video, and no JSON that says what is said when"):
         look(folder)
     with pytest.raises(UsageError, match="--metadata"):
         look(folder, metadata=str(folder / "nothing.json"))
