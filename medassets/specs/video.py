@@ -24,7 +24,8 @@ class VideoClipDatasetSpec(DatasetSpec):
         info_csv: Table `url,filename` of the raw videos; empty matches by names alone.
         metadata: JSON array, or one JSON object per line, of the clips (source `videos`).
         clips_dir: Folder of clips that were cut before (source `clips`).
-        pairs_json: `text_video_pairs.json` of those clips.
+        pairs_json: `text_video_pairs.json` of those clips; empty takes every video of the folder as a
+            clip without text.
         split_mode: `random` gives each video a split by a seeded hash, 80/10/10; or all of them
             to train or test.
         seed: Seed of `random`.

@@ -122,6 +122,22 @@ def test_a_clip4mc_folder_with_the_options_of_its_pipeline(
     assert json.loads(next(c for n, c in members.items() if n.endswith(".json")))
 
 
+def test_plain_clips_without_any_record(
+    medassets: Medassets, films: SyntheticVideos, home: Path
+) -> None:
+    declared = medassets("init", str(films.videos_dir), "--name", "plain", "--yes")
+    assert declared.code == 0, declared.err
+    options = ["--frame-height=32", "--frame-width=48", "--set=split_mode=all_train", "--json"]
+    built = medassets("build", "plain", *options)
+    assert built.code == 0, built.err
+    assert built.document["num_samples"] == len(films.made)
+    assert medassets("verify", "plain", "--json").document["damaged"] == []
+    members = read_members(home, "plain")
+    facts = [json.loads(c) for n, c in members.items() if n.endswith(".json") and "size" not in n]
+    assert {fact["transcript"] for fact in facts} == {""}
+    assert all(fact["end_s"] > 1 for fact in facts)
+
+
 def test_plain_clips_with_their_texts(
     medassets: Medassets, films: SyntheticVideos, tmp_path: Path, home: Path
 ) -> None:

@@ -71,6 +71,7 @@ def propose_tree(census: Census, hints: Hints, clock: Clock) -> Proposal:
     others = [other.table.path for other in other_tables if not other.problem]
     doubts = [
         *_doubt_sample(census, "nifti"),
+        *_doubt_time(census, table, clock),
         *([f"only one table is used; unused: {shorten(others)}"] if others else []),
         *(other.problem for other in other_tables if other.problem),
         *splits.doubts,
@@ -239,6 +240,13 @@ def _choose_patients(paths: Sequence[str], splits: Sequence[str], *, has_column:
 
 def _choose_orientation(looks: Sequence[VolumeLook]) -> dict[str, str]:
     return {"orientation": "LPS"} if any(look.codes for look in looks) else {}
+
+
+def _doubt_time(census: Census, table: TableLook | None, clock: Clock) -> list[str]:
+    """Return a doubt where tables may not have been compared with all files for lack of time."""
+    if table is not None or not census.counts["table"] or not clock.is_over:
+        return []
+    return ["there was no time to compare all tables; name the one that is meant with --table"]
 
 
 def _doubt_sample(census: Census, sort: str) -> list[str]:

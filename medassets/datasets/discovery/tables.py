@@ -1,7 +1,7 @@
 """Which table of a folder is about its volumes, and what its columns hold, judged by names and cells."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from medassets.storage.formats.csv_tables import CsvTable
 from medassets.storage.formats.missing import is_missing
 from medassets.storage.paths import show_path
 from medassets.volumes.catalog.label_column_names import is_identifier_name, is_index_name
-from medassets.volumes.catalog.tree.join import join_table
+from medassets.volumes.catalog.tree.join import join_table, normalise_cell
+from medassets.volumes.catalog.tree.names import name_case, strip_ending
 from medassets.volumes.catalog.tree.split_names import read_split_name
 from medassets.volumes.catalog.tree.table import parse_table
 
@@ -90,11 +91,11 @@ def match_table(look: TableLook, paths: Sequence[str], clock: Clock) -> TableLoo
     """
     table = look.table
     head = replace(table, rows=table.rows[:_NUM_ROWS], row_numbers=table.row_numbers[:_NUM_ROWS])
-    best = look
+    best, names = look, _collect_names(paths)
     for name in table.columns:
         if clock.is_over:
             break
-        if not name or not _may_name_files(head.column(name)):
+        if not name or not _may_name_files(head.column(name), names):
             continue
         try:
             join = join_table(head, name, paths, may_miss=True)
@@ -112,10 +113,25 @@ def count_joined(look: TableLook, paths: Sequence[str]) -> int:
     return len(join_table(look.table, look.file, paths, may_miss=True).row_of)
 
 
-def _may_name_files(cells: Sequence[str]) -> bool:
-    """Tell whether cells may be names: mostly different ones, short, and not plain labels."""
-    filled = {cell for cell in cells if cell}
-    return bool(filled) and not filled <= _LABEL_CELLS and max(map(len, filled)) < 1000
+def _collect_names(paths: Sequence[str]) -> set[str]:
+    """Return every folder, name, stem and case of paths; a join of 50,000 paths takes a second."""
+    names: set[str] = set()
+    for path in paths:
+        parts = path.split("/")
+        stem = strip_ending(parts[-1])
+        names.update(parts, (stem, name_case(stem)))
+    return names
+
+
+def _may_name_files(cells: Sequence[str], names: Collection[str]) -> bool:
+    """Tell whether one of some cells is the name of a file or folder."""
+    for cell in {normalise_cell(cell) for cell in cells} - _LABEL_CELLS:
+        last = cell.rpartition("/")[2]
+        if last and (
+            last in names or strip_ending(last) in names or last.partition(".")[0] in names
+        ):
+            return True
+    return False
 
 
 def guess_columns(look: TableLook) -> dict[str, Any]:

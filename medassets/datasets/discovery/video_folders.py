@@ -60,6 +60,8 @@ def propose_videos(census: Census, hints: Hints, clock: Clock) -> Proposal:
     top = census.top
     records = _find_records(census, hints, clock)
     files = census.of("video")
+    if records is None:
+        return _propose_plain(census)
     is_named = hints.metadata or hints.pairs_json
     folder = top if is_named else top / _shared_folder(files)
     doubts = [f"links that lead nowhere: {shorten(census.broken)}"] if census.broken else []
@@ -90,7 +92,6 @@ def propose_videos(census: Census, hints: Hints, clock: Clock) -> Proposal:
 
 _COMMON: Mapping[str, Any] = {
     "split_mode": "random",
-    "seed": 0,
     "num_frames": 16,
     "height": 160,
     "width": 256,
@@ -104,7 +105,25 @@ _NOTES: Mapping[str, str] = {
 }
 
 
-def _find_records(census: Census, hints: Hints, clock: Clock) -> RecordsLook:
+def _propose_plain(census: Census) -> Proposal:
+    """Propose that every file is a clip without text."""
+    title = f"clips: {census.count_words('video', 'files')} in {show_path(str(census.top))}"
+    tables = [*census.of("table"), *census.of("json")]
+    doubts = [
+        "no JSON says what is said when: every video is one clip without text. With records of vid, "
+        "transcript, begin and end name them by --metadata, with vid, clip_path and transcript by --pairs-json",
+        *([f"not used: {shorten(tables)}"] if tables else []),
+    ]
+    fields = {"source": "clips", "clips_dir": str(census.top), **_COMMON}
+    return Proposal(title, "VideoClipDatasetComponent", fields, _NOTES, (), doubts)
+
+
+def _find_records(census: Census, hints: Hints, clock: Clock) -> RecordsLook | None:
+    """Return the records of the videos; None if there are none.
+
+    Raises:
+        UsageError: If those that are named cannot be read, one that is there cannot, or several fit.
+    """
     named = hints.pairs_json or hints.metadata
     if named:
         try:
@@ -128,12 +147,10 @@ def _find_records(census: Census, hints: Hints, clock: Clock) -> RecordsLook:
     fit = [look for look in looks if look.kind]
     if len(fit) == 1:
         return fit[0]
+    if not fit and problems:
+        raise UsageError(field="PATH", what="; ".join(problems))
     if not fit:
-        what = (
-            f"{census.count_words('video', 'videos')}, and no JSON that says what is said when: records with vid, transcript, begin "
-            f"and end (--metadata), or with vid, clip_path and transcript (--pairs-json)"
-        )
-        raise UsageError(field="PATH", what="; ".join([what, *problems]))
+        return None
     what = (
         f"several files of records: {shorten([str(one.path) for one in fit])}; name one with --metadata or "
         f"--pairs-json"

@@ -19,7 +19,7 @@ _TEST_FROM = 0.9
 def name_clips(columns: ClipColumns) -> None:
     """Give each row a unique key, and exclude rows that repeat another one.
 
-    The key is `{vid}_{begin_ms}_{end_ms}`. Clips of the same segment with another text get `-2`,
+    The key is `{vid}_{begin_ms}_{end_ms}`, or `{vid}` of a file whose end no record states. Clips of the same segment with another text get `-2`,
     `-3` … in order of their rows; a clip with the same text is excluded. The key of an excluded
     row is `metadata-row-{row}`, which is not a possible key of a clip.
 
@@ -29,6 +29,7 @@ def name_clips(columns: ClipColumns) -> None:
     is_clip = kernels.is_null(columns.excluded)
     stretch = [kernels.cast(times, pa.string()) for times in (columns.begin_ms, columns.end_ms)]
     names = kernels.binary_join_element_wise(columns.vid, *stretch, "_")
+    names = kernels.coalesce(names, columns.vid)
     columns.key = one_chunk(kernels.if_else(is_clip, names, pa.scalar(None, pa.string())))
     _part_equal_keys(columns)
     _exclude_long_keys(columns)

@@ -53,11 +53,22 @@ def test_two_files_of_records_are_asked_for(folder: Path) -> None:
     assert named.fields["clips_dir"] == str(folder)
 
 
-def test_videos_without_records_say_what_is_missing(folder: Path) -> None:
+def test_videos_without_records_are_clips_without_text(folder: Path) -> None:
+    (folder / "metadata.json").unlink()
+    (folder / "notes.csv").write_text("a,b\n")
+    proposal = look(folder)
+    assert proposal.fields["source"] == "clips"
+    assert proposal.fields["clips_dir"] == str(folder)
+    assert "pairs_json" not in proposal.fields
+    assert "every video is one clip without text" in proposal.doubts[0]
+    assert proposal.doubts[1] == "not used: notes.csv"
+
+
+def test_records_that_cannot_be_read_are_named(folder: Path) -> None:
     (folder / "metadata.json").write_text("{")
-    with pytest.raises(UsageError, match="1 video, and no JSON that says what is said when"):
+    with pytest.raises(UsageError, match=r"metadata\.json"):
         look(folder)
-    with pytest.raises(UsageError, match="--metadata"):
+    with pytest.raises(UsageError, match=r"--metadata"):
         look(folder, metadata=str(folder / "nothing.json"))
 
 

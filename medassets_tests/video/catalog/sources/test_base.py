@@ -27,7 +27,7 @@ def test_a_check_opens_no_file(fields: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("fields", "missing"),
-    [(VIDEOS, "videos_dir"), (VIDEOS, "metadata"), (CLIPS, "clips_dir"), (CLIPS, "pairs_json")],
+    [(VIDEOS, "videos_dir"), (VIDEOS, "metadata"), (CLIPS, "clips_dir")],
 )
 def test_a_field_that_the_source_needs_is_named(fields: dict[str, Any], missing: str) -> None:
     with pytest.raises(SpecError, match=f"^{missing}: source {fields['source']} needs it"):
