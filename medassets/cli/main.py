@@ -8,7 +8,6 @@ from contextlib import nullcontext
 
 import click
 
-from medassets import __version__
 from medassets.cli.build_options.older_options import explain_older
 from medassets.cli.ending import ending_in_order, interrupted_code
 from medassets.errors import (
@@ -22,6 +21,7 @@ from medassets.specs.checks import suggest_name
 from medassets.storage.modes import private_files
 from medassets.storage.paths import medassets_home, show_path
 from medassets.storage.unreadable import explain_refusal
+from medassets.version import __version__
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-import medassets
 from medassets.errors import HubAnswerError, SourceAccessError
 from medassets.sources.hub_answers import check_status, parse_answer
 from medassets.sources.hub_errors import (
@@ -22,6 +21,7 @@ from medassets.sources.proxies import find_proxy
 from medassets.sources.rate_limit import RateLimiter, shared_limiter
 from medassets.sources.retries import Attempts, HubPolicy
 from medassets.storage.foreign_bytes import Boundary
+from medassets.version import __version__
 
 if TYPE_CHECKING:
     import httpx2
@@ -84,7 +84,7 @@ class HubClient:
         token = self.token.strip() or None if isinstance(self.token, str) else self.token
         try:
             headers = build_hf_headers(
-                token=token, library_name="medassets", library_version=medassets.__version__
+                token=token, library_name="medassets", library_version=__version__
             )
         except LocalTokenNotFoundError:
             headers = None
