@@ -14,7 +14,9 @@ import pytest
 
 from medassets.testing.clip4mc import SyntheticVideos
 from medassets.testing.npz_tree import make_npz_tree
+from medassets_tests import shared_data
 from medassets_tests.cli.pairs import make_raw, write_tars
+from medassets_tests.dicoms import PERSON, write_series
 from medassets_tests.trees import SMALL, make_tree
 
 Medassets = Callable[..., Any]
@@ -84,6 +86,24 @@ def test_the_same_with_one_table(medassets: Medassets, tmp_path: Path, home: Pat
         assert members[f"{key}.txt"].decode() == row["Findings"]
         assert np.frombuffer(members[f"{key}.cls"], "<f4").tolist() == [row["nodule"]]
         assert json.loads(members[f"{key}.json"])["patient"] == row["patient"]
+
+
+def test_dicom_series_in_any_order(medassets: Medassets, tmp_path: Path, home: Path) -> None:
+    for number in range(2):
+        write_series(tmp_path / "pacs" / f"x{number}", number=number)
+    built = run_both(medassets, tmp_path / "pacs", *SETTINGS, name="pacs")
+    assert built["num_samples"] == 2
+    for path in home.rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        assert not any(value.encode() in content for value in PERSON.values()), path
+
+
+def test_the_public_series_of_dicom(medassets: Medassets) -> None:
+    folder = shared_data.CT / "ts_dicom_jpeg2000"
+    if not folder.is_dir():
+        pytest.skip(f"needs {folder}")
+    built = run_both(medassets, folder, *SETTINGS, name="public")
+    assert built["num_samples"] == 1
 
 
 def test_an_npz_tree_keeps_its_values(medassets: Medassets, tmp_path: Path, home: Path) -> None:

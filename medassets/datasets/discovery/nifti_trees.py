@@ -282,7 +282,7 @@ def _doubt_hu(looks: Sequence[VolumeLook]) -> list[str]:
     low, high = min(one[0] for one in odd), max(one[1] for one in odd)
     return [
         f"{len(odd)} of {len(ranges)} volumes hold {low:g} to {high:g} and no air of -1000: no CT, or not in HU; "
-        f"such volumes are rejected as hu_implausible"
+        f"such volumes are rejected as hu_implausible; of MR declare `preprocessing: mr_percentile`, without hu_rule"
     ]
 
 

@@ -1,16 +1,23 @@
 from pathlib import Path
+from typing import Any
 
+from medassets.datasets.discovery.declaration import check_proposal, write_yaml
 from medassets.datasets.discovery.looking import propose
 from medassets.datasets.discovery.proposal import Hints
 from medassets_tests.datasets.discovery.test_census import fill
+from medassets_tests.dicoms import PERSON, write_series
 
 MARK = bytes(128) + b"DICM"
 
 
 def test_files_without_an_ending_are_a_tree_of_series(tmp_path: Path) -> None:
-    fill(tmp_path, "p1/IM0001", "p1/IM0002", "DICOMDIR", content=MARK)
+    write_series(tmp_path / "p1", num_slices=4)
+    write_series(tmp_path / "p2", num_slices=4, number=1)
+    for number, path in enumerate(sorted(tmp_path.rglob("*.*"))):
+        path.rename(path.with_name(f"IM{number}"))
     proposal = propose(tmp_path, Hints(hu_rule="none"))
-    assert proposal.title == f"DICOM: 3 files in {tmp_path}"
+    assert proposal.title == f"DICOM: 8 files in {tmp_path}"
+    assert proposal.facts[0] == "looked at 8 files of 2 series: modality CT (8)"
     assert proposal.fields == {
         "source": "dicom",
         "folder": str(tmp_path),
@@ -21,6 +28,20 @@ def test_files_without_an_ending_are_a_tree_of_series(tmp_path: Path) -> None:
         "preprocessing": "ct_clip",
     }
     assert proposal.doubts == []
+    check_proposal(proposal, "scans")
+    said = f"{proposal.title} {proposal.facts} {write_yaml(proposal, 'scans')}"
+    assert not any(value in said for value in PERSON.values())
+
+
+def test_what_is_no_ct_is_a_doubt(tmp_path: Path) -> None:
+    def change(_: int, dataset: Any) -> None:
+        dataset.Modality = "MR"
+
+    write_series(tmp_path / "mr", num_slices=3, change=change)
+    fill(tmp_path, "DICOMDIR", content=MARK)
+    doubts = propose(tmp_path, Hints()).doubts
+    assert "1 of 4 files hold no image" in doubts[0]
+    assert "`modalities`, such as [MR]" in doubts[1]
 
 
 def test_folders_may_name_splits_and_tables_have_no_effect(tmp_path: Path) -> None:
@@ -28,6 +49,7 @@ def test_folders_may_name_splits_and_tables_have_no_effect(tmp_path: Path) -> No
     fill(tmp_path, "reports.csv", content=b"a,b\n1,2\n")
     proposal = propose(tmp_path, Hints())
     assert (proposal.fields["splits"], proposal.fields["split_by"]) == (["train", "test"], "folder")
-    assert "a table has no effect on DICOM" in proposal.doubts[0]
+    assert any("a table has no effect on DICOM" in doubt for doubt in proposal.doubts)
     fill(tmp_path, "c/1.dcm", content=MARK)
-    assert "2 of 3 files are in folders that name a split" in propose(tmp_path, Hints()).doubts[0]
+    doubts = propose(tmp_path, Hints()).doubts
+    assert any("2 of 3 files are in folders that name a split" in doubt for doubt in doubts)
