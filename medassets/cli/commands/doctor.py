@@ -136,7 +136,7 @@ def _resolve(session: Session, dataset: str) -> str:
     revision = source.resolve_revision()
     if not revision:
         return source.uri
-    table = tables.first_table() if tables is not None else None
+    table = tables.first_file(source, revision=revision) if tables is not None else None
     if table is None:
         return f"{source.uri} at {revision[:12]}"
     # A gated repository tells its commit and its files to all, and their bytes to few.

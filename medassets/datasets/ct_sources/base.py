@@ -109,6 +109,19 @@ class CTSource(ABC):
         """Return the path of a table that every refresh reads; None if there is none."""
         return None
 
+    def first_file(self, files: Source, *, revision: str) -> str | None:
+        """Return the path of a file that a build reads, to ask whether it can be; None if none is known.
+
+        Args:
+            files: What `open_files` returned.
+            revision: Revision to look at.
+
+        Raises:
+            SourceAccessError: If the source refuses access.
+            SourceUnavailableError: If the source does not respond.
+        """
+        return self.first_table()
+
     @abstractmethod
     def read_rows(
         self, files: Source, *, revision: str | None, previous: pa.Table | None = None

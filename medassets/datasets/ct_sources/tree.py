@@ -119,6 +119,13 @@ class TreeFolder(CTSource):
         is_inside = self.spec.table and not self.spec.table.startswith(("/", "~"))
         return self.spec.table if is_inside else None
 
+    def first_file(self, files: Source, *, revision: str) -> str | None:
+        """Return the table inside the source, or else a volume of it."""
+        if (table := self.first_table()) is not None:
+            return table
+        listing = self._list_files(files, revision)
+        return next((file.path for file in listing.files if file.problem is None), None)
+
     def read_rows(
         self, files: Source, *, revision: str | None, previous: pa.Table | None = None
     ) -> pa.Table:

@@ -8,7 +8,7 @@ from typing import Any
 
 from medassets.datasets.discovery.census import Census, Clock
 from medassets.errors import CatalogError
-from medassets.storage.foreign_bytes import read_foreign
+from medassets.storage.foreign_bytes import most_table_bytes, read_foreign
 from medassets.storage.formats.csv_tables import CsvTable
 from medassets.storage.formats.missing import is_missing
 from medassets.storage.paths import show_path
@@ -20,7 +20,9 @@ from medassets.volumes.catalog.tree.table import parse_table
 
 MOST_TABLES = 12
 
-_MOST_BYTES = 64 << 20
+# What is parsed within a second or two; a table that the user names may have any size.
+_MOST_BYTES = 24 << 20
+_MOST_SHEET_BYTES = 1 << 20
 _NUM_ROWS = 200
 _PATIENT = re.compile(
     r"(patient|subject|participant|person|pat|subj|pid)(s?id|s?name|no|nr|number|key)?s?"
@@ -65,14 +67,23 @@ def read_tables(census: Census, clock: Clock) -> list[TableLook]:
     for path in paths[:MOST_TABLES]:
         if looks and clock.is_over:
             break
-        looks.append(read_one(census.top, path))
+        is_sheet = path.lower().endswith(".xlsx")
+        most_bytes = _MOST_SHEET_BYTES if is_sheet else _MOST_BYTES
+        looks.append(read_one(census.top, path, most_bytes=most_bytes))
     return looks
 
 
-def read_one(top: Path, path: str) -> TableLook:
-    """Read one table; `problem` says why it cannot be."""
+def read_one(top: Path, path: str, *, most_bytes: int | None = None) -> TableLook:
+    """Read one table; `problem` says why it cannot be.
+
+    Args:
+        top: The folder.
+        path: The table, inside it or absolute.
+        most_bytes: A larger file is not read; None takes what memory allows.
+    """
     try:
-        content = read_foreign(top / path, most_bytes=_MOST_BYTES)
+        most_bytes = most_table_bytes() if most_bytes is None else most_bytes
+        content = read_foreign(top / path, most_bytes=most_bytes)
         return TableLook(parse_table(content, path))
     except (CatalogError, OSError) as error:
         what = error.strerror if isinstance(error, OSError) else str(error)

@@ -93,3 +93,23 @@ def test_a_gated_repository_is_ok_only_if_its_files_can_be_read(
     assert (found["verdict"], ran.code) == (verdict, 0 if verdict == "ok" else 1)
     assert words in found["detail"]
     assert TOKEN not in ran.out + ran.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "verdict"), [(None, "bad"), (TOKEN, "ok")])
+def test_of_a_gated_tree_without_a_table_a_volume_is_asked_for(
+    medassets: Medassets,
+    declare: Callable[..., Path],
+    repository: SyntheticRepository,
+    monkeypatch: pytest.MonkeyPatch,
+    sent: str | None,
+    verdict: str,
+) -> None:
+    if sent is not None:
+        monkeypatch.setenv("HF_TOKEN", sent)
+    with LocalHub(repository.folder, "org/gated", token=TOKEN, gated=True) as hub:
+        declare("gated", repo_id="org/gated", endpoint=hub.endpoint, layout="tree")
+        ran = medassets("doctor", "gated", "--json")
+    found = {finding["what"]: finding for finding in ran.document["findings"]}["source of gated"]
+    assert found["verdict"] == verdict
+    assert (".nii.gz can be read" in found["detail"]) == (verdict == "ok")

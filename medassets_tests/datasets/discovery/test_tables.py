@@ -81,6 +81,13 @@ def test_a_table_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     assert second.table.path == "x/meta.csv"
 
 
+def test_a_table_that_takes_long_is_not_looked_at(tmp_path: Path) -> None:
+    content = b"file,text\n" + (b"a.nii," + b"x" * (5 << 20) + b"\n") * 5
+    (tmp_path / "large.csv").write_bytes(content)
+    (found,) = read_tables(take_census(tmp_path), CLOCK)
+    assert "too large" in found.problem
+
+
 def test_tables_that_name_no_file_have_no_column_of_files(tmp_path: Path) -> None:
     write(tmp_path, frame=pd.DataFrame({"word": ["a", "b"], "n": [0, 1]}))
     assert match_table(read_one(tmp_path, "meta.csv"), PATHS, CLOCK).file == ""
