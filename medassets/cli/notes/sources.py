@@ -52,6 +52,26 @@ _REMEDIES = {
     Reason.MISSING_METADATA: "complete the table of metadata",
     Reason.SPACING_MISSING: "complete the table of metadata, or the samples",
     Reason.VALUES_IMPLAUSIBLE: "declare the range of the values, `clip` or `clip_percentiles`",
+    Reason.CORRUPT_DICOM: _AGAIN,
+    Reason.OTHER_MODALITY: "declare them, `modalities: [...]`, if they are wanted",
+    Reason.DERIVED_IMAGE: "declare `accept_derived: true`, if reformatted series are wanted",
+    Reason.LOCALIZER: "none: a localizer is no volume",
+    **dict.fromkeys(
+        (Reason.UNSUPPORTED_SYNTAX, Reason.UNSUPPORTED_PIXELS, Reason.ENHANCED_MULTIFRAME),
+        "convert them to single uncompressed slices, or export them so",
+    ),
+    **dict.fromkeys(
+        (
+            *(Reason.MISSING_SLICE, Reason.UNEVEN_SLICES, Reason.DUPLICATE_SLICE),
+            *(Reason.MIXED_SLICES, Reason.MIXED_ORIENTATION, Reason.POSITION_MISSING),
+        ),
+        "export the series again, whole and alone, from where it was made",
+    ),
+    Reason.GANTRY_TILT: "none: a tilted volume has no grid of right angles",
+    **dict.fromkeys(
+        (Reason.SEVERAL_ACQUISITIONS, Reason.FOUR_DIMENSIONAL),
+        "export each acquisition as a series of its own",
+    ),
     Reason.HU_RULE_MISSING: (
         "complete the table of metadata or the samples, or declare another hu_rule"
     ),

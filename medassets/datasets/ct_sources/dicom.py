@@ -19,6 +19,7 @@ from medassets.volumes.catalog.dicom.series import SeriesRules
 from medassets.volumes.catalog.dicom.stacking import Stack, read_header
 from medassets.volumes.catalog.tree.figures import read_figures
 from medassets.volumes.files.dicom.header import is_keyword, read_tags
+from medassets.volumes.files.dicom.packages import require_packages
 from medassets.volumes.files.dicom.reader import open_series
 from medassets.volumes.files.header import VolumeStream
 
@@ -87,6 +88,7 @@ class DicomTree(CTSource):
         Raises:
             CatalogError: If the folder cannot be listed, or `tags` names no element of DICOM.
         """
+        require_packages()
         self._check_tags()
         return make_dicom_rows(
             self.spec,

@@ -138,9 +138,16 @@ class DicomFiles:
         )
 
     def list_places(self, path: str) -> list[str]:
-        """Return the paths of all files of a volume, copies of slices included; empty if there is none."""
+        """Return the paths of all files of a volume, copies of slices included.
+
+        Args:
+            path: Its key; or the key of a catalog row that is excluded, for all files of its series.
+        """
         stack = self.find(path)
-        return [] if stack is None else [file.path for file in _list_files(stack)]
+        if stack is not None:
+            return [file.path for file in _list_files(stack)]
+        series = self._index.found.series
+        return [file.path for one in series if path.startswith(one.key) for file in one.files]
 
     def describe(
         self, paths: Sequence[str], *, revision: str | None = None

@@ -51,6 +51,10 @@ def test_a_series_that_changed_is_found_as_it_is_now(tmp_path: Path) -> None:
     assert len(stack.slices) == 16
     written.paths[3].unlink()
     assert files.find(key) is None
+    # What is left of it is excluded now; its row and its series have the key.
+    assert files.list_places(f"{key}-missing") == sorted(
+        p.name for p in written.paths if p.exists()
+    )
     assert files.find_series(key) is None
     assert files.describe([key]) == {}
 

@@ -34,6 +34,12 @@ _NO_IMAGES = tuple(
 )
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _BITS = (8, 16, 32)
+# A compressed slice may claim any size, and is decoded to 8 bytes a pixel.
+_MOST_SIDE = 8192
+_SPACING_MM = (1e-3, 1e3)
+_MOST_POSITION_MM = 1e6
+_SLOPES = (1e-6, 1e6)
+_MOST_INTERCEPT = 1e6
 
 
 def judge_file(
@@ -107,6 +113,8 @@ def _judge_pixels(header: SliceHeader) -> Problem | None:
     columns, rows = header.shape
     if not (columns and rows):
         return Reason.CORRUPT_DICOM, "the header does not say Rows and Columns"
+    if max(columns, rows) > _MOST_SIDE:
+        return Reason.UNSUPPORTED_PIXELS, f"the header claims {columns} x {rows} pixels"
     bits, stored = words.get("bits_allocated", 0), words.get("bits_stored", 0)
     if bits not in _BITS or not 0 < stored <= min(bits, 31):
         return Reason.UNSUPPORTED_PIXELS, f"BitsAllocated is {bits}, BitsStored {stored}"
@@ -127,13 +135,19 @@ def _judge_pixels(header: SliceHeader) -> Problem | None:
 def _judge_geometry(header: SliceHeader) -> Problem | None:
     if header.bad_numbers:
         return Reason.BAD_HEADER, "; ".join(header.bad_numbers)
-    if header.slope == 0:
-        return Reason.BAD_HEADER, "RescaleSlope is 0"
-    if header.pixel_spacing is None or min(header.pixel_spacing) <= 0:
+    slope, intercept = header.slope, header.intercept
+    if slope is not None and not _SLOPES[0] <= abs(slope) <= _SLOPES[1]:
+        return Reason.BAD_HEADER, f"RescaleSlope is {slope:g}"
+    if intercept is not None and abs(intercept) > _MOST_INTERCEPT:
+        return Reason.BAD_HEADER, f"RescaleIntercept is {intercept:g}"
+    low, high = _SPACING_MM
+    if header.pixel_spacing is None or not all(low <= mm <= high for mm in header.pixel_spacing):
         what = "not stated" if header.pixel_spacing is None else f"{header.pixel_spacing}"
         return Reason.SPACING_MISSING, f"PixelSpacing is {what}"
     if header.position is None:
         return Reason.POSITION_MISSING, "ImagePositionPatient is not stated"
+    if max(map(abs, header.position)) > _MOST_POSITION_MM:
+        return Reason.BAD_HEADER, f"ImagePositionPatient is {header.position}"
     if header.orientation is None:
         return Reason.ORIENTATION_MISSING, "ImageOrientationPatient is not stated"
     if find_axes(header.orientation) is None:

@@ -19,6 +19,8 @@ from medassets.volumes.files.dicom.header import SliceHeader, read_slice_header
 _NUM_THREADS = 8
 _AT_ONCE = 256
 _READ_BYTES = 1 << 14
+_PREAMBLE_BYTES = 128
+_ENDINGS = (".dcm", ".dicom", ".ima")
 
 Version = tuple[int, int, int]
 Problem = tuple[Reason, str]
@@ -145,8 +147,10 @@ def _read(
         if known is not None and known[0] == version:
             return known
         header = _read_header(top / path)
-        if header is None:
+        if header is None and not _should_be_dicom(top / path):
             return version, None
+        if header is None:
+            problem = Reason.CORRUPT_DICOM, "it is empty, or no DICOM although its name says so"
     except SampleRejectedError as error:
         problem = error.reason, error.detail
     except OSError as error:
@@ -160,6 +164,18 @@ def _read(
 def _read_header(place: Path) -> SliceHeader | None:
     with io.BufferedReader(open_foreign(place), _READ_BYTES) as file, rejecting_foreign():
         return read_slice_header(file)
+
+
+def _should_be_dicom(place: Path) -> bool:
+    """Tell whether a file that is no DICOM is named like one, or is what a failed copy leaves of one."""
+    ending = place.suffix.lower()
+    if ending in _ENDINGS:
+        return True
+    # Names without an ending, and UIDs, whose last part is a number.
+    if any(letter.isalpha() for letter in ending):
+        return False
+    with open_foreign(place) as file:
+        return not any(file.read(_PREAMBLE_BYTES))
 
 
 def find_version(place: Path) -> Version:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from medassets.errors import Reason
 from medassets.storage.checksums import sha256_bytes, sha256_file
-from medassets.volumes.catalog.dicom.judging import LEFT_OUT, Problem, is_cut, judge_file
+from medassets.volumes.catalog.dicom.judging import LEFT_OUT, Problem, is_cut, is_image, judge_file
 from medassets.volumes.catalog.dicom.scan import ScannedFile
 from medassets.volumes.catalog.dicom.stacking import Stack, read_header, stack_files
 
@@ -137,7 +137,7 @@ def _judge_series(
         (reason, (detail, number)) = next(iter(_count(troubles).items()))
         excluded[reason] = (f"{number:,} of {num_rest:,} slices: {detail}", num_rest)
     elif slices:
-        problem = _find_conflict(slices, rules)
+        problem = _find_conflict(slices, files, rules)
         found = problem or stack_files(top, key, slices)
         if isinstance(found[0], Reason):
             excluded[found[0]] = (str(found[1]), len(slices))
@@ -160,11 +160,15 @@ def _count(problems: Iterable[Problem]) -> dict[Reason, tuple[str, int]]:
     return {reason: (first[reason], number) for reason, number in counts.most_common()}
 
 
-def _find_conflict(files: Sequence[ScannedFile], rules: SeriesRules) -> Problem | None:
-    """Return what slices of one volume cannot differ in, and these do."""
-    headers = [file.header for file in files if file.header is not None]
-    for name, what in (("patient_id", "patients"), ("study_uid", "studies")):
-        if len({header[name] for header in headers}) > 1:
+def _find_conflict(
+    slices: Sequence[ScannedFile], files: Sequence[ScannedFile], rules: SeriesRules
+) -> Problem | None:
+    """Return what slices of one volume, or all files of a series, cannot differ in, and these do."""
+    headers = [read_header(file) for file in slices]
+    images = [header for file in files if is_image(header := read_header(file))]
+    several = (("patient_id", "patients"), ("study_uid", "studies"), ("modality", "modalities"))
+    for name, what in several:
+        if len({header[name] for header in images}) > 1:
             return Reason.AMBIGUOUS_SOURCE, f"slices of one series name several {what}"
     if len({header.shape for header in headers}) > 1:
         return Reason.MIXED_SLICES, "slices differ in Rows or Columns"

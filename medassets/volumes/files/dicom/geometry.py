@@ -120,8 +120,9 @@ def check_steps(along: npt.NDArray[np.float64]) -> None:
     multiples = wrong / (float(right.mean()) if len(right) else usual)
     missing = np.rint(multiples).astype(int) - 1
     if len(wrong) and (missing > 0).all() and (np.abs(multiples - missing - 1) < _WHOLE).all():
+        count = int(missing.sum())
         detail = (
-            f"{int(missing.sum()):,} slices are missing between the others: the usual step is "
+            f"{count:,} {'slice is' if count == 1 else 'slices are'} missing between the others: the usual step is "
             f"{usual:g} mm, the largest {steps.max():g} mm"
         )
         raise SampleRejectedError(Reason.MISSING_SLICE, detail)

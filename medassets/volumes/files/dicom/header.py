@@ -145,9 +145,12 @@ def read_slice_header(file: IO[bytes]) -> SliceHeader | None:
             specific_tags=_TAGS,
             defer_size=_LONGEST_VALUE,
         )
-    except (OSError, MemoryError):
+    except MemoryError:
         raise
     except Exception as error:
+        # pydicom raises OSError without a number for damaged content.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         detail = f"the header cannot be read ({type(error).__name__})"
         raise SampleRejectedError(Reason.CORRUPT_DICOM, detail) from error
     if not has_preamble and not _says_image(found):
@@ -246,7 +249,7 @@ def _look_at_pixels(
 
 def _read_raw(found: Any, tag: int) -> tuple[bytes, bool]:
     """Return the bytes of an element, and whether their order is little-endian."""
-    element = found.get_item(tag) if tag in found else None
+    element = found.get_item(tag, keep_deferred=True) if tag in found else None
     value = getattr(element, "value", None)
     if isinstance(value, bytes):
         return value, getattr(element, "is_little_endian", True)

@@ -1,11 +1,24 @@
 """The two packages that DICOM takes; both come with the extra `dicom`."""
 
 import warnings
+from importlib.util import find_spec
 from types import ModuleType
 
 from medassets.errors import CatalogError
 
 _HOW = '`pip install "medassets[dicom]"`'
+
+
+def require_packages() -> None:
+    """Refuse to begin what cannot be ended; importing both takes a second, and this does not.
+
+    Raises:
+        CatalogError: Naming what is not installed.
+    """
+    missing = [name for name in ("pydicom", "SimpleITK") if find_spec(name) is None]
+    if missing:
+        msg = f"reading DICOM takes {' and '.join(missing)}: {_HOW}"
+        raise CatalogError(msg)
 
 
 def import_pydicom() -> ModuleType:
@@ -33,7 +46,7 @@ def import_simpleitk() -> ModuleType:
     try:
         import SimpleITK as sitk  # noqa: N813
     except ImportError as error:
-        msg = f"reading DICOM, MetaImage and NRRD takes SimpleITK: {_HOW}"
+        msg = f"reading DICOM takes SimpleITK: {_HOW}"
         raise CatalogError(msg) from error
     # Warnings of its C++ code name the file, and go to the terminal past every log.
     sitk.ProcessObject.SetGlobalWarningDisplay(False)

@@ -64,3 +64,28 @@ def test_damaged_headers_have_a_reason(tmp_path: Path) -> None:
     (file,) = scan(tmp_path).files
     found = file.problem or (file.header and file.header.pixel_problem)
     assert found
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "is_damaged"),
+    [
+        ("7.dcm", b"", True),
+        ("7.dcm", b"text", True),
+        ("7.IMA", bytes(500), True),
+        ("7", b"", True),
+        ("1.2.840.7", bytes(100), True),
+        ("7", bytes(128) + b"DI", True),
+        ("README", b"text", False),
+        ("VERSION", b"1", False),
+        ("7.txt", b"", False),
+        ("7.jpg", bytes(500), False),
+    ],
+)
+def test_what_a_failed_copy_leaves_is_a_damaged_file(
+    tmp_path: Path, name: str, content: bytes, is_damaged: bool
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    found = scan(tmp_path)
+    reasons = [file.problem and file.problem[0] for file in found.files]
+    assert reasons == ([Reason.CORRUPT_DICOM] if is_damaged else [])
+    assert found.num_others == (0 if is_damaged else 1)

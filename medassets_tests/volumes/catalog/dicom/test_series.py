@@ -56,6 +56,11 @@ def test_series_without_uids_are_told_apart_by_folder_number_and_kernel(tmp_path
     assert not any(one.has_uid for one in found)
 
 
+def test_one_file_of_another_modality_in_a_series_is_a_contradiction(tmp_path: Path) -> None:
+    write_series(tmp_path, change=on_slice(16, Modality="MR"))
+    assert list_excluded(tmp_path) == {"ambiguous_source": 16, "other_modality": 1}
+
+
 def test_a_copy_of_a_series_without_uid_is_no_second_sample(tmp_path: Path) -> None:
     write_series(tmp_path / "a", change=on_slice(-1, SeriesInstanceUID=""))
     shutil.copytree(tmp_path / "a", tmp_path / "b")
@@ -107,6 +112,12 @@ def test_a_cut_file_excludes_its_series_wherever_it_is_cut(tmp_path: Path, share
     content = last.read_bytes()
     last.write_bytes(content[: max(200, int(len(content) * share))])
     assert [len(stack.slices) for stack in find_stacks(tmp_path)] == [17]
+    assert list_excluded(tmp_path) == {"corrupt_dicom": 17}
+
+
+def test_an_empty_slice_excludes_the_series_of_its_folder(tmp_path: Path) -> None:
+    write_series(tmp_path / "a").paths[16].write_bytes(b"")
+    write_series(tmp_path / "b", number=1)
     assert list_excluded(tmp_path) == {"corrupt_dicom": 17}
 
 

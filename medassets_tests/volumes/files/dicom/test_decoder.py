@@ -1,10 +1,12 @@
 """One slice decoded, rescaled once and turned back to what is stored."""
 
+import io
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
@@ -114,3 +116,12 @@ def test_a_pipe_in_place_of_a_file_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(path)
     with pytest.raises(OSError, match="not a regular file"):
         decode_slice(path, header)
+
+
+def test_a_file_without_preamble_is_decoded(tmp_path: Path) -> None:
+    path, expected = write(tmp_path)
+    bare = io.BytesIO()
+    pydicom.dcmwrite(bare, Dataset(pydicom.dcmread(path)), implicit_vr=True, little_endian=True)
+    (tmp_path / "bare").write_bytes(bare.getvalue())
+    found = decode_slice(tmp_path / "bare", read(tmp_path / "bare"))
+    np.testing.assert_array_equal(found, expected)

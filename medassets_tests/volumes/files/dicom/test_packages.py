@@ -7,7 +7,12 @@ from types import ModuleType
 import pytest
 
 from medassets.errors import CatalogError
-from medassets.volumes.files.dicom.packages import import_pydicom, import_simpleitk
+from medassets.volumes.files.dicom import packages
+from medassets.volumes.files.dicom.packages import (
+    import_pydicom,
+    import_simpleitk,
+    require_packages,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,3 +25,10 @@ def test_a_missing_package_names_its_extra(
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(CatalogError, match=rf'takes {name}.*pip install "medassets\[dicom\]"'):
         bring()
+
+
+def test_all_that_is_missing_is_named_before_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_packages()
+    monkeypatch.setattr(packages, "find_spec", lambda _: None)
+    with pytest.raises(CatalogError, match=r"takes pydicom and SimpleITK: .*medassets\[dicom\]"):
+        require_packages()
