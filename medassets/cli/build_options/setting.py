@@ -9,7 +9,7 @@ import yaml
 
 from medassets.cli.console import Output
 from medassets.cli.session import Session
-from medassets.components.overrides import read_overrides, write_overrides
+from medassets.components.overrides import overrides_file, read_overrides, write_overrides
 from medassets.errors import UsageError
 from medassets.specs import DatasetSpec
 from medassets.specs.checks import suggest_name
@@ -93,8 +93,10 @@ def _differs(spec: DatasetSpec, name: str, value: Any) -> bool:
 
 def _refuse_later(spec: DatasetSpec, different: Mapping[str, Any]) -> None:
     name, value = next(iter(different.items()))
+    is_set = name in read_overrides(spec.name)
+    place = str(overrides_file(spec.name)) if is_set else "the declaration"
     what = (
-        f"{name}: the plan of {spec.name} was made with {getattr(spec, name)!r}, got {value!r}. Edit the "
-        f"declaration, which makes its shards stale, or build in another MEDASSETS_HOME"
+        f"{name}: the plan of {spec.name} was made with {getattr(spec, name)!r}, got {value!r}. Edit {place}, "
+        f"which makes its shards stale, or build in another MEDASSETS_HOME"
     )
     raise UsageError(field="--set", what=what)

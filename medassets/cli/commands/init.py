@@ -12,6 +12,7 @@ import click
 from medassets.cli.console import Output
 from medassets.cli.main import EXIT_FAILED
 from medassets.cli.session import Session
+from medassets.components.overrides import overrides_file
 from medassets.datasets.discovery.census import SORTS
 from medassets.datasets.discovery.declaration import check_proposal, make_name, write_yaml
 from medassets.datasets.discovery.looking import propose
@@ -174,6 +175,10 @@ def _choose_name(name: str, folder: Path) -> str:
         check_pattern("name", chosen, DATASET_NAME, "lower-case letters, digits and _")
     except SpecError as error:
         raise UsageError(field="--name", what=error.what) from error
+    if os.path.lexists(overrides_file(chosen)):
+        # They would change the new declaration without a word.
+        what = f"{overrides_file(chosen)} holds fields of an earlier dataset; remove it, or give another name"
+        raise UsageError(field="--name", what=what)
     declared = Session().loaded.datasets.get(chosen)
     target = declarations_home() / chosen / "defs.yaml"
     taken = declared.file if declared else target if os.path.lexists(target) else None

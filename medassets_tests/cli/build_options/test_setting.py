@@ -7,7 +7,7 @@ import pytest
 from medassets.cli.build_options.setting import change_declaration, parse_settings
 from medassets.cli.console import Output
 from medassets.cli.session import Session
-from medassets.components.overrides import overrides_file, read_overrides
+from medassets.components.overrides import overrides_file, read_overrides, write_overrides
 from medassets.errors import UsageError
 from medassets.specs import VolumeDatasetSpec
 
@@ -70,3 +70,6 @@ def test_after_a_plan_only_the_same_values_are_accepted(built: Path) -> None:
     with pytest.raises(UsageError, match="the plan of lungs was made with 4, got 5"):
         change({"samples_per_shard": 5})
     assert not overrides_file("lungs").exists()
+    write_overrides("lungs", {"min_slices": 3})
+    with pytest.raises(UsageError, match=r"Edit .*set\.yaml, which makes its shards stale"):
+        change({"min_slices": 4})

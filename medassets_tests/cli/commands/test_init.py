@@ -49,6 +49,19 @@ def test_init_never_replaces_a_declaration(medassets: Medassets, folder: Path, h
     assert medassets("init", str(folder), "--name", "Bad Name").code == 2
 
 
+def test_replaced_fields_of_an_earlier_dataset_are_not_taken_over(
+    medassets: Medassets, folder: Path, home: Path
+) -> None:
+    file = home / "defs" / "my_scans" / "set.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("hu_rule: none\n")
+    ran = medassets("init", str(folder))
+    assert ran.code == 2
+    assert f"{file} holds fields of an earlier dataset" in ran.err
+    file.unlink()
+    assert medassets("init", str(folder)).code == 0
+
+
 def test_doubts_are_written_only_with_yes_where_nobody_can_answer(
     medassets: Medassets, folder: Path, home: Path
 ) -> None:
