@@ -67,7 +67,7 @@ def test_the_table_of_commands_names_all_and_only_options_there_are() -> None:
     for name, words in rows:
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
-        options = {opt for param in command.params for opt in param.opts}
+        options = {o for one in command.params for o in (*one.opts, *one.secondary_opts)}
         assert set(re.findall(r"--[a-z-]+", words)) <= options, name
 
 
