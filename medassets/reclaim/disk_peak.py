@@ -12,6 +12,7 @@ from medassets.reclaim.files_to_shards import index_places
 from medassets.reclaim.source_files import size_of
 from medassets.shards.catalog.plan import STATE_PLANNED, plan_of
 from medassets.shards.files import partial_paths, read_whole_record
+from medassets.storage.arrow import kernels
 from medassets.storage.disk import free_bytes
 
 # Of each shard: the end of the tar, filled to a record, and the JSON beside it, mostly per sample.
@@ -176,6 +177,10 @@ def _measure_sources(
         order: The shards as they are made; a file is deleted after the last that has a sample of it.
         needs: What other datasets keep.
     """
+    source = workspace.kind.ct_source
+    if source is not None and not source.may_be_deleted:
+        planned = kernels.is_valid(table["partition"])
+        return {}, kernels.sum(table["num_bytes"].filter(planned)).as_py() or 0
     folder, numbers = workspace.source_folder, {key: n for n, key in enumerate(order)}
     freed: dict[str, int] = {}
     total = 0

@@ -1,12 +1,18 @@
 """The disk that sources and shards take at most, beside the files themselves."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from medassets.datasets.refresh import draft_catalog
+from medassets.datasets.registry import open_kind
+from medassets.datasets.workspace import open_workspace
 from medassets.errors import DiskSpaceError
 from medassets.reclaim.claims import Others
 from medassets.reclaim.disk_peak import PeakEstimate, check_peak, estimate_peak, require_peak
+from medassets.specs import VolumeDatasetSpec
+from medassets_tests.dicoms import write_series
 from medassets_tests.reclaim.reclaiming import FIRST, KEYS, LAST, Made
 
 
@@ -72,3 +78,14 @@ def test_a_build_that_does_not_fit_is_refused_with_both_numbers(made: Made) -> N
     with pytest.raises(DiskSpaceError, match=message):
         require_peak(made.open(), peak)
     check_peak(made.open(), Others(()))
+
+
+def test_series_count_with_all_their_files(tmp_path: Path) -> None:
+    written = write_series(tmp_path / "source")
+    spec = VolumeDatasetSpec(
+        name="clinic", source="dicom", folder=str(tmp_path / "source"), splits=("train",)
+    )
+    workspace = open_workspace(open_kind(spec), data_root=str(tmp_path / "data"))
+    table = draft_catalog(workspace).table
+    peak = estimate_peak(workspace, table, reclaim=False)
+    assert peak.source_bytes == sum(path.stat().st_size for path in written.paths)

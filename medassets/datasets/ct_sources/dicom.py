@@ -117,7 +117,7 @@ class DicomTree(CTSource):
             what = "its files are not those of the catalog; plan again"
             raise SampleRejectedError(Reason.UNREADABLE_SOURCE, f"{item.key}: {what}")
         slices = [(self.folder / file.path, read_header(file)) for file in stack.slices]
-        return open_series(slices, stack.geometry)
+        return open_series(slices, stack.geometry, is_hu=self.spec.is_hu)
 
     def read_spacing(self, item: SourceItem) -> None:
         """Return None: the files state their spacing."""

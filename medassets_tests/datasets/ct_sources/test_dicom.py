@@ -164,6 +164,25 @@ def test_raw_samples_hold_stored_values_and_windows_are_made(tmp_path: Path) -> 
         assert window["num_points"] == int(((hu >= low) & (hu <= high)).sum())
 
 
+def test_other_modalities_are_read_where_values_are_no_hu(tmp_path: Path) -> None:
+    def magnetic(_: int, dataset: Any) -> None:
+        dataset.Modality, dataset.PixelPaddingValue = "MR", 0
+        del dataset.RescaleSlope, dataset.RescaleIntercept
+
+    written = write_series(tmp_path / "s", change=magnetic)
+    spec = declare(
+        tmp_path / "s",
+        modalities=("MR",),
+        intensity="stored",
+        preprocessing="none",
+        target_shape=(),
+        target_spacing_mm=(),
+    )
+    ((facts, voxels),) = load(build(spec, tmp_path))
+    assert np.array_equal(voxels, written.stored)
+    assert facts["intensity"] == {"slope": 1.0, "intercept": 0.0}
+
+
 def test_patients_are_in_one_split_and_only_the_split_is_kept(tmp_path: Path) -> None:
     for number in range(12):
         person = {**PERSON, "PatientID": f"patient-{number // 2}"}

@@ -27,17 +27,20 @@ Slice = tuple[Path, SliceHeader]
 
 @guard_volume
 @contextmanager
-def open_series(slices: Sequence[Slice], geometry: StackGeometry) -> Iterator["SeriesReader"]:
+def open_series(
+    slices: Sequence[Slice], geometry: StackGeometry, *, is_hu: bool = True
+) -> Iterator["SeriesReader"]:
     """Open the slices of a series as one volume, axes (column, row, slice).
 
     Args:
         slices: Files and headers, in the order of the volume.
         geometry: Where the volume is.
+        is_hu: Whether values become HU; padding of others is kept, for nothing says what is less than tissue.
 
     Raises:
         SampleRejectedError: On every read, if a slice cannot be decoded.
     """
-    reader = SeriesReader(slices, geometry)
+    reader = SeriesReader(slices, geometry, is_hu=is_hu)
     try:
         yield reader
     finally:
@@ -88,7 +91,10 @@ class SeriesReader:
         fortran: True: slices hold the columns of a row one after another.
     """
 
-    def __init__(self, slices: Sequence[Slice], geometry: StackGeometry) -> None:
+    def __init__(
+        self, slices: Sequence[Slice], geometry: StackGeometry, *, is_hu: bool = True
+    ) -> None:
+        self._is_hu = is_hu
         self._kind = choose_stored([header for _, header in slices])
         columns, rows = slices[0][1].shape
         self.header = VolumeHeader(
@@ -149,7 +155,8 @@ class SeriesReader:
 
     def _decode(self, path: Path, header: SliceHeader) -> npt.NDArray[Any]:
         stored = decode_slice(path, header)
-        mask_padding(stored, header, self._kind.dtype)
+        if self._is_hu:
+            mask_padding(stored, header, self._kind.dtype)
         if self._kind.is_rescaled:
             slope, intercept = header.scaling
             stored = stored * slope + intercept
