@@ -1,5 +1,6 @@
 """The code location: what Dagster's own commands make of it, from source and from a wheel."""
 
+import email
 import json
 import os
 import shutil
@@ -148,18 +149,34 @@ def test_building_the_definitions_touches_nothing(shell: Shell) -> None:
     assert not (shell.home / "data").exists()
 
 
+def _require_metadata(unpacked: Path) -> None:
+    """Check what an index shows of a wheel."""
+    (folder,) = unpacked.glob("medassets-*.dist-info")
+    facts = email.message_from_string((folder / "METADATA").read_text(encoding="utf-8"))
+    assert facts["License-Expression"] == "Apache-2.0"
+    assert facts["Requires-Python"] == ">=3.11"
+    assert (folder / "licenses" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    classifiers = facts.get_all("Classifier", [])
+    assert "Programming Language :: Python :: 3.13" in classifiers
+    assert not [one for one in classifiers if one.startswith("License")]
+    assert all("https://" in url for url in facts.get_all("Project-URL", ["none"]))
+    assert facts["Description-Content-Type"] == "text/markdown"
+    assert facts.get_payload() == (ROOT / "PACKAGE_PAGE.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 def test_an_unpacked_wheel_loads_its_definitions(shell: Shell, tmp_path: Path) -> None:
     source, unpacked = tmp_path / "source", tmp_path / "unpacked"
     wanted = shutil.ignore_patterns("__pycache__", "*.nbi", "*.nbc")
     shutil.copytree(ROOT / "medassets", source / "medassets", ignore=wanted)
-    for name in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.cfg", "PACKAGE_PAGE.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
     build = (sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path))
     run_here(shell, *build, str(source))
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(unpacked)
+    _require_metadata(unpacked)
 
     shell.folder.joinpath("elsewhere").mkdir()
     done = subprocess.run(
