@@ -9,17 +9,17 @@ from pathlib import Path
 from threading import Lock
 from typing import NoReturn
 
-from medassets.errors import Reason, SampleRejectedError
-from medassets.samples import StagedFile
+from medassets.errors import CatalogError, Reason, SampleRejectedError
+from medassets.samples import Listing, StagedFile
 from medassets.sources.base import OnBytes, RemoteFile, no_revision_error
 from medassets.sources.folder import FolderSource
 from medassets.sources.listing import list_folder
 from medassets.storage.checksums import sha256_file
-from medassets.storage.unreadable import explain_unreadable
 from medassets.volumes.catalog.dicom.rows import Found
 from medassets.volumes.catalog.dicom.scan import ScannedFile, find_version, scan_folder
 from medassets.volumes.catalog.dicom.series import Series, SeriesRules, group_series
 from medassets.volumes.catalog.dicom.stacking import Stack
+from medassets.volumes.files.dicom.header import hide_name
 
 _ANY_NAME = ("",)
 
@@ -194,16 +194,30 @@ class DicomFiles:
             digest = sha256_file(self.folder / file.path)
             if find_version(self.folder / file.path) == file.version:
                 return digest
-            what = "a file of it changed while it was read"
         except OSError as error:
-            if explain_unreadable(error) is None and not isinstance(error, FileNotFoundError):
-                raise
-            what = f"a file of it cannot be read ({error.strerror})"
+            raise hide_name(error) from None
+        what = "a file of the series changed while it was read"
         raise SampleRejectedError(Reason.UNREADABLE_SOURCE, f"{path}: {what}")
 
     @property
     def _index(self) -> "_Index":
         return _open_index(os.path.realpath(self.folder), self)
+
+
+def _list_files_below(folder: Path, under: str) -> Listing:
+    """List all files; an error does not name the folder that cannot be listed.
+
+    Raises:
+        CatalogError: If the declared folder does not exist, or one below it cannot be listed.
+    """
+    start = folder / under if under else folder
+    try:
+        return list_folder(folder, under, _ANY_NAME)
+    except CatalogError:
+        if not start.is_dir():
+            raise
+        msg = f"{start}: a folder below it cannot be listed; `find {start} -type d ! -readable` names it"
+        raise CatalogError(msg) from None
 
 
 def _list_files(stack: Stack) -> tuple[ScannedFile, ...]:
@@ -242,7 +256,7 @@ class _Index:
 
     def _scan(self) -> Found:
         files = self._files
-        listing = list_folder(files.folder, files.under, _ANY_NAME)
+        listing = _list_files_below(files.folder, files.under)
         scan = scan_folder(files.folder, listing)
         found = Found(scan, group_series(files.folder, scan.files, files.rules))
         self._found, self._stacks = found, found.stacks

@@ -88,3 +88,22 @@ def test_a_folder_has_no_revisions(tmp_path: Path) -> None:
         files.read_table("none.csv")
     assert (files.uri, files.repo, files.pinned, files.is_local) == ("file:", "file:", False, True)
     assert files.physical_path("series-1") == "series-1"
+
+
+def test_a_folder_that_cannot_be_listed_is_not_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Duck").mkdir()
+    listed = os.scandir
+
+    def refuse(folder: Path) -> object:
+        if Path(folder).name == "Duck":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(CatalogError, match="a folder below it cannot be listed") as caught:
+        DicomFiles(tmp_path).scan()
+    assert "Duck" not in str(caught.value)
+    with pytest.raises(CatalogError, match="does not exist"):
+        DicomFiles(tmp_path / "none").scan()

@@ -12,8 +12,7 @@ from pathlib import Path
 from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import ListedFile, Listing
 from medassets.storage.foreign_bytes import open_foreign, rejecting_foreign
-from medassets.storage.unreadable import explain_unreadable
-from medassets.volumes.files.dicom.header import SliceHeader, read_slice_header
+from medassets.volumes.files.dicom.header import SliceHeader, hide_name, read_slice_header
 
 # Files of a network disk are waited for; parsing holds the interpreter's lock.
 _NUM_THREADS = 8
@@ -154,9 +153,9 @@ def _read(
     except SampleRejectedError as error:
         problem = error.reason, error.detail
     except OSError as error:
-        rejection = explain_unreadable(error)
-        if rejection is None and not isinstance(error, FileNotFoundError):
-            raise
+        hidden = hide_name(error)
+        if isinstance(hidden, OSError):
+            raise hidden from None
         problem = Reason.UNREADABLE_SOURCE, _TEXTS[Reason.UNREADABLE_SOURCE]
     return version, ScannedFile(path, version, header, problem)
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.storage.foreign_bytes import open_foreign_fd
-from medassets.volumes.files.dicom.header import SliceHeader
+from medassets.volumes.files.dicom.header import SliceHeader, hide_name
 from medassets.volumes.files.dicom.packages import import_simpleitk
 
 # By so much a value that was scaled and scaled back may differ from a whole number.
@@ -27,10 +27,14 @@ def decode_slice(path: Path, header: SliceHeader) -> npt.NDArray[np.float64]:
         header: Its header.
 
     Raises:
-        SampleRejectedError: CORRUPT_DICOM if the pixels cannot be decoded.
-        OSError: If the file cannot be opened.
+        SampleRejectedError: CORRUPT_DICOM if the pixels cannot be decoded, UNREADABLE_SOURCE if the file cannot
+            be opened.
+        OSError: If the machine is the cause; without the name of the file.
     """
-    hu = _read_float64(path, header)
+    try:
+        hu = _read_float64(path, header)
+    except OSError as error:
+        raise hide_name(error) from None
     slope, intercept = header.scaling
     stored = (hu - intercept) / slope
     whole = np.rint(stored)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from medassets.errors import Reason, SampleRejectedError
+from medassets.storage.unreadable import explain_unreadable
 from medassets.volumes.files.dicom.packages import import_pydicom
 from medassets.volumes.files.dicom.pixel_data import check_pixel_data
 
@@ -171,6 +172,18 @@ def read_tags(file: IO[bytes], names: tuple[str, ...]) -> dict[str, str | None]:
     pydicom = import_pydicom()
     found = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=[*names])
     return {name: _as_text(found.get(name)) for name in names}
+
+
+def hide_name(error: OSError) -> SampleRejectedError | OSError:
+    """Return the error of a file that cannot be read without its name, which may name a person.
+
+    Returns:
+        A rejection; an error of the system if the machine is the cause, and not the file.
+    """
+    if explain_unreadable(error) is None and not isinstance(error, FileNotFoundError):
+        return OSError(error.errno, error.strerror)
+    what = f"a file of the series cannot be read ({error.strerror})"
+    return SampleRejectedError(Reason.UNREADABLE_SOURCE, what)
 
 
 def is_keyword(name: str) -> bool:

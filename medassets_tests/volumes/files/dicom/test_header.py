@@ -18,6 +18,7 @@ from pydicom.uid import (
 from medassets.errors import Reason, SampleRejectedError
 from medassets.volumes.files.dicom.header import (
     SliceHeader,
+    hide_name,
     is_keyword,
     read_slice_header,
     read_tags,
@@ -133,3 +134,12 @@ def test_elements_that_are_declared_are_read_as_text(tmp_path: Path) -> None:
 def test_keywords_of_text_and_numbers_are_known() -> None:
     names = ("KVP", "PatientSex", "Kilovolts", "PixelData", "ReferencedImageSequence")
     assert [is_keyword(name) for name in names] == [True, True, False, False, False]
+
+
+def test_errors_of_files_do_not_name_them() -> None:
+    gone = hide_name(FileNotFoundError(2, "No such file or directory", "/archive/Duck"))
+    assert isinstance(gone, SampleRejectedError)
+    assert gone.reason is Reason.UNREADABLE_SOURCE
+    full = hide_name(OSError(24, "Too many open files", "/archive/Duck"))
+    assert isinstance(full, OSError)
+    assert "Duck" not in f"{gone} {full}"

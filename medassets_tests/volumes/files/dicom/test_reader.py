@@ -100,5 +100,7 @@ def test_a_slice_that_is_gone_or_damaged_stops_the_volume(tmp_path: Path) -> Non
         read(tmp_path, stack)
     assert caught.value.reason is Reason.CORRUPT_DICOM
     gone.unlink()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(SampleRejectedError) as caught:
         read(tmp_path, stack)
+    assert caught.value.reason is Reason.UNREADABLE_SOURCE
+    assert str(tmp_path) not in str(caught.value)
