@@ -203,8 +203,8 @@ def test_a_red_frame_is_red_in_shard_and_export(
     (name,) = json.loads((out / "dataset_info.json").read_text())["train"]
     with (out / name / "video_input.pkl").open("rb") as file:
         video = pickle.load(file)
-    # The trainer's own slice.
-    shown = video[:: video.shape[0] // 16, ::-1].astype(int)
+    # The trainer's own slice: frames, B G R to R G B, axes.
+    shown = video[:: video.shape[0] // 16, ..., ::-1].transpose(0, 3, 1, 2).astype(int)
     assert shown.shape == (16, 3, 160, 256)
     assert (shown[:, 0] > 240).all()
     assert (shown[:, 1:] < 15).all()
