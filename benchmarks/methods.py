@@ -16,6 +16,7 @@ import numpy as np
 from medassets.specs import PRESETS
 
 PRESET = PRESETS["ct_clip"]
+assert PRESET.clip_hu is not None
 LOW, HIGH = PRESET.clip_hu
 
 Method = Callable[[Path], Any]

@@ -117,6 +117,7 @@ def _compute_by_torch(sample: Sample, preset: CTPreprocessing) -> np.ndarray:
         int(n * (step / target))
         for n, step, target in zip(hu.shape, spacing, preset.spacing_mm, strict=True)
     ]
+    assert preset.clip_hu is not None
     resampled = torch.nn.functional.interpolate(
         torch.from_numpy(np.clip(hu, *preset.clip_hu))[None, None], size=size, mode="trilinear"
     )[0, 0].numpy()

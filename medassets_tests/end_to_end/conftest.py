@@ -366,6 +366,7 @@ def interpolate() -> Callable[..., npt.NDArray[np.float64]]:
     ) -> npt.NDArray[np.float64]:
         import torch
 
+        assert preset.clip_hu is not None
         clipped = np.clip(hu.astype(np.float64), *preset.clip_hu)
         steps = zip(hu.shape, spacing_mm, preset.spacing_mm, strict=True)
         size = [int(n * (step / target)) for n, step, target in steps]
