@@ -34,6 +34,8 @@ def test_the_catalog_of_50188_rows_grows_and_a_partition_reads_its_own_rows(
 ) -> None:
     counts = make_ct_rate_tables(tmp_path / "repository")
     assert sum(counts.values()) == NUM_CT_RATE_VOLUMES
+    for split in counts:
+        (tmp_path / "repository" / "dataset" / f"{split}_fixed").mkdir()
     workspace = open_folder(tmp_path / "repository", samples_per_shard=128)
     catalog = workspace.paths.catalog
     publish_catalog(workspace.paths, draft_catalog(workspace))

@@ -113,7 +113,8 @@ class CTRateFolder(CTSource):
                 if not (self.folder / path).is_dir()
             ]
         if missing:
-            raise CatalogError(_explain_missing(self.open_files().uri, missing))
+            place = str(self.folder) if self.is_local else self.open_files().uri
+            raise CatalogError(_explain_missing(place, missing))
 
     def check_rows(self, rows: pa.Table, *, own: Path) -> None:
         """Ask for the HU rule where the tables state a scaling and the declaration no rule."""
@@ -124,10 +125,10 @@ class CTRateFolder(CTSource):
         return open_nifti(path)
 
 
-def _explain_missing(uri: str, missing: Sequence[str]) -> str:
+def _explain_missing(place: str, missing: Sequence[str]) -> str:
     lines = "".join(f"\n  {line}" for line in missing)
     return (
-        f"{uri}: `layout: ct_rate` needs, and does not find:{lines}\n`layout: tree` takes any folders "
+        f"{place}: `layout: ct_rate` needs, and does not find:{lines}\n`layout: tree` takes any folders "
         f"of .nii and .nii.gz files, with one table of any columns or none; `requires: []` takes this "
         f"layout without reports and labels"
     )

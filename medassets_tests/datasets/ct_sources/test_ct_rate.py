@@ -76,7 +76,7 @@ class TestCTRateFolder(VolumeSourceContract):
         with pytest.raises(CatalogError) as caught:
             draft_catalog(workspace)
         first, *lines, remedy = str(caught.value).splitlines()
-        assert first == "file:: `layout: ct_rate` needs, and does not find:"
+        assert first == f"{made.folder}: `layout: ct_rate` needs, and does not find:"
         assert [line.split(",")[0].strip() for line in lines] == [
             "dataset/metadata/train_metadata.csv",
             "dataset/radiology_text_reports/train_reports.csv",
