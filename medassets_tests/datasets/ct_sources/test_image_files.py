@@ -9,11 +9,18 @@ import pytest
 
 from medassets.datasets.ct_sources.image_files import ImageFolder
 from medassets.datasets.ct_sources.registry import open_volume_source
+from medassets.datasets.registry import open_kind
+from medassets.datasets.workspace import open_workspace
 from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import SourceItem
 from medassets.specs import VolumeDatasetSpec
+from medassets.testing.hub import LocalHub
 from medassets.testing.phantoms import make_chest_phantom
-from medassets_tests.datasets.ct_sources.contract import VolumeSourceContract
+from medassets_tests.datasets.ct_sources.contract import (
+    VolumeSourceContract,
+    find_source,
+    stage_all,
+)
 from medassets_tests.trees import SHAPE
 
 sitk: Any = pytest.importorskip("SimpleITK")
@@ -73,3 +80,30 @@ def test_the_voxels_of_a_header_are_a_reason_to_keep_it(tmp_path: Path) -> None:
     source = open_volume_source(spec)
     found = [bool(source.find_unused(tmp_path / name, (), ignored=())) for name in NAMES]
     assert found == [False, False, True, True, False]
+
+
+def test_a_hub_serves_files_that_hold_their_voxels(tmp_path: Path) -> None:
+    folder = write(tmp_path / "source")
+    with LocalHub(folder, "org/images") as hub:
+        spec = VolumeDatasetSpec(
+            name="t",
+            source="huggingface",
+            layout="tree",
+            repo_id="org/images",
+            endpoint=hub.endpoint,
+            use_token=False,
+            splits=("train",),
+            preprocessing="none",
+            hu_rule="header",
+        )
+        workspace = open_workspace(
+            open_kind(spec), data_root=str(tmp_path / "d"), staging_root=str(tmp_path / "s")
+        )
+        found = stage_all(workspace)
+        source = find_source(workspace.kind)
+        shapes = []
+        for item, staged in found:
+            with source.open_volume(item, staged.path) as stream:
+                shapes.append(stream.header.shape)
+    assert {item.path for item, _ in found} == {"a/one.mha", "a/two.nrrd", "five.nii.gz"}
+    assert shapes == [SHAPE] * 3
