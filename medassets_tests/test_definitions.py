@@ -157,7 +157,7 @@ def _require_metadata(unpacked: Path) -> None:
     assert facts["Requires-Python"] == ">=3.11"
     assert (folder / "licenses" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
     classifiers = facts.get_all("Classifier", [])
-    assert "Programming Language :: Python :: 3.13" in classifiers
+    assert "Programming Language :: Python :: 3.11" in classifiers
     assert not [one for one in classifiers if one.startswith("License")]
     assert all("https://" in url for url in facts.get_all("Project-URL", ["none"]))
     assert facts["Description-Content-Type"] == "text/markdown"
