@@ -51,7 +51,7 @@ def hub(repository: SyntheticRepository, declare: Callable[..., None]) -> Iterat
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the patience towards hubs in this process."""
     hasty = partial(HubSource, policy=IMPATIENT)
-    monkeypatch.setattr("medassets.datasets.ct_sources.ct_rate.HubSource", hasty)
+    monkeypatch.setattr("medassets.datasets.ct_sources.hub.HubSource", hasty)
 
 
 @pytest.fixture
