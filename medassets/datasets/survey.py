@@ -162,23 +162,13 @@ def _find_doubts(
         doubts += [
             f"{orientations[n]:,} volumes {w}" for n, w in words.items() if n in orientations
         ]
-    disputed = [
-        sample.key
-        for record in records
-        for sample in record.samples
-        if "rival_axis_codes" in sample.facts
-    ]
+    disputed = _list_keys_with("rival_axis_codes", records)
     if disputed:
         doubts.append(
             f"of volumes whose sform and qform state different orientations, the sform is used: "
             f"{len(disputed)} ({_name_some(disputed)})"
         )
-    identical = [
-        sample.key
-        for record in records
-        for sample in record.samples
-        if "identity_affine" in sample.facts
-    ]
+    identical = _list_keys_with("identity_affine", records)
     if identical:
         doubts.append(
             f"{len(identical)} volumes state 1 mm along every axis and no turn, as programs write that lose "
@@ -209,6 +199,10 @@ def _find_doubts(
             f"({_name_some(list(stale))}); {_force(spec, stale.values())}"
         )
     return doubts
+
+
+def _list_keys_with(fact: str, records: Sequence[ShardRecord]) -> list[str]:
+    return [sample.key for record in records for sample in record.samples if fact in sample.facts]
 
 
 def _name_some(keys: Sequence[str]) -> str:

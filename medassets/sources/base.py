@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from medassets.errors import UsageError
 from medassets.samples import Listing, StagedFile
 
 OnBytes = Callable[[int], None]
@@ -36,12 +35,6 @@ class RemoteFile:
     uri: str
     git_sha1: str | None = None
     mtime_ns: int | None = None
-
-
-def no_revision_error(uri: str) -> UsageError:
-    """Return the error of asking a source without revisions for one."""
-    what = f"{uri} has no revisions: its files are read as they are now"
-    return UsageError(field="--revision", what=what)
 
 
 class FileTree(Protocol):

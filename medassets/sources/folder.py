@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from medassets.errors import CatalogError, Reason, SampleRejectedError
 from medassets.samples import Listing, StagedFile
-from medassets.sources.base import OnBytes, RemoteFile, no_revision_error
+from medassets.sources.base import OnBytes, RemoteFile
 from medassets.sources.listing import list_folder
+from medassets.sources.local import LocalSource
 from medassets.storage.checksums import sha256_file
 from medassets.storage.foreign_bytes import read_table
 from medassets.storage.paths import check_member_path
@@ -16,7 +16,7 @@ from medassets.storage.unreadable import explain_unreadable, unreadable_as_rejec
 
 
 @dataclass(frozen=True)
-class FolderSource:
+class FolderSource(LocalSource):
     """Files of one folder, read in place.
 
     Names of files in records are `file:<path inside the folder>`: another machine may have the
@@ -26,28 +26,6 @@ class FolderSource:
     Attributes:
         folder: Root folder.
     """
-
-    folder: Path
-
-    @property
-    def uri(self) -> str:
-        """Name of the source for records, without paths of this machine."""
-        return "file:"
-
-    @property
-    def repo(self) -> str:
-        """Name of the source for people: its `uri`."""
-        return self.uri
-
-    @property
-    def pinned(self) -> bool:
-        """False: a file may change under its name."""
-        return False
-
-    @property
-    def is_local(self) -> bool:
-        """True: files need no staging."""
-        return True
 
     def physical_path(self, path: str) -> str:
         """Return the path itself: each path names one physical file."""
@@ -66,40 +44,6 @@ class FolderSource:
             # Not followed and not fatal: one link must not fail the shards of other files.
             return None
         return place
-
-    def resolve_revision(self) -> None:
-        """Return None: a folder has no revisions.
-
-        Raises:
-            CatalogError: If the folder does not exist.
-        """
-        if not self.folder.is_dir():
-            msg = f"{self.folder}: the source folder does not exist or is not a folder"
-            raise CatalogError(msg)
-
-    def at_revision(self, revision: str) -> NoReturn:
-        """Refuse: a folder has no revisions.
-
-        Raises:
-            UsageError: Always.
-        """
-        raise no_revision_error(self.uri)
-
-    def in_a_hurry(self) -> "FolderSource":
-        """Return the source itself: a folder is not waited for."""
-        return self
-
-    def check_readable(self, path: str, *, revision: str) -> NoReturn:
-        """Refuse: a folder has no revisions.
-
-        Raises:
-            UsageError: Always.
-        """
-        raise no_revision_error(self.uri)
-
-    def has_revision(self, revision: str) -> bool:
-        """Return False: a folder has no revisions."""
-        return False
 
     def read_table(self, path: str, *, revision: str | None = None) -> bytes:
         """Return the whole content of a file.

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import StagedFile
-from medassets.sources.base import OnBytes, RemoteFile, no_revision_error
+from medassets.sources.base import OnBytes, RemoteFile
 from medassets.sources.folder import FolderSource
+from medassets.sources.local import LocalSource
 from medassets.storage.checksums import canonical_json
 from medassets.storage.paths import check_member_path
 from medassets.storage.unreadable import unreadable_as_rejection
@@ -26,7 +26,7 @@ from medassets.tars.reader import Members, open_tar
 
 
 @dataclass(frozen=True)
-class WebDatasetSource:
+class WebDatasetSource(LocalSource):
     """Samples of the tars in one folder, read in place.
 
     The path of a sample is `<tar inside the folder>/<key in the tar>`. Each sample has its own path,
@@ -38,28 +38,7 @@ class WebDatasetSource:
         accept_unterminated: Whether tars may end behind a whole member, without an end mark.
     """
 
-    folder: Path
     accept_unterminated: bool = False
-
-    @property
-    def uri(self) -> str:
-        """Name of the source in records; independent of this machine."""
-        return self._files.uri
-
-    @property
-    def repo(self) -> str:
-        """Name of the source for people: its `uri`."""
-        return self.uri
-
-    @property
-    def pinned(self) -> bool:
-        """False: a tar may change under its name."""
-        return False
-
-    @property
-    def is_local(self) -> bool:
-        """True: tars need no staging."""
-        return True
 
     @property
     def _files(self) -> FolderSource:
@@ -83,38 +62,6 @@ class WebDatasetSource:
             CatalogError: If the path has `..` or is absolute.
         """
         return self._files.locate(path)
-
-    def resolve_revision(self) -> None:
-        """Return None: a folder has no revisions.
-
-        Raises:
-            CatalogError: If the folder does not exist.
-        """
-        self._files.resolve_revision()
-
-    def at_revision(self, revision: str) -> NoReturn:
-        """Refuse: a folder has no revisions.
-
-        Raises:
-            UsageError: Always.
-        """
-        raise no_revision_error(self.uri)
-
-    def in_a_hurry(self) -> "WebDatasetSource":
-        """Return the source itself: a folder is not waited for."""
-        return self
-
-    def check_readable(self, path: str, *, revision: str) -> NoReturn:
-        """Refuse: a folder has no revisions.
-
-        Raises:
-            UsageError: Always.
-        """
-        raise no_revision_error(self.uri)
-
-    def has_revision(self, revision: str) -> bool:
-        """Return False: a folder has no revisions."""
-        return False
 
     def read_table(self, path: str, *, revision: str | None = None) -> bytes:
         """Return the whole content of a file beside the tars.

@@ -69,7 +69,8 @@ def change_declaration(
     try:
         changed = Session()
         changed.kind(dataset)
-    except Exception:
+    except BaseException:
+        # Ctrl-C as well: fields that were not checked must not be kept.
         write_overrides(dataset, before)
         raise
     shown = ", ".join(f"{name}: {value}" for name, value in different.items())

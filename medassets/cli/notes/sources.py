@@ -119,16 +119,12 @@ def explain_empty(workspace: Workspace, table: pa.Table, *, num_held: int) -> st
     """
     name, uri = workspace.kind.spec.name, workspace.source.uri
     if not table.num_rows:
-        has_files = workspace.kind.ct_source is not None
-        tree = describe_quietly(workspace.kind, table).get("tree") if has_files else None
-        if tree is not None:
+        source = workspace.kind.ct_source
+        tree = None if source is None else describe_quietly(workspace.kind, table).get("tree")
+        if source is not None and tree is not None:
             others = count_words(tree["num_others"], "other file")
-            wanted = (
-                "DICOM file"
-                if workspace.kind.spec.source == "dicom"
-                else ".nii, .nii.gz, .mha or .nrrd file"
-            )
-            return f"{name}: nothing to build: no {wanted}, {others}; is that the right place?"
+            what = f"no {source.wanted_file}, {others}"
+            return f"{name}: nothing to build: {what}; is that the right place?"
         return (
             f"{name}: nothing to build: the tables of {uri} hold no row; is that the right place?"
         )

@@ -71,6 +71,9 @@ class CTSource(ABC):
     is_only_copy: ClassVar[bool] = True
     """Whether a shard may be the only copy of a sample, because users delete source files."""
 
+    wanted_file: ClassVar[str] = "file"
+    """What messages call one of the files that this kind looks for."""
+
     is_compressed: ClassVar[bool] = False
     """Whether files are fetched and inflated, which a plan estimates."""
 

@@ -31,6 +31,7 @@ class DicomTree(CTSource):
 
     FIELDS = _SPLIT_FIELDS | {"folder", "volumes_dir", "modalities", "accept_derived", "tags"}
     has_headers = True
+    wanted_file = "DICOM file"
     states_orientation = True
     may_be_deleted = False
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import NoReturn
 
 from medassets.errors import CatalogError, Reason, SampleRejectedError
 from medassets.samples import Listing, StagedFile
-from medassets.sources.base import OnBytes, RemoteFile, no_revision_error
+from medassets.sources.base import OnBytes, RemoteFile
 from medassets.sources.folder import FolderSource
 from medassets.sources.listing import list_folder
+from medassets.sources.local import LocalSource
 from medassets.storage.checksums import sha256_file
 from medassets.volumes.catalog.dicom.rows import Found
 from medassets.volumes.catalog.dicom.scan import ScannedFile, find_version, scan_folder
@@ -25,7 +25,7 @@ _ANY_NAME = ("",)
 
 
 @dataclass(frozen=True)
-class DicomFiles:
+class DicomFiles(LocalSource):
     """The series below a folder, read in place.
 
     The path of a series is its key. No message and no record names a file of it.
@@ -36,65 +36,12 @@ class DicomFiles:
         rules: Which files make a volume.
     """
 
-    folder: Path
     under: str = ""
     rules: SeriesRules = field(default_factory=SeriesRules)
-
-    @property
-    def uri(self) -> str:
-        """Name of the source in records; independent of this machine."""
-        return "file:"
-
-    @property
-    def repo(self) -> str:
-        """Name of the source for people: its `uri`."""
-        return self.uri
-
-    @property
-    def pinned(self) -> bool:
-        """False: files may change under their names."""
-        return False
-
-    @property
-    def is_local(self) -> bool:
-        """True: files need no staging."""
-        return True
 
     def physical_path(self, path: str) -> str:
         """Return the path itself: a series has many files, and is one unit of the source."""
         return path
-
-    def resolve_revision(self) -> None:
-        """Return None: a folder has no revisions.
-
-        Raises:
-            CatalogError: If the folder does not exist.
-        """
-        FolderSource(self.folder).resolve_revision()
-
-    def at_revision(self, revision: str) -> NoReturn:
-        """Refuse: a folder has no revisions.
-
-        Raises:
-            UsageError: Always.
-        """
-        raise no_revision_error(self.uri)
-
-    def in_a_hurry(self) -> "DicomFiles":
-        """Return the source itself: a folder is not waited for."""
-        return self
-
-    def check_readable(self, path: str, *, revision: str) -> NoReturn:
-        """Refuse: a folder has no revisions.
-
-        Raises:
-            UsageError: Always.
-        """
-        raise no_revision_error(self.uri)
-
-    def has_revision(self, revision: str) -> bool:
-        """Return False: a folder has no revisions."""
-        return False
 
     def read_table(self, path: str, *, revision: str | None = None) -> bytes:
         """Return the whole content of a file beside the series.
@@ -113,7 +60,7 @@ class DicomFiles:
         return self._index.refresh()
 
     def find(self, path: str) -> Stack | None:
-        """Return a volume as it is on the disk now; None if there is none of this name.
+        """Return a volume with the files that the disk has now; None if there is no volume of this name.
 
         Raises:
             CatalogError: If the folder cannot be listed.

@@ -41,6 +41,7 @@ class TreeFolder(CTSource):
     FIELDS = TREE_FIELDS | {"folder"}
     TEXT_FIELDS = frozenset({"labels", "requires"})
     has_headers = True
+    wanted_file = ".nii, .nii.gz, .mha or .nrrd file"
     states_orientation = True
     is_compressed = True
 

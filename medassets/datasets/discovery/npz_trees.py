@@ -1,11 +1,11 @@
 """Proposes declarations of trees of `.npz` files with their tables of spacing, reports and labels."""
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
 from medassets.datasets.discovery.census import Census, Clock, spread
 from medassets.datasets.discovery.proposal import Hints, Proposal, shorten
@@ -17,8 +17,10 @@ from medassets.datasets.discovery.volume_samples import (
     doubt_looks,
     look_at_volumes,
 )
-from medassets.errors import UsageError
+from medassets.errors import SampleRejectedError, UsageError
 from medassets.storage.foreign_bytes import open_foreign
+from medassets.storage.formats.byte_streams import FileWindow
+from medassets.storage.formats.zip_members import read_directory
 from medassets.storage.paths import show_path
 from medassets.volumes.catalog.ct_rate_names import name_split_long
 from medassets.volumes.catalog.ct_tables import REPORT_SECTIONS
@@ -129,9 +131,10 @@ def _choose_array(census: Census, paths: Sequence[str], clock: Clock) -> tuple[s
 
 def _list_arrays(place: Path) -> set[str] | None:
     try:
-        with open_foreign(place) as file, ZipFile(file) as archive:
-            return {name.removesuffix(".npy") for name in archive.namelist()}
-    except (OSError, BadZipFile, ValueError, NotImplementedError):
+        with open_foreign(place) as file:
+            window = FileWindow(file, 0, os.fstat(file.fileno()).st_size)
+            return {info.filename.removesuffix(".npy") for info in read_directory(window)}
+    except (OSError, SampleRejectedError):
         return None
 
 

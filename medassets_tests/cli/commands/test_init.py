@@ -62,7 +62,7 @@ def test_replaced_fields_of_an_earlier_dataset_are_not_taken_over(
     assert medassets("init", str(folder)).code == 0
 
 
-def test_doubts_are_written_only_with_yes_where_nobody_can_answer(
+def test_doubts_are_written_only_with_yes_where_no_user_can_answer(
     medassets: Medassets, folder: Path, home: Path
 ) -> None:
     (folder / "broken.nii.gz").write_bytes(b"no volume")

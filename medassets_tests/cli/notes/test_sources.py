@@ -146,7 +146,7 @@ def test_doubtful_labels_are_listed() -> None:
     assert TableProblems().as_dict() == {"count": 0, "first": []}
 
 
-def test_a_demo_that_nobody_serves_says_how() -> None:
+def test_a_demo_that_is_not_served_says_how() -> None:
     message = "revision main of dataset medassets/demo-ct: given up after 3 failures in a row"
     assert "medassets demo demo_ct --serve" in explain_demo(message)
     assert explain_demo(message.replace("demo-ct", "other")) == ""

@@ -1,4 +1,4 @@
-"""Whose volume a file of a tree is: as a column says, as its folder says, or nobody knows."""
+"""The patient of each file of a tree: from a column of the table, from its folder, or unknown."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence

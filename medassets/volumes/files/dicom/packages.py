@@ -1,6 +1,7 @@
 """The two packages that DICOM takes; both come with the extra `dicom`."""
 
 import warnings
+from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -27,11 +28,7 @@ def import_pydicom() -> ModuleType:
     Raises:
         CatalogError: If it is not installed.
     """
-    try:
-        import pydicom
-    except ImportError as error:
-        msg = f"reading DICOM takes pydicom: {_HOW}"
-        raise CatalogError(msg) from error
+    pydicom = _import("pydicom")
     # It warns of odd headers, of which it gives the bytes; reasons say what is wrong with them.
     warnings.filterwarnings("ignore", module=r"pydicom\.")
     return pydicom
@@ -43,11 +40,15 @@ def import_simpleitk() -> ModuleType:
     Raises:
         CatalogError: If it is not installed.
     """
-    try:
-        import SimpleITK as sitk  # noqa: N813
-    except ImportError as error:
-        msg = f"reading DICOM takes SimpleITK: {_HOW}"
-        raise CatalogError(msg) from error
+    sitk = _import("SimpleITK")
     # Warnings of its C++ code name the file, and go to the terminal past every log.
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     return sitk
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        msg = f"reading DICOM takes {name}: {_HOW}"
+        raise CatalogError(msg) from error
