@@ -129,7 +129,7 @@ def _tell_where(output: Output, session: Session, dataset: str) -> None:
         f"{program} status {dataset}",
         f"{program} verify {dataset}",
         f"{program} inspect {first}",
-        f"{program} ui   # then http://127.0.0.1:3000",
+        f"{program} up   # then http://127.0.0.1:3000",
     ):
         output.say(f"  {line}")
 
