@@ -19,6 +19,8 @@ from medassets.shards.record import Rejected
 from medassets.testing.ct_rate import SyntheticRepository
 from medassets_tests.datasets.publishing import build, publish
 
+pytestmark = pytest.mark.slow  # whole builds
+
 
 def test_the_manifest_counts_the_classes_of_the_labels_table(
     open_folder: Callable[..., Workspace], repository: SyntheticRepository, tmp_path: Path

@@ -14,6 +14,8 @@ from medassets.datasets.recovery.misplaced import (
 from medassets.datasets.verify import verify_dataset
 from medassets.datasets.workspace import Workspace
 
+pytestmark = pytest.mark.slow  # whole builds
+
 FIRST, SECOND, THIRD = "train-000000", "train-000001", "train-000002"
 
 

@@ -18,6 +18,8 @@ from medassets.errors import CatalogError, LostCatalogError, ShardIntegrityError
 from medassets.shards.files import read_whole_record
 from medassets_tests.datasets.recovery.growing import FIRST, Growing, build, read_members, refresh
 
+pytestmark = pytest.mark.slow  # whole builds
+
 
 def _forget_copies(workspace: Workspace) -> None:
     """Make the records as earlier versions wrote them."""

@@ -13,6 +13,8 @@ from medassets.shards.manifest import write_manifest
 from medassets_tests.datasets.recovery.growing import FIRST, Growing, build, read_members, refresh
 from medassets_tests.small_shards import pack_tar
 
+pytestmark = pytest.mark.slow  # whole builds
+
 
 def _damage_record(workspace: Workspace, key: str) -> None:
     path = workspace.paths.record(key)
