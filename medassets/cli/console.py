@@ -38,6 +38,8 @@ MOST_WARNINGS = 50
 
 # Shortest time between two progress lines when the output is not a terminal.
 _PLAIN_LINE_S = 10.0
+# A row of a table is one line where a program reads it; rich would fold it after 80 characters.
+_PIPE_COLUMNS = 1_000_000
 
 
 @dataclass
@@ -52,7 +54,9 @@ class Output:
 
     def __post_init__(self) -> None:
         """Open the consoles: results on standard output, everything else on standard error."""
-        self.out = Console(soft_wrap=True, highlight=False)
+        is_terminal = sys.stdout is not None and sys.stdout.isatty()
+        width = None if is_terminal else _PIPE_COLUMNS
+        self.out = Console(soft_wrap=True, highlight=False, width=width)
         self.err = Console(stderr=True, soft_wrap=True, highlight=False)
 
     def say(self, text: str) -> None:
@@ -72,7 +76,7 @@ class Output:
             self.warn(f"and {len(lines) - MOST_WARNINGS:,} more (--json lists all)")
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Print a table; silent with --json."""
+        """Print a table, in a pipe or file a line per row; silent with --json."""
         if self.as_json:
             return
         # Cells show what foreign files contain, which is no markup.
@@ -80,7 +84,7 @@ class Output:
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*(Text(show_path(str(cell))) for cell in row))
+            table.add_row(*(Text(_one_line(show_path(str(cell)))) for cell in row))
         self.out.print(table)
 
     def result(self, document: Mapping[str, Any]) -> None:
@@ -88,6 +92,11 @@ class Output:
         if self.as_json:
             # A lone surrogate is no text, but may be escaped in JSON.
             click.echo(show_path(json.dumps(document, indent=2, ensure_ascii=False)))
+
+
+def _one_line(text: str) -> str:
+    """Return a text with a space in place of each break of lines."""
+    return " ".join(line.strip() for line in text.splitlines())
 
 
 @contextmanager

@@ -74,3 +74,17 @@ def test_of_many_warnings_the_first_are_printed(
     assert lines[:50] == [f"shard {number}" for number in range(min(count, 50))]
     assert len(lines) == min(count, 51)
     assert more in "".join(lines[50:])
+
+
+def test_a_table_has_a_line_per_row_where_no_terminal_shows_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    Output().table(
+        "of a title", ["name", "what"], [["one", "word " * 100 + "end"], ["b", "two\nlines"]]
+    )
+    lines = capsys.readouterr().out.splitlines()
+    (first,) = (line for line in lines if " one " in line)
+    assert first.count("word") == 100
+    assert any("two lines" in line for line in lines)
+    assert len(lines) == 7

@@ -2,6 +2,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 Medassets = Callable[..., Any]
 
 
@@ -45,3 +47,13 @@ def test_options_about_one_dataset_ask_for_it(medassets: Medassets) -> None:
         ran = medassets("status", *option)
         assert ran.code == 2
         assert "is about one dataset; name it" in ran.err
+
+
+def test_each_dataset_has_one_line_in_a_narrow_pipe(
+    medassets: Medassets, lungs: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    for command in ("status", "list"):
+        lines = [line for line in medassets(command).out.splitlines() if "│" in line]
+        assert len(lines) == 6
+        assert all(line.rstrip(" │").endswith("not planned yet") for line in lines)
