@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medassets.volumes.catalog.ct_rate import LABEL_NAMES, REPORT_SECTIONS, table_paths
+from medassets.volumes.catalog.ct_rate import LABEL_NAMES, table_paths
+from medassets.volumes.catalog.ct_tables import REPORT_SECTIONS
 
 METADATA_COLUMNS: tuple[str, ...] = (
     "VolumeName",

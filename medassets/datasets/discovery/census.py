@@ -12,13 +12,14 @@ from medassets.storage.foreign_bytes import open_foreign
 from medassets.storage.paths import show_path
 from medassets.video.catalog.listing import VIDEO_EXTENSIONS
 from medassets.volumes.catalog.tree.names import ENDINGS
+from medassets.volumes.files.dicom.header import begins_like_dicom, is_directory
 
 SORTS: Mapping[str, tuple[str, ...]] = {
     "nifti": ENDINGS,
     "npz": (".npz",),
     "tar": (".tar",),
     "dicom": (".dcm", ".ima", ".dicom"),
-    "table": (".csv", ".tsv", ".parquet", ".pq", ".xlsx"),
+    "table": (".csv", ".tsv", ".tab", ".parquet", ".pq", ".xlsx", ".xlsm", ".xls", ".ods"),
     "json": (".json", ".jsonl"),
     "archive": (".zip", ".7z", ".rar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2"),
     "video": tuple(f".{name}" for name in VIDEO_EXTENSIONS),
@@ -32,7 +33,7 @@ _MOST_SECONDS = 3.0
 _MOST_PATHS = 50_000
 # A name takes a microsecond, a clock a tenth of it.
 _NAMES_PER_CLOCK = 256
-_DICOM_MARK = (128, b"DICM")
+_DICOM_BYTES = 132
 _NUM_LOOKED_AT = 40
 _BY_ENDING = {ending: sort for sort, endings in SORTS.items() for ending in endings}
 
@@ -106,7 +107,7 @@ class Census:
 
 
 def take_census(top: Path, *, seconds: float = _MOST_SECONDS) -> Census:
-    """List the names below a folder, the upper ones first; hidden ones are left out.
+    """List the names below a folder, the upper ones first; hidden ones and DICOMDIRs are left out.
 
     Links to folders are not entered. Files whose names end like no known sort are DICOM where their
     content begins like it; of many such files a sample decides about all.
@@ -155,7 +156,8 @@ def _take_folder(
         if census.num_names % _NAMES_PER_CLOCK == 0 and clock.is_over:
             census.is_whole = False
             return
-        if entry.name.startswith("."):
+        # A DICOMDIR lists images that are found without it.
+        if entry.name.startswith(".") or is_directory(entry.name):
             continue
         path = entry.path[prefix:]
         if entry.is_dir(follow_symlinks=False):
@@ -194,9 +196,8 @@ def _find_dicom(census: Census) -> None:
 
 
 def _is_dicom(place: Path) -> bool:
-    offset, mark = _DICOM_MARK
     try:
         with open_foreign(place) as file:
-            return file.read(offset + len(mark))[offset:] == mark
+            return begins_like_dicom(file.read(_DICOM_BYTES))
     except OSError:
         return False

@@ -23,7 +23,7 @@ from medassets.volumes.catalog.ct_rate_names import (
 from medassets.volumes.catalog.ct_tables import (
     LABEL_NAMES,
     METADATA_COLUMNS,
-    REPORT_SECTIONS,
+    REPORT_COLUMNS,
     Exclusion,
     NamedTable,
     Row,
@@ -87,7 +87,7 @@ def read_rows(
 
     joined = read_tables(
         read(paths.metadata),
-        read(paths.reports, tuple(REPORT_SECTIONS.values())),
+        read(paths.reports, REPORT_COLUMNS),
         read(paths.labels, rules.columns or label_names if with_texts else LABEL_NAMES),
         with_texts=with_texts,
         requires=requires,
@@ -117,7 +117,7 @@ def list_needed(
     for paths in map(table_paths, splits):
         needed.append(NeededTable(paths.metadata, METADATA_COLUMNS))
         if "report" in requires:
-            columns = ("VolumeName", *REPORT_SECTIONS.values())
+            columns = ("VolumeName", *REPORT_COLUMNS)
             needed.append(NeededTable(paths.reports, columns))
         if "labels" in requires:
             needed.append(NeededTable(paths.labels, ("VolumeName", *rules.columns)))

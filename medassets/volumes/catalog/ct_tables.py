@@ -25,6 +25,12 @@ REPORT_SECTIONS: Mapping[str, str] = {
 }
 """Name of a report section in a sample -> column of the reports table."""
 
+TEXT_SECTIONS = ("findings", "impressions")
+"""Sections that make the text of a report; tables need not have the columns of the others."""
+
+REPORT_COLUMNS = tuple(REPORT_SECTIONS[section] for section in TEXT_SECTIONS)
+"""Columns that a table of reports must have, beside VolumeName."""
+
 LABEL_NAMES: tuple[str, ...] = (
     "Medical material",
     "Arterial wall calcification",
@@ -97,7 +103,11 @@ def read_tables(
         metadata=_index_by_name(metadata, name_of),
         cells=_read_metadata_cells(metadata, optional, bad.metadata),
         reports=_index_by_name(reports, name_of),
-        section_columns={s: reports.column_index(name) for s, name in REPORT_SECTIONS.items()},
+        section_columns={
+            section: reports.column_index(name)
+            for section, name in REPORT_SECTIONS.items()
+            if section in TEXT_SECTIONS or name in reports.columns
+        },
         labels=_index_by_name(labels, name_of),
         label_names=label_names,
         label_cells=[
@@ -267,7 +277,7 @@ class SplitTables:
         metadata: Spacing and rescaling.
         cells: Columns of a catalog row -> one value per row of the metadata.
         reports: Sections of the reports.
-        section_columns: Section -> index of its column.
+        section_columns: Section -> index of its column, of those that the table has.
         labels: One column per label.
         label_names: Their names.
         label_cells: Their values, by column.

@@ -18,7 +18,7 @@ from medassets.volumes.catalog.ct_rate_names import name_split_long, parse_volum
 from medassets.volumes.catalog.ct_tables import (
     ASK_FOR_RESCALING,
     LABEL_NAMES,
-    REPORT_SECTIONS,
+    REPORT_COLUMNS,
     Exclusion,
     NamedTable,
     Row,
@@ -150,7 +150,7 @@ def _check_tables(spec: CTSourceSpec, folder: Path, rules: LabelRules, *, with_t
     spacing = ("VolumeName", "XYSpacing", "ZSpacing", *scaling)
     declared: list[tuple[str, tuple[str, ...], str]] = [(spec.meta_file, spacing, note)]
     if with_texts and spec.reports_file:
-        declared.append((spec.reports_file, ("VolumeName", *REPORT_SECTIONS.values()), ""))
+        declared.append((spec.reports_file, ("VolumeName", *REPORT_COLUMNS), ""))
     if with_texts and spec.labels_file:
         declared.append((spec.labels_file, ("VolumeName", *rules.columns), ""))
     needed, found = list[NeededTable](), dict[str, bytes]()
@@ -199,7 +199,7 @@ def _open_tables(
 
     return read_tables(
         read(spec.meta_file),
-        read(spec.reports_file, tuple(REPORT_SECTIONS.values()), is_used=with_texts),
+        read(spec.reports_file, REPORT_COLUMNS, is_used=with_texts),
         read(spec.labels_file, () if with_texts else LABEL_NAMES, is_used=with_texts),
         with_texts=with_texts,
         requires=requires,

@@ -116,3 +116,12 @@ def test_a_sample_reaches_from_the_first_to_the_last() -> None:
 def test_a_clock_is_over_after_its_time() -> None:
     assert Clock(0).is_over
     assert not Clock(60).is_over
+
+
+def test_files_of_old_are_dicom_and_lists_of_them_are_left_out(tmp_path: Path) -> None:
+    old = b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100" + bytes(200)
+    fill(tmp_path, "a/IM1", "a/IM2", content=old)
+    fill(tmp_path, "DICOMDIR", "a/dicomdir", content=b"junk")
+    census = take_census(tmp_path)
+    assert census.of("dicom") == ["a/IM1", "a/IM2"]
+    assert sum(census.counts.values()) == 2

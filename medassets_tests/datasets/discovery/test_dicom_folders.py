@@ -38,7 +38,7 @@ def test_what_is_no_ct_is_a_doubt(tmp_path: Path) -> None:
         dataset.Modality = "MR"
 
     write_series(tmp_path / "mr", num_slices=3, change=change)
-    fill(tmp_path, "DICOMDIR", content=MARK)
+    fill(tmp_path, "DICOMDIR", "report", content=MARK)
     doubts = propose(tmp_path, Hints()).doubts
     assert "1 of 4 files hold no image" in doubts[0]
     assert "`modalities`, such as [MR]" in doubts[1]

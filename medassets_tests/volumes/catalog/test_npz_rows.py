@@ -327,8 +327,7 @@ def test_all_that_is_missing_is_named_at_once(tree: SyntheticTree, read: Read) -
     assert str(caught.value).splitlines()[1:] == [
         "  gone.csv, with columns VolumeName, XYSpacing, ZSpacing, RescaleSlope, RescaleIntercept "
         "(complete the table, or declare `hu_rule: none` if values are HU already)",
-        "  /gone/too.csv, with columns VolumeName, ClinicalInformation_EN, Technique_EN, "
-        "Findings_EN, Impressions_EN",
+        "  /gone/too.csv, with columns VolumeName, Findings_EN, Impressions_EN",
         f"  {tree.fields()['labels_file']}, row 1, column VolumeName",
     ]
 
@@ -355,3 +354,20 @@ def test_a_row_that_is_missing_leaves_a_sample_with_unknown_labels(
     unknown = [sum(label is None for label in row["labels"]) for row in table.to_pylist()]
     assert sorted(unknown) == [0, 0, 1, 18]
     assert sum(row["report"] is None for row in table.to_pylist()) == 1
+
+
+def test_sections_that_are_no_part_of_the_text_may_be_absent(
+    tree: SyntheticTree, read: Read
+) -> None:
+    whole = rows_of(read())
+    path = tree.folder / tree.fields()["reports_file"]
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("Technique_EN", "Other"), encoding="utf-8")
+    short = rows_of(read())
+    assert {key: row["report"] for key, row in short.items()} == {
+        key: row["report"] for key, row in whole.items()
+    }
+    assert {row["report_technique"] for row in short.values()} == {None}
+    path.write_text(text.replace("Findings_EN", "Findings"), encoding="utf-8")
+    with pytest.raises(CatalogError, match="column Findings_EN"):
+        read()

@@ -12,7 +12,12 @@ from pathlib import Path
 from medassets.errors import Reason, SampleRejectedError
 from medassets.samples import ListedFile, Listing
 from medassets.storage.foreign_bytes import open_foreign, rejecting_foreign
-from medassets.volumes.files.dicom.header import SliceHeader, hide_name, read_slice_header
+from medassets.volumes.files.dicom.header import (
+    SliceHeader,
+    hide_name,
+    is_directory,
+    read_slice_header,
+)
 
 # Files of a network disk are waited for; parsing holds the interpreter's lock.
 _NUM_THREADS = 8
@@ -146,11 +151,15 @@ def _read(
         if known is not None and known[0] == version:
             return known
         header = _read_header(top / path)
+        if is_directory(path) and (header is None or not header.words.get("rows")):
+            return version, None
         if header is None and not _should_be_dicom(top / path):
             return version, None
         if header is None:
             problem = Reason.CORRUPT_DICOM, "it is empty, or no DICOM although its name says so"
     except SampleRejectedError as error:
+        if is_directory(path):
+            return version, None
         problem = error.reason, error.detail
     except OSError as error:
         hidden = hide_name(error)

@@ -1,5 +1,6 @@
 """What the header of one DICOM file says of one slice, without decoding a pixel."""
 
+import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from medassets.volumes.files.dicom.pixel_data import check_pixel_data
 
 _PREAMBLE_BYTES = 132
 _MAGIC = b"DICM"
+# The first element of an image is a group length, a character set or a type of image.
+_LONGEST_FIRST = 1 << 8
 # Longer values are skipped: none that is read has more.
 _LONGEST_VALUE = 1 << 12
 
@@ -172,6 +175,28 @@ def read_tags(file: IO[bytes], names: tuple[str, ...]) -> dict[str, str | None]:
     pydicom = import_pydicom()
     found = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=[*names])
     return {name: _as_text(found.get(name)) for name in names}
+
+
+def is_directory(path: str) -> bool:
+    """Tell whether a file is named as the list of the others of a medium, which is no image.
+
+    Source: DICOM PS3.10, 8.6.
+    """
+    return path.rpartition("/")[2].upper() == "DICOMDIR"
+
+
+def begins_like_dicom(start: bytes) -> bool:
+    """Tell whether a file that begins with these 132 bytes is DICOM, as far as they can say.
+
+    Files without a preamble begin with an element of group 2 or 8, whose value has an explicit type or a
+    short length.
+    """
+    if _look(io.BytesIO(start)):
+        return True
+    is_like = _look(io.BytesIO(start)) is False
+    length = int.from_bytes(start[4:8], "little")
+    is_explicit = start[4:6].isalpha() and start[4:6].isupper()
+    return is_like and (is_explicit or length <= _LONGEST_FIRST)
 
 
 def hide_name(error: OSError) -> SampleRejectedError | OSError:

@@ -89,3 +89,14 @@ def test_what_a_failed_copy_leaves_is_a_damaged_file(
     reasons = [file.problem and file.problem[0] for file in found.files]
     assert reasons == ([Reason.CORRUPT_DICOM] if is_damaged else [])
     assert found.num_others == (0 if is_damaged else 1)
+
+
+@pytest.mark.parametrize("name", ["DICOMDIR", "dicomdir"])
+@pytest.mark.parametrize(
+    "content", [b"", b"junk" * 99, bytes(4096), bytes(128) + b"DICM" + b"junk" * 99]
+)
+def test_a_list_of_files_is_never_a_series(tmp_path: Path, name: str, content: bytes) -> None:
+    write_series(tmp_path / "s", num_slices=2)
+    (tmp_path / name).write_bytes(content)
+    found = scan(tmp_path)
+    assert (len(found.files), found.num_others) == (2, 1)

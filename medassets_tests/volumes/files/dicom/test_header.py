@@ -18,6 +18,7 @@ from pydicom.uid import (
 from medassets.errors import Reason, SampleRejectedError
 from medassets.volumes.files.dicom.header import (
     SliceHeader,
+    begins_like_dicom,
     hide_name,
     is_keyword,
     read_slice_header,
@@ -143,3 +144,21 @@ def test_errors_of_files_do_not_name_them() -> None:
     full = hide_name(OSError(24, "Too many open files", "/archive/Duck"))
     assert isinstance(full, OSError)
     assert "Duck" not in f"{gone} {full}"
+
+
+@pytest.mark.parametrize("syntax", NATIVE)
+def test_files_with_and_without_a_preamble_begin_like_dicom(tmp_path: Path, syntax: str) -> None:
+    content = write(tmp_path, syntax)
+    assert begins_like_dicom(content[:132])
+    meta = pydicom.dcmread(tmp_path / "000").file_meta
+    without = content[132 + 12 + meta.FileMetaInformationGroupLength :]
+    is_known = syntax not in (ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
+    assert begins_like_dicom(without[:132]) == is_known
+    assert (read_slice_header(io.BytesIO(without)) is not None) == is_known
+
+
+@pytest.mark.parametrize(
+    "start", [b"", b"PK\x03\x04" * 40, bytes(200), b"\x08\x00\x05\x00\xff\xff\xff\xff" * 20]
+)
+def test_other_files_do_not_begin_like_dicom(start: bytes) -> None:
+    assert not begins_like_dicom(start[:132])
