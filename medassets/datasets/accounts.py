@@ -143,9 +143,10 @@ def check_excluded(workspace: Workspace, account: Account, catalog: pa.Table) ->
     if not plan_of(catalog).num_held and not plan_of(catalog).partitions:
         # Nothing could be built: the command explains that with a remedy for each reason.
         return
+    share = max(account.unusable_share, lost / there if there else 0.0)
     if account.unusable_share > spec.max_excluded_share:
         what = f"{count:,} of {account.items - account.num_excluded + count:,} source items"
-    elif there and lost / there > spec.max_excluded_share:
+    elif share > spec.max_excluded_share:
         what = f"{lost:,} of {there:,} source files"
     if not what:
         return
@@ -155,7 +156,7 @@ def check_excluded(workspace: Workspace, account: Account, catalog: pa.Table) ->
     msg = (
         f"{spec.name}: {what} that are there cannot be used ({reasons}), more than "
         f"max_excluded_share = {spec.max_excluded_share} allows; nothing was planned. Correct them, "
-        f"or declare a larger max_excluded_share. First: {first}"
+        f"or leave them out: `{workspace.paths.allow_command('max_excluded_share', share)}`. First: {first}"
     )
     raise CatalogError(msg)
 

@@ -351,11 +351,15 @@ class _Maker:
         counts = Counter(r.reason for r in self.bad)
         reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
         first = "; ".join(f"{r.key}: {r.reason}: {r.detail}" for r in self.bad[:_NAMED_REJECTIONS])
+        num_items = len(self.work.items)
+        # Those that were not tried may be rejected as well.
+        share = (len(self.bad) + num_items - num_tried) / num_items
         msg = (
             f"{self.work.partition_key}: {len(self.bad)} of the first {num_tried} of "
-            f"{len(self.work.items)} samples were rejected ({reasons}), more than "
+            f"{num_items} samples were rejected ({reasons}), more than "
             f"max_rejected_share = {self.work.max_rejected_share} allows; nothing was published. "
-            f"First: {first}"
+            f"Correct the files, or do without them: "
+            f"`{self.paths.allow_command('max_rejected_share', share)}`. First: {first}"
         )
         raise TooManyRejectedError(msg)
 

@@ -1,5 +1,6 @@
 """Paths of a dataset's folders and shards, and of the home of an instance."""
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -160,6 +161,17 @@ class DatasetPaths:
         # A whole build of a dataset that keeps no clips makes none.
         mode = " --mode clip" if self.stage == VideoStage.CLIPS else ""
         return f"medassets build {self.dataset}{mode}"
+
+    def allow_command(self, field: str, share: float) -> str:
+        """Return the build command that accepts the loss of a share of the items.
+
+        Args:
+            field: `max_excluded_share` or `max_rejected_share`.
+            share: Share that is lost, in (0, 1]; hundredths are rounded up.
+        """
+        # One of eight items is 0.125, which floating point may make a little more.
+        hundredths = math.ceil(round(share * 100, 6))
+        return f"{self.build_command} --set {field}={hundredths / 100:g}"
 
     @property
     def reconcile_command(self) -> str:

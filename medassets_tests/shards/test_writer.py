@@ -438,3 +438,12 @@ def test_an_encoder_that_forgets_a_sample_is_found_out(
 ) -> None:
     with pytest.raises(ShardIntegrityError, match=r"a_000: its encoder returned 0 of 1 samples"):
         ensure_shard(paths, make_work(encode=lambda items, staged: []))
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.1, "0.17"), (0.0, "0.17")])
+def test_too_many_rejected_names_the_command_that_does_without_them(
+    paths: DatasetPaths, make_work: MakeWork, share: float, said: str
+) -> None:
+    with pytest.raises(TooManyRejectedError, match=f"--set max_rejected_share={said}`"):
+        ensure_shard(paths, make_work(max_rejected_share=share))
+    ensure_shard(paths, make_work(max_rejected_share=float(said)))

@@ -97,3 +97,13 @@ def test_a_url_is_no_home(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_path_may_have_colons(tmp_path: Path) -> None:
     assert local_path(tmp_path / "a:b" / "c:", field="--out") == tmp_path / "a:b" / "c:"
     assert local_path("./s3:/x", field="--out") == Path.cwd() / "s3:" / "x"
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(1 / 8, "0.13"), (0.25, "0.25"), (0.07, "0.07"), (1e-6, "0.01"), (1.0, "1")]
+)
+def test_the_command_that_accepts_a_loss_rounds_it_up(
+    tmp_path: Path, share: float, said: str
+) -> None:
+    command = DatasetPaths(tmp_path, "lungs").allow_command("max_rejected_share", share)
+    assert command == f"medassets build lungs --set max_rejected_share={said}"

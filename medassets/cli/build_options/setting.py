@@ -16,6 +16,8 @@ from medassets.specs.checks import suggest_name
 from medassets.storage.formats.yaml_texts import load_bounded
 
 _FIXED = frozenset({"name"})
+# They decide neither what is planned nor the bytes of a shard.
+_AT_ANY_TIME = frozenset({"max_excluded_share", "max_rejected_share", "num_workers"})
 
 
 def parse_settings(given: Sequence[str]) -> dict[str, Any]:
@@ -42,7 +44,7 @@ def parse_settings(given: Sequence[str]) -> dict[str, Any]:
 def change_declaration(
     session: Session, output: Output, dataset: str, changes: Mapping[str, Any]
 ) -> Session:
-    """Replace fields of a declaration that no plan was made with yet.
+    """Replace fields of a declaration that no plan was made with yet, or that no plan depends on.
 
     Args:
         session: The command's.
@@ -62,8 +64,9 @@ def change_declaration(
     different = {name: value for name, value in changes.items() if _differs(spec, name, value)}
     if not different:
         return session
-    if os.path.lexists(session.workspace(dataset).paths.catalog):
-        _refuse_later(spec, different)
+    later = {name: value for name, value in different.items() if name not in _AT_ANY_TIME}
+    if later and os.path.lexists(session.workspace(dataset).paths.catalog):
+        _refuse_later(spec, later)
     before = read_overrides(dataset)
     file = write_overrides(dataset, {**before, **different})
     try:

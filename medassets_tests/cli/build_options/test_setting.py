@@ -73,3 +73,12 @@ def test_after_a_plan_only_the_same_values_are_accepted(built: Path) -> None:
     write_overrides("lungs", {"min_slices": 3})
     with pytest.raises(UsageError, match=r"Edit .*set\.yaml, which makes its shards stale"):
         change({"min_slices": 4})
+
+
+def test_what_no_plan_depends_on_is_replaced_after_it(
+    lungs: Callable[..., Path], built: Path
+) -> None:
+    assert change({"max_rejected_share": 0.5, "max_excluded_share": 0.6}).max_rejected_share == 0.5
+    with pytest.raises(UsageError, match="min_slices: the plan of lungs was made with"):
+        change({"max_rejected_share": 0.4, "min_slices": 3})
+    assert read_overrides("lungs")["max_rejected_share"] == 0.5
