@@ -1,8 +1,9 @@
 """Estimated cost of a plan, from the catalog, before anything is fetched."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,7 +21,7 @@ class PlanEstimate:
     Attributes:
         num_samples: Planned samples.
         num_shards: Planned shards.
-        raw_bytes: Bytes to fetch from the source.
+        raw_bytes: Bytes to fetch from the source; of a local one, bytes to read, each file once.
         shard_bytes: Bytes of the finished shards.
         seconds: Wall seconds of preprocessing with every core of this machine.
     """
@@ -33,7 +34,11 @@ class PlanEstimate:
 
 
 def estimate_plan(
-    kind: DatasetKind, table: pa.Table, *, without: Collection[str] = ()
+    kind: DatasetKind,
+    table: pa.Table,
+    *,
+    without: Collection[str] = (),
+    unreadable: Collection[str] = (),
 ) -> dict[str, PlanEstimate]:
     """Return the cost of every split of a catalog.
 
@@ -41,16 +46,20 @@ def estimate_plan(
         kind: The declared dataset.
         table: The catalog; see `medassets.shards.catalog`.
         without: Shards that are left out, because they are made already.
+        unreadable: Keys of samples that cost nothing and are not counted, because their files cannot be
+            read; their shards are.
     """
     # A split that is declared no more keeps its place in the plan.
     sums = {split: _Sum() for split in kind.spec.splits}
     # A million rows as Python objects would take gigabytes.
     for start in range(0, table.num_rows, _ROWS_AT_ONCE):
         for row in table.slice(start, _ROWS_AT_ONCE).to_pylist():
-            if row["state"] == STATE_PLANNED and row["partition"] not in without:
-                sums.setdefault(row["split"], _Sum()).add(
-                    row["partition"], kind.estimate(row), row.get(FILE_BYTES)
-                )
+            if row["state"] != STATE_PLANNED or row["partition"] in without:
+                continue
+            total = sums.setdefault(row["split"], _Sum())
+            total.partitions.add(row["partition"])
+            if row["key"] not in unreadable:
+                total.add(row, kind.estimate(row))
     return {split: total.as_estimate() for split, total in sums.items()}
 
 
@@ -60,17 +69,26 @@ class _Sum:
 
     num_samples: int = 0
     partitions: set[str] = field(default_factory=set)
+    paths: set[str] = field(default_factory=set)
     raw_bytes: int = 0
     shard_bytes: int = 0
     seconds: float = 0.0
 
-    def add(self, partition: str, cost: Estimate, raw_bytes: int | None) -> None:
+    def add(self, row: Mapping[str, Any], cost: Estimate) -> None:
         self.num_samples += 1
-        self.partitions.add(partition)
-        # What the source stated of the file is better than an estimate.
-        self.raw_bytes += raw_bytes or cost.raw_bytes
+        self.raw_bytes += self._count_raw(row, cost)
         self.shard_bytes += cost.sample_bytes
         self.seconds += cost.seconds
+
+    def _count_raw(self, row: Mapping[str, Any], cost: Estimate) -> int:
+        """Return the bytes of the file of a row: as the disk or the source states them, else estimated."""
+        on_disk = row.get("num_bytes")
+        if on_disk is None:
+            return row.get(FILE_BYTES) or cost.raw_bytes
+        if row["path"] in self.paths:
+            return 0
+        self.paths.add(row["path"])
+        return on_disk
 
     def as_estimate(self) -> PlanEstimate:
         return PlanEstimate(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 
 from medassets.datasets.estimates import estimate_plan
@@ -41,3 +42,23 @@ def test_a_split_that_is_declared_no_more_is_still_counted(workspace: Workspace)
     assert isinstance(workspace.kind, VolumeDataset)
     kind = VolumeDataset(replace(workspace.kind.spec, splits=("train",)))
     assert list(estimate_plan(kind, table)) == ["train", "valid"]
+
+
+def test_bytes_of_a_file_on_disk_are_counted_once(workspace: Workspace) -> None:
+    table = draft_catalog(workspace).table
+    rows = [row for row in table.to_pylist() if row["state"] == "planned"]
+    changed = [{**row, "path": "one.nii.gz", "num_bytes": 1000} for row in rows]
+    schema = table.schema
+    for name, kind in (("num_bytes", pa.int64()), ("path", pa.string())):
+        if name not in schema.names:
+            schema = schema.append(pa.field(name, kind))
+    estimates = estimate_plan(workspace.kind, pa.Table.from_pylist(changed, schema=schema))
+    assert [one.raw_bytes for one in estimates.values()] == [1000, 1000]
+    assert [one.num_samples for one in estimates.values()] == [7, 7]
+
+
+def test_unreadable_files_cost_nothing_and_keep_their_shard(workspace: Workspace) -> None:
+    table = draft_catalog(workspace).table
+    keys = {row["key"] for row in table.to_pylist() if row["split"] == "train"}
+    found = estimate_plan(workspace.kind, table, unreadable=keys)["train"]
+    assert (found.num_samples, found.num_shards, found.raw_bytes, found.seconds) == (0, 3, 0, 0)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from medassets.datasets.build import build_shard, plan_shard
-from medassets.datasets.judging import judge_item
+from medassets.datasets.judging import HeaderLook, judge_item, look_at_headers
 from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.registry import open_kind
 from medassets.datasets.workspace import Workspace, open_workspace
@@ -90,3 +90,22 @@ def test_masks_that_are_holes_are_judged_by_their_header(tmp_path: Path) -> None
     record = build_shard(workspace, workspace.paths, plan_shard(workspace, "train-000000")).record
     assert [(one.key, one.reason) for one in record.rejected] == [("two", "too_large")]
     assert [one.key for one in record.samples] == ["one"]
+
+
+def test_a_look_at_planned_files_reads_headers_and_counts_by_shard(tree: SyntheticTree) -> None:
+    workspace = open_tree(tree)
+    table = draft_catalog(workspace).table
+    look = look_at_headers(workspace, table)
+    assert look == HeaderLook(4, 4)
+    tree.place(BAD).write_bytes(b"no archive")
+    other = next(study for study in tree.paths if study != BAD)
+    tree.place(other).unlink()
+    look = look_at_headers(workspace, table)
+    assert look is not None
+    assert (look.num_planned, look.num_looked, look.largest_share) == (4, 4, 0.5)
+    assert look.faults[BAD].startswith("corrupt_npz: ")
+    assert look.faults[other].startswith("missing_source: ")
+    assert look_at_headers(workspace, table, without=["train-000000"]) == HeaderLook(0)
+    hurried = look_at_headers(workspace, table, seconds=0.0)
+    assert hurried is not None
+    assert (hurried.num_planned, hurried.num_looked) == (4, 1)

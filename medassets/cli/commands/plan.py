@@ -1,6 +1,8 @@
 """`medassets plan`: what a build would cost; nothing is written."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 import click
@@ -18,6 +20,7 @@ from medassets.cli.selection import check_shard_size
 from medassets.cli.session import Session
 from medassets.datasets.accounts import check_excluded, open_books
 from medassets.datasets.estimates import PlanEstimate, estimate_plan
+from medassets.datasets.judging import HeaderLook, look_at_headers
 from medassets.datasets.refresh import CatalogDraft, draft_catalog
 from medassets.datasets.staleness.reasons import explain_stale, summarize
 from medassets.datasets.upstream.move import read_upstream
@@ -29,6 +32,8 @@ from medassets.shards.account import join_accounts
 from medassets.specs import VolumeDatasetSpec
 from medassets.storage.disk import free_bytes
 
+_MOST_FAULTS = 5
+_NOTHING = PlanEstimate(0, 0, 0, 0, 0.0)
 _NOT_ALIKE = (
     "samples of these settings do not fit those of the shards on disk: from the first one made again to "
     "the last, loaders refuse those of the published manifests. To train on the old ones meanwhile, "
@@ -67,7 +72,6 @@ def command(
         revision=revision,
         update=update,
     )
-    estimates = estimate_plan(workspace.kind, draft.table)
     free = free_bytes(workspace.paths.folder)
     peak = _estimate_peak(output, session, workspace, draft.table)
     books = open_books(workspace, draft.table)
@@ -75,8 +79,17 @@ def command(
     stale = explain_stale(workspace, books, books.shards, draft.table)
     output.say(describe_account(dataset, account))
     made = {key for key, shard in books.shards.items() if shard.record is not None}
-    left = estimate_plan(workspace.kind, draft.table, without=made) if made else estimates
-    _show(output, dataset, draft.source_uri, estimates, left, free)
+    look = look_at_headers(workspace, draft.table, without=made)
+    # Work is what a build will do: neither what is made, nor what it will reject.
+    faults = look.faults if look is not None else {}
+    estimates = left = estimate_plan(workspace.kind, draft.table)
+    if made or faults:
+        left = estimate_plan(workspace.kind, draft.table, without=made, unreadable=faults)
+    _show(output, workspace, draft, estimates, left, free)
+    if look is not None:
+        tell = output.warn if look.faults else output.say
+        for line in _describe_look(workspace, look):
+            tell(line)
     if peak is not None:
         _show_peak(output, peak)
     described = workspace.kind.describe_catalog(draft.table)
@@ -120,6 +133,7 @@ def command(
             "peak": {**vars(peak), "fits": peak.fits} if peak is not None else None,
             "splits": {split: vars(estimate) for split, estimate in estimates.items()},
             "left": {split: vars(estimate) for split, estimate in left.items()},
+            "looked_at": asdict(look) if look is not None else None,
         }
     )
     check_excluded(workspace, account, draft.table)
@@ -165,14 +179,42 @@ def _show_peak(output: Output, peak: PeakEstimate) -> None:
     )
 
 
-def _describe_left(estimates: Mapping[str, PlanEstimate], left: Mapping[str, PlanEstimate]) -> str:
-    num_left, num_all = (sum(one.num_shards for one in side.values()) for side in (left, estimates))
+def _describe_left(workspace: Workspace, left: Mapping[str, PlanEstimate], num_all: int) -> str:
+    num_left = sum(one.num_shards for one in left.values())
     if not num_left:
         return f"left: nothing; all {count_words(num_all, 'shard')} are made"
     samples = count_words(sum(one.num_samples for one in left.values()), "sample")
-    fetched = format_bytes(sum(one.raw_bytes for one in left.values()))
+    raw = format_bytes(sum(one.raw_bytes for one in left.values()))
     seconds = format_seconds(sum(one.seconds for one in left.values()))
-    return f"left: {num_left:,} of {count_words(num_all, 'shard')}, {samples}, {fetched} to fetch, {seconds} of work"
+    verb = _name_reading(workspace)
+    return f"left: {num_left:,} of {count_words(num_all, 'shard')}, {samples}, {raw} {verb}, {seconds} of work"
+
+
+def _name_reading(workspace: Workspace) -> str:
+    return "to read" if workspace.source.is_local else "to fetch"
+
+
+def _describe_look(workspace: Workspace, look: HeaderLook) -> list[str]:
+    """Return what headers of planned files show, and what was not looked at."""
+    if not look.num_planned:
+        return []
+    most = f"{look.num_looked:,} of {look.num_planned:,}"
+    which = "all" if look.num_looked == look.num_planned else most
+    lines = [f"headers: those of {which} planned samples were looked at, no voxel was read"]
+    if not look.faults:
+        return lines
+    lines[0] += f"; {count_words(len(look.faults), 'sample')} cannot be made and will be rejected"
+    lines += [f"  {key}: {why}" for key, why in islice(look.faults.items(), _MOST_FAULTS)]
+    if more := len(look.faults) - _MOST_FAULTS:
+        lines += [f"  and {more:,} more (--json lists all)"] if more > 0 else []
+    limit = workspace.kind.spec.max_rejected_share
+    if look.largest_share > limit:
+        command = workspace.paths.allow_command("max_rejected_share", look.largest_share)
+        lines.append(
+            f"  that is more than max_rejected_share = {limit:g} allows in a shard: correct the files, or do without "
+            f"them: `{command}`"
+        )
+    return lines
 
 
 def _describe_trees(described: Mapping[str, Any]) -> list[str]:
@@ -186,29 +228,31 @@ def _describe_trees(described: Mapping[str, Any]) -> list[str]:
 
 def _show(
     output: Output,
-    dataset: str,
-    uri: str,
+    workspace: Workspace,
+    draft: CatalogDraft,
     estimates: Mapping[str, PlanEstimate],
     left: Mapping[str, PlanEstimate],
     free: int,
 ) -> None:
-    """Print the cost of all shards, and what of it is left, which the disk must hold."""
+    """Print what is planned, what of it costs anything yet, and whether the disk holds that."""
+    costs = {split: left.get(split, _NOTHING) for split in estimates}
     rows = [
         [
             split,
             one.num_samples,
             one.num_shards,
-            format_bytes(one.raw_bytes),
-            format_bytes(one.shard_bytes),
-            format_seconds(one.seconds),
+            format_bytes(costs[split].raw_bytes),
+            format_bytes(costs[split].shard_bytes),
+            format_seconds(costs[split].seconds),
         ]
         for split, one in estimates.items()
     ]
-    columns = ["split", "samples", "shards", "to fetch", "on disk", "work, this machine"]
-    output.table(f"{dataset} from {uri}", columns, rows)
+    columns = ["split", "samples", "shards", _name_reading(workspace)]
+    columns += ["to write", "work, this machine"]
+    output.table(f"{workspace.kind.spec.name} from {draft.source_uri}", columns, rows)
     needed = sum(one.shard_bytes for one in left.values())
-    if left is not estimates:
-        output.say(_describe_left(estimates, left))
+    if left != estimates:
+        output.say(_describe_left(workspace, left, len(draft.plan.partitions)))
     verdict = "fits" if needed <= free else f"{format_bytes(needed - free)} too little"
     say = output.say if needed <= free else output.warn
     say(f"disk: {format_bytes(needed)} needed, {format_bytes(free)} free: {verdict}")

@@ -1,5 +1,6 @@
 """`medassets plan`: what a build would cost; nothing is written."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from medassets_tests.reclaim.tars import make_sample, write_tar
+from medassets_tests.trees import make_tree
 
 Medassets = Callable[..., Any]
 Declare = Callable[..., Path]
@@ -52,6 +54,10 @@ def test_a_plan_that_leaves_out_too_much_fails_with_the_counts(
     )
     assert "2 of 16 source items that are there cannot be used (spacing_missing 2)" in ran.err
     assert "max_excluded_share = 0.05" in ran.err
+    found = re.search(r"`medassets build lungs --set max_excluded_share=([0-9.]+)`", ran.err)
+    assert found is not None
+    lungs(max_excluded_share=float(found[1]))
+    assert medassets("plan", "lungs").code == 0
 
 
 def test_a_plan_of_nothing_fails_where_items_are_there(
@@ -108,3 +114,43 @@ def test_a_plan_warns_of_a_disk_that_is_too_small(medassets: Medassets, lungs: D
     assert ran.code == 4
     assert "disk: 1.9 TB needed" in ran.err
     assert "too little" in ran.err
+
+
+def test_local_files_are_read_and_cost_their_own_bytes(
+    medassets: Medassets, declare: Declare, tmp_path: Path
+) -> None:
+    folder = make_tree(tmp_path / "scans", [f"case_{n}.nii.gz" for n in range(4)])
+    fields: dict[str, Any] = {"layout": "tree", "patient_from": "file", "splits": ["train"]}
+    declare("scans", source="folder", folder=str(folder), hu_rule="header", **fields)
+    ran = medassets("plan", "scans")
+    assert ran.code == 0
+    assert "to read" in ran.out
+    assert "to fetch" not in ran.out
+    document = medassets("plan", "scans", "--json").document
+    num_bytes = sum(file.stat().st_size for file in folder.iterdir())
+    assert document["splits"]["train"]["raw_bytes"] == num_bytes
+
+
+def test_files_that_cannot_be_read_are_no_work(
+    medassets: Medassets, declare: Declare, tmp_path: Path
+) -> None:
+    folder = make_tree(tmp_path / "scans", [f"case_{n}.nii.gz" for n in range(4)])
+    (folder / "case_1.nii.gz").write_bytes(b"no volume")
+    fields: dict[str, Any] = {"layout": "tree", "patient_from": "file", "splits": ["train"]}
+    declare("scans", source="folder", folder=str(folder), max_rejected_share=0.2, **fields)
+    ran = medassets("plan", "scans")
+    assert ran.code == 0
+    assert "those of all planned samples were looked at, no voxel was read; 1 sample" in ran.err
+    assert "  case_1: corrupt_gzip" in ran.err
+    assert "`medassets build scans --set max_rejected_share=0.25`" in ran.err
+    assert "left: 1 of 1 shard, 3 samples" in ran.out
+    document = medassets("plan", "scans", "--json").document
+    assert document["left"]["train"]["num_samples"] == 3
+    assert list(document["looked_at"]["faults"]) == ["case_1"]
+
+
+def test_what_is_left_after_a_build_costs_nothing(medassets: Medassets, built: Path) -> None:
+    out = medassets("plan", "lungs").out
+    costs = [line.split("│")[4:7] for line in out.splitlines() if "│" in line]
+    assert [[cost.strip() for cost in row] for row in costs] == [["0 B", "0 B", "0:00:00"]] * 2
+    assert "disk: 0 B needed" in out
