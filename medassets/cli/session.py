@@ -162,6 +162,11 @@ class Session:
         return read_result(result, interrupted=stopped)
 
 
+def open_undeclared(kind: DatasetKind) -> Workspace:
+    """Return the workspace of a dataset that has no declaration yet, as its assets will open it."""
+    return build_resources()["workspace"].open(kind)
+
+
 def _names(file: Path, dataset: str) -> bool:
     """Tell whether a broken declaration is the one of a dataset, as far as it can be read."""
     if file == overrides_file(dataset):

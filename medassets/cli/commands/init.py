@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,12 +12,15 @@ import click
 
 from medassets.cli.console import Output
 from medassets.cli.main import EXIT_FAILED
-from medassets.cli.session import Session
+from medassets.cli.rehearsal import Rehearsal, rehearse
+from medassets.cli.session import Session, open_undeclared
 from medassets.components.overrides import overrides_file
 from medassets.datasets.discovery.census import SORTS
 from medassets.datasets.discovery.declaration import check_proposal, make_name, write_yaml
 from medassets.datasets.discovery.looking import propose
 from medassets.datasets.discovery.proposal import Hints, Proposal
+from medassets.datasets.kind import DatasetKind
+from medassets.datasets.workspace import Workspace
 from medassets.errors import ForeignFileError, SpecError, UsageError
 from medassets.specs.checks import check_pattern
 from medassets.specs.dataset import DATASET_NAME
@@ -26,6 +30,7 @@ from medassets.storage.paths import declarations_home, local_path
 
 _SOURCES = {"data_folder": "npz", "videos_dir": "video", "clips_dir": "video"}
 _FILES = ("table", "meta_file", "reports_file", "labels_file", "info_csv", "metadata", "pairs_json")
+_TOO_MANY = "too many files to try the plan here: `medassets plan` says what it leaves out, and writes nothing"
 _LISTS = ("report", "labels", "metadata")
 
 
@@ -77,7 +82,7 @@ def command(
     """Look at the folder PATH, say what it holds, and write the declaration of a dataset.
 
     PATH may be a pattern of tars, such as /raw/{train,valid}/shard-{000000..000009}.tar. A sample of
-    the files is opened, which takes seconds. The declaration is $MEDASSETS_HOME/defs/NAME/defs.yaml;
+    the files is opened, and the plan of few is tried, which takes seconds. The declaration is $MEDASSETS_HOME/defs/NAME/defs.yaml;
     an existing one is never replaced. Where something is not certain, it is said and asked (--yes
     accepts); the next command is printed.
     """
@@ -93,7 +98,8 @@ def command(
     )
     proposal = propose(place.folder, hints)
     dataset = _choose_name(name, place.folder)
-    _check(proposal, dataset)
+    workspace = open_undeclared(_check(proposal, dataset))
+    proposal = _rehearse(proposal, workspace)
     target = declarations_home() / dataset / "defs.yaml"
     text = write_yaml(proposal, dataset)
     _tell(output, proposal)
@@ -196,12 +202,21 @@ def _find_fixed_folder(pattern: Path) -> Path:
     return Path(fixed.rpartition("/")[0] or "/")
 
 
-def _check(proposal: Proposal, dataset: str) -> None:
+def _check(proposal: Proposal, dataset: str) -> DatasetKind:
     """Refuse what loading would refuse, before anything is written."""
     if "{{" in str(dict(proposal.fields)) or "{%" in str(dict(proposal.fields)):
         what = "a path with {{ or {% would be read as a template; rename the folder"
         raise UsageError(field="PATH", what=what)
-    check_proposal(proposal, dataset)
+    return check_proposal(proposal, dataset)
+
+
+def _rehearse(proposal: Proposal, workspace: Workspace) -> Proposal:
+    """Add what a plan would refuse or leave out; of many files nothing, and that is said."""
+    found = Rehearsal(doubts=[_TOO_MANY])
+    if proposal.is_small:
+        found = rehearse(workspace, known=proposal.doubts)
+    facts, doubts = [*proposal.facts, *found.facts], [*proposal.doubts, *found.doubts]
+    return replace(proposal, facts=facts, doubts=doubts)
 
 
 def _tell(output: Output, proposal: Proposal) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medassets.datasets.discovery.proposal import Proposal
+from medassets.datasets.kind import DatasetKind
 from medassets.datasets.registry import open_kinds
 from medassets.specs import (
     CTWindowDatasetSpec,
@@ -35,8 +36,11 @@ def make_name(path: Path) -> str:
     return name if re.match(r"[a-z]", name) else f"dataset_{name}".rstrip("_")
 
 
-def check_proposal(proposal: Proposal, name: str) -> None:
+def check_proposal(proposal: Proposal, name: str) -> DatasetKind:
     """Check a declaration as loading it would.
+
+    Returns:
+        The dataset: the stage to train on.
 
     Raises:
         SpecError: Naming the first wrong field.
@@ -44,7 +48,7 @@ def check_proposal(proposal: Proposal, name: str) -> None:
     kind = _SPECS[proposal.component]
     lists = {one.name for one in fields(kind) if str(one.type).startswith("tuple")}
     values: dict[str, Any] = {k: tuple(v) if k in lists else v for k, v in proposal.fields.items()}
-    open_kinds(kind(name=name, **values))
+    return next(iter(open_kinds(kind(name=name, **values)).values()))
 
 
 def write_yaml(proposal: Proposal, name: str) -> str:

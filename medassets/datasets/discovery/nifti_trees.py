@@ -1,7 +1,7 @@
 """Proposes declarations of folders of NIfTI files: any tree, with the one table that names its files."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from medassets.datasets.discovery.census import Census, Clock
@@ -9,11 +9,13 @@ from medassets.datasets.discovery.proposal import Hints, Proposal, shorten
 from medassets.datasets.discovery.tables import (
     TableLook,
     count_joined,
+    doubt_decimal_commas,
     guess_columns,
     list_splits,
     match_table,
     read_one,
     read_tables,
+    show_cells,
     sort_splits,
 )
 from medassets.datasets.discovery.volume_samples import (
@@ -68,12 +70,12 @@ def propose_tree(census: Census, hints: Hints, clock: Clock) -> Proposal:
     joined = _describe_join(table, columns, paths)
     if table and ("report" in columns or "labels" in columns):
         fields["requires"] = []
-    others = [other.table.path for other in other_tables if not other.problem]
     doubts = [
         *_doubt_sample(census, "nifti"),
         *_doubt_time(census, table, clock),
-        *([f"only one table is used; unused: {shorten(others)}"] if others else []),
-        *(other.problem for other in other_tables if other.problem),
+        *_doubt_join(table, columns, paths),
+        *_doubt_unused(table, other_tables, paths),
+        *_doubt_cells(table, columns),
         *splits.doubts,
         *patient.doubts,
         *_doubt_datasets(paths, splits.names, has_column="patient" in columns),
@@ -97,6 +99,7 @@ def propose_tree(census: Census, hints: Hints, clock: Clock) -> Proposal:
         *([f"named like masks and left out: {left_out:,}"] if left_out else []),
         *describe_looks(looks),
         *([f"table {table.table.path}: {joined}; columns {_show(columns)}"] if table else []),
+        *_list_unused_columns(table, columns),
         *(["no table: samples have neither report nor labels"] if not table else []),
         splits.words,
     ]
@@ -143,32 +146,39 @@ def _choose_table(
         return _use_named(census, paths, hints, clock), []
     looks = [
         look if look.problem else match_table(look, paths, clock)
-        for look in read_tables(census, clock)
+        for look in read_tables(census, clock, sheet=str(hints.columns.get("sheet", "")))
     ]
     best = max(looks, key=lambda look: look.num_files, default=None)
     if hints.columns and (best is None or not best.num_files):
         if len(looks) != 1:
             what = f"which table? found {shorten([one.table.path for one in looks]) or 'none'}; name it with --table"
             raise UsageError(field="--columns", what=what)
-        best = replace(looks[0], file=str(hints.columns.get("file", "")))
+        if looks[0].problem:
+            raise UsageError(field="--columns", what=looks[0].problem)
+        best = looks[0]
+        if "file" not in hints.columns:
+            raise UsageError(field="--columns", what=_ask_for_files(best, paths))
     if best is None or not (best.num_files or hints.columns):
         return None, looks
     return best, [look for look in looks if look is not best]
 
 
 def _use_named(census: Census, paths: Sequence[str], hints: Hints, clock: Clock) -> TableLook:
-    look = read_one(census.top, hints.table)
+    look = read_one(census.top, hints.table, sheet=str(hints.columns.get("sheet", "")))
     if look.problem:
         raise UsageError(field="--table", what=look.problem)
     found = match_table(look, paths, clock)
     if not found.num_files and "file" not in hints.columns:
-        columns = shorten(look.table.columns, 20)
-        what = (
-            f"no column of {look.table.path} names files; it has {columns}; say which one does, such as "
-            f"--columns file=NAME"
-        )
-        raise UsageError(field="--table", what=what)
+        raise UsageError(field="--table", what=_ask_for_files(look, paths))
     return found
+
+
+def _ask_for_files(look: TableLook, paths: Sequence[str]) -> str:
+    columns = shorten(look.table.columns, 20)
+    return (
+        f"no column of {look.table.path} names files; it has {columns}; files are {', '.join(paths[:2])}; say which "
+        f"one does, such as --columns file=NAME"
+    )
 
 
 def _choose_columns(table: TableLook | None, hints: Hints) -> dict[str, Any]:
@@ -177,8 +187,9 @@ def _choose_columns(table: TableLook | None, hints: Hints) -> dict[str, Any]:
     columns = {**(guess_columns(table) if table.file else {}), **hints.columns}
     named = [
         name
-        for value in columns.values()
+        for role, value in columns.items()
         for name in ([value] if isinstance(value, str) else value)
+        if role != "sheet"
     ]
     missing = [name for name in named if name not in table.table.columns]
     if missing:
@@ -192,9 +203,72 @@ def _describe_join(
 ) -> str:
     if table is None:
         return ""
-    if table.file != columns.get("file"):
+    try:
+        count = count_joined(table, columns["file"], paths)
+    except CatalogError:
+        # It is a doubt, in words.
         return f"files by column {columns['file']}"
-    return f"names {count_joined(table, paths):,} of {len(paths):,} files"
+    return f"names {count:,} of {len(paths):,} files"
+
+
+def _doubt_join(
+    table: TableLook | None, columns: Mapping[str, Any], paths: Sequence[str]
+) -> list[str]:
+    """Return a doubt where no row of the table in use is about a file, or it is not certain which."""
+    if table is None:
+        return []
+    try:
+        if count_joined(table, columns["file"], paths):
+            return []
+    except CatalogError as error:
+        return [str(error)]
+    return [
+        f"the table {table.table.path} names none of {len(paths):,} files: looked in "
+        f"{show_cells(table.table, columns['file'])} for files such as {' and '.join(paths[:2])}, by path, name, name "
+        f"without ending, case or folder. {_PASS}"
+    ]
+
+
+_PASS = "Correct the cells, or pass the column that names files: --table FILE --columns file=COLUMN"
+
+
+def _doubt_unused(
+    table: TableLook | None, others: Sequence[TableLook], paths: Sequence[str]
+) -> list[str]:
+    """Return why each other table is not used."""
+    doubts = [other.problem + _ask_for_sheet(other.problem) for other in others if other.problem]
+    strange = [other for other in others if not other.problem]
+    if table is not None and strange:
+        names = shorten([other.table.path for other in strange])
+        return [*doubts, f"only one table is used, {table.table.path}; not used: {names}"]
+    return doubts + [
+        f"{other.table.path} is not used, for no column names files: found {show_cells(other.table)}, and files such "
+        f"as {' and '.join(paths[:2])}. {_PASS}"
+        for other in strange
+    ]
+
+
+def _ask_for_sheet(problem: str) -> str:
+    return "; here: --columns sheet=NAME" if "expected one sheet" in problem else ""
+
+
+def _doubt_cells(table: TableLook | None, columns: Mapping[str, Any]) -> list[str]:
+    if table is None:
+        return []
+    texts = (columns["file"], *columns.get("report", ()))
+    others = [name for name in table.table.columns if name and name not in texts]
+    return doubt_decimal_commas(table.table, others)
+
+
+def _list_unused_columns(table: TableLook | None, columns: Mapping[str, Any]) -> list[str]:
+    """Return the columns of the table that play no part, and how they would."""
+    if table is None:
+        return []
+    used = {one for v in columns.values() for one in ([v] if isinstance(v, str) else v)}
+    others = [name for name in table.table.columns if name and name not in used]
+    if not others:
+        return []
+    return [f"columns without effect: {shorten(others, 6)}; such as --columns labels=A,B uses them"]
 
 
 def _choose_splits(

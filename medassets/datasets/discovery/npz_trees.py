@@ -1,16 +1,22 @@
 """Proposes declarations of trees of `.npz` files with their tables of spacing, reports and labels."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from medassets.datasets.discovery.census import Census, Clock, spread
 from medassets.datasets.discovery.proposal import Hints, Proposal, shorten
 from medassets.datasets.discovery.split_patterns import as_pattern, split_by_folder
-from medassets.datasets.discovery.tables import TableLook, is_label, read_one, read_tables
+from medassets.datasets.discovery.tables import (
+    TableLook,
+    doubt_decimal_commas,
+    is_label,
+    read_one,
+    read_tables,
+)
 from medassets.datasets.discovery.volume_samples import (
     VolumeLook,
     describe_looks,
@@ -18,12 +24,13 @@ from medassets.datasets.discovery.volume_samples import (
     look_at_volumes,
 )
 from medassets.errors import SampleRejectedError, UsageError
+from medassets.specs.checks import suggest_name
 from medassets.storage.foreign_bytes import open_foreign
 from medassets.storage.formats.byte_streams import FileWindow
 from medassets.storage.formats.zip_members import read_directory
 from medassets.storage.paths import show_path
 from medassets.volumes.catalog.ct_rate_names import name_split_long
-from medassets.volumes.catalog.ct_tables import REPORT_SECTIONS
+from medassets.volumes.catalog.ct_tables import REPORT_COLUMNS, REPORT_SECTIONS
 from medassets.volumes.catalog.label_columns import KEY_COLUMN
 from medassets.volumes.catalog.tree.names import find_prefix
 from medassets.volumes.files.array_files import open_npz_array
@@ -36,6 +43,7 @@ _ROLES = {
     "reports_file": "--reports-file",
     "labels_file": "--labels-file",
 }
+_TEXT_TABLES = (".csv", ".tsv", ".tab")
 _AIR_HU = -900.0
 
 
@@ -54,7 +62,8 @@ def propose_npz(census: Census, hints: Hints, clock: Clock) -> Proposal:
     key, key_doubts = (
         (hints.array_key, []) if hints.array_key else _choose_array(census, paths, clock)
     )
-    tables = _find_tables(census, hints, clock)
+    found = _find_tables(census, hints, clock)
+    tables = found.by_role
     folders = split_by_folder(paths)
     splits = list(folders) if _have_tables(folders, tables) else ["train"]
 
@@ -90,6 +99,8 @@ def propose_npz(census: Census, hints: Hints, clock: Clock) -> Proposal:
             else []
         ),
         *_doubt_labels(tables),
+        *_doubt_cells(tables),
+        *_doubt_unused(found, splits),
         *doubt_looks(looks, have_headers=False),
     ]
     facts = [
@@ -99,6 +110,7 @@ def propose_npz(census: Census, hints: Hints, clock: Clock) -> Proposal:
             f"{role}: {look.table.path}, {len(look.table.rows):,} rows"
             for role, look in tables.items()
         ),
+        *_list_absent_sections(tables),
     ]
     title = f"NPZ tree: {census.count_words('npz', 'files')} in {show_path(str(census.top))}"
     return Proposal(title, "VolumeDatasetComponent", fields, notes, facts, doubts)
@@ -145,8 +157,21 @@ def _is_volume(place: Path, key: str) -> bool:
     return look[0].header is not None
 
 
-def _find_tables(census: Census, hints: Hints, clock: Clock) -> dict[str, TableLook]:
-    """Return role -> its table: those named by the user, and those whose columns fit.
+@dataclass(frozen=True)
+class _Tables:
+    """Tables of an NPZ tree.
+
+    Attributes:
+        by_role: Field of the declaration -> table.
+        others: Those that play no role; they may be those of other splits.
+    """
+
+    by_role: Mapping[str, TableLook]
+    others: Sequence[TableLook]
+
+
+def _find_tables(census: Census, hints: Hints, clock: Clock) -> _Tables:
+    """Return the tables that are named by the user, and those whose columns fit.
 
     Raises:
         UsageError: If one that is named cannot be read, or there is no table of spacings.
@@ -158,22 +183,64 @@ def _find_tables(census: Census, hints: Hints, clock: Clock) -> dict[str, TableL
             if look.problem:
                 raise UsageError(field=option, what=look.problem)
             found[role] = replace(look, table=replace(look.table, path=path))
-    looks = [look for look in read_tables(census, clock) if KEY_COLUMN in look.table.columns]
-    for role, fits in (
-        ("meta_file", _has_spacing),
-        ("reports_file", _has_report),
-        ("labels_file", _has_labels),
-    ):
+    looks = read_tables(census, clock)
+    for role, fits in _FITS.items():
         for look in looks:
-            if role not in found and fits(look) and look not in found.values():
+            is_free = look not in found.values() and not _find_fault(look)
+            if role not in found and is_free and fits(look):
                 found[role] = look
     if "meta_file" not in found:
+        shown = shorten([f"{one.table.path}: {_explain_unused(one)}" for one in looks])
         what = (
             f"an NPZ tree needs a CSV with the columns {KEY_COLUMN}, {', '.join(_SPACING)}: name it with "
-            f"--meta-file; looked at {shorten([look.table.path for look in read_tables(census, clock)]) or 'no table'}"
+            f"--meta-file; looked at {shown or 'no table'}"
         )
         raise UsageError(field="--meta-file", what=what)
-    return found
+    return _Tables(found, [look for look in looks if look not in found.values()])
+
+
+def _find_fault(look: TableLook) -> str:
+    """Return why a table cannot play any role; empty if it can."""
+    path, columns = look.table.path, look.table.columns
+    if look.problem:
+        return look.problem.removeprefix(f"{path}: ")
+    if not path.lower().endswith(_TEXT_TABLES):
+        return "tables of an NPZ tree are CSV; save it as CSV"
+    if KEY_COLUMN not in columns:
+        return f"no column {KEY_COLUMN}{suggest_name(KEY_COLUMN, filter(None, columns))}, by which files are found"
+    return ""
+
+
+def _explain_unused(look: TableLook) -> str:
+    """Return why a table plays no role, and what would help."""
+    if fault := _find_fault(look):
+        return fault
+    columns = look.table.columns
+    if set(REPORT_SECTIONS.values()) & set(columns) and not _has_report(look):
+        missing = [name for name in REPORT_COLUMNS if name not in columns]
+        nears = "".join(suggest_name(name, columns) for name in missing)
+        return f"a table of reports has {', '.join(REPORT_COLUMNS)}; it lacks {', '.join(missing)}{nears}"
+    if set(_SPACING) & set(columns) and not _has_spacing(look):
+        missing = [name for name in _SPACING if name not in columns]
+        nears = "".join(suggest_name(name, columns) for name in missing)
+        return (
+            f"a table of spacings has {', '.join(_SPACING)}; it lacks {', '.join(missing)}{nears}"
+        )
+    others = [name for name in columns if name != KEY_COLUMN]
+    return f"its columns {shorten(others)} are no spacings, no reports and hardly labels of 0 and 1; name it with --labels-file"
+
+
+def _doubt_unused(tables: _Tables, splits: Sequence[str]) -> list[str]:
+    """Return why tables play no role that are not those of another split."""
+    patterns = [look.table.path for look in tables.by_role.values()]
+    patterns = [_as_split_pattern(path, splits) for path in patterns]
+    names = [name for split in splits for name in (split, name_split_long(split))]
+    known = {path.replace("{split}", name) for path in patterns for name in names}
+    return [
+        f"{look.table.path} is not used: {_explain_unused(look)}"
+        for look in tables.others
+        if look.table.path not in known
+    ]
 
 
 def _has_spacing(look: TableLook) -> bool:
@@ -181,7 +248,7 @@ def _has_spacing(look: TableLook) -> bool:
 
 
 def _has_report(look: TableLook) -> bool:
-    return set(REPORT_SECTIONS.values()) <= set(look.table.columns)
+    return set(REPORT_COLUMNS) <= set(look.table.columns)
 
 
 def _has_labels(look: TableLook) -> bool:
@@ -190,12 +257,35 @@ def _has_labels(look: TableLook) -> bool:
     return bool(labels) and len(labels) * 2 > len(others)
 
 
+_FITS: Mapping[str, Callable[[TableLook], bool]] = {
+    "meta_file": _has_spacing,
+    "reports_file": _has_report,
+    "labels_file": _has_labels,
+}
+
+
 def _doubt_labels(tables: Mapping[str, TableLook]) -> list[str]:
     look = tables.get("labels_file")
     if look is None:
         return []
     odd = [n for n in look.table.columns if n != KEY_COLUMN and not is_label(look.table, n)]
     return [f"columns of {look.table.path} that may be no labels: {shorten(odd)}"] if odd else []
+
+
+def _doubt_cells(tables: Mapping[str, TableLook]) -> list[str]:
+    looks = [look for role, look in tables.items() if role != "reports_file"]
+    return [
+        doubt
+        for look in looks
+        for doubt in doubt_decimal_commas(look.table, [n for n in look.table.columns if n])
+    ]
+
+
+def _list_absent_sections(tables: Mapping[str, TableLook]) -> list[str]:
+    look = tables.get("reports_file")
+    columns = REPORT_SECTIONS.values() if look is not None else ()
+    absent = [name for name in columns if look is not None and name not in look.table.columns]
+    return [f"reports without {', '.join(absent)}: samples have no such section"] if absent else []
 
 
 def _require(tables: Mapping[str, TableLook]) -> dict[str, list[str]]:

@@ -47,6 +47,7 @@ class Proposal:
         notes: Field -> comment on its line.
         facts: Lines about what was seen.
         doubts: Lines about what is not certain.
+        is_small: Whether a plan of all files is drafted within seconds.
     """
 
     title: str
@@ -55,6 +56,7 @@ class Proposal:
     notes: Mapping[str, str] = field(default_factory=dict)
     facts: Sequence[str] = ()
     doubts: Sequence[str] = ()
+    is_small: bool = True
 
 
 def shorten(names: Sequence[str], most: int = 3) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from medassets.datasets.discovery.census import Census, Clock
 from medassets.errors import CatalogError
 from medassets.storage.foreign_bytes import most_table_bytes, read_foreign
-from medassets.storage.formats.csv_tables import CsvTable
+from medassets.storage.formats.csv_tables import CsvTable, is_decimal_comma, parse_number
 from medassets.storage.formats.missing import is_missing
 from medassets.storage.paths import show_path
 from medassets.volumes.catalog.label_column_names import is_identifier_name, is_index_name
@@ -55,36 +55,41 @@ class TableLook:
     problem: str = ""
 
 
-def read_tables(census: Census, clock: Clock) -> list[TableLook]:
+def read_tables(census: Census, clock: Clock, *, sheet: str = "") -> list[TableLook]:
     """Read the tables of a folder, the upper ones first; up to 12, and of each what memory allows.
 
     Args:
         census: The folder.
         clock: No further table is read when it is over.
+        sheet: Sheet of spreadsheets.
     """
     paths = sorted(census.of("table"), key=lambda path: (path.count("/"), path))
     looks: list[TableLook] = []
     for path in paths[:MOST_TABLES]:
         if looks and clock.is_over:
             break
-        is_sheet = path.lower().endswith(".xlsx")
-        most_bytes = _MOST_SHEET_BYTES if is_sheet else _MOST_BYTES
-        looks.append(read_one(census.top, path, most_bytes=most_bytes))
+        most_bytes = _MOST_SHEET_BYTES if _is_sheet(path) else _MOST_BYTES
+        looks.append(read_one(census.top, path, most_bytes=most_bytes, sheet=sheet))
     return looks
 
 
-def read_one(top: Path, path: str, *, most_bytes: int | None = None) -> TableLook:
+def _is_sheet(path: str) -> bool:
+    return path.lower().endswith((".xlsx", ".xlsm"))
+
+
+def read_one(top: Path, path: str, *, most_bytes: int | None = None, sheet: str = "") -> TableLook:
     """Read one table; `problem` says why it cannot be.
 
     Args:
         top: The folder.
         path: The table, inside it or absolute.
         most_bytes: A larger file is not read; None takes what memory allows.
+        sheet: Sheet of a spreadsheet; has no effect on other tables.
     """
     try:
         most_bytes = most_table_bytes() if most_bytes is None else most_bytes
         content = read_foreign(top / path, most_bytes=most_bytes)
-        return TableLook(parse_table(content, path))
+        return TableLook(parse_table(content, path, sheet=sheet if _is_sheet(path) else ""))
     except (CatalogError, OSError) as error:
         what = error.strerror if isinstance(error, OSError) else str(error)
         return TableLook(
@@ -117,11 +122,44 @@ def match_table(look: TableLook, paths: Sequence[str], clock: Clock) -> TableLoo
     return best
 
 
-def count_joined(look: TableLook, paths: Sequence[str]) -> int:
-    """Return how many of the files have a row of the whole table."""
-    if len(look.table.rows) <= _NUM_ROWS:
+def count_joined(look: TableLook, column: str, paths: Sequence[str]) -> int:
+    """Return how many of the files have a row of the whole table, by one of its columns.
+
+    Raises:
+        CatalogError: If it is not certain what the cells are.
+    """
+    if len(look.table.rows) <= _NUM_ROWS and column == look.file:
         return look.num_files
-    return len(join_table(look.table, look.file, paths, may_miss=True).row_of)
+    return len(join_table(look.table, column, paths, may_miss=True).row_of)
+
+
+def show_cells(table: CsvTable, column: str = "") -> str:
+    """Return a column with two of its cells; without one, that which looks most like names of things."""
+    names = [name for name in table.columns if name]
+    by_kinds = sorted(names, key=lambda name: -len(set(_head(table, name)) - {""}))
+    column = column or next(iter(by_kinds), "")
+    cells = list(dict.fromkeys(filter(None, _head(table, column)))) if column else []
+    return f"column {column} with {', '.join(map(repr, cells[:2])) or 'no cell'}"
+
+
+def find_decimal_commas(table: CsvTable, columns: Sequence[str]) -> dict[str, str]:
+    """Return column -> a cell with a decimal comma, of columns that hold such numbers."""
+    found: dict[str, str] = {}
+    for name in columns:
+        cells = [cell for cell in _head(table, name) if _is_given(cell)]
+        commas = [cell for cell in cells if is_decimal_comma(cell)]
+        if commas and all(is_decimal_comma(cell) or _is_number(cell) for cell in cells):
+            found[name] = commas[0]
+    return found
+
+
+def doubt_decimal_commas(table: CsvTable, columns: Sequence[str]) -> list[str]:
+    """Return a doubt for each column of numbers with a decimal comma; see `find_decimal_commas`."""
+    return [
+        f"{table.path}, column {name}: numbers with a decimal comma, such as {cell!r}, cannot be read; write "
+        f"{cell.replace(',', '.')} and run init again"
+        for name, cell in find_decimal_commas(table, columns).items()
+    ]
 
 
 def _collect_names(paths: Sequence[str]) -> set[str]:
@@ -208,6 +246,13 @@ def _head(table: CsvTable, name: str) -> list[str]:
 
 def _plain(name: str) -> str:
     return re.sub(r"[\W_]", "", name.lower())
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return parse_number(cell) is not None
+    except ValueError:
+        return False
 
 
 def _is_given(cell: str) -> bool:

@@ -1,7 +1,10 @@
 """Proposes declarations of folders of videos and clips, by the records beside them."""
 
+import difflib
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from medassets.errors import CatalogError, UsageError
 from medassets.storage.formats.json_records import iter_json_records
 from medassets.storage.paths import show_path
 from medassets.video.catalog.info_table import read_info_table
+from medassets.video.catalog.metadata import find_missing_fields
 
 _NUM_RECORDS = 50
 _MOST_FILES = 20
@@ -26,16 +30,52 @@ class RecordsLook:
         kind: `metadata` of whole videos, `pairs` of clips, or empty.
         names: Names of the fields of the first record.
         num_sizes: Records with a size, of the first 50.
+        num_records: Number of records that were looked at.
+        missing: Names that are accepted for a field -> records that lack it.
     """
 
     path: Path
     kind: str
     names: Sequence[str] = ()
     num_sizes: int = 0
+    num_records: int = 0
+    missing: Mapping[tuple[str, ...], int] = field(default_factory=dict)
+
+    def doubt(self) -> list[str]:
+        """Return a doubt for each field that records lack, with the name that is nearest to it."""
+        doubts: list[str] = []
+        of_pairs = self.kind == "pairs"
+        known = {name for one in find_missing_fields((), of_pairs=of_pairs) for name in one}
+        for accepted, count in self.missing.items():
+            near = _suggest_near(accepted, [name for name in self.names if name not in known])
+            many = f"{count} of the first {self.num_records} records"
+            doubts.append(
+                f"{self.path.name}: {many} have no field {' or '.join(map(repr, accepted))}, without which they "
+                f"are left out{near}"
+            )
+        return doubts
 
 
-def look_at_records(path: Path) -> RecordsLook:
+def _suggest_near(accepted: Sequence[str], names: Sequence[str]) -> str:
+    """Return `; the nearest is ...: rename it` with the names that are most like one of those accepted."""
+    words = tuple(name.split()[0] for name in accepted)
+    parts = {name: re.split(r"[\W_]+", name.lower()) for name in names}
+    near = [name for name in names if any(part.startswith(words) for part in parts[name])]
+    near = near or [
+        name for one in accepted for name in difflib.get_close_matches(one, names, n=1, cutoff=0.6)
+    ]
+    if not near:
+        return f"; found {shorten(names, 20)}"
+    found = " or ".join(map(repr, dict.fromkeys(near)))
+    return f"; the nearest is {found}: rename it to {accepted[0]!r}"
+
+
+def look_at_records(path: Path, kind: str = "") -> RecordsLook:
     """Look at the first records of a JSON file.
+
+    Args:
+        path: The file.
+        kind: What they are, `metadata` or `pairs`; empty to find it out.
 
     Raises:
         CatalogError: If it is not JSON.
@@ -43,12 +83,25 @@ def look_at_records(path: Path) -> RecordsLook:
     records = [value for _, value in islice(iter_json_records(path), _NUM_RECORDS)]
     found = [value for value in records if isinstance(value, dict)]
     if not found:
-        return RecordsLook(path, "")
-    names = sorted(map(str, found[0]))
-    kind = ""
-    if "vid" in found[0]:
+        return RecordsLook(path, kind)
+    if not kind and "vid" in found[0]:
         kind = "pairs" if "clip_path" in found[0] else "metadata"
-    return RecordsLook(path, kind, names, sum(bool(one.get("size")) for one in found))
+    return _make_look(path, kind, found)
+
+
+def _make_look(path: Path, kind: str, found: Sequence[Mapping[str, Any]]) -> RecordsLook:
+    is_pairs = kind == "pairs"
+    missing = Counter(
+        one for record in found for one in find_missing_fields(record, of_pairs=is_pairs)
+    )
+    return RecordsLook(
+        path,
+        kind,
+        sorted(map(str, found[0])),
+        sum(bool(one.get("size")) for one in found),
+        len(found),
+        missing,
+    )
 
 
 def propose_videos(census: Census, hints: Hints, clock: Clock) -> Proposal:
@@ -60,11 +113,12 @@ def propose_videos(census: Census, hints: Hints, clock: Clock) -> Proposal:
     top = census.top
     records = _find_records(census, hints, clock)
     files = census.of("video")
-    if records is None:
-        return _propose_plain(census)
+    if records is None or not records.kind:
+        return _propose_plain(census, records)
     is_named = hints.metadata or hints.pairs_json
     folder = top if is_named else top / _shared_folder(files)
     doubts = [f"links that lead nowhere: {shorten(census.broken)}"] if census.broken else []
+    doubts += records.doubt()
     facts = [f"{records.path.name}: fields {', '.join(records.names)}"]
     places: dict[str, Any]
     if records.kind == "pairs":
@@ -105,13 +159,19 @@ _NOTES: Mapping[str, str] = {
 }
 
 
-def _propose_plain(census: Census) -> Proposal:
-    """Propose that every file is a clip without text."""
+def _propose_plain(census: Census, records: RecordsLook | None) -> Proposal:
+    """Propose that every file is a clip without text.
+
+    Args:
+        census: The folder.
+        records: Records that may be about its videos, and do not say of which one they are.
+    """
     title = f"clips: {census.count_words('video', 'files')} in {show_path(str(census.top))}"
     tables = [*census.of("table"), *census.of("json")]
     doubts = [
         "no JSON says what is said when: every video is one clip without text. With records of vid, "
         "transcript, begin and end name them by --metadata, with vid, clip_path and transcript by --pairs-json",
+        *(records.doubt() if records is not None else []),
         *([f"not used: {shorten(tables)}"] if tables else []),
     ]
     fields = {"source": "clips", "clips_dir": str(census.top), **_COMMON}
@@ -126,15 +186,11 @@ def _find_records(census: Census, hints: Hints, clock: Clock) -> RecordsLook | N
     """
     named = hints.pairs_json or hints.metadata
     if named:
+        kind, option = ("pairs", "--pairs-json") if hints.pairs_json else ("metadata", "--metadata")
         try:
-            look = look_at_records(Path(named))
+            return look_at_records(Path(named), kind)
         except CatalogError as error:
-            raise UsageError(
-                field="--pairs-json" if hints.pairs_json else "--metadata", what=str(error)
-            ) from error
-        return RecordsLook(
-            look.path, "pairs" if hints.pairs_json else "metadata", look.names, look.num_sizes
-        )
+            raise UsageError(field=option, what=str(error)) from error
     looks: list[RecordsLook] = []
     problems: list[str] = []
     for path in sorted(census.of("json"), key=lambda path: (path.count("/"), path))[:_MOST_FILES]:
@@ -150,7 +206,7 @@ def _find_records(census: Census, hints: Hints, clock: Clock) -> RecordsLook | N
     if not fit and problems:
         raise UsageError(field="PATH", what="; ".join(problems))
     if not fit:
-        return None
+        return next((look for look in looks if look.names), None)
     what = (
         f"several files of records: {shorten([str(one.path) for one in fit])}; name one with --metadata or "
         f"--pairs-json"

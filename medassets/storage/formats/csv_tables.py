@@ -151,6 +151,11 @@ def parse_integer(text: str) -> int | None:
     return None if value is None else int(value)
 
 
+def is_decimal_comma(text: str) -> bool:
+    """Tell whether a text is a number with a comma in place of the decimal point."""
+    return _DECIMAL_COMMA.fullmatch(text.strip()) is not None
+
+
 def _decode(content: bytes, path: str) -> str:
     if (pointer := explain_pointer(content)) is not None:
         msg = f"{path}: {pointer}"
@@ -275,7 +280,7 @@ class CsvTable:
         """
         text = self.rows[index][self.column_index(name)]
         shown = text if len(text) <= 80 else f"{text[:80]}…"
-        if expected == "a number" and _DECIMAL_COMMA.fullmatch(text.strip()):
+        if expected.startswith("a number") and is_decimal_comma(text):
             expected = "a number with a decimal point, not a comma"
         return CatalogError(
             f"{self.path}, row {self.row_numbers[index]}, column {name}: "

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from itertools import islice
@@ -56,6 +56,18 @@ def read_pairs(path: Path, *, size_length: int = 0) -> pa.Table:
         CatalogError: If the file is missing, not JSON, or a broken or truncated array.
     """
     return _read_table(path, _PAIRS_FIELDS, size_length)
+
+
+def find_missing_fields(names: Collection[str], *, of_pairs: bool) -> list[tuple[str, ...]]:
+    """Return which fields of a record are missing, each as the names that are accepted for it.
+
+    Args:
+        names: Names of the fields that it has.
+        of_pairs: Whether it is a record of `read_pairs`, and not of `read_metadata`.
+    """
+    fields = _PAIRS_FIELDS if of_pairs else _METADATA_FIELDS
+    wanted = (("vid",), fields.clip_path, fields.transcript, fields.begin, fields.end)
+    return [accepted for accepted in wanted if accepted and not {*accepted} & {*names}]
 
 
 def seconds_to_ms(seconds: float) -> int:

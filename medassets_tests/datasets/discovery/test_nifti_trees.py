@@ -67,7 +67,7 @@ def test_the_table_that_names_most_files_is_taken_and_others_are_named(tmp_path:
     assert proposal.fields["table"] == "labels.csv"
     assert proposal.fields["columns"] == {"file": "id", "labels": ["nodule"]}
     assert proposal.fields["requires"] == []
-    assert any("unused: few.csv" in doubt for doubt in proposal.doubts)
+    assert any("labels.csv; not used: few.csv" in doubt for doubt in proposal.doubts)
 
 
 def test_named_columns_win_over_guessed_ones(tmp_path: Path) -> None:
@@ -110,3 +110,37 @@ def test_files_without_a_transform_keep_their_axes(tmp_path: Path) -> None:
     proposal = look(tmp_path)
     assert "orientation" not in proposal.fields
     assert any("state no orientation" in doubt for doubt in proposal.doubts)
+
+
+def test_a_table_that_names_no_file_is_a_doubt_with_examples(tmp_path: Path) -> None:
+    make_tree(tmp_path, ["case_0.nii.gz", "case_1.nii.gz"])
+    pd.DataFrame({"id": ["A1", "B2"], "nodule": [0, 1]}).to_csv(tmp_path / "t.csv", index=False)
+    proposal = look(tmp_path)
+    assert "table" not in proposal.fields
+    (doubt,) = [doubt for doubt in proposal.doubts if "t.csv" in doubt]
+    assert "column id with 'A1', 'B2'" in doubt
+    assert "case_0.nii.gz and case_1.nii.gz" in doubt
+    assert "--columns file=COLUMN" in doubt
+    for options in ({"columns": {"file": "id"}}, {"table": "t.csv", "columns": {"file": "id"}}):
+        proposal = look(tmp_path, **options)
+        assert proposal.notes["table"] == "names 0 of 2 files"
+        assert not any("not used" in doubt for doubt in proposal.doubts)
+        assert any("names none of 2 files" in doubt for doubt in proposal.doubts)
+
+
+def test_columns_without_effect_are_named(tmp_path: Path) -> None:
+    make_tree(tmp_path, ["case_0.nii.gz", "case_1.nii.gz"])
+    cells = {"id": ["case_0", "case_1"], "grade": [3, 5]}
+    pd.DataFrame(cells).to_csv(tmp_path / "t.csv", index=False)
+    assert any("columns without effect: grade" in fact for fact in look(tmp_path).facts)
+
+
+def test_a_sheet_is_named_where_there_are_several(tmp_path: Path) -> None:
+    make_tree(tmp_path, ["case_0.nii.gz"])
+    with pd.ExcelWriter(tmp_path / "t.xlsx") as writer:
+        pd.DataFrame({"a": [1]}).to_excel(writer, sheet_name="one", index=False)
+        frame = pd.DataFrame({"id": ["case_0"], "mass": [1]})
+        frame.to_excel(writer, sheet_name="two", index=False)
+    assert any("--columns sheet=NAME" in doubt for doubt in look(tmp_path).doubts)
+    fields = look(tmp_path, table="t.xlsx", columns={"sheet": "two"}).fields
+    assert fields["columns"] == {"file": "id", "labels": ["mass"], "sheet": "two"}

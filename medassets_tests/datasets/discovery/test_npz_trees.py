@@ -81,3 +81,32 @@ def test_a_tree_without_reports_does_not_require_them(tmp_path: Path) -> None:
     make_npz_tree(tmp_path)
     shutil.rmtree(tmp_path / "dataset" / "radiology_text_reports")
     assert look(tmp_path).fields["requires"] == ["labels"]
+
+
+def test_reports_need_findings_and_impressions_only(tmp_path: Path) -> None:
+    tree = make_npz_tree(tmp_path)
+    reports = tree.folder / tree.fields()["reports_file"]
+    frame = pd.read_csv(reports)
+    frame.drop(columns=["ClinicalInformation_EN", "Technique_EN"]).to_csv(reports, index=False)
+    proposal = look(tmp_path)
+    assert proposal.fields == tree.fields()
+    assert proposal.doubts == []
+    lacking = "reports without ClinicalInformation_EN, Technique_EN: samples have no such section"
+    assert lacking in proposal.facts
+    frame.drop(columns=["Findings_EN", "Impressions_EN"]).to_csv(reports, index=False)
+    proposal = look(tmp_path)
+    assert proposal.fields["requires"] == ["labels"]
+    (doubt,) = proposal.doubts
+    assert "it lacks Findings_EN, Impressions_EN" in doubt
+
+
+def test_tables_without_a_role_say_why(tmp_path: Path) -> None:
+    make_npz_tree(tmp_path)
+    (tmp_path / "a.csv").write_text("volume_name,x\na,1\n")
+    (tmp_path / "b.csv").write_text('VolumeName,score\na,"0,5"\n')
+    pd.DataFrame({"VolumeName": ["a"]}).to_excel(tmp_path / "c.xlsx", index=False)
+    doubts = look(tmp_path).doubts
+    assert len(doubts) == 3
+    assert "a.csv is not used: no column VolumeName; did you mean volume_name?" in doubts[0]
+    assert "name it with --labels-file" in doubts[1]
+    assert "save it as CSV" in doubts[2]

@@ -6,12 +6,15 @@ import pytest
 from medassets.datasets.discovery.census import Clock, take_census
 from medassets.datasets.discovery.tables import (
     count_joined,
+    doubt_decimal_commas,
+    find_decimal_commas,
     guess_columns,
     is_label,
     list_splits,
     match_table,
     read_one,
     read_tables,
+    show_cells,
 )
 
 CLOCK = Clock(600)
@@ -69,7 +72,7 @@ def test_all_rows_of_a_long_table_are_counted(tmp_path: Path) -> None:
     paths = [f"c{n}.nii" for n in range(290)]
     look = match_table(read_one(tmp_path, "meta.csv"), paths, CLOCK)
     assert look.num_files == 200
-    assert count_joined(look, paths) == 290
+    assert count_joined(look, "file", paths) == 290
 
 
 def test_a_table_that_cannot_be_read_says_why(tmp_path: Path) -> None:
@@ -91,3 +94,19 @@ def test_a_table_that_takes_long_is_not_looked_at(tmp_path: Path) -> None:
 def test_tables_that_name_no_file_have_no_column_of_files(tmp_path: Path) -> None:
     write(tmp_path, frame=pd.DataFrame({"word": ["a", "b"], "n": [0, 1]}))
     assert match_table(read_one(tmp_path, "meta.csv"), PATHS, CLOCK).file == ""
+
+
+def test_numbers_with_a_decimal_comma_are_found(tmp_path: Path) -> None:
+    cells = {"a": ["0,5", "1", ""], "b": ["0.5", "1", "2"], "c": ["1,2 cm", "0,5", "1"]}
+    look = read_one(tmp_path, write(tmp_path, frame=pd.DataFrame(cells)).name)
+    assert find_decimal_commas(look.table, ["a", "b", "c"]) == {"a": "0,5"}
+    (doubt,) = doubt_decimal_commas(look.table, look.table.columns)
+    assert "column a" in doubt
+    assert "write 0.5" in doubt
+
+
+def test_cells_are_shown_of_the_column_with_the_most_values(tmp_path: Path) -> None:
+    cells = {"grade": [1, 1, 2], "id": ["x", "y", "z"]}
+    look = read_one(tmp_path, write(tmp_path, frame=pd.DataFrame(cells)).name)
+    assert show_cells(look.table) == "column id with 'x', 'y'"
+    assert show_cells(look.table, "grade") == "column grade with '1', '2'"

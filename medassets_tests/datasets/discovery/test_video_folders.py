@@ -77,3 +77,24 @@ def test_records_are_known_by_their_fields(folder: Path) -> None:
     assert (found.kind, found.num_sizes) == ("metadata", 1)
     (folder / "other.json").write_text('[{"name": 1}]')
     assert look_at_records(folder / "other.json").kind == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "near"),
+    [
+        ("begin position", "begin_time", "begin_time"),
+        ("end position", "stop", ""),
+        ("vid", "id", ""),
+    ],
+)
+def test_a_field_that_records_lack_is_named_with_the_nearest(
+    folder: Path, old: str, new: str, near: str
+) -> None:
+    record = {new if name == old else name: value for name, value in META.items()}
+    (folder / "metadata.json").write_text(json.dumps([record, record]))
+    (doubt,) = [d for d in look(folder).doubts if "metadata.json: " in d]
+    assert f"2 of the first 2 records have no field {old!r}" in doubt
+    assert (f"the nearest is {near!r}: rename it to {old!r}" in doubt) == bool(near)
+    named = look(folder, metadata=str(folder / "metadata.json"))
+    assert named.fields["source"] == "videos"
+    assert doubt in named.doubts

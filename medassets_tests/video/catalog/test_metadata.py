@@ -15,7 +15,12 @@ from medassets.errors import CatalogError, Reason
 from medassets.storage.formats import json_records
 from medassets.storage.formats.json_records import UnreadableRecord, iter_json_records
 from medassets.video.catalog.columns import RECORD_SCHEMA
-from medassets.video.catalog.metadata import read_metadata, read_pairs, seconds_to_ms
+from medassets.video.catalog.metadata import (
+    find_missing_fields,
+    read_metadata,
+    read_pairs,
+    seconds_to_ms,
+)
 
 Write = Callable[[str | bytes], Path]
 
@@ -417,3 +422,15 @@ def test_pairs_name_their_clip_files(write: Write) -> None:
     assert (row["begin_ms"], row["end_ms"], row["size"]) == (1500, 4000, [1.0])
     assert table["excluded"].to_pylist() == [None, "bad_record", "bad_record"]
     assert table["detail"].to_pylist()[1] == "metadata row 2: clip_path is empty"
+
+
+def test_fields_that_a_record_lacks_are_all_named() -> None:
+    assert find_missing_fields(["vid", "transcript", "begin", "end"], of_pairs=False) == []
+    assert find_missing_fields(["vid", "begin_time"], of_pairs=False) == [
+        ("transcript clip", "transcript"),
+        ("begin position", "begin"),
+        ("end position", "end"),
+    ]
+    assert find_missing_fields(["vid", "begin_time", "end", "transcript"], of_pairs=True) == [
+        ("clip_path",)
+    ]
