@@ -116,7 +116,7 @@ def check_sources_kept(workspace: Workspace, partition_key: str) -> None:
     journal = ReclaimJournal.read(workspace.paths.reclaim_journal(partition_key))
     # A run that was killed between note and deletion left the file where it was; others came back.
     noted = [*journal.deleted, *journal.intended]
-    gone = [path for path in noted if is_gone(workspace.source_folder / path)]
+    gone = [path for path in noted if _is_gone(workspace, path)]
     if gone:
         some = gone[0] + (" and others" if len(gone) > 1 else "")
         msg = (
@@ -149,7 +149,7 @@ def _check_held(workspace: Workspace, partition_key: str) -> None:
     record = read_whole_record(workspace.paths, partition_key)
     held = {sample.key for sample in record.samples} if record is not None else set[str]()
     for item in workspace.read_partition(partition_key):
-        if item.key in held and _is_gone(workspace, item):
+        if item.key in held and _is_gone(workspace, item.path):
             path = workspace.source.physical_path(item.path)
             msg = (
                 f"{partition_key}: the source of {item.key}, {path}, is gone, so the shard that "
@@ -159,11 +159,11 @@ def _check_held(workspace: Workspace, partition_key: str) -> None:
             raise ReclaimError(msg)
 
 
-def _is_gone(workspace: Workspace, item: SourceItem) -> bool:
+def _is_gone(workspace: Workspace, path: str) -> bool:
     source = workspace.kind.ct_source
     if source is None:
-        return is_gone(workspace.source_folder / workspace.source.physical_path(item.path))
-    return source.is_gone(item.path)
+        return is_gone(workspace.source_folder / workspace.source.physical_path(path))
+    return source.is_gone(path)
 
 
 def stage_partition(

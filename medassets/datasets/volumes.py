@@ -80,9 +80,7 @@ def list_volume_rules() -> list[FieldRule]:
         *list_rules({"orientation"}, kinds, lambda one: one.kind.has_headers, **presets),
         *list_rules({"expected_orientation"}, kinds, lambda one: one.kind.states_orientation),
         FieldRule(frozenset({"max_rounding_error"}), {"preprocessing": (RAW,)}),
-        *list_rules(
-            {"delete_sources"}, kinds, lambda one: one.kind.is_local and one.kind.may_be_deleted
-        ),
+        *list_rules({"delete_sources"}, kinds, lambda one: one.kind.is_local),
         *(
             rule
             for kind in kinds
@@ -129,12 +127,6 @@ class VolumeDataset:
     def _check_deletion(self) -> None:
         if not self.ct_source.is_local:
             what = "only files of this machine can be deleted, not those of a hub"
-            raise SpecError(field="delete_sources", what=what)
-        if not self.ct_source.may_be_deleted:
-            what = (
-                f"has no effect with source: {self.spec.source}, whose series may hold more than their volume; it "
-                f"belongs to sources of one file per volume"
-            )
             raise SpecError(field="delete_sources", what=what)
         spec = self.spec
         is_open = spec.orientation == "as_stored" and not spec.expected_orientation

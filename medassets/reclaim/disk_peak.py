@@ -10,9 +10,9 @@ from medassets.errors import DiskSpaceError
 from medassets.reclaim.claims import Needs, Others
 from medassets.reclaim.files_to_shards import index_places
 from medassets.reclaim.source_files import size_of
+from medassets.reclaim.units import measure_unit, open_unit
 from medassets.shards.catalog.plan import STATE_PLANNED, plan_of
 from medassets.shards.files import partial_paths, read_whole_record
-from medassets.storage.arrow import kernels
 from medassets.storage.disk import free_bytes
 
 # Of each shard: the end of the tar, filled to a record, and the JSON beside it, mostly per sample.
@@ -177,22 +177,16 @@ def _measure_sources(
         order: The shards as they are made; a file is deleted after the last that has a sample of it.
         needs: What other datasets keep.
     """
-    source = workspace.kind.ct_source
-    if source is not None and not source.may_be_deleted:
-        planned = kernels.is_valid(table["partition"])
-        return {}, kernels.sum(table["num_bytes"].filter(planned)).as_py() or 0
-    folder, numbers = workspace.source_folder, {key: n for n, key in enumerate(order)}
+    numbers = {key: n for n, key in enumerate(order)}
     freed: dict[str, int] = {}
     total = 0
     for path, places in index_places(table, workspace.source.physical_path).items():
         if not places.partitions:
             continue
-        try:
-            num_bytes = (folder / path).lstat().st_size
-        except OSError:
-            continue
+        unit = open_unit(workspace, path)
+        _, num_bytes = measure_unit(unit)
         total += num_bytes
-        if not places.num_unplanned and not (needs and needs.find_claim(folder / path)):
+        if not places.num_unplanned and not (needs and needs.find_claim(unit.list_places())):
             last = max(places.partitions, key=lambda key: numbers[key])
             freed[last] = freed.get(last, 0) + num_bytes
     return freed, total

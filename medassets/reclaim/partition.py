@@ -17,13 +17,14 @@ from medassets.progress import ShardReclaimed
 from medassets.reclaim.claims import Needs, Others
 from medassets.reclaim.report import Observe, ReclaimReport
 from medassets.reclaim.run import ReclaimRun
+from medassets.reclaim.series_files import finish_interrupted
 from medassets.reclaim.source_files import find_source_files, find_unused
+from medassets.reclaim.units import open_unit
 from medassets.shards.catalog.plan import CatalogPlan
 from medassets.shards.files import lock_path, read_whole_record
 from medassets.shards.reclaim_journal import ReclaimJournal
 from medassets.shards.record import ShardRecord
 from medassets.storage.locks import lock_file
-from medassets.storage.unreadable import is_gone
 
 CONFIRMATION = "DELETE"
 """The word that a user types to confirm a run that deletes."""
@@ -66,6 +67,8 @@ def reclaim_partition(
     partitions = sorted({partition_key, *(key for file in files for key in file.partitions)})
     try:
         with _locked(workspace, partitions):
+            if confirmed:
+                _finish_interrupted(workspace, partition_key)
             records = _read_records(workspace, partitions, partition_key)
             run = ReclaimRun(workspace, report, records, needs)
             left = run.find_remaining(files)
@@ -93,15 +96,31 @@ def is_reclaimed(workspace: Workspace, partition_key: str) -> bool:
     journal = ReclaimJournal.read(workspace.paths.reclaim_journal(partition_key))
     record = read_whole_record(workspace.paths, partition_key)
     rejected = {one.key for one in record.rejected} if record is not None else set()
-    folder = workspace.source_folder
     return all(
         # The next run notes deletions that a killed run did not.
-        (is_gone(folder / file.path) and file.path not in journal.intended)
+        (open_unit(workspace, file.path).is_gone() and file.path not in journal.intended)
         or not file.is_planned
         or any(item.key in rejected for item in file.items)
         or bool(find_unused(workspace, file))
         for file in find_source_files(workspace, partition_key)
     )
+
+
+def finish_all_interrupted(workspace: Workspace) -> None:
+    """Put series back, or delete the rest of them, where an earlier run was ended between two files.
+
+    A scan leaves such series out, so this comes before the catalog is refreshed.
+
+    Raises:
+        ReclaimError: If files can neither be deleted nor put back.
+    """
+    source = workspace.kind.ct_source
+    if source is None or source.series is None or not workspace.paths.reclaim_journals.exists():
+        return
+    for key in workspace.read_plan().partitions:
+        if workspace.paths.reclaim_journal(key).exists():
+            with _locked(workspace, [key]):
+                _finish_interrupted(workspace, key)
 
 
 def count_deleted(workspace: Workspace, partitions: Sequence[str]) -> tuple[int, int]:
@@ -118,6 +137,13 @@ def count_deleted(workspace: Workspace, partitions: Sequence[str]) -> tuple[int,
         # A tar with samples in several shards is in the journal of each.
         found |= {path: deletion.num_bytes for path, deletion in journal.deleted.items()}
     return len(found), sum(found.values())
+
+
+def _finish_interrupted(workspace: Workspace, partition_key: str) -> None:
+    source = workspace.kind.ct_source
+    if source is not None and source.series is not None:
+        journal = ReclaimJournal.read(workspace.paths.reclaim_journal(partition_key))
+        finish_interrupted(source.series, journal)
 
 
 def _check_allowed(workspace: Workspace) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from medassets.arrays import BytesLike
 from medassets.errors import SampleRejectedError
-from medassets.reclaim.source_files import FileStat, SourceFile
+from medassets.reclaim.source_files import CHANGED, FileStat, SourceFile
 from medassets.samples import Encode, EncodedSample, SourceItem, Staged
 from medassets.shards.record import SampleEntry
 from medassets.storage.checksums import byte_view
@@ -41,7 +41,7 @@ class Proof:
 
 def prove_file(
     file: SourceFile,
-    folder: Path,
+    examine: Callable[[], FileStat],
     *,
     entries: Entries,
     stage: Callable[[SourceItem], Staged],
@@ -51,21 +51,20 @@ def prove_file(
 
     Args:
         file: The file.
-        folder: Top of the source.
+        examine: Returns its facts.
         entries: What the shards hold.
         stage: Reads an item's source and gives its digest.
         encode: Makes the samples.
     """
     proof = Proof(file)
-    place = folder / file.path
     try:
-        proof.stat = FileStat.of(place.lstat())
+        proof.stat = examine()
         for item in file.items:
             _prove_item(proof, item, entries, stage=stage, encode=encode)
             if proof.why or proof.problems:
                 return proof
-        if FileStat.of(place.lstat()) != proof.stat:
-            proof.why = "it changed while it was compared"
+        if examine() != proof.stat:
+            proof.why = CHANGED
     except OSError as error:
         proof.why = f"it cannot be read ({error.strerror})"
     return proof

@@ -7,9 +7,8 @@ from medassets.datasets.workspace import Workspace
 from medassets.reclaim.claims import Needs
 from medassets.reclaim.files_to_shards import read_places
 from medassets.reclaim.report import Kept, ReclaimReport
-from medassets.reclaim.source_files import size_of
+from medassets.reclaim.units import measure_unit, open_unit
 from medassets.shards.files import read_whole_record
-from medassets.storage.unreadable import is_gone
 
 
 @dataclass(frozen=True)
@@ -38,14 +37,13 @@ def measure_deletable(
     Raises:
         CatalogError: If there is no catalog, or it cannot be read.
     """
-    sizes = [
-        size_of(workspace.source_folder / path)
+    units = (
+        open_unit(workspace, path)
         for path, partition, num_unplanned in _iter_files(workspace)
-        if (partitions is None or partition in partitions)
-        and not num_unplanned
-        and not needs.find_claim(workspace.source_folder / path)
-    ]
-    return Deletable(len(sizes), sum(sizes))
+        if (partitions is None or partition in partitions) and not num_unplanned
+    )
+    found = [measure_unit(unit) for unit in units if not needs.find_claim(unit.list_places())]
+    return Deletable(sum(number for number, _ in found), sum(size for _, size in found))
 
 
 def find_remaining(
@@ -75,7 +73,7 @@ def find_remaining(
             continue
         if partition not in whys:
             whys[partition] = _find_state(workspace, partition, looked_at, failed)
-        num_bytes = size_of(workspace.source_folder / path)
+        _, num_bytes = measure_unit(open_unit(workspace, path))
         found.append(Kept(path, num_bytes, whys[partition], is_trouble=False))
     return found
 
@@ -83,7 +81,7 @@ def find_remaining(
 def _iter_files(workspace: Workspace) -> Iterator[tuple[str, str, int]]:
     """Yield files that exist and have samples in the plan: path, last shard, other rows."""
     for path, places in read_places(workspace.paths.catalog, workspace.source).items():
-        if places.partitions and not is_gone(workspace.source_folder / path):
+        if places.partitions and not open_unit(workspace, path).is_gone():
             yield path, places.partitions[-1], places.num_unplanned
 
 

@@ -1,7 +1,6 @@
 """One run over the source files of one shard: prove, note, delete, note again."""
 
 import os
-import stat
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -13,21 +12,15 @@ from medassets.progress import SourceDone
 from medassets.reclaim.claims import Needs
 from medassets.reclaim.proof import Proof, prove_file
 from medassets.reclaim.report import Kept, Observe, ReclaimReport
-from medassets.reclaim.source_files import (
-    FileStat,
-    SourceFile,
-    find_unused,
-    size_of,
-)
+from medassets.reclaim.source_files import CHANGED, FileStat, SourceFile, find_unused
+from medassets.reclaim.units import Unit, measure_unit, open_unit
 from medassets.samples import SourceItem, Staged
 from medassets.shards.pipeline import iter_in_order
 from medassets.shards.reclaim_journal import Deletion, ReclaimJournal
 from medassets.shards.record import ShardRecord
 from medassets.shards.verify import verify_shard
-from medassets.storage.atomic import fsync_folder
 from medassets.storage.disk import drop_cached
 from medassets.storage.locks import lock_file
-from medassets.storage.unreadable import is_gone
 
 
 class ReclaimRun:
@@ -57,7 +50,7 @@ class ReclaimRun:
         own = self.journals[self.report.partition_key]
         left: list[SourceFile] = []
         for file in files:
-            if not is_gone(self.folder / file.path):
+            if not self._open(file).is_gone():
                 # This includes a file that was deleted and later restored.
                 left.append(file)
             elif file.path in own.intended:
@@ -74,7 +67,7 @@ class ReclaimRun:
         """Tell whether a file may be deleted once it is proven to be in the shards; else report why not."""
         why, is_trouble = self._find_reason(file)
         if why:
-            num_bytes = size_of(self.folder / file.path)
+            _, num_bytes = measure_unit(self._open(file))
             self.report.kept.append(Kept(file.path, num_bytes, why, is_trouble))
         return not why
 
@@ -144,27 +137,25 @@ class ReclaimRun:
         if why := self._look_at(file) or find_owner(self.folder / file.path):
             return why, True
         if unused := find_unused(self.workspace, file):
-            return f"it also holds {unused}, in no shard (see ignored_members)", False
-        return self.needs.find_claim(self.folder / file.path), True
+            hint = " (see ignored_members)" if self._has_members else ""
+            return f"it also holds {unused}, in no shard{hint}", False
+        return self.needs.find_claim(self._open(file).list_places()), True
+
+    @property
+    def _has_members(self) -> bool:
+        source = self.workspace.kind.ct_source
+        return source is not None and "ignored_members" in source.DELETION_FIELDS
+
+    def _open(self, file: SourceFile) -> Unit:
+        return open_unit(self.workspace, file.path)
 
     def _look_at(self, file: SourceFile) -> str:
-        place = self.folder / file.path
-        try:
-            found = place.lstat()
-        except OSError as error:
-            return f"it cannot be examined ({error.strerror})"
-        if not stat.S_ISREG(found.st_mode):
-            return "it is a link or not a regular file; deleting it would free nothing"
-        if place.resolve() != self.folder.resolve() / file.path:
-            return "it is reached through a linked folder"
-        if not os.access(place.parent, os.W_OK | os.X_OK):
-            return "its folder is read-only; make it writable"
-        return self._find_change(file)
+        return self._open(file).find_obstacle() or self._find_change(file)
 
     def _find_change(self, file: SourceFile) -> str:
         """Return how a file differs from what its shard was made of, and the remedy."""
         try:
-            change = file.find_change(FileStat.of((self.folder / file.path).lstat()))
+            change = file.find_change(self._open(file).stat())
         except OSError as error:
             return f"it cannot be examined ({error.strerror})"
         return f"{change}; {self._name_remedy(file)}" if change else ""
@@ -209,7 +200,9 @@ class ReclaimRun:
             return self.workspace.stage([item])[item.key]
 
         def prove(file: SourceFile) -> Proof:
-            return prove_file(file, self.folder, entries=entries, stage=stage, encode=encode)
+            return prove_file(
+                file, self._open(file).stat, entries=entries, stage=stage, encode=encode
+            )
 
         proofs: list[Proof] = []
         workers = num_workers or os.cpu_count() or 1
@@ -237,6 +230,7 @@ class ReclaimRun:
     def _unlink(self, proofs: list[Proof], observe: Observe | None) -> None:
         begun: list[Proof] = []
         deleted = self.report.deleted
+        self._scan_again()
         try:
             for proof in proofs:
                 if not self._may_unlink(proof):
@@ -250,34 +244,42 @@ class ReclaimRun:
         finally:
             # Note deletions also after Ctrl-C, which can come between a deletion and its report.
             last = begun[len(deleted) :]
-            deleted += [self._describe(p) for p in last if is_gone(self.folder / p.file.path)]
+            deleted += [self._describe(p) for p in last if self._open(p.file).is_gone()]
             gone = [proof.file for proof in begun[: len(deleted)]]
-            for folder in {(self.folder / file.path).parent for file in gone}:
-                fsync_folder(folder)
+            for file in gone:
+                self._open(file).sync()
             self._confirm(gone)
+
+    def _scan_again(self) -> None:
+        """Look for files that appeared since the series of a source were read."""
+        source = self.workspace.kind.ct_source
+        if source is not None and source.series is not None:
+            source.series.scan()
 
     def _may_unlink(self, proof: Proof) -> bool:
         """Tell whether a file is still the one that was proven; else report why it is kept."""
+        unit = self._open(proof.file)
         try:
-            found = (self.folder / proof.file.path).lstat()
+            found = unit.stat()
+            is_linked = any(place.lstat().st_nlink > 1 for place in unit.list_places())
         except OSError as error:
-            self._keep(proof, _refused(error))
+            self._keep(proof, f"it cannot be deleted ({error.strerror})")
             return False
-        if FileStat.of(found) != proof.stat:
-            self._keep(proof, "it changed while it was compared")
+        if found != proof.stat:
+            self._keep(proof, CHANGED)
             return False
-        if found.st_nlink > 1:
+        if is_linked:
             self.report.linked.add(proof.file.path)
         return True
 
     def _unlink_one(self, proof: Proof) -> bool:
-        """Delete a file; else report why it is kept."""
-        try:
-            (self.folder / proof.file.path).unlink()
-        except OSError as error:
-            self._keep(proof, _refused(error))
-            return False
-        return True
+        """Delete a file, or all of a series; else report why it is kept."""
+        assert proof.stat is not None
+        journals = [self.journals[key] for key in proof.file.partitions]
+        why = self._open(proof.file).remove(proof.stat, journals)
+        if why:
+            self._keep(proof, why)
+        return not why
 
     def _confirm(self, files: list[SourceFile]) -> None:
         for key, journal in self.journals.items():
@@ -297,7 +299,7 @@ class ReclaimRun:
 
     def _is_claimed(self, proof: Proof) -> bool:
         """Tell whether another dataset needs a file that was proven; report it if so."""
-        claim = self.needs.find_claim(self.folder / proof.file.path)
+        claim = self.needs.find_claim(self._open(proof.file).list_places())
         if claim:
             self._keep(proof, claim)
         return bool(claim)
@@ -310,10 +312,6 @@ class ReclaimRun:
         if observe is not None:
             key, freed = self.report.partition_key, self.report.freed_bytes
             observe(SourceDone(partition_key=key, done=done, total=total, freed_bytes=freed))
-
-
-def _refused(error: OSError) -> str:
-    return f"it cannot be deleted ({error.strerror})"
 
 
 def find_owner(place: Path) -> str:

@@ -1,8 +1,10 @@
 """The source files of a shard's samples, and what else these files contain."""
 
 import os
+import stat
 import zipfile
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medassets.datasets.workspace import Workspace
@@ -10,27 +12,46 @@ from medassets.errors import SampleRejectedError
 from medassets.reclaim.files_to_shards import read_places
 from medassets.samples import SourceItem
 
+CHANGED = "it changed while it was compared"
+
 
 @dataclass(frozen=True)
 class FileStat:
-    """Facts about a file that must not have changed.
+    """Facts about a file, or all files of a series, that must not have changed.
 
     Attributes:
-        num_bytes: Its size.
-        mtime_ns: When it was last changed.
+        num_bytes: Its size; of several files the sum.
+        mtime_ns: When it was last changed; of several files the latest.
         ctime_ns: When the system last recorded a change; programs cannot set it.
         inode: Which file it is.
+        parts: The facts of each of several files.
     """
 
     num_bytes: int
     mtime_ns: int
     ctime_ns: int
     inode: int
+    parts: tuple["FileStat", ...] = field(default=(), repr=False)
 
     @classmethod
     def of(cls, found: os.stat_result) -> "FileStat":
         """Return the facts of a `stat`."""
         return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+    @classmethod
+    def join(cls, parts: Sequence["FileStat"]) -> "FileStat":
+        """Return the facts of several files, one at least, as those of one."""
+        return cls(
+            sum(one.num_bytes for one in parts),
+            max(one.mtime_ns for one in parts),
+            max(one.ctime_ns for one in parts),
+            parts[0].inode,
+            tuple(parts),
+        )
+
+    def is_moved_from(self, other: "FileStat") -> bool:
+        """Tell whether this is the same file under another name: a move leaves all but the ctime."""
+        return replace(self, ctime_ns=0) == replace(other, ctime_ns=0)
 
 
 @dataclass(frozen=True)
@@ -38,7 +59,7 @@ class SourceFile:
     """One file of a source and the samples that are made of it.
 
     Attributes:
-        path: Path inside the source.
+        path: Path inside the source; of a series, whose files are deleted together, its key.
         items: Its planned samples.
         partitions: The shards that hold them.
         num_unplanned: Rows of the catalog that belong to it and are in no shard: excluded or held.
@@ -67,6 +88,26 @@ class SourceFile:
         if self.is_single and found.num_bytes != row.get("num_bytes"):
             return "it was changed after its samples were made (another size)"
         return ""
+
+
+def find_obstacle(folder: Path, place: Path) -> str:
+    """Return why a file must be kept as it is now, apart from its content; empty if nothing speaks against it.
+
+    Args:
+        folder: Top of the source.
+        place: The file.
+    """
+    try:
+        found = place.lstat()
+    except OSError as error:
+        return f"it cannot be examined ({error.strerror})"
+    if not stat.S_ISREG(found.st_mode):
+        return "it is a link or not a regular file; deleting it would free nothing"
+    if place.resolve() != folder.resolve() / place.relative_to(folder):
+        return "it is reached through a linked folder"
+    if not os.access(place.parent, os.W_OK | os.X_OK):
+        return "its folder is read-only; make it writable"
+    return ""
 
 
 def size_of(place: Path) -> int:

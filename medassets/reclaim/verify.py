@@ -1,10 +1,10 @@
 """Checks that shards still hold the samples of deleted sources."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError
+from medassets.reclaim.units import measure_unit, open_unit
 from medassets.shards.files import read_whole_record
 from medassets.shards.reclaim_journal import Deletion, ReclaimJournal
 
@@ -25,13 +25,12 @@ def find_lost_samples(workspace: Workspace, partitions: Iterable[str]) -> list[s
         # The source may be on another machine, where it has no folder.
         return problems
     held = _read_held(workspace)
-    folder = workspace.source_folder
     lost: Noted = {
         sample: (key, deletion)
         for sample, (key, deletion) in noted.items()
         if (sample, deletion.sha256[sample]) not in held
         # A restored source can make its shard again.
-        and not _is_there(folder / deletion.path, deletion)
+        and not _is_there(workspace, deletion)
     }
     places = _find_places(workspace) if lost else {}
     for sample, (journal_key, deletion) in lost.items():
@@ -39,7 +38,8 @@ def find_lost_samples(workspace: Workspace, partitions: Iterable[str]) -> list[s
         key = places.get(sample) or journal_key
         problems.append(
             f"{key}: {sample}: its source was deleted, and no shard holds it; restore "
-            f"{workspace.paths.shard(key)} and its record, or {folder / deletion.path}, from a copy"
+            f"{workspace.paths.shard(key)} and its record, or "
+            f"{workspace.source_folder / deletion.path}, from a copy"
         )
     return problems
 
@@ -74,11 +74,9 @@ def _read_held(workspace: Workspace) -> set[tuple[str, str]]:
     return held
 
 
-def _is_there(path: Path, deletion: Deletion) -> bool:
-    try:
-        return path.stat().st_size == deletion.num_bytes
-    except OSError:
-        return False
+def _is_there(workspace: Workspace, deletion: Deletion) -> bool:
+    number, num_bytes = measure_unit(open_unit(workspace, deletion.path))
+    return bool(number) and num_bytes == deletion.num_bytes
 
 
 def _find_places(workspace: Workspace) -> dict[str, str | None]:

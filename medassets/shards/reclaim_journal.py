@@ -40,12 +40,17 @@ class ReclaimJournal:
     Attributes:
         path: Its file.
         intended: Path -> deletion that was announced; the file may still exist.
+        set_aside: Path of a unit of many files that is intended -> name of the folders, beside its files, into
+            which these are moved before any is deleted.
+        committed: Those of which all files were in these folders: they are deleted, whatever happens.
         deleted: Path -> deletion that is complete.
     """
 
     path: Path
     intended: dict[str, Deletion] = field(default_factory=dict)
     deleted: dict[str, Deletion] = field(default_factory=dict)
+    set_aside: dict[str, str] = field(default_factory=dict)
+    committed: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Name the file; it appears with the first note."""
@@ -87,7 +92,26 @@ class ReclaimJournal:
         """
         listed = list(deletions)
         self._append([{"intended": asdict(deletion)} for deletion in listed])
-        self.intended.update({deletion.path: deletion for deletion in listed})
+        for deletion in listed:
+            self._announce(deletion)
+
+    def move_aside(self, path: str, name: str) -> None:
+        """Record, durably, where the files of a unit are moved before they are deleted.
+
+        Raises:
+            DiskSpaceError: If the disk is full; nothing may be moved then.
+        """
+        self._append([{"set_aside": path, "name": name}])
+        self.set_aside[path] = name
+
+    def commit(self, path: str) -> None:
+        """Record, durably, that all files of a unit are set aside: from now on they are deleted.
+
+        Raises:
+            DiskSpaceError: If the disk is full; the files must be put back then.
+        """
+        self._append([{"committed": path}])
+        self.committed.add(path)
 
     def confirm(self, paths: Iterable[str]) -> None:
         """Record, durably, that files were deleted.
@@ -98,7 +122,7 @@ class ReclaimJournal:
         listed = list(paths)
         self._append([{"deleted": path} for path in listed])
         for path in listed:
-            self.deleted[path] = self.intended.pop(path)
+            self._end(path)
 
     def _append(self, lines: list[dict[str, Any]]) -> None:
         if not lines:
@@ -115,9 +139,21 @@ class ReclaimJournal:
             fsync_folder(folder)
 
     def _take(self, line: Mapping[str, Any]) -> None:
-        refuse_unknown(self.path, line, ("intended", "deleted"))
+        refuse_unknown(self.path, line, ("intended", "deleted", "set_aside", "name", "committed"))
         if "intended" in line:
-            deletion = take_fields(Deletion, line["intended"], self.path)
-            self.intended[deletion.path] = deletion
+            self._announce(take_fields(Deletion, line["intended"], self.path))
+        elif "set_aside" in line:
+            self.set_aside[line["set_aside"]] = line["name"]
+        elif "committed" in line:
+            self.committed.add(line["committed"])
         elif "deleted" in line and line["deleted"] in self.intended:
-            self.deleted[line["deleted"]] = self.intended.pop(line["deleted"])
+            self._end(line["deleted"])
+
+    def _announce(self, deletion: Deletion) -> None:
+        self.intended[deletion.path] = deletion
+        self.committed.discard(deletion.path)
+
+    def _end(self, path: str) -> None:
+        self.deleted[path] = self.intended.pop(path)
+        self.set_aside.pop(path, None)
+        self.committed.discard(path)

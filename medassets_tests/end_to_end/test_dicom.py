@@ -26,6 +26,8 @@ attributes:
   target_shape: [30, 22, 15]
   max_excluded_share: 1.0
   tags: [KVP]
+  expected_orientation: LPS
+  delete_sources: true
 """
 SECRETS = ("Duck", "Donald", "Fauntleroy", "7313742", "19340609", ROOT_UID, "Quackwerk")
 
@@ -97,6 +99,7 @@ def test_nothing_that_is_written_or_said_names_a_patient(
         ("status", "clinic"),
         ("status", "clinic", "--json"),
         ("inspect", str(home / "data" / "clinic" / "train" / "shard-000000.tar")),
+        ("reclaim", "clinic"),
     ):
         code, text = call(capsys, *arguments)
         assert code == 0, text
@@ -104,11 +107,15 @@ def test_nothing_that_is_written_or_said_names_a_patient(
     everything = "\n".join(said)
     for reason in ("missing_slice", "corrupt_dicom", "too_few_slices", "missing_source"):
         assert reason in everything
-    for path in written.paths:
-        path.unlink()
-    later = (("plan", "clinic"), ("build", "clinic", "--force"))
+    assert f"({len(written.paths)} files)" in said[-1]
+    code, text = call(capsys, "reclaim", "clinic", "--delete-sources", "--yes")
+    assert code == 0, text
+    assert "1 source deleted" in text
+    assert not any(path.exists() for path in written.paths)
+    said.append(text)
+    later = (("plan", "clinic"), ("build", "clinic", "--force"), ("reclaim", "clinic"))
     said += [call(capsys, *arguments)[1] for arguments in later]
-    assert "is gone" in said[-1]
+    assert "sources were deleted" in said[-2]
     spoken = "\n".join(said).encode()
     found = [
         (secret, name)

@@ -7,6 +7,7 @@ import pytest
 
 from medassets.testing.npz_tree import SyntheticTree, make_npz_tree
 from medassets_tests.npz_source import Originals
+from medassets_tests.reclaim.clinics import Clinic
 from medassets_tests.reclaim.reclaiming import KEYS, Made
 
 
@@ -29,3 +30,15 @@ def made(template: Made, tmp_path: Path) -> Made:
     tree = SyntheticTree(source, template.tree.split, template.tree.paths)
     originals = Originals(tree, template.originals.files, template.originals.values)
     return Made(tree, originals, root)
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Clinic:
+    """Series of DICOM, converted once."""
+    return Clinic.make(tmp_path_factory.mktemp("archive"))
+
+
+@pytest.fixture
+def clinic(archive: Clinic, tmp_path: Path) -> Clinic:
+    """A copy of them."""
+    return archive.copy(tmp_path)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from medassets.reclaim.proof import Proof, prove_file
-from medassets.reclaim.source_files import SourceFile
+from medassets.reclaim.source_files import FileStat, SourceFile
 from medassets.shards.record import ShardRecord, content_fingerprint
 from medassets.storage.checksums import crc32
 from medassets_tests.npz_source import find_member, flip_byte
@@ -91,7 +91,7 @@ def prove(made: Made, study: str, *, holds: Sequence[str]) -> Proof:
     entries = {s.key: (made.shard(), s) for s in record.samples if s.key in holds}
     return prove_file(
         SourceFile(item.path, (item,), (FIRST,), num_unplanned=0, is_single=True),
-        workspace.source_folder,
+        lambda: FileStat.of((workspace.source_folder / item.path).lstat()),
         entries=entries,
         stage=lambda item: workspace.stage([item])[item.key],
         encode=workspace.kind.encoder(),

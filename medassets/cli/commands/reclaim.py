@@ -1,7 +1,6 @@
 """`medassets reclaim`: delete sources that are proven to be in a shard."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import click
 
@@ -24,10 +23,10 @@ from medassets.cli.session import Session
 from medassets.datasets.workspace import Workspace
 from medassets.errors import MedassetsError, ReclaimError
 from medassets.reclaim.claims import Needs, Others
-from medassets.reclaim.partition import reclaim_partition
+from medassets.reclaim.partition import finish_all_interrupted, reclaim_partition
 from medassets.reclaim.remaining import find_remaining, measure_deletable
 from medassets.reclaim.report import ReclaimReport
-from medassets.reclaim.source_files import SourceFile
+from medassets.reclaim.units import measure_unit, open_unit
 from medassets.shards.files import read_whole_record
 
 _MOST_FILES = 1000
@@ -94,16 +93,18 @@ def _list_only(output: Output, workspace: Workspace, others: Others, keys: list[
         except ReclaimError as error:
             found.reports.append(ReclaimReport(key, confirmed=False, problems=[str(error)]))
     files = [file for report in found.reports for file in report.deletable]
-    sizes = _sizes(workspace.source_folder, files)
-    for path, size in list(sizes.items())[:_MOST_FILES]:
-        output.say(f"{format_bytes(size):>10}  {path}")
+    units = {file.path: measure_unit(open_unit(workspace, file.path)) for file in files}
+    for path, (number, size) in list(units.items())[:_MOST_FILES]:
+        many = f"  ({number:,} files)" if number > 1 else ""
+        output.say(f"{format_bytes(size):>10}  {path}{many}")
+    num_bytes = sum(size for _, size in units.values())
     if len(files) > _MOST_FILES:
         output.say(f"and {len(files) - _MOST_FILES:,} more (--json lists all)")
     for line in found.troubles:
         output.warn(line)
     output.say(
         f"{dataset}: {count_words(len(files), 'source')} would be deleted, "
-        f"{format_bytes(sum(sizes.values()))}; nothing was. `medassets reclaim {dataset} "
+        f"{format_bytes(num_bytes)}; nothing was. `medassets reclaim {dataset} "
         f"--delete-sources` compares each with its shard, and deletes it"
     )
     if num_missing := len(keys) - len(made):
@@ -116,14 +117,10 @@ def _list_only(output: Output, workspace: Workspace, others: Others, keys: list[
             "confirmed": False,
             "excluded": found.excluded,
             **found.as_dict(),
-            "would_free_bytes": sum(sizes.values()),
+            "would_free_bytes": num_bytes,
         }
     )
     return EXIT_FAILED if found.troubles else 0
-
-
-def _sizes(folder: Path, files: list[SourceFile]) -> dict[str, int]:
-    return {file.path: (folder / file.path).stat().st_size for file in files}
 
 
 @dataclass
@@ -174,6 +171,7 @@ class _Deletion:
         if not self.found.is_confirmed:
             self.code = EXIT_FAILED
             return
+        finish_all_interrupted(workspace)
         if not self._refresh(workspace):
             return
         self.found.excluded = count_excluded(workspace)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
@@ -22,6 +22,9 @@ from medassets.volumes.catalog.text_counts import read_text_counts
 from medassets.volumes.files.header import VolumeStream
 from medassets.volumes.grid.geometry import Spacing
 from medassets.volumes.reports_and_labels import SampleTexts, read_row_texts
+
+if TYPE_CHECKING:
+    from medassets.datasets.ct_sources.dicom_files import DicomFiles
 
 _MOST_NAMES = 3
 
@@ -65,9 +68,6 @@ class CTSource(ABC):
     is_local: ClassVar[bool] = True
     """Whether files are read where they are, on this machine."""
 
-    may_be_deleted: ClassVar[bool] = True
-    """Whether a declaration may let files be deleted that are proven to be in a shard."""
-
     is_only_copy: ClassVar[bool] = True
     """Whether a shard may be the only copy of a sample, because users delete source files."""
 
@@ -107,6 +107,11 @@ class CTSource(ABC):
     def open_files(self) -> Source:
         """Return the tree of files that items name with their paths."""
         return FolderSource(self.folder)
+
+    @property
+    def series(self) -> "DicomFiles | None":
+        """The series of a source whose volumes have many files each; None where a path names one file."""
+        return None
 
     def first_table(self) -> str | None:
         """Return the path of a table that every refresh reads; None if there is none."""

@@ -33,7 +33,6 @@ class DicomTree(CTSource):
     has_headers = True
     wanted_file = "DICOM file"
     states_orientation = True
-    may_be_deleted = False
 
     @property
     def requires(self) -> frozenset[str]:
@@ -73,13 +72,18 @@ class DicomTree(CTSource):
         """Return the series of the folder."""
         return self._files
 
+    @property
+    def series(self) -> DicomFiles:
+        """The series of the folder."""
+        return self._files
+
     def has_file(self, path: str) -> bool:
         """Tell whether a series is in the source, whole."""
         return self._files.has(path)
 
     def is_gone(self, path: str) -> bool:
         """Tell whether a series is no longer in the source, or makes no volume any more."""
-        return self._files.find(path) is None
+        return not self._files.has(path)
 
     def read_rows(
         self, files: Source, *, revision: str | None, previous: pa.Table | None = None
@@ -138,7 +142,11 @@ class DicomTree(CTSource):
         """Return which files of a series no sample stores: it may be deleted as a whole only."""
         for item in items:
             series = self._files.find_series(item.path)
-            if series is not None and not series.is_whole:
+            if series is None or not series.stacks:
+                continue
+            if not series.has_uid:
+                return "files that may be of another series: none states a SeriesInstanceUID"
+            if not series.is_whole:
                 number = len(series.files) - sum(
                     len(stack.slices) + len(stack.copies) for stack in series.stacks
                 )

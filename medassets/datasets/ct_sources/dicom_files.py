@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,12 +17,35 @@ from medassets.sources.listing import list_folder
 from medassets.sources.local import LocalSource
 from medassets.storage.checksums import sha256_file
 from medassets.volumes.catalog.dicom.rows import Found
-from medassets.volumes.catalog.dicom.scan import ScannedFile, find_version, scan_folder
-from medassets.volumes.catalog.dicom.series import Series, SeriesRules, group_series
+from medassets.volumes.catalog.dicom.scan import (
+    FolderScan,
+    ScannedFile,
+    find_version,
+    scan_folder,
+)
+from medassets.volumes.catalog.dicom.series import (
+    Series,
+    SeriesRules,
+    exclude_unsettled,
+    group_series,
+)
 from medassets.volumes.catalog.dicom.stacking import Stack
 from medassets.volumes.files.dicom.header import hide_name
 
 _ANY_NAME = ("",)
+_ASIDE = re.compile(r"\.medassets-reclaim-(series-[0-9a-f]{16})-[0-9a-f]+")
+
+
+def name_aside(key: str, token: str) -> str:
+    """Return the name of the folders that hold the files of a series while it is deleted.
+
+    Such a folder is beside the files, so that every scan that may see a part of the series sees it.
+
+    Args:
+        key: Key of the series.
+        token: Hex digits of the deletion, which another dataset does not have.
+    """
+    return f".medassets-reclaim-{key}-{token}"
 
 
 @dataclass(frozen=True)
@@ -73,16 +97,32 @@ class DicomFiles(LocalSource):
         Raises:
             CatalogError: If the folder cannot be listed.
         """
-        return path in self._index.found.stacks and self.find(path) is not None
+        return self._index.has(path) and self.find(path) is not None
 
     def find_series(self, path: str) -> Series | None:
-        """Return the series of a volume; None if there is none."""
-        if self.find(path) is None:
-            return None
-        found = self._index.found
-        return next(
-            (one for one in found.series for stack in one.stacks if stack.key == path), None
-        )
+        """Return the series of a volume with the files that the disk has now; None if the last scan found none.
+
+        Args:
+            path: Key of the volume, or of its series, which may make no volume any more.
+
+        Raises:
+            CatalogError: If the folder cannot be listed.
+        """
+        self.has(path)
+        return self._index.find_series(path)
+
+    def is_set_aside(self, path: str) -> bool:
+        """Tell whether the last scan found files of a series set aside, to be deleted."""
+        return path in self._index.set_aside
+
+    def has_second_names(self, series: Series) -> bool:
+        """Tell whether a file of a series has a second name in the folder."""
+        repeated = self._index.found.scan.repeated
+        return any(file.path in repeated for file in series.files)
+
+    def is_listed(self, path: str) -> bool:
+        """Tell whether the last scan listed a file, DICOM or not."""
+        return path in self._index.found.scan.listed
 
     def list_places(self, path: str) -> list[str]:
         """Return the paths of all files of a volume, copies of slices included.
@@ -167,6 +207,29 @@ def _list_files_below(folder: Path, under: str) -> Listing:
         raise CatalogError(msg) from None
 
 
+def _scan_twice(folder: Path, under: str) -> tuple[FolderScan, list[ScannedFile], frozenset[str]]:
+    """Scan a folder that other programs may change meanwhile.
+
+    A series of which files were moved during one listing looks like a shorter series. A second listing
+    differs then, or has the folder in which files are set aside.
+
+    Returns:
+        The files; those that appeared or vanished meanwhile; keys of series that are set aside.
+    """
+    listing = _list_files_below(folder, under)
+    scan = scan_folder(folder, listing)
+    again = _list_files_below(folder, under)
+    names = (*listing.hidden_folders, *again.hidden_folders)
+    found = (_ASIDE.fullmatch(name.rpartition("/")[2]) for name in names)
+    keys = frozenset(match[1] for match in found if match is not None)
+    if again == listing:
+        return scan, [], keys
+    before = {file.path: file for file in scan.files}
+    scan = scan_folder(folder, again)
+    after = {file.path: file for file in scan.files}
+    return scan, [(before | after)[path] for path in before.keys() ^ after.keys()], keys
+
+
 def _list_files(stack: Stack) -> tuple[ScannedFile, ...]:
     return (*stack.slices, *stack.copies)
 
@@ -183,15 +246,28 @@ class _Index:
         self._files, self._lock = files, Lock()
         self._found: Found | None = None
         self._stacks: dict[str, Stack] = {}
+        self._series: dict[str, Series] = {}
+        self._set_aside: frozenset[str] = frozenset()
 
     @property
     def found(self) -> Found:
         """The last scan."""
         return self._found or self.refresh()
 
+    @property
+    def set_aside(self) -> frozenset[str]:
+        """Keys of series whose deletion is under way, or was interrupted."""
+        return self._set_aside if self.found else frozenset()
+
     def refresh(self) -> Found:
         with self._lock:
             return self._scan()
+
+    def has(self, key: str) -> bool:
+        return self.found is not None and key in self._stacks
+
+    def find_series(self, key: str) -> Series | None:
+        return self._series.get(key) if self.found else None
 
     def find(self, key: str) -> Stack | None:
         with self._lock:
@@ -203,10 +279,12 @@ class _Index:
 
     def _scan(self) -> Found:
         files = self._files
-        listing = _list_files_below(files.folder, files.under)
-        scan = scan_folder(files.folder, listing)
-        found = Found(scan, group_series(files.folder, scan.files, files.rules))
-        self._found, self._stacks = found, found.stacks
+        scan, moved, keys = _scan_twice(files.folder, files.under)
+        grouped = group_series(files.folder, scan.files, files.rules)
+        found = Found(scan, exclude_unsettled(grouped, keys, moved))
+        self._found, self._stacks, self._set_aside = found, found.stacks, keys
+        self._series = {stack.key: one for one in found.series for stack in one.stacks}
+        self._series |= {one.key: one for one in found.series}
         return found
 
     def _is_current(self, stack: Stack) -> bool:

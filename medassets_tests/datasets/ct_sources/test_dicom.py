@@ -43,12 +43,6 @@ class TestDicomTree(VolumeSourceContract):
         shares = [item.row["mtime_ns"] == newest(one) for one in self.written]
         return images[shares.index(True)]
 
-    def test_only_files_of_this_machine_can_be_deleted(self, fields: dict[str, Any]) -> None:
-        with pytest.raises(SpecError, match=r"^delete_sources: has no effect with source: dicom"):
-            open_kind(
-                declare(Path(fields["folder"]), delete_sources=True, expected_orientation="LPS")
-            )
-
 
 @pytest.fixture
 def dicom_series() -> Path:

@@ -3,10 +3,12 @@
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from medassets.datasets.ct_sources.dicom_files import DicomFiles
+from medassets.datasets.ct_sources import dicom_files
+from medassets.datasets.ct_sources.dicom_files import DicomFiles, name_aside
 from medassets.errors import CatalogError, Reason, SampleRejectedError, UsageError
 from medassets_tests.dicoms import Written, write_series
 
@@ -55,8 +57,78 @@ def test_a_series_that_changed_is_found_as_it_is_now(tmp_path: Path) -> None:
     assert files.list_places(f"{key}-missing") == sorted(
         p.name for p in written.paths if p.exists()
     )
-    assert files.find_series(key) is None
+    series = files.find_series(key)
+    assert series is not None
+    assert (series.stacks, len(series.files)) == ((), 15)
     assert files.describe([key]) == {}
+
+
+def test_series_that_are_being_deleted_are_left_out(tmp_path: Path) -> None:
+    written = write_series(tmp_path)
+    whole = DicomFiles(tmp_path).scan()
+    files = DicomFiles(tmp_path)
+    (key,) = whole.stacks
+    aside = tmp_path / name_aside(key, "0a1b")
+    aside.mkdir()
+    for path in written.paths[12:]:
+        path.rename(aside / path.name)
+    found = files.scan()
+    assert found.stacks == {}
+    (series,) = found.series
+    assert list(series.excluded) == [Reason.MISSING_SOURCE]
+    assert "`medassets reclaim` ends it" in series.excluded[Reason.MISSING_SOURCE][0]
+    assert files.is_set_aside(key)
+    assert not files.has(key)
+    for path in aside.iterdir():
+        path.rename(tmp_path / path.name)
+    aside.rmdir()
+    assert [len(stack.slices) for stack in files.scan().stacks.values()] == [17]
+    assert not files.is_set_aside(key)
+
+
+@pytest.mark.parametrize("come_back", [False, True])
+def test_series_whose_files_move_while_they_are_listed_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, come_back: bool
+) -> None:
+    """Twelve of its slices are as regular as all seventeen."""
+    moving = write_series(tmp_path / "source" / "a")
+    write_series(tmp_path / "source" / "b", number=1)
+    away = tmp_path / "away"
+    away.mkdir()
+    hidden, rest = moving.paths[12:], moving.paths[:12]
+    for path in hidden:
+        path.rename(away / path.name)
+    real = dicom_files.list_folder
+
+    def list_and_move(*arguments: Any) -> Any:
+        listing = real(*arguments)
+        for path in rest if not come_back else ():
+            if path.exists():
+                path.rename(away / path.name)
+        for path in hidden if come_back else ():
+            if not path.exists():
+                (away / path.name).rename(path)
+        return listing
+
+    monkeypatch.setattr(dicom_files, "list_folder", list_and_move)
+    files = DicomFiles(tmp_path / "source")
+    found = files.scan()
+    assert [len(stack.slices) for stack in found.stacks.values()] == [17]
+    monkeypatch.undo()
+    assert len(files.scan().stacks) == (2 if come_back else 1)
+
+
+def test_second_names_and_listed_files_are_known(tmp_path: Path) -> None:
+    written = write_series(tmp_path / "a", num_slices=3)
+    write_series(tmp_path / "a", number=1, num_slices=3, prefix="other-")
+    (tmp_path / "notes.txt").write_text("nothing")
+    (tmp_path / "second").hardlink_to(written.paths[1])
+    files = DicomFiles(tmp_path)
+    found = {len([p for p in one.files if "other-" in p.path]): one for one in files.scan().series}
+    assert files.has_second_names(found[0])
+    assert not files.has_second_names(found[3])
+    assert files.is_listed("notes.txt")
+    assert not files.is_listed("later")
 
 
 def test_missing_and_unreadable_series_are_rejected_without_names(tmp_path: Path) -> None:

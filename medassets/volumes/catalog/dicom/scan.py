@@ -3,7 +3,7 @@
 import io
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -60,11 +60,15 @@ class FolderScan:
         files: DICOM files, and what cannot be read, sorted by path.
         num_others: Number of other files.
         num_hidden_folders: Number of folders that were not entered.
+        listed: Paths of all files that were listed, DICOM or not.
+        repeated: Paths of files that have a second name in the folder, as a link.
     """
 
     files: tuple[ScannedFile, ...] = field(repr=False)
     num_others: int
     num_hidden_folders: int
+    listed: frozenset[str] = field(default=frozenset(), repr=False)
+    repeated: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 def scan_folder(top: Path, listing: Listing) -> FolderScan:
@@ -92,7 +96,7 @@ class _Cache:
     def scan(self, top: Path, listing: Listing) -> FolderScan:
         with self._lock:
             shown = [file for file in listing.files if not _is_hidden(file.path)]
-            first = list(_drop_second_names(shown))
+            first, repeated = _drop_second_names(shown)
             found = dict(_iter_scanned(top, first, self._known))
             self._known = {path: known for path, known in found.items() if known is not None}
         files = [
@@ -102,19 +106,30 @@ class _Cache:
         kept = tuple(file for file in files if file is not None)
         num_others = listing.num_others + len(listing.files) - len(shown)
         num_others += sum(file is None for file in files)
-        return FolderScan(kept, num_others, len(listing.hidden_folders))
+        return FolderScan(
+            kept,
+            num_others,
+            len(listing.hidden_folders),
+            listed=frozenset(file.path for file in listing.files),
+            repeated=repeated,
+        )
 
 
 def _is_hidden(path: str) -> bool:
     return path.rpartition("/")[2].startswith(".")
 
 
-def _drop_second_names(files: Sequence[ListedFile]) -> Iterator[ListedFile]:
-    """Yield each file once: under the name that is no link, else the first."""
+def _drop_second_names(
+    files: Sequence[ListedFile],
+) -> tuple[list[ListedFile], frozenset[str]]:
+    """Return each file once, under the name that is no link, else the first; and which have more names."""
     names: dict[str, ListedFile] = {}
+    repeated: set[str] = set()
     for file in sorted(files, key=lambda one: (one.is_link, one.path)):
-        names.setdefault(file.identity or f"path:{file.path}", file)
-    yield from sorted(names.values(), key=lambda one: one.path)
+        first = names.setdefault(file.identity or f"path:{file.path}", file)
+        if first is not file:
+            repeated.add(first.path)
+    return sorted(names.values(), key=lambda one: one.path), frozenset(repeated)
 
 
 def _as_problem(file: ListedFile) -> ScannedFile:

@@ -1,7 +1,7 @@
 """Files grouped into series, and each series judged as a whole: it is never silently short of a slice."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -76,6 +76,32 @@ def group_series(top: Path, files: Sequence[ScannedFile], rules: SeriesRules) ->
     assigned = {file.path for group in damaged.values() for file in group}
     lost = [file for file in files if file.header is None and file.path not in assigned]
     return [*_exclude_copies(found), *(_lone(file) for file in lost)]
+
+
+def exclude_unsettled(
+    series: Sequence[Series], keys: Collection[str], moved: Iterable[ScannedFile]
+) -> list[Series]:
+    """Leave out series whose files come and go while they are listed: they may be short of slices.
+
+    Args:
+        series: What was found.
+        keys: Keys of series that are being deleted, or whose deletion was interrupted.
+        moved: Files that appeared or vanished between two listings.
+    """
+    groups = {_identify(file) for file in moved if file.header is not None}
+    found: list[Series] = []
+    for one in series:
+        is_moved = groups and any(f.header and _identify(f) in groups for f in one.files)
+        if one.key in keys:
+            what = "its deletion is under way, or was interrupted: `medassets reclaim` ends it"
+        else:
+            what = "files of it appeared or vanished while they were listed; plan again"
+        if one.key in keys or is_moved:
+            excluded = {Reason.MISSING_SOURCE: (what, len(one.files))}
+            found.append(replace(one, stacks=(), excluded=excluded))
+        else:
+            found.append(one)
+    return found
 
 
 def _mark_cut(file: ScannedFile, rules: SeriesRules) -> ScannedFile:
