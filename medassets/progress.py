@@ -19,6 +19,23 @@ class BytesFetched:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FetchedAhead:
+    """More bytes of source files arrived before the turn of their shard.
+
+    Attributes:
+        partition_key: The shard that the files are for.
+        num_bytes: How many since the last such event.
+        total_bytes: How many so far.
+        is_waited_for: Whether nothing is computed until the shard's files are there.
+    """
+
+    partition_key: str
+    num_bytes: int
+    total_bytes: int
+    is_waited_for: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class SampleDone:
     """One more item of a shard or of an export is done.
 
@@ -67,7 +84,7 @@ class ShardReclaimed:
     report: Any
 
 
-Event: TypeAlias = BytesFetched | SampleDone | SourceDone | ShardReclaimed
+Event: TypeAlias = BytesFetched | FetchedAhead | SampleDone | SourceDone | ShardReclaimed
 Listener: TypeAlias = Callable[[Event], None]
 
 _listener: ContextVar[Listener | None] = ContextVar("medassets_progress", default=None)

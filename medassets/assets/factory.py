@@ -39,6 +39,14 @@ def keep_kind(kind: DatasetKind, resources: Any) -> DatasetKind:
     return kind
 
 
+_LEFT = "fetched to the staging area while the shards before it are made, later in this run"
+
+
+def _makes(context: dg.AssetExecutionContext, key: dg.AssetKey) -> bool:
+    """Return whether the run makes an asset."""
+    return key in context.job_def.asset_layer.selected_asset_keys
+
+
 def _report_bytes(num_bytes: int) -> None:
     report(BytesFetched(num_bytes))
 
@@ -142,6 +150,9 @@ def build_raw_asset(kind: DatasetKind, *, stage: str) -> dg.AssetsDefinition:
     )
     def raw(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> None:
         opened, keys = workspace.open(kind), sorted(context.partition_keys)
+        # Files that the declaration keeps are fetched for whole shards as well.
+        is_followed = not spec.keep_raw and _makes(context, asset_key(spec.name, kind.stage))
+        leave = ""
         for key in keys:
             with explained_failures(context.run.tags):
                 tried = try_shard(opened, key, context.run)
@@ -149,7 +160,11 @@ def build_raw_asset(kind: DatasetKind, *, stage: str) -> dg.AssetsDefinition:
                 # Only the shards, later in this run, free the room that a range would wait for.
                 may_wait = len(keys) == 1
                 with noting_trouble(tried):
-                    done = stage_partition(opened, key, may_wait=may_wait, on_bytes=_report_bytes)
+                    done = stage_partition(
+                        opened, key, may_wait=may_wait, leave=leave, on_bytes=_report_bytes
+                    )
+                if done.needed and is_followed:
+                    leave = _LEFT
             context.add_asset_metadata(stage_metadata(done), partition_key=key)
 
     return raw

@@ -25,6 +25,7 @@ from medassets.cli.formatting import count_words, format_bytes
 from medassets.progress import (
     BytesFetched,
     Event,
+    FetchedAhead,
     SampleDone,
     ShardReclaimed,
     SourceDone,
@@ -143,6 +144,7 @@ class ProgressView:
     task: TaskID | None
     noun: str = "sample"
     done_before: int = 0
+    meanwhile: str = ""
     staged_bytes: int = 0
     last_line_s: float = field(default_factory=time.monotonic)
     reclaimed: list[ReclaimReport] = field(default_factory=list)
@@ -155,10 +157,11 @@ class ProgressView:
     def finish_shard(self, num_samples: int, note: str) -> None:
         """Count a finished shard's samples; print a line if there is no bar."""
         self.done_before += num_samples
+        self.meanwhile = ""
         self._draw(self.done_before, note, always=True)
 
     def show(self, event: Event) -> None:
-        """Show one event: bytes fetched, a sample written, a source file compared or deleted."""
+        """Show one event: bytes fetched, in turn or ahead, a sample written, a source file compared or deleted."""
         match event:
             case ShardReclaimed():
                 self.reclaimed.append(event.report)
@@ -167,10 +170,21 @@ class ProgressView:
             case BytesFetched():
                 self.staged_bytes += event.num_bytes
                 self._draw(self.done_before, f"fetched {format_bytes(self.staged_bytes)}")
+            case FetchedAhead():
+                self._show_ahead(event)
             case SampleDone():
-                self._draw(self.done_before + event.done, f"{event.partition_key} {event.key}")
+                note = f"{event.partition_key} {event.key}{self.meanwhile}"
+                self._draw(self.done_before + event.done, note)
             case _:
                 assert_never(event)
+
+    def _show_ahead(self, event: FetchedAhead) -> None:
+        """Show what arrived for a shard before its turn, beside the samples of the one in progress."""
+        self.staged_bytes += event.num_bytes
+        fetched = f"{format_bytes(event.total_bytes)} of {event.partition_key} fetched ahead"
+        self.meanwhile = f"; {fetched}"
+        if event.is_waited_for:
+            self._draw(self.done_before, f"waiting for files: {fetched}")
 
     def _describe_source(self, event: SourceDone) -> str:
         freed = format_bytes(self.freed_bytes + event.freed_bytes)

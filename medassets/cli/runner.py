@@ -40,6 +40,7 @@ from medassets.cli.selection import (
 )
 from medassets.cli.session import Session
 from medassets.datasets.accounts import take_accounts
+from medassets.datasets.build import open_ahead
 from medassets.datasets.manifests.problems import explain_kept
 from medassets.datasets.manifests.publication import survey_dataset
 from medassets.datasets.preflight import check_ready
@@ -57,6 +58,7 @@ from medassets.errors import (
     SourceUnavailableError,
     UsageError,
 )
+from medassets.io_managers.failures import MOST_SILENT
 from medassets.reclaim.claims import Needs
 from medassets.reclaim.disk_peak import check_peak
 from medassets.reclaim.remaining import find_remaining, measure_deletable
@@ -66,8 +68,6 @@ from medassets.stages import CommonStage, VideoStage, VolumeStage
 
 # Every further shard would fail in the same way.
 _FATAL = (SourceAccessError, DiskSpaceError, UsageError)
-# One shard's files may be unreachable; three in a row mean that the source is down.
-_MOST_SILENT = 3
 # Ctrl-C at the end of any other job is reported at once, of these with the shard's result.
 _SHARD_JOBS = ("build", "clip", "process")
 
@@ -257,9 +257,14 @@ class _Build:
         total = sum(selection.chosen.values())
         stage = one.stages[-1]
         title = f"{self.report.dataset}: {stage}" if named else self.report.dataset
+        forced = {key: _find_forced(one, key, self.options, selection) for key in selection.chosen}
+        again = [key for key, stages in forced.items() if stage in stages]
+        workspace = self.session.workspace(self.report.dataset, stage)
         with (
             showing_progress(self.output, title, total) as progress,
             self._counting_bytes(progress),
+            open_ahead(workspace, list(selection.chosen), forced=again) as ahead,
+            ahead.serving(),
         ):
             self.report.reclaimed.reports = progress.reclaimed
             # Free space first: delete the sources of complete shards.
@@ -267,14 +272,15 @@ class _Build:
                 self._reclaim(key)
             for key, count in selection.chosen.items():
                 name = f"{stage}/{key}" if named else key
-                forced = _find_forced(one, key, self.options, selection)
-                result = self._make_shard(one, key, progress, name=name, count=count, forced=forced)
+                result = self._make_shard(
+                    one, key, progress, name=name, count=count, forced=forced[key]
+                )
                 if result.ok and self.may_delete:
                     self._reclaim(key)
                 num_silent = (
                     num_silent + 1 if issubclass(result.kind, SourceUnavailableError) else 0
                 )
-                if issubclass(result.kind, _FATAL) or num_silent == _MOST_SILENT:
+                if issubclass(result.kind, _FATAL) or num_silent == MOST_SILENT:
                     self.output.warn(
                         "stopped here: the other shards would fail for the same reason"
                     )

@@ -1,11 +1,11 @@
 """One partition from catalog rows to a published shard."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from medassets.datasets.judging import judging_headers
 from medassets.datasets.kind import DatasetKind
+from medassets.datasets.overlap.fetch_ahead import Ahead, FetchAhead, current_ahead, stage_first
 from medassets.datasets.upstream.built_samples import Stage, open_built
 from medassets.datasets.upstream.outages import Watch, find_completing
 from medassets.datasets.workspace import Workspace
@@ -13,7 +13,7 @@ from medassets.errors import DiskSpaceError, LaterVersionError, ReclaimError, Sa
 from medassets.progress import BytesFetched, SampleDone, report
 from medassets.samples import SourceItem, Staged
 from medassets.shards.catalog.plan import CatalogPlan
-from medassets.shards.files import read_whole_record
+from medassets.shards.files import read_whole_record, written_bytes
 from medassets.shards.fingerprint import plan_fingerprint, rows_fingerprint
 from medassets.shards.made_from import MadeFrom, find_later_version, meaning_of
 from medassets.shards.reclaim_journal import ReclaimJournal
@@ -71,7 +71,7 @@ def plan_shard(
     items = tuple(workspace.read_partition(partition_key))
     made_from = describe_inputs(kind, items)
     today = made_from.plan_fingerprint
-    fetch = workspace.stage if workspace.source.is_local else _reporting(workspace)
+    fetch = workspace.stage if workspace.source.is_local else _fetching(workspace, partition_key)
     fetch = judging_headers(workspace, _naming_rows(fetch))
     watch = Watch(workspace, partition_key)
     stage = _checking_sources(workspace, partition_key, watch.staging(fetch))
@@ -90,7 +90,7 @@ def plan_shard(
         partition_key=partition_key,
         items=tuple(files.place(items)) if files else items,
         plan_fingerprint=today,
-        stage=files.stage if files else built.staging(stage),
+        stage=files.stage if files else _going_on(partition_key, built.staging(stage)),
         release=files.release if files else workspace.release,
         stage_each=files is not None or workspace.source.is_local,
         encode=built.encoding(kind.encoder() if files else watch.encoding(kind.encoder())),
@@ -171,6 +171,7 @@ def stage_partition(
     partition_key: str,
     *,
     may_wait: bool = True,
+    leave: str = "",
     on_bytes: Callable[[int], None] | None = None,
 ) -> StageReport:
     """Fetch and check the source files of one shard that is still to be made.
@@ -180,6 +181,7 @@ def stage_partition(
         partition_key: The shard.
         may_wait: Wait until other runs free room in the staging area. If not, files that find no
             room are left to the making of the shard.
+        leave: Why files are left to the making of the shard in any case; empty fetches them.
         on_bytes: Called with the number of bytes received.
 
     Raises:
@@ -187,18 +189,17 @@ def stage_partition(
         SourceUnavailableError: If the source does not respond.
         DiskSpaceError: If the staging budget cannot hold the files.
     """
-    items = workspace.read_partition(partition_key)
-    today = plan_fingerprint(workspace.kind.fingerprint(), rows_fingerprint(items))
-    whole = read_whole_record(workspace.paths, partition_key, today)
-    if whole is not None and not workspace.kind.spec.keep_raw:
+    if (ahead := current_ahead()) is not None:
+        ahead.take(partition_key)
+    items = list_to_fetch(workspace, partition_key, even_whole=workspace.kind.spec.keep_raw)
+    if items is None:
         return StageReport(num_files=0, num_bytes=0, rejected={}, needed=False)
+    if leave:
+        return StageReport(num_files=0, num_bytes=0, rejected={}, needed=True, left=leave)
     if not may_wait:
         workspace = replace(workspace, staging=replace(workspace.staging, wait_timeout_s=0.0))
-    refuse_later_shard(workspace, partition_key)
-    built = open_built(workspace, partition_key, items)
-    items = [item for item in items if item.key not in built.entries]
     try:
-        staged = workspace.stage(items, on_bytes=on_bytes)
+        staged = stage_first(workspace, partition_key, items, on_bytes=on_bytes)
     except DiskSpaceError as error:
         if may_wait:
             raise
@@ -213,9 +214,77 @@ def stage_partition(
     )
 
 
-def _reporting(workspace: Workspace) -> Stage:
+def list_to_fetch(
+    workspace: Workspace, partition_key: str, *, even_whole: bool = False, force: bool = False
+) -> list[SourceItem] | None:
+    """Return the rows of a shard whose files a build of it fetches; None if it is whole.
+
+    Args:
+        workspace: The dataset.
+        partition_key: The shard.
+        even_whole: Return them for a whole shard as well.
+        force: The build makes all samples again.
+
+    Raises:
+        CatalogError: If the catalog does not know the shard.
+        LaterVersionError: If a later version made it.
+    """
+    items = workspace.read_partition(partition_key)
+    if force:
+        return items
+    today = plan_fingerprint(workspace.kind.fingerprint(), rows_fingerprint(items))
+    if not even_whole and read_whole_record(workspace.paths, partition_key, today) is not None:
+        return None
+    refuse_later_shard(workspace, partition_key)
+    built = open_built(workspace, partition_key, items)
+    return [item for item in items if item.key not in built.entries]
+
+
+def open_ahead(
+    workspace: Workspace, keys: Sequence[str], *, forced: Collection[str] = ()
+) -> FetchAhead:
+    """Return what fetches the files of shards while the ones before are computed.
+
+    Args:
+        workspace: The dataset.
+        keys: Shards that are made one after the other, in this order.
+        forced: Those that are made again although they are whole.
+    """
+
+    def list_items(key: str) -> Sequence[SourceItem]:
+        return list_to_fetch(workspace, key, force=key in forced) or ()
+
+    def missing(key: str) -> int:
+        items = workspace.read_partition(key)
+        expected = sum(workspace.kind.estimate(item.row).sample_bytes for item in items)
+        return max(expected - written_bytes(workspace.paths, key), 0)
+
+    remote = () if workspace.source.is_local else keys
+    return FetchAhead(workspace, remote, Ahead(list_items, missing))
+
+
+def _fetching(workspace: Workspace, partition_key: str) -> Stage:
     """Return the staging of a remote source; it reports the bytes that it fetches."""
-    return partial(workspace.stage, on_bytes=lambda num_bytes: report(BytesFetched(num_bytes)))
+
+    def fetch(items: Sequence[SourceItem]) -> Mapping[str, Staged]:
+        def note(num_bytes: int) -> None:
+            report(BytesFetched(num_bytes))
+
+        return stage_first(workspace, partition_key, items, on_bytes=note)
+
+    return fetch
+
+
+def _going_on(partition_key: str, stage: Stage) -> Stage:
+    """Return a staging after which the files of the following shards are fetched."""
+
+    def stage_and_go_on(items: Sequence[SourceItem]) -> Mapping[str, Staged]:
+        staged = stage(items)
+        if (ahead := current_ahead()) is not None:
+            ahead.begin(partition_key)
+        return staged
+
+    return stage_and_go_on
 
 
 def _checking_sources(workspace: Workspace, partition_key: str, stage: Stage) -> Stage:
@@ -282,6 +351,26 @@ def build_shard(
         SourceAccessError: If the source refuses access.
         SourceUnavailableError: If the source does not respond.
     """
+    ahead = current_ahead()
+    if ahead is None:
+        return _build_shard(paths, work, observe)
+
+    def observe_both(done: SampleDone) -> None:
+        ahead.tell()
+        if observe is not None:
+            observe(done)
+
+    ahead.take(work.partition_key)
+    try:
+        return _build_shard(paths, work, observe_both)
+    except DiskSpaceError:
+        # Without what was fetched ahead, there may be room.
+        if not ahead.drop(work.partition_key):
+            raise
+    return _build_shard(paths, work, observe_both)
+
+
+def _build_shard(paths: DatasetPaths, work: ShardWork, observe: Observer | None) -> ShardResult:
     whole = read_whole_record(paths, work.partition_key, work.plan_fingerprint)
     if work.force or whole is None:
         needed = missing_bytes(paths, work)

@@ -19,6 +19,9 @@ _NO_RETRY_TAGS = frozenset({LAUNCHED_BY_TAG, AUTOMATED_TAG})
 """Tags of runs that do not wait in their place of the queue: somebody else tries again later."""
 
 _PASSING = (DiskSpaceError, LockTimeoutError, SourceUnavailableError)
+MOST_SILENT = 3
+"""Shards in a row without an answer of their source: one may be unreachable, three mean that it is down."""
+
 _MAX_RETRIES = 2
 _RETRY_DELAY_S = 60.0
 

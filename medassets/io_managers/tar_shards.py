@@ -7,10 +7,16 @@ from pathlib import Path
 import dagster as dg
 
 from medassets.datasets.automation.outcomes import note_success, noting_trouble
-from medassets.datasets.build import build_shard
+from medassets.datasets.build import build_shard, open_ahead
+from medassets.datasets.overlap.fetch_ahead import FetchAhead
 from medassets.datasets.workspace import Workspace
-from medassets.errors import MedassetsError, SpecError
-from medassets.io_managers.failures import explained_failures, fail_range
+from medassets.errors import (
+    MedassetsError,
+    SourceAccessError,
+    SourceUnavailableError,
+    SpecError,
+)
+from medassets.io_managers.failures import MOST_SILENT, explained_failures, fail_range
 from medassets.io_managers.metadata import shard_metadata
 from medassets.io_managers.tries import try_shard
 from medassets.progress import report
@@ -18,6 +24,9 @@ from medassets.resources.workspace import WorkspaceResource
 from medassets.shards.files import read_whole_record
 from medassets.shards.writer import ShardResult, ShardWork
 from medassets.storage.paths import DatasetPaths
+
+# A setting that is not available here, or no access: every further shard would fail in the same way.
+_FATAL = (SpecError, SourceAccessError)
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,11 @@ class ShardBatch:
 
     workspace: Workspace
     works: Mapping[str, ShardWork]
+
+
+def _is_silent(error: Exception, batch: ShardBatch) -> bool:
+    """Return whether a remote source did not respond; of a local one, some disks may be away."""
+    return isinstance(error, SourceUnavailableError) and not batch.workspace.source.is_local
 
 
 class TarShardIOManager(dg.ConfigurableIOManager):
@@ -54,23 +68,30 @@ class TarShardIOManager(dg.ConfigurableIOManager):
             with explained_failures(context.step_context.run_tags):
                 context.add_output_metadata(self._build(context, obj, work, paths))
             return
-        yield from self._build_range(context, obj, paths)
+        works = obj.works.items()
+        forced = [key for key, work in works if work.force]
+        with open_ahead(obj.workspace, sorted(obj.works), forced=forced) as ahead:
+            yield from self._build_range(context, obj, paths, ahead)
 
     def _build_range(
-        self, context: dg.OutputContext, batch: ShardBatch, paths: DatasetPaths
+        self, context: dg.OutputContext, batch: ShardBatch, paths: DatasetPaths, ahead: FetchAhead
     ) -> Iterator[dict[str, dg.MetadataValue]]:
         failed: dict[str, MedassetsError | OSError] = {}
+        num_silent = 0
         for key, work in sorted(batch.works.items()):
             try:
-                metadata = self._build(context, batch, work, paths)
+                # Not across the yield: Dagster goes on in a context of its own.
+                with ahead.serving():
+                    metadata = self._build(context, batch, work, paths)
             except (MedassetsError, OSError) as error:
                 context.log.error(f"{key}: {error}")
                 failed[key] = error
-                if isinstance(error, SpecError):
-                    # The declared setting is not available here: the other shards would fail the same way.
+                num_silent = num_silent + 1 if _is_silent(error, batch) else 0
+                if isinstance(error, _FATAL) or num_silent == MOST_SILENT:
                     failed |= {other: error for other in batch.works if other > key}
                     break
                 continue
+            num_silent = 0
             # The closing event of the step repeats every partition: without its own copy of the
             # metadata it would hide this one's.
             context.step_context.add_asset_metadata(

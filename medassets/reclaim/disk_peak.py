@@ -13,7 +13,7 @@ from medassets.reclaim.source_files import size_of
 from medassets.reclaim.units import measure_unit, open_unit
 from medassets.shards.catalog.plan import STATE_PLANNED, plan_of
 from medassets.shards.files import partial_paths, read_whole_record
-from medassets.storage.disk import free_bytes
+from medassets.storage.disk import free_bytes, is_same_disk
 
 # Of each shard: the end of the tar, filled to a record, and the JSON beside it, mostly per sample.
 _SHARD_EXTRA_BYTES = 12 * 1024
@@ -193,10 +193,5 @@ def _measure_sources(
 
 
 def _is_same_disk(workspace: Workspace) -> bool:
-    there = workspace.paths.folder.absolute()
-    while not there.exists():
-        there = there.parent
-    try:
-        return there.stat().st_dev == workspace.source_folder.stat().st_dev
-    except OSError:
-        return False
+    source = workspace.source_folder
+    return source.exists() and is_same_disk(workspace.paths.folder, source)

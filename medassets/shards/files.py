@@ -127,6 +127,15 @@ def partial_paths(shard: Path) -> tuple[Path, Path]:
     return shard.with_name(f".{shard.name}.partial"), shard.with_name(f".{shard.stem}.ledger")
 
 
+def written_bytes(paths: DatasetPaths, partition_key: str) -> int:
+    """Return the size of the partial tar of a shard; 0 if nothing was written."""
+    partial, _ = partial_paths(paths.shard(partition_key))
+    try:
+        return partial.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def pending_record(shard: Path) -> Path:
     """Return the private name of a record whose tar is being published."""
     return shard.with_name(f".{shard.stem}.record")

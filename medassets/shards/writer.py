@@ -24,6 +24,7 @@ from medassets.shards.files import (
     partial_paths,
     read_whole_record,
     remove_leftovers,
+    written_bytes,
 )
 from medassets.shards.ledger import PartialShard
 from medassets.shards.made_from import MadeFrom
@@ -176,12 +177,7 @@ def _ensure_locked(
 
 def missing_bytes(paths: DatasetPaths, work: ShardWork) -> int:
     """Return the estimated number of bytes of a shard that remain to be written."""
-    partial, _ = partial_paths(paths.shard(work.partition_key))
-    try:
-        written = partial.stat().st_size
-    except FileNotFoundError:
-        written = 0
-    return max(work.expected_bytes - written, 0)
+    return max(work.expected_bytes - written_bytes(paths, work.partition_key), 0)
 
 
 def _group_by_file(items: Sequence[SourceItem]) -> list[list[SourceItem]]:

@@ -2,7 +2,9 @@
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from medassets.errors import MedassetsError, SourceUnavailableError
@@ -10,6 +12,22 @@ from medassets.sources.hub_errors import RETRYABLE, Failure, FailureKind
 from medassets.sources.rate_limit import RateLimiter, sleep_ticking
 
 logger = logging.getLogger(__name__)
+
+_ends: ContextVar[Callable[[], None] | None] = ContextVar("medassets_ends_waits", default=None)
+
+
+@contextmanager
+def ending_waits(tick: Callable[[], None]) -> Iterator[None]:
+    """Let a function end the pauses of all requests that this thread sends inside.
+
+    Args:
+        tick: Called several times a second while a request waits; what it raises ends the wait.
+    """
+    token = _ends.set(tick)
+    try:
+        yield
+    finally:
+        _ends.reset(token)
 
 
 @dataclass(frozen=True)
@@ -69,12 +87,13 @@ class Attempts:
             policy: When to give up.
             limiter: Door of the process; a pause asked for by the hub shuts it for all.
             what: What is asked for, as messages say it.
-            tick: Called several times a second while waiting; what it raises ends the wait.
+            tick: Called several times a second while waiting; what it raises ends the wait. None is
+                that of `ending_waits`.
         """
         self._policy = policy
         self._limiter = limiter
         self._what = what
-        self._tick = tick
+        self._tick = tick or _ends.get()
         self._num_failed = 0
 
     def wait_for_turn(self) -> None:

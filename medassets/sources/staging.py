@@ -53,11 +53,13 @@ class Staging:
         folder: Where files are staged; one per dataset.
         budget_bytes: Most bytes they may occupy, finished or not.
         wait_timeout_s: Longest wait for other processes to free room.
+        spare_bytes: Bytes of the disk that stay free for others beside the files.
     """
 
     folder: Path
     budget_bytes: int
     wait_timeout_s: float = 3600.0
+    spare_bytes: int = 0
 
     def stage(
         self,
@@ -147,7 +149,8 @@ class Staging:
     def _require_free(self, sizes: Mapping[str, int]) -> None:
         entries = list_entries(self.folder)
         there = sum(min(entries[path].num_bytes, n) for path, n in sizes.items() if path in entries)
-        require_free_bytes(self.folder, sum(sizes.values()) - there, purpose="staging")
+        needed = sum(sizes.values()) - there + self.spare_bytes
+        require_free_bytes(self.folder, needed, purpose="staging")
 
     def _stage_one(self, source: Source, file: RemoteFile, note: OnBytes) -> Staged:
         place = self.folder / file.path

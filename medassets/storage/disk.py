@@ -8,11 +8,20 @@ from medassets.errors import DiskSpaceError
 
 def free_bytes(path: Path) -> int:
     """Return the bytes an unprivileged user may still write where `path` is or will be."""
+    stats = os.statvfs(_find_existing(path))
+    return stats.f_bavail * stats.f_frsize
+
+
+def is_same_disk(first: Path, second: Path) -> bool:
+    """Return whether two files or folders are, or will be, on one file system."""
+    return _find_existing(first).stat().st_dev == _find_existing(second).stat().st_dev
+
+
+def _find_existing(path: Path) -> Path:
     there = path.absolute()
     while not there.exists():
         there = there.parent
-    stats = os.statvfs(there)
-    return stats.f_bavail * stats.f_frsize
+    return there
 
 
 def require_free_bytes(path: Path, needed: int, *, purpose: str) -> None:

@@ -1,0 +1,1 @@
+"""Stages of a pipeline of shards: what goes on beside the shard that is computed."""
