@@ -8,6 +8,7 @@ from medassets.cli.console import Output, ProgressView, showing_progress
 from medassets.progress import (
     BytesFetched,
     Event,
+    FetchedAhead,
     SampleDone,
     ShardReclaimed,
     SourceDone,
@@ -19,6 +20,7 @@ from medassets.reclaim.report import ReclaimReport
 REPORT = ReclaimReport("a-000000", confirmed=True)
 EVENTS: tuple[Event, ...] = (
     BytesFetched(7),
+    FetchedAhead(partition_key="a-000001", num_bytes=5, total_bytes=5, is_waited_for=True),
     SampleDone(partition_key="a-000000", key="x", done=1, total=2, rejected=0, size_bytes=9),
     SourceDone(partition_key="a-000000", done=1, total=2, freed_bytes=0),
     ShardReclaimed(REPORT),
@@ -55,6 +57,7 @@ def test_the_terminal_shows_every_sort_of_event(monkeypatch: pytest.MonkeyPatch)
     lines = printed.getvalue().splitlines()
     assert lines == [
         "tiny: 0 of 2 samples  fetched 7 B",
-        "tiny: 1 of 2 samples  a-000000 x",
+        "tiny: 0 of 2 samples  waiting for files: 5 B of a-000001 fetched ahead",
+        "tiny: 1 of 2 samples  a-000000 x; 5 B of a-000001 fetched ahead",
         "tiny: 0 of 2 samples  a-000000: 1 of 2 sources compared",
     ]

@@ -5,7 +5,9 @@ from collections.abc import Callable
 import dagster as dg
 import pytest
 
+from medassets.progress import Event, SampleDone, listening
 from medassets.testing.hub import LocalHub
+from medassets_tests.cli.waiting import wait_until
 from medassets_tests.location import Location, metadata_of
 
 pytestmark = pytest.mark.slow
@@ -102,10 +104,64 @@ def test_a_range_whose_files_exceed_the_budget_is_made_all_the_same(staged: Loca
     location.materialize("raw_volumes", "shards", span=SPAN)
     told = [metadata_of(location.events("raw_volumes", key)[-1]) for key in location.keys]
     assert "medassets/left_to_shards" not in told[0]
-    assert "staging" in told[1]["medassets/left_to_shards"]
+    assert "while the shards before it are made" in told[1]["medassets/left_to_shards"]
     shards = location.instance.get_materialized_partitions(location.key("shards"))
     assert shards == set(location.keys)
     assert num_staged(location) == 0
+
+
+def test_a_range_without_its_shards_fetches_what_the_budget_holds(staged: Location) -> None:
+    one_shard = staged.workspace.staging.usage().num_bytes
+    spec = type(staged.spec)(**{**vars(staged.spec), "staging_budget_gb": 1.5 * one_shard / 1e9})
+    location = Location(spec, staged.instance)
+    location.materialize("raw_volumes", span=SPAN)
+    told = [metadata_of(location.events("raw_volumes", key)[-1]) for key in location.keys]
+    assert "medassets/left_to_shards" not in told[0]
+    assert "staging" in told[1]["medassets/left_to_shards"]
+
+
+def test_a_range_fetches_files_of_a_shard_while_the_one_before_is_made(
+    remote: Callable[..., Location], hub: LocalHub
+) -> None:
+    location = remote(splits=("train",), runs="single")
+    location.materialize("catalog")
+    paths = {item.path for item in location.workspace.read_partition("train-000001")}
+
+    def wait_for_the_next(event: Event) -> None:
+        if isinstance(event, SampleDone) and event.partition_key == KEY:
+            wait_until(lambda: paths <= {one.path for one in hub.requests("body")})
+            assert location.instance.get_materialized_partitions(location.key("shards")) == set()
+
+    with listening(wait_for_the_next):
+        location.materialize("raw_volumes", "shards", span=SPAN)
+    shards = location.instance.get_materialized_partitions(location.key("shards"))
+    assert shards == set(location.keys)
+    asked = [one.path for one in hub.requests("body") if str(one.path).endswith(".nii.gz")]
+    assert len(asked) == len(set(asked)) == 7
+    assert num_staged(location) == 0
+
+
+def test_a_range_keeps_the_files_of_all_its_shards_where_the_declaration_says_so(
+    remote: Callable[..., Location],
+) -> None:
+    location = remote(splits=("train",), runs="single", keep_raw=True)
+    location.materialize("catalog")
+    location.materialize("raw_volumes", "shards", span=SPAN)
+    told = [metadata_of(location.events("raw_volumes", key)[-1]) for key in location.keys]
+    assert [one["medassets/files"] for one in told] == [3, 3, 1]
+    assert num_staged(location) == 7
+
+
+def test_access_that_is_refused_ends_a_range_at_once(
+    remote: Callable[..., Location], hub: LocalHub
+) -> None:
+    location = remote(splits=("train",), runs="single")
+    location.materialize("catalog")
+    for item in location.workspace.read_partition("train-000001"):
+        hub.fail("forbidden", item.path, times=None)
+    with pytest.raises(dg.Failure, match="2 of the run's shards were not made: train-000001"):
+        location.materialize("raw_volumes", "shards", span=SPAN)
+    assert location.instance.get_materialized_partitions(location.key("shards")) == {KEY}
 
 
 def test_a_budget_that_cannot_hold_one_shard_fails_at_once(

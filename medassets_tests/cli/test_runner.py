@@ -11,12 +11,18 @@ from typing import Any
 
 import pytest
 
+from medassets.samples import EncodedSample, SourceItem
+from medassets.shards.catalog.files import read_partition
 from medassets.testing.ct_rate import SyntheticRepository, make_ct_rate_repository
 from medassets.testing.hub import LocalHub
+from medassets.volumes import samples
 from medassets_tests.cli.building import digests
 from medassets_tests.cli.slow_build import SLOW, wait_for
 
 pytestmark = pytest.mark.slow
+
+BUILD = SLOW.replace("sys.exit(run(sys.argv[1:]))", "from medassets.cli.main import main; main()")
+"""The same with the handlers of signals of the command."""
 
 Medassets = Callable[..., Any]
 Declare = Callable[..., Path]
@@ -209,3 +215,57 @@ def test_an_interrupted_build_says_so_and_the_next_one_goes_on(
     assert digests(data) == digests(built_home / "data" / "lungs")
     left = [path for path in data.rglob(".*") if path.is_file()]
     assert [path for path in left if not path.name.endswith(".made.jsonl")] == []
+
+
+def read_paths(home: Path, key: str) -> set[str]:
+    return {item.path for item in read_partition(home / "data/remote/catalog.parquet", key)}
+
+
+def test_files_of_the_next_shard_are_fetched_while_one_is_computed(
+    medassets: Medassets, hub_dataset: LocalHub, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = "train-000000", "train-000001"
+    encode = samples.encode_volume_sample
+
+    def wait_and_encode(item: SourceItem, *arguments: Any, **more: Any) -> EncodedSample:
+        if item.path in read_paths(home, first):
+            asked = {one.path for one in hub_dataset.requests("body")}
+            missing = read_paths(home, second) - asked
+            while missing:
+                time.sleep(0.02)
+                missing -= {str(one.path) for one in hub_dataset.requests("body")}
+        return encode(item, *arguments, **more)
+
+    monkeypatch.setattr(samples, "encode_volume_sample", wait_and_encode)
+    ran = medassets("build", "remote", "--split", "train", "--json")
+    assert ran.code == 0
+    assert ran.document["built"] == [first, second]
+    volumes = [one for one in hub_dataset.sent_bytes().items() if one[0].endswith(".nii.gz")]
+    assert ran.document["fetched_bytes"] == sum(num_bytes for _, num_bytes in volumes)
+    asked = [one.path for one in hub_dataset.requests("body")]
+    assert len(asked) == len(set(asked))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_build_that_is_interrupted_while_it_fetches_ahead_ends_at_once(
+    medassets: Medassets, hub_dataset: LocalHub, home: Path, number: signal.Signals
+) -> None:
+    assert medassets("build", "remote", "--limit", "8", "--partitions", "train-000000").code == 0
+    last = read_paths(home, "train-000001")
+    for path in last:
+        # The whole of it would take longer than a test may.
+        hub_dataset.fail("slow", path, times=None, bytes_per_s=40)
+    command = [sys.executable, "-c", BUILD, "build", "remote", "--split", "train", "--force"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: last & hub_dataset.sent_bytes().keys(), process)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "interrupted" in err.splitlines()[-1]
+
+    hub_dataset.heal()
+    hub_dataset.forget_requests()
+    assert medassets("build", "remote", "--split", "train").code == 0
+    assert any(one.range_start for one in hub_dataset.requests("body"))
+    assert not [path for path in (home / "staging").rglob("*") if path.is_file()]
