@@ -69,7 +69,7 @@ CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
     ),
     (VolumeDatasetSpec, "dicom"): (
         {"folder": "/data"},
-        f"{DICOM} {HU} {PRESET} orientation expected_orientation",
+        f"{DICOM} {HU} {PRESET} orientation expected_orientation delete_sources",
     ),
     (VolumeDatasetSpec, "npz"): (
         {**TREE, **NPZ_TABLES, "hu_rule": "none"},
@@ -215,7 +215,7 @@ def test_a_field_is_taken_or_refused(
             needed = {**TREE_COMPANIONS.get(field, {}), **needed, **TREE_VALUES.get(field, {})}
         if source == "dicom":
             needed |= DICOM_VALUES.get(field, {})
-        if source.startswith("folder") and field == "delete_sources":
+        if source.startswith(("folder", "dicom")) and field == "delete_sources":
             needed["expected_orientation"] = "LPS"
         if field == "splits" and kind is VideoClipDatasetSpec:
             needed["splits"] = ["test", "val", "train"]
