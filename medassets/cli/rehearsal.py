@@ -59,7 +59,7 @@ def rehearse(workspace: Workspace, *, known: Sequence[str] = ()) -> Rehearsal:
 
 
 def _join_lines(text: str) -> str:
-    return " ".join(line.strip() for line in text.splitlines())
+    return "; ".join(line.strip() for line in text.splitlines()).replace(":;", ":")
 
 
 def _doubt_empty(workspace: Workspace, draft: CatalogDraft) -> list[str]:

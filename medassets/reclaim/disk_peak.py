@@ -136,10 +136,13 @@ def require_peak(workspace: Workspace, peak: PeakEstimate) -> None:
         DiskSpaceError: If it does not; the message has both numbers.
     """
     if not peak.fits:
+        # Without deletions, the order of shards saves nothing.
+        is_deleting = peak.end_bytes < peak.peak_bytes
+        smaller = ", or make smaller shards: sources are deleted shard by shard" * is_deleting
         msg = (
             f"{workspace.paths.folder}: {peak.needed_bytes:,} more bytes are needed at the peak, "
-            f"{peak.free_bytes:,} are free. Free {peak.needed_bytes - peak.free_bytes:,} bytes, or "
-            f"make smaller shards: sources are deleted shard by shard"
+            f"{peak.free_bytes:,} are free. Free {peak.needed_bytes - peak.free_bytes:,} bytes, or build "
+            f"where there is more room (MEDASSETS_HOME){smaller}"
         )
         raise DiskSpaceError(msg)
 

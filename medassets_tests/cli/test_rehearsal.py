@@ -1,6 +1,8 @@
 """What `init` writes without a doubt passes `plan`: odd folders, each with the doubt that it must raise."""
 
 import gzip
+import json
+import random
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -85,13 +87,17 @@ def ct_rate(folder: Path, change: Callable[[Path], object] = lambda _: None) -> 
     change(make_ct_rate_repository(folder, num_patients=1, special_rows=False).folder)
 
 
-def films(folder: Path, *, old: str = "", new: str = "", name: str = "metadata.json") -> None:
-    """Write videos with their records, in which one name of a field is another."""
+def films(folder: Path, *, old: str = "", new: str = "") -> None:
+    """Write videos with their records, in which a name of a field is another."""
     made = make_clip4mc_folder(folder, num_videos=3, num_frames=40)
-    text = made.metadata.read_text()
-    assert old in text
-    made.metadata.write_text(text.replace(f'"{old}"', f'"{new}"'))
-    made.metadata.rename(folder / name)
+    edit("metadata.json", f'"{old}"' if old else "", f'"{new}"' if new else "")(made.folder)
+
+
+def films_of_others(folder: Path) -> None:
+    made = make_clip4mc_folder(folder, num_videos=3, num_frames=40)
+    for record in made.records:
+        record["vid"] = f"x{record['vid'][1:]}"
+    made.metadata.write_text(json.dumps(made.records))
 
 
 CERTAIN: Mapping[str, Make] = {
@@ -161,6 +167,14 @@ DOUBTED: Mapping[str, tuple[Make, tuple[str, ...]]] = {
     "an array of another depth": (
         lambda f: npz(f, lambda top: shutil.copy(next(top.rglob("*.npz")), top / "npz" / "x.npz")),
         ("--set max_excluded_share=",),
+    ),
+    "arrays of other studies": (
+        lambda f: npz(f, lambda top: [p.rename(p.with_name(f"x{p.name}")) for p in top.rglob("*.npz")]),
+        ("nothing to build", "not in npz/dataset/metadata"),
+    ),
+    "films of other videos": (
+        films_of_others,
+        ("nothing to build", "missing_source"),
     ),
     "a spreadsheet of arrays": (
         lambda f: npz(f, lambda top: pd.DataFrame({"VolumeName": ["a"]}).to_excel(top / "t.xlsx")),
@@ -234,3 +248,94 @@ def test_what_a_plan_would_refuse_is_a_doubt_in_words(
     doubts = " | ".join(declare(medassets, tmp_path / "odd"))
     assert doubts
     assert [word for word in words if word not in doubts] == [], doubts
+
+
+NUM_SEEDS = 16
+_STEMS = (
+    "case_0",
+    "case 0",
+    "Case_0",
+    "case.1",
+    "001",
+    "1",
+    "é",
+    "mask",
+    "x_seg",
+    "s_0000",
+    "train",
+    ".hid",
+)
+_FOLDERS = ("", "", "p1/", "p2/", "train/", "val/", "test/p1/", "p 1/", "labels/")
+_COLUMNS = ("id", "name", "patient", "split", "nodule", "grade", "report", "score")
+
+
+def scatter(folder: Path, seed: int) -> None:
+    """Write volumes with a table, both as careless as those of people."""
+    chance = random.Random(seed)
+    endings = chance.choice([(".nii.gz",), (".nii.gz", ".nii")])
+    names = {chance.choice(_FOLDERS) + chance.choice(_STEMS) for _ in range(chance.randint(1, 9))}
+    paths = [name + chance.choice(endings) for name in sorted(names)]
+    first = make_tree(folder / "first", ["a.nii.gz", "a.nii"])
+    for path in paths:
+        (folder / "odd" / path).parent.mkdir(parents=True, exist_ok=True)
+        source = first / f"a{path[path.index('.nii') :]}"
+        content = source.read_bytes()
+        (folder / "odd" / path).write_bytes(content if chance.random() < 0.97 else content[:40])
+    for number in range(chance.choice([0, 1, 1, 1, 2])):
+        write_table(folder / "odd" / f"table{number}", paths, chance)
+
+
+def write_table(place: Path, paths: list[str], chance: random.Random) -> None:
+    columns = chance.sample(_COLUMNS, chance.randint(1, len(_COLUMNS)))
+    rows = chance.choices(paths, k=chance.randint(0, 3)) + (paths if chance.random() < 0.8 else [])
+    cells = [[make_cell(column, path, chance) for column in columns] for path in rows]
+    frame = pd.DataFrame(cells, columns=columns)
+    match chance.choice(["csv", "csv", "semicolon", "latin", "xlsx", "parquet"]):
+        case "xlsx":
+            frame.to_excel(place.with_suffix(".xlsx"), index=chance.random() < 0.3)
+        case "parquet":
+            frame.to_parquet(place.with_suffix(".parquet"))
+        case "latin":
+            frame.to_csv(place.with_suffix(".csv"), index=False, encoding="latin-1")
+        case "semicolon":
+            frame.to_csv(place.with_suffix(".csv"), index=False, sep=";")
+        case _:
+            frame.to_csv(place.with_suffix(".csv"), index=False)
+
+
+def make_cell(column: str, path: str, chance: random.Random) -> str:
+    name = path.rpartition("/")[2]
+    match column:
+        case "id" | "name":
+            return chance.choice([path, name, name.partition(".nii")[0], name, "stranger"])
+        case "patient":
+            return chance.choice(["p1", "p2", "001", ""])
+        case "split":
+            return chance.choice(["train", "train", "val", "test", "other", ""])
+        case "report":
+            return chance.choice(
+                ["A nodule is seen in the left lung, and nothing else.", "", "n/a"]
+            )
+        case "score":
+            return chance.choice(["0,5", "1,25", "2"])
+        case _:
+            return chance.choice(["0", "1", "", "1.0", "3" if column == "grade" else "0"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(NUM_SEEDS))
+def test_no_scattered_folder_is_declared_without_a_doubt_and_refused_by_plan(
+    medassets: Medassets, tmp_path: Path, seed: int
+) -> None:
+    scatter(tmp_path, seed)
+    ran = medassets("init", str(tmp_path / "odd"), "--name", "odd", "--yes", "--json")
+    if ran.code != 0:
+        # Refused, with a remedy, and nothing was written.
+        assert (ran.code, "--" in ran.err or "PATH" in ran.err) == (2, True), ran.err
+        return
+    planned = medassets("plan", "odd", "--json")
+    assert "Traceback" not in planned.err
+    if not ran.document["doubts"]:
+        assert planned.code == 0, planned.err
+    if planned.code != 0:
+        assert any("plan will fail" in d or "nothing to build" in d for d in ran.document["doubts"])

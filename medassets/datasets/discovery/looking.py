@@ -34,8 +34,8 @@ _WORDS = {
 _PATTERN_MARKS = "{*?["
 
 # A plan reads the header of each DICOM file (1 ms), NPZ file and sample of a tar, and opens each video (0.2 s).
-_MOST_FILES: Mapping[str, int] = {"dicom": 2_000, "npz": 5_000, "tar": 100, "video": 24}
-_MOST_OTHERS = 20_000
+_MOST_FILES: Mapping[str, int] = {"dicom": 2_000, "tar": 100, "video": 24}
+_MOST_OTHERS = 5_000
 _MOST_READ_BYTES = 1 << 30
 
 Propose = Callable[[Census, Hints, Clock], Proposal]

@@ -241,10 +241,14 @@ def _doubt_unused(
     if table is not None and strange:
         names = shorten([other.table.path for other in strange])
         return [*doubts, f"only one table is used, {table.table.path}; not used: {names}"]
+    doubts += [
+        f"{one.table.path} is not used, for it has no row" for one in strange if not one.table.rows
+    ]
     return doubts + [
         f"{other.table.path} is not used, for no column names files: found {show_cells(other.table)}, and files such "
         f"as {' and '.join(paths[:2])}. {_PASS}"
         for other in strange
+        if other.table.rows
     ]
 
 

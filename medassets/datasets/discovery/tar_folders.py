@@ -76,6 +76,8 @@ def propose_tars(census: Census, hints: Hints, clock: Clock) -> Proposal:
     tars = [census.top / path for path in spread(paths, _NUM_TARS)]
     title = f"WebDataset: {census.count_words('tar', 'tars')} in {show_path(str(census.top))}"
     doubts = []
+    if tables := census.of("table"):
+        doubts.append(f"a table has no effect on tars, whose samples have json: {shorten(tables)}")
     if "**" in shards:
         doubts.append("tars are in several folders, and no name tells splits: all is train")
     place = {"folder": str(census.top), "shards": shards, "splits": splits}

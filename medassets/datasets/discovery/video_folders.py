@@ -124,6 +124,8 @@ def propose_videos(census: Census, hints: Hints, clock: Clock) -> Proposal:
     if records.kind == "pairs":
         # Paths of clips begin at the folder of clips.
         places = {"source": "clips", "clips_dir": str(folder), "pairs_json": str(records.path)}
+        if tables := census.of("table"):
+            doubts.append(f"a table has no effect on clips that have records: {shorten(tables)}")
         title = f"clips: {census.count_words('video', 'files')} in {show_path(str(folder))}"
     else:
         info = hints.info_csv or _find_info(census)
@@ -137,6 +139,7 @@ def propose_videos(census: Census, hints: Hints, clock: Clock) -> Proposal:
         facts.append(
             f"names of files in {info}" if info else "no info.csv: files are found by id or title"
         )
+        doubts += _doubt_tables(census, str(info))
     if not records.num_sizes:
         facts.append("records have no size; --allow-missing-size exports them without")
     return Proposal(
@@ -215,15 +218,29 @@ def _find_records(census: Census, hints: Hints, clock: Clock) -> RecordsLook | N
 
 
 def _find_info(census: Census) -> str:
-    for path in census.of("table"):
-        if not path.endswith(".csv"):
-            continue
-        try:
-            if read_info_table(census.top / path).filenames:
-                return str(census.top / path)
-        except CatalogError:
-            continue
-    return ""
+    found = (str(census.top / path) for path in census.of("table"))
+    return next((place for place in found if not _explain_no_info(place)), "")
+
+
+def _explain_no_info(place: str) -> str:
+    """Return why a table is no `info.csv`; empty if it is one."""
+    if not place.endswith(".csv"):
+        return "names of videos are in a CSV"
+    try:
+        return "" if read_info_table(Path(place)).filenames else "no row has a URL and a file name"
+    except CatalogError as error:
+        return str(error).removeprefix(f"{place}, ")
+
+
+def _doubt_tables(census: Census, info: str) -> list[str]:
+    """Return why tables are not used."""
+    places = [str(census.top / path) for path in census.of("table")[:_MOST_FILES]]
+    return [
+        f"{show_path(place)} is not used: {_explain_no_info(place) or 'one names the videos'}. A table of names has a "
+        f"row `url,filename` per video; name it with --info-csv"
+        for place in places
+        if place != info
+    ]
 
 
 def _shared_folder(paths: Sequence[str]) -> str:

@@ -83,3 +83,9 @@ def test_a_damaged_tar_beside_good_ones_is_a_doubt(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "raw-000001.tar").write_bytes(b"no tar" * 200)
     assert any("raw-000001.tar" in doubt for doubt in look(tmp_path).doubts)
+
+
+def test_a_table_beside_tars_has_no_effect(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "labels.xlsx").touch()
+    assert any("no effect on tars" in doubt for doubt in look(tmp_path).doubts)

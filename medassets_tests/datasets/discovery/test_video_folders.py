@@ -98,3 +98,16 @@ def test_a_field_that_records_lack_is_named_with_the_nearest(
     named = look(folder, metadata=str(folder / "metadata.json"))
     assert named.fields["source"] == "videos"
     assert doubt in named.doubts
+
+
+def test_tables_that_name_no_video_say_why(folder: Path) -> None:
+    (folder / "info.csv").write_text("link,file\nhttps://example.org/1,a\n")
+    (folder / "names.xlsx").write_bytes(b"a sheet")
+    first, second = look(folder).doubts
+    assert "info.csv is not used: row 1: " in first
+    assert "no other row has the URL of a YouTube video" in first
+    assert "name it with --info-csv" in first
+    assert "names of videos are in a CSV" in second
+    (folder / "metadata.json").unlink()
+    (folder / "pairs.json").write_text(json.dumps([PAIR]))
+    assert any("a table has no effect on clips" in doubt for doubt in look(folder).doubts)
