@@ -50,7 +50,7 @@ def rehearse(workspace: Workspace, *, known: Sequence[str] = ()) -> Rehearsal:
             *_doubt_labels(workspace, draft),
             *_doubt_headers(workspace, draft, known),
         ]
-    except MedassetsError as error:
+    except (MedassetsError, OSError) as error:
         return Rehearsal(doubts=[f"the plan will fail: {_join_lines(str(error))}"])
     # Of a list of the web, some records are always unusable; every file of a hospital should become a sample.
     if workspace.kind.ct_source is None:

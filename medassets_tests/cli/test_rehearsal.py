@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -248,6 +249,17 @@ def test_what_a_plan_would_refuse_is_a_doubt_in_words(
     doubts = " | ".join(declare(medassets, tmp_path / "odd"))
     assert doubts
     assert [word for word in words if word not in doubts] == [], doubts
+
+
+@pytest.mark.slow
+def test_of_a_large_folder_it_is_said_that_the_plan_was_not_tried(
+    medassets: Medassets, tmp_path: Path
+) -> None:
+    volumes(tmp_path / "odd")
+    (tmp_path / "odd" / "notes.json").touch()
+    os.truncate(tmp_path / "odd" / "notes.json", 33 << 20)
+    (doubt,) = declare(medassets, tmp_path / "odd")
+    assert "too much to try the plan here" in doubt
 
 
 NUM_SEEDS = 16

@@ -30,7 +30,7 @@ from medassets.storage.paths import declarations_home, local_path
 
 _SOURCES = {"data_folder": "npz", "videos_dir": "video", "clips_dir": "video"}
 _FILES = ("table", "meta_file", "reports_file", "labels_file", "info_csv", "metadata", "pairs_json")
-_TOO_MANY = "too many files to try the plan here: `medassets plan` says what it leaves out, and writes nothing"
+_TOO_MANY = "too much to try the plan here within seconds: `medassets plan` says what it leaves out, and writes nothing"
 _LISTS = ("report", "labels", "metadata")
 
 

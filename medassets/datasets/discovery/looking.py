@@ -36,7 +36,7 @@ _PATTERN_MARKS = "{*?["
 # A plan reads the header of each DICOM file (1 ms), NPZ file and sample of a tar, and opens each video (0.2 s).
 _MOST_FILES: Mapping[str, int] = {"dicom": 2_000, "tar": 100, "video": 24}
 _MOST_OTHERS = 5_000
-_MOST_READ_BYTES = 1 << 30
+_MOST_TABLE_BYTES, _MOST_TAR_BYTES = 32 << 20, 4 << 30
 
 Propose = Callable[[Census, Hints, Clock], Proposal]
 
@@ -68,9 +68,14 @@ def propose(path: Path, hints: Hints) -> Proposal:
 def _is_small(census: Census, sort: str) -> bool:
     """Tell whether a plan reads few files, and few bytes of tables."""
     most = _MOST_FILES.get(sort, _MOST_OTHERS)
-    read = [*census.of("table"), *census.of("json"), *(census.of("tar") if sort == "tar" else ())]
-    is_few = census.is_whole and census.counts[sort] <= most and len(read) <= _MOST_OTHERS
-    return is_few and _count_bytes(census.top / path for path in read) <= _MOST_READ_BYTES
+    tables = [*census.of("table"), *census.of("json")]
+    is_few = census.is_whole and census.counts[sort] <= most and len(tables) <= _MOST_OTHERS
+    if not is_few or _count_bytes(census.top / path for path in tables) > _MOST_TABLE_BYTES:
+        return False
+    return (
+        sort != "tar"
+        or _count_bytes(census.top / path for path in census.of("tar")) <= _MOST_TAR_BYTES
+    )
 
 
 def _count_bytes(places: Iterable[Path]) -> int:
@@ -87,7 +92,7 @@ def _propose_file(path: Path, hints: Hints) -> Proposal:
     if is_pattern or (path.suffix == ".tar" and path.is_file()):
         proposal = propose_pattern(str(path), hints, Clock(READING_SECONDS))
         tars = [shard.path for shard in find_shards(str(path))]
-        is_small = len(tars) <= _MOST_FILES["tar"] and _count_bytes(tars) <= _MOST_READ_BYTES
+        is_small = len(tars) <= _MOST_FILES["tar"] and _count_bytes(tars) <= _MOST_TAR_BYTES
         return replace(proposal, is_small=is_small)
     if not os.path.lexists(path):
         what = f"{show_path(str(path))} does not exist"

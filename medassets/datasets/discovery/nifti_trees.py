@@ -10,6 +10,7 @@ from medassets.datasets.discovery.tables import (
     TableLook,
     count_joined,
     doubt_decimal_commas,
+    doubt_header,
     guess_columns,
     list_splits,
     match_table,
@@ -261,7 +262,7 @@ def _doubt_cells(table: TableLook | None, columns: Mapping[str, Any]) -> list[st
         return []
     texts = (columns["file"], *columns.get("report", ()))
     others = [name for name in table.table.columns if name and name not in texts]
-    return doubt_decimal_commas(table.table, others)
+    return [*doubt_header(table.table), *doubt_decimal_commas(table.table, others)]
 
 
 def _list_unused_columns(table: TableLook | None, columns: Mapping[str, Any]) -> list[str]:

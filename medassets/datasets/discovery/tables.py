@@ -91,7 +91,9 @@ def read_one(top: Path, path: str, *, most_bytes: int | None = None, sheet: str 
         content = read_foreign(top / path, most_bytes=most_bytes)
         return TableLook(parse_table(content, path, sheet=sheet if _is_sheet(path) else ""))
     except (CatalogError, OSError) as error:
-        what = error.strerror if isinstance(error, OSError) else str(error)
+        what = (error.strerror if isinstance(error, OSError) else str(error)) or ""
+        # Errors of the content name the table themselves.
+        what = what.removeprefix(path).lstrip(":, ")
         return TableLook(
             CsvTable(show_path(path), (), [], []), problem=f"{show_path(path)}: {what}"
         )
@@ -140,6 +142,20 @@ def show_cells(table: CsvTable, column: str = "") -> str:
     column = column or next(iter(by_kinds), "")
     cells = list(dict.fromkeys(filter(None, _head(table, column)))) if column else []
     return f"column {column} with {', '.join(map(repr, cells[:2])) or 'no cell'}"
+
+
+def doubt_header(table: CsvTable) -> list[str]:
+    """Return a doubt where a column of cells has no name, and is no index: the header may be further down."""
+    if "" not in table.columns:
+        return []
+    cells = [cell for cell in table.column("") if _is_given(cell)]
+    start = int(cells[0]) if cells and cells[0].isdecimal() else None
+    if not cells or (start is not None and cells == [str(start + n) for n in range(len(cells))]):
+        return []
+    return [
+        f"{table.path}: a column with cells such as {', '.join(map(repr, cells[:2]))} has no name in row 1, so it is not "
+        f"used; the header is row 1: remove what is above it, or name the column"
+    ]
 
 
 def find_decimal_commas(table: CsvTable, columns: Sequence[str]) -> dict[str, str]:

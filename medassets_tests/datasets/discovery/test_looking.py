@@ -132,3 +132,15 @@ def test_records_decide_what_videos_are(tmp_path: Path) -> None:
     record = {"vid": "a", "transcript": "t", "begin": 0, "end": 1}
     (tmp_path / "meta.json").write_text(json.dumps([record]))
     assert "videos: 1 file" in propose(tmp_path, Hints()).title
+
+
+def test_a_plan_is_tried_of_few_files_and_small_tables_only(tmp_path: Path) -> None:
+    make_tree(tmp_path, ["a.nii"])
+    fill(tmp_path, "t.csv", "r.json")
+    assert propose(tmp_path, Hints()).is_small
+    os.truncate(tmp_path / "r.json", 33 << 20)
+    assert not propose(tmp_path, Hints()).is_small
+    (tmp_path / "r.json").unlink()
+    for number in range(5000):
+        os.link(tmp_path / "a.nii", tmp_path / f"{number}.nii")
+    assert not propose(tmp_path, Hints()).is_small

@@ -7,6 +7,7 @@ from medassets.datasets.discovery.census import Clock, take_census
 from medassets.datasets.discovery.tables import (
     count_joined,
     doubt_decimal_commas,
+    doubt_header,
     find_decimal_commas,
     guess_columns,
     is_label,
@@ -110,3 +111,12 @@ def test_cells_are_shown_of_the_column_with_the_most_values(tmp_path: Path) -> N
     look = read_one(tmp_path, write(tmp_path, frame=pd.DataFrame(cells)).name)
     assert show_cells(look.table) == "column id with 'x', 'y'"
     assert show_cells(look.table, "grade") == "column grade with '1', '2'"
+
+
+def test_a_title_above_the_header_is_a_doubt_and_an_index_is_not(tmp_path: Path) -> None:
+    (tmp_path / "titled.csv").write_text("Study of 2024,\nid,nodule\ncase_0,1\n")
+    (doubt,) = doubt_header(read_one(tmp_path, "titled.csv").table)
+    assert "cells such as 'nodule', '1' has no name in row 1" in doubt
+    FRAME.to_csv(tmp_path / "indexed.csv")
+    for name in ("indexed.csv", write(tmp_path).name):
+        assert doubt_header(read_one(tmp_path, name).table) == []
