@@ -196,5 +196,8 @@ def _measure_sources(
 
 
 def _is_same_disk(workspace: Workspace) -> bool:
-    source = workspace.source_folder
-    return source.exists() and is_same_disk(workspace.paths.folder, source)
+    try:
+        workspace.source_folder.stat()
+        return is_same_disk(workspace.paths.folder, workspace.source_folder)
+    except OSError:
+        return False

@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ _RESERVATIONS = ".reservations"
 _PARTIAL = re.compile(r"(.+)\.[0-9a-f]{40,64}\.part")
 # Older versions put a process id first, which means nothing on another machine.
 _TICKET = re.compile(r"(?:\d+-)?[0-9a-f]{16}\.json")
+_WAITS = ".waits"
 _POLL_S = 0.25
 
 
@@ -86,16 +87,25 @@ def _read_reservation(path: Path) -> dict[str, int]:
     Raises:
         FileNotFoundError: If the reservation has ended.
     """
+    # That of another user can be neither locked nor removed, and counts.
+    return parse_json(read_regular(path)) if _is_held(path) else {}
+
+
+def _is_held(path: Path) -> bool:
+    """Return whether the process that made a ticket is alive; the file of a dead one is removed.
+
+    Raises:
+        FileNotFoundError: If the ticket is gone.
+    """
     try:
         # On NFS, an exclusive lock needs a descriptor that may write.
         with os.fdopen(open_regular_fd(path, os.O_RDWR), "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Its owner holds the lock while it is alive.
             path.unlink(missing_ok=True)
-            return {}
+            return False
     except (BlockingIOError, PermissionError):
-        # That of another user can be neither locked nor removed, and counts.
-        return parse_json(read_regular(path))
+        return True
 
 
 def remove_reservations(folder: Path) -> None:
@@ -112,6 +122,7 @@ def reserve_bytes(
     budget_bytes: int,
     timeout_s: float,
     tick: Callable[[], None],
+    gives_way: bool = False,
 ) -> Iterator[None]:
     """Reserve space for some files while they are fetched; wait until there is enough.
 
@@ -124,6 +135,7 @@ def reserve_bytes(
         budget_bytes: Maximum size of the folder.
         timeout_s: Maximum wait for other processes to free space, in s.
         tick: Called several times per second while waiting; an exception ends the wait.
+        gives_way: Take no room while another process waits for some.
 
     Raises:
         DiskSpaceError: If the files can never fit, or room was not freed in time.
@@ -135,30 +147,79 @@ def reserve_bytes(
             f"budget is {budget_bytes:,}. Raise staging_budget_gb or lower samples_per_shard"
         )
         raise DiskSpaceError(msg)
-    deadline = time.monotonic() + timeout_s
-    while (ticket := _try_reserve(folder, sizes, budget_bytes)) is None:
-        if time.monotonic() >= deadline:
-            raise DiskSpaceError(_no_room(folder, sizes, budget_bytes, timeout_s))
-        tick()
-        time.sleep(_POLL_S)
-    path, fd = ticket
+
+    def try_reserve() -> _Ticket | None:
+        return _try_reserve(folder, sizes, budget_bytes, gives_way=gives_way)
+
+    ticket = try_reserve()
+    if ticket is None:
+        with _noting_wait(folder) if timeout_s > 0 else nullcontext():
+            deadline = time.monotonic() + timeout_s
+            while (ticket := try_reserve()) is None:
+                if time.monotonic() >= deadline:
+                    raise DiskSpaceError(_no_room(folder, sizes, budget_bytes, timeout_s))
+                tick()
+                time.sleep(_POLL_S)
     try:
         yield
     finally:
+        ticket.end()
+
+
+@dataclass(frozen=True)
+class _Ticket:
+    """A file that counts as long as the process that made it holds its lock."""
+
+    path: Path
+    fd: int
+
+    def end(self) -> None:
         # Unlink before the lock goes, or a reader would take the file for a dead process's.
-        path.unlink(missing_ok=True)
-        os.close(fd)
+        self.path.unlink(missing_ok=True)
+        os.close(self.fd)
+
+
+def _make_ticket(folder: Path, ending: str, content: Mapping[str, int]) -> _Ticket:
+    """Make a ticket. Requires the folder's lock."""
+    path = folder / _RESERVATIONS / f"{secrets.token_hex(8)}{ending}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    os.write(fd, json.dumps(dict(content)).encode())
+    return _Ticket(path, fd)
+
+
+@contextmanager
+def _noting_wait(folder: Path) -> Iterator[None]:
+    """Let other processes know that this one waits for room: those that fetch ahead leave it."""
+    with lock_folder(folder):
+        ticket = _make_ticket(folder, _WAITS, {})
+    try:
+        yield
+    finally:
+        ticket.end()
+
+
+def _is_waited_for(folder: Path) -> bool:
+    """Return whether a living process waits for room. Requires the folder's lock."""
+    for path in sorted((folder / _RESERVATIONS).glob(f"*{_WAITS}")):
+        with suppress(FileNotFoundError):
+            if _TICKET.fullmatch(path.name.removesuffix(_WAITS) + ".json") and _is_held(path):
+                return True
+    return False
 
 
 def _try_reserve(
-    folder: Path, sizes: Mapping[str, int], budget_bytes: int
-) -> tuple[Path, int] | None:
+    folder: Path, sizes: Mapping[str, int], budget_bytes: int, *, gives_way: bool
+) -> _Ticket | None:
     with lock_folder(folder):
+        if gives_way and _is_waited_for(folder):
+            return None
         needed = sum(sizes.values())
         others = _bytes_of_others(folder, sizes, reclaim=budget_bytes - needed)
         if others + needed > budget_bytes and _bytes_missing(folder, sizes):
             return None
-        return _write_reservation(folder, sizes)
+        return _make_ticket(folder, ".json", sizes)
 
 
 def _bytes_missing(folder: Path, sizes: Mapping[str, int]) -> int:
@@ -187,15 +248,6 @@ def _bytes_of_others(folder: Path, sizes: Mapping[str, int], *, reclaim: int) ->
             total -= partial.stat().st_size
             partial.unlink()
     return total
-
-
-def _write_reservation(folder: Path, sizes: Mapping[str, int]) -> tuple[Path, int]:
-    path = folder / _RESERVATIONS / f"{secrets.token_hex(8)}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    fcntl.flock(fd, fcntl.LOCK_EX)
-    os.write(fd, json.dumps(dict(sizes)).encode())
-    return path, fd
 
 
 def _no_room(folder: Path, sizes: Mapping[str, int], budget_bytes: int, timeout_s: float) -> str:

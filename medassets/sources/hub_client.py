@@ -20,6 +20,7 @@ from medassets.sources.hub_errors import (
 from medassets.sources.proxies import find_proxy
 from medassets.sources.rate_limit import RateLimiter, shared_limiter
 from medassets.sources.retries import Attempts, HubPolicy
+from medassets.sources.stopping import stoppable
 from medassets.storage.foreign_bytes import Boundary
 from medassets.version import __version__
 
@@ -268,15 +269,25 @@ class HubClient:
                 check_status(response, timeout_s=self.policy.answer_timeout_s)
             yield response
 
+    @contextlib.contextmanager
     def _stream(
         self, method: str, url: str, headers: dict[str, str], **options: Any
-    ) -> "contextlib.AbstractContextManager[httpx2.Response]":
+    ) -> "Iterator[httpx2.Response]":
         """Send a request; the answer is not read yet."""
         from huggingface_hub.utils import get_session
 
-        return get_session().stream(
-            method, url, headers=headers, timeout=self._timeout(), follow_redirects=True, **options
-        )
+        with (
+            get_session().stream(
+                method,
+                url,
+                headers=headers,
+                timeout=self._timeout(),
+                follow_redirects=True,
+                **options,
+            ) as response,
+            stoppable(response),
+        ):
+            yield response
 
     def _name_proxy(self) -> str:
         proxy = find_proxy(self.endpoint)

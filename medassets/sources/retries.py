@@ -2,32 +2,15 @@
 
 import logging
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from medassets.errors import MedassetsError, SourceUnavailableError
 from medassets.sources.hub_errors import RETRYABLE, Failure, FailureKind
 from medassets.sources.rate_limit import RateLimiter, sleep_ticking
+from medassets.sources.stopping import current_stopper
 
 logger = logging.getLogger(__name__)
-
-_ends: ContextVar[Callable[[], None] | None] = ContextVar("medassets_ends_waits", default=None)
-
-
-@contextmanager
-def ending_waits(tick: Callable[[], None]) -> Iterator[None]:
-    """Let a function end the pauses of all requests that this thread sends inside.
-
-    Args:
-        tick: Called several times a second while a request waits; what it raises ends the wait.
-    """
-    token = _ends.set(tick)
-    try:
-        yield
-    finally:
-        _ends.reset(token)
 
 
 @dataclass(frozen=True)
@@ -87,13 +70,14 @@ class Attempts:
             policy: When to give up.
             limiter: Door of the process; a pause asked for by the hub shuts it for all.
             what: What is asked for, as messages say it.
-            tick: Called several times a second while waiting; what it raises ends the wait. None is
-                that of `ending_waits`.
+            tick: Called several times a second while waiting; what it raises ends the wait. None
+                asks what stops this thread.
         """
         self._policy = policy
         self._limiter = limiter
         self._what = what
-        self._tick = tick or _ends.get()
+        stopper = current_stopper()
+        self._tick = tick or (stopper.check if stopper is not None else None)
         self._num_failed = 0
 
     def wait_for_turn(self) -> None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from medassets.errors import FetchStoppedError, SampleRejectedError
+from medassets.errors import SampleRejectedError
 from medassets.samples import StagedFile
 from medassets.sources.base import OnBytes, RemoteFile, Source
 from medassets.sources.budget import (
@@ -19,6 +19,7 @@ from medassets.sources.budget import (
 )
 from medassets.sources.hub_download import remove_partials
 from medassets.sources.staged_notes import is_staged, read_note, remove_staged, write_note
+from medassets.sources.stopping import Stopper
 from medassets.storage.disk import require_free_bytes
 from medassets.storage.paths import check_member_path
 
@@ -54,12 +55,14 @@ class Staging:
         budget_bytes: Most bytes they may occupy, finished or not.
         wait_timeout_s: Longest wait for other processes to free room.
         spare_bytes: Bytes of the disk that stay free for others beside the files.
+        gives_way: Take no room of the budget while another process waits for some.
     """
 
     folder: Path
     budget_bytes: int
     wait_timeout_s: float = 3600.0
     spare_bytes: int = 0
+    gives_way: bool = False
 
     def stage(
         self,
@@ -103,6 +106,7 @@ class Staging:
             sizes,
             budget_bytes=self.budget_bytes,
             timeout_s=self.wait_timeout_s,
+            gives_way=self.gives_way,
             tick=lambda: on_bytes(0) if on_bytes is not None else None,
         ):
             self._require_free(sizes)
@@ -195,11 +199,10 @@ class _Meter:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._num_bytes = 0
-        self.stopped = threading.Event()
+        self.stopper = Stopper()
 
     def note(self, num_bytes: int) -> None:
-        if self.stopped.is_set():
-            raise FetchStoppedError
+        self.stopper.check()
         with self._lock:
             self._num_bytes += num_bytes
 
@@ -218,12 +221,17 @@ def _run_all(
 ) -> dict[str, Staged]:
     """Process every file on threads; the first error stops all of them."""
     meter = _Meter()
+
+    def work_stoppable(file: RemoteFile) -> Staged:
+        with meter.stopper.serving():
+            return work(file, meter.note)
+
     with ThreadPoolExecutor(max_workers=num_workers, thread_name_prefix="stage") as pool:
-        futures = {path: pool.submit(work, file, meter.note) for path, file in files.items()}
+        futures = {path: pool.submit(work_stoppable, file) for path, file in files.items()}
         try:
             _watch(futures.values(), meter, on_bytes)
         except BaseException:
-            meter.stopped.set()
+            meter.stopper.stop()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     return {path: future.result() for path, future in futures.items()}

@@ -179,3 +179,24 @@ def test_reservations_are_read_on_nfs_where_a_lock_needs_a_descriptor_that_may_w
         with lock_folder(tmp_path):
             assert read_reservations(tmp_path) == {A: 7}
     assert not left.exists()
+
+
+def test_who_fetches_ahead_takes_no_room_while_another_process_waits_for_some(
+    hub: LocalHub, source: HubSource, staging: Staging
+) -> None:
+    tight = replace(staging, budget_bytes=800_000)
+    ahead = replace(tight, gives_way=True, wait_timeout_s=0.0)
+    tight.stage(source, describe(source, A))
+    small = describe(source, "table.csv")
+    with child(hub, tight, B) as other:
+        wait_for(lambda: list(tight.folder.glob(".reservations/*.waits")))
+        with pytest.raises(DiskSpaceError, match="15 bytes are needed"):
+            ahead.stage(source, small)
+        # Its own turn is another matter.
+        assert tight.stage(source, small)
+        tight.release(["table.csv"])
+        other.kill()
+        other.wait()
+        assert ahead.stage(source, small)
+    tight.release([A, "table.csv"])
+    assert list_files(tight.folder) == []

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
-from medassets.datasets.overlap.stage_thread import Check, StageThread
+from medassets.datasets.overlap.stage_thread import StageThread
 from medassets.datasets.workspace import Workspace
 from medassets.errors import (
     DiskSpaceError,
@@ -21,7 +21,7 @@ from medassets.progress import FetchedAhead, report
 from medassets.samples import SourceItem, Staged
 from medassets.shards.files import lock_path, read_whole_record
 from medassets.sources.base import OnBytes
-from medassets.sources.retries import ending_waits
+from medassets.sources.stopping import Stopper
 from medassets.storage.disk import is_same_disk
 from medassets.storage.locks import lock_file
 
@@ -151,13 +151,13 @@ class FetchAhead:
         first = self._order.index(partition_key) + 1
         return self._order[first : first + MOST_AHEAD]
 
-    def _fetch(self, partition_key: str, check: Check) -> bool:
+    def _fetch(self, partition_key: str, stopper: Stopper) -> bool:
         """Fetch the files of one shard, on the thread; return False if it must do that itself."""
         if self._is_blocked:
             return False
         try:
-            with ending_waits(check):
-                self._stage(partition_key, check)
+            with stopper.serving():
+                self._stage(partition_key, stopper)
         except FetchStoppedError:
             return False
         except (MedassetsError, OSError) as error:
@@ -167,13 +167,14 @@ class FetchAhead:
             return False
         return True
 
-    def _stage(self, partition_key: str, check: Check) -> None:
+    def _stage(self, partition_key: str, stopper: Stopper) -> None:
         items = self._asked.list_items(partition_key)
         if not items:
             return
         staging = replace(
             self._workspace.staging,
             wait_timeout_s=0.0,
+            gives_way=True,
             spare_bytes=self._count_spare(partition_key),
         )
         paths = {path for item in items for path in self._workspace.list_paths(item)}
@@ -181,7 +182,7 @@ class FetchAhead:
         self._brought[partition_key] = frozenset(paths - before)
 
         def note(num_bytes: int) -> None:
-            check()
+            stopper.check()
             self._count(partition_key, num_bytes)
 
         replace(self._workspace, staging=staging).stage(items, on_bytes=note)

@@ -1,17 +1,13 @@
 """One stage of a pipeline of shards, on a thread of its own with a bounded queue."""
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from medassets.errors import FetchStoppedError
+from medassets.sources.stopping import Stopper
 
 Result = TypeVar("Result")
-
-Check = Callable[[], None]
-"""Called by the work several times per second; it raises `FetchStoppedError` to end the work."""
 
 _LOOK_UP_S = 0.2
 
@@ -19,7 +15,7 @@ _LOOK_UP_S = 0.2
 @dataclass(frozen=True)
 class _Task(Generic[Result]):
     future: Future[Result]
-    stopped: threading.Event
+    stopper: Stopper
 
 
 class StageThread(Generic[Result]):
@@ -29,12 +25,12 @@ class StageThread(Generic[Result]):
     thread, the one that computes shards.
     """
 
-    def __init__(self, name: str, work: Callable[[str, Check], Result], *, most: int) -> None:
+    def __init__(self, name: str, work: Callable[[str, Stopper], Result], *, most: int) -> None:
         """Start without shards; the thread starts with the first one.
 
         Args:
             name: Name of the thread.
-            work: Gets a partition key and what ends it early.
+            work: Gets a partition key, and what ends the work early.
             most: Shards in the queue at most, those in progress and finished ones among them.
         """
         self._work, self._most = work, most
@@ -52,15 +48,9 @@ class StageThread(Generic[Result]):
             return True
         if len(self._tasks) >= self._most:
             return False
-        stopped = threading.Event()
-
-        def check() -> None:
-            # The end of the program waits for this thread, and tells it nothing.
-            if stopped.is_set() or not threading.main_thread().is_alive():
-                raise FetchStoppedError
-
-        future = self._pool.submit(self._work, partition_key, check)
-        self._tasks[partition_key] = _Task(future, stopped)
+        stopper = Stopper()
+        future = self._pool.submit(self._work, partition_key, stopper)
+        self._tasks[partition_key] = _Task(future, stopper)
         return True
 
     def result(self, partition_key: str) -> Result | None:
@@ -94,7 +84,7 @@ class StageThread(Generic[Result]):
         """Stop the work on shards, wait for its end, and take them out of the queue."""
         tasks = [self._tasks[key] for key in partition_keys if key in self._tasks]
         for task in tasks:
-            task.stopped.set()
+            task.stopper.stop()
             task.future.cancel()
         wait([task.future for task in tasks])
         for key in partition_keys:

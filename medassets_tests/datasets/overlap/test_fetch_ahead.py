@@ -210,6 +210,16 @@ def test_a_stop_ends_slow_downloads_keeps_their_bytes_and_leaves_no_thread(
     assert any(one.range_start for one in served.hub.requests("body"))
 
 
+def test_a_stop_ends_the_wait_for_the_rest_of_a_file(served: Served) -> None:
+    patient = served.with_policy(stall_timeout_s=1000.0)
+    served.hub.fail("stall", "*.nii.gz", at_byte=100, times=None)
+    with open_ahead(patient.workspace, patient.keys) as ahead:
+        ahead.begin(patient.keys[0])
+        folder = patient.workspace.staging.folder
+        wait_until(lambda: len([p for p in folder.rglob("*.part") if p.stat().st_size]) == 2)
+    assert not names_of_threads()
+
+
 def test_a_stop_ends_the_pause_between_two_requests(served: Served) -> None:
     patient = served.with_policy(first_backoff_s=1000.0, longest_backoff_s=1000.0)
     served.hub.fail("unavailable", place="paths-info", times=None)

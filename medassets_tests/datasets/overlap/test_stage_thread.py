@@ -3,8 +3,9 @@ import time
 
 import pytest
 
-from medassets.datasets.overlap.stage_thread import Check, StageThread
+from medassets.datasets.overlap.stage_thread import StageThread
 from medassets.errors import FetchStoppedError
+from medassets.sources.stopping import Stopper
 
 
 def nothing() -> None:
@@ -14,7 +15,7 @@ def nothing() -> None:
 def test_shards_are_worked_through_in_the_order_of_their_offers() -> None:
     done: list[str] = []
 
-    def work(key: str, _: Check) -> str:
+    def work(key: str, _: Stopper) -> str:
         done.append(key)
         return key.upper()
 
@@ -38,7 +39,7 @@ def test_the_queue_is_bounded_by_what_was_not_taken() -> None:
 
 
 def test_an_error_is_raised_where_its_shard_is_taken() -> None:
-    def work(key: str, _: Check) -> int:
+    def work(key: str, _: Stopper) -> int:
         return 1 // (key != "b")
 
     stage = StageThread("stage", work, most=3)
@@ -55,11 +56,11 @@ def test_discarding_stops_what_is_in_progress_and_begins_no_other() -> None:
     begun = threading.Event()
     seen: list[str] = []
 
-    def work(key: str, check: Check) -> None:
+    def work(key: str, stopper: Stopper) -> None:
         seen.append(key)
         begun.set()
         while True:
-            check()
+            stopper.check()
             time.sleep(0.01)
 
     stage = StageThread("stage", work, most=2)
@@ -74,9 +75,9 @@ def test_discarding_stops_what_is_in_progress_and_begins_no_other() -> None:
 
 
 def test_a_tick_ends_the_wait_for_a_shard() -> None:
-    def work(_: str, check: Check) -> None:
+    def work(_: str, stopper: Stopper) -> None:
         while True:
-            check()
+            stopper.check()
             time.sleep(0.01)
 
     def stop() -> None:
