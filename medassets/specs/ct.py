@@ -11,7 +11,18 @@ HuRule = Literal["none", "table", "header"]
 Layout = Literal["ct_rate", "tree"]
 SplitBy = Literal["auto", "folder", "column", "hash"]
 PatientFrom = Literal["auto", "folder", "file"]
-JoinBy = Literal["auto", "path", "name", "stem", "case", "folder"]
+JoinBy = Literal[
+    "auto",
+    "path",
+    "name",
+    "stem",
+    "case",
+    "folder",
+    "series_uid",
+    "study_uid",
+    "accession_number",
+    "key",
+]
 
 MASK_NAMES = ("labels*", "segmentations", "*seg*", "*mask*")
 """Names of folders and files of masks, which are NIfTI files as volumes are."""
@@ -45,14 +56,15 @@ class CTSourceSpec(DatasetSpec):
         layout: How the folders, names and tables of a source of NIfTI files are arranged: `ct_rate`
             is that of ibrahimhamamci/CT-RATE, with its tables; `tree` is any folders of NIfTI,
             MetaImage and NRRD files, with one table or none.
-        table: Layout `tree`: a CSV, TSV, Parquet or XLSX file with a row per volume or folder; absolute,
+        table: Layout `tree` and source `dicom`: a CSV, TSV, Parquet or XLSX file with a row per volume or folder; absolute,
             or inside the source.
-        columns: Layout `tree`: what the columns of `table` hold: `file` (a path, a name, or a folder),
-            `patient`, `report` (a list), `labels` (a list), `split`, `metadata` (a list that the json of
+        columns: Layout `tree` and source `dicom`: what the columns of `table` hold: `file` (a path, a name, or a folder;
+            for DICOM also a UID or accession number), `patient`, `report` (a list), `labels` (a list), `split`, `metadata` (a list that the json of
             a sample keeps), and `sheet` of a spreadsheet.
-        join_by: Layout `tree`: what the column `file` holds: `path`, `name`, `stem` (name without
-            ending), `case` (stem without a channel such as `_0000`) or `folder`; `auto` takes what
-            finds the most files.
+        join_by: Layout `tree` and source `dicom`: what the column `file` holds: `path` or `folder`; of a tree also `name`,
+            `stem` (name without ending) or `case` (stem without a channel such as `_0000`); of DICOM also
+            `series_uid`, `study_uid`, `accession_number` or `key` (of the sample). `auto` takes what finds the most
+            files.
         exclude: Layout `tree`: shell patterns of folders and names that are left out, in any case.
         split_by: Layout `tree` and source `dicom`: `folder` (names such as `train`, `imagesTs`, `validation`), `column`, or
             `hash` (seeded, of the patient, which is PatientID for DICOM); `auto` takes the column where one is declared, else the

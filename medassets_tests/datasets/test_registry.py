@@ -47,7 +47,10 @@ TREE_LAYOUT = (
     "layout volumes_dir table columns join_by exclude split_by split_shares seed patient_from "
     "accept_leaks"
 )
-DICOM = "folder volumes_dir modalities accept_derived tags split_by split_shares seed accept_leaks"
+DICOM = (
+    "folder volumes_dir modalities accept_derived tags table columns join_by split_by split_shares seed "
+    "accept_leaks"
+)
 # Kind, source and layout -> fields that it needs, fields that have an effect.
 CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
     (VolumeDatasetSpec, "huggingface"): (
@@ -69,7 +72,7 @@ CASES: dict[tuple[type[DatasetSpec], str], tuple[Fields, str]] = {
     ),
     (VolumeDatasetSpec, "dicom"): (
         {"folder": "/data"},
-        f"{DICOM} {HU} {PRESET} orientation expected_orientation delete_sources",
+        f"{DICOM} {HU} {PRESET} orientation expected_orientation delete_sources labels requires",
     ),
     (VolumeDatasetSpec, "npz"): (
         {**TREE, **NPZ_TABLES, "hu_rule": "none"},
@@ -164,6 +167,10 @@ COMPANIONS: dict[str, Fields] = {
 
 # Values that the source `dicom` takes.
 DICOM_VALUES: dict[str, Fields] = {
+    "table": {"columns": {"file": "id"}},
+    "columns": {"table": "t.csv"},
+    "join_by": {"join_by": "series_uid"},
+    "requires": {"table": "t.csv", "columns": {"file": "id", "report": ["text"]}},
     "split_by": {"split_by": "folder"},
     "volumes_dir": {"volumes_dir": "a"},
     "hu_rule": {"hu_rule": "none"},

@@ -26,10 +26,23 @@ attributes:
   target_shape: [30, 22, 15]
   max_excluded_share: 1.0
   tags: [KVP]
+  table: reports.csv
+  columns: {{file: accession, patient: who, report: [text], metadata: [scanner]}}
+  requires: []
   expected_orientation: LPS
   delete_sources: true
 """
-SECRETS = ("Duck", "Donald", "Fauntleroy", "7313742", "19340609", ROOT_UID, "Quackwerk")
+SECRETS = (
+    "A7313742",
+    "B7313742",
+    "Duck",
+    "Donald",
+    "Fauntleroy",
+    "7313742",
+    "19340609",
+    ROOT_UID,
+    "Quackwerk",
+)
 
 
 def fill(top: Path) -> Written:
@@ -37,6 +50,7 @@ def fill(top: Path) -> Written:
 
     def state(_: int, dataset: Dataset) -> None:
         dataset.KVP, dataset.InstitutionName = "120", "Quackwerk"
+        dataset.AccessionNumber = "A7313742"
 
     def cut(k: int, dataset: Dataset) -> None:
         state(k, dataset)
@@ -52,6 +66,12 @@ def fill(top: Path) -> Written:
     write_series(folder / "scout", number=3, num_slices=1, change=state)
     (folder / "Duck-link").symlink_to(folder / "nothing")
     (top / PERSON["PatientName"] / "notes.txt").write_text("Donald Fauntleroy Duck")
+    rows = [
+        "accession,who,text,scanner",
+        "A7313742,Duck,lungs are clear,X9",
+        "B7313742,Duck,none,X9",
+    ]
+    (top / "reports.csv").write_text("\n".join(rows))
     return good
 
 
@@ -124,3 +144,6 @@ def test_nothing_that_is_written_or_said_names_a_patient(
         if is_in(secret, content)
     ]
     assert found == []
+    tar = (home / "data" / "clinic" / "train" / "shard-000000.tar").read_bytes()
+    assert b"lungs are clear" in tar
+    assert b'"scanner"' in tar

@@ -7,13 +7,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from medassets.datasets.ct_sources.base import CTSource, check_inside, check_shares, require_fields
+from medassets.datasets.ct_sources.base import check_inside, check_shares, require_fields
 from medassets.datasets.ct_sources.dicom_files import DicomFiles
+from medassets.datasets.ct_sources.one_table import TABLE_FIELDS, OneTable
 from medassets.errors import Reason, SampleRejectedError, SpecError
 from medassets.samples import SourceItem
 from medassets.sources.base import Source
 from medassets.storage.foreign_bytes import open_foreign
 from medassets.volumes.catalog.dicom.figures import read_dicom_figures
+from medassets.volumes.catalog.dicom.join import make_forms
 from medassets.volumes.catalog.dicom.rows import make_dicom_rows
 from medassets.volumes.catalog.dicom.series import SeriesRules
 from medassets.volumes.catalog.dicom.stacking import Stack, read_header
@@ -26,18 +28,19 @@ from medassets.volumes.files.header import VolumeStream
 _SPLIT_FIELDS = frozenset({"split_by", "split_shares", "seed", "accept_leaks"})
 
 
-class DicomTree(CTSource):
+class DicomTree(OneTable):
     """A folder with DICOM files at any depth; each series is a volume."""
 
-    FIELDS = _SPLIT_FIELDS | {"folder", "volumes_dir", "modalities", "accept_derived", "tags"}
+    FIELDS = (
+        _SPLIT_FIELDS
+        | TABLE_FIELDS
+        | {"folder", "volumes_dir", "modalities", "accept_derived", "tags"}
+    )
+    called = "source dicom"
+    join_forms = make_forms()
     has_headers = True
     wanted_file = "DICOM file"
     states_orientation = True
-
-    @property
-    def requires(self) -> frozenset[str]:
-        """Nothing: DICOM files hold neither report nor labels."""
-        return frozenset()
 
     @property
     def _files(self) -> DicomFiles:
@@ -50,23 +53,26 @@ class DicomTree(CTSource):
         return DicomFiles(self.folder, spec.volumes_dir.rstrip("/"), rules)
 
     def check(self) -> None:
-        """Check the folder, the elements that are kept, and how splits are made."""
+        """Check the folder, the table, the elements that are kept, and how splits are made."""
         spec = self.spec
         require_fields(spec, folder="source dicom needs the path of the tree of DICOM files")
         if spec.volumes_dir:
             check_inside("volumes_dir", spec.volumes_dir)
-        if "{split}" in spec.volumes_dir:
-            what = "source dicom has one folder for all splits; see split_by"
-            raise SpecError(field="volumes_dir", what=what)
+        if "{split}" in spec.volumes_dir + spec.table:
+            field = "volumes_dir" if "{split}" in spec.volumes_dir else "table"
+            what = "source dicom has one folder and one table for all splits; see split_by"
+            raise SpecError(field=field, what=what)
         if spec.hu_rule == "table":
             what = "source dicom takes HU from the header; declare header, or none (they are HU)"
             raise SpecError(field="hu_rule", what=what)
-        if spec.split_by == "column":
-            what = "source dicom has no table; declare folder, or hash (of PatientID)"
-            raise SpecError(field="split_by", what=what)
         if not spec.modalities:
             raise SpecError(field="modalities", what="expected at least one, such as [CT]")
+        self.check_table()
         check_shares(spec.split_shares, spec.splits)
+        both = sorted({*spec.tags} & {*self.columns.metadata})
+        if both:
+            what = f"{', '.join(both)}: also an element of `tags`; the json of a sample has one of a name"
+            raise SpecError(field="columns", what=what)
 
     def open_files(self) -> DicomFiles:
         """Return the series of the folder."""
@@ -91,13 +97,16 @@ class DicomTree(CTSource):
         """Return one row per volume, and per series and reason of what is none.
 
         Raises:
-            CatalogError: If the folder cannot be listed, or `tags` names no element of DICOM.
+            CatalogError: If the folder cannot be listed, `tags` names no element of DICOM, or the table is
+                missing or malformed.
         """
         require_packages()
         self._check_tags()
         return make_dicom_rows(
             self.spec,
             self._files.scan(),
+            table=self.read_declared_table(files, revision),
+            requires=self.requires if self.with_texts else (),
             read_tags=self._read_tags,
             previous=previous,
             with_texts=self.with_texts,

@@ -7,39 +7,36 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from medassets.datasets.ct_sources.base import CTSource, check_inside, check_shares, require_fields
+from medassets.datasets.ct_sources.base import check_inside, check_shares, require_fields
 from medassets.datasets.ct_sources.hub import HUB_FIELDS, HubRepository
 from medassets.datasets.ct_sources.image_files import ImageFolder
-from medassets.errors import CatalogError, SpecError
+from medassets.datasets.ct_sources.one_table import TABLE_FIELDS, OneTable
+from medassets.errors import SpecError
 from medassets.samples import Listing, SourceItem
 from medassets.sources.base import FileTree, Source
-from medassets.specs import SAMPLE_TEXTS
-from medassets.specs.tree_columns import TreeColumns
-from medassets.storage.foreign_bytes import read_table
-from medassets.storage.formats.csv_tables import CsvTable
-from medassets.volumes.catalog.label_summary import read_label_rules
 from medassets.volumes.catalog.tree.figures import read_figures
+from medassets.volumes.catalog.tree.join import PATH_FORMS
 from medassets.volumes.catalog.tree.names import ENDINGS
 from medassets.volumes.catalog.tree.rows import read_tree_rows
-from medassets.volumes.catalog.tree.table import parse_table
 from medassets.volumes.files.header import VolumeStream
 from medassets.volumes.files.images.reader import DETACHED
 from medassets.volumes.files.volume_files import open_volume_file
 
 TREE_FIELDS = frozenset(
     {
-        *("volumes_dir", "table", "columns", "join_by", "exclude"),
+        *(*TABLE_FIELDS, "volumes_dir", "exclude"),
         *("split_by", "split_shares", "seed", "patient_from", "accept_leaks"),
     }
 )
 """Fields that every tree reads."""
 
 
-class TreeFolder(CTSource):
+class TreeFolder(OneTable):
     """A folder with NIfTI files at any depth."""
 
     FIELDS = TREE_FIELDS | {"folder"}
-    TEXT_FIELDS = frozenset({"labels", "requires"})
+    called = "layout tree"
+    join_forms = PATH_FORMS
     has_headers = True
     wanted_file = ".nii, .nii.gz, .mha or .nrrd file"
     states_orientation = True
@@ -53,18 +50,6 @@ class TreeFolder(CTSource):
         """Return the folder; a header and the file of its voxels are one file of it."""
         return ImageFolder(self.folder)
 
-    @property
-    def columns(self) -> TreeColumns:
-        """Columns of the table that are used."""
-        return TreeColumns.parse(self.spec.columns)
-
-    @property
-    def requires(self) -> frozenset[str]:
-        """What is required by name, or else what the table is declared to have."""
-        if self.spec.requires is not None:
-            return frozenset(self.spec.requires)
-        return frozenset(name for name in SAMPLE_TEXTS if getattr(self.columns, name))
-
     def check(self) -> None:
         """Check the folder, the table and its columns, and how splits are made."""
         require_fields(self.spec, folder="source folder needs the path of the source tree")
@@ -72,10 +57,8 @@ class TreeFolder(CTSource):
 
     def _check_tree(self) -> None:
         spec = self.spec
-        for name in ("volumes_dir", "table"):
-            path = getattr(spec, name)
-            if path and not (name == "table" and path.startswith(("/", "~"))):
-                check_inside(name, path)
+        if spec.volumes_dir:
+            check_inside("volumes_dir", spec.volumes_dir)
         if "{split}" in spec.volumes_dir + spec.table:
             field = "volumes_dir" if "{split}" in spec.volumes_dir else "table"
             what = "layout tree has one folder and one table for all splits; see split_by"
@@ -83,42 +66,8 @@ class TreeFolder(CTSource):
         if spec.hu_rule == "table":
             what = "layout tree takes HU from the header; declare header, or none (they are HU)"
             raise SpecError(field="hu_rule", what=what)
-        self._check_columns()
-        self._check_splits()
-
-    def _check_columns(self) -> None:
-        spec = self.spec
-        try:
-            columns = self.columns
-        except ValueError as error:
-            raise SpecError(field="columns", what=str(error)) from error
-        if bool(spec.table) != bool(columns.file):
-            field = "columns" if spec.table else "table"
-            what = "a table needs `columns`, and `columns` a `table`; declare both or none"
-            raise SpecError(field=field, what=what)
-        unused = [name for name in SAMPLE_TEXTS if getattr(columns, name)]
-        if unused and not self.with_texts:
-            what = f"{unused[0]} has no effect on windows, which have neither report nor labels"
-            raise SpecError(field="columns", what=what)
-        for name in self.requires if self.with_texts else ():
-            if not getattr(columns, name):
-                what = f"{name}: `columns` names no column of it"
-                raise SpecError(field="requires", what=what)
-        read_label_rules(spec)
-        if spec.labels.keys() - {"values"}:
-            what = "layout tree takes `values` only; the columns are those of `columns`"
-            raise SpecError(field="labels", what=what)
-
-    def _check_splits(self) -> None:
-        spec, columns = self.spec, self.columns
-        if spec.split_by == "column" and not columns.split:
-            raise SpecError(field="split_by", what="column: `columns` names no column of splits")
+        self.check_table()
         check_shares(spec.split_shares, spec.splits)
-
-    def first_table(self) -> str | None:
-        """Return the path of the table, if it is inside the source."""
-        is_inside = self.spec.table and not self.spec.table.startswith(("/", "~"))
-        return self.spec.table if is_inside else None
 
     def first_file(self, files: Source, *, revision: str) -> str | None:
         """Return the table inside the source, or else a volume of it."""
@@ -134,7 +83,7 @@ class TreeFolder(CTSource):
         return read_tree_rows(
             self.spec,
             self._list_files(files, revision),
-            self._read_table(files, revision),
+            self.read_declared_table(files, revision),
             revision=revision,
             previous=previous,
             with_texts=self.with_texts,
@@ -145,29 +94,6 @@ class TreeFolder(CTSource):
         under = self.spec.volumes_dir.rstrip("/")
         tree = cast("FileTree", files)
         return tree.list_files(under, self._endings, revision=revision)
-
-    def _read_table(self, files: Source, revision: str | None) -> CsvTable | None:
-        """Return the declared table with all its columns; None without one.
-
-        Raises:
-            CatalogError: If it is missing or malformed; or naming all columns that it lacks.
-        """
-        path, columns = self.spec.table, self.columns
-        if not path:
-            return None
-        if self.first_table() is not None:
-            content = files.read_table(path, revision=revision)
-        else:
-            content = _read_local(Path(path).expanduser())
-        table = parse_table(content, path, sheet=columns.sheet)
-        missing = [name for name in columns.list_names() if name not in table.columns]
-        if missing:
-            msg = (
-                f"{path}, row 1: no column{'s' * (len(missing) > 1)} {', '.join(missing)}; found "
-                f"{', '.join(table.columns)}"
-            )
-            raise CatalogError(msg)
-        return table
 
     def open_volume(self, item: SourceItem, path: Path) -> AbstractContextManager[VolumeStream]:
         """Open a NIfTI, MetaImage or NRRD file."""
@@ -204,11 +130,3 @@ class TreeHub(HubRepository, TreeFolder):
         """Check the name of the repository, the table and its columns, and how splits are made."""
         self.check_repository()
         self._check_tree()
-
-
-def _read_local(place: Path) -> bytes:
-    try:
-        return read_table(place)
-    except OSError as error:
-        msg = f"{place}: the table cannot be read ({error.strerror})"
-        raise CatalogError(msg) from error

@@ -8,15 +8,16 @@ from medassets.datasets.discovery.census import Census, Clock
 from medassets.datasets.discovery.proposal import Hints, Proposal, shorten
 from medassets.datasets.discovery.tables import (
     TableLook,
+    choose_columns,
     count_joined,
     doubt_decimal_commas,
     doubt_header,
-    guess_columns,
     list_splits,
     match_table,
     read_one,
     read_tables,
     show_cells,
+    show_columns,
     sort_splits,
 )
 from medassets.datasets.discovery.volume_samples import (
@@ -51,7 +52,7 @@ def propose_tree(census: Census, hints: Hints, clock: Clock) -> Proposal:
     """
     paths, exclude = _choose_volumes([show_path(path) for path in census.of("nifti")])
     table, other_tables = _choose_table(census, paths, hints, clock)
-    columns = _choose_columns(table, hints)
+    columns = choose_columns(table, hints)
     looks = look_at_volumes(census.top, paths, open_volume_file, clock)
     splits = _choose_splits(paths, table, columns)
     patient = _choose_patients(paths, splits.names, has_column="patient" in columns)
@@ -99,7 +100,11 @@ def propose_tree(census: Census, hints: Hints, clock: Clock) -> Proposal:
     facts = [
         *([f"named like masks and left out: {left_out:,}"] if left_out else []),
         *describe_looks(looks),
-        *([f"table {table.table.path}: {joined}; columns {_show(columns)}"] if table else []),
+        *(
+            [f"table {table.table.path}: {joined}; columns {show_columns(columns)}"]
+            if table
+            else []
+        ),
         *_list_unused_columns(table, columns),
         *(["no table: samples have neither report nor labels"] if not table else []),
         splits.words,
@@ -180,23 +185,6 @@ def _ask_for_files(look: TableLook, paths: Sequence[str]) -> str:
         f"no column of {look.table.path} names files; it has {columns}; files are {', '.join(paths[:2])}; say which "
         f"one does, such as --columns file=NAME"
     )
-
-
-def _choose_columns(table: TableLook | None, hints: Hints) -> dict[str, Any]:
-    if table is None:
-        return {}
-    columns = {**(guess_columns(table) if table.file else {}), **hints.columns}
-    named = [
-        name
-        for role, value in columns.items()
-        for name in ([value] if isinstance(value, str) else value)
-        if role != "sheet"
-    ]
-    missing = [name for name in named if name not in table.table.columns]
-    if missing:
-        what = f"{table.table.path} has no column {', '.join(missing)}; it has {shorten(table.table.columns, 20)}"
-        raise UsageError(field="--columns", what=what)
-    return {name: value for name, value in columns.items() if value}
 
 
 def _describe_join(
@@ -363,10 +351,3 @@ def _doubt_hu(looks: Sequence[VolumeLook]) -> list[str]:
         f"{len(odd)} of {len(ranges)} volumes hold {low:g} to {high:g} and no air of -1000: no CT, or not in HU; "
         f"such volumes are rejected as hu_implausible; of MR declare `preprocessing: mr_percentile`, without hu_rule"
     ]
-
-
-def _show(columns: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{name}: {value if isinstance(value, str) else shorten(list(value), 4)}"
-        for name, value in columns.items()
-    )

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from medassets.datasets.discovery.census import Census, Clock
-from medassets.errors import CatalogError
+from medassets.datasets.discovery.proposal import Hints, shorten
+from medassets.errors import CatalogError, UsageError
 from medassets.storage.foreign_bytes import most_table_bytes, read_foreign
 from medassets.storage.formats.csv_tables import CsvTable, is_decimal_comma, parse_number
 from medassets.storage.formats.missing import is_missing
@@ -216,6 +217,36 @@ def guess_columns(look: TableLook) -> dict[str, Any]:
     if split:
         found["split"] = split
     return found
+
+
+def choose_columns(table: TableLook | None, hints: Hints) -> dict[str, Any]:
+    """Return what columns hold: as the user says, else as it is guessed.
+
+    Raises:
+        UsageError: If the table lacks a column that is named.
+    """
+    if table is None:
+        return {}
+    columns = {**(guess_columns(table) if table.file else {}), **hints.columns}
+    named = [
+        name
+        for role, value in columns.items()
+        for name in ([value] if isinstance(value, str) else value)
+        if role != "sheet"
+    ]
+    missing = [name for name in named if name not in table.table.columns]
+    if missing:
+        what = f"{table.table.path} has no column {', '.join(missing)}; it has {shorten(table.table.columns, 20)}"
+        raise UsageError(field="--columns", what=what)
+    return {name: value for name, value in columns.items() if value}
+
+
+def show_columns(columns: Mapping[str, Any]) -> str:
+    """Return `columns` of a declaration in words."""
+    return ", ".join(
+        f"{name}: {value if isinstance(value, str) else shorten(list(value), 4)}"
+        for name, value in columns.items()
+    )
 
 
 def is_label(table: CsvTable, name: str) -> bool:

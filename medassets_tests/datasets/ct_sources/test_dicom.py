@@ -13,13 +13,14 @@ from medassets.datasets.refresh import draft_catalog, publish_catalog
 from medassets.datasets.registry import open_kind
 from medassets.datasets.workspace import Workspace, open_workspace
 from medassets.errors import CatalogError, ReclaimError, SpecError
+from medassets.loaders import VolumeDataset
 from medassets.samples import SourceItem
 from medassets.specs import CTWindowDatasetSpec, VolumeDatasetSpec
 from medassets.tars.index import index_tar
 from medassets.tars.reader import open_tar
 from medassets_tests import shared_data
 from medassets_tests.datasets.ct_sources.contract import VolumeSourceContract
-from medassets_tests.dicoms import OBLIQUE, PERSON, WRITTEN, Written, write_series
+from medassets_tests.dicoms import OBLIQUE, PERSON, ROOT_UID, WRITTEN, Written, write_series
 from medassets_tests.trees import SMALL
 
 sitk: Any = pytest.importorskip("SimpleITK")
@@ -207,6 +208,22 @@ def test_folders_name_splits_and_shared_patients_are_refused_without_their_names
     accepted = declare(tmp_path / "s", splits=("train", "valid"), accept_leaks=True)
     table = draft_catalog(open_workspace(open_kind(accepted), data_root=str(tmp_path / "d"))).table
     assert sorted(table["split"].to_pylist()) == ["train", "valid"]
+
+
+def test_reports_and_labels_of_a_table_are_in_the_samples(tmp_path: Path) -> None:
+    for number in range(2):
+        write_series(tmp_path / "s" / str(number), number=number, num_slices=3)
+    rows = ["uid,text,nodule", f"{ROOT_UID}.1.3,a nodule,1", f"{ROOT_UID}.7.3,gone,0"]
+    (tmp_path / "s" / "t.csv").write_text("\n".join(rows))
+    columns = {"file": "uid", "report": ["text"], "labels": ["nodule"]}
+    changes = {"table": "t.csv", "columns": columns, "requires": (), "preprocessing": "none"}
+    spec = declare(tmp_path / "s", target_shape=(), target_spacing_mm=(), **changes)
+    workspace = build(spec, tmp_path)
+    dataset = VolumeDataset(workspace.paths.manifest("train").parent)
+    found = {sample["report"]: sample["labels"] for sample in dataset}
+    assert found.keys() == {"a nodule", ""}
+    assert found["a nodule"].tolist() == [1.0]
+    assert found[""].isnan().tolist() == [True]
 
 
 def test_declared_elements_are_kept_and_no_others(tmp_path: Path) -> None:

@@ -44,12 +44,13 @@ def test_what_is_no_ct_is_a_doubt(tmp_path: Path) -> None:
     assert "`modalities`, such as [MR]" in doubts[1]
 
 
-def test_folders_may_name_splits_and_tables_have_no_effect(tmp_path: Path) -> None:
+def test_folders_may_name_splits_and_tables_of_other_things_are_not_used(tmp_path: Path) -> None:
     fill(tmp_path, "train/a/1.dcm", "test/b/1.dcm", content=MARK)
     fill(tmp_path, "reports.csv", content=b"a,b\n1,2\n")
     proposal = propose(tmp_path, Hints())
     assert (proposal.fields["splits"], proposal.fields["split_by"]) == (["train", "test"], "folder")
-    assert any("a table has no effect on DICOM" in doubt for doubt in proposal.doubts)
+    assert any("not used, for no column names series" in doubt for doubt in proposal.doubts)
+    assert "table" not in proposal.fields
     fill(tmp_path, "c/1.dcm", content=MARK)
     doubts = propose(tmp_path, Hints()).doubts
     assert any("2 of 3 files are in folders that name a split" in doubt for doubt in doubts)

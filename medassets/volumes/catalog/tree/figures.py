@@ -17,13 +17,14 @@ class JoinFigures:
 
     Attributes:
         table: Path of the table.
-        form: What its cells are; one of `JOIN_FORMS`.
+        form: What its cells are; one of those of `JoinForms`.
         files_matched: Files with a row.
         files_unmatched: Files without a row.
         files_ambiguous: Files of which it is not certain which row is about them, or whose rows differ.
         rows_matched: Rows with a file.
         rows_unmatched: Rows without a file.
         rows_repeated: Rows that repeat another.
+        noun: What is counted: `file`, or `volume` where one has many files.
     """
 
     table: str
@@ -34,14 +35,15 @@ class JoinFigures:
     rows_matched: int
     rows_unmatched: int
     rows_repeated: int
+    noun: str = "file"
 
     def describe(self) -> str:
         """Return all counts in a sentence."""
         ambiguous = f", {self.files_ambiguous:,} ambiguous" if self.files_ambiguous else ""
         repeated = f", {self.rows_repeated:,} repeated" if self.rows_repeated else ""
         return (
-            f"{self.table}, joined by {self.form}: {self.files_matched:,} files have a row, "
-            f"{self.files_unmatched:,} have none{ambiguous}; {self.rows_matched:,} rows have a file, "
+            f"{self.table}, joined by {self.form}: {self.files_matched:,} {self.noun}s have a row, "
+            f"{self.files_unmatched:,} have none{ambiguous}; {self.rows_matched:,} rows have a {self.noun}, "
             f"{self.rows_unmatched:,} have none{repeated}"
         )
 

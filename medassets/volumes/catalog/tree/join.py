@@ -7,10 +7,6 @@ from medassets.errors import CatalogError
 from medassets.storage.formats.csv_tables import CsvTable
 from medassets.volumes.catalog.tree.names import name_case, strip_ending
 
-JOIN_FORMS = ("path", "name", "stem", "case", "folder")
-"""What a cell may be, in the order in which they are tried: a path, a file's name, its name without ending,
-without a channel such as `_0000`, or a folder."""
-
 _MOST_SHOWN = 3
 # Marks a name that is the whole of a path; no path has this character.
 _WHOLE = "\0"
@@ -18,11 +14,51 @@ _CELL_ENDINGS = (".npz", ".nrrd", ".mha", ".mhd", ".dcm")
 
 
 @dataclass(frozen=True)
+class Groups:
+    """Groups of files by the names that a cell may have for them.
+
+    Attributes:
+        by_name: Name -> groups of paths: more than one group is ambiguous.
+        names_of: Returns the names to look a cell up by, the longest first.
+    """
+
+    by_name: Mapping[str, Sequence[Sequence[str]]]
+    names_of: Callable[[str], Iterable[str]]
+
+    def find(self, cell: str) -> Sequence[Sequence[str]]:
+        """Return the groups that a cell names."""
+        names = self.names_of(cell) if cell else ()
+        return next((self.by_name[name] for name in names if name in self.by_name), ())
+
+
+@dataclass(frozen=True)
+class JoinForms:
+    """What a cell that names volumes may be.
+
+    Attributes:
+        namers: Form -> function that groups paths by the names that a cell of this form has for them; in the order in
+            which forms are tried.
+        hint: The forms, in words.
+        shows_cells: Whether messages show cells; those of DICOM identify people.
+        noun: What is joined, for people.
+    """
+
+    namers: Mapping[str, Callable[[Sequence[str]], Groups]]
+    hint: str
+    shows_cells: bool = True
+    noun: str = "file"
+
+    def show(self, cell: str) -> str:
+        """Return a cell for a message."""
+        return repr(cell) if self.shows_cells else "its cell"
+
+
+@dataclass(frozen=True)
 class Join:
     """How the rows of a table and the files of a tree belong together.
 
     Attributes:
-        form: Which of `JOIN_FORMS` the cells are.
+        form: Which of `JoinForms.namers` the cells are.
         row_of: Path -> index of its row.
         ambiguous: Path -> why it is not certain which row is about it.
         conflicts: Path -> how the rows that are about it differ.
@@ -55,6 +91,7 @@ def join_table(
     *,
     form: str = "",
     may_miss: bool = False,
+    forms: "JoinForms | None" = None,
 ) -> Join:
     """Find the row of each file.
 
@@ -62,23 +99,25 @@ def join_table(
         table: The table.
         column: Column that names files.
         paths: Paths of the files.
-        form: Which of `JOIN_FORMS` the cells are; empty takes the one that finds most files.
+        form: Which form the cells have; empty takes the one that finds most files.
         may_miss: Accept a table of which no row names a file: files may have been deleted.
+        forms: What cells may be; None is `PATH_FORMS`.
 
     Raises:
         CatalogError: If no row names a file, or two forms name different ones.
     """
+    forms = forms or PATH_FORMS
     cells = [normalise_cell(cell) for cell in table.column(column)]
-    joins = [_join(table, cells, paths, one) for one in JOIN_FORMS if one == (form or one)]
+    joins = [_join(table, cells, paths, one, forms) for one in forms.namers if one == (form or one)]
     best = max(joins, key=lambda join: (len(join.row_of), join.num_uncertain))
     is_strange = not best.row_of and not best.num_uncertain
     if paths and table.rows and is_strange and not may_miss:
-        raise _refuse_strangers(table, column, paths)
+        raise _refuse_strangers(table, column, paths, forms)
     for other in joins:
         if (row := _find_difference(best, other)) is not None:
             msg = (
-                f"{table.path}, row {table.row_numbers[row]}, column {column}: {cells[row]!r} is the "
-                f"{best.form} of one file and the {other.form} of another; declare which is meant, "
+                f"{table.path}, row {table.row_numbers[row]}, column {column}: {forms.show(cells[row])} is the "
+                f"{best.form} of one {forms.noun} and the {other.form} of another; declare which is meant, "
                 f"`join_by: {best.form}` or `join_by: {other.form}`"
             )
             raise CatalogError(msg)
@@ -91,8 +130,10 @@ def normalise_cell(cell: str) -> str:
     return "/".join(parts)
 
 
-def _join(table: CsvTable, cells: Sequence[str], paths: Sequence[str], form: str) -> Join:
-    groups = _NAMERS[form](paths)
+def _join(
+    table: CsvTable, cells: Sequence[str], paths: Sequence[str], form: str, forms: JoinForms
+) -> Join:
+    groups = forms.namers[form](paths)
     ambiguous: dict[str, str] = {}
     rows_of: dict[str, list[int]] = {}
     unmatched: list[int] = []
@@ -102,7 +143,7 @@ def _join(table: CsvTable, cells: Sequence[str], paths: Sequence[str], form: str
             unmatched.append(index)
         elif len(found) > 1:
             names = sorted(path for members in found for path in members)
-            what = f"{cell!r} names {_shorten(names)}"
+            what = f"{forms.show(cell)} names {_shorten(names)}"
             where = f"{table.path}, row {table.row_numbers[index]}"
             ambiguous |= dict.fromkeys(names, f"{where}: {what}, and nothing says which")
         else:
@@ -154,12 +195,13 @@ def _group_files(join: Join) -> dict[int, set[str]]:
     return files
 
 
-def _refuse_strangers(table: CsvTable, column: str, paths: Sequence[str]) -> CatalogError:
+def _refuse_strangers(
+    table: CsvTable, column: str, paths: Sequence[str], forms: JoinForms
+) -> CatalogError:
     cells = [cell for cell in table.column(column) if cell]
+    shown = f": cells such as {_shorten(cells)}, files such as {_shorten(paths)}"
     return CatalogError(
-        f"{table.path}, column {column}: no row names a file: cells such as {_shorten(cells)}, files such as "
-        f"{_shorten(paths)}; a cell may be a path, a file's name, its name without ending or channel, or "
-        f"its folder"
+        f"{table.path}, column {column}: no row names a {forms.noun}{shown * forms.shows_cells}; a cell may be {forms.hint}"
     )
 
 
@@ -168,24 +210,7 @@ def _shorten(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_SHOWN]) + more
 
 
-@dataclass(frozen=True)
-class _Groups:
-    """Groups of files by the names that a cell may have for them.
-
-    Attributes:
-        by_name: Name -> groups of paths: more than one group is ambiguous.
-        names_of: Returns the names to look a cell up by, the longest first.
-    """
-
-    by_name: Mapping[str, Sequence[Sequence[str]]]
-    names_of: Callable[[str], Iterable[str]]
-
-    def find(self, cell: str) -> Sequence[Sequence[str]]:
-        names = self.names_of(cell) if cell else ()
-        return next((self.by_name[name] for name in names if name in self.by_name), ())
-
-
-def _group(named: Iterable[tuple[str, str, str]]) -> dict[str, list[list[str]]]:
+def group_names(named: Iterable[tuple[str, str, str]]) -> dict[str, list[list[str]]]:
     """Group paths: of (name, group, path), those of one group belong together."""
     groups: dict[str, dict[str, list[str]]] = {}
     for name, group, path in named:
@@ -200,7 +225,7 @@ def _strip_cell(cell: str) -> str:
     return strip_ending(cell)
 
 
-def _by_path(paths: Sequence[str]) -> _Groups:
+def _by_path(paths: Sequence[str]) -> Groups:
     """A cell is the path, its end from some folder on, or a longer path that ends with the whole."""
     named: list[tuple[str, str, str]] = []
     for path in paths:
@@ -212,7 +237,7 @@ def _by_path(paths: Sequence[str]) -> _Groups:
         stem = _strip_cell(cell)
         return [stem, *(_WHOLE + end for end in _list_ends(stem))] if "/" in stem else []
 
-    return _Groups(_group(named), names_of)
+    return Groups(group_names(named), names_of)
 
 
 def _list_ends(path: str) -> list[str]:
@@ -221,26 +246,26 @@ def _list_ends(path: str) -> list[str]:
     return ["/".join(parts[start:]) for start in range(len(parts))]
 
 
-def _by_name(paths: Sequence[str]) -> _Groups:
-    return _Groups(_group((path.rpartition("/")[2], path, path) for path in paths), _last_part)
+def _by_name(paths: Sequence[str]) -> Groups:
+    return Groups(group_names((path.rpartition("/")[2], path, path) for path in paths), _last_part)
 
 
-def _by_stem(paths: Sequence[str]) -> _Groups:
+def _by_stem(paths: Sequence[str]) -> Groups:
     named = ((strip_ending(path).rpartition("/")[2], path, path) for path in paths)
-    return _Groups(_group(named), lambda cell: _last_part(_strip_cell(cell)))
+    return Groups(group_names(named), lambda cell: _last_part(_strip_cell(cell)))
 
 
-def _by_case(paths: Sequence[str]) -> _Groups:
+def _by_case(paths: Sequence[str]) -> Groups:
     """Channels of a case are about one thing, where they are in one folder."""
     named: list[tuple[str, str, str]] = []
     for path in paths:
         folder, _, stem = strip_ending(path).rpartition("/")
         if name_case(stem) != stem:
             named.append((name_case(stem), folder, path))
-    return _Groups(_group(named), lambda cell: _last_part(_strip_cell(cell)))
+    return Groups(group_names(named), lambda cell: _last_part(_strip_cell(cell)))
 
 
-def _by_folder(paths: Sequence[str]) -> _Groups:
+def _by_folder(paths: Sequence[str]) -> Groups:
     """A cell is a folder's path, or the name of one; all volumes in it are about one thing."""
     named: list[tuple[str, str, str]] = []
     for path in paths:
@@ -250,17 +275,22 @@ def _by_folder(paths: Sequence[str]) -> _Groups:
             named.append((parts[depth - 1], folder, path))
             if depth > 1:
                 named.append((folder, folder, path))
-    return _Groups(_group(named), lambda cell: [cell])
+    return Groups(group_names(named), lambda cell: [cell])
 
 
 def _last_part(cell: str) -> list[str]:
     return [cell.rpartition("/")[2]]
 
 
-_NAMERS: Mapping[str, Callable[[Sequence[str]], _Groups]] = {
-    "path": _by_path,
-    "name": _by_name,
-    "stem": _by_stem,
-    "case": _by_case,
-    "folder": _by_folder,
-}
+PATH_FORMS = JoinForms(
+    {
+        "path": _by_path,
+        "name": _by_name,
+        "stem": _by_stem,
+        "case": _by_case,
+        "folder": _by_folder,
+    },
+    "a path, a file's name, its name without ending or channel, or its folder",
+)
+"""What a cell may be where volumes are files: a path, a file's name, its name without ending, without a channel
+such as `_0000`, or a folder."""

@@ -12,7 +12,6 @@ from medassets.samples import ListedFile, Listing
 from medassets.specs import CTSourceSpec
 from medassets.specs.tree_columns import TreeColumns
 from medassets.storage.formats.csv_tables import CsvTable
-from medassets.storage.formats.missing import clean_text
 from medassets.volumes.catalog.columns import LABEL_NAMES_KEY, ROW_SCHEMA, drop_texts
 from medassets.volumes.catalog.ct_tables import Exclusion, Row
 from medassets.volumes.catalog.label_summary import SUMMARY_KEY, read_label_rules, summarize_rows
@@ -22,7 +21,7 @@ from medassets.volumes.catalog.tree.figures import (
     JoinFigures,
     TreeFigures,
 )
-from medassets.volumes.catalog.tree.join import Join, join_table
+from medassets.volumes.catalog.tree.joined_table import JoinedTable
 from medassets.volumes.catalog.tree.names import (
     drop_prefix,
     find_collisions,
@@ -47,14 +46,7 @@ from medassets.volumes.catalog.tree.splits import (
     read_split_cell,
     read_split_folders,
 )
-from medassets.volumes.catalog.tree.texts import (
-    TableTexts,
-    exclude_by_texts,
-    fill_texts,
-    read_texts,
-)
 
-_NO_TABLE = CsvTable("", (), rows=[], row_numbers=[])
 _KEY_START = 60
 
 
@@ -94,7 +86,7 @@ def read_tree_rows(
     tree.exclude_second_names()
     leaks = tree.check_splits()
     common = {"revision": revision}
-    rows = [{**common, **row} for row in (*tree.iter_rows(), *tree.iter_table_rows())]
+    rows = [{**common, **row} for row in (*tree.iter_rows(), *tree.joined.iter_rows())]
     figures = TreeFigures(
         prefix=tree.prefix,
         split_by=mode,
@@ -126,12 +118,10 @@ class _Tree:
         spec: Declaration.
         columns: Columns of the table.
         files: Path -> file.
-        table: The table; one without rows where there is none.
-        texts: Its reports and labels.
+        joined: The table, and which row is about which file.
         before: The last catalog's planned samples.
         prefix: Folders that all files share.
         excluded: Path -> why it makes no sample.
-        join: Which row is about which file.
         patients: Path -> patient; None where it is not known.
         splits: Path -> split.
     """
@@ -139,12 +129,10 @@ class _Tree:
     spec: CTSourceSpec
     columns: TreeColumns
     files: Mapping[str, ListedFile]
-    table: CsvTable
-    texts: TableTexts
+    joined: JoinedTable
     before: Planned
     prefix: tuple[str, ...]
     excluded: dict[str, Exclusion]
-    join: Join | None = None
     patients: dict[str, str | None] = field(default_factory=dict)
     splits: dict[str, str] = field(default_factory=dict)
 
@@ -157,18 +145,14 @@ class _Tree:
         *,
         previous: pa.Table | None,
     ) -> "_Tree":
-        columns = TreeColumns.parse(spec.columns)
-        table, before = table or _NO_TABLE, Planned.of(previous)
+        columns, before = TreeColumns.parse(spec.columns), Planned.of(previous)
         shown = [file.path for file in files if not file.path.rpartition("/")[2].startswith(".")]
         prefix = find_prefix(shown) if before.figures is None else tuple(before.figures.prefix)
         tree = cls(
             spec=spec,
             columns=columns,
             files={file.path: file for file in files},
-            table=table,
-            texts=read_texts(
-                table, columns if table.columns else TreeColumns(), read_label_rules(spec)
-            ),
+            joined=JoinedTable.read(table, columns, read_label_rules(spec)),
             before=before,
             prefix=prefix,
             excluded={},
@@ -203,38 +187,10 @@ class _Tree:
 
     def exclude_uncertain(self) -> None:
         """Join the table, and exclude files of which it is not certain which row is about them."""
-        if not self.table.columns:
-            return
-        is_first = self.before.figures is None
-        self.join = join_table(
-            self.table,
-            self.columns.file,
-            self.list_open(),
-            form=self._choose_form(),
-            may_miss=not is_first,
+        self.joined = self.joined.join_with(
+            self.list_open(), declared=self.spec.join_by, before=self.before.figures
         )
-        for path, what in self.join.ambiguous.items():
-            self.excluded[path] = Reason.AMBIGUOUS_SOURCE, what
-        for path, what in self.join.conflicts.items():
-            self.excluded[path] = Reason.DUPLICATE_ROW, what
-
-    def _choose_form(self) -> str:
-        """Return what the cells are: as declared, else as in the first plan; empty to find it out."""
-        kept = self.before.figures.join if self.before.figures else None
-        if self.spec.join_by != "auto":
-            return self.spec.join_by
-        return kept.form if kept is not None else ""
-
-    def find_row(self, path: str) -> int | None:
-        """Return the index of the row that is about a file; None if there is none."""
-        return None if self.join is None else self.join.row_of.get(path)
-
-    def read_cell(self, path: str, column: str) -> str | None:
-        """Return what the row of a file says; None without a row, or where nothing is given."""
-        index = self.find_row(path)
-        if index is None:
-            return None
-        return clean_text(self.table.rows[index][self.table.column_index(column)])
+        self.excluded |= self.joined.list_uncertain()
 
     @property
     def patients_from(self) -> str:
@@ -247,7 +203,9 @@ class _Tree:
         """Find patients and splits, and exclude files without; return how splits are decided."""
         spec, paths = self.spec, self.list_open()
         if self.columns.patient:
-            self.patients = {path: self.read_cell(path, self.columns.patient) for path in paths}
+            self.patients = {
+                path: self.joined.read_cell(path, self.columns.patient) for path in paths
+            }
         else:
             self.patients = name_patient_folders(
                 paths, self.prefix, splits=spec.splits, mode=spec.patient_from
@@ -281,13 +239,16 @@ class _Tree:
         self, paths: Sequence[str], _: Mapping[str, str | None]
     ) -> Iterator[tuple[str, str | Exclusion]]:
         for path in paths:
-            if self.find_row(path) is None:
+            if self.joined.find_row(path) is None:
                 yield (
                     path,
-                    (Reason.MISSING_METADATA, f"not in {self.table.path}, which has the split"),
+                    (
+                        Reason.MISSING_METADATA,
+                        f"not in {self.joined.table.path}, which has the split",
+                    ),
                 )
                 continue
-            cell = self.read_cell(path, self.columns.split) or ""
+            cell = self.joined.read_cell(path, self.columns.split) or ""
             split, exclusion = read_split_cell(cell, self.spec.splits)
             yield path, exclusion or split or ""
 
@@ -303,9 +264,7 @@ class _Tree:
         for path in paths:
             group = self.patients[path]
             if group is None and self.columns.patient:
-                what = (
-                    f"{self.table.path} gives no {self.columns.patient}, by which splits are made"
-                )
+                what = f"{self.joined.table.path} gives no {self.columns.patient}, by which splits are made"
                 yield path, (Reason.MISSING_METADATA, what)
                 continue
             name = group or channels.get(path) or make_tree_key(path)
@@ -313,15 +272,8 @@ class _Tree:
 
     def exclude_lacking(self, requires: Collection[str]) -> None:
         """Exclude files whose report or labels are required and missing, or cannot be read."""
-        if not self.table.columns:
-            return
         for path in self.list_open():
-            row: Row = {}
-            index = self.find_row(path)
-            fill_texts(row, index, self.texts, self.columns)
-            exclusion = exclude_by_texts(
-                row, index, self.texts, table=self.table, requires=requires
-            )
+            exclusion = self.joined.find_lack(path, requires)
             if exclusion is not None:
                 self.excluded[path] = exclusion[0], f"{path}: {exclusion[1]}"
 
@@ -368,25 +320,11 @@ class _Tree:
                 if names[key.casefold()] > 1:
                     row["key"] = make_distinct_key(f"{key[:_KEY_START]}-not", of=path)
                 row |= {"excluded": str(exclusion[0]), "detail": exclusion[1]}
-            patient, index = self.patients.get(path), self.find_row(path)
+            patient = self.patients.get(path)
             row |= {"patient": patient, "group": patient or key}
-            fill_texts(row, index, self.texts, self.columns)
-            if index is not None:
-                row["metadata"] = self.texts.metadata[index]
+            self.joined.fill(row, path)
+            row["metadata"] = self.joined.read_metadata(path)
             yield row
-
-    def iter_table_rows(self) -> Iterator[Row]:
-        """Yield a row per row of the table that is about no file, or repeats another."""
-        if self.join is None:
-            return
-        table = self.table
-        names = table.column(self.columns.file)
-        for index in self.join.unmatched:
-            what = f"{names[index]!r} names no volume of the tree"
-            yield _exclude_table_row(table, index, Reason.MISSING_SOURCE, what)
-        for index, first in self.join.repeats.items():
-            what = f"repeats row {table.row_numbers[first]}"
-            yield _exclude_table_row(table, index, Reason.DUPLICATE_ROW, what)
 
     def count_patients(self) -> dict[str, int]:
         """Return the number of patients of each split; of files where nothing names patients."""
@@ -397,20 +335,8 @@ class _Tree:
 
     def describe_join(self) -> JoinFigures | None:
         """Return the counts of the table; None without one."""
-        join = self.join
-        if join is None:
-            return None
         candidates = [p for p in self.files if self._judge(self.files[p]) is None]
-        return JoinFigures(
-            table=self.table.path,
-            form=join.form,
-            files_matched=len(join.row_of),
-            files_unmatched=len(candidates) - len(join.row_of) - join.num_uncertain,
-            files_ambiguous=join.num_uncertain,
-            rows_matched=join.num_rows,
-            rows_unmatched=len(join.unmatched),
-            rows_repeated=len(join.repeats),
-        )
+        return self.joined.describe(len(candidates))
 
     def list_doubts(self, mode: str) -> list[str]:
         """Return what a person should look at."""
@@ -421,12 +347,3 @@ class _Tree:
             doubts += doubt_patients({p: self.patients[p] for p in self.list_open()})
         unknown = [path for path in self.list_open() if self.patients[path] is None]
         return doubts + doubt_names({path: self.splits[path] for path in unknown})
-
-
-def _exclude_table_row(table: CsvTable, index: int, reason: Reason, what: str) -> Row:
-    number = table.row_numbers[index]
-    return {
-        "key": make_distinct_key(f"table-row-{number}", of=f"{table.path}:{number}"),
-        "excluded": str(reason),
-        "detail": f"{table.path}, row {number}: {what}",
-    }

@@ -23,6 +23,7 @@ _TEXTS = {
     "sop_instance": 0x00080018,
     "study_uid": 0x0020000D,
     "series_uid": 0x0020000E,
+    "accession": 0x00080050,
     "modality": 0x00080060,
     "patient_id": 0x00100020,
     "series_number": 0x00200011,
