@@ -11,8 +11,12 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    UID,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
     JPEG2000Lossless,
+    JPEGExtended12Bit,
     JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
@@ -58,12 +62,43 @@ JPEG_LS = bytes.fromhex(
 )
 
 
-def test_jpeg_ls_is_decoded_exactly(tmp_path: Path) -> None:
+# The same by libjpeg-turbo 3.1: sequential DCT of 12 bits, all quantization steps 1, which loses nothing here.
+JPEG_EXTENDED = bytes.fromhex(
+    "ffd8ffe000104a46494600010100000100010000ffdb00430001010101010101010101010101010101010101010101"
+    "010101010101010101010101010101010101010101010101010101010101010101010101010101010101ffc1000b0c"
+    "0006000801011100ffc4001400010000000000000000000000000000000bffc4001f10000003090000000000000000"
+    "00000000000406070a0c232944476466ffda0008010100003f00004803177bd855162726b005898e7f447fffd9"
+)
+# The same by OpenJPH 0.26: reversible, 16 bits.
+HTJ2K = bytes.fromhex(
+    "ff4fff5100294000000000080000000600000000000000000000000800000006000000000000000000010f0101ff50"
+    "000800020000000aff52000c00020001000504044001ff5c00132088909090909090909090909090888888ff640017"
+    "00014f70656e4a50482056657220302e32362e332eff90000a0000000000540001ff93c0002667f4050774000000c0"
+    "0012c0001280e8028774003801877400c0001340001180e6cd020274000a3300c0002a60001540bababaa062318276"
+    "00482412f9c01081beb600ffd9"
+)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "content", "bits"),
+    [
+        (JPEGLSLossless, JPEG_LS, 12),
+        (JPEGExtended12Bit, JPEG_EXTENDED, 12),
+        (HTJ2KLossless, HTJ2K, 16),
+        (HTJ2KLosslessRPCL, HTJ2K, 16),
+        (UID("1.2.840.10008.1.2.4.203"), HTJ2K, 16),
+    ],
+    ids=lambda one: one.name if isinstance(one, UID) else None,
+)
+def test_what_others_compressed_is_decoded_exactly(
+    tmp_path: Path, syntax: UID, content: bytes, bits: int
+) -> None:
     expected = np.arange(48).reshape(8, 6) * 37 + 900
     dataset = make_slice(expected, 0)
-    dataset.PixelData = encapsulate([JPEG_LS])
+    dataset.BitsStored, dataset.HighBit = bits, bits - 1
+    dataset.PixelData = encapsulate([content])
     dataset["PixelData"].is_undefined_length = True
-    save(dataset, tmp_path / "a", JPEGLSLossless)
+    save(dataset, tmp_path / "a", syntax)
     np.testing.assert_array_equal(decode_slice(tmp_path / "a", read(tmp_path / "a")), expected.T)
 
 
