@@ -109,7 +109,8 @@ def is_reclaimed(workspace: Workspace, partition_key: str) -> bool:
 def finish_all_interrupted(workspace: Workspace) -> None:
     """Put series back, or delete the rest of them, where an earlier run was ended between two files.
 
-    A scan leaves such series out, so this comes before the catalog is refreshed.
+    A scan leaves such series out, so this comes before the catalog is refreshed. A shard whose journal is
+    damaged is passed over: its own run says so.
 
     Raises:
         ReclaimError: If files can neither be deleted nor put back.
@@ -118,9 +119,15 @@ def finish_all_interrupted(workspace: Workspace) -> None:
     if source is None or source.series is None or not workspace.paths.reclaim_journals.exists():
         return
     for key in workspace.read_plan().partitions:
-        if workspace.paths.reclaim_journal(key).exists():
-            with _locked(workspace, [key]):
-                _finish_interrupted(workspace, key)
+        path = workspace.paths.reclaim_journal(key)
+        if not path.exists():
+            continue
+        with _locked(workspace, [key]):
+            try:
+                journal = ReclaimJournal.read(path)
+            except ReclaimError:
+                continue
+            finish_interrupted(source.series, journal)
 
 
 def count_deleted(workspace: Workspace, partitions: Sequence[str]) -> tuple[int, int]:

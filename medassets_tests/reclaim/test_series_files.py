@@ -195,6 +195,15 @@ def test_what_another_dataset_set_aside_is_neither_put_back_nor_deleted(clinic: 
     assert FIRST not in DicomFiles(clinic.folder).scan().stacks
 
 
+def test_a_damaged_journal_stops_its_own_shard_only(clinic: Clinic) -> None:
+    clinic.reclaim()
+    journal = clinic.open().paths.reclaim_journal(KEY)
+    journal.write_bytes(b"x" + journal.read_bytes())
+    finish_all_interrupted(clinic.open())
+    with pytest.raises(ReclaimError, match=r"damaged|not a journal"):
+        clinic.reclaim()
+
+
 def test_what_has_a_name_again_is_never_replaced(clinic: Clinic) -> None:
     assert kill_at(clinic, lambda line: line.startswith("replace") and "first-" in line, 4) == 0
     moved = next(Path(path) for path in clinic.hidden() if Path(path).name.startswith("first-"))
