@@ -1,5 +1,9 @@
 """Files of a remote source: staged, checked, and gone when their shard is verified."""
 
+import gc
+import os
+import signal
+import threading
 from collections.abc import Callable
 
 import dagster as dg
@@ -150,6 +154,33 @@ def test_a_range_keeps_the_files_of_all_its_shards_where_the_declaration_says_so
     told = [metadata_of(location.events("raw_volumes", key)[-1]) for key in location.keys]
     assert [one["medassets/files"] for one in told] == [3, 3, 1]
     assert num_staged(location) == 7
+
+
+def test_a_range_that_is_cancelled_while_it_fetches_ahead_ends_and_keeps_what_arrived(
+    remote: Callable[..., Location], hub: LocalHub
+) -> None:
+    location = remote(splits=("train",), runs="single")
+    location.materialize("catalog")
+    ahead = {item.path for item in location.workspace.read_partition("train-000001")}
+    for path in ahead:
+        # The whole of it would take longer than a test may.
+        hub.fail("slow", path, times=None, bytes_per_s=40)
+
+    def cancel(event: Event) -> None:
+        if isinstance(event, SampleDone):
+            wait_until(lambda: bool(ahead & hub.sent_bytes().keys()))
+            # As Dagster itself does it in the process of a run that is cancelled.
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with listening(cancel), pytest.raises(BaseException, match=r"interrupt|^$") as stopped:
+        location.materialize("raw_volumes", "shards", span=SPAN)
+    assert type(stopped.value).__name__ in ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
+    del stopped
+    gc.collect()
+    names = {thread.name.partition("_")[0] for thread in threading.enumerate()}
+    assert not names & {"fetch-ahead", "stage"}
+    partials = location.workspace.staging.folder.rglob("*.part")
+    assert any(path.stat().st_size for path in partials)
 
 
 def test_access_that_is_refused_ends_a_range_at_once(
