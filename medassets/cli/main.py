@@ -33,6 +33,7 @@ COMMANDS = {
     "init": "Look at a folder and declare the dataset that it holds.",
     "plan": "Estimate shards, bytes and hours of a build; writes nothing.",
     "build": "Build the shards that are missing, failed, stale or lost.",
+    "slurm": "Print the script that builds a dataset on a SLURM cluster.",
     "status": "Show the state of every shard.",
     "automate": "Let Dagster keep a dataset complete by itself, or stop that.",
     "retry": "Build failed and lost shards again.",

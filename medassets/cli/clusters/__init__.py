@@ -1,0 +1,1 @@
+"""Scripts that build on the machines of a cluster."""
