@@ -186,6 +186,11 @@ def _find_version(catalog: Path) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
+def forget_drafts() -> None:
+    """Read the sources of other datasets again: files are at other places, and no catalog tells."""
+    _draft.cache_clear()
+
+
 @lru_cache(maxsize=64)
 def _draft(key: _DraftKey) -> _Plan:
     """Read tables and files of a dataset once for all shards of the one that deletes."""

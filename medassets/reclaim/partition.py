@@ -61,14 +61,18 @@ def reclaim_partition(
     _check_allowed(workspace)
     # Files on a disk that is not mounted must not count as deleted.
     workspace.source.resolve_revision()
+    if confirmed:
+        # First, because others that need a series do not see it while it is set aside.
+        with _locked(workspace, [partition_key]):
+            finish_interrupted(
+                workspace, ReclaimJournal.read(workspace.paths.reclaim_journal(partition_key))
+            )
     needs = Needs(workspace, others)
     files = find_source_files(workspace, partition_key)
     report = ReclaimReport(partition_key, confirmed)
     partitions = sorted({partition_key, *(key for file in files for key in file.partitions)})
     try:
         with _locked(workspace, partitions):
-            if confirmed:
-                _finish_interrupted(workspace, partition_key)
             records = _read_records(workspace, partitions, partition_key)
             run = ReclaimRun(workspace, report, records, needs)
             left = run.find_remaining(files)
@@ -127,7 +131,7 @@ def finish_all_interrupted(workspace: Workspace) -> None:
                 journal = ReclaimJournal.read(path)
             except ReclaimError:
                 continue
-            finish_interrupted(source.series, journal)
+            finish_interrupted(workspace, journal)
 
 
 def count_deleted(workspace: Workspace, partitions: Sequence[str]) -> tuple[int, int]:
@@ -144,13 +148,6 @@ def count_deleted(workspace: Workspace, partitions: Sequence[str]) -> tuple[int,
         # A tar with samples in several shards is in the journal of each.
         found |= {path: deletion.num_bytes for path, deletion in journal.deleted.items()}
     return len(found), sum(found.values())
-
-
-def _finish_interrupted(workspace: Workspace, partition_key: str) -> None:
-    source = workspace.kind.ct_source
-    if source is not None and source.series is not None:
-        journal = ReclaimJournal.read(workspace.paths.reclaim_journal(partition_key))
-        finish_interrupted(source.series, journal)
 
 
 def _check_allowed(workspace: Workspace) -> None:

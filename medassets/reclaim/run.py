@@ -53,7 +53,7 @@ class ReclaimRun:
             if not self._open(file).is_gone():
                 # This includes a file that was deleted and later restored.
                 left.append(file)
-            elif file.path in own.intended:
+            elif file.path in own.intended and not self._was_put_back(file.path):
                 self.report.already.append(own.intended[file.path])
                 if self.report.confirmed:
                     self._confirm([file])
@@ -62,6 +62,11 @@ class ReclaimRun:
             else:
                 self.report.vanished.append(file.path)
         return left
+
+    def _was_put_back(self, path: str) -> bool:
+        """Tell whether no run came to delete a series, so that it is gone for another reason."""
+        own = self.journals[self.report.partition_key]
+        return path in own.set_aside and path not in own.committed
 
     def may_delete(self, file: SourceFile) -> bool:
         """Tell whether a file may be deleted once it is proven to be in the shards; else report why not."""

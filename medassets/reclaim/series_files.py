@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medassets.datasets.ct_sources.dicom_files import DicomFiles, name_aside
+from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError
+from medassets.reclaim.claims import forget_drafts
 from medassets.reclaim.set_aside import delete_aside, iter_aside, move_aside, put_back
 from medassets.reclaim.source_files import CHANGED, FileStat, find_obstacle
+from medassets.shards.files import read_whole_record
 from medassets.shards.reclaim_journal import ReclaimJournal
+from medassets.shards.verify import verify_shard
 from medassets.storage.paths import show_path
 
 _TOKEN_BYTES = 4
@@ -59,7 +63,7 @@ class SeriesFiles:
     def find_obstacle(self) -> str:
         """Return why it must be kept as it is now."""
         if self.files.is_set_aside(self.path):
-            return "its deletion was interrupted; run it again to end it"
+            return "its deletion was interrupted; a run of the dataset that began it ends it"
         series = self.files.find_series(self.path)
         if series is None or not series.stacks:
             reasons = ", ".join(series.excluded) if series is not None else "no file is there"
@@ -110,14 +114,16 @@ class SeriesFiles:
         pairs = zip(found, expected.parts, strict=True)
         if not all(one.is_moved_from(other) for one, other in pairs):
             return CHANGED
-        if any(self._has_newcomer(folder) for folder in {place.parent for place in places}):
+        is_taken = any(os.path.lexists(place) for place in places)
+        if is_taken or any(map(self._has_newcomer, {place.parent for place in places})):
             return "a file appeared beside its files, and may belong to it; run this again"
         return ""
 
     def _has_newcomer(self, folder: Path) -> bool:
         """Tell whether a folder has a file that the last scan did not list."""
         with os.scandir(folder) as entries:
-            names = [one.name for one in entries if not one.is_dir(follow_symlinks=False)]
+            # Neither folders nor links to folders are listed; a broken link may become a file.
+            names = [one.name for one in entries if not one.is_dir()]
         paths = (
             show_path((folder / name).relative_to(self.files.folder).as_posix()) for name in names
         )
@@ -143,33 +149,84 @@ class SeriesFiles:
 _NOT_BACK = f"files of it are in hidden folders beside them, `{name_aside('SERIES', '')}*`"
 
 
-def finish_interrupted(files: DicomFiles, journal: ReclaimJournal) -> None:
-    """Put series back whose files were not all set aside when a run ended; delete those of which all were.
+def finish_interrupted(workspace: Workspace, journal: ReclaimJournal) -> None:
+    """Settle series whose files were set aside when a run ended.
+
+    As long as all files of a series are there, they are put back, also after it was noted that they are
+    deleted: the next run proves them once more. Only if some are gone already, so that no volume can be made of
+    the others, these are deleted too, and only while the shard that holds the series is whole.
 
     Args:
-        files: All series of the source.
+        workspace: The dataset.
         journal: Journal of a shard, whose lock the caller holds.
 
     Raises:
-        ReclaimError: If files can neither be deleted nor put back.
+        ReclaimError: If files can neither be deleted nor put back; they stay where they are.
     """
-    names = {name: path for path, name in journal.set_aside.items()}
-    if not names:
+    source = workspace.kind.ct_source
+    if source is None or source.series is None or not journal.set_aside:
         return
-    for aside in list(iter_aside(files.folder / files.under, names)):
-        path, is_back = names[aside.name], True
-        try:
-            if path in journal.committed:
-                delete_aside(aside)
-            else:
-                is_back = put_back(aside)
-        except OSError as error:
-            msg = f"{path}: files of it are set aside ({aside.name}), and stay there ({error.strerror})"
-            raise ReclaimError(msg) from None
-        if not is_back:
-            msg = (
-                f"{path}: files of it are set aside ({aside.name}), and others have their names now. Move "
-                f"either away, then run this again"
-            )
-            raise ReclaimError(msg)
+    files, paths = source.series, {name: path for path, name in journal.set_aside.items()}
     files.scan()
+    asides: dict[str, list[Path]] = {}
+    for aside in iter_aside(files.folder / files.under, paths):
+        asides.setdefault(paths[aside.name], []).append(aside)
+    for path, folders in asides.items():
+        try:
+            if _is_begun(files, journal, path, folders):
+                _require_proven(workspace, journal, path, folders)
+                for aside in folders:
+                    delete_aside(aside)
+            else:
+                backs = [put_back(aside) for aside in folders]
+                if not all(backs):
+                    why = "others have their names now"
+                    raise ReclaimError(_name_asides(path, folders, why, _MOVE))
+        except OSError as error:
+            why = f"they stay there ({error.strerror})"
+            raise ReclaimError(_name_asides(path, folders, why, "then run this again")) from None
+    if asides:
+        files.scan()
+        # Other datasets may have been planned while the files were not at their places.
+        forget_drafts()
+
+
+_MOVE = "Move either away, then run this again"
+
+
+def _name_asides(path: str, folders: Sequence[Path], why: str, remedy: str) -> str:
+    """Return a message; the names of the folders are ours, those above may name people."""
+    names = ", ".join(sorted({folder.name for folder in folders}))
+    return f"{path}: files of it are set aside ({names}), and {why}. {remedy}"
+
+
+def _is_begun(
+    files: DicomFiles, journal: ReclaimJournal, path: str, folders: Sequence[Path]
+) -> bool:
+    """Tell whether files of a series that are set aside were deleted, and none is at its place."""
+    deletion = journal.intended.get(path)
+    if path not in journal.committed or deletion is None or files.find_series(path) is not None:
+        return False
+    num_bytes = sum(moved.lstat().st_size for aside in folders for moved in aside.iterdir())
+    return num_bytes < deletion.num_bytes
+
+
+def _require_proven(
+    workspace: Workspace, journal: ReclaimJournal, path: str, folders: Sequence[Path]
+) -> None:
+    """Refuse to delete the rest of a series whose shard is no longer the one that was compared with it.
+
+    Raises:
+        ReclaimError: If it is damaged, gone or another.
+    """
+    if not any(any(aside.iterdir()) for aside in folders):
+        return
+    for key, sha256 in journal.intended[path].shards.items():
+        record = read_whole_record(workspace.paths, key)
+        is_same = record is not None and record.sha256 == sha256
+        if not is_same or any(verify_shard(workspace.paths, key, full=True)):
+            why = f"others were deleted, and {key}, which holds it, is not whole any more"
+            raise ReclaimError(_name_asides(path, folders, why, _RESTORE))
+
+
+_RESTORE = "Restore the shard from a copy, then run this again; the files stay until then"

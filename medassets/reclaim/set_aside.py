@@ -27,7 +27,9 @@ def move_aside(places: Sequence[Path], name: str) -> list[Path]:
         OSError: If a file cannot be moved, or there is such a folder; some files are moved then.
     """
     moved: dict[Path, Path] = {}
-    by_folder = groupby(sorted(places), key=lambda place: place.parent)
+    # By folder first: else files of a folder would be on both sides of those of a folder in it.
+    ordered = sorted(places, key=lambda place: (place.parent, place.name))
+    by_folder = groupby(ordered, key=lambda place: place.parent)
     for folder, group in by_folder:
         aside = folder / name
         aside.mkdir(_MODE)
@@ -39,12 +41,13 @@ def move_aside(places: Sequence[Path], name: str) -> list[Path]:
 
 
 def iter_aside(top: Path, names: Collection[str]) -> Iterator[Path]:
-    """Yield the folders of some names below a folder."""
+    """Yield the folders of some names below a folder, but not those in other hidden folders.
+
+    No source lists hidden folders, so an aside in one is a copy that somebody else made.
+    """
     for folder, below, _ in os.walk(top):
-        for name in names:
-            if name in below:
-                below.remove(name)
-                yield Path(folder, name)
+        yield from (Path(folder, name) for name in names if name in below)
+        below[:] = [name for name in below if not name.startswith(".")]
 
 
 def put_back(aside: Path) -> bool:
@@ -55,12 +58,17 @@ def put_back(aside: Path) -> bool:
     Raises:
         OSError: If a file cannot be moved, or the folder cannot be removed.
     """
-    left = [moved for moved in sorted(aside.iterdir()) if not _put_back(moved)]
+    names = [moved.name for moved in sorted(aside.iterdir())]
+    back = [name for name in names if _name_again(aside / name)]
+    # Durable under the old name before it loses the other.
     fsync_folder(aside.parent)
-    if not left:
+    for name in back:
+        (aside / name).unlink(missing_ok=True)
+    fsync_folder(aside)
+    if len(back) == len(names):
         aside.rmdir()
         fsync_folder(aside.parent)
-    return not left
+    return len(back) == len(names)
 
 
 def delete_aside(aside: Path) -> None:
@@ -77,20 +85,17 @@ def delete_aside(aside: Path) -> None:
     fsync_folder(aside.parent)
 
 
-def _put_back(moved: Path) -> bool:
-    """Move a file to the folder above, and never onto another; return whether it is there."""
+def _name_again(moved: Path) -> bool:
+    """Give a file its name in the folder above again, and never that of another; return whether it has it."""
     place = moved.parent.parent / moved.name
     try:
         os.link(moved, place, follow_symlinks=False)
     except FileExistsError:
         # A kill between link and unlink leaves the file under both names.
-        if FileStat.of(place.lstat()) != FileStat.of(moved.lstat()):
-            return False
+        return FileStat.of(place.lstat()) == FileStat.of(moved.lstat())
     except OSError:
         # No hard links on this filesystem, or not to files of others.
         if os.path.lexists(place):
             return False
         moved.rename(place)
-        return True
-    moved.unlink()
     return True

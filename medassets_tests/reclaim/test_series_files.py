@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from medassets.datasets.build import plan_shard
+from medassets.datasets.build import build_shard, plan_shard
 from medassets.datasets.ct_sources.dicom_files import DicomFiles
+from medassets.datasets.workspace import Workspace
 from medassets.errors import ReclaimError
 from medassets.reclaim import series_files
 from medassets.reclaim.partition import finish_all_interrupted, is_reclaimed
@@ -216,6 +217,112 @@ def test_what_has_a_name_again_is_never_replaced(clinic: Clinic) -> None:
     assert moved.read_bytes() == clinic.files[f"a/{moved.name}"]
     place.unlink()
     finish(clinic, refresh=False)
+
+
+def lose_shard(clinic: Clinic) -> bytes:
+    shard = clinic.open().paths.shard(KEY)
+    content = shard.read_bytes()
+    shard.unlink()
+    return content
+
+
+def test_a_series_that_is_set_aside_whole_outlives_the_loss_of_its_shard(clinic: Clinic) -> None:
+    # Killed when it was noted that all files are deleted, and none was.
+    assert kill_at(clinic, lambda line: line.startswith("unlink"), 1) == 0
+    assert clinic.journal.committed == {FIRST} or clinic.journal.committed == {SECOND}
+    lose_shard(clinic)
+    with pytest.raises(ReclaimError, match="missing, damaged or outdated"):
+        clinic.reclaim()
+    assert read_tree(clinic.folder) == clinic.files
+    assert clinic.hidden() == []
+    workspace = clinic.refresh()
+    build_shard(workspace, workspace.paths, plan_shard(workspace, KEY))
+    assert len(clinic.reclaim().deleted) == 2
+
+
+@pytest.mark.parametrize("finish_first", [finish_all_interrupted, None])
+def test_the_rest_of_a_series_stays_while_its_shard_is_damaged(
+    clinic: Clinic, finish_first: Callable[[Workspace], None] | None
+) -> None:
+    assert kill_at(clinic, lambda line: line.startswith("unlink"), 3) == 0
+    before = clinic.hidden()
+    shard = clinic.open().paths.shard(KEY)
+    content = shard.read_bytes()
+    damaged = bytearray(content)
+    damaged[len(content) // 2] ^= 1
+    shard.write_bytes(damaged)
+    for _ in range(2):
+        with pytest.raises(
+            ReclaimError, match=r"is not whole any more.*Restore the shard"
+        ) as caught:
+            finish_first(clinic.open()) if finish_first else clinic.reclaim()
+        assert "first-" not in str(caught.value)
+        assert clinic.hidden() == before
+    shard.write_bytes(content)
+    finish(clinic, refresh=False)
+
+
+def test_a_series_that_was_noted_as_deleted_and_half_put_back_is_whole_again(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, link = ReclaimJournal.commit, os.link
+    num_links: list[int] = []
+
+    def commit_and_interrupt(journal: ReclaimJournal, path: str) -> None:
+        commit(journal, path)
+        raise KeyboardInterrupt
+
+    def link_twice(*arguments: Any, **options: Any) -> None:
+        num_links.append(1)
+        if len(num_links) > 2:
+            raise KeyboardInterrupt
+        link(*arguments, **options)
+
+    monkeypatch.setattr(ReclaimJournal, "commit", commit_and_interrupt)
+    monkeypatch.setattr(os, "link", link_twice)
+    with pytest.raises(KeyboardInterrupt):
+        clinic.reclaim()
+    assert clinic.hidden()
+    assert clinic.journal.committed
+    monkeypatch.undo()
+    finish_all_interrupted(clinic.open())
+    assert read_tree(clinic.folder) == clinic.files
+    assert clinic.hidden() == []
+    assert len(clinic.reclaim().deleted) == 2
+
+
+def test_a_series_that_is_set_aside_is_seen_by_others_that_need_it(clinic: Clinic) -> None:
+    other = clinic.open(name="other", delete_sources=False)
+    assert kill_at(clinic, lambda line: line.startswith("unlink"), 1) == 0
+    report = clinic.reclaim(others=(other,))
+    assert report.deleted == []
+    assert "the dataset other still needs it" in whys(report)[FIRST]
+    assert read_tree(clinic.folder) == clinic.files
+
+
+def test_a_copy_of_the_archive_is_not_touched(clinic: Clinic) -> None:
+    assert kill_at(clinic, lambda line: line.startswith("unlink"), 3) == 0
+    copy = Path(shutil.copytree(clinic.folder / "a", clinic.folder / ".a.bak"))
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
+    finish_all_interrupted(clinic.open())
+    assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
+
+
+def test_files_of_a_series_may_be_in_a_folder_and_in_one_below_it(tmp_path: Path) -> None:
+    def write(top: Path) -> None:
+        series = write_series(top / "a", number=0, num_slices=4)
+        (top / "a" / "sub").mkdir()
+        for path, name in zip(series.paths, ("IM1", "sub/IM2", "z3", "z4"), strict=True):
+            path.rename(top / "a" / name)
+
+    clinic = Clinic.make(tmp_path, write=write)
+    assert [one.path for one in clinic.reclaim().deleted] == [FIRST]
+    assert read_tree(clinic.folder) == {}
+
+
+def test_a_link_to_a_folder_beside_a_series_does_not_keep_it(clinic: Clinic) -> None:
+    (clinic.folder / "a" / "elsewhere").symlink_to(clinic.folder / "b")
+    assert {one.path for one in clinic.reclaim().deleted} == {FIRST, SECOND}
 
 
 def run_killed(clinic: Clinic, is_counted: Callable[[str], bool], die_at: int) -> int:
