@@ -122,7 +122,8 @@ def check_tables(
     """Compare labels and reports with the CSVs, read by pandas."""
     import pandas as pd
 
-    from medassets.volumes.catalog.ct_rate import LABEL_NAMES, REPORT_SECTIONS, table_paths
+    from medassets.volumes.catalog.ct_rate import LABEL_NAMES, table_paths
+    from medassets.volumes.catalog.ct_tables import REPORT_SECTIONS
 
     paths = table_paths(split)
     name = f"{key}.nii.gz"
