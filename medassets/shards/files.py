@@ -13,7 +13,7 @@ from medassets.storage.checksums import sha256_file
 from medassets.storage.foreign_bytes import MALFORMED
 from medassets.storage.paths import DatasetPaths, name_shard, split_partition_key
 from medassets.storage.private_names import sweep_private
-from medassets.storage.unreadable import open_regular
+from medassets.storage.unreadable import open_regular, open_regular_fd
 
 _FAILURE = ".failure"
 _HEAD_BYTES = 1 << 13
@@ -171,6 +171,16 @@ def failure_note(shard: Path) -> Path:
 def lock_path(shard: Path) -> Path:
     """Return the lock file of a shard, held by the process that builds or deletes it."""
     return shard.with_name(f".{shard.stem}.lock")
+
+
+def mark_begun(shard: Path) -> None:
+    """Leave the lock file of a shard, unlocked, as a process that was killed leaves it.
+
+    The next build then looks at the shard, although it is whole, and releases its staged files.
+    """
+    path = lock_path(shard)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(open_regular_fd(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW))
 
 
 def remove_leftovers(shard: Path) -> None:

@@ -19,7 +19,7 @@ from medassets.errors import (
 )
 from medassets.progress import FetchedAhead, report
 from medassets.samples import SourceItem, Staged
-from medassets.shards.files import lock_path, read_whole_record
+from medassets.shards.files import lock_path, mark_begun, read_whole_record
 from medassets.sources.base import OnBytes
 from medassets.sources.stopping import Stopper
 from medassets.storage.disk import is_same_disk
@@ -171,6 +171,9 @@ class FetchAhead:
         items = self._asked.list_items(partition_key)
         if not items:
             return
+        if self._workspace.paths.record(partition_key).exists():
+            # It is made again although it is whole: after a kill no build would look at its files.
+            mark_begun(self._workspace.paths.shard(partition_key))
         staging = replace(
             self._workspace.staging,
             wait_timeout_s=0.0,

@@ -154,6 +154,10 @@ def test_a_whole_shard_is_not_fetched_ahead_unless_it_is_forced(served: Served) 
         ahead.begin(first)
         ahead.take(second)
     assert served.staged(1) == served.paths(1)
+    # A kill now would leave the shard whole and its files staged; the next build looks at it.
+    assert lock_path(served.workspace.paths.shard(second)).exists()
+    served.build_one(second)
+    assert served.staged(1) == set()
 
 
 def test_access_that_is_refused_ahead_fails_its_own_shard_alone(served: Served) -> None:
