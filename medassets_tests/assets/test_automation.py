@@ -19,6 +19,8 @@ from medassets.resources.workspace import WorkspaceResource
 from medassets_tests.location import Location
 from medassets_tests.sensors import put_sensor, put_tick
 
+pytestmark = pytest.mark.slow  # whole builds
+
 
 @pytest.mark.parametrize("declared", ["off", "on", "drain"])
 def test_the_sensor_always_runs_and_the_schedule_where_automation_is_declared(

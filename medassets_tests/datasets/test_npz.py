@@ -13,6 +13,8 @@ from medassets.shards.record import ShardRecord
 from medassets.testing.npz_tree import SyntheticTree, make_npz_tree
 from medassets_tests.location import Location, metadata_of
 
+pytestmark = pytest.mark.slow  # whole builds
+
 Locate = Callable[..., Location]
 
 SHAPE = (16, 16, 16)

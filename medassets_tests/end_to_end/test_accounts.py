@@ -28,6 +28,8 @@ from medassets.storage.paths import DatasetPaths
 from medassets.testing.clip4mc import SyntheticVideos, make_clip4mc_folder
 from medassets_tests.account_cases import CASES, Case, make_case
 
+pytestmark = pytest.mark.slow  # whole builds
+
 STATES = ("done", "rejected", "excluded", "held", "left")
 
 

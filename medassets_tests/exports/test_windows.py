@@ -21,6 +21,8 @@ from medassets.specs import CTWindow, CTWindowDatasetSpec
 from medassets.testing.ct_rate import SyntheticRepository
 from medassets.volumes.windows.occupancy import pack_mask
 
+pytestmark = pytest.mark.slow  # whole builds
+
 AIR = CTWindow("air", 200.0, -1000.0)
 Export = Callable[..., ExportResult]
 

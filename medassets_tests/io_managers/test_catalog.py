@@ -13,6 +13,8 @@ from medassets.io_managers.catalog import CatalogFile
 from medassets_tests.io_managers.contract import UnpartitionedIOManagerContract, load_input
 from medassets_tests.location import Location
 
+pytestmark = pytest.mark.slow  # whole builds
+
 
 class TestCatalog(UnpartitionedIOManagerContract):
     """The catalog of a folder that a test may change."""

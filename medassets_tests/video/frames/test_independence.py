@@ -12,6 +12,8 @@ from medassets.testing.videos import VideoRecipe, make_video, read_frame_number
 from medassets.video.frames.decoding import FrameRequest, Outcome, Segment, decode_segments
 from medassets_tests.video.frames import test_decoding, test_frame_accuracy
 
+pytestmark = pytest.mark.slow  # many decodes
+
 REQUEST = FrameRequest(16, 512, 80, 128, 1, 500)
 NUM_GROUPS, MOST_SEGMENTS = 3, 5
 
