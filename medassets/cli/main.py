@@ -18,6 +18,7 @@ from medassets.errors import (
     UsageError,
 )
 from medassets.specs.checks import suggest_name
+from medassets.storage.collection import paused_collection
 from medassets.storage.modes import private_files
 from medassets.storage.paths import medassets_home, show_path
 from medassets.storage.unreadable import explain_refusal
@@ -80,9 +81,10 @@ class LazyGroup(click.Group):
         if name not in COMMANDS:
             return None
         name = name.replace("-", "_")
-        module = __import__(f"medassets.cli.commands.{name}", fromlist=["command"])
-        # Else every collection goes over all of Dagster.
-        gc.freeze()
+        with paused_collection():
+            module = __import__(f"medassets.cli.commands.{name}", fromlist=["command"])
+            # Else every collection goes over all of Dagster.
+            gc.freeze()
         return module.command
 
     def resolve_command(
