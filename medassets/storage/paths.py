@@ -16,11 +16,10 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
+# A look at ten thousand shards asks sixteen times for each.
 @lru_cache(maxsize=1 << 15)
 def split_partition_key(key: str) -> tuple[str, int]:
     """Split a partition key into split and shard index.
-
-    A look at ten thousand shards asks sixteen times for each.
 
     Raises:
         CatalogError: If the key is not ``<split>-<six digits>``.

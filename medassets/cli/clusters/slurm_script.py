@@ -3,7 +3,7 @@
 import itertools
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from medassets.storage.paths import split_partition_key
 
@@ -37,7 +37,7 @@ class SlurmJob:
     memory_mb: int
     max_running: int = 0
     options: Sequence[str] = ()
-    build_options: Sequence[str] = field(default=())
+    build_options: Sequence[str] = ()
 
 
 def split_shards(keys: Sequence[str], num_tasks: int) -> list[str]:
@@ -86,7 +86,8 @@ def write_script(job: SlurmJob) -> str:
         *(f"  {part}" for part in job.tasks),
         ")",
         "# Each task has a Dagster instance of its own: many tasks would wait for one database.",
-        'DAGSTER_HOME=$(mktemp -d "${SLURM_TMPDIR:-${TMPDIR:-/tmp}}/medassets-XXXXXXXX")',
+        "# Without a folder of its own it must not open the one that all tasks share.",
+        'DAGSTER_HOME=$(mktemp -d "${SLURM_TMPDIR:-${TMPDIR:-/tmp}}/medassets-XXXXXXXX") || exit 1',
         "export DAGSTER_HOME",
         f'{_build(job)} --partitions "${{shards[$SLURM_ARRAY_TASK_ID]}}" &',
         "build=$!",
@@ -125,7 +126,8 @@ def write_script(job: SlurmJob) -> str:
 
 
 def _head(name: str, log: str) -> list[str]:
-    return ["#!/bin/bash", f"#SBATCH --job-name={name}", f"#SBATCH --output={log}"]
+    # In double quotes, because sbatch splits these lines at blanks as a shell does.
+    return ["#!/bin/bash", f"#SBATCH --job-name={name}", f'#SBATCH --output="{log}"']
 
 
 def _exports(job: SlurmJob) -> list[str]:

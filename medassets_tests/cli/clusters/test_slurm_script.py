@@ -41,6 +41,7 @@ def test_the_script_is_one_for_every_shell() -> None:
     for shell in ("sh", "bash"):
         subprocess.run([shell, "-n"], input=script.encode(), check=True)
     assert "#SBATCH --array=0-1%5\n" in script
+    assert script.count('#SBATCH --output="/shared/logs of $USER/') == 2
     assert script.count("#SBATCH --time=12:00:00\n") == 2
     assert "export MEDASSETS_HOME='/shared/it'\"'\"'s $HOME'\n" in script
     assert "'/opt/my env/bin/python' -m medassets reconcile lungs\n" in script

@@ -23,7 +23,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         tmp_path / "declared", tree.fields(name="tiny", samples_per_shard=1, num_workers=1)
     )
     monkeypatch.setenv("MEDASSETS_DEFS", str(tmp_path / "declared"))
-    monkeypatch.setenv("MEDASSETS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MEDASSETS_HOME", str(tmp_path / "a home"))
     return "tiny"
 
 
@@ -97,7 +97,7 @@ def test_an_array_job_makes_what_a_build_makes(
     status = medassets("status", tiny, "--json").document
     assert status["counts"] == {"done": NUM_SHARDS}, read_logs(tmp_path)
     assert medassets("verify", tiny).code == 0
-    made = read_shards(tmp_path / "home")
+    made = read_shards(tmp_path / "a home")
     monkeypatch.setenv("MEDASSETS_HOME", str(tmp_path / "local"))
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     assert medassets("build", tiny).code == 0
@@ -140,5 +140,5 @@ def wait_for_task(number: int) -> psutil.Process:
 
 
 def read_logs(folder: Path) -> str:
-    logs = sorted((folder / "home" / "slurm").glob("*.log"))
+    logs = sorted((folder / "a home" / "slurm").glob("*.log"))
     return "\n".join(f"{log.name}: {log.read_text()}" for log in logs)
