@@ -41,7 +41,11 @@ def read_shards(home: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_the_tasks_are_what_is_left(medassets: Medassets, tiny: str) -> None:
+def test_the_tasks_are_what_is_left(
+    medassets: Medassets, tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("HF_ENDPOINT", "https://me:secret@hub.example")
     ran = medassets("slurm", tiny, "--tasks", "3", "--json")
     assert ran.code == 0, ran.err
     assert ran.document["tasks"] == [
@@ -49,6 +53,7 @@ def test_the_tasks_are_what_is_left(medassets: Medassets, tiny: str) -> None:
         "train-000002..train-000004",
         "train-000005..train-000007",
     ]
+    assert "secret" not in ran.document["script"]
     assert medassets("build", tiny, "--partitions", "train-000003").code == 0
     left = medassets("slurm", tiny, "--tasks", "2", "--no-refresh", "--json").document
     assert left["tasks"] == [
